@@ -1,0 +1,34 @@
+"""The one door for packages that may be missing: names the extra that installs them."""
+
+import importlib
+import importlib.util
+from types import ModuleType
+
+from .errors import MissingPackageError
+
+EXTRAS = {
+    "torch": "reference",
+    "transformers": "reference",
+    "pandas": "pandas",
+    "skimage": "demo",
+}
+
+
+def available(package: str) -> bool:
+    """Whether `package` could be imported, without importing it."""
+    return importlib.util.find_spec(package) is not None
+
+
+def need(package: str, purpose: str) -> ModuleType:
+    """Import and return an optional package.
+
+    Raises:
+        MissingPackageError: it is not installed; the text names the extra.
+    """
+    if not available(package):
+        extra = EXTRAS[package.split(".")[0]]
+        raise MissingPackageError(
+            f"{purpose} needs the package '{package}', which is not installed. "
+            f"Install it with: pip install 'emonet-fast[{extra}]'"
+        )
+    return importlib.import_module(package)

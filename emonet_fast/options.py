@@ -1,0 +1,63 @@
+"""Every setting in one frozen record, with its one default. The only file that reads environment variables."""
+
+import os
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from .errors import OptionError
+
+PRECISIONS = ("auto", "fp32", "bf16")
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+_MAX_BATCH = 1024
+
+
+def default_cache_dir() -> Path:
+    """`$EMONET_FAST_CACHE`, else `$XDG_CACHE_HOME/emonet-fast`, else `~/.cache/emonet-fast`."""
+    own = os.environ.get("EMONET_FAST_CACHE")
+    if own:
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base).expanduser() if base else Path.home() / ".cache") / "emonet-fast"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings of a Scorer.
+
+    device: "auto", "cpu", "cuda" or "cuda:N". precision: "auto", "fp32" or "bf16".
+    batch_size: images per engine call, None for the device's default; shorter batches are padded to it.
+    exif: turn pictures upright by their EXIF orientation. revision: of the hub repositories, None for the pinned.
+    max_pixels, max_bytes: larger pictures are refused with a status before they are decoded.
+    threads: CPU threads of the engine, None for all. cache_dir: where engines and packed weights are kept.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+    exif: bool = True
+    revision: str | None = None
+    max_pixels: int = 200_000_000
+    max_bytes: int = 512 * 1024 * 1024
+    threads: int | None = None
+    cache_dir: Path = field(default_factory=default_cache_dir)
+
+    def __post_init__(self) -> None:
+        if not _DEVICE.fullmatch(self.device):
+            raise OptionError(f"device is {self.device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'")
+        if self.precision not in PRECISIONS:
+            raise OptionError(f"precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}")
+        for name, low, high in (
+            ("batch_size", 1, _MAX_BATCH),
+            ("threads", 1, 4096),
+            ("max_pixels", 1, 2**40),
+            ("max_bytes", 1, 2**40),
+        ):
+            value = getattr(self, name)
+            if value is not None and not (type(value) is int and low <= value <= high):
+                raise OptionError(f"{name} is {value!r}; expected a whole number from {low} to {high}")
+        object.__setattr__(self, "cache_dir", Path(self.cache_dir))
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        return tuple(f.name for f in fields(cls))
