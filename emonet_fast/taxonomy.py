@@ -4,6 +4,7 @@ Order of the emotions: that of the annotation guide (EmoNet-Face, LAION, NeurIPS
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -96,7 +97,10 @@ def _by_slug() -> dict[str, Dimension]:
 def find(name: str) -> Dimension:
     """The dimension of any spelling: official name, slug, `model_..._best`, or a file name ending in .pth.
 
-    A name outside the taxonomy gives a Dimension with no group: it is scored and gets no softmax.
+    A name outside the taxonomy gives a Dimension with no group: it is scored and gets no softmax. That holds
+    for "Hopelessness" too, as the Binary data set spells "Helplessness": the guide lists it as a synonym
+    of it, but a head's name decides what enters the softmax, so nothing is renamed here; readers of
+    Binary do it where they read.
     """
     stem = name.removesuffix(".pth")
     bare = stem.removeprefix("model_").removesuffix("_best") if stem.startswith("model_") else stem
@@ -107,7 +111,7 @@ def find(name: str) -> Dimension:
     return Dimension(bare, key, "", file_stem(bare), (float("-inf"), float("inf")))
 
 
-def canonical_order(names: list[str]) -> list[str]:
+def canonical_order(names: Iterable[str]) -> list[str]:
     """The names' slugs sorted: emotions in the guide's order, extra dimensions, then unknown ones by name."""
     rank = {d.slug: i for i, d in enumerate(DIMENSIONS)}
     return sorted((find(n).slug for n in names), key=lambda s: (rank.get(s, len(rank)), s))
