@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-RESAMPLE_NAMES = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}  # PIL's numbers
+# By PIL's numbers
+RESAMPLE_NAMES = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,10 @@ class Preprocess:
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """Where a tensor lies in a safetensors file. dtype: safetensors' name ("F32"); offset: bytes from the file's start."""
+    """Where a tensor lies in a safetensors file.
+
+    dtype: safetensors' name ("F32"); offset: bytes from the file's start.
+    """
 
     dtype: str
     shape: tuple[int, ...]
@@ -56,10 +60,11 @@ class TensorInfo:
 class Checkpoint:
     """An opened packed checkpoint; its tensors stay in the file.
 
-    path: the packed safetensors file. tensors: by name: `vision_model.*` as published, and for the heads' i-th
-    Linear layer `heads.{i}.weight` [H, out, in] and `heads.{i}.bias` [H, out], all float32.
+    path: the packed safetensors file. tensors: by name: `vision_model.*` as published, and for the heads'
+    i-th Linear layer `heads.{i}.weight` [H, out, in] and `heads.{i}.bias` [H, out], all float32.
     names: H slugs in canonical order (taxonomy.canonical_order). head_widths: (1152, 1024, 512, 256, 1).
-    neutral_means: by slug, or None where the checkpoint has none. l2_normalise: embedding to norm 1 before the heads.
+    neutral_means: by slug, or None where the checkpoint has none.
+    l2_normalise: embedding to norm 1 before the heads.
     weights_hash: "sha256:..." of everything that decides a score. source: where it came from, for people.
     untrained: synthetic weights, whose numbers mean nothing.
     """

@@ -1,0 +1,263 @@
+"""Tensors in safetensors files: read one at a time by name, written one after another."""
+
+import json
+import os
+import re
+import secrets
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+
+from ..errors import CheckpointError
+from . import jsonfile
+from .spec import TensorInfo
+
+Array = npt.NDArray[Any]
+Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
+
+PREFIX = "vision_model."
+ALIGNMENT = 64  # of the first tensor's byte in files written here: a cache line, and AVX-512's width
+_FLOATS = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
+_SHARD_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.safetensors")
+_AGAIN = "The file may be damaged or its download cut short: get it again."
+
+
+class SafetensorsFile:
+    """A validated safetensors file whose tensors are read only when asked for.
+
+    metadata: the header's `__metadata__`. infos: every tensor's dtype, shape and absolute place in bytes.
+
+    Raises:
+        CheckpointError: missing, not a safetensors file, or cut short.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            found = "a folder" if path.is_dir() else "nothing"
+            raise CheckpointError(f"{path}: found {found}; expected a safetensors file.")
+        try:
+            with safe_open(path, framework="np"):
+                pass  # opening checks the header, every offset, and the file's size against them
+            header, start = _read_header(path)
+        except (SafetensorError, OSError, struct.error) as error:
+            size = path.stat().st_size if path.exists() else 0
+            raise CheckpointError(
+                f"{path} ({size} bytes) is not a complete safetensors file: {error}. {_AGAIN}"
+            ) from None
+        self.path = path
+        self.metadata: dict[str, str] = header.pop("__metadata__", None) or {}
+        self.infos: dict[str, TensorInfo] = {
+            name: TensorInfo(
+                dtype=entry["dtype"],
+                shape=tuple(entry["shape"]),
+                offset=start + entry["data_offsets"][0],
+                nbytes=entry["data_offsets"][1] - entry["data_offsets"][0],
+            )
+            for name, entry in header.items()
+        }
+
+    def array(self, name: str) -> Array:
+        """The tensor as a read-only view of the mapped file (F16, F32, F64) or a new float32 array (BF16).
+
+        Raises:
+            CheckpointError: no such tensor, or of another dtype.
+        """
+        info = self.infos.get(name)
+        if info is None:
+            raise CheckpointError(f"{self.path} has no tensor {name!r}; it holds {len(self.infos)} others.")
+        if info.dtype == "BF16":
+            # bfloat16 is the upper half of a float32.
+            upper = self._map(info, "<u2").astype(np.uint32)
+            return (upper << np.uint32(16)).view(np.float32)
+        if info.dtype not in _FLOATS:
+            raise CheckpointError(
+                f"{self.path}: tensor {name!r} has dtype {info.dtype}; expected {', '.join(_FLOATS)} or BF16."
+            )
+        return self._map(info, _FLOATS[info.dtype])
+
+    def _map(self, info: TensorInfo, dtype: str) -> Array:
+        if info.nbytes == 0:  # nothing to map
+            return np.zeros(info.shape, dtype)
+        return np.asarray(np.memmap(self.path, dtype, mode="r", offset=info.offset, shape=info.shape))
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """The header of a file that safetensors found valid, and the byte where its data starts."""
+    with path.open("rb") as f:
+        (length,) = struct.unpack("<Q", f.read(8))
+        header = f.read(length)
+    return jsonfile.parse(header, f"the header of {path}"), 8 + length
+
+
+class EncoderFiles:
+    """The vision tower's tensors in an encoder folder: one file or shards. Nothing else in it is touched.
+
+    infos: by published name, `vision_model.*`. paths: every file used, the index first where there is one.
+    A bare vision tower saved by transformers 5 has the same names without `vision_model.`; it is read too.
+
+    Raises:
+        CheckpointError: no weights, an unusable index, a missing shard, or see SafetensorsFile.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+        if single.is_file():
+            file = SafetensorsFile(single)
+            self.paths: tuple[Path, ...] = (single,)
+            where = dict.fromkeys(file.infos, file)
+        elif index.is_file():
+            self.paths, where = _open_shards(folder, index)
+        else:
+            raise CheckpointError(
+                f"{folder} has neither {single.name} nor {index.name}; expected the encoder's weights as "
+                "safetensors. Weights in another form must be saved as safetensors first."
+            )
+        prefix = PREFIX if any(n.startswith(PREFIX) for n in where) else ""
+        if not prefix and "embeddings.patch_embedding.weight" not in where:
+            raise CheckpointError(
+                f"{self.paths[0]} has no tensor whose name begins with {PREFIX!r}; "
+                "expected a SigLIP vision tower."
+            )
+        self._places = {
+            PREFIX + n.removeprefix(prefix): (f, n) for n, f in where.items() if n.startswith(prefix)
+        }
+        self.infos: dict[str, TensorInfo] = {k: f.infos[n] for k, (f, n) in self._places.items()}
+
+    def file_of(self, name: str) -> Path:
+        """The file that holds a tensor, by its published name."""
+        return self._places[name][0].path
+
+    def array(self, name: str) -> Array:
+        """See SafetensorsFile.array; by published name."""
+        if name not in self._places:
+            raise CheckpointError(
+                f"{self.paths[0]} has no tensor {name!r}; it holds {len(self.infos)} others."
+            )
+        file, inner = self._places[name]
+        return file.array(inner)
+
+
+def _open_shards(folder: Path, index: Path) -> tuple[tuple[Path, ...], dict[str, SafetensorsFile]]:
+    weight_map = jsonfile.read(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(
+            f"{index}: weight_map is {type(weight_map).__name__}; expected {{tensor: shard}}. {_AGAIN}"
+        )
+    for shard in weight_map.values():
+        # A shard is a sibling file: an index must not lead to another folder.
+        if not isinstance(shard, str) or not _SHARD_NAME.fullmatch(shard):
+            raise CheckpointError(
+                f"{index} names the shard {shard!r}; expected a plain file name ending in .safetensors, "
+                "in the same folder."
+            )
+    # Shards that hold only the text tower need not even be there.
+    wanted = {n: s for n, s in weight_map.items() if n.startswith(PREFIX)} or weight_map
+    files = {shard: SafetensorsFile(folder / shard) for shard in sorted(set(wanted.values()))}
+    lost = sorted(n for n, shard in wanted.items() if n not in files[shard].infos)
+    if lost:
+        raise CheckpointError(
+            f"{index} says that {lost[0]!r} is in {wanted[lost[0]]}, which lacks it "
+            f"({len(lost)} such tensors). "
+            "Index and shards are of different checkpoints: get all of them again."
+        )
+    return (index, *(f.path for f in files.values())), {n: files[s] for n, s in wanted.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A tensor to be written as F32. chunks: its values in C order, in pieces of any shape, made late."""
+
+    name: str
+    shape: tuple[int, ...]
+    chunks: Callable[[], Iterable[Array]]
+
+    @property
+    def nbytes(self) -> int:
+        return 4 * int(np.prod(self.shape, dtype=np.int64))
+
+
+def write_safetensors(
+    path: Path,
+    entries: Sequence[Entry],
+    metadata: Mapping[str, str],
+    *,
+    finish: Callable[[], Mapping[str, str]] | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write a safetensors file with one chunk in memory at a time; all of it appears at once, or nothing.
+
+    finish: called after the data is written; gives the final metadata, no longer than the first (a hash).
+    progress: called with (bytes written, bytes in all) after each chunk.
+
+    Raises:
+        CheckpointError: the disk refuses, or a tensor's chunks do not add up to its shape.
+    """
+    header = _header(entries, metadata, None)
+    # Its own name for each writer: two processes may write the same file, and the last whole one stays.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        with temporary.open("xb") as f:
+            f.write(header)
+            _write_entries(f, entries, progress)
+            if finish is not None:
+                f.seek(0)
+                f.write(_header(entries, finish(), len(header)))
+            f.flush()
+            os.fsync(f.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} could not be written ({error.strerror or error}); expected a folder that can be "
+            "written to, with enough free space. Choose another place or make room."
+        ) from None
+    finally:
+        temporary.unlink(
+            missing_ok=True
+        )  # after a success it has been renamed, and there is nothing to remove
+
+
+def _header(entries: Sequence[Entry], metadata: Mapping[str, str], length: int | None) -> bytes:
+    """Length and JSON, padded with spaces to a multiple of ALIGNMENT or to `length`."""
+    doc: dict[str, object] = {"__metadata__": dict(metadata)}
+    position = 0
+    for e in entries:
+        if e.name in doc:
+            raise ValueError(f"tensor {e.name!r} twice")
+        doc[e.name] = {
+            "dtype": "F32",
+            "shape": list(e.shape),
+            "data_offsets": [position, position + e.nbytes],
+        }
+        position += e.nbytes
+    text = json.dumps(doc, separators=(",", ":")).encode()
+    if length is None:
+        length = -(-(8 + len(text)) // ALIGNMENT) * ALIGNMENT
+    if 8 + len(text) > length:
+        raise ValueError(f"final metadata makes a header of {8 + len(text)} bytes; {length} were kept free")
+    return struct.pack("<Q", length - 8) + text.ljust(length - 8)
+
+
+def _write_entries(f: IO[bytes], entries: Sequence[Entry], progress: Progress | None) -> None:
+    total = sum(e.nbytes for e in entries)
+    done = 0
+    for e in entries:
+        end = done + e.nbytes
+        for chunk in e.chunks():
+            data = np.ascontiguousarray(chunk, dtype="<f4")
+            done += data.nbytes
+            if done > end:
+                break
+            f.write(data.reshape(-1).view(np.uint8).data)
+            if progress is not None:
+                progress(done, total)
+        if done != end:
+            raise CheckpointError(
+                f"tensor {e.name!r} came with {'more' if done > end else 'fewer'} values than its shape "
+                f"{e.shape} says."
+            )
