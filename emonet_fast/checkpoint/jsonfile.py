@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from ..errors import CheckpointError
 
@@ -85,7 +85,7 @@ def flag(doc: Mapping[str, Any], key: str, what: str, default: bool | None = Non
     return value
 
 
-def is_finite(value: object) -> bool:
+def is_finite(value: object) -> TypeGuard[int | float]:
     """Whether a JSON value is a number (true and false are none) that float64 can hold."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False

@@ -1,0 +1,124 @@
+"""Checkpoints: fetched, read, checked, and packed into one file that the rest of the package maps."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from ..errors import CheckpointError
+from .fetch import VARIANTS, fetch_published
+from .pack import open_packed, verify_hash
+from .pack import pack as _pack  # `checkpoint.pack` stays the module
+from .packed_metadata import VERSION
+from .published import Published
+from .spec import Checkpoint, Preprocess, TensorInfo, VisionConfig
+from .tensors import Progress, SafetensorsFile
+
+__all__ = [
+    "Checkpoint", "Preprocess", "Published", "SafetensorsFile", "TensorInfo", "VisionConfig",
+    "open_checkpoint", "open_packed", "pack_to", "resolve_published", "verify_hash",
+]  # fmt: skip
+
+
+def open_checkpoint(
+    where: str | Path, cache_dir: Path, revision: str | None = None, progress: Progress | None = None
+) -> Checkpoint:
+    """Open weights by name, file or folder.
+
+    where: "large" or "small" (the hub), a packed file, or a folder in the published layout with encoder/ and
+    heads/. A published layout is packed once into `<cache_dir>/packed/` and opened from there as long as its
+    files stay the same. revision: see `fetch.fetch_published`; for the hub only. progress: called while packing
+    with (bytes written, bytes in all).
+
+    Raises:
+        CheckpointError: nothing there, damaged, not of this kind, or no room to pack it.
+        UnsafePickleError: a head is more than tensors.
+    """
+    published = resolve_published(where, cache_dir, revision)
+    if published is None:
+        return open_packed(Path(where))
+    packed = cache_dir / "packed" / f"{_key(published)}.safetensors"
+    if not packed.exists():
+        return _pack_into_cache(published, packed, progress)
+    try:
+        return open_packed(packed)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error} It is a cached copy: remove it, and it is made again.") from None
+
+
+def resolve_published(where: str | Path, cache_dir: Path, revision: str | None = None) -> Published | None:
+    """The published files that `where` means, or None for a packed file. See `open_checkpoint`.
+
+    Raises:
+        CheckpointError: nothing there, or a folder of another layout.
+    """
+    if isinstance(where, str) and where in VARIANTS:  # a folder of that name is "./large", or a Path
+        return fetch_published(where, cache_dir, revision)
+    path = Path(where)
+    if revision is not None:
+        raise CheckpointError(
+            f"revision {revision!r} was given with {path}; expected it with {' or '.join(VARIANTS)} only."
+        )
+    if path.is_file():
+        return None
+    if not path.is_dir():
+        raise CheckpointError(
+            f"{path} does not exist; expected {' or '.join(map(repr, VARIANTS))}, a packed file "
+            "(.safetensors), or a folder with encoder/ and heads/."
+        )
+    encoder, heads = path / "encoder", path / "heads"
+    if not (encoder.is_dir() and heads.is_dir()):
+        there = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
+        raise CheckpointError(
+            f"{path} holds {there}; expected the published layout: encoder/ (config.json, "
+            "preprocessor_config.json, model.safetensors) and heads/ (model_*_best.pth, "
+            "neutral_stats_cache*)."
+        )
+    return Published(encoder=encoder, heads=heads, source=str(path))
+
+
+def pack_to(
+    where: str | Path,
+    out_path: Path,
+    cache_dir: Path,
+    revision: str | None = None,
+    progress: Progress | None = None,
+) -> Checkpoint:
+    """Pack "large", "small" or a published folder into the file `out_path`.
+
+    Raises:
+        CheckpointError: see `pack.pack`, or `where` is packed already.
+    """
+    published = resolve_published(where, cache_dir, revision)
+    if published is None:
+        raise CheckpointError(
+            f"{where} is a file; expected weights that are not packed yet. Copy it instead."
+        )
+    return _pack(published, out_path, progress)
+
+
+def _key(published: Published) -> str:
+    """Cheap name of a packed copy: changes whenever a file, the format or the commit does.
+
+    Commits name their content, so a hub snapshot goes by commit and sizes: the hub's cache may be moved or
+    made anew. Elsewhere files go by path, size and time of change.
+    """
+    files: list[list[object]] = []
+    for path in published.files():
+        stat = path.stat()
+        if published.identity:
+            files.append([path.name, stat.st_size])
+        else:
+            files.append([str(path.resolve()), stat.st_size, stat.st_mtime_ns])
+    fingerprint = json.dumps([VERSION, published.identity, files], separators=(",", ":"))
+    return hashlib.sha256(fingerprint.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _pack_into_cache(published: Published, packed: Path, progress: Progress | None) -> Checkpoint:
+    try:
+        packed.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"{packed.parent} could not be made ({error.strerror}); expected a cache folder that can be "
+            "written to. Choose another one (EMONET_FAST_CACHE)."
+        ) from None
+    return _pack(published, packed, progress)

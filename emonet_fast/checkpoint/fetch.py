@@ -1,0 +1,163 @@
+"""Published weights from the Hugging Face hub, always of the same commit once they have been used."""
+
+import json
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import taxonomy
+from ..errors import CheckpointError
+from . import jsonfile
+from .heads import HEAD_PATTERN, MEANS_PATTERN, find_heads
+from .published import CONFIG_FILE, PREPROCESS_FILE, Published
+
+PINS_FILE = "hub-pins.json"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_REVISION = re.compile(r"[\w.][\w./-]{0,255}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class _Repository:
+    role: str  # as in revision="encoder=REV,heads=REV"
+    name: str
+    patterns: tuple[str, ...]
+
+
+# The safetensors patterns are narrow: repositories also hold the same weights in other forms.
+_ENCODER = _Repository(
+    role="encoder",
+    name="google/siglip2-so400m-patch16-384",
+    patterns=(
+        CONFIG_FILE,
+        PREPROCESS_FILE,
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "model-*.safetensors",
+    ),
+)
+_HEADS = {
+    "large": _Repository("heads", "laion/Empathic-Insight-Face-Large", (HEAD_PATTERN, MEANS_PATTERN)),
+    "small": _Repository("heads", "laion/Empathic-Insight-Face-Small", (HEAD_PATTERN, MEANS_PATTERN)),
+}
+VARIANTS = tuple(_HEADS)
+
+
+def fetch_published(variant: str, cache_dir: Path, revision: str | None = None) -> Published:
+    """The published files of "large" or "small", from the hub's cache or downloaded into it.
+
+    revision: a commit, tag or branch for both repositories, or "encoder=REV,heads=REV" (one may be left out).
+    Where none is given, the commit that `main` meant at first use is written to `<cache_dir>/hub-pins.json`
+    and used from then on, so that scores do not change when a repository does.
+
+    Raises:
+        CheckpointError: not to be had (the text names the other ways), incomplete, or an unusable revision.
+    """
+    asked = _parse_revision(revision)
+    folders, commits = [], []
+    for repository in (_ENCODER, _HEADS[variant]):
+        folder = _one(repository, asked.get(repository.role), cache_dir)
+        folders.append(folder)
+        commits.append(f"{repository.name}@{folder.name}")
+    _check_complete(folders[1])
+    source = " + ".join(commits)
+    return Published(encoder=folders[0], heads=folders[1], source=source, identity=source)
+
+
+def _parse_revision(revision: str | None) -> dict[str, str]:
+    """Revision by role."""
+    if revision is None:
+        return {}
+    parts = [part.partition("=") for part in revision.split(",")]
+    asked = {role: rev for role, _, rev in parts}
+    if "=" not in revision:
+        asked = {"encoder": revision, "heads": revision}
+    if len(asked) < len(parts) or not set(asked) <= {"encoder", "heads"}:
+        raise CheckpointError(f"revision is {revision!r}; expected REV or encoder=REV,heads=REV.")
+    for rev in asked.values():
+        if not _REVISION.fullmatch(rev) or ".." in rev:
+            raise CheckpointError(f"revision is {revision!r}; expected a commit, tag or branch, not {rev!r}.")
+    return asked
+
+
+def _one(repository: _Repository, revision: str | None, cache_dir: Path) -> Path:
+    """The snapshot folder of a repository; its name is the commit."""
+    if revision is not None:
+        return _download(repository, revision)
+    pinned = _read_pins(cache_dir).get(repository.name)
+    folder = _download(repository, pinned or "main")
+    if pinned is None:
+        _write_pin(cache_dir, repository.name, folder.name)
+    return folder
+
+
+def _download(repository: _Repository, revision: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(
+            snapshot_download(repository.name, revision=revision, allow_patterns=list(repository.patterns))
+        )
+    except Exception as error:  # what is raised differs between versions, down to the HTTP client's classes
+        raise CheckpointError(_unavailable(repository, revision, error)) from None
+    if not _COMMIT.fullmatch(folder.name):
+        raise CheckpointError(
+            f"{folder}: found a snapshot without a commit in its name; expected 40 hex digits."
+        )
+    return folder
+
+
+def _unavailable(repository: _Repository, revision: str, error: Exception) -> str:
+    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return (
+        f"{repository.name} (revision {revision}) is neither whole in the hub's cache nor could it be "
+        f"downloaded ({reason[:200]}). Expected one of: (1) a connection to the hub, with HF_HUB_OFFLINE "
+        "unset, or HF_ENDPOINT naming a mirror; (2) in place of 'large' or 'small', a folder in the "
+        "published layout: encoder/ and heads/ with the files of both repositories; (3) a packed file made "
+        "where there is a connection: emonet-fast pack --checkpoint large -o large.safetensors."
+    )
+
+
+def _check_complete(heads: Path) -> None:
+    """An interrupted download would otherwise be taken, offline, for a checkpoint of fewer heads."""
+    found = find_heads(heads)
+    missing = [d.slug for d in taxonomy.EMOTIONS if d.slug not in found]
+    if missing:
+        raise CheckpointError(
+            f"{heads} has no heads for {len(missing)} of the 40 emotions ({', '.join(missing[:5])}); "
+            "expected all of them: the download was cut short. Connect and run again; only what is missing "
+            "is downloaded."
+        )
+
+
+def _read_pins(cache_dir: Path) -> dict[str, str]:
+    path = cache_dir / PINS_FILE
+    if not path.exists():
+        return {}
+    pins = jsonfile.read(path)
+    for name, commit in pins.items():
+        if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
+            raise CheckpointError(
+                f"{path}: {name} is pinned to {commit!r}; expected 40 hex digits. Remove the file to pin "
+                "anew."
+            )
+    return pins
+
+
+def _write_pin(cache_dir: Path, name: str, commit: str) -> None:
+    path = cache_dir / PINS_FILE
+    aside = cache_dir / f".{PINS_FILE}.{os.getpid()}-{secrets.token_hex(4)}.part"
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        aside.write_text(
+            json.dumps(_read_pins(cache_dir) | {name: commit}, indent=1) + "\n", encoding="utf-8"
+        )
+        aside.replace(path)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} could not be written ({error.strerror or error}); expected a cache folder that can be "
+            "written to. Choose another one, or give a revision."
+        ) from None
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,180 @@
+"""The published heads' folder: one pickled MLP per dimension, the neutral means, and what they are."""
+
+import re
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import taxonomy
+from ..errors import CheckpointError
+from . import jsonfile
+from .pickles import read_state_dict
+
+Float32 = npt.NDArray[np.float32]
+Layers = list[tuple[Float32, Float32]]  # (weight [out, in], bias [out]) in the order of data
+
+HEAD_PATTERN = "model_*_best.pth"
+MEANS_PATTERN = "neutral_stats_cache*"
+SWITCHES_FILE = "emonet_fast.json"
+_KEY = re.compile(r"layers\.(\d{1,4})\.(weight|bias)")
+# Between two Linear layers stand ReLU, or ReLU and Dropout. Directly joined ones would have no ReLU, and
+# between those farther apart stands something unknown, or a layer that got lost.
+_STEPS = (2, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """What `emonet_fast.json` beside the heads may say. The published repositories have no such file."""
+
+    untrained: bool = False
+    l2_normalise: bool = True
+
+
+def find_heads(folder: Path) -> dict[str, Path]:
+    """Every head's file by slug, in canonical order.
+
+    Raises:
+        CheckpointError: no heads, two files for one name, a name without letters, or a dead link.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob(HEAD_PATTERN)):
+        slug = taxonomy.find(path.name).slug
+        if not slug or taxonomy.find(slug).slug != slug:
+            raise CheckpointError(
+                f"{path}: found a head without a usable name; expected model_<name>_best.pth."
+            )
+        if slug in found:
+            raise CheckpointError(
+                f"{path} and {found[slug].name} both mean {slug!r}; expected one file a head. "
+                "Remove one of them."
+            )
+        if not path.is_file():  # a link of the hub's cache whose target is gone would drop a head in silence
+            raise CheckpointError(f"{path} is no file; expected a head, or nothing. Get the heads again.")
+        found[slug] = path
+    if not found:
+        there = ", ".join(sorted(p.name for p in folder.glob("*"))[:5]) or "nothing"
+        raise CheckpointError(f"{folder} holds {there}; expected heads named {HEAD_PATTERN}.")
+    return {slug: found[slug] for slug in taxonomy.canonical_order(found)}
+
+
+def read_head(path: Path) -> Layers:
+    """One head's Linear layers in the order of data; ReLU belongs between them.
+
+    Raises:
+        CheckpointError: unknown keys, a missing weight or bias, widths that do not follow each other, NaN.
+        UnsafePickleError: see `pickles.read_state_dict`.
+    """
+    state = read_state_dict(path)
+    parsed = {key: _KEY.fullmatch(key) for key in state}
+    unknown = [key for key, match in parsed.items() if match is None]
+    if unknown:
+        raise CheckpointError(
+            f"{path} holds {', '.join(map(repr, unknown[:5]))}; expected only layers.<i>.weight and "
+            "layers.<i>.bias of Linear layers."
+        )
+    indices = sorted({int(match[1]) for match in parsed.values() if match is not None})
+    layers: Layers = []
+    for i in indices:
+        for part in ("weight", "bias"):
+            if f"layers.{i}.{part}" not in state:
+                raise CheckpointError(f"{path} has layers.{i} without its {part}; expected both.")
+        layers.append((state[f"layers.{i}.weight"], state[f"layers.{i}.bias"]))
+    _check_chain(path, indices, layers)
+    return layers
+
+
+def _check_chain(path: Path, indices: list[int], layers: Layers) -> None:
+    if indices[0] != 0 or any(b - a not in _STEPS for a, b in pairwise(indices)):
+        raise CheckpointError(
+            f"{path} has Linear layers at {indices}; expected 0, 3, 6, ... (ReLU and Dropout between them). "
+            "A layer is missing, or this is another kind of head."
+        )
+    width = None
+    for i, (weight, bias) in zip(indices, layers, strict=True):
+        if weight.ndim != 2 or 0 in weight.shape or (width is not None and weight.shape[1] != width):
+            raise CheckpointError(
+                f"{path}: layers.{i}.weight has shape {list(weight.shape)}; expected [out, {width or 'in'}]."
+            )
+        width = weight.shape[0]
+        if bias.shape != (width,):
+            raise CheckpointError(
+                f"{path}: layers.{i}.bias has shape {list(bias.shape)}; expected [{width}]."
+            )
+        if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+            raise CheckpointError(f"{path}: layers.{i} holds NaN or infinity; expected finite weights.")
+    if width != 1:
+        raise CheckpointError(f"{path} gives {width} values a picture; expected one: a last layer of 1.")
+
+
+def widths_of(layers: Layers) -> tuple[int, ...]:
+    """(1152, 1024, 512, 256, 1): the width of what goes in, then of what each layer gives."""
+    return (layers[0][0].shape[1], *(weight.shape[0] for weight, _ in layers))
+
+
+def find_means(folder: Path) -> Path | None:
+    """The neutral means' file, or None.
+
+    Raises:
+        CheckpointError: more than one: they differ between variants and must not be mixed.
+    """
+    paths = sorted(folder.glob(MEANS_PATTERN))
+    if len(paths) > 1:
+        names = ", ".join(p.name for p in paths)
+        raise CheckpointError(
+            f"{folder} has {len(paths)} files of neutral means ({names}); expected one. "
+            "Keep that of these heads."
+        )
+    if paths and not paths[0].is_file():
+        raise CheckpointError(f"{paths[0]} is no file; expected neutral means as JSON, or nothing.")
+    return paths[0] if paths else None
+
+
+def read_means(path: Path, heads: Mapping[str, Path]) -> dict[str, float]:
+    """The neutral mean of every head by slug. Entries of heads that are not there are left out.
+
+    Raises:
+        CheckpointError: a head without a mean, a mean that is no finite number, or two different ones.
+    """
+    means: dict[str, float] = {}
+    for key, entry in jsonfile.read(path).items():
+        slug = taxonomy.find(key).slug
+        if slug not in heads:
+            continue
+        value = entry.get("mean") if isinstance(entry, dict) else entry
+        if not jsonfile.is_finite(value):
+            raise CheckpointError(
+                f"{path}: {key!r} has {reprlib.repr(entry)}; "
+                'expected a finite number or {"mean": a finite number}.'
+            )
+        if means.setdefault(slug, float(value)) != float(value):
+            raise CheckpointError(
+                f"{path}: {slug!r} occurs in two spellings with the means {means[slug]} and {float(value)}; "
+                "expected one. Remove the wrong entry."
+            )
+    missing = [slug for slug in heads if slug not in means]
+    if missing:
+        raise CheckpointError(
+            f"{path} has no mean for {len(missing)} of {len(heads)} heads ({', '.join(missing[:5])}); "
+            "expected one for each. It may belong to other heads; without the file, scores are raw only."
+        )
+    return {slug: means[slug] for slug in heads}
+
+
+def read_switches(folder: Path) -> Switches:
+    """`emonet_fast.json` beside the heads, or the defaults where there is none."""
+    path = folder / SWITCHES_FILE
+    if not path.exists():
+        return Switches()
+    doc = jsonfile.read(path)
+    unknown = sorted(set(doc) - {"untrained", "l2_normalise"})
+    if unknown:
+        raise CheckpointError(f"{path} has {', '.join(unknown)}; expected only untrained and l2_normalise.")
+    return Switches(
+        untrained=jsonfile.flag(doc, "untrained", str(path), False),
+        l2_normalise=jsonfile.flag(doc, "l2_normalise", str(path), True),
+    )

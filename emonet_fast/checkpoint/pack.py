@@ -1,0 +1,248 @@
+"""One safetensors file for everything that decides a score; the contract is docs/packed-checkpoint.md."""
+
+import hashlib
+import json
+import logging
+import math
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import CheckpointError
+from .encoder import expected_tensors
+from .heads import Layers, read_head, widths_of
+from .packed_metadata import KEY, NO_HASH, Description, from_json, scoring_json, to_json
+from .published import Contents, Published
+from .spec import Checkpoint, TensorInfo
+from .tensors import Array, Entry, Progress, SafetensorsFile, write_safetensors
+
+__all__ = ["head_tensors", "open_packed", "pack", "verify_hash", "write_packed"]
+
+_log = logging.getLogger("emonet_fast")
+_SPARE = 64 * 1024 * 1024  # bytes to leave free on the disk; the header's some 100 kB are within it
+_PIECE = 1 << 24  # values hashed at once: 64 MB
+
+
+def pack(published: Published, out_path: Path, progress: Progress | None = None) -> Checkpoint:
+    """Write a published checkpoint to one file; it appears whole or not at all, and replaces one of its name.
+
+    The encoder goes through memory one tensor at a time; the heads (0.3 GB in the large variant) are held.
+    progress: called with (bytes written, bytes in all).
+
+    Raises:
+        CheckpointError: see `Published.read`; NaN in the encoder; out_path is an input or cannot be
+            written; too little room on the disk.
+        UnsafePickleError: a head is more than tensors.
+    """
+    _check_target(published, out_path)
+    contents = published.read()
+    size = _check_space(contents, out_path.parent)
+    _log.info("packing %s into %s (%d bytes)", published.source, out_path, size)
+    description = Description(
+        vision=contents.vision,
+        preprocess=contents.preprocess,
+        names=tuple(contents.heads),
+        head_widths=contents.head_widths,
+        neutral_means=contents.neutral_means,
+        l2_normalise=contents.switches.l2_normalise,
+        untrained=contents.switches.untrained,
+        source=published.source,
+    )
+    return write_packed(out_path, description, _entries(contents), progress)
+
+
+def _check_target(published: Published, out_path: Path) -> None:
+    if out_path.is_dir() or not out_path.parent.is_dir():
+        found = "a folder" if out_path.is_dir() else f"no folder {out_path.parent}"
+        raise CheckpointError(f"{out_path}: found {found}; expected a file's name in a folder that exists.")
+    if out_path.exists() and any(out_path.samefile(path) for path in published.files()):
+        raise CheckpointError(f"{out_path} is one of the files to be packed; expected another name.")
+
+
+def _check_space(contents: Contents, folder: Path) -> int:
+    """Bytes of the packed file without its header. Raises CheckpointError where the disk has less free."""
+    shapes = expected_tensors(contents.vision) | head_tensors(len(contents.heads), contents.head_widths)
+    size = sum(4 * math.prod(shape) for shape in shapes.values())
+    free = shutil.disk_usage(folder).free
+    if free < size + _SPARE:
+        raise CheckpointError(
+            f"{folder} has {free / 1e9:.2f} GB free; expected at least {(size + _SPARE) / 1e9:.2f} GB for "
+            "the packed checkpoint. Make room, or choose another folder."
+        )
+    return size
+
+
+def head_tensors(heads: int, widths: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Name and shape of the stacked heads: `heads.{i}.weight` [H, out, in], `heads.{i}.bias` [H, out]."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for i in range(len(widths) - 1):
+        shapes[f"heads.{i}.weight"] = (heads, widths[i + 1], widths[i])
+        shapes[f"heads.{i}.bias"] = (heads, widths[i + 1])
+    return shapes
+
+
+def _entries(contents: Contents) -> list[Entry]:
+    """The encoder's tensors in the order of data, then the heads'."""
+    files = contents.tensors
+    heads = [_read_again(path, contents.head_widths) for path in contents.heads.values()]
+
+    def encoder_chunks(name: str) -> Callable[[], list[Array]]:
+        return lambda: [files.array(name)]
+
+    def head_chunks(layer: int, part: int) -> Callable[[], Iterator[Array]]:
+        return lambda: (head[layer][part] for head in heads)
+
+    entries = [Entry(n, s, encoder_chunks(n)) for n, s in expected_tensors(contents.vision).items()]
+    for i, (name, shape) in enumerate(head_tensors(len(heads), contents.head_widths).items()):
+        entries.append(Entry(name, shape, head_chunks(i // 2, i % 2)))
+    return entries
+
+
+def _read_again(path: Path, widths: tuple[int, ...]) -> Layers:
+    layers = read_head(path)
+    if widths_of(layers) != widths:
+        raise CheckpointError(f"{path} changed while it was read; expected files that stay. Try again.")
+    return layers
+
+
+def write_packed(
+    out_path: Path, description: Description, entries: Sequence[Entry], progress: Progress | None = None
+) -> Checkpoint:
+    """Write a packed checkpoint from anything that can give its tensors, in any order.
+
+    Raises:
+        CheckpointError: a tensor holds NaN or infinity, names or shapes do not fit, or it cannot be written.
+    """
+    shapes = {e.name: e.shape for e in entries}
+    _check_shapes(shapes, description, str(out_path))
+    digests: dict[str, Any] = {e.name: hashlib.sha256() for e in entries}
+
+    def finish() -> dict[str, str]:
+        found = {name: digest.hexdigest() for name, digest in digests.items()}
+        return {KEY: to_json(description, _weights_hash(description, shapes, found))}
+
+    write_safetensors(
+        out_path,
+        [replace(e, chunks=_watched(e, digests[e.name])) for e in entries],
+        {KEY: to_json(description, NO_HASH)},
+        finish=finish,
+        progress=progress,
+    )
+    return open_packed(out_path)
+
+
+def _watched(entry: Entry, digest: Any) -> Callable[[], Iterator[Array]]:
+    """The entry's chunks as float32, hashed on their way and refused where they are not finite."""
+
+    def chunks() -> Iterator[Array]:
+        for chunk in entry.chunks():
+            with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, and is refused
+                data = np.ascontiguousarray(chunk, "<f4")
+            if not np.isfinite(data).all():
+                raise CheckpointError(
+                    f"tensor {entry.name!r} holds NaN or infinity; expected finite weights. "
+                    "Get the checkpoint again."
+                )
+            digest.update(data.reshape(-1).view(np.uint8).data)
+            yield data
+
+    return chunks
+
+
+def _weights_hash(
+    description: Description, shapes: Mapping[str, tuple[int, ...]], digests: Mapping[str, str]
+) -> str:
+    """sha256 of the scoring part of the metadata, then one line a tensor, sorted by name.
+
+    Each tensor goes in by the sha256 of its bytes, so that the order in the file does not matter.
+    """
+    total = hashlib.sha256()
+    total.update(scoring_json(description).encode() + b"\n")
+    for name in sorted(shapes):
+        line = json.dumps([name, "F32", list(shapes[name]), digests[name]], separators=(",", ":"))
+        total.update(line.encode() + b"\n")
+    return f"sha256:{total.hexdigest()}"
+
+
+def open_packed(path: Path) -> Checkpoint:
+    """Open a packed checkpoint: all is checked but the values of its tensors (`verify_hash` does that).
+
+    Raises:
+        CheckpointError: not a packed checkpoint, of a later version, cut short, or against its contract.
+    """
+    path = Path(path)
+    file = SafetensorsFile(path)
+    text = file.metadata.get(KEY)
+    if text is None:
+        raise CheckpointError(
+            f"{path} is a safetensors file without {KEY!r} in its metadata; expected a packed checkpoint. "
+            "Make one from a folder with encoder/ and heads/: emonet-fast pack."
+        )
+    description, weights_hash = from_json(text, f"{path}, metadata")
+    _check_shapes({name: info.shape for name, info in file.infos.items()}, description, str(path))
+    _check_places(path, file.infos)
+    known = {f.name: getattr(description, f.name) for f in fields(Description)}
+    return Checkpoint(path=path, weights_hash=weights_hash, tensors=file.infos, **known)
+
+
+def _description(checkpoint: Checkpoint) -> Description:
+    return Description(**{f.name: getattr(checkpoint, f.name) for f in fields(Description)})
+
+
+def _check_shapes(shapes: Mapping[str, tuple[int, ...]], description: Description, what: str) -> None:
+    expected = expected_tensors(description.vision)
+    expected |= head_tensors(len(description.names), description.head_widths)
+    for name in sorted(set(expected) | set(shapes)):
+        found, must = shapes.get(name), expected.get(name)
+        if found != must:
+            raise CheckpointError(
+                f"{what}: tensor {name!r} is {'missing' if found is None else list(found)}; expected "
+                f"{'no such tensor' if must is None else list(must)} by its metadata. "
+                "Pack the checkpoint again."
+            )
+
+
+def _check_places(path: Path, infos: Mapping[str, TensorInfo]) -> None:
+    for name, info in infos.items():
+        if info.dtype != "F32" or info.offset % 4:
+            raise CheckpointError(
+                f"{path}: tensor {name!r} is {info.dtype} at byte {info.offset}; expected F32 at a multiple "
+                "of 4. Pack the checkpoint again."
+            )
+
+
+def verify_hash(checkpoint: Checkpoint, progress: Progress | None = None) -> str:
+    """Read all of a packed checkpoint and return its hash.
+
+    Raises:
+        CheckpointError: the hash is not the one that the file states: it was damaged or changed.
+    """
+    file = SafetensorsFile(checkpoint.path)
+    total, done = sum(info.nbytes for info in checkpoint.tensors.values()), 0
+    digests: dict[str, str] = {}
+    for name in checkpoint.tensors:
+        digest = hashlib.sha256()
+        for piece in _pieces(file.array(name)):
+            digest.update(piece.view(np.uint8).data)
+            done += piece.nbytes
+            if progress is not None:
+                progress(done, total)
+        digests[name] = digest.hexdigest()
+    shapes = {name: info.shape for name, info in checkpoint.tensors.items()}
+    found = _weights_hash(_description(checkpoint), shapes, digests)
+    if found != checkpoint.weights_hash:
+        raise CheckpointError(
+            f"{checkpoint.path} has the hash {found}; it states {checkpoint.weights_hash}. The file was "
+            "damaged or changed: pack the checkpoint again, or get it again."
+        )
+    return found
+
+
+def _pieces(tensor: Array) -> Iterator[Array]:
+    flat = np.ascontiguousarray(tensor).reshape(-1)
+    for start in range(0, flat.size, _PIECE):
+        yield flat[start : start + _PIECE]
