@@ -10,6 +10,8 @@ from .errors import OptionError
 PRECISIONS = ("auto", "fp32", "bf16")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _MAX_BATCH = 1024
+MAX_PIXELS = 200_000_000
+MAX_BYTES = 512 * 1024 * 1024
 
 
 def default_cache_dir() -> Path:
@@ -37,8 +39,8 @@ class Options:
     batch_size: int | None = None
     exif: bool = True
     revision: str | None = None
-    max_pixels: int = 200_000_000
-    max_bytes: int = 512 * 1024 * 1024
+    max_pixels: int = MAX_PIXELS
+    max_bytes: int = MAX_BYTES
     threads: int | None = None
     cache_dir: Path = field(default_factory=default_cache_dir)
 

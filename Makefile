@@ -1,0 +1,67 @@
+# Two commands on a fresh machine with Python 3.11 or newer: `make demo` and `make test`.
+# Both make their own environment in .venv and install what they need.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# demo: CHECKPOINT=large takes the published weights from the hub; INPUT takes your own pictures.
+CHECKPOINT ?= synthetic
+INPUT ?=
+OUTPUT ?= demo-output
+SYNTHETIC := models/synthetic-27
+
+.PHONY: demo test lint test-lowest bench clean
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "emonet-fast needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e '.[demo]'
+	touch $@
+
+# PyTorch is pinned to a CPU build's version: what the tests compare with must not change under them.
+$(VENV)/.test: pyproject.toml constraints/test.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints/test.txt -e '.[test]'
+	touch $@
+
+$(SYNTHETIC): | $(VENV)/.demo
+	@echo "making an untrained checkpoint of full size in $@ (2 GB, once)"
+	$(BIN)/emonet-fast synthetic $@
+
+ifeq ($(CHECKPOINT),synthetic)
+demo: $(SYNTHETIC)
+WEIGHTS = $(SYNTHETIC)
+else
+WEIGHTS = $(CHECKPOINT)
+endif
+
+demo: $(VENV)/.demo
+	@mkdir -p $(OUTPUT)
+	$(BIN)/emonet-fast score $(if $(INPUT),$(INPUT),$$($(BIN)/python benchmarks/photographs.py)) \
+	    --checkpoint $(WEIGHTS) --output $(OUTPUT)/scores.parquet --report $(OUTPUT)/report.html
+	@echo "look at $(OUTPUT)/report.html"
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The lowest versions of the direct dependencies: an import and a small scoring test.
+test-lowest:
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-lowest/bin/python -m pip install --quiet -c constraints/lowest.txt -e '.[reference]' pytest hypothesis
+	$(VENV)-lowest/bin/python -m pytest tests/test_lowest.py
+
+# The figures of the README: the reference beside the engine, in one run each.
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/fidelity.py
+
+clean:
+	rm -rf $(VENV) $(VENV)-lowest build dist $(OUTPUT)

@@ -1,0 +1,65 @@
+"""Score faces with EmoNet-Face's EmpathicInsight-Face models, fast and exactly.
+
+Importing this package is cheap: each public name loads what it needs at its first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from .errors import (
+        BackendError,
+        CheckpointError,
+        EmonetError,
+        InputError,
+        MissingPackageError,
+        OptionError,
+        UnsafePickleError,
+    )
+    from .options import Options
+    from .records import Status
+    from .scorer import ScalingWarning, Scorer
+    from .scores import Scores
+
+_HOME = {
+    "BackendError": "errors",
+    "CheckpointError": "errors",
+    "EmonetError": "errors",
+    "InputError": "errors",
+    "MissingPackageError": "errors",
+    "OptionError": "errors",
+    "UnsafePickleError": "errors",
+    "Options": "options",
+    "Status": "records",
+    "ScalingWarning": "scorer",
+    "Scorer": "scorer",
+    "Scores": "scores",
+}
+
+__all__ = [
+    "BackendError",
+    "CheckpointError",
+    "EmonetError",
+    "InputError",
+    "MissingPackageError",
+    "OptionError",
+    "Options",
+    "ScalingWarning",
+    "Scorer",
+    "Scores",
+    "Status",
+    "UnsafePickleError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,48 @@
+"""The contract that every backend fulfils."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..records import UInt8Array
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """embedding: [n, hidden] float32, not normalised. raw: [n, H] float32 in the order of Checkpoint.names."""
+
+    embedding: npt.NDArray[np.float32]
+    raw: npt.NDArray[np.float32]
+
+
+class Backend(Protocol):
+    """Runs the network. name and precision go into every output's metadata."""
+
+    name: str
+    precision: str
+    batch_size: int
+
+    def run(self, pixels: UInt8Array) -> Outputs:
+        """pixels: [n, 3, S, S] uint8 RGB planes, 1 <= n <= batch_size; n below it is padded inside.
+
+        A row's outputs depend neither on the other rows nor on its place.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the engine's memory; the backend cannot be used after."""
+        ...
+
+
+def padded(pixels: UInt8Array, batch_size: int) -> UInt8Array:
+    """pixels [n, ...] with rows of zeros added up to batch_size, without a copy where n is already that."""
+    n = len(pixels)
+    if not 1 <= n <= batch_size:
+        raise ValueError(f"a batch has {n} rows; expected 1 to {batch_size}")
+    if n == batch_size:
+        return np.ascontiguousarray(pixels)
+    out = np.zeros((batch_size, *pixels.shape[1:]), dtype=pixels.dtype)
+    out[:n] = pixels
+    return out

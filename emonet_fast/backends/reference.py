@@ -1,0 +1,157 @@
+"""The published pipeline in PyTorch: transformers' SigLIP plus one plain MLP per dimension. Never optimised.
+
+It is the oracle of `verify`, of the tests and of the benchmarks (extra `reference`). From a folder in the
+published layout it reads everything with transformers' and torch's own readers, so that a fault of this
+package's readers shows as a difference.
+"""
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from .. import taxonomy
+from ..checkpoint.spec import RESAMPLE_NAMES, Checkpoint, Preprocess
+from ..optional import need
+from ..records import UInt8Array
+from .base import Outputs
+
+if TYPE_CHECKING:
+    from ..checkpoint.published import Published
+
+_PURPOSE = "the reference pipeline"
+
+
+class Reference:
+    """transformers' image processor, vision model and the heads, one call a head.
+
+    precision: "fp32", or "bf16" for everything after the processor.
+
+    Raises:
+        MissingPackageError: the extra `reference` is not installed.
+    """
+
+    name = "reference"
+
+    def __init__(self, model: Any, heads: list[Any], processor: Any, precision: str, l2_normalise: bool) -> None:
+        torch = need("torch", _PURPOSE)
+        self.precision = precision
+        self.l2_normalise = l2_normalise
+        self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+        self._model = model.eval().to(self._dtype)
+        self._heads = [head.eval().to(self._dtype) for head in heads]
+        self._processor = processor
+
+    @classmethod
+    def from_published(
+        cls, published: "Published", names: tuple[str, ...], l2_normalise: bool, precision: str = "fp32"
+    ) -> "Reference":
+        """Read a published folder with transformers and torch. names: slugs in the order of the outputs."""
+        torch, transformers = need("torch", _PURPOSE), need("transformers", _PURPOSE)
+        model = transformers.SiglipVisionModel.from_pretrained(published.encoder, dtype=torch.float32)
+        processor = _processor_class().from_pretrained(published.encoder)
+        files = {taxonomy.find(path.name).slug: path for path in published.heads.glob("model_*_best.pth")}
+        heads = [_head(_load_state(files[name])) for name in names]
+        return cls(model, heads, processor, precision, l2_normalise)
+
+    @classmethod
+    def from_packed(cls, checkpoint: Checkpoint, precision: str = "fp32") -> "Reference":
+        """Build the same from a packed checkpoint."""
+        torch, transformers = need("torch", _PURPOSE), need("transformers", _PURPOSE)
+        from safetensors import safe_open
+
+        vision = checkpoint.vision
+        config = transformers.SiglipVisionConfig(
+            hidden_size=vision.hidden_size,
+            intermediate_size=vision.intermediate_size,
+            num_hidden_layers=vision.num_hidden_layers,
+            num_attention_heads=vision.num_attention_heads,
+            image_size=vision.image_size,
+            patch_size=vision.patch_size,
+            layer_norm_eps=vision.layer_norm_eps,
+        )
+        with safe_open(checkpoint.path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        state = {k: v for k, v in tensors.items() if k.startswith("vision_model.")}
+        model = transformers.SiglipVisionModel.from_pretrained(None, config=config, state_dict=state)
+        count = len(checkpoint.head_widths) - 1
+        heads = []
+        for row in range(len(checkpoint.names)):
+            pairs = [(tensors[f"heads.{i}.weight"][row], tensors[f"heads.{i}.bias"][row]) for i in range(count)]
+            heads.append(_mlp(pairs))
+        del tensors, torch
+        return cls(model, heads, _processor(checkpoint.preprocess), precision, checkpoint.l2_normalise)
+
+    def score(self, pictures: list[UInt8Array]) -> Outputs:
+        """pictures: arrays [H, W, 3] uint8 RGB of any sizes -> embedding [n, hidden] and raw [n, H], float32."""
+        images = [Image.fromarray(rgb) for rgb in pictures]
+        return self.score_processed(self._processor(images=images, return_tensors="np")["pixel_values"])
+
+    def processed(self, picture: UInt8Array) -> npt.NDArray[np.float32]:
+        """The processor's own output for one picture [H, W, 3]: [3, S, S] float32."""
+        values = self._processor(images=Image.fromarray(picture), return_tensors="np")["pixel_values"]
+        return np.asarray(values[0], np.float32)
+
+    def score_processed(self, pixels: npt.NDArray[np.float32]) -> Outputs:
+        """As `score`, from normalised pixels [n, 3, S, S] float32: tests feed wrong pixels through it."""
+        torch = need("torch", _PURPOSE)
+        with torch.inference_mode():
+            embedding = self._model(torch.from_numpy(pixels).to(self._dtype)).pooler_output
+            features = embedding
+            if self.l2_normalise:
+                features = embedding / embedding.norm(p=2, dim=-1, keepdim=True)
+            raw = torch.cat([head(features) for head in self._heads], dim=1)
+        return Outputs(_numpy(embedding), _numpy(raw))
+
+
+def _numpy(tensor: Any) -> npt.NDArray[np.float32]:
+    values: npt.NDArray[np.float32] = tensor.float().numpy()
+    return values
+
+
+def _load_state(path: Path) -> dict[str, Any]:
+    torch = need("torch", _PURPOSE)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    inner: dict[str, Any] = state.get("state_dict", state)
+    return inner
+
+
+def _head(state: dict[str, Any]) -> Any:
+    """An MLP from a published state dict with keys layers.<i>.weight and layers.<i>.bias."""
+    indices = sorted({int(key.split(".")[1]) for key in state})
+    return _mlp([(state[f"layers.{i}.weight"], state[f"layers.{i}.bias"]) for i in indices])
+
+
+def _mlp(pairs: list[tuple[Any, Any]]) -> Any:
+    """Linear, ReLU, ..., Linear from (weight [out, in], bias [out]) pairs; Dropout does nothing at inference."""
+    nn = need("torch.nn", _PURPOSE)
+    layers: OrderedDict[str, Any] = OrderedDict()
+    for i, (weight, bias) in enumerate(pairs):
+        linear = nn.Linear(weight.shape[1], weight.shape[0])
+        linear.load_state_dict({"weight": weight, "bias": bias})
+        layers[f"linear{i}"] = linear
+        if i < len(pairs) - 1:
+            layers[f"relu{i}"] = nn.ReLU()
+    return nn.Sequential(layers)
+
+
+def _processor_class() -> Any:
+    """The Pillow-based SigLIP processor: its own class from transformers 5 on, the only one before."""
+    transformers = need("transformers", _PURPOSE)
+    if int(transformers.__version__.split(".")[0]) >= 5:
+        return need("transformers.models.siglip.image_processing_pil_siglip", _PURPOSE).SiglipImageProcessorPil
+    return need("transformers.models.siglip.image_processing_siglip", _PURPOSE).SiglipImageProcessor
+
+
+def _processor(spec: Preprocess) -> Any:
+    numbers = {name: number for number, name in RESAMPLE_NAMES.items()}
+    return _processor_class()(
+        size={"height": spec.size, "width": spec.size},
+        resample=numbers[spec.resample],
+        rescale_factor=spec.rescale_factor,
+        image_mean=list(spec.mean),
+        image_std=list(spec.std),
+    )

@@ -1,0 +1,118 @@
+"""How close an engine comes to the float32 reference, and whether that is close enough."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.floating]
+
+# Spearman over fewer pictures says little: one swap of neighbours among 20 already costs 0.0015.
+MIN_PICTURES_FOR_RANKS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """Differences of N pictures' outputs from the reference's. Scores are raw, on the 0..7 scale.
+
+    cosine_min, cosine_mean: of the embeddings. max_error, rms_error: of raw scores over all heads.
+    max_relative, rms_relative: the same, each head divided by its between-image standard deviation.
+    spearman_min, spearman_mean: over images, per head. top1_agreement: share of images with the same
+    strongest emotion.
+    """
+
+    pictures: int
+    cosine_min: float
+    cosine_mean: float
+    max_error: float
+    rms_error: float
+    max_relative: float
+    rms_relative: float
+    spearman_min: float
+    spearman_mean: float
+    top1_agreement: float
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The verdict. failures: one sentence for each bar missed; unproved: bars that this run could not try."""
+
+    failures: tuple[str, ...]
+    unproved: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures
+
+
+def measure(reference: tuple[Array, Array], engine: tuple[Array, Array], emotions: list[int]) -> Fidelity:
+    """Compare (embedding [N, D], raw [N, H]) pairs; emotions: columns of the 40 emotions, for top-1."""
+    want, got = _float64(reference[0]), _float64(engine[0])
+    cosine = (want * got).sum(1) / (np.linalg.norm(want, axis=1) * np.linalg.norm(got, axis=1))
+    raw_want, raw_got = _float64(reference[1]), _float64(engine[1])
+    error = raw_got - raw_want
+    spread = raw_want.std(axis=0)
+    # a head that says the same of all pictures (or one picture only) has no spread to compare with
+    varied = spread > 0
+    relative = error[:, varied] / spread[varied] if varied.any() else np.full((1, 1), np.nan)
+    ranks = np.array([spearman(a, b) for a, b in zip(raw_want.T, raw_got.T, strict=True)])
+    same = raw_want[:, emotions].argmax(1) == raw_got[:, emotions].argmax(1)
+    return Fidelity(
+        pictures=len(error),
+        cosine_min=float(cosine.min()),
+        cosine_mean=float(cosine.mean()),
+        max_error=float(np.abs(error).max()),
+        rms_error=float(np.sqrt((error**2).mean())),
+        max_relative=float(np.abs(relative).max()),
+        rms_relative=float(np.sqrt((relative**2).mean())),
+        spearman_min=float(ranks.min()),
+        spearman_mean=float(ranks.mean()),
+        top1_agreement=float(same.mean()),
+    )
+
+
+def spearman(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
+    """Spearman's rank correlation of two rows of N values, ties by their mean rank; NaN without spread."""
+    x, y = _ranks(a), _ranks(b)
+    x, y = x - x.mean(), y - y.mean()
+    scale = float(np.sqrt((x**2).sum() * (y**2).sum()))
+    return float((x * y).sum() / scale) if scale > 0 else float("nan")
+
+
+def _float64(values: Array) -> npt.NDArray[np.float64]:
+    return np.asarray(values, np.float64)
+
+
+def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts).astype(np.float64)
+    ranks: npt.NDArray[np.float64] = (last - (counts - 1) / 2)[inverse]
+    return ranks
+
+
+def gate_fp32(found: Fidelity) -> Gate:
+    """cosine >= 0.999999 and scores within 1e-3: what reordering float32 sums over 27 layers may cost."""
+    failures = []
+    if not found.cosine_min >= 0.999999:
+        failures.append(f"embedding cosine {found.cosine_min:.7f} is below 0.999999")
+    if not found.max_error <= 1e-3:
+        failures.append(f"max score error {found.max_error:.2e} is above 1e-3")
+    return Gate(tuple(failures))
+
+
+def gate_bf16(found: Fidelity, reference_bf16: Fidelity) -> Gate:
+    """At most twice the error of the reference run in bf16 by PyTorch, and ranks kept per head."""
+    failures = []
+    for name in ("rms_error", "max_error"):
+        ours, theirs = getattr(found, name), getattr(reference_bf16, name)
+        if not ours <= 2 * theirs:
+            failures.append(f"{name} {ours:.2e} is above twice that of PyTorch in bf16, {theirs:.2e}")
+    if found.pictures < MIN_PICTURES_FOR_RANKS:
+        few = f"Spearman per head: needs {MIN_PICTURES_FOR_RANKS} pictures, had {found.pictures}"
+        return Gate(tuple(failures), (few,))
+    if not found.spearman_min >= 0.998:
+        failures.append(f"lowest Spearman of a head {found.spearman_min:.5f} is below 0.998")
+    return Gate(tuple(failures))

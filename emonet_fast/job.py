@@ -1,0 +1,95 @@
+"""One run of `emonet-fast score`: inputs in, output files, report and table out. Streams in bounded memory."""
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from .records import Status
+from .scorer import ScoredBatch, Scorer
+from .scores import Scores
+from .sinks import open_sink
+from .sinks.report import Report, thumbnail
+from .sources import Inputs
+
+# Rows kept for the table on the terminal; files get all of them.
+TABLE_ROWS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a run writes: any of a table file and an HTML report. format: "default" or "laion"."""
+
+    table: Path | None = None
+    format: str = "default"
+    report: Path | None = None
+    embeddings: bool = False
+    top: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """counts: rows by status. seconds: by stage. first: the first TABLE_ROWS rows. notes: of all rows."""
+
+    counts: dict[str, int]
+    seconds: dict[str, float]
+    first: Scores | None
+    notes: tuple[str, ...]
+    engine: str
+
+    @property
+    def scored(self) -> int:
+        return self.counts.get(Status.OK, 0)
+
+    def line(self) -> str:
+        """The last line of a run: how many inputs became what, and how fast."""
+        total = sum(self.counts.values())
+        parts = [f"{self.scored} scored"]
+        parts += [f"{n} {status}" for status, n in sorted(self.counts.items()) if status != Status.OK]
+        speed = f"; {self.seconds['engine'] / self.scored:.2f} s/image" if self.scored else ""
+        return f"{total} inputs: {', '.join(parts)}{speed} ({self.engine})"
+
+
+def run(scorer: Scorer, inputs: Inputs, outputs: Outputs, advance: Callable[[int], None]) -> Summary:
+    """Score all inputs. advance: told how many rows were done.
+
+    Output files appear whole at the end; an error or an interrupt leaves none, and older ones as they were.
+
+    Raises:
+        OptionError, CheckpointError, BackendError: before any picture is scored.
+    """
+    counts: Counter[str] = Counter()
+    notes: dict[str, None] = {}
+    first: list[Scores] = []
+    with ExitStack() as stack:
+        metadata = scorer.metadata
+        sink = report = None
+        if outputs.table is not None:
+            sink = stack.enter_context(
+                open_sink(outputs.table, format=outputs.format, metadata=metadata, embeddings=outputs.embeddings)
+            )
+        if outputs.report is not None:
+            report = stack.enter_context(Report(outputs.report, "EmoNet-Face scores", metadata, top=outputs.top))
+        for batch in scorer.stream(inputs, embeddings=outputs.embeddings):
+            counts.update(batch.scores.status)
+            notes.update(dict.fromkeys(batch.scores.notes))
+            if sum(map(len, first)) < TABLE_ROWS:
+                first.append(batch.scores)
+            if sink is not None:
+                sink.write(batch.scores)
+            if report is not None:
+                _add(report, batch)
+            advance(len(batch.scores))
+    return Summary(
+        counts={str(k): v for k, v in counts.items()},
+        seconds=dict(scorer.timings),
+        first=Scores.concat(first) if first else None,
+        notes=tuple(notes),
+        engine=f"{metadata['backend']} {metadata['precision']}",
+    )
+
+
+def _add(report: Report, batch: ScoredBatch) -> None:
+    pictures = [thumbnail(one.rgb) if one.rgb is not None else None for one in batch.decoded]
+    report.add(batch.scores, pictures)

@@ -1,0 +1,121 @@
+"""What this computer can do and why not: the text of `emonet-fast doctor`."""
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ._version import __version__
+from .optional import EXTRAS, available
+from .options import default_cache_dir
+
+_PACKAGES = ("numpy", "openvino", "onnx", "safetensors", "pillow", "pyarrow", "huggingface_hub")
+
+
+def report() -> dict[str, Any]:
+    """Facts in groups, JSON-ready: package, machine, cpu engine, gpu engines, optional packages, folders."""
+    return {
+        "emonet_fast": __version__,
+        "machine": {
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "cores": available_cores(),
+            "memory_gb": _total_memory_gb(),
+        },
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "cpu_engine": _cpu_engine(),
+        "gpu_engines": {"available": False, "reason": "this version has no GPU backend yet"},
+        "optional": {name: _optional(name, extra) for name, extra in EXTRAS.items()},
+        "folders": {
+            "cache": str(default_cache_dir()),
+            "hub_cache": _hub_cache(),
+            "hub_offline": os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"},
+        },
+    }
+
+
+def text(facts: dict[str, Any]) -> str:
+    """The report for people."""
+    lines = []
+    for group, content in facts.items():
+        if not isinstance(content, dict):
+            lines.append(f"{group} {content}")
+            continue
+        lines.append(f"\n{group.replace('_', ' ')}")
+        lines += [f"  {key:<16} {_plain(value)}" for key, value in content.items()]
+    return "\n".join(lines)
+
+
+def available_cores() -> int:
+    """Cores this process may use, which a container or taskset can make fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_mb() -> dict[str, float]:
+    """This process' resident memory now and at its peak, in MB (10^6 bytes); empty where that is unknown.
+
+    `anonymous` leaves out file pages, which the system takes back when it needs them.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        names = {"now": "VmRSS", "anonymous": "RssAnon", "peak": "VmHWM"}
+        return {ours: int(fields[name].split()[0]) * 1024 / 1e6 for ours, name in names.items() if name in fields}
+    if sys.platform == "win32":
+        return {}
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"peak": peak * (1 if sys.platform == "darwin" else 1024) / 1e6}
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _optional(package: str, extra: str) -> str:
+    if available(package):
+        return _version({"skimage": "scikit-image"}.get(package, package))
+    return f"not installed: pip install 'emonet-fast[{extra}]'"
+
+
+def _cpu_engine() -> dict[str, Any]:
+    try:
+        import openvino
+
+        from .backends.openvino_cpu import choose_precision
+
+        core = openvino.Core()
+        return {
+            "available": True,
+            "name": core.get_property("CPU", "FULL_DEVICE_NAME"),
+            "capabilities": sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")),
+            "precision_auto": choose_precision(core, "auto"),
+        }
+    except (ImportError, RuntimeError) as error:
+        return {"available": False, "reason": str(error)}
+
+
+def _hub_cache() -> str:
+    from huggingface_hub import constants
+
+    return str(constants.HF_HUB_CACHE)
+
+
+def _total_memory_gb() -> float | None:
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
+    return None

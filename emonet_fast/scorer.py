@@ -1,0 +1,231 @@
+"""Joins the rooms in order and times each; the only file that knows all of them.
+
+sources -> decode -> preprocess -> backend -> scores
+"""
+
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from . import taxonomy
+from ._version import __version__
+from .backends.base import Backend
+from .backends.choose import open_backend
+from .checkpoint import open_checkpoint
+from .checkpoint.spec import Checkpoint
+from .decode import decode
+from .options import MAX_BYTES, MAX_PIXELS, Options, default_cache_dir
+from .preprocess import resize
+from .records import Decoded, Picture, Status, UInt8Array
+from .scores import Float32, Scores
+from .sources.memory import Memory
+
+UNTRAINED = "untrained weights: the numbers mean nothing"
+# Inputs without scores that may ride in one batch before it is handed on, so that a folder of broken files
+# still streams.
+_MAX_ROWS = 256
+
+
+class ScalingWarning(UserWarning):
+    """Scores lie far outside the trained scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredBatch:
+    """Scores of some consecutive inputs, and their decoded pictures in the same order (for thumbnails)."""
+
+    scores: Scores
+    decoded: tuple[Decoded, ...]
+
+
+class Scorer:
+    """Scores pictures with one checkpoint on one device.
+
+    Cheap to make and picklable: the checkpoint is read and the engine opened at the first use, or by `open()`.
+    Thread-safe after `open()`.
+
+    Args:
+        checkpoint: "large" or "small" (hub), a packed file, or a folder in the published layout.
+        device: "auto", "cpu", "cuda" or "cuda:N". precision: "auto", "fp32" or "bf16".
+        batch_size: images per engine call; None takes the device's default.
+        exif: turn pictures upright by their EXIF orientation first.
+        revision: of the hub repositories. threads: CPU threads of the engine. cache_dir: for engines and
+            packed weights, None for the default. max_pixels, max_bytes: larger pictures are refused by a status.
+
+    Raises:
+        OptionError: at once, for a setting that cannot work.
+        CheckpointError, BackendError: at first use.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        batch_size: int | None = None,
+        exif: bool = True,
+        revision: str | None = None,
+        threads: int | None = None,
+        cache_dir: str | Path | None = None,
+        max_pixels: int = MAX_PIXELS,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self.where = checkpoint
+        self.options = Options(
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
+            exif=exif,
+            revision=revision,
+            threads=threads,
+            cache_dir=Path(cache_dir) if cache_dir is not None else default_cache_dir(),
+            max_pixels=max_pixels,
+            max_bytes=max_bytes,
+        )
+        self.timings = dict.fromkeys(("open", "decode", "preprocess", "engine"), 0.0)
+        self._checkpoint: Checkpoint | None = None
+        self._backend: Backend | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Settings only: the copy in another process opens its own engine."""
+        return {**self.__dict__, "_checkpoint": None, "_backend": None}
+
+    def __enter__(self) -> "Scorer":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def open(self) -> "Scorer":
+        """Read the checkpoint and open the engine now; does nothing if that is done."""
+        if self._backend is None:
+            with self._timed("open"):
+                self._checkpoint = open_checkpoint(self.where, self.options.cache_dir, revision=self.options.revision)
+                self._backend = open_backend(self._checkpoint, self.options)
+        return self
+
+    def close(self) -> None:
+        """Free the engine. The scorer opens again at the next use."""
+        if self._backend is not None:
+            self._backend.close()
+        self._backend = None
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What is known of the weights; opens them."""
+        self.open()
+        assert self._checkpoint is not None  # noqa: S101 - for the type checker: open() set it
+        return self._checkpoint
+
+    @property
+    def backend(self) -> Backend:
+        """The engine; opens it."""
+        self.open()
+        assert self._backend is not None  # noqa: S101 - for the type checker: open() set it
+        return self._backend
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What every output carries: checkpoint, precision, backend and versions."""
+        return {
+            "package_version": __version__,
+            "checkpoint": self.checkpoint.source,
+            "checkpoint_hash": self.checkpoint.weights_hash,
+            "backend": self.backend.name,
+            "precision": self.backend.precision,
+            "batch_size": str(self.backend.batch_size),
+        }
+
+    def __call__(self, images: Sequence[object], *, embeddings: bool = False) -> Scores:
+        """Score pictures given as paths, bytes, PIL images or [H, W, 3] uint8 RGB arrays, in any mix and size.
+
+        A bad one gets a status and a reason, and NaN scores. embeddings: keep them too, [N, hidden] float32.
+        Warns with ScalingWarning where scores lie outside -20..20.
+
+        Raises:
+            InputError: images is one picture, not a sequence of them.
+        """
+        pictures = Memory(images, self.options.max_bytes)
+        parts = [batch.scores for batch in self.stream(pictures, embeddings=embeddings)]
+        scores = Scores.concat(parts) if parts else self._scores([], None)
+        for note in scores.notes:
+            if "scaling fault" in note:
+                warnings.warn(note, ScalingWarning, stacklevel=2)
+        return scores
+
+    def stream(self, pictures: Iterable[Picture], *, embeddings: bool = False) -> Iterator[ScoredBatch]:
+        """Score an endless or long row of pictures in bounded memory, in order, a batch at a time."""
+        self.open()
+        rows: list[tuple[Decoded, UInt8Array | None]] = []
+        waiting = 0
+        for picture in pictures:
+            rows.append(self._prepare(picture))
+            waiting += rows[-1][1] is not None
+            if waiting == self.backend.batch_size or len(rows) >= _MAX_ROWS:
+                yield self._run(rows, embeddings)
+                rows, waiting = [], 0
+        if rows:
+            yield self._run(rows, embeddings)
+
+    def _prepare(self, picture: Picture) -> tuple[Decoded, UInt8Array | None]:
+        with self._timed("decode"):
+            decoded = decode(
+                picture,
+                exif=self.options.exif,
+                max_pixels=self.options.max_pixels,
+                max_bytes=self.options.max_bytes,
+            )
+        if decoded.rgb is None:
+            return decoded, None
+        with self._timed("preprocess"):
+            return decoded, resize(decoded.rgb, self.checkpoint.preprocess)
+
+    def _run(self, rows: list[tuple[Decoded, UInt8Array | None]], embeddings: bool) -> ScoredBatch:
+        decoded = tuple(row[0] for row in rows)
+        pixels = [row[1] for row in rows if row[1] is not None]
+        places = [i for i, row in enumerate(rows) if row[1] is not None]
+        raw = np.full((len(rows), len(self.checkpoint.names)), np.nan, np.float32)
+        vectors = np.full((len(rows), self.checkpoint.vision.hidden_size), np.nan, np.float32)
+        if pixels:
+            with self._timed("engine"):
+                outputs = self.backend.run(np.stack(pixels))
+            raw[places], vectors[places] = outputs.raw, outputs.embedding
+        return ScoredBatch(self._scores(decoded, raw, vectors if embeddings else None), decoded)
+
+    def _scores(self, decoded: Sequence[Decoded], raw: Float32 | None, embeddings: Float32 | None = None) -> Scores:
+        names = self.checkpoint.names
+        values = raw if raw is not None else np.empty((0, len(names)), np.float32)
+        status, reason = [], []
+        for row, one in zip(values, decoded, strict=True):
+            failed = one.status == Status.OK and not np.isfinite(row).all()
+            status.append(Status.FAILED if failed else one.status)
+            reason.append("the engine gave a value that is not finite" if failed else one.reason)
+        return Scores.from_raw(
+            values,
+            [taxonomy.find(name).name for name in names],
+            self.checkpoint.neutral_means,
+            keys=[one.key for one in decoded],
+            status=status,
+            reason=reason,
+            embeddings=embeddings,
+            notes=[UNTRAINED] if self.checkpoint.untrained else [],
+            metadata=self.metadata,
+        )
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.timings[stage] += time.perf_counter() - began

@@ -1,0 +1,61 @@
+"""Stored engines: found by their whole plan, refused when damaged, never half written."""
+
+import json
+import logging
+from dataclasses import fields, replace
+
+import pytest
+
+from emonet_fast.engines.cache import EngineCache
+from emonet_fast.engines.plan import EnginePlan
+
+PLAN = EnginePlan("openvino", "2026.4", "a processor", "fp32", 1, 1, "sha256:aa", "bb")
+
+
+def test_returns_what_was_stored(tmp_path):
+    cache = EngineCache(tmp_path / "engines")
+    assert cache.load(PLAN) is None
+    cache.store(PLAN, b"engine")
+    assert cache.load(PLAN) == b"engine"
+    cache.store(PLAN, b"newer")
+    assert cache.load(PLAN) == b"newer"
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(EnginePlan)])
+def test_every_field_is_part_of_the_key(name, tmp_path):
+    old = getattr(PLAN, name)
+    other = replace(PLAN, **{name: old + 1 if isinstance(old, int) else old + "x"})
+    cache = EngineCache(tmp_path)
+    cache.store(PLAN, b"engine")
+    assert other.key() != PLAN.key()
+    assert cache.load(other) is None
+
+
+@pytest.mark.parametrize("damage", ["engine", "truncated", "record", "plan"])
+def test_a_damaged_entry_is_refused_and_said(damage, tmp_path, caplog):
+    cache = EngineCache(tmp_path)
+    cache.store(PLAN, b"engine")
+    blob, record = next(tmp_path.glob("*.engine")), next(tmp_path.glob("*.json"))
+    if damage == "engine":
+        blob.write_bytes(b"Engine")
+    elif damage == "truncated":
+        blob.write_bytes(b"eng")
+    elif damage == "record":
+        record.write_text("{")
+    else:
+        meta = json.loads(record.read_text())
+        meta["plan"]["precision"] = "bf16"
+        record.write_text(json.dumps(meta))
+    with caplog.at_level(logging.WARNING, "emonet_fast"):
+        assert cache.load(PLAN) is None
+    assert "built again" in caplog.text
+    assert str(blob) in caplog.text
+
+
+def test_nothing_is_left_when_writing_fails(tmp_path):
+    cache = EngineCache(tmp_path)
+    cache.store(PLAN, b"engine")
+    with pytest.raises(TypeError):
+        cache.store(PLAN, object())  # type: ignore[arg-type]
+    assert cache.load(PLAN) == b"engine"
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".engine", ".json"]

@@ -1,0 +1,260 @@
+"""The command line as a user meets it: a process, its output, its exit status, its files."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import emonet_fast as ef
+from emonet_fast import taxonomy
+
+
+def emonet(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "emonet_fast.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, photos):
+    """Three readable pictures, four that are not, and a text that is none."""
+    root = tmp_path_factory.mktemp("pictures")
+    (root / "deep").mkdir()
+    for i, rgb in enumerate(photos[:2]):
+        Image.fromarray(rgb).save(root / f"photo{i}.png")
+    Image.fromarray(photos[2]).save(root / "deep" / "photo2.jpg", quality=90)
+    (root / "bad-empty.jpg").write_bytes(b"")
+    (root / "bad-text.jpg").write_text("not a picture")
+    (root / "bad-cut.png").write_bytes((root / "photo0.png").read_bytes()[:9000])
+    (root / "<script>alert(1)</script>.jpg".replace("/", "_")).write_bytes(b"\xff\xd8\xff")
+    (root / "notes.txt").write_text("skipped")
+    return root
+
+
+@pytest.fixture(scope="module")
+def scored(folder, published_small, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    done = emonet(
+        "score", folder, "--checkpoint", published_small, "--precision", "fp32", "--embeddings",
+        "--output", out / "scores.parquet", "--report", out / "report.html", "--top", "3",
+    )  # fmt: skip
+    return done, out
+
+
+def test_score_writes_a_row_for_every_input(scored, folder):
+    done, out = scored
+    assert done.returncode == 0, done.stderr
+    table = pq.read_table(out / "scores.parquet").to_pydict()
+    assert len(table["key"]) == 7
+    by_key = dict(zip((Path(k).name for k in table["key"]), table["status"], strict=True))
+    assert by_key["photo0.png"] == by_key["photo1.png"] == by_key["photo2.jpg"] == "ok"
+    assert by_key["bad-empty.jpg"] == "empty"
+    assert by_key["bad-text.jpg"] == "not_an_image"
+    assert by_key["bad-cut.png"] == "truncated"
+    row = table["status"].index("empty")
+    assert table["raw_awe"][row] is None
+    assert table["embedding"][row] is None
+    good = table["status"].index("ok")
+    assert len(table["embedding"][good]) == 1152
+    assert table["score_awe"][good] == pytest.approx(table["raw_awe"][good] - _mean(done, "awe"), abs=1e-6)
+
+
+def _mean(done: subprocess.CompletedProcess[str], slug: str) -> float:
+    folder = Path(done.args[done.args.index("--checkpoint") + 1])
+    stats = json.loads((folder / "heads" / "neutral_stats_cache.json").read_text())
+    return float(stats[taxonomy.find(slug).file_stem]["mean"])
+
+
+def test_last_line_has_the_counts(scored):
+    done, _ = scored
+    last = done.stdout.strip().splitlines()[-1]
+    assert last.startswith("7 inputs: 3 scored, ")
+    for part in ("1 empty", "not_an_image", "truncated", "s/image (openvino fp32)"):
+        assert part in last
+    assert "untrained weights: the numbers mean nothing" in done.stdout
+
+
+def test_files_say_where_they_come_from(scored, small):
+    _, out = scored
+    metadata = pq.read_schema(out / "scores.parquet").metadata
+    text = " ".join(f"{k.decode()}={v.decode(errors='replace')}" for k, v in metadata.items())
+    for part in (small.weights_hash, "openvino", "fp32", ef.__version__, "schema_version"):
+        assert part in text
+
+
+def test_report_escapes_what_it_shows(scored):
+    _, out = scored
+    html = (out / "report.html").read_text("utf-8")
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert" in html
+    assert "untrained weights" in html
+
+
+def test_scores_equal_the_python_interface(scored, folder, published_small, cache_dir):
+    _, out = scored
+    table = pq.read_table(out / "scores.parquet").to_pydict()
+    row = [Path(k).name for k in table["key"]].index("photo1.png")
+    with ef.Scorer(published_small, precision="fp32", cache_dir=cache_dir) as scorer:
+        want = scorer([folder / "photo1.png"])
+    got = np.array([table[f"raw_{name}"][row] for name in want.names], np.float32)
+    np.testing.assert_array_equal(got, want.raw[0])
+
+
+def test_laion_format(folder, published_small, tmp_path):
+    out = tmp_path / "scores.jsonl"
+    done = emonet("score", folder / "photo0.png", "-c", published_small, "-o", out, "--format", "laion")
+    assert done.returncode == 0, done.stderr
+    (line,) = [json.loads(text) for text in out.read_text("utf-8").splitlines()]
+    assert line["image_path"] == str(folder / "photo0.png")
+    results = line["results"]
+    assert set(results) == {d.file_stem for d in taxonomy.DIMENSIONS}
+    elation = results["model_elation_best"]
+    assert elation["mean_subtracted"] == pytest.approx(elation["raw"] - _mean(done, "elation"), abs=1e-6)
+    assert results["model_arousal_best"]["softmax"] is None
+    assert sum(r["softmax"] for r in results.values() if r["softmax"] is not None) == pytest.approx(1, abs=1e-6)
+
+
+def test_nothing_scored_is_exit_status_2(tmp_path, published_small):
+    (tmp_path / "a.jpg").write_bytes(b"")
+    out = tmp_path / "scores.csv"
+    done = emonet("score", tmp_path / "a.jpg", "-c", published_small, "-o", out)
+    assert done.returncode == 2
+    assert done.stdout.strip().splitlines()[-1].startswith("1 inputs: 0 scored, 1 empty")
+    assert out.exists(), "the row with its status is a result too"
+
+
+def test_folder_without_images(tmp_path, published_small):
+    (tmp_path / "a.txt").write_text("a")
+    done = emonet("score", tmp_path, "-c", published_small)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert ".txt" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--checkpoint", "nowhere"], ["nowhere"]),
+        (["--checkpoint", "SMALL", "--output", "scores.xlsx"], [".parquet", ".csv", ".jsonl"]),
+        (["--checkpoint", "SMALL", "--output", "no/such/folder/scores.csv"], ["no/such/folder"]),
+        (["--checkpoint", "SMALL", "--output", "scores.parquet", "--format", "laion"], [".jsonl"]),
+        (["--checkpoint", "SMALL", "--device", "tpu"], ["tpu", "cuda:N"]),
+        (["--checkpoint", "SMALL", "--device", "cuda"], ["cuda", "cpu"]),
+        (["--checkpoint", "SMALL", "--precision", "fp8"], ["fp8", "bf16"]),
+        (["--checkpoint", "SMALL", "--batch-size", "0"], ["batch_size", "1"]),
+    ],
+)
+def test_errors_are_one_message(arguments, words, folder, published_small, tmp_path):
+    filled = [str(published_small) if a == "SMALL" else a for a in arguments]
+    command = [sys.executable, "-m", "emonet_fast.cli", "score", str(folder / "photo0.png"), *filled]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert list(tmp_path.iterdir()) == [], "nothing may be half written"
+
+
+def test_no_network_and_no_weights_says_the_three_ways(folder, tmp_path):
+    done = emonet("score", folder, "-c", "large", HF_HUB_OFFLINE="1", HF_HUB_CACHE=str(tmp_path))
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    for way in ("HF_", "encoder/", "emonet-fast pack"):
+        assert way in done.stderr
+
+
+def test_interrupt_leaves_nothing_half_written(published_small, photos, tmp_path):
+    """Ctrl-C in the middle of a long run: the older output stays, no temporary file remains."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for i in range(400):
+        Image.fromarray(photos[i % 4]).save(pictures / f"{i:03}.jpg")
+    out = tmp_path / "out" / "scores.csv"
+    out.parent.mkdir()
+    out.write_text("older")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "emonet_fast.cli", "score", pictures, "-c", published_small, "-o", out],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while len(list(out.parent.iterdir())) == 1 and time.monotonic() < deadline:
+        if process.poll() is not None:
+            pytest.fail(f"ended before it could be interrupted: {process.communicate()}")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    assert [p.name for p in out.parent.iterdir()] == ["scores.csv"]
+    assert out.read_text() == "older"
+
+
+def test_pack_then_score_gives_the_same(folder, published_small, tmp_path, cache_dir):
+    packed = tmp_path / "packed.safetensors"
+    done = emonet("pack", "-c", published_small, "-o", packed)
+    assert done.returncode == 0, done.stderr
+    assert "44 heads" in done.stdout
+    picture = folder / "photo0.png"
+    with ef.Scorer(packed, precision="fp32", cache_dir=cache_dir) as one:
+        got = one([picture])
+    with ef.Scorer(published_small, precision="fp32", cache_dir=cache_dir) as other:
+        want = other([picture])
+    np.testing.assert_array_equal(got.raw, want.raw)
+    assert got.metadata["checkpoint_hash"] == want.metadata["checkpoint_hash"]
+
+
+def test_doctor():
+    done = emonet("doctor")
+    assert done.returncode == 0, done.stderr
+    assert "precision_auto" in done.stdout
+    facts = json.loads(emonet("doctor", "--json").stdout)
+    assert facts["emonet_fast"] == ef.__version__
+    assert facts["cpu_engine"]["available"] is True
+    assert facts["cpu_engine"]["precision_auto"] in {"fp32", "bf16"}
+    assert facts["machine"]["cores"] >= 1
+
+
+def test_synthetic_refuses_a_filled_folder(tmp_path):
+    (tmp_path / "mine").write_text("precious")
+    done = emonet("synthetic", tmp_path, "--layers", "1")
+    assert done.returncode == 2
+    assert "not empty" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+
+
+def test_no_exif_switch(published_small, photos, tmp_path):
+    """EXIF orientation 6 is applied first, and --no-exif scores the pixels as they are stored."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright, stored = tmp_path / "upright.png", tmp_path / "stored.png"
+    Image.fromarray(np.rot90(photos[0])).save(stored, exif=exif)
+    Image.fromarray(photos[0]).save(upright)
+    rows = {}
+    for name, switch in (("on", "--exif"), ("off", "--no-exif")):
+        out = tmp_path / f"{name}.parquet"
+        done = emonet("score", stored, upright, "-c", published_small, "--precision", "fp32", "-o", out, switch)
+        assert done.returncode == 0, done.stderr
+        rows[name] = pq.read_table(out).to_pydict()["raw_awe"]
+    assert rows["on"][0] == rows["on"][1]
+    assert rows["off"][0] != rows["off"][1]
+    assert rows["off"][1] == rows["on"][1]
+
+
+def test_verify_small_run(published_small, folder, tmp_path):
+    pytest.importorskip("torch", reason="the reference (extra reference) is not installed")
+    target = tmp_path / "verify.json"
+    done = emonet(
+        "verify", "-c", published_small, "--images", folder, "--precision", "fp32", "--json", target
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "engine fp32: passes" in done.stdout
+    body = json.loads(target.read_text())
+    assert body["pictures"] == 3
+    assert [row["name"] for row in body["rows"]] == ["reference fp32", "engine fp32"]

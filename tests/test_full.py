@@ -1,0 +1,67 @@
+"""The model at its full depth of 27 layers: made once, both precisions, a few pictures."""
+
+import numpy as np
+import pytest
+from emonet_fast.preprocess import resize
+
+from emonet_fast import taxonomy
+from emonet_fast.backends.openvino_cpu import OpenVinoBackend, choose_precision
+from emonet_fast.checkpoint import open_checkpoint
+from emonet_fast.checkpoint.synthetic import write_synthetic
+from emonet_fast.engines.fidelity import measure
+
+from . import tolerances
+
+pytestmark = pytest.mark.full
+EMOTIONS = [i for i, d in enumerate(taxonomy.DIMENSIONS) if d.is_emotion]
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("full")
+    write_synthetic(folder / "published", heads="large", layers=27, seed=0)
+    return open_checkpoint(folder / "published", folder / "cache")
+
+
+@pytest.fixture(scope="module")
+def want(full, photos):
+    pytest.importorskip("torch", reason="the reference (extra reference) is not installed")
+    from emonet_fast.backends.reference import Reference
+
+    outputs = Reference.from_packed(full).score(photos)
+    return outputs.embedding, outputs.raw
+
+
+def run(checkpoint, precision, photos, cache_dir):
+    backend = OpenVinoBackend(checkpoint, precision, cache_dir=cache_dir)
+    outputs = [backend.run(resize(rgb, checkpoint.preprocess)[None]) for rgb in photos]
+    return np.concatenate([o.embedding for o in outputs]), np.concatenate([o.raw for o in outputs])
+
+
+def test_full_depth_fp32(full, photos, want, tmp_path):
+    found = measure(want, run(full, "fp32", photos, tmp_path), EMOTIONS)
+    assert found.max_error <= tolerances.FP32_SCORE
+    assert found.cosine_min >= tolerances.FP32_COSINE
+
+
+def test_full_depth_bf16(full, photos, want, tmp_path):
+    import openvino
+
+    from emonet_fast.backends.reference import Reference
+
+    if choose_precision(openvino.Core(), "auto") != "bf16":
+        pytest.skip("this processor has no bf16 instructions")
+    theirs = Reference.from_packed(full, "bf16").score(photos)
+    allowed = measure(want, (theirs.embedding, theirs.raw), EMOTIONS)
+    found = measure(want, run(full, "bf16", photos, tmp_path), EMOTIONS)
+    assert found.rms_error <= tolerances.BF16_FACTOR * allowed.rms_error
+    assert found.max_error <= tolerances.BF16_FACTOR * allowed.max_error
+
+
+def test_full_depth_behaves_like_a_trained_model(want):
+    """Different photographs, clearly different embeddings and scores: else the comparisons above prove little."""
+    embedding, raw = want
+    unit = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
+    cosine = unit @ unit.T
+    assert cosine[np.triu_indices(len(unit), 1)].mean() <= 0.9
+    assert raw.std(axis=0).min() >= 0.5

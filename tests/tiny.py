@@ -1,0 +1,49 @@
+"""Tiny published checkpoints written by torch and transformers themselves, not by this package."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from emonet_fast import taxonomy
+
+HIDDEN, HEADS, LAYERS = 48, 4, 2
+
+
+def write_tiny(folder: Path, *, seed: int = 0, widths: tuple[int, ...] = (HIDDEN, 24, 12, 1)) -> Path:
+    """A random checkpoint of 2 layers, hidden 48, image 32: a few hundred kilobytes in the published layout."""
+    import torch
+    import transformers
+
+    torch.manual_seed(seed)
+    config = transformers.SiglipVisionConfig(
+        hidden_size=HIDDEN,
+        intermediate_size=100,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        image_size=32,
+        patch_size=16,
+    )
+    model = transformers.SiglipVisionModel(config)
+    with torch.no_grad():
+        for parameter in model.parameters():  # the default start leaves biases at 0 and norms at 1
+            parameter.add_(0.3 * torch.randn_like(parameter) / parameter.shape[-1] ** 0.5)
+    model.save_pretrained(folder / "encoder")
+    preprocessor = {
+        "do_resize": True, "do_rescale": True, "do_normalize": True, "resample": 2, "rescale_factor": 1 / 255,
+        "image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.6, 0.7], "size": {"height": 32, "width": 32},
+        "image_processor_type": "SiglipImageProcessor",
+    }  # fmt: skip
+    (folder / "encoder" / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    (folder / "heads").mkdir()
+    rng = np.random.default_rng(seed)
+    for dimension in taxonomy.DIMENSIONS:
+        state = {}
+        for i, (inside, outside) in enumerate(pairwise(widths)):
+            state[f"layers.{3 * i}.weight"] = torch.randn(outside, inside) / inside**0.5
+            state[f"layers.{3 * i}.bias"] = torch.randn(outside)
+        torch.save(state, folder / "heads" / f"{dimension.file_stem}.pth")
+    means = {d.file_stem: {"mean": float(m)} for d, m in zip(taxonomy.DIMENSIONS, rng.normal(size=44), strict=True)}
+    (folder / "heads" / "neutral_stats_cache").write_text(json.dumps(means))
+    return folder
