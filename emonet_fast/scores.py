@@ -49,6 +49,13 @@ def softmax(scores: Float64) -> Float64:
     return np.where(finite, e / e.sum(axis=1, keepdims=True), np.nan)
 
 
+def distinct_notes(notes: Iterable[str]) -> tuple[str, ...]:
+    """The notes of several batches without repeats; those on scaling, which count rows, become one without a count."""
+    low, high = LIKELY_RANGE
+    plain = f"some rows have raw scores outside {low:g}..{high:g}: {_SCALING}"
+    return tuple(dict.fromkeys(plain if n.endswith(_SCALING) else n for n in notes))
+
+
 def utf8_text(text: str) -> str:
     """`text` as every file format can hold it: bytes of a file name that are not UTF-8 become `\\xNN`.
 
@@ -246,13 +253,9 @@ class Scores:
             OptionError: no parts, or they differ in heads, in having neutral means, or in embeddings.
         """
         if not parts or any(p.names != parts[0].names for p in parts):
-            raise OptionError(
-                "Scores.concat needs at least one part, and the same heads in the same order in all"
-            )
+            raise OptionError("Scores.concat needs at least one part, and the same heads in the same order in all")
         if len({p.has_baseline for p in parts}) > 1:
-            raise OptionError(
-                "Scores.concat was given parts with and without neutral means; score them alike"
-            )
+            raise OptionError("Scores.concat was given parts with and without neutral means; score them alike")
         raw = np.concatenate([p.raw for p in parts])
         notes = [n for p in parts for n in p.notes if not n.endswith(_SCALING)]
         names = dict.fromkeys(k for p in parts for k in p.metadata)
@@ -290,15 +293,11 @@ def _slugs(names: Sequence[str], values: Float32) -> tuple[str, ...]:
 def _checked_embeddings(embeddings: Float32, n: int) -> Float32:
     vectors = np.asarray(embeddings, dtype=np.float32)
     if vectors.ndim != 2 or len(vectors) != n:
-        raise OptionError(
-            f"embeddings has shape {vectors.shape}; expected [{n}, width], one row for each of raw"
-        )
+        raise OptionError(f"embeddings has shape {vectors.shape}; expected [{n}, width], one row for each of raw")
     return vectors
 
 
-def _fail_rows_not_finite(
-    values: Float32, vectors: Float32 | None, states: list[Status], reasons: list[str]
-) -> None:
+def _fail_rows_not_finite(values: Float32, vectors: Float32 | None, states: list[Status], reasons: list[str]) -> None:
     """Turn "ok" rows with NaN or infinities into "failed", in place."""
     finite = {"raw scores": np.isfinite(values).all(axis=1)}
     if vectors is not None:
@@ -318,10 +317,7 @@ def _concat_embeddings(parts: Sequence[Scores]) -> Float32 | None:
         raise OptionError("Scores.concat was given parts with and without embeddings, or of several widths")
     width = widths.pop()
     return np.concatenate(
-        [
-            np.full((len(p), width), np.nan, np.float32) if p.embeddings is None else p.embeddings
-            for p in parts
-        ]
+        [np.full((len(p), width), np.nan, np.float32) if p.embeddings is None else p.embeddings for p in parts]
     )
 
 
@@ -335,9 +331,7 @@ def _means_vector(slugs: tuple[str, ...], neutral_means: Mapping[str, float] | N
             raise OptionError(f"neutral_means gives {slug!r} twice: {by_slug[slug]} and {float(value)}")
     missing = [s for s in slugs if s not in by_slug]
     if missing:
-        raise OptionError(
-            f"neutral_means lacks {missing}; expected one mean for each of the {len(slugs)} heads"
-        )
+        raise OptionError(f"neutral_means lacks {missing}; expected one mean for each of the {len(slugs)} heads")
     means = np.array([by_slug[s] for s in slugs], dtype=np.float64)
     if not np.isfinite(means).all():
         wrong = {s: by_slug[s] for s, f in zip(slugs, np.isfinite(means), strict=True) if not f}
@@ -359,6 +353,4 @@ def _scaling_note(values: Float32) -> list[str]:
         return []
     worst = float(values[outside][np.argmax(np.abs(values[outside]))])
     rows = int(outside.any(axis=1).sum())
-    return [
-        f"{rows} of {len(values)} rows: raw scores outside {low:g}..{high:g} (worst {worst:.4g}): {_SCALING}"
-    ]
+    return [f"{rows} of {len(values)} rows: raw scores outside {low:g}..{high:g} (worst {worst:.4g}): {_SCALING}"]

@@ -1,0 +1,68 @@
+"""Files that appear whole or not at all: written aside in the same folder, then renamed."""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import EmonetError, OptionError
+
+
+class PendingFile:
+    """A temporary file `.<name>.<random>.tmp` beside `path`, open for writing bytes as `.file`.
+
+    `finish()` brings every byte to the disk, `publish()` renames it to `path` (replacing an older file in one
+    step), `discard()` removes it and may be called at any time. A symbolic link at `path` is followed: the
+    link stays, and the file it points to is replaced.
+
+    Raises:
+        OptionError: the folder is missing or cannot be written, or `path` is a folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._target = Path(os.path.realpath(path))
+        folder = self._target.parent
+        if not folder.is_dir():
+            raise OptionError(f"cannot write {path}: there is no folder {folder}; create it first")
+        if self._target.exists() and not self._target.is_file():
+            raise OptionError(f"cannot write {path}: it exists and is not a file; give a file's name")
+        self._temporary = folder / f".{self._target.name}.{secrets.token_hex(4)}.tmp"
+        try:
+            # "x": never another one's file; its mode follows the umask, as tempfile's 0600 would not.
+            self.file: BinaryIO = self._temporary.open("xb")
+        except OSError as error:
+            raise OptionError(
+                f"cannot write {path}: {error.strerror or error}; choose a folder that can be written"
+            ) from error
+
+    def finish(self) -> None:
+        """Flush, fsync and close. Raises EmonetError if the disk refuses."""
+        try:
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.file.close()
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def publish(self) -> None:
+        """Rename the finished file into place. Raises EmonetError if that fails."""
+        try:
+            self._temporary.replace(self._target)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def discard(self) -> None:
+        """Remove the temporary file; nothing happens if it is already published or gone."""
+        with contextlib.suppress(OSError):  # closing flushes, and a full disk must not hide the first error
+            self.file.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: OSError) -> EmonetError:
+    """The error of a write that failed midway."""
+    return EmonetError(
+        f"cannot write {path}: {error.strerror or error}; "
+        "nothing was changed there, and the unfinished temporary file is removed"
+    )

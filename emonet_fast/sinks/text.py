@@ -1,0 +1,73 @@
+"""Texts from outside (file names, reasons) made safe to show, and measured in terminal columns."""
+
+import unicodedata
+
+# Joiners change how neighbours are drawn and nothing else: emoji and several scripts need them.
+_JOINERS = "\u200c\u200d"
+_HARMFUL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def visible(text: str) -> str:
+    """`text` with every control character as its escape: `\\x1b`, `\\u202e`, `\\n`.
+
+    Taken out of force: terminal escapes, line breaks, bidirectional overrides and isolates, zero-width and
+    other format characters but the two joiners, and the lone surrogates that stand for bytes of a file name
+    that are not UTF-8. A backslash stays one backslash: this is for eyes, not for reading back.
+    """
+    return "".join(_escape(c) if _harmful(c) else c for c in text)
+
+
+def _harmful(char: str) -> bool:
+    return unicodedata.category(char) in _HARMFUL and char not in _JOINERS
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:  # Python's stand-in for the byte 0x80..0xff of a file name
+        return f"\\x{code - 0xDC00:02x}"
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def columns(text: str) -> int:
+    """How many terminal columns `text` takes: 2 for wide East Asian signs and emoji, 0 for combining ones."""
+    return sum(_char_columns(c) for c in text)
+
+
+def _char_columns(char: str) -> int:
+    if unicodedata.category(char) in ("Mn", "Me") or char in _JOINERS:
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def shorten_end(text: str, width: int) -> str:
+    """`text` in at most `width` columns, "…" for a lost end."""
+    return text if columns(text) <= width else _head(text, width - 1).rstrip() + "…" if width > 0 else ""
+
+
+def shorten_middle(text: str, width: int) -> str:
+    """`text` in at most `width` columns, "…" for a lost middle.
+
+    A path's folder and its file name both tell something; the end keeps two thirds, as names differ there.
+    """
+    if columns(text) <= width:
+        return text
+    if width < 1:
+        return ""
+    tail = _head(text[::-1], (width - 1) * 2 // 3)[::-1]
+    while tail and _char_columns(tail[0]) == 0:  # a combining sign must not cling to the ellipsis
+        tail = tail[1:]
+    return _head(text, width - 1 - columns(tail)) + "…" + tail
+
+
+def pad(text: str, width: int) -> str:
+    """`text` followed by spaces up to `width` columns."""
+    return text + " " * (width - columns(text))
+
+
+def _head(text: str, width: int) -> str:
+    used = 0
+    for i, char in enumerate(text):
+        used += _char_columns(char)
+        if used > width:
+            return text[:i]
+    return text
