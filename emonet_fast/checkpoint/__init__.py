@@ -24,10 +24,10 @@ def open_checkpoint(
 ) -> Checkpoint:
     """Open weights by name, file or folder.
 
-    where: "large" or "small" (the hub), a packed file, or a folder in the published layout with encoder/ and
+    where: "large" or "small" (the hub), a packed file, or a folder of the published layout with encoder/ and
     heads/. A published layout is packed once into `<cache_dir>/packed/` and opened from there as long as its
-    files stay the same. revision: see `fetch.fetch_published`; for the hub only. progress: called while packing
-    with (bytes written, bytes in all).
+    files stay the same. revision: for the hub only, see `fetch.fetch_published`. progress: called while
+    packing with (bytes written, bytes in all).
 
     Raises:
         CheckpointError: nothing there, damaged, not of this kind, or no room to pack it.

@@ -73,8 +73,9 @@ class SafetensorsFile:
             raise CheckpointError(f"{self.path} has no tensor {name!r}; it holds {len(self.infos)} others.")
         if info.dtype == "BF16":
             # bfloat16 is the upper half of a float32.
-            upper = self._map(info, "<u2").astype(np.uint32)
-            return (upper << np.uint32(16)).view(np.float32)
+            bits = self._map(info, "<u2").astype(np.uint32)
+            bits <<= np.uint32(16)
+            return bits.view(np.float32)
         if info.dtype not in _FLOATS:
             raise CheckpointError(
                 f"{self.path}: tensor {name!r} has dtype {info.dtype}; expected {', '.join(_FLOATS)} or BF16."
@@ -121,12 +122,9 @@ class EncoderFiles:
         prefix = PREFIX if any(n.startswith(PREFIX) for n in where) else ""
         if not prefix and "embeddings.patch_embedding.weight" not in where:
             raise CheckpointError(
-                f"{self.paths[0]} has no tensor whose name begins with {PREFIX!r}; "
-                "expected a SigLIP vision tower."
+                f"{self.paths[0]} has no tensor whose name begins with {PREFIX!r}; expected a SigLIP vision tower."
             )
-        self._places = {
-            PREFIX + n.removeprefix(prefix): (f, n) for n, f in where.items() if n.startswith(prefix)
-        }
+        self._places = {PREFIX + n.removeprefix(prefix): (f, n) for n, f in where.items() if n.startswith(prefix)}
         self.infos: dict[str, TensorInfo] = {k: f.infos[n] for k, (f, n) in self._places.items()}
 
     def file_of(self, name: str) -> Path:
@@ -136,9 +134,7 @@ class EncoderFiles:
     def array(self, name: str) -> Array:
         """See SafetensorsFile.array; by published name."""
         if name not in self._places:
-            raise CheckpointError(
-                f"{self.paths[0]} has no tensor {name!r}; it holds {len(self.infos)} others."
-            )
+            raise CheckpointError(f"{self.paths[0]} has no tensor {name!r}; it holds {len(self.infos)} others.")
         file, inner = self._places[name]
         return file.array(inner)
 
@@ -217,9 +213,7 @@ def write_safetensors(
             "written to, with enough free space. Choose another place or make room."
         ) from None
     finally:
-        temporary.unlink(
-            missing_ok=True
-        )  # after a success it has been renamed, and there is nothing to remove
+        temporary.unlink(missing_ok=True)  # after a success it has been renamed, and there is nothing to remove
 
 
 def _header(entries: Sequence[Entry], metadata: Mapping[str, str], length: int | None) -> bytes:
@@ -258,6 +252,5 @@ def _write_entries(f: IO[bytes], entries: Sequence[Entry], progress: Progress | 
                 progress(done, total)
         if done != end:
             raise CheckpointError(
-                f"tensor {e.name!r} came with {'more' if done > end else 'fewer'} values than its shape "
-                f"{e.shape} says."
+                f"tensor {e.name!r} came with {'more' if done > end else 'fewer'} values than its shape {e.shape} says."
             )

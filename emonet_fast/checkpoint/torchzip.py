@@ -64,9 +64,7 @@ class TorchArchive:
             if info.filename in members:
                 raise ValueError(f"the member {info.filename!r} twice")
             if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
-                raise ValueError(
-                    f"the member {info.filename!r} is compressed or encrypted; torch.save stores plainly"
-                )
+                raise ValueError(f"the member {info.filename!r} is compressed or encrypted; torch.save stores plainly")
             if info.compress_size != info.file_size:
                 raise ValueError(f"the member {info.filename!r} says two sizes")
             members[info.filename] = info
@@ -111,9 +109,7 @@ class TorchArchive:
             raise ValueError(f"storage {key} has {len(storage.values)} values, but {count} are announced")
         return storage
 
-    def tensor(
-        self, storage: Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
-    ) -> Float32:
+    def tensor(self, storage: Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Float32:
         """A view of a storage, as contiguous float32. offset and strides are in values, not in bytes."""
         numbers = (offset, *shape, *strides)
         asked = f"tensor with offset {offset}, shape {reprlib.repr(shape)}, strides {reprlib.repr(strides)}"
@@ -139,6 +135,8 @@ def _contiguous(storage: Storage, offset: int, shape: tuple[int, ...], strides: 
     step = flat.itemsize
     view = np.lib.stride_tricks.as_strided(flat, shape, [s * step for s in strides], writeable=False)
     if storage.bf:
-        return (np.array(view, dtype=np.uint32, order="C") << np.uint32(16)).view(np.float32)
+        bits = np.array(view, dtype=np.uint32, order="C")
+        bits <<= np.uint32(16)  # in place: a shifted copy of a tensor without dimensions would be no array
+        return bits.view(np.float32)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which the caller refuses
         return np.array(view, dtype=np.float32, order="C")
