@@ -1,0 +1,27 @@
+"""Keys of pictures: printable text, unique in a run, the same in every run."""
+
+import os
+
+
+def printable(name: str | os.PathLike[str]) -> str:
+    """`name` as text that any file format takes: bytes of a file name that are not UTF-8 become `\\xNN`."""
+    raw = os.fspath(name).encode("utf-8", "surrogateescape")
+    return raw.decode("utf-8", "backslashreplace")
+
+
+class UniqueKeys:
+    """Gives each key once: the second `a.jpg` becomes `a.jpg#2`, the third `a.jpg#3`."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+
+    def __call__(self, key: str) -> str:
+        n = self._last.get(key, 0) + 1
+        given = key if n == 1 else f"{key}#{n}"
+        while n > 1 and given in self._last:  # an input of that very name came before
+            n += 1
+            given = f"{key}#{n}"
+        self._last[key] = n
+        if given != key:
+            self._last[given] = 1
+        return given

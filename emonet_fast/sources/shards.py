@@ -1,0 +1,104 @@
+"""WebDataset shards: .tar, .tar.gz and .tgz, read as a stream, one member in memory at a time.
+
+Member names are labels in keys. Nothing is ever extracted to disk, so `../../etc/x` is a name like any other.
+"""
+
+import tarfile
+from collections.abc import Iterator
+from typing import Self
+
+from ..records import Picture, Status
+from .folder import is_image_name, reason_of, stat_file, too_many_bytes
+from .keys import UniqueKeys, printable
+
+SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+_MAX_HEADER = 1 << 20  # bytes of a long name or pax record, which tarfile reads whole
+_EXTENDED = (b"x", b"g", b"X", b"L", b"K")  # header types that carry such a record
+_BUFFER = 1 << 20
+
+
+def is_shard_name(name: str) -> bool:
+    """Whether a file name ends in one of SHARD_SUFFIXES, in upper or lower case."""
+    return name.lower().endswith(SHARD_SUFFIXES)
+
+
+class _Header(tarfile.TarInfo):
+    """A member header that refuses impossible sizes and tells its archive why reading ended."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.size < 0 or (header.type in _EXTENDED and header.size > _MAX_HEADER):
+            raise tarfile.ReadError(f"a header claims {header.size:,} bytes")
+        return header
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(tarfile)
+        except Exception as e:
+            if isinstance(tarfile, _Shard):
+                tarfile.ended_by = e
+            raise
+
+
+class _Shard(tarfile.TarFile):
+    """tarfile takes every damaged header but the first for the archive's end: members would vanish in silence."""
+
+    tarinfo = _Header
+    ended_by: Exception | None = None
+    members: list[tarfile.TarInfo]
+
+    def next_member(self) -> tarfile.TarInfo | None:
+        """The next header, or None at the end-of-archive mark.
+
+        Raises:
+            tarfile.TarError: the archive is damaged, or ends without its mark.
+        """
+        member = self.next()
+        self.members = []  # tarfile keeps every header: memory would grow with the shard
+        if member is None:
+            # The class of the clean end is not among tarfile's documented names.
+            if type(self.ended_by).__name__ in ("EmptyHeaderError", "TruncatedHeaderError"):
+                raise tarfile.ReadError("ends without the end-of-archive mark: truncated, or not written to its end")
+            if type(self.ended_by).__name__ != "EOFHeaderError":
+                raise tarfile.ReadError(f"damaged header ({self.ended_by})")
+        elif member.size < 0:  # by a pax record
+            raise tarfile.ReadError(f"a header claims {member.size:,} bytes")
+        return member
+
+
+def read_shard(path: str, key: str, max_bytes: int) -> Iterator[Picture]:
+    """The image members of a tar file in order, with keys `key::member`. Folders, links and devices are skipped.
+
+    A member over max_bytes is TOO_LARGE and not read. A damaged archive gives the members before the damage and
+    then one UNREADABLE picture with the key `key::<damaged after N images>`.
+    """
+    unique, count, inside = UniqueKeys(), 0, ""
+    try:
+        stat_file(path)
+    except (OSError, ValueError) as e:
+        yield Picture(key, None, Status.UNREADABLE, reason_of(e))
+        return
+    try:
+        with _Shard.open(path, "r|*", bufsize=_BUFFER) as shard:
+            while (member := shard.next_member()) is not None:
+                if not (member.isreg() and is_image_name(member.name)):
+                    continue
+                inside = f", in or after member {printable(member.name)!r}"
+                picture = _read_member(shard, member, f"{key}::{printable(member.name)}", max_bytes)
+                count += 1
+                yield Picture(unique(picture.key), picture.data, picture.status, picture.reason)
+    except Exception as e:  # a damaged archive raises what it likes: TarError, zlib.error, RecursionError
+        reason = f"tar archive: {reason_of(e)}{inside}"
+        yield Picture(unique(f"{key}::<damaged after {count} images>"), None, Status.UNREADABLE, reason)
+
+
+def _read_member(shard: _Shard, member: tarfile.TarInfo, key: str, max_bytes: int) -> Picture:
+    if member.size > max_bytes:
+        return Picture(key, None, Status.TOO_LARGE, too_many_bytes(member.size, max_bytes))
+    file = shard.extractfile(member)
+    data = file.read() if file is not None else b""
+    if len(data) != member.size:
+        raise tarfile.ReadError("unexpected end of data")
+    return Picture(key, data)

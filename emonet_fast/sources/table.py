@@ -1,0 +1,142 @@
+"""Parquet tables with a column of encoded images, read in small batches of rows."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from ..records import Picture, Status
+from .folder import reason_of, stat_file, too_many_bytes
+
+if TYPE_CHECKING:
+    import pyarrow
+    import pyarrow.parquet
+
+TABLE_SUFFIXES = (".parquet",)
+# Names that say "image" for a column of plain bytes. Any other name must be given: old writers store text so too.
+_IMAGE_NAMES = frozenset({
+    "image", "images", "image_bytes", "img", "img_bytes", "picture", "photo", "face", "crop", "jpg", "jpeg", "png",
+    "webp", "bytes", "data", "content",
+})  # fmt: skip
+_BATCH_ROWS = 16
+_BUFFER = 1 << 20
+
+
+def is_table_name(name: str) -> bool:
+    """Whether a file name ends in one of TABLE_SUFFIXES, in upper or lower case."""
+    return name.lower().endswith(TABLE_SUFFIXES)
+
+
+def inspect_table(path: str, image_column: str | None) -> tuple[str, int]:
+    """The image column's name and the number of rows, from the file's footer.
+
+    The column: `image_column`, or the only one that is a struct with a binary field `bytes` (Hugging Face's
+    image feature), or the only binary one with a name such as image, jpg or bytes.
+
+    Raises:
+        InputError: no such column, or several; names the columns.
+        Exception: the file cannot be read as parquet (OSError, pyarrow's errors).
+    """
+    with _open(path) as file:
+        return choose_column(file.schema_arrow, image_column, path), file.metadata.num_rows
+
+
+def choose_column(schema: "pyarrow.Schema", image_column: str | None, path: str) -> str:
+    """The image column of `schema`, by the rule of `inspect_table`. path: for the error's text.
+
+    Raises:
+        InputError: no such column, or several; names the columns.
+    """
+    columns = ", ".join(f"{f.name} ({_short(f.type)})" for f in schema) or "none"
+    if image_column is not None:
+        if schema.names.count(image_column) != 1:
+            raise InputError(f"{path} has no single column {image_column!r}; its columns are: {columns}")
+        if not _is_struct(schema.field(image_column).type) and not _is_binary(schema.field(image_column).type):
+            raise InputError(
+                f"column {image_column!r} of {path} holds no encoded images; expected binary, or a struct with a "
+                f"binary field 'bytes'; its columns are: {columns}"
+            )
+        return image_column
+    structs = [f.name for f in schema if _is_struct(f.type)]
+    plain = [f.name for f in schema if _is_binary(f.type) and f.name.lower() in _IMAGE_NAMES]
+    found = structs or plain
+    if len(found) == 1 and schema.names.count(found[0]) == 1:
+        return str(found[0])
+    what = f"several image columns ({', '.join(found)})" if found else "no column known to hold images"
+    raise InputError(f"{path} has {what}; name one with image_column; its columns are: {columns}")
+
+
+def read_table(path: str, key: str, column: str, max_bytes: int) -> Iterator[Picture]:
+    """The rows of a parquet file in order, with keys `key::row`, row counted from 0.
+
+    A null, or a struct without bytes, is UNREADABLE: a path in the table is never followed, as the table may
+    come from a stranger. Rows over max_bytes are TOO_LARGE. In a damaged row group each row not reached is
+    UNREADABLE with the reason, and reading goes on with the next group.
+    """
+    try:
+        stat_file(path)
+        file = _open(path)
+    except Exception as e:  # pyarrow's errors have no base of their own
+        yield Picture(key, None, Status.UNREADABLE, f"parquet file: {reason_of(e)}")
+        return
+    row = 0
+    with file:
+        for group in range(file.metadata.num_row_groups):
+            end = row + file.metadata.row_group(group).num_rows
+            try:
+                for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[column], use_threads=False):
+                    for data in _cells(batch.column(0)):
+                        yield _picture(f"{key}::{row}", data, max_bytes)
+                        row += 1
+            except Exception as e:
+                reason = f"parquet row group {group}: {reason_of(e)}"
+                for lost in range(row, end):
+                    yield Picture(f"{key}::{lost}", None, Status.UNREADABLE, reason)
+            row = end
+
+
+def _open(path: str) -> "pyarrow.parquet.ParquetFile":
+    import pyarrow.parquet as pq
+
+    # With a buffer and without pre_buffer, pages are read as they are needed, not whole column chunks.
+    return pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False, memory_map=False)
+
+
+def _short(kind: "pyarrow.DataType") -> str:
+    text = str(kind)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _is_binary(kind: "pyarrow.DataType") -> bool:
+    import pyarrow.types as t
+
+    return bool(t.is_binary(kind) or t.is_large_binary(kind) or t.is_binary_view(kind))
+
+
+def _is_struct(kind: "pyarrow.DataType") -> bool:
+    import pyarrow.types as t
+
+    names = [kind.field(i).name for i in range(kind.num_fields)] if t.is_struct(kind) else []
+    return names.count("bytes") == 1 and _is_binary(kind.field("bytes").type)
+
+
+def _cells(column: "pyarrow.Array") -> Iterator[tuple[Any, str]]:
+    """Each row's binary scalar (null where there is no image) and its struct's path."""
+    import pyarrow.compute as pc
+
+    if not _is_struct(column.type):
+        yield from ((cell, "") for cell in column)
+        return
+    paths = pc.struct_field(column, "path") if column.type.get_field_index("path") >= 0 else [None] * len(column)
+    for cell, at in zip(pc.struct_field(column, "bytes"), paths, strict=True):
+        yield cell, str(at) if at is not None and at.is_valid else ""
+
+
+def _picture(key: str, cell: tuple[Any, str], max_bytes: int) -> Picture:
+    scalar, at = cell
+    if not scalar.is_valid:
+        reason = f"no bytes in the row, only the path {at!r}, which is not followed" if at else "no image in the row"
+        return Picture(key, None, Status.UNREADABLE, reason)
+    buffer = scalar.as_buffer()
+    if buffer.size > max_bytes:
+        return Picture(key, None, Status.TOO_LARGE, too_many_bytes(buffer.size, max_bytes))
+    return Picture(key, buffer.to_pybytes())
