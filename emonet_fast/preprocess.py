@@ -1,0 +1,30 @@
+"""The exact resize and normalisation: the definition that every other implementation is held to.
+
+    pixels = Pillow resize of [H, W, 3] uint8 RGB to size x size with the checkpoint's filter, aspect squashed
+    input  = (pixels * rescale_factor - mean) / std
+
+Source: transformers' SigLIP image processor (PIL), equal to it bit for bit in the pixels.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from .checkpoint.spec import Preprocess
+from .records import UInt8Array
+
+
+def resize(rgb: UInt8Array, spec: Preprocess) -> UInt8Array:
+    """[H, W, 3] uint8 RGB to [3, size, size] uint8, C-contiguous, with Pillow's antialiased convolution resize."""
+    filter_ = Image.Resampling[spec.resample.upper()]
+    small = Image.fromarray(rgb).resize((spec.size, spec.size), resample=filter_)
+    return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
+
+
+def normalise(pixels: UInt8Array, spec: Preprocess) -> npt.NDArray[np.float32]:
+    """[..., 3, H, W] uint8 to float32 (x * rescale_factor - mean) / std. Engines do this inside their graph."""
+    mean = np.array(spec.mean, np.float32)[:, None, None]
+    std = np.array(spec.std, np.float32)[:, None, None]
+    scaled = pixels.astype(np.float32) * np.float32(spec.rescale_factor)
+    out: npt.NDArray[np.float32] = (scaled - mean) / std
+    return out
