@@ -6,6 +6,7 @@
 Source: the published outputs of EmpathicInsight-Face, reproduced to 1.2e-7.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +45,8 @@ def softmax(scores: Float64) -> Float64:
     if scores.shape[1] == 0:
         return scores.astype(np.float64)
     finite = np.isfinite(scores).all(axis=1, keepdims=True)
-    known = np.where(finite, scores, 0.0)
+    # Row-major, or numpy sums in an order that depends on N, and a row's last bit on the rows beside it.
+    known = np.ascontiguousarray(np.where(finite, scores, 0.0))
     e = np.exp(known - known.max(axis=1, keepdims=True))
     return np.where(finite, e / e.sum(axis=1, keepdims=True), np.nan)
 
@@ -325,18 +327,16 @@ def _means_vector(slugs: tuple[str, ...], neutral_means: Mapping[str, float] | N
     if neutral_means is None:
         return np.full(len(slugs), np.nan)
     by_slug: dict[str, float] = {}
-    for name, value in neutral_means.items():
-        slug = taxonomy.find(name).slug
-        if by_slug.setdefault(slug, float(value)) != float(value):
-            raise OptionError(f"neutral_means gives {slug!r} twice: {by_slug[slug]} and {float(value)}")
+    for name, given in neutral_means.items():
+        slug, value = taxonomy.find(name).slug, float(given)
+        if not math.isfinite(value):
+            raise OptionError(f"neutral_means gives {slug!r} as {value}; expected a finite number")
+        if by_slug.setdefault(slug, value) != value:
+            raise OptionError(f"neutral_means gives {slug!r} twice: {by_slug[slug]} and {value}")
     missing = [s for s in slugs if s not in by_slug]
     if missing:
-        raise OptionError(f"neutral_means lacks {missing}; expected one mean for each of the {len(slugs)} heads")
-    means = np.array([by_slug[s] for s in slugs], dtype=np.float64)
-    if not np.isfinite(means).all():
-        wrong = {s: by_slug[s] for s, f in zip(slugs, np.isfinite(means), strict=True) if not f}
-        raise OptionError(f"neutral_means holds {wrong}; expected finite numbers")
-    return means
+        raise OptionError(f"neutral_means lacks {missing}; expected a mean for each of {len(slugs)} heads")
+    return np.array([by_slug[s] for s in slugs], dtype=np.float64)
 
 
 def _emotion_softmax(subtracted: Float64, slugs: tuple[str, ...]) -> Float64:
@@ -353,4 +353,4 @@ def _scaling_note(values: Float32) -> list[str]:
         return []
     worst = float(values[outside][np.argmax(np.abs(values[outside]))])
     rows = int(outside.any(axis=1).sum())
-    return [f"{rows} of {len(values)} rows: raw scores outside {low:g}..{high:g} (worst {worst:.4g}): {_SCALING}"]
+    return [f"{rows} of {len(values)} rows have raw scores outside {low:g}..{high:g} (worst {worst:.4g}): {_SCALING}"]
