@@ -159,6 +159,7 @@ def verify(
     """
     from . import verify as side_by_side
     from .checkpoint import open_checkpoint
+    from .files import write_whole
 
     options = Options(device=device, precision=precision, revision=revision, **_folder(cache_dir))
     known = open_checkpoint(checkpoint, options.cache_dir, revision=revision)
@@ -177,7 +178,7 @@ def verify(
         click.echo("\r\x1b[K", nl=False, err=True)
     click.echo(report.text())
     if json_path is not None:
-        write_aside(json_path, json.dumps(report.as_dict(), indent=1) + "\n")
+        write_whole(json_path, json.dumps(report.as_dict(), indent=1).encode() + b"\n")
         click.echo(f"wrote {json_path}")
     sys.exit(0 if report.passed else EXIT_GATE)
 

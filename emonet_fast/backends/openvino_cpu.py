@@ -14,7 +14,7 @@ import numpy as np
 from ..checkpoint.spec import Checkpoint
 from ..engines.cache import EngineCache
 from ..engines.plan import EnginePlan
-from ..errors import BackendError
+from ..errors import BackendError, EmonetError
 from ..graph import GRAPH_VERSION
 from ..records import UInt8Array
 from .base import Outputs, padded
@@ -74,7 +74,7 @@ class OpenVinoBackend:
                 blob = target.read_bytes()
             try:
                 cache.store(plan, blob)
-            except OSError as error:
+            except (OSError, EmonetError) as error:
                 _log.warning("the compiled engine could not be kept in %s: %s", cache.folder, error)
         return blob
 

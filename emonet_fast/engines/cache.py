@@ -3,11 +3,10 @@
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from ..files import write_whole
 from .plan import EnginePlan
 
 _log = logging.getLogger("emonet_fast")
@@ -39,23 +38,17 @@ class EngineCache:
         return blob
 
     def store(self, plan: EnginePlan, blob: bytes) -> None:
-        """Keep an engine. Two processes that store the same plan at once leave one whole engine."""
+        """Keep an engine. Two processes that store the same plan at once leave one whole engine.
+
+        Raises:
+            OSError, EmonetError: the folder cannot be made or written.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         path, record = self._paths(plan)
         meta = {"plan": asdict(plan), "size": len(blob), "sha256": hashlib.sha256(blob).hexdigest()}
-        self._replace(path, blob)
-        self._replace(record, json.dumps(meta, indent=1, sort_keys=True).encode())
+        write_whole(path, blob)
+        write_whole(record, json.dumps(meta, indent=1, sort_keys=True).encode())
 
     def _paths(self, plan: EnginePlan) -> tuple[Path, Path]:
         key = plan.key()
         return self.folder / f"{key}.engine", self.folder / f"{key}.json"
-
-    def _replace(self, path: Path, data: bytes) -> None:
-        handle, aside = tempfile.mkstemp(dir=self.folder, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            Path(aside).replace(path)
-        except BaseException:
-            Path(aside).unlink(missing_ok=True)
-            raise

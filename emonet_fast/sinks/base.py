@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
 from ..errors import EmonetError, OptionError
+from ..files import PendingFile, cannot_write
 from ..scores import Scores, utf8_text
-from .pending import PendingFile, cannot_write
 
 # Raised when a reader of older files would misread newer ones; see docs/output-formats.md, "Schema version".
 SCHEMA_VERSION = "1"

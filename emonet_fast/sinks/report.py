@@ -20,9 +20,9 @@ from PIL import Image
 
 from .. import taxonomy
 from ..errors import EmonetError, OptionError
+from ..files import PendingFile, cannot_write
 from ..records import UInt8Array
 from ..scores import Scores, distinct_notes
-from .pending import PendingFile, cannot_write
 
 THUMBNAIL = 224  # pixels of the longer side
 _NOTES = 20  # distinct notes kept, as a long run might bring new ones without end

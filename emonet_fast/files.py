@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import EmonetError, OptionError
+from .errors import EmonetError, OptionError
 
 
 class PendingFile:
@@ -66,3 +66,19 @@ def cannot_write(path: Path, error: OSError) -> EmonetError:
         f"cannot write {path}: {error.strerror or error}; "
         "nothing was changed there, and the unfinished temporary file is removed"
     )
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all.
+
+    Raises:
+        OptionError: the folder is missing or cannot be written. EmonetError: the disk refuses midway.
+    """
+    pending = PendingFile(path)
+    try:
+        pending.file.write(data)
+        pending.finish()
+        pending.publish()
+    except BaseException:
+        pending.discard()
+        raise
