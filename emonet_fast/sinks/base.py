@@ -18,6 +18,14 @@ FORMAT_KEY = "emonet_fast.format"
 ROWS_KEY = "emonet_fast.rows"
 
 
+def open_pending(path: Path) -> PendingFile:
+    """The temporary file of an output. Raises OptionError for any path that cannot be written, too long ones too."""
+    try:
+        return PendingFile(path)
+    except OSError as error:  # looking at the path failed already: ENAMETOOLONG, EACCES of a parent
+        raise OptionError(f"cannot write {path}: {error.strerror or error}; choose another name or folder") from error
+
+
 class Encoder(Protocol):
     """One file format. Writes to the binary file it was made with, which it never closes."""
 
@@ -60,8 +68,8 @@ class Sink:
         self._files: list[PendingFile] = []  # in the order of publishing: the data last, so that it is complete
         try:
             if kind.sidecar:
-                self._files.append(PendingFile(path.with_name(path.name + ".meta.json")))
-            self._files.append(PendingFile(path))
+                self._files.append(open_pending(path.with_name(path.name + ".meta.json")))
+            self._files.append(open_pending(path))
             self._encoder = kind(self._files[-1].file, self._metadata, embeddings)
         except BaseException:
             self.abort()

@@ -20,9 +20,10 @@ from PIL import Image
 
 from .. import taxonomy
 from ..errors import EmonetError, OptionError
-from ..files import PendingFile, cannot_write
+from ..files import cannot_write
 from ..records import UInt8Array
 from ..scores import Scores, distinct_notes
+from .base import open_pending
 
 THUMBNAIL = 224  # pixels of the longer side
 _NOTES = 20  # distinct notes kept, as a long run might bring new ones without end
@@ -97,7 +98,7 @@ class Report:
         self.path = Path(path)
         self._data = Collected(title, dict(metadata), dict.fromkeys(notes), max_pictures)
         self._top = top
-        self._file = PendingFile(self.path)
+        self._file = open_pending(self.path)
         self._open = True
 
     def add(self, scores: Scores, thumbnails: Sequence[Image.Image | None]) -> None:
