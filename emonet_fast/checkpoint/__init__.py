@@ -90,9 +90,7 @@ def pack_to(
     """
     published = resolve_published(where, cache_dir, revision)
     if published is None:
-        raise CheckpointError(
-            f"{where} is a file; expected weights that are not packed yet. Copy it instead."
-        )
+        raise CheckpointError(f"{where} is a file; expected weights that are not packed yet. Copy it instead.")
     return _pack(published, out_path, progress)
 
 

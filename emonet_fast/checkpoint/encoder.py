@@ -36,9 +36,7 @@ def read_vision_config(path: Path) -> VisionConfig:
         )
     for key, must in (("hidden_act", "gelu_pytorch_tanh"), ("vision_use_head", True), ("num_channels", 3)):
         if doc.get(key, must) != must or isinstance(doc.get(key, must), bool) != isinstance(must, bool):
-            raise CheckpointError(
-                f"{what}: {key} is {doc[key]!r}; expected {must!r}, the only one computed here."
-            )
+            raise CheckpointError(f"{what}: {key} is {doc[key]!r}; expected {must!r}, the only one computed here.")
     vision = VisionConfig(
         hidden_size=jsonfile.whole(doc, "hidden_size", what, 768),
         intermediate_size=jsonfile.whole(doc, "intermediate_size", what, 3072),
@@ -130,8 +128,7 @@ def check_preprocess(preprocess: Preprocess, what: str) -> None:
     """Raises CheckpointError where pixels would become infinite or all alike."""
     if preprocess.rescale_factor <= 0 or min(preprocess.std) <= 0:
         raise CheckpointError(
-            f"{what}: rescale_factor {preprocess.rescale_factor} and std {preprocess.std}; "
-            "expected both above 0."
+            f"{what}: rescale_factor {preprocess.rescale_factor} and std {preprocess.std}; expected both above 0."
         )
 
 

@@ -96,15 +96,11 @@ def _download(repository: _Repository, revision: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(
-            snapshot_download(repository.name, revision=revision, allow_patterns=list(repository.patterns))
-        )
+        folder = Path(snapshot_download(repository.name, revision=revision, allow_patterns=list(repository.patterns)))
     except Exception as error:  # what is raised differs between versions, down to the HTTP client's classes
         raise CheckpointError(_unavailable(repository, revision, error)) from None
     if not _COMMIT.fullmatch(folder.name):
-        raise CheckpointError(
-            f"{folder}: found a snapshot without a commit in its name; expected 40 hex digits."
-        )
+        raise CheckpointError(f"{folder}: found a snapshot without a commit in its name; expected 40 hex digits.")
     return folder
 
 
@@ -139,8 +135,7 @@ def _read_pins(cache_dir: Path) -> dict[str, str]:
     for name, commit in pins.items():
         if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
             raise CheckpointError(
-                f"{path}: {name} is pinned to {commit!r}; expected 40 hex digits. Remove the file to pin "
-                "anew."
+                f"{path}: {name} is pinned to {commit!r}; expected 40 hex digits. Remove the file to pin anew."
             )
     return pins
 
@@ -150,9 +145,7 @@ def _write_pin(cache_dir: Path, name: str, commit: str) -> None:
     aside = cache_dir / f".{PINS_FILE}.{os.getpid()}-{secrets.token_hex(4)}.part"
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
-        aside.write_text(
-            json.dumps(_read_pins(cache_dir) | {name: commit}, indent=1) + "\n", encoding="utf-8"
-        )
+        aside.write_text(json.dumps(_read_pins(cache_dir) | {name: commit}, indent=1) + "\n", encoding="utf-8")
         aside.replace(path)
     except OSError as error:
         raise CheckpointError(

@@ -45,13 +45,10 @@ def find_heads(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.glob(HEAD_PATTERN)):
         slug = taxonomy.find(path.name).slug
         if not slug or taxonomy.find(slug).slug != slug:
-            raise CheckpointError(
-                f"{path}: found a head without a usable name; expected model_<name>_best.pth."
-            )
+            raise CheckpointError(f"{path}: found a head without a usable name; expected model_<name>_best.pth.")
         if slug in found:
             raise CheckpointError(
-                f"{path} and {found[slug].name} both mean {slug!r}; expected one file a head. "
-                "Remove one of them."
+                f"{path} and {found[slug].name} both mean {slug!r}; expected one file a head. Remove one of them."
             )
         if not path.is_file():  # a link of the hub's cache whose target is gone would drop a head in silence
             raise CheckpointError(f"{path} is no file; expected a head, or nothing. Get the heads again.")
@@ -102,9 +99,7 @@ def _check_chain(path: Path, indices: list[int], layers: Layers) -> None:
             )
         width = weight.shape[0]
         if bias.shape != (width,):
-            raise CheckpointError(
-                f"{path}: layers.{i}.bias has shape {list(bias.shape)}; expected [{width}]."
-            )
+            raise CheckpointError(f"{path}: layers.{i}.bias has shape {list(bias.shape)}; expected [{width}].")
         if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
             raise CheckpointError(f"{path}: layers.{i} holds NaN or infinity; expected finite weights.")
     if width != 1:
@@ -126,8 +121,7 @@ def find_means(folder: Path) -> Path | None:
     if len(paths) > 1:
         names = ", ".join(p.name for p in paths)
         raise CheckpointError(
-            f"{folder} has {len(paths)} files of neutral means ({names}); expected one. "
-            "Keep that of these heads."
+            f"{folder} has {len(paths)} files of neutral means ({names}); expected one. Keep that of these heads."
         )
     if paths and not paths[0].is_file():
         raise CheckpointError(f"{paths[0]} is no file; expected neutral means as JSON, or nothing.")
@@ -148,8 +142,7 @@ def read_means(path: Path, heads: Mapping[str, Path]) -> dict[str, float]:
         value = entry.get("mean") if isinstance(entry, dict) else entry
         if not jsonfile.is_finite(value):
             raise CheckpointError(
-                f"{path}: {key!r} has {reprlib.repr(entry)}; "
-                'expected a finite number or {"mean": a finite number}.'
+                f'{path}: {key!r} has {reprlib.repr(entry)}; expected a finite number or {{"mean": a finite number}}.'
             )
         if means.setdefault(slug, float(value)) != float(value):
             raise CheckpointError(

@@ -55,9 +55,7 @@ def read(path: Path) -> dict[str, Any]:
             )
         data = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(
-            f"{path} could not be read ({error.strerror}); expected a JSON file there."
-        ) from None
+        raise CheckpointError(f"{path} could not be read ({error.strerror}); expected a JSON file there.") from None
     return parse(data, str(path))
 
 

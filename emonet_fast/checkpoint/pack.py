@@ -144,8 +144,7 @@ def _watched(entry: Entry, digest: Any) -> Callable[[], Iterator[Array]]:
                 data = np.ascontiguousarray(chunk, "<f4")
             if not np.isfinite(data).all():
                 raise CheckpointError(
-                    f"tensor {entry.name!r} holds NaN or infinity; expected finite weights. "
-                    "Get the checkpoint again."
+                    f"tensor {entry.name!r} holds NaN or infinity; expected finite weights. Get the checkpoint again."
                 )
             digest.update(data.reshape(-1).view(np.uint8).data)
             yield data
@@ -153,9 +152,7 @@ def _watched(entry: Entry, digest: Any) -> Callable[[], Iterator[Array]]:
     return chunks
 
 
-def _weights_hash(
-    description: Description, shapes: Mapping[str, tuple[int, ...]], digests: Mapping[str, str]
-) -> str:
+def _weights_hash(description: Description, shapes: Mapping[str, tuple[int, ...]], digests: Mapping[str, str]) -> str:
     """sha256 of the scoring part of the metadata, then one line a tensor, sorted by name.
 
     Each tensor goes in by the sha256 of its bytes, so that the order in the file does not matter.

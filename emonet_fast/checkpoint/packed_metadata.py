@@ -88,9 +88,7 @@ def from_json(text: str, what: str) -> tuple[Description, str]:
     if not isinstance(source, str):
         raise CheckpointError(f"{what}: source is {source!r}; expected a text. {_AGAIN}")
     if not isinstance(weights_hash, str) or not re.fullmatch(r"sha256:[0-9a-f]{64}", weights_hash):
-        raise CheckpointError(
-            f"{what}: weights_hash is {weights_hash!r}; expected sha256:<64 digits>. {_AGAIN}"
-        )
+        raise CheckpointError(f"{what}: weights_hash is {weights_hash!r}; expected sha256:<64 digits>. {_AGAIN}")
     description = Description(
         vision=vision,
         preprocess=_preprocess(doc["preprocess"], vision.image_size, f"{what}, preprocess"),
@@ -107,9 +105,7 @@ def from_json(text: str, what: str) -> tuple[Description, str]:
 def _only(doc: object, keys: tuple[str, ...], what: str) -> dict[str, Any]:
     """`doc` as an object with exactly these keys: one that is unknown here might change a score."""
     if not isinstance(doc, dict):
-        raise CheckpointError(
-            f"{what} is {reprlib.repr(doc)}; expected an object with {', '.join(keys)}. {_AGAIN}"
-        )
+        raise CheckpointError(f"{what} is {reprlib.repr(doc)}; expected an object with {', '.join(keys)}. {_AGAIN}")
     missing, unknown = [k for k in keys if k not in doc], sorted(set(doc) - set(keys))
     if missing or unknown:
         raise CheckpointError(
@@ -133,9 +129,7 @@ def _preprocess(value: object, image_size: int, what: str) -> Preprocess:
         known = ", ".join(RESAMPLE_NAMES.values())
         raise CheckpointError(f"{what}: resample is {doc['resample']!r}; expected one of {known}. {_AGAIN}")
     if jsonfile.whole(doc, "size", what) != image_size:
-        raise CheckpointError(
-            f"{what}: size is {doc['size']}; expected vision's image_size {image_size}. {_AGAIN}"
-        )
+        raise CheckpointError(f"{what}: size is {doc['size']}; expected vision's image_size {image_size}. {_AGAIN}")
     preprocess = Preprocess(
         size=image_size,
         resample=doc["resample"],
@@ -157,14 +151,8 @@ def _heads(value: object, hidden_size: int, what: str) -> tuple[tuple[str, ...],
             f"{what}: names are {reprlib.repr(names)}; expected distinct column names, emotions in the "
             f"guide's order, then extra dimensions, then others by name. {_AGAIN}"
         )
-    if (
-        not isinstance(widths, list)
-        or len(widths) < 2
-        or not all(type(w) is int and 0 < w < 2**31 for w in widths)
-    ):
-        raise CheckpointError(
-            f"{what}: widths is {reprlib.repr(widths)}; expected two or more whole numbers. {_AGAIN}"
-        )
+    if not isinstance(widths, list) or len(widths) < 2 or not all(type(w) is int and 0 < w < 2**31 for w in widths):
+        raise CheckpointError(f"{what}: widths is {reprlib.repr(widths)}; expected two or more whole numbers. {_AGAIN}")
     if widths[0] != hidden_size or widths[-1] != 1:
         raise CheckpointError(
             f"{what}: widths are {reprlib.repr(widths)}; expected {hidden_size} first and 1 last. {_AGAIN}"

@@ -96,9 +96,7 @@ def _state_dict(path: Path, value: object) -> dict[str, Float32]:
     if isinstance(value, dict) and isinstance(value.get("state_dict"), dict):
         value = value["state_dict"]
     if not isinstance(value, dict) or not value:
-        raise CheckpointError(
-            f"{path} holds {type(value).__name__} {reprlib.repr(value)}; expected a dict of tensors."
-        )
+        raise CheckpointError(f"{path} holds {type(value).__name__} {reprlib.repr(value)}; expected a dict of tensors.")
     for key, tensor in value.items():
         if not isinstance(key, str) or not isinstance(tensor, np.ndarray):
             raise CheckpointError(

@@ -280,3 +280,37 @@ def test_reading_one_tensor_reads_little(tmp_path: Path) -> None:
         f.seek(hole, os.SEEK_CUR)
         f.write(np.array([3, 4], "<f4").tobytes())
     np.testing.assert_array_equal(SafetensorsFile(path).array("vision_model.x"), [3, 4])
+
+
+def _by_hand(path: Path, header: str, data: bytes, length: int | None = None) -> Path:
+    text = header.encode()
+    path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + data)
+    return path
+
+
+_A = '"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
+
+
+@pytest.mark.parametrize(
+    ("header", "size"),
+    [
+        ("{" + _A + ',"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', 4),  # overlap
+        ("{" + _A + ',"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}', 12),  # a gap
+        ("{" + _A + ',"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}', 4),  # beyond the end
+        ("{" + _A + "}", 8),  # bytes that belong to nothing
+        ('{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}', 4),  # shape and size differ
+        ('{"a":{"dtype":"F32","shape":[4611686018427387905],"data_offsets":[0,4]}}', 4),  # overflows to 4 bytes
+        ("{" + _A + "," + _A + "}", 4),  # one name twice
+        ('{"__metadata__":{"k":"1","k":"2"},' + _A + "}", 4),
+    ],
+)
+def test_headers_that_lie(tmp_path: Path, header: str, size: int) -> None:
+    assert SafetensorsFile(_by_hand(tmp_path / "good.safetensors", "{" + _A + "}", bytes(4))).array("a").shape == (1,)
+    with pytest.raises(CheckpointError, match="lying"):
+        SafetensorsFile(_by_hand(tmp_path / "lying.safetensors", header, bytes(size)))
+
+
+@pytest.mark.parametrize("length", [3, 10**9, 2**63, 2**64 - 1])
+def test_header_lengths_that_lie(tmp_path: Path, length: int) -> None:
+    with pytest.raises(CheckpointError, match=r"lying\.safetensors .* is not a complete safetensors file"):
+        SafetensorsFile(_by_hand(tmp_path / "lying.safetensors", "{" + _A + "}", bytes(4), length))
