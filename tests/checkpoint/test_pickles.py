@@ -222,6 +222,7 @@ def test_allowed_names_in_wrong_places(tmp_path: Path, value: Any) -> None:
         (0, (2,), (-1,)),
         (-1, (1,), (1,)),
         (0, (-1,), (1,)),
+        (0, (4, 12), (0, 1)),  # 12 values made into 48
         (0, (1000, 1000), (0, 0)),  # 12 values made into a million
         (0, (2**40,), (0,)),
         (0, (3, 4), (1,)),
