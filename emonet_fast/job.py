@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .records import Status
 from .scorer import ScoredBatch, Scorer
-from .scores import Scores
+from .scores import Scores, distinct_notes
 from .sinks import open_sink
 from .sinks.report import Report, thumbnail
 from .sources import Inputs
@@ -60,7 +60,7 @@ def run(scorer: Scorer, inputs: Inputs, outputs: Outputs, advance: Callable[[int
         OptionError, CheckpointError, BackendError: before any picture is scored.
     """
     counts: Counter[str] = Counter()
-    notes: dict[str, None] = {}
+    notes: tuple[str, ...] = ()
     first: list[Scores] = []
     with ExitStack() as stack:
         metadata = scorer.metadata
@@ -73,7 +73,7 @@ def run(scorer: Scorer, inputs: Inputs, outputs: Outputs, advance: Callable[[int
             report = stack.enter_context(Report(outputs.report, "EmoNet-Face scores", metadata, top=outputs.top))
         for batch in scorer.stream(inputs, embeddings=outputs.embeddings):
             counts.update(batch.scores.status)
-            notes.update(dict.fromkeys(batch.scores.notes))
+            notes = distinct_notes((*notes, *batch.scores.notes))
             if sum(map(len, first)) < TABLE_ROWS:
                 first.append(batch.scores)
             if sink is not None:
@@ -85,7 +85,7 @@ def run(scorer: Scorer, inputs: Inputs, outputs: Outputs, advance: Callable[[int
         counts={str(k): v for k, v in counts.items()},
         seconds=dict(scorer.timings),
         first=Scores.concat(first) if first else None,
-        notes=tuple(notes),
+        notes=notes,
         engine=f"{metadata['backend']} {metadata['precision']}",
     )
 

@@ -28,6 +28,7 @@ class Memory:
             InputError: items is one picture or a mapping, not a sequence of pictures.
         """
         single = isinstance(items, (str, bytes, bytearray, memoryview, os.PathLike, Image.Image))
+        single = single or (isinstance(items, np.ndarray) and items.ndim in (2, 3))
         if single or not hasattr(items, "__getitem__") or not hasattr(items, "__len__") or hasattr(items, "keys"):
             raise InputError(f"a {type(items).__name__} came; expected a sequence of pictures: put it in a list")
         self._items = items
