@@ -1,0 +1,211 @@
+"""Folders, globs and single files."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emonet_fast.records import Status
+from emonet_fast.sources.folder import Found, _matches, is_image_name, read_file, search_folder, search_glob
+
+LIMIT = 1 << 20
+
+
+def tree(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    return root
+
+
+def below(root: Path, found: Found) -> list[str]:
+    return [Path(p).relative_to(root).as_posix() for p in found.paths]
+
+
+def folder(root: Path) -> tuple[list[str], Found]:
+    found = Found()
+    search_folder(str(root), found)
+    return below(root, found), found
+
+
+def matching(root: Path, pattern: str) -> list[str]:
+    found = Found()
+    search_glob(str(root / pattern), found)
+    return below(root, found)
+
+
+def test_recursive_in_sorted_order(tmp_path):
+    tree(tmp_path, "b.jpg", "a/z.PNG", "a/b/c.WebP", "c.tiff", "a.jpg", "a/a.JPeG")
+    names, _ = folder(tmp_path)
+    assert names == ["a/a.JPeG", "a/b/c.WebP", "a/z.PNG", "a.jpg", "b.jpg", "c.tiff"]
+
+
+def test_other_files_are_skipped_and_counted(tmp_path):
+    tree(tmp_path, "a.jpg", "a.json", "deep/b.JSON", "README", "x.tar", ".hidden")
+    names, found = folder(tmp_path)
+    assert names == ["a.jpg"]
+    assert found.skipped == {".json": 2, "": 2, ".tar": 1}
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "JPG", "jpeg", "png", "webp", "bmp", "gif", "tif", "TIFF", "avif", "ppm"])
+def test_image_suffixes(suffix):
+    assert is_image_name(f"deep/a.{suffix}")
+    assert not is_image_name(f"a{suffix}")
+    assert not is_image_name(f"a.{suffix}.txt")
+
+
+def test_link_loops_end_and_nothing_comes_twice(tmp_path):
+    tree(tmp_path, "a/1.jpg", "b/2.jpg")
+    (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "a" / "self").symlink_to(tmp_path / "a", target_is_directory=True)
+    (tmp_path / "b" / "across").symlink_to(tmp_path / "a", target_is_directory=True)
+    names, _ = folder(tmp_path)
+    assert names == ["a/1.jpg", "b/2.jpg"]
+
+
+def test_linked_folder_is_followed(tmp_path):
+    outside = tree(tmp_path / "outside", "1.jpg")
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (inside / "link").symlink_to(outside, target_is_directory=True)
+    assert folder(inside)[0] == ["link/1.jpg"]
+
+
+def test_dangling_and_looping_links_are_rows(tmp_path):
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
+    names, _ = folder(tmp_path)
+    assert names == ["gone.jpg", "loop.jpg"]
+    gone, loop = (read_file(tmp_path / n, n, LIMIT) for n in names)
+    assert (gone.status, gone.reason, gone.data) == (Status.UNREADABLE, os.strerror(2), None)
+    assert (loop.status, loop.reason) == (Status.UNREADABLE, os.strerror(40))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_forbidden_folder_and_file(tmp_path):
+    tree(tmp_path, "a/1.jpg", "b.jpg")
+    (tmp_path / "a").chmod(0)
+    (tmp_path / "b.jpg").chmod(0)
+    try:
+        names, found = folder(tmp_path)
+        assert names == ["a", "b.jpg"]
+        assert os.strerror(13) in found.faults[str(tmp_path / "a")]
+        got = read_file(tmp_path / "b.jpg", "b", LIMIT)
+        assert (got.status, got.reason) == (Status.UNREADABLE, os.strerror(13))
+    finally:
+        (tmp_path / "a").chmod(0o700)
+
+
+def test_unlistable_folder_is_a_fault(tmp_path, monkeypatch):
+    """The same as a forbidden folder, also for root."""
+    tree(tmp_path, "a/1.jpg", "b/2.jpg")
+    listed = os.listdir
+
+    def refusing(path):
+        if Path(path).name == "a":
+            raise PermissionError(13, os.strerror(13), str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "listdir", refusing)
+    names, found = folder(tmp_path)
+    assert names == ["a", "b/2.jpg"]
+    assert found.faults == {str(tmp_path / "a"): f"folder cannot be listed: {os.strerror(13)}"}
+    recursive = Found()
+    search_glob(str(tmp_path / "**" / "*.jpg"), recursive)
+    assert recursive.faults.keys() == found.faults.keys(), "a pattern must not hide the fault either"
+
+
+def test_read_file(tmp_path):
+    tree(tmp_path, "abc.jpg")
+    got = read_file(tmp_path / "abc.jpg", "key", LIMIT)
+    assert (got.key, got.data, got.status, got.reason) == ("key", b"abc.jpg", Status.OK, "")
+
+
+def test_read_file_at_and_over_the_limit(tmp_path):
+    tree(tmp_path, "abc.jpg")
+    assert read_file(tmp_path / "abc.jpg", "k", 7).status == Status.OK
+    got = read_file(tmp_path / "abc.jpg", "k", 6)
+    assert (got.status, got.data) == (Status.TOO_LARGE, None)
+    assert got.reason == "7 bytes; max_bytes allows 6"
+
+
+def test_a_file_that_grows_while_it_is_read_keeps_the_limit():
+    """/proc tells a size of 0 and then gives bytes."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("no /proc here")
+    assert read_file("/proc/self/status", "k", 10).status == Status.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), [("missing.jpg", os.strerror(2)), (".", "a folder, not a file"), ("a\0b.jpg", "null")]
+)
+def test_bad_paths(tmp_path, path, words):
+    got = read_file(str(tmp_path / path), "k", LIMIT)
+    assert (got.status, got.data) == (Status.UNREADABLE, None)
+    assert words in got.reason
+
+
+def test_pipe_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    got = read_file(tmp_path / "pipe.jpg", "k", LIMIT)
+    assert (got.status, got.reason) == (Status.UNREADABLE, "a pipe, socket or device, not a file")
+
+
+def test_glob(tmp_path):
+    tree(tmp_path, "b.jpg", "a.jpg", "a.txt", "deep/c.jpg", ".h.jpg")
+    assert matching(tmp_path, "*.jpg") == ["a.jpg", "b.jpg"]
+    assert matching(tmp_path, "?.*") == ["a.jpg", "b.jpg"]
+    assert matching(tmp_path, "[b-z].jpg") == ["b.jpg"]
+    assert matching(tmp_path, "*.gif") == []
+
+
+def test_glob_searches_folders_that_match(tmp_path):
+    tree(tmp_path, "b.jpg", "deep/er/c.jpg", "deep/a.jpg")
+    assert matching(tmp_path, "*") == ["b.jpg", "deep/a.jpg", "deep/er/c.jpg"]
+    assert matching(tmp_path, "d*") == ["deep/a.jpg", "deep/er/c.jpg"]
+
+
+def test_recursive_glob(tmp_path):
+    tree(tmp_path, "a.jpg", "x/b.jpg", "x/y/c.jpg", "x/y/d.png", "z/train/e.png", "x/.h/f.jpg", ".g.jpg")
+    assert matching(tmp_path, "**/*.jpg") == ["a.jpg", "x/b.jpg", "x/y/c.jpg"]
+    assert matching(tmp_path, "x/**/*.jpg") == ["x/b.jpg", "x/y/c.jpg"]
+    assert matching(tmp_path, "x/**/y/*") == ["x/y/c.jpg", "x/y/d.png"]
+    assert matching(tmp_path, "*/**/*.png") == ["x/y/d.png", "z/train/e.png"]
+    assert matching(tmp_path, "**/train") == ["z/train/e.png"]
+    assert matching(tmp_path, "x/**") == ["x/b.jpg", "x/y/c.jpg", "x/y/d.png"]
+    assert matching(tmp_path, "**/.*/*.jpg") == ["x/.h/f.jpg"]
+
+
+def test_recursive_glob_in_a_link_loop(tmp_path):
+    tree(tmp_path, "a/1.jpg", "b/2.jpg")
+    for i in range(8):
+        (tmp_path / "a" / f"up{i}").symlink_to(tmp_path, target_is_directory=True)
+        (tmp_path / "b" / f"up{i}").symlink_to(tmp_path / "a", target_is_directory=True)
+    assert matching(tmp_path, "**/*.jpg") == ["a/1.jpg", "b/2.jpg"]
+
+
+def test_leading_folders_that_exist_are_literal(tmp_path):
+    tree(tmp_path, "set[1]/a.jpg", "set1/b.jpg", "set[1]/x/c.jpg")
+    assert matching(tmp_path, "set[1]/*.jpg") == ["set[1]/a.jpg"]
+    assert matching(tmp_path, "set[1]/**/*.jpg") == ["set[1]/a.jpg", "set[1]/x/c.jpg"]
+    assert matching(tmp_path, "set[1-2]/*.jpg") == ["set1/b.jpg"]
+
+
+NAMES = st.lists(st.sampled_from(["a", "b", "ab"]), min_size=1, max_size=5)
+PATTERNS = st.lists(st.sampled_from(["a", "?", "*", "**", "a*"]), min_size=1, max_size=5)
+
+
+@given(NAMES, PATTERNS)
+def test_matching_equals_the_obvious_recursion(names, pattern):
+    import fnmatch
+
+    def slow(ns, ps):
+        if not ps:
+            return not ns
+        if ps[0] == "**":
+            return slow(ns, ps[1:]) or (bool(ns) and slow(ns[1:], ps))
+        return bool(ns) and fnmatch.fnmatchcase(ns[0], ps[0]) and slow(ns[1:], ps[1:])
+
+    assert _matches(tuple(names), pattern) == slow(names, pattern)

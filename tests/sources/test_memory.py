@@ -1,0 +1,125 @@
+"""Objects in memory: every kind taken, every wrong one told."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from emonet_fast.errors import InputError
+from emonet_fast.records import Status
+from emonet_fast.sources import Memory
+from emonet_fast.sources.memory import array_fault
+
+from .made import gradient
+
+LIMIT = 1 << 20
+
+
+def test_any_mix_in_order(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"file")
+    image = Image.new("L", (2, 3))
+    items = [
+        tmp_path / "a.jpg",
+        str(tmp_path / "a.jpg"),
+        b"raw",
+        bytearray(b"ba"),
+        memoryview(b"mv"),
+        image,
+        gradient(),
+    ]
+    memory = Memory(items, LIMIT)
+    got = list(memory)
+    path = str(tmp_path / "a.jpg")
+    assert memory.total == 7
+    assert [p.key for p in got] == [path, path + "#2", "#2", "#3", "#4", "#5", "#6"]
+    assert [p.data for p in got[:5]] == [b"file", b"file", b"raw", b"ba", b"mv"]
+    assert got[5].data is image
+    assert got[6].data is items[6]
+    assert {p.status for p in got} == {Status.OK}
+    assert [p.key for p in memory] == [p.key for p in got], "can be read again"
+
+
+def test_paths_are_read_when_their_turn_comes(tmp_path):
+    stream = iter(Memory([b"first", tmp_path / "later.jpg"], LIMIT))
+    next(stream)
+    (tmp_path / "later.jpg").write_bytes(b"now")
+    assert next(stream).data == b"now"
+
+
+def test_bad_paths_are_rows(tmp_path):
+    got = list(Memory([tmp_path / "none.jpg", tmp_path, b"x"], LIMIT))
+    assert [p.status for p in got] == [Status.UNREADABLE, Status.UNREADABLE, Status.OK]
+    assert [p.reason for p in got] == ["No such file or directory", "a folder, not a file", ""]
+
+
+def test_a_batch_array_is_a_sequence_of_pictures():
+    got = list(Memory(np.stack([gradient()] * 3), LIMIT))
+    assert [p.key for p in got] == ["#0", "#1", "#2"]
+    assert {p.status for p in got} == {Status.OK}
+
+
+@pytest.mark.parametrize("item", [None, 7, 1.5, [1, 2], {"a": 1}, object(), np.uint8(3), {1}])
+def test_other_types(item):
+    (got,) = Memory([item], LIMIT)
+    assert (got.key, got.data, got.status) == ("#0", None, Status.BAD_INPUT)
+    assert type(item).__name__ in got.reason
+    assert "expected a path, bytes, a PIL image or an array [H, W, 3] uint8 RGB" in got.reason
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((4, 5), np.uint8), ["[4, 5] uint8 came", "grey [H, W]"]),
+        (np.zeros((4, 5, 1), np.uint8), ["grey [H, W, 1]"]),
+        (np.zeros((4, 5, 4), np.uint8), ["RGBA", "array[..., :3]"]),
+        (np.zeros((3, 4, 5), np.uint8), ["[3, H, W]", "transpose(1, 2, 0)"]),
+        (np.zeros((4, 5, 2), np.uint8), ["2 channels"]),
+        (np.zeros((1, 4, 5, 3), np.uint8), ["batch"]),
+        (np.zeros(7, np.uint8), ["1 dimensions"]),
+        (np.zeros((0, 5, 3), np.uint8), ["empty"]),
+        (np.zeros((4, 5, 3), np.int64), ["dtype is int64"]),
+        (np.zeros((4, 5, 3), bool), ["dtype is bool"]),
+        (np.zeros((4, 5, 3), np.uint16), ["dtype is uint16"]),
+        (np.zeros((4, 5, 3), np.float32), ["floating point", "uint8"]),
+        (np.array([[[0.0, np.nan, np.inf]]]), ["floating point", "2 values are NaN or infinite"]),
+        (np.zeros((4, 5), np.float64), ["grey", "floating point"]),
+        (np.array([["a"]]), ["dtype is <U1"]),
+    ],
+)
+def test_arrays_that_are_no_pictures(array, words):
+    (got,) = Memory([array], LIMIT)
+    assert (got.status, got.data) == (Status.BAD_INPUT, None)
+    for word in [*words, "expected [H, W, 3] uint8 RGB, 0..255"]:
+        assert word in got.reason
+
+
+def test_a_finite_float_array_is_not_said_to_hold_nan():
+    assert "NaN" not in array_fault(np.zeros((2, 2, 3), np.float32))
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 3), (1, 1, 3), (3, 7, 3), (20000, 10, 3)])
+def test_arrays_that_are_pictures(shape):
+    assert array_fault(np.zeros(shape, np.uint8)) == ""
+    assert array_fault(np.zeros(shape, np.uint8)[::-1, ::-1]) == ""
+
+
+@given(hnp.arrays(hnp.scalar_dtypes(), hnp.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=4)))
+def test_any_array_gives_a_verdict(array):
+    good = array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size > 0
+    assert (array_fault(array) == "") == good
+
+
+@pytest.mark.parametrize("items", ["a.jpg", b"x", Path("a.jpg"), Image.new("L", (1, 1)), {"a": b"x"}, 3, iter([b"x"])])
+def test_one_picture_is_no_sequence(items):
+    with pytest.raises(InputError, match=f"a {type(items).__name__} came; expected a sequence"):
+        Memory(items, LIMIT)
+
+
+@given(st.lists(st.sampled_from(["x/none.jpg", b"1", "y/none.jpg", 5]), max_size=8))
+def test_keys_are_unique(items):
+    keys = [p.key for p in Memory(items, LIMIT)]
+    assert len(set(keys)) == len(keys) == len(items)

@@ -1,0 +1,181 @@
+"""Parquet tables: which column, which rows, which faults."""
+
+import itertools
+import os
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from emonet_fast.errors import InputError
+from emonet_fast.records import Status
+from emonet_fast.sources.table import choose_column, inspect_table, read_table
+
+LIMIT = 1 << 20
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def write(path, table, **settings):
+    pq.write_table(table, path, **settings)
+    return str(path)
+
+
+def hugging_face(n=50, nulls=()):
+    rows = [None if i in nulls else {"bytes": b"%d" % i, "path": f"{i}.jpg"} for i in range(n)]
+    return pa.table({"label": list(range(n)), "path": pa.array(rows, IMAGE)})
+
+
+def read(path, column, limit=LIMIT):
+    return list(read_table(path, "t", column, limit))
+
+
+def test_hugging_face_image(tmp_path):
+    path = write(tmp_path / "t.parquet", hugging_face(), row_group_size=20)
+    assert inspect_table(path, None) == ("path", 50)
+    got = read(path, "path")
+    assert [(p.key, p.data) for p in got] == [(f"t::{i}", b"%d" % i) for i in range(50)]
+    assert {p.status for p in got} == {Status.OK}
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
+@pytest.mark.parametrize("name", ["image", "jpg", "PNG", "bytes"])
+def test_plain_binary(tmp_path, kind, name):
+    table = pa.table({"id": ["a", "b"], "hash": pa.array([b"x", b"y"]), name: pa.array([b"1", b"2"], kind)})
+    path = write(tmp_path / "t.parquet", table)
+    assert inspect_table(path, None) == (name, 2)
+    assert [p.data for p in read(path, name)] == [b"1", b"2"]
+
+
+def test_column_by_name(tmp_path):
+    table = pa.table({"a": pa.array([{"bytes": b"1"}]), "b": pa.array([{"bytes": b"2"}]), "odd": [b"3"]})
+    path = write(tmp_path / "t.parquet", table)
+    assert inspect_table(path, "b")[0] == "b"
+    assert [p.data for p in read(path, "b")] == [b"2"]
+    assert [p.data for p in read(path, "odd")] == [b"3"]
+
+
+def test_struct_before_plain_bytes():
+    schema = pa.schema([("jpg", pa.binary()), ("face", IMAGE)])
+    assert choose_column(schema, None, "t") == "face"
+
+
+@pytest.mark.parametrize(
+    ("columns", "asked", "words"),
+    [
+        (
+            {"a": IMAGE, "b": IMAGE, "n": pa.int64()},
+            None,
+            ["several image columns (a, b)", "n (int64)", "image_column"],
+        ),
+        ({"jpg": pa.binary(), "png": pa.binary()}, None, ["several image columns (jpg, png)"]),
+        ({"x": pa.binary(), "label": pa.string()}, None, ["no column known", "x (binary)", "label (string)"]),
+        ({"s": pa.struct([("path", pa.string())])}, None, ["no column known"]),
+        ({"s": pa.struct([("bytes", pa.string())])}, None, ["no column known"]),
+        ({}, None, ["none"]),
+        ({"image": IMAGE}, "picture", ["no single column 'picture'", "image (struct"]),
+        ({"image": IMAGE, "label": pa.string()}, "label", ["'label'", "holds no encoded images", "expected binary"]),
+    ],
+)
+def test_missing_and_ambiguous_columns(columns, asked, words):
+    with pytest.raises(InputError) as e:
+        choose_column(pa.schema(list(columns.items())), asked, "some.parquet")
+    for word in ["some.parquet", *words]:
+        assert word in str(e.value)
+
+
+def test_the_same_name_twice():
+    schema = pa.schema([("image", IMAGE), ("image", IMAGE)])
+    with pytest.raises(InputError, match="no single column 'image'"):
+        choose_column(schema, "image", "t")
+    with pytest.raises(InputError, match="several"):
+        choose_column(schema, None, "t")
+
+
+def test_nulls(tmp_path):
+    rows = [None, {"bytes": None, "path": "/etc/passwd"}, {"bytes": b"x", "path": None}, {"bytes": b"", "path": "e"}]
+    path = write(tmp_path / "t.parquet", pa.table({"image": pa.array(rows, IMAGE)}))
+    got = read(path, "image")
+    assert [p.status for p in got] == [Status.UNREADABLE, Status.UNREADABLE, Status.OK, Status.OK]
+    assert [p.data for p in got] == [None, None, b"x", b""]
+    assert got[0].reason == "no image in the row"
+    assert got[1].reason == "no bytes in the row, only the path '/etc/passwd', which is not followed"
+
+
+def test_null_struct_over_bytes_that_are_there():
+    """A null row may lie over bytes in its child: the row's null counts."""
+    child = pa.array([b"hidden", b"seen"])
+    column = pa.StructArray.from_arrays([child], ["bytes"], mask=pa.array([True, False]))
+    from emonet_fast.sources.table import _cells
+
+    assert [c.as_py() for c, _ in _cells(column)] == [None, b"seen"]
+
+
+def test_plain_nulls_and_limits(tmp_path):
+    path = write(tmp_path / "t.parquet", pa.table({"jpg": pa.array([None, b"1234", b"12345"])}))
+    got = read(path, "jpg", limit=4)
+    assert [p.status for p in got] == [Status.UNREADABLE, Status.OK, Status.TOO_LARGE]
+    assert got[2].reason == "5 bytes; max_bytes allows 4"
+
+
+def test_no_rows(tmp_path):
+    path = write(tmp_path / "t.parquet", hugging_face(0))
+    assert inspect_table(path, None) == ("path", 0)
+    assert read(path, "path") == []
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])
+def test_damaged_row_group_loses_its_own_rows_only(tmp_path, compression):
+    data = [os.urandom(2000) for _ in range(60)]
+    table = pa.table({"image": pa.array([{"bytes": d, "path": ""} for d in data], IMAGE)})
+    path = tmp_path / "t.parquet"
+    write(path, table, row_group_size=20, compression=compression, use_dictionary=False)
+    column = pq.read_metadata(path).row_group(1).column(0)
+    raw = bytearray(path.read_bytes())
+    at = column.data_page_offset
+    raw[at : at + 64] = b"\xff" * 64  # the page header of the second group
+    path.write_bytes(raw)
+    got = read(str(path), "image")
+    assert [p.key for p in got] == [f"t::{i}" for i in range(60)]
+    assert [p.status for p in got] == [Status.OK] * 20 + [Status.UNREADABLE] * 20 + [Status.OK] * 20
+    assert [p.data for p in got[:20] + got[40:]] == data[:20] + data[40:]
+    assert "row group 1" in got[20].reason
+
+
+@pytest.mark.parametrize("data", [b"", b"PAR1", b"PAR1PAR1", b"not parquet at all" * 10])
+def test_not_parquet(tmp_path, data):
+    (tmp_path / "t.parquet").write_bytes(data)
+    (got,) = read(str(tmp_path / "t.parquet"), "image")
+    assert (got.key, got.status, got.data) == ("t", Status.UNREADABLE, None)
+    assert got.reason.startswith("parquet file: ")
+
+
+def test_truncated(tmp_path):
+    path = tmp_path / "t.parquet"
+    write(path, hugging_face())
+    whole = path.read_bytes()
+    for cut in range(0, len(whole), len(whole) // 12):
+        path.write_bytes(whole[:cut])
+        (got,) = read(str(path), "path")
+        assert got.status == Status.UNREADABLE
+
+
+def test_rows_are_read_as_they_are_asked_for(tmp_path):
+    """A table of 40 MB must not lie in memory whole to give its first rows."""
+    data = [os.urandom(1_000_000) for _ in range(40)]
+    table = pa.table({"jpg": data})
+    write(tmp_path / "t.parquet", table, compression="none", use_dictionary=False, write_batch_size=1)
+    del table
+    before = pa.total_allocated_bytes()
+    stream = read_table(str(tmp_path / "t.parquet"), "t", "jpg", 1 << 30)
+    first = list(itertools.islice(stream, 3))
+    assert [p.data for p in first] == data[:3]
+    assert pa.total_allocated_bytes() - before < 30_000_000
+    stream.close()
+
+
+def test_importing_sources_does_not_import_pyarrow():
+    code = "import sys, emonet_fast.sources; print('pyarrow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,0 +1,548 @@
+"""Every kind of picture and of damage, made here with Pillow, to RGB or to a status and a reason."""
+
+import io
+import struct
+import subprocess
+import sys
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFile, features
+
+from emonet_fast.decode import decode
+from emonet_fast.records import Picture, Status
+
+from .sources.made import encoded, gradient
+
+LIMITS = {"max_pixels": 200_000_000, "max_bytes": 1 << 29}
+HAS_AVIF = "avif" in features.modules and features.check("avif")
+
+
+def run(data, exif=True, **limits):
+    got = decode(Picture("key", data), exif=exif, **{**LIMITS, **limits})
+    assert got.key == "key"
+    assert (got.rgb is not None) == (got.status == Status.OK)
+    if got.rgb is not None:
+        assert got.rgb.dtype == np.uint8
+        assert got.rgb.ndim == 3
+        assert got.rgb.shape[2] == 3
+        assert got.rgb.flags.c_contiguous
+    else:
+        assert got.reason
+    return got
+
+
+def pixels(data, **settings):
+    got = run(data, **settings)
+    assert got.status == Status.OK, got.reason
+    return got.rgb
+
+
+def published(data):
+    """What the published pipeline does to a file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+# ---- what can be read
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
+def test_lossless_formats_give_the_pixels(kind):
+    got = run(encoded(kind=kind))
+    assert (got.status, got.reason) == (Status.OK, "")
+    np.testing.assert_array_equal(got.rgb, gradient())
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("JPEG", {"quality": 90}),
+        ("JPEG", {"quality": 75, "progressive": True}),
+        ("JPEG", {"subsampling": 0, "quality": 100}),
+        ("WEBP", {"quality": 80}),
+        ("WEBP", {"lossless": True}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("TIFF", {"compression": "jpeg"}),
+        pytest.param("AVIF", {}, marks=pytest.mark.skipif(not HAS_AVIF, reason="this Pillow has no AVIF")),
+    ],
+)
+def test_formats_equal_the_published_pipeline(kind, settings):
+    data = encoded(gradient(100, 75), kind, **settings)
+    got = run(data)
+    assert got.reason == ""
+    np.testing.assert_array_equal(got.rgb, published(data))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr", "HSV", "RGBX", "RGBa"])
+def test_modes_in_memory_equal_pillows_convert(mode):
+    grey = {"1": "L", "LA": "LA", "PA": "RGBA", "RGBa": "RGBA"}.get(mode)
+    image = Image.fromarray(gradient())
+    image = (image.convert(grey) if grey else image).convert(mode)
+    np.testing.assert_array_equal(pixels(image), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("PNG", "L"), ("PNG", "LA"), ("PNG", "1"), ("PNG", "P"), ("GIF", "P"), ("JPEG", "L")]
+)
+def test_other_modes_in_files_equal_the_published_pipeline(kind, mode):
+    data = encoded(Image.fromarray(gradient()).convert(mode), kind)
+    np.testing.assert_array_equal(pixels(data), published(data))
+
+
+def test_alpha_is_dropped_not_blended():
+    rgba = np.dstack([gradient(), np.zeros((24, 32), np.uint8)])
+    np.testing.assert_array_equal(pixels(encoded(Image.fromarray(rgba))), gradient())
+
+
+@pytest.mark.parametrize("transparency", [3, bytes([0, 128, 255])])
+def test_palette_with_transparency_and_no_warning(transparency):
+    image = Image.fromarray(gradient()).quantize(16)
+    data = encoded(image, "PNG", transparency=transparency)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        got = pixels(data)
+    np.testing.assert_array_equal(got, np.asarray(image.convert("RGB")))
+
+
+def test_palette_image_in_memory_keeps_its_transparency():
+    image = Image.open(io.BytesIO(encoded(Image.fromarray(gradient()).quantize(16), "PNG", transparency=b"\0\1")))
+    pixels(image)
+    assert image.info["transparency"] == b"\0\1"
+
+
+def test_cmyk_jpeg():
+    data = encoded(Image.fromarray(gradient(40, 40)).convert("CMYK"), "JPEG", quality=95)
+    got = run(data)
+    assert got.reason == "CMYK converted to RGB by Pillow"
+    np.testing.assert_array_equal(got.rgb, published(data))
+    assert np.abs(got.rgb.astype(int) - gradient(40, 40)).mean() < 12, "not inverted"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bit_grey_is_scaled(kind):
+    values = np.array([[0, 128, 129, 257, 32896, 65280, 65406, 65407, 65535]], np.uint16)
+    image = Image.frombytes("I;16", (9, 1), values.astype("<u2").tobytes())
+    got = run(encoded(image, kind))
+    assert got.reason == "16-bit, scaled to 8 bit"
+    assert got.rgb[0].tolist() == [[v] * 3 for v in (0, 0, 1, 1, 128, 254, 254, 255, 255)]
+
+
+def test_16_bit_grey_in_a_32_bit_mode():
+    """Pillow gives 16-bit PGM so."""
+    got = run(b"P5 3 1 65535\n" + struct.pack(">3H", 0, 32896, 65535))
+    assert (got.rgb[0, :, 0].tolist(), got.reason) == ([0, 128, 255], "16-bit, scaled to 8 bit")
+    memory = run(Image.fromarray(np.array([[0, 32896, 65535]], np.int32)))
+    assert memory.rgb[0, :, 1].tolist() == [0, 128, 255]
+
+
+def test_big_endian_16_bit():
+    image = Image.frombytes("I;16B", (2, 1), struct.pack(">2H", 32896, 65535))
+    assert pixels(image)[0, :, 2].tolist() == [128, 255]
+
+
+@pytest.mark.parametrize("values", [np.array([[-1, 5]], np.int32), np.array([[0, 70000]], np.int32)])
+def test_32_bit_pixels_are_refused(values):
+    got = run(Image.fromarray(values))
+    assert got.status == Status.BAD_INPUT
+    assert f"{values.min()}..{values.max()}" in got.reason
+
+
+def test_float_pixels_are_refused():
+    image = Image.fromarray(np.array([[0.0, 1.0]], np.float32))
+    for data, status in ((encoded(image, "TIFF"), Status.NOT_AN_IMAGE), (image, Status.BAD_INPUT)):
+        got = run(data)
+        assert got.status == status
+        assert "floating point" in got.reason
+
+
+def test_a_mode_that_pillow_cannot_convert_is_refused():
+    got = run(Image.new("La", (3, 3)))
+    assert got.status == Status.BAD_INPUT
+    assert "mode La" in got.reason
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (10, 20_000), (20_000, 10), (1, 65_000)])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP"])
+def test_extreme_shapes(shape, kind):
+    assert pixels(encoded(np.full((*shape, 3), 200, np.uint8), kind)).shape == (*shape, 3)
+
+
+@pytest.mark.parametrize(("kind", "settings"), [("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {}), ("TIFF", {})])
+def test_first_of_several_frames(kind, settings):
+    frames = [Image.new("RGB", (8, 6), c) for c in ("red", "green", "blue")]
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **settings)
+    got = run(data)
+    assert got.reason == "first of 3 frames"
+    assert got.rgb.shape == (6, 8, 3)
+    assert got.rgb[3, 3].tolist() == [255, 0, 0]
+
+
+def test_mpo():
+    frames = [Image.new("RGB", (16, 16), c) for c in ("red", "blue")]
+    got = run(encoded(frames[0], "MPO", save_all=True, append_images=frames[1:]))
+    assert got.reason == "first of 2 frames"
+    assert got.rgb[8, 8, 0] > 250
+
+
+def test_later_frames_may_be_damaged():
+    frames = [Image.fromarray(np.roll(gradient(), i * 5, 0)) for i in range(3)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    single = len(encoded(frames[0], "GIF"))
+    got = run(data[: single + 200])
+    assert got.status == Status.OK
+    np.testing.assert_array_equal(got.rgb, published(data))
+
+
+# ---- EXIF
+
+
+def turned(rgb, orientation):
+    """The stored array whose EXIF orientation makes it `rgb`, by the standard's table."""
+    return {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: a.transpose(1, 0, 2)[::-1],
+        7: lambda a: a.transpose(1, 0, 2)[::-1, ::-1],
+        8: lambda a: a.transpose(1, 0, 2)[:, ::-1],
+    }[orientation](rgb)
+
+
+def exif_of(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+def test_orientation(orientation, kind):
+    settings = {"PNG": {}, "WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}[kind]
+    want = gradient(48, 64)
+    stored = np.ascontiguousarray(turned(want, orientation))
+    data = encoded(stored, kind, exif=exif_of(orientation), **settings)
+    got = pixels(data)
+    assert got.shape == want.shape
+    np.testing.assert_allclose(got.astype(int), want, atol=0 if kind != "JPEG" else 40)
+    assert np.abs(got[0, -1].astype(int) - [255, 0, 0]).max() < 40, "the red corner is at the top right"
+    assert np.abs(got[-1, 0].astype(int) - [0, 255, 0]).max() < 40, "the green corner is at the bottom left"
+    as_stored = pixels(data, exif=False)
+    assert as_stored.shape == stored.shape
+    np.testing.assert_array_equal(as_stored, published(data))
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_orientation_of_images_in_memory(orientation):
+    want = gradient()
+    data = encoded(np.ascontiguousarray(turned(want, orientation)), "PNG", exif=exif_of(orientation))
+    image = Image.open(io.BytesIO(data))
+    np.testing.assert_array_equal(pixels(image), want)
+    np.testing.assert_array_equal(pixels(image), want)  # the caller's image was not turned
+    np.testing.assert_array_equal(pixels(image, exif=False), turned(want, orientation))
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_orientation_out_of_range_is_upright(orientation):
+    np.testing.assert_array_equal(pixels(encoded(kind="PNG", exif=exif_of(orientation))), gradient())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow says that the EXIF is corrupt
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=5))
+def test_broken_exif_does_not_lose_the_picture(changes):
+    exif = exif_of(3)
+    exif[0x010F] = "maker"
+    exif[0x011A] = (72, 1)
+    data = bytearray(encoded(kind="JPEG", exif=exif))
+    start = data.index(b"Exif\0\0") + 6
+    length = int.from_bytes(data[start - 8 : start - 6], "big") - 8
+    for at, value in changes:
+        data[start + at % length] = value
+    assert run(bytes(data)).status == Status.OK
+
+
+def test_unreadable_exif_is_said():
+    got = run(encoded(kind="WEBP", lossless=True, exif=b"Exif\0\0not a TIFF header"))
+    assert got.status == Status.OK
+    assert "EXIF unreadable" in got.reason
+    np.testing.assert_array_equal(got.rgb, gradient())
+
+
+# ---- what cannot
+
+
+def test_empty():
+    assert run(b"").status == Status.EMPTY
+
+
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [
+        (b"hello, this is text", "text: 'hello, this is text'"),
+        ("žluťoučký kůň ".encode() * 60, "text"),
+        (b"<!DOCTYPE html><html>404", "HTML"),
+        (b"\n <HTML><body>", "HTML"),
+        (b"%PDF-1.7\n", "PDF"),
+        (b'<?xml version="1.0"?>\n<svg xmlns=', "SVG"),
+        (b"<rss/>", "text"),
+        (b'{"error": "not found"}', "JSON"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:12", "Git LFS"),
+        (b"PK\x03\x04" + b"\0" * 20, "zip"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0", "video"),
+        (b"\0" * 600, "zeros"),
+        (b"\x93NUMPY\1\0", "NumPy"),
+        (b"\xde\xad\xbe\xef\x00\x01", "de ad be ef 00 01"),
+        (b"BMW is a car", "text"),
+        (b"P1 is a letter and a digit", "text"),
+        (b"Pyramid", "text"),
+    ],
+)
+def test_not_an_image(data, hint):
+    got = run(data)
+    assert got.status == Status.NOT_AN_IMAGE
+    assert hint in got.reason
+
+
+@pytest.mark.parametrize("kind", ["EPS", "TGA", "PCX", "ICO", "SGI", "PDF", "XBM", "DIB", "JPEG2000", "MSP", "QOI"])
+def test_formats_off_the_list_are_not_read(kind):
+    """Pillow could open most of these; none may be reached, EPS least of all."""
+    try:
+        data = encoded(Image.fromarray(gradient()).convert("1" if kind in ("XBM", "MSP") else "RGB"), kind)
+    except (OSError, KeyError):
+        pytest.skip(f"this Pillow cannot write {kind}")
+    assert run(data).status == Status.NOT_AN_IMAGE
+
+
+def test_eps_in_memory_is_refused_without_being_run(monkeypatch):
+    from PIL import EpsImagePlugin
+
+    image = Image.open(io.BytesIO(encoded(kind="EPS")))
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *a, **k: pytest.fail("Ghostscript was called"))
+    got = run(image)
+    assert got.status == Status.BAD_INPUT
+    assert "EPS" in got.reason
+
+
+def test_readers_of_other_packages_are_not_reached():
+    class Rogue(ImageFile.ImageFile):
+        format = "ROGUE"
+
+        def _open(self):
+            pytest.fail("a registered reader was called")
+
+    Image.register_open("ROGUE", Rogue, lambda prefix: True)
+    try:
+        assert run(b"anything").status == Status.NOT_AN_IMAGE
+        assert run(b"\xff\xd8\xff broken").status == Status.TRUNCATED
+    finally:
+        Image.OPEN.pop("ROGUE")
+        Image.ID.remove("ROGUE")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "PPM"])
+@pytest.mark.parametrize("part", [0.2, 0.5, 0.9])
+def test_truncated(kind, part):
+    data = encoded(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), kind)
+    got = run(data[: int(len(data) * part)])
+    assert got.status == Status.TRUNCATED
+    assert got.reason.startswith(f"{kind}: ")
+
+
+@pytest.mark.parametrize("data", [b"\xff\xd8", b"\xff\xd8\xff", b"\x89PNG", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF\0\0"])
+def test_cut_within_the_first_bytes(data):
+    assert run(data).status == Status.TRUNCATED
+
+
+def test_pillows_switch_for_truncated_images_is_untouched():
+    run(encoded(kind="JPEG")[:300])
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is False
+
+
+SAMPLES = {
+    "jpeg": encoded(kind="JPEG"),
+    "progressive": encoded(kind="JPEG", progressive=True),
+    "png": encoded(kind="PNG"),
+    "palette": encoded(Image.fromarray(gradient()).quantize(16), "PNG"),
+    "gif": encoded(kind="GIF", save_all=True, append_images=[Image.fromarray(gradient()[::-1].copy())]),
+    "webp": encoded(kind="WEBP"),
+    "tiff": encoded(kind="TIFF"),
+    "bmp": encoded(kind="BMP"),
+    "ppm": encoded(kind="PPM"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@settings(max_examples=300, deadline=None)
+@given(
+    name=st.sampled_from(sorted(SAMPLES)),
+    flips=st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(1, 255)), min_size=1, max_size=6),
+    cut=st.floats(0, 1),
+)
+def test_flipped_and_cut_anywhere(name, flips, cut):
+    """Any status is right; pixels exactly where it is OK (asserted in `run`), and never an exception."""
+    data = bytearray(SAMPLES[name])
+    for at, bits in flips:
+        data[at % len(data)] ^= bits
+    run(bytes(data), max_pixels=10_000_000)
+    got = run(SAMPLES[name][: int(len(data) * cut)])
+    assert got.status in (Status.OK, Status.TRUNCATED, Status.EMPTY, Status.NOT_AN_IMAGE)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(st.binary(max_size=200), st.binary(max_size=100).map(lambda b: b"\x89PNG\r\n\x1a\n" + b)))
+def test_any_bytes(data):
+    run(data, max_pixels=10_000_000)
+
+
+# ---- limits
+
+
+def forged_png(width, height):
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + body
+
+
+def test_bomb_is_refused_by_its_header():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        got = run(forged_png(60_000, 60_000))
+    assert got.status == Status.TOO_LARGE
+    assert got.reason == "60,000 x 60,000 = 3,600,000,000 pixels; max_pixels allows 200,000,000"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "PPM"])
+def test_pixel_limit_is_inclusive(kind):
+    data = encoded(gradient(20, 30), kind)
+    assert run(data, max_pixels=600).status == Status.OK
+    got = run(data, max_pixels=599)
+    assert got.status == Status.TOO_LARGE
+    assert "30 x 20 = 600 pixels" in got.reason
+
+
+def test_pixel_limit_holds_for_memory_too():
+    for data in (gradient(20, 30), Image.fromarray(gradient(20, 30))):
+        assert run(data, max_pixels=600).status == Status.OK
+        assert run(data, max_pixels=599).status == Status.TOO_LARGE
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "PPM"])
+def test_our_limit_decides_not_pillows(kind, monkeypatch):
+    """A program may have lowered Pillow's own limit for itself; it neither warns nor refuses here, and stays."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert run(encoded(gradient(20, 30), kind)).status == Status.OK
+        assert run(encoded(gradient(12, 10), kind)).status == Status.OK
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("TIFF", (20, 30)), ("TIFF", (12, 10)), ("WEBP", (20, 30))])
+def test_readers_that_ask_pillows_limit_themselves(kind, shape, monkeypatch):
+    """By an error beyond twice the limit, by a warning below; neither leaves `decode`, even as an error."""
+    data = encoded(gradient(*shape), kind)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        got = run(data)
+    assert got.status == Status.TOO_LARGE or (kind == "WEBP" and got.status == Status.OK)  # WebP: newer Pillow only
+
+
+def test_byte_limit():
+    data = encoded()
+    assert run(data, max_bytes=len(data)).status == Status.OK
+    assert run(data, max_bytes=len(data) - 1).status == Status.TOO_LARGE
+
+
+# ---- objects
+
+
+def test_array_passes_as_it_is():
+    rgb = gradient()
+    np.testing.assert_array_equal(pixels(rgb), rgb)
+    np.testing.assert_array_equal(pixels(rgb[::-1, ::2]), rgb[::-1, ::2])
+
+
+@pytest.mark.parametrize("array", [np.zeros((4, 5), np.uint8), np.zeros((4, 5, 3)), np.zeros((0, 5, 3), np.uint8)])
+def test_wrong_arrays(array):
+    got = run(array)
+    assert got.status == Status.BAD_INPUT
+    assert str(list(array.shape)) in got.reason
+
+
+@pytest.mark.parametrize("data", [None, "path.jpg", 7])
+def test_wrong_objects(data):
+    assert run(data).status == Status.BAD_INPUT
+
+
+def test_empty_pil_image():
+    assert run(Image.new("RGB", (0, 5))).status == Status.BAD_INPUT
+
+
+def test_pil_image_whose_file_was_closed(tmp_path):
+    (tmp_path / "a.png").write_bytes(encoded())
+    image = Image.open(tmp_path / "a.png")
+    image.close()
+    assert run(image).status == Status.UNREADABLE
+
+
+def test_truncated_pil_image():
+    assert run(Image.open(io.BytesIO(encoded(gradient(64, 64), "JPEG")[:700]))).status == Status.TRUNCATED
+
+
+def test_current_frame_of_an_image_in_memory():
+    frames = [Image.new("RGB", (8, 6), c) for c in ("red", "blue")]
+    image = Image.open(io.BytesIO(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])))
+    image.seek(1)
+    assert pixels(image)[2, 2].tolist() == [0, 0, 255]
+    assert image.tell() == 1
+
+
+def test_what_the_source_said_is_passed_on():
+    got = decode(Picture("k", None, Status.UNREADABLE, "Permission denied"), exif=True, **LIMITS)
+    assert (got.key, got.rgb, got.status, got.reason) == ("k", None, Status.UNREADABLE, "Permission denied")
+
+
+# ---- threads and processes
+
+
+def test_threads_give_what_one_thread_gives():
+    lazy = Image.open(io.BytesIO(encoded(gradient(200, 200), "JPEG")))
+    jobs = [encoded(gradient(60 + i, 80), kind) for i in range(6) for kind in ("PNG", "JPEG", "GIF", "WEBP")]
+    jobs += [b"", b"text", jobs[0][:500], lazy, lazy, lazy] * 3
+    want = [
+        published(j) if isinstance(j, bytes) and j.startswith((b"\x89", b"\xff", b"G", b"R")) else None
+        for j in jobs[:24]
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(run, jobs * 2))
+    for i, one in enumerate(got):
+        if i % len(jobs) < 24:
+            np.testing.assert_array_equal(one.rgb, want[i % len(jobs)])
+    lazies = [one.rgb for one in got if one.rgb is not None and one.rgb.shape == (200, 200, 3)]
+    assert len(lazies) == 18
+    assert all((one == lazies[0]).all() for one in lazies)
+
+
+def test_import_changes_nothing_global():
+    code = (
+        "import warnings, numpy, PIL.Image as I, PIL.ImageFile as F\n"
+        "before = (I.MAX_IMAGE_PIXELS, F.LOAD_TRUNCATED_IMAGES, list(warnings.filters))\n"
+        "import emonet_fast.decode\n"
+        "print(before == (I.MAX_IMAGE_PIXELS, F.LOAD_TRUNCATED_IMAGES, list(warnings.filters)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
