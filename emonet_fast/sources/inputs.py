@@ -111,7 +111,7 @@ class _Plan:
             found = Found()
             if _is_folder(path):
                 search_folder(text, found)
-                self._add_found(found, f"folder {text!r} has no image files")
+                self._add_found(found, f"folder {text!r} has no image files", _shards_hint(path, found))
             else:
                 self._add_file(str(path))
         elif has_wildcards(text):
@@ -125,7 +125,7 @@ class _Plan:
             self.notes.append(f"{text!r}: {reason}")
             self._add_fault(text, reason)
 
-    def _add_found(self, found: Found, otherwise: str) -> None:
+    def _add_found(self, found: Found, otherwise: str, hint: str = "") -> None:
         for path in found.paths:
             if path in found.faults:
                 self.anything = True
@@ -134,7 +134,7 @@ class _Plan:
                 self._add_file(path)
         self.skipped.update(found.skipped)
         if not found.paths:
-            self.notes.append(otherwise + _seen(found.skipped))
+            self.notes.append(otherwise + _seen(found.skipped) + hint)
 
     def _add_file(self, path: str) -> None:
         self.anything = True
@@ -201,6 +201,12 @@ def _seen(skipped: Mapping[str, int]) -> str:
     kinds = sorted(skipped.items(), key=lambda kv: (-kv[1], kv[0]))
     said = ", ".join(f"{n:,} {suffix or 'without suffix'}" for suffix, n in kinds[:6])
     rest = f", {sum(n for _, n in kinds[6:]):,} others" if len(kinds) > 6 else ""
-    shards = {".tar", ".tgz", ".gz", ".parquet"} & set(skipped)
-    hint = f"; name the shards or tables themselves, e.g. folder/*{min(shards)}" if shards else ""
-    return f", but {said}{rest}{hint}"
+    return f", but {said}{rest}"
+
+
+def _shards_hint(folder: Path, found: Found) -> str:
+    """In a folder only images are taken; who has shards there must hear how to name them."""
+    for suffix, pattern in ((".tar", "*.tar"), (".tgz", "*.tgz"), (".gz", "*.tar.gz"), (".parquet", "*.parquet")):
+        if found.skipped[suffix]:
+            return f"; name the shards or tables themselves: {folder / pattern}"
+    return ""

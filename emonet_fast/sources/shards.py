@@ -3,9 +3,11 @@
 Member names are labels in keys. Nothing is ever extracted to disk, so `../../etc/x` is a name like any other.
 """
 
+import gzip
 import tarfile
 from collections.abc import Iterator
-from typing import Self
+from pathlib import Path
+from typing import BinaryIO, Self
 
 from ..records import Picture, Status
 from .folder import is_image_name, reason_of, stat_file, too_many_bytes
@@ -14,7 +16,7 @@ from .keys import UniqueKeys, printable
 SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 _MAX_HEADER = 1 << 20  # bytes of a long name or pax record, which tarfile reads whole
 _EXTENDED = (b"x", b"g", b"X", b"L", b"K")  # header types that carry such a record
-_BUFFER = 1 << 20
+_GZIP = b"\x1f\x8b"
 
 
 def is_shard_name(name: str) -> bool:
@@ -68,6 +70,17 @@ class _Shard(tarfile.TarFile):
         return member
 
 
+def _open(path: str) -> BinaryIO:
+    """The archive's bytes, unzipped where they begin as gzip.
+
+    Not tarfile's own stream mode ("r|*"): after a forged size of 2**63 it would read an ended file for hours.
+    """
+    stat_file(path)
+    with Path(path).open("rb") as file:
+        zipped = file.read(2) == _GZIP
+    return gzip.open(path) if zipped else Path(path).open("rb")
+
+
 def read_shard(path: str, key: str, max_bytes: int) -> Iterator[Picture]:
     """The image members of a tar file in order, with keys `key::member`. Folders, links and devices are skipped.
 
@@ -76,12 +89,12 @@ def read_shard(path: str, key: str, max_bytes: int) -> Iterator[Picture]:
     """
     unique, count, inside = UniqueKeys(), 0, ""
     try:
-        stat_file(path)
+        stream = _open(path)
     except (OSError, ValueError) as e:
         yield Picture(key, None, Status.UNREADABLE, reason_of(e))
         return
     try:
-        with _Shard.open(path, "r|*", bufsize=_BUFFER) as shard:
+        with stream, _Shard(fileobj=stream, mode="r") as shard:
             while (member := shard.next_member()) is not None:
                 if not (member.isreg() and is_image_name(member.name)):
                     continue
