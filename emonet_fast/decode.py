@@ -5,7 +5,8 @@ Pillow's readers are called by name, chosen by the file's first bytes, and not t
 - only the formats of _READERS can be reached: not EPS (which starts Ghostscript), PSD, FITS, nor what another
   package registered with Pillow;
 - Image.open enforces Pillow's process-wide MAX_IMAGE_PIXELS by a warning and an error. Changing that number, or
-  warnings.catch_warnings, would act on every thread of the program. Here `max_pixels` decides, on the header.
+  warnings.catch_warnings, would act on every thread of the program. Here `max_pixels` decides, on the header. Only
+  the TIFF, WebP and some GIF readers ask Pillow's limit on their own: beyond twice 89 megapixels they give TOO_LARGE.
 """
 
 import io
@@ -198,7 +199,7 @@ def _open(data: bytes) -> tuple[ImageFile.ImageFile, str]:
 def _broken(name: str, error: Exception) -> _RefusalError:
     """What an error of Pillow on data that begins as an image means."""
     said = f"{name}: {_text(error)}" if name else _text(error)
-    if isinstance(error, Image.DecompressionBombError):  # WebP, GIF and TIFF readers ask Pillow's own limit too
+    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return _RefusalError(Status.TOO_LARGE, said)
     if isinstance(error, MemoryError):
         return _RefusalError(Status.TOO_LARGE, f"{name}: not enough memory for its pixels".removeprefix(": "))
