@@ -4,6 +4,8 @@ import json
 import logging
 import shutil
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -104,17 +106,42 @@ def score(
         cache_dir=cache_dir,
     ) as scorer:
         pictures = open_inputs(inputs, scorer.options, image_column=image_column)
-        asked = job.Outputs(output, layout, report, embeddings, top)
+        asked = job.Outputs(output, layout, report, _title(inputs), embeddings, top)
+        with _steps("packing") as done:
+            scorer.open(done)
         with _progress(pictures.total) as bar:
             summary = job.run(scorer, pictures, asked, bar.update)
     _show(summary, asked)
     sys.exit(0 if summary.scored else EXIT_NOTHING_SCORED)
 
 
-def _progress(total: int | None) -> Any:
+def _title(inputs: tuple[str, ...]) -> str:
+    return inputs[0] + (f" and {len(inputs) - 1} more" if len(inputs) > 1 else "")
+
+
+def _progress(total: int | None, unit: str = "image", what: str | None = None) -> Any:
+    """A bar on a terminal's standard error, nothing elsewhere."""
     from tqdm import tqdm
 
-    return tqdm(total=total, unit="image", disable=not sys.stderr.isatty(), leave=False)
+    scale = unit == "B"
+    return tqdm(total=total, unit=unit, desc=what, unit_scale=scale, disable=not sys.stderr.isatty(), leave=False)
+
+
+@contextmanager
+def _steps(what: str, unit: str = "B") -> Iterator[Callable[..., None]]:
+    """A bar for callbacks (done, total, ...), shown from the first call on."""
+    bars: list[Any] = []
+
+    def step(done: int, total: int, *_: object) -> None:
+        if not bars:
+            bars.append(_progress(total, unit, what))
+        bars[0].update(done - bars[0].n)
+
+    try:
+        yield step
+    finally:
+        for bar in bars:
+            bar.close()
 
 
 def _show(summary: Any, asked: Any) -> None:
@@ -162,7 +189,8 @@ def verify(
     from .files import write_whole
 
     options = Options(device=device, precision=precision, revision=revision, **_folder(cache_dir))
-    known = open_checkpoint(checkpoint, options.cache_dir, revision=revision)
+    with _steps("packing") as done:
+        known = open_checkpoint(checkpoint, options.cache_dir, revision=revision, progress=done)
     report = side_by_side.run(
         checkpoint,
         side_by_side.pictures_for(images, pictures, options),
@@ -192,7 +220,8 @@ def synthetic(out_dir: Path, heads: str, layers: int, seed: int) -> None:
     """Write an untrained, seeded checkpoint in the published file layout, for tests and demos."""
     from .checkpoint.synthetic import write_synthetic
 
-    write_synthetic(out_dir, heads=heads, layers=layers, seed=seed)
+    with _steps("making", "step") as done:
+        write_synthetic(out_dir, heads=heads, layers=layers, seed=seed, progress=done)
     click.echo(f"wrote {out_dir}: untrained weights, whose numbers mean nothing")
 
 
@@ -206,7 +235,8 @@ def pack(checkpoint: str, output: Path, revision: str | None, cache_dir: Path | 
     from .checkpoint import pack_to
 
     options = Options(revision=revision, **_folder(cache_dir))
-    packed = pack_to(checkpoint, output, options.cache_dir, revision=revision)
+    with _steps("packing") as done:
+        packed = pack_to(checkpoint, output, options.cache_dir, revision=revision, progress=done)
     size = output.stat().st_size / 1e6
     click.echo(f"wrote {output}: {len(packed.names)} heads, {size:.0f} MB, {packed.weights_hash}")
 

@@ -19,11 +19,15 @@ TABLE_ROWS = 40
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What a run writes: any of a table file and an HTML report. format: "default" or "laion"."""
+    """What a run writes: any of a table file and an HTML report.
+
+    format: of the table file, "default" or "laion". title: of the report. top: emotions on each of its cards.
+    """
 
     table: Path | None = None
     format: str = "default"
     report: Path | None = None
+    title: str = "scores"
     embeddings: bool = False
     top: int = 5
 
@@ -70,7 +74,7 @@ def run(scorer: Scorer, inputs: Inputs, outputs: Outputs, advance: Callable[[int
                 open_sink(outputs.table, format=outputs.format, metadata=metadata, embeddings=outputs.embeddings)
             )
         if outputs.report is not None:
-            report = stack.enter_context(Report(outputs.report, "EmoNet-Face scores", metadata, top=outputs.top))
+            report = stack.enter_context(Report(outputs.report, outputs.title, metadata, top=outputs.top))
         for batch in scorer.stream(inputs, embeddings=outputs.embeddings):
             counts.update(batch.scores.status)
             notes = distinct_notes((*notes, *batch.scores.notes))

@@ -20,6 +20,7 @@ from .backends.base import Backend
 from .backends.choose import open_backend
 from .checkpoint import open_checkpoint
 from .checkpoint.spec import Checkpoint
+from .checkpoint.tensors import Progress
 from .decode import decode
 from .options import MAX_BYTES, MAX_PIXELS, Options, default_cache_dir
 from .preprocess import resize
@@ -106,11 +107,16 @@ class Scorer:
     ) -> None:
         self.close()
 
-    def open(self) -> "Scorer":
-        """Read the checkpoint and open the engine now; does nothing if that is done."""
+    def open(self, progress: Progress | None = None) -> "Scorer":
+        """Read the checkpoint and open the engine now; does nothing if that is done.
+
+        progress: called with (bytes done, bytes in all) where a checkpoint is packed for the first time.
+        """
         if self._backend is None:
             with self._timed("open"):
-                self._checkpoint = open_checkpoint(self.where, self.options.cache_dir, revision=self.options.revision)
+                self._checkpoint = open_checkpoint(
+                    self.where, self.options.cache_dir, revision=self.options.revision, progress=progress
+                )
                 self._backend = open_backend(self._checkpoint, self.options)
         return self
 

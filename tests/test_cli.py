@@ -48,7 +48,7 @@ def scored(folder, published_small, tmp_path_factory):
     return done, out
 
 
-def test_score_writes_a_row_for_every_input(scored, folder):
+def test_score_writes_a_row_for_every_input(scored, published_small):
     done, out = scored
     assert done.returncode == 0, done.stderr
     table = pq.read_table(out / "scores.parquet").to_pydict()
@@ -63,11 +63,10 @@ def test_score_writes_a_row_for_every_input(scored, folder):
     assert table["embedding"][row] is None
     good = table["status"].index("ok")
     assert len(table["embedding"][good]) == 1152
-    assert table["score_awe"][good] == pytest.approx(table["raw_awe"][good] - _mean(done, "awe"), abs=1e-6)
+    assert table["score_awe"][good] == pytest.approx(table["raw_awe"][good] - _mean(published_small, "awe"), abs=1e-6)
 
 
-def _mean(done: subprocess.CompletedProcess[str], slug: str) -> float:
-    folder = Path(done.args[done.args.index("--checkpoint") + 1])
+def _mean(folder: Path, slug: str) -> float:
     stats = json.loads((folder / "heads" / "neutral_stats_cache.json").read_text())
     return float(stats[taxonomy.find(slug).file_stem]["mean"])
 
@@ -116,7 +115,7 @@ def test_laion_format(folder, published_small, tmp_path):
     results = line["results"]
     assert set(results) == {d.file_stem for d in taxonomy.DIMENSIONS}
     elation = results["model_elation_best"]
-    assert elation["mean_subtracted"] == pytest.approx(elation["raw"] - _mean(done, "elation"), abs=1e-6)
+    assert elation["mean_subtracted"] == pytest.approx(elation["raw"] - _mean(published_small, "elation"), abs=1e-6)
     assert results["model_arousal_best"]["softmax"] is None
     assert sum(r["softmax"] for r in results.values() if r["softmax"] is not None) == pytest.approx(1, abs=1e-6)
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from emonet_fast.preprocess import resize
 
 from emonet_fast import taxonomy
 from emonet_fast.backends.openvino_cpu import OpenVinoBackend, choose_precision
 from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.checkpoint.synthetic import write_synthetic
 from emonet_fast.engines.fidelity import measure
+from emonet_fast.preprocess import resize
 
 from . import tolerances
 
