@@ -7,7 +7,7 @@ import gzip
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import IO, Self
 
 from ..records import Picture, Status
 from .folder import is_image_name, reason_of, stat_file, too_many_bytes
@@ -70,7 +70,7 @@ class _Shard(tarfile.TarFile):
         return member
 
 
-def _open(path: str) -> BinaryIO:
+def _open(path: str) -> IO[bytes]:
     """The archive's bytes, unzipped where they begin as gzip.
 
     Not tarfile's own stream mode ("r|*"): after a forged size of 2**63 it would read an ended file for hours.

@@ -113,7 +113,9 @@ def test_any_array_gives_a_verdict(array):
     assert (array_fault(array) == "") == good
 
 
-@pytest.mark.parametrize("items", ["a.jpg", b"x", Path("a.jpg"), Image.new("L", (1, 1)), {"a": b"x"}, 3, iter([b"x"])])
+@pytest.mark.parametrize(
+    "items", ["a.jpg", b"x", Path("a.jpg"), Image.new("L", (1, 1)), gradient(), {"a": b"x"}, 3, iter([b"x"])]
+)
 def test_one_picture_is_no_sequence(items):
     with pytest.raises(InputError, match=f"a {type(items).__name__} came; expected a sequence"):
         Memory(items, LIMIT)
