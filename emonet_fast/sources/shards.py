@@ -4,10 +4,11 @@ Member names are labels in keys. Nothing is ever extracted to disk, so `../../et
 """
 
 import gzip
+import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
 from ..records import Picture, Status
 from .folder import is_image_name, reason_of, stat_file, too_many_bytes
@@ -70,7 +71,7 @@ class _Shard(tarfile.TarFile):
         return member
 
 
-def _open(path: str) -> IO[bytes]:
+def _open(path: str) -> gzip.GzipFile | io.BufferedReader:
     """The archive's bytes, unzipped where they begin as gzip.
 
     Not tarfile's own stream mode ("r|*"): after a forged size of 2**63 it would read an ended file for hours.
