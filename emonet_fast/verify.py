@@ -44,10 +44,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All sides; the first row is the float32 reference."""
+    """All sides; the first row is the float32 reference. names: of the heads, in the order of each row's Spearman."""
 
     checkpoint: str
     checkpoint_hash: str
+    names: tuple[str, ...]
     pictures: int
     rows: tuple[Row, ...]
 
@@ -197,7 +198,7 @@ def run(
         outputs = {w.name: np.load(folder / f"{w.name}.npz") for w in workers}
         pairs = {name: (file["embedding"], file["raw"]) for name, file in outputs.items()}
     emotions = [i for i, slug in enumerate(names) if taxonomy.find(slug).is_emotion]
-    return Report(where, checkpoint_hash, len(pictures), _rows(workers, pairs, emotions))
+    return Report(where, checkpoint_hash, names, len(pictures), _rows(workers, pairs, emotions))
 
 
 def _sides(precisions: Sequence[str]) -> list[tuple[str, str, str]]:

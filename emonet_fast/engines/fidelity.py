@@ -1,6 +1,6 @@
 """How close an engine comes to the float32 reference, and whether that is close enough."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,7 @@ class Fidelity:
 
     cosine_min, cosine_mean: of the embeddings. max_error, rms_error: of raw scores over all heads.
     max_relative, rms_relative: the same, each head divided by its between-image standard deviation.
-    spearman_min, spearman_mean: over images, per head. top1_agreement: share of images with the same
-    strongest emotion.
+    spearman: over images, one for each head. top1_agreement: share of images with the same strongest emotion.
     """
 
     pictures: int
@@ -28,12 +27,13 @@ class Fidelity:
     rms_error: float
     max_relative: float
     rms_relative: float
-    spearman_min: float
-    spearman_mean: float
+    spearman: tuple[float, ...]
     top1_agreement: float
 
-    def as_dict(self) -> dict[str, float]:
-        return asdict(self)
+    @property
+    def spearman_min(self) -> float:
+        """Of the head that kept its order of the images least; NaN if a head has no spread."""
+        return float(np.min(self.spearman))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def measure(reference: tuple[Array, Array], engine: tuple[Array, Array], emotion
     # a head that says the same of all pictures (or one picture only) has no spread to compare with
     varied = spread > 0
     relative = error[:, varied] / spread[varied] if varied.any() else np.full((1, 1), np.nan)
-    ranks = np.array([spearman(a, b) for a, b in zip(raw_want.T, raw_got.T, strict=True)])
+    ranks = [spearman(a, b) for a, b in zip(raw_want.T, raw_got.T, strict=True)]
     same = raw_want[:, emotions].argmax(1) == raw_got[:, emotions].argmax(1)
     return Fidelity(
         pictures=len(error),
@@ -68,8 +68,7 @@ def measure(reference: tuple[Array, Array], engine: tuple[Array, Array], emotion
         rms_error=float(np.sqrt((error**2).mean())),
         max_relative=float(np.abs(relative).max()),
         rms_relative=float(np.sqrt((relative**2).mean())),
-        spearman_min=float(ranks.min()),
-        spearman_mean=float(ranks.mean()),
+        spearman=tuple(ranks),
         top1_agreement=float(same.mean()),
     )
 

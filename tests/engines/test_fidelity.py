@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from emonet_fast.engines.fidelity import Fidelity, gate_bf16, gate_fp32, measure, spearman
 
 stats = pytest.importorskip("scipy.stats", reason="scipy comes with the extra demo")
-GOOD = Fidelity(64, 1.0, 1.0, 1e-4, 1e-5, 1e-4, 1e-5, 0.999, 0.9999, 1.0)
+GOOD = Fidelity(64, 1.0, 1.0, 1e-4, 1e-5, 1e-4, 1e-5, (0.9999, 0.999), 1.0)
 
 values = st.lists(st.integers(-5, 5), min_size=3, max_size=40)
 
@@ -54,7 +54,7 @@ def test_gate_bf16_at_its_bars():
     assert gate_bf16(replace(GOOD, rms_error=2e-2, max_error=1e-1), theirs).passed
     assert "rms_error" in gate_bf16(replace(GOOD, rms_error=2.1e-2), theirs).failures[0]
     assert "max_error" in gate_bf16(replace(GOOD, max_error=1.1e-1), theirs).failures[0]
-    assert "Spearman" in gate_bf16(replace(GOOD, spearman_min=0.9979), theirs).failures[0]
-    few = gate_bf16(replace(GOOD, pictures=63, spearman_min=0.5), theirs)
+    assert "Spearman" in gate_bf16(replace(GOOD, spearman=(1.0, 0.9979)), theirs).failures[0]
+    few = gate_bf16(replace(GOOD, pictures=63, spearman=(1.0, 0.5)), theirs)
     assert few.passed
     assert "needs 64 pictures, had 63" in few.unproved[0]
