@@ -23,8 +23,8 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	touch $@
 
 # PyTorch is pinned to a CPU build's version: what the tests compare with must not change under them.
-$(VENV)/.test: pyproject.toml constraints/test.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints/test.txt -e '.[test]'
+$(VENV)/.test: pyproject.toml tests/constraints/test.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c tests/constraints/test.txt -e '.[test]'
 	touch $@
 
 $(SYNTHETIC): | $(VENV)/.demo
@@ -56,7 +56,7 @@ lint: $(VENV)/.test
 test-lowest:
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --upgrade pip
-	$(VENV)-lowest/bin/python -m pip install --quiet -c constraints/lowest.txt -e '.[reference]' pytest hypothesis
+	$(VENV)-lowest/bin/python -m pip install --quiet -c tests/constraints/lowest.txt -e '.[reference]' pytest hypothesis
 	$(VENV)-lowest/bin/python -m pytest tests/test_lowest.py
 
 # The figures of the README: the reference beside the engine, in one run each.

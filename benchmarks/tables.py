@@ -57,7 +57,8 @@ def start_table(results: dict[str, dict[str, Any]]) -> str:
         start = results["large"]["start"][precision]
         warm, cold = (start[kind]["first_score_seconds"] for kind in ("warm", "cold"))
         lines.append(
-            f"| first score from a packed Large file, {precision}, warm cache | {warm:.1f} s (the first time: {cold:.1f} s) |"
+            f"| first score from a packed Large file, {precision}, engine stored | "
+            f"{warm:.1f} s (the first time: {cold:.1f} s) |"
         )
     bf16 = results["large"]["start"]["bf16"]["warm"]
     lines.append(f"| `import emonet_fast` | {bf16['import_seconds']:.3f} s |")

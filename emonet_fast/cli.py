@@ -107,6 +107,7 @@ def score(
     ) as scorer:
         pictures = open_inputs(inputs, scorer.options, image_column=image_column)
         asked = job.Outputs(output, layout, report, _title(inputs), embeddings, top)
+        job.check(asked)
         with _steps("packing") as done:
             scorer.open(done)
         with _progress(pictures.total) as bar:

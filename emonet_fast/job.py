@@ -55,6 +55,18 @@ class Summary:
         return f"{total} inputs: {', '.join(parts)}{speed} ({self.engine})"
 
 
+def check(outputs: Outputs) -> None:
+    """Try the output files before weights are fetched and read, which can take minutes. Leaves nothing behind.
+
+    Raises:
+        OptionError: an unknown kind of file, or a folder that is missing or cannot be written.
+    """
+    if outputs.table is not None:
+        open_sink(outputs.table, format=outputs.format, metadata={}, embeddings=outputs.embeddings).abort()
+    if outputs.report is not None:
+        Report(outputs.report, outputs.title, {}, top=outputs.top).abort()
+
+
 def run(scorer: Scorer, inputs: Inputs, outputs: Outputs, advance: Callable[[int], None]) -> Summary:
     """Score all inputs. advance: told how many rows were done.
 

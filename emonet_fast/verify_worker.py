@@ -15,6 +15,7 @@ import numpy as np
 
 from .backends.base import Outputs
 from .machine import memory_mb
+from .optional import need
 from .records import UInt8Array
 
 
@@ -47,6 +48,10 @@ class _ReferenceSide:
         from .backends.reference import Reference
         from .checkpoint import open_checkpoint, resolve_published
 
+        # A published encoder's text tower is left out on purpose: no list of it, and no bars of our own process.
+        quiet = need("transformers.utils.logging", "verify")
+        quiet.set_verbosity_error()
+        quiet.disable_progress_bar()
         place = (order["where"], Path(order["cache_dir"]))
         checkpoint = open_checkpoint(*place, revision=order["revision"])
         published = resolve_published(*place, revision=order["revision"])

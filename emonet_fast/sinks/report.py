@@ -23,7 +23,7 @@ from ..errors import EmonetError, OptionError
 from ..files import cannot_write
 from ..records import UInt8Array
 from ..scores import Scores, distinct_notes
-from .base import open_pending
+from .base import SCHEMA_VERSION, open_pending
 
 THUMBNAIL = 224  # pixels of the longer side
 _NOTES = 20  # distinct notes kept, as a long run might bring new ones without end
@@ -96,7 +96,7 @@ class Report:
         if max_pictures < 0:
             raise OptionError(f"max_pictures is {max_pictures}; expected 0 or more")
         self.path = Path(path)
-        self._data = Collected(title, dict(metadata), dict.fromkeys(notes), max_pictures)
+        self._data = Collected(title, {**metadata, "schema_version": SCHEMA_VERSION}, dict.fromkeys(notes), max_pictures)
         self._top = top
         self._file = open_pending(self.path)
         self._open = True

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from emonet_fast.preprocess import resize
 
 from emonet_fast import taxonomy
 from emonet_fast.backends.base import padded
@@ -13,6 +12,7 @@ from emonet_fast.backends.openvino_cpu import OpenVinoBackend, choose_precision
 from emonet_fast.backends.pages import release_file_pages
 from emonet_fast.engines.fidelity import measure
 from emonet_fast.errors import BackendError
+from emonet_fast.preprocess import resize
 
 from .. import tolerances
 
