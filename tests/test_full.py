@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from emonet_fast import taxonomy
 from emonet_fast.backends.openvino_cpu import OpenVinoBackend, choose_precision
 from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.checkpoint.synthetic import write_synthetic
@@ -11,9 +10,9 @@ from emonet_fast.engines.fidelity import measure
 from emonet_fast.preprocess import resize
 
 from . import tolerances
+from .comparing import EMOTIONS, outputs_of
 
 pytestmark = pytest.mark.full
-EMOTIONS = [i for i, d in enumerate(taxonomy.DIMENSIONS) if d.is_emotion]
 
 
 @pytest.fixture(scope="module")
@@ -32,19 +31,18 @@ def want(full, photos):
     return outputs.embedding, outputs.raw
 
 
-def run(checkpoint, precision, photos, cache_dir):
-    backend = OpenVinoBackend(checkpoint, precision, cache_dir=cache_dir)
-    outputs = [backend.run(resize(rgb, checkpoint.preprocess)[None]) for rgb in photos]
-    return np.concatenate([o.embedding for o in outputs]), np.concatenate([o.raw for o in outputs])
+@pytest.fixture(scope="module")
+def pixels(full, photos):
+    return np.stack([resize(rgb, full.preprocess) for rgb in photos])
 
 
-def test_full_depth_fp32(full, photos, want, tmp_path):
-    found = measure(want, run(full, "fp32", photos, tmp_path), EMOTIONS)
+def test_full_depth_fp32(full, pixels, want, tmp_path):
+    found = measure(want, outputs_of(OpenVinoBackend(full, "fp32", cache_dir=tmp_path), pixels), EMOTIONS)
     assert found.max_error <= tolerances.FP32_SCORE
     assert found.cosine_min >= tolerances.FP32_COSINE
 
 
-def test_full_depth_bf16(full, photos, want, tmp_path):
+def test_full_depth_bf16(full, photos, pixels, want, tmp_path):
     import openvino
 
     from emonet_fast.backends.reference import Reference
@@ -53,7 +51,7 @@ def test_full_depth_bf16(full, photos, want, tmp_path):
         pytest.skip("this processor has no bf16 instructions")
     theirs = Reference.from_packed(full, "bf16").score(photos)
     allowed = measure(want, (theirs.embedding, theirs.raw), EMOTIONS)
-    found = measure(want, run(full, "bf16", photos, tmp_path), EMOTIONS)
+    found = measure(want, outputs_of(OpenVinoBackend(full, "bf16", cache_dir=tmp_path), pixels), EMOTIONS)
     assert found.rms_error <= tolerances.BF16_FACTOR * allowed.rms_error
     assert found.max_error <= tolerances.BF16_FACTOR * allowed.max_error
 

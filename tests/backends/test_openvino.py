@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emonet_fast import taxonomy
 from emonet_fast.backends.base import padded
 from emonet_fast.backends.openvino_cpu import OpenVinoBackend, choose_precision
 from emonet_fast.backends.pages import release_file_pages
@@ -15,14 +14,7 @@ from emonet_fast.errors import BackendError
 from emonet_fast.preprocess import resize
 
 from .. import tolerances
-
-EMOTIONS = [i for i, d in enumerate(taxonomy.DIMENSIONS) if d.is_emotion]
-
-
-def run(backend, pixels):
-    """All of `pixels` through an engine of any batch size: (embedding, raw)."""
-    outputs = [backend.run(pixels[i : i + backend.batch_size]) for i in range(0, len(pixels), backend.batch_size)]
-    return np.concatenate([o.embedding for o in outputs]), np.concatenate([o.raw for o in outputs])
+from ..comparing import EMOTIONS, outputs_of
 
 
 @pytest.fixture(scope="module", params=["small", "large"])
@@ -46,7 +38,7 @@ def want(checkpoint, photos):
 
 def test_fp32_equals_the_reference(checkpoint, pixels, want, cache_dir):
     backend = OpenVinoBackend(checkpoint, "fp32", cache_dir=cache_dir)
-    found = measure(want, run(backend, pixels), EMOTIONS)
+    found = measure(want, outputs_of(backend, pixels), EMOTIONS)
     assert found.max_error <= tolerances.FP32_SCORE_SHALLOW
     assert found.cosine_min >= tolerances.FP32_COSINE
     assert want[1].std(axis=0).min() >= 0.5, "scores that hardly vary would pass any comparison"
@@ -62,7 +54,7 @@ def test_bf16_is_as_close_as_pytorch_in_bf16(checkpoint, pixels, photos, want, c
     theirs = Reference.from_packed(checkpoint, "bf16").score(photos)
     allowed = measure(want, (theirs.embedding, theirs.raw), EMOTIONS)
     backend = OpenVinoBackend(checkpoint, "bf16", cache_dir=cache_dir)
-    found = measure(want, run(backend, pixels), EMOTIONS)
+    found = measure(want, outputs_of(backend, pixels), EMOTIONS)
     assert found.rms_error <= tolerances.BF16_FACTOR * allowed.rms_error
     assert found.max_error <= tolerances.BF16_FACTOR * allowed.max_error
     assert found.max_error > 1e-4, "this is float32: bf16 was asked for"
@@ -88,8 +80,8 @@ def test_rows_do_not_depend_on_neighbours_or_place(small, photos, batch4):
 
 def test_batch_size_hardly_matters(small, photos, batch4, cache_dir):
     pixels = np.stack([resize(rgb, small.preprocess) for rgb in photos[:4]])
-    one = run(OpenVinoBackend(small, "fp32", 1, cache_dir=cache_dir), pixels)
-    np.testing.assert_allclose(run(batch4, pixels)[1], one[1], atol=tolerances.OTHER_BATCH_SIZE)
+    one = outputs_of(OpenVinoBackend(small, "fp32", 1, cache_dir=cache_dir), pixels)
+    np.testing.assert_allclose(outputs_of(batch4, pixels)[1], one[1], atol=tolerances.OTHER_BATCH_SIZE)
 
 
 def test_results_stay_when_the_engine_runs_again(small, photos, batch4):
