@@ -1,4 +1,4 @@
-"""Writers of the two published file formats, streaming and without PyTorch: safetensors, and torch's zip of a pickle.
+"""Writers of the two published file formats without PyTorch: safetensors, and torch's zip around a pickle.
 
 Both give the same bytes for the same tensors: no dates, no order that depends on the run.
 """
@@ -56,7 +56,7 @@ class SafetensorsStream:
 
 
 def write_torch_state_dict(path: Path, tensors: Mapping[str, Float32]) -> None:
-    """Write what `torch.save(module.state_dict(), path)` writes: a zip of `data.pkl` and one raw file a storage.
+    """Write what `torch.save(module.state_dict(), path)` writes: a zip of `data.pkl` and a raw file a storage.
 
     Readable by `torch.load(path, weights_only=True)`. Like a module's own state dict it carries `_metadata`.
     """
@@ -125,9 +125,7 @@ def _tensor(index: int, shape: tuple[int, ...]) -> bytes:
 
 
 def _state_dict_pickle(tensors: Mapping[str, Float32]) -> bytes:
-    state = _ordered_dict(
-        (name, _tensor(i, tensor.shape)) for i, (name, tensor) in enumerate(tensors.items())
-    )
+    state = _ordered_dict((name, _tensor(i, tensor.shape)) for i, (name, tensor) in enumerate(tensors.items()))
     modules = ["", *dict.fromkeys(part for name in tensors for part in _parents(name))]
     version = pickle.EMPTY_DICT + _text("version") + _whole(1) + pickle.SETITEM
     metadata = _ordered_dict((module, version) for module in modules)

@@ -1,7 +1,7 @@
 """Procedural pictures: what the synthetic checkpoint is calibrated on, and what `verify` scores by default.
 
-They share with photographs what the network can see: 1/f spectra, sharp edges, fine texture, smooth light, colour
-casts, noise, and sizes that need both shrinking and enlarging.
+They share with photographs what the network can see: 1/f spectra, sharp edges, fine texture, smooth light,
+colour casts, noise, and sizes that need both shrinking and enlarging.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,10 @@ Colour = tuple[int, int, int]
 
 
 def calibration_pictures(n: int, seed: int = 0) -> list[UInt8Array]:
-    """`n` different pictures, each [H, W, 3] uint8 RGB with sides from 200 to 900; the same for the same seed.
+    """`n` different pictures, [H, W, 3] uint8 RGB with sides from 200 to 899; the same for the same seed.
 
-    The i-th picture depends on `seed` and i alone, so a longer list begins with the shorter one. Kinds come in
-    turns: face, scene of shapes, texture, soft light.
+    The i-th picture depends on `seed` and i alone, so a longer list begins with the shorter one. Kinds come
+    in turns: face, scene of shapes, texture, soft light.
     """
     return [_picture(i, np.random.Generator(np.random.PCG64([seed, i]))) for i in range(n)]
 
@@ -36,23 +36,26 @@ def _picture(i: int, rng: np.random.Generator) -> UInt8Array:
 def _background(rng: np.random.Generator, height: int, width: int) -> UInt8Array:
     """[H, W, 3] uint8: a gradient between two colours and noise with amplitude 1/f^alpha."""
     alpha, contrast = rng.uniform(0.7, 1.7), rng.uniform(8.0, 45.0)
-    fy, fx = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
-    amplitude = 1.0 / np.maximum(np.hypot(fy, fx), 1.0 / max(height, width)) ** alpha
+    rows, columns = (-(-side // 60) * 60 for side in (height, width))  # a Fourier transform of a prime side is slow
+    fy, fx = np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None]
+    amplitude = np.maximum(np.hypot(fy, fx), 1.0 / max(rows, columns)).astype(np.float32) ** np.float32(-alpha)
     layers = []
     for _ in range(3):
-        noise = rng.standard_normal((height, width), np.float32)
-        layer = np.fft.irfft2(np.fft.rfft2(noise) * amplitude, s=(height, width))
+        noise = rng.standard_normal((rows, columns), np.float32)
+        layer = np.fft.irfft2(np.fft.rfft2(noise) * amplitude, s=(rows, columns))[:height, :width]
         layers.append((layer - layer.mean()) / layer.std())
     mix = np.full((3, 3), 1.0) * rng.uniform(0.5, 1.0) + rng.normal(0.0, 0.35, (3, 3))  # mostly luminance
     angle = rng.uniform(0.0, 2.0 * np.pi)
-    ramp = (
-        np.cos(angle) * np.linspace(-0.5, 0.5, height)[:, None]
-        + np.sin(angle) * np.linspace(-0.5, 0.5, width)[None]
-    )
+    ramp = np.cos(angle) * np.linspace(-0.5, 0.5, height)[:, None] + np.sin(angle) * np.linspace(-0.5, 0.5, width)[None]
     first, second = rng.uniform(20.0, 235.0, (2, 3))
     out = (first + second) / 2 + ramp[..., None] * (second - first)
     out = out + contrast * (np.stack(layers, axis=-1) @ mix) / 1.7
-    return np.clip(out, 0.0, 255.0).astype(np.uint8)
+    return _bytes(out)
+
+
+def _bytes(values: FloatArray) -> UInt8Array:
+    out: UInt8Array = np.clip(values, 0.0, 255.0).astype(np.uint8)
+    return out
 
 
 def _colour(rng: np.random.Generator) -> Colour:
@@ -108,9 +111,7 @@ def _shapes(rng: np.random.Generator, canvas: Image.Image) -> None:
         elif kind == 1:
             draw.rectangle(_box(cx, cy, rx, ry), fill=colour)
         elif kind == 2:
-            corners = [
-                (cx + rx * float(dx), cy + ry * float(dy)) for dx, dy in rng.uniform(-1.5, 1.5, (3, 2))
-            ]
+            corners = [(cx + rx * float(dx), cy + ry * float(dy)) for dx, dy in rng.uniform(-1.5, 1.5, (3, 2))]
             draw.polygon(corners, fill=colour)
         else:
             draw.line((cx - rx, cy - ry, cx + rx, cy + ry), colour, int(rng.integers(1, 9)))
@@ -120,7 +121,7 @@ def _blend(canvas: Image.Image, weight: FloatArray, colour: FloatArray) -> None:
     """Paint `colour` over the canvas with `weight` [H, W] in 0..1."""
     rgb = np.asarray(canvas, np.float32)
     mixed = rgb + weight[..., None] * (colour - rgb)
-    canvas.paste(Image.fromarray(np.clip(mixed, 0.0, 255.0).astype(np.uint8)))
+    canvas.paste(Image.fromarray(_bytes(mixed)))
 
 
 def _grid(canvas: Image.Image) -> tuple[FloatArray, FloatArray]:
@@ -164,4 +165,4 @@ def _develop(rng: np.random.Generator, rgb: FloatArray) -> UInt8Array:
         out = np.repeat(out.mean(axis=-1, keepdims=True), 3, axis=-1)
     out = out * rng.uniform(0.6, 1.0) + rng.uniform(0.0, 30.0)
     out = out + rng.uniform(0.0, 5.0) * rng.standard_normal(out.shape, np.float32)
-    return np.clip(np.rint(out), 0.0, 255.0).astype(np.uint8)
+    return _bytes(np.rint(out))
