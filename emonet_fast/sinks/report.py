@@ -96,7 +96,9 @@ class Report:
         if max_pictures < 0:
             raise OptionError(f"max_pictures is {max_pictures}; expected 0 or more")
         self.path = Path(path)
-        self._data = Collected(title, {**metadata, "schema_version": SCHEMA_VERSION}, dict.fromkeys(notes), max_pictures)
+        self._data = Collected(
+            title, {**metadata, "schema_version": SCHEMA_VERSION}, dict.fromkeys(notes), max_pictures
+        )
         self._top = top
         self._file = open_pending(self.path)
         self._open = True
