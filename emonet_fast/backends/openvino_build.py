@@ -21,13 +21,19 @@ from ..errors import BackendError
 from ..graph import build_model
 
 
-def build_in_process(weights: Path, precision: str, batch_size: int, target: Path) -> None:
-    """Compile the packed checkpoint `weights` and write the engine to `target`.
+def build_in_process(weights: Path, part: str, precision: str, batch_size: int, target: Path) -> None:
+    """Compile a part of the packed checkpoint `weights` (graph.PARTS) and write the engine to `target`.
 
     Raises:
         BackendError: the compiler failed; its last words are in the text.
     """
-    order = {"weights": str(weights), "precision": precision, "batch_size": batch_size, "target": str(target)}
+    order = {
+        "weights": str(weights),
+        "part": part,
+        "precision": precision,
+        "batch_size": batch_size,
+        "target": str(target),
+    }
     root = str(Path(__file__).resolve().parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     # -P: the working directory, where anything may lie, is no place to import from
@@ -37,22 +43,21 @@ def build_in_process(weights: Path, precision: str, batch_size: int, target: Pat
     )
     if done.returncode != 0:
         raise BackendError(
-            f"OpenVINO could not compile {weights} (precision {precision}, batch {batch_size}): "
+            f"OpenVINO could not compile the {part} of {weights} (precision {precision}, batch {batch_size}): "
             f"{done.stderr.strip()[-2000:]}"
         )
 
 
-def build(weights: Path, precision: str, batch_size: int, target: Path) -> None:
+def build(weights: Path, part: str, precision: str, batch_size: int, target: Path) -> None:
     """The child's work. Changes this process' working directory."""
     import openvino as ov
 
     checkpoint = open_packed(weights)
-    model_bytes = build_model(checkpoint).SerializeToString()
+    model_bytes = build_model(checkpoint, part).SerializeToString()
     os.chdir(weights.parent)
     core = ov.Core()
     model = core.read_model(model=model_bytes)
-    size = checkpoint.vision.image_size
-    model.reshape({"pixels": [batch_size, 3, size, size]})
+    model.reshape({port: [batch_size, *list(port.partial_shape)[1:]] for port in model.inputs})
     compiled = core.compile_model(model, "CPU", compile_options(precision))
     target.write_bytes(compiled.export_model().getvalue())
 
@@ -68,4 +73,4 @@ def compile_options(precision: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     asked = json.load(sys.stdin)
-    build(Path(asked["weights"]), asked["precision"], asked["batch_size"], Path(asked["target"]))
+    build(Path(asked["weights"]), asked["part"], asked["precision"], asked["batch_size"], Path(asked["target"]))

@@ -29,7 +29,9 @@ DEFAULT_BATCH = 1
 
 
 class OpenVinoBackend:
-    """One compiled engine of one batch size. Thread-safe: calls take turns.
+    """Two compiled engines of one batch size: the tower in `precision`, the top in float32.
+
+    Thread-safe: calls take turns.
 
     Raises:
         BackendError: OpenVINO does not work here, or the processor lacks bf16 and it was asked for.
@@ -51,44 +53,51 @@ class OpenVinoBackend:
         core = ov.Core()
         self.precision = choose_precision(core, precision)
         self.batch_size = batch_size or DEFAULT_BATCH
-        blob = self._engine(core, checkpoint, EngineCache(cache_dir / "engines"))
-        options = {**compile_options(self.precision), "WEIGHTS_PATH": str(checkpoint.path)}
-        if threads is not None:
-            options["INFERENCE_NUM_THREADS"] = threads
-        try:
-            compiled = core.import_model(ov.Tensor(np.frombuffer(blob, np.uint8)), "CPU", options)
-        except RuntimeError as error:
-            raise BackendError(f"OpenVINO could not load the engine of {checkpoint.path}: {error}") from error
-        self._request = compiled.create_infer_request()
         self._lock = threading.Lock()
-        release_file_pages(checkpoint.path)
-
-    def _engine(self, core: Any, checkpoint: Checkpoint, cache: EngineCache) -> bytes:
-        plan = plan_for(core, checkpoint, self.precision, self.batch_size)
-        blob = cache.load(plan)
-        if blob is None:
-            _log.info("compiling the %s engine, batch %d (once)", self.precision, self.batch_size)
-            with tempfile.TemporaryDirectory(prefix="emonet-fast-") as folder:
-                target = Path(folder) / "engine"
-                build_in_process(checkpoint.path.resolve(), self.precision, self.batch_size, target)
-                blob = target.read_bytes()
+        requests = []
+        # The pooling head and the heads stay in float32: see graph.PARTS.
+        for part, part_precision in (("tower", self.precision), ("top", "fp32")):
+            plan = plan_for(core, checkpoint, part, part_precision, self.batch_size)
+            blob = _engine(plan, checkpoint, EngineCache(cache_dir / "engines"))
+            options = {**compile_options(part_precision), "WEIGHTS_PATH": str(checkpoint.path)}
+            if threads is not None:
+                options["INFERENCE_NUM_THREADS"] = threads
             try:
-                cache.store(plan, blob)
-            except (OSError, EmonetError) as error:
-                _log.warning("the compiled engine could not be kept in %s: %s", cache.folder, error)
-        return blob
+                compiled = core.import_model(ov.Tensor(np.frombuffer(blob, np.uint8)), "CPU", options)
+            except RuntimeError as error:
+                raise BackendError(f"OpenVINO could not load the engine of {checkpoint.path}: {error}") from error
+            requests.append(compiled.create_infer_request())
+        self._tower, self._top = requests
+        release_file_pages(checkpoint.path)
 
     def run(self, pixels: UInt8Array) -> Outputs:
         """See Backend.run."""
         n = len(pixels)
         batch = padded(pixels, self.batch_size)
         with self._lock:
-            result = self._request.infer({"pixels": batch}, share_inputs=True)
+            tokens = self._tower.infer({"pixels": batch}, share_inputs=True)["tokens"]
+            result = self._top.infer({"tokens": tokens}, share_inputs=True)
             return Outputs(result["embedding"][:n].copy(), result["raw"][:n].copy())
 
     def close(self) -> None:
         """See Backend.close."""
-        del self._request
+        del self._tower, self._top
+
+
+def _engine(plan: EnginePlan, checkpoint: Checkpoint, cache: EngineCache) -> bytes:
+    """The stored engine of this plan, or a new one, which is stored."""
+    blob = cache.load(plan)
+    if blob is None:
+        _log.info("compiling the %s in %s, batch %d (once)", plan.part, plan.precision, plan.batch_size)
+        with tempfile.TemporaryDirectory(prefix="emonet-fast-") as folder:
+            target = Path(folder) / "engine"
+            build_in_process(checkpoint.path.resolve(), plan.part, plan.precision, plan.batch_size, target)
+            blob = target.read_bytes()
+        try:
+            cache.store(plan, blob)
+        except (OSError, EmonetError) as error:
+            _log.warning("the compiled engine could not be kept in %s: %s", cache.folder, error)
+    return blob
 
 
 def choose_precision(core: Any, asked: str) -> str:
@@ -110,12 +119,13 @@ def device_name(core: Any) -> str:
     return f"{core.get_property('CPU', 'FULL_DEVICE_NAME')} [{', '.join(capabilities)}]"
 
 
-def plan_for(core: Any, checkpoint: Checkpoint, precision: str, batch_size: int) -> EnginePlan:
-    """The full key of an engine."""
+def plan_for(core: Any, checkpoint: Checkpoint, part: str, precision: str, batch_size: int) -> EnginePlan:
+    """The full key of an engine for one of graph.PARTS."""
     from openvino import get_version
 
     places = json.dumps(sorted((name, astuple(info)) for name, info in checkpoint.tensors.items()))
     return EnginePlan(
+        part=part,
         backend=OpenVinoBackend.name,
         version=get_version(),
         device=device_name(core),

@@ -15,6 +15,8 @@ GRID = IMAGE // PATCH
 TOKENS = GRID * GRID
 EPS = 1e-6
 
+PLAIN = 0.022
+
 
 def patch_filters(rng: np.random.Generator) -> Float32:
     """[1152, 3, 16, 16] float32, exact in bfloat16: Gabor filters of mean zero, and one in 12 of plain colour.
@@ -35,7 +37,7 @@ def patch_filters(rng: np.random.Generator) -> Float32:
         frequency, angle = np.exp(rng.uniform(np.log(0.4), np.log(8.0))), rng.uniform(0, np.pi)
         along = (x * np.cos(angle) + y * np.sin(angle)) * (2 * np.pi * frequency / PATCH)
         wave = np.exp(-(x**2 + y**2) / (2 * rng.uniform(3.0, 8.0) ** 2))
-        gain = 0.022
+        gain = PLAIN
         if c % 12:
             wave = wave * np.cos(along + rng.uniform(0, 2 * np.pi))
             wave -= wave.mean()

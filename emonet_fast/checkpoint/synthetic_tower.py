@@ -42,6 +42,7 @@ CALIBRATION_TOKENS = TOKENS // 4
 # All residual branches together add this much standard deviation to a stream of about 1. At 1.0 the effective
 # rank of photographs' embeddings was 3.6, at 0.6 it was 4.4, and a change of resize filter showed better.
 BRANCH = 0.6
+PROBE = 1.5
 EMBEDDING_SCALE = 0.6  # per element of each of two branches: a norm of about 25 over 1152 elements
 
 
@@ -220,7 +221,7 @@ class Tower:
         probe = self._make(at + "probe", self._normal(at + "probe", (1, 1, HIDDEN), 1.0))
         # A query of std 1.5 gives the probe's logits a standard deviation of 1.5 over the tokens. At 2 the pooling
         # rested on some ten tokens, and their rounding errors no longer averaged out.
-        gains = np.repeat(np.array([1.5, 1.0, 1.0], np.float32), HIDDEN)[:, None]
+        gains = np.repeat(np.array([PROBE, 1.0, 1.0], np.float32), HIDDEN)[:, None]
         name = at + "attention.in_proj_weight"
         w = self._make(name, self._normal(name, (3 * HIDDEN, HIDDEN), 1 / math.sqrt(HIDDEN)) * gains)
         name = at + "attention.in_proj_bias"

@@ -17,7 +17,7 @@ class Fidelity:
 
     cosine_min, cosine_mean: of the embeddings. max_error, rms_error: of raw scores over all heads.
     max_relative, rms_relative: the same, each head divided by its between-image standard deviation.
-    spearman: over images, one for each head. top1_agreement: share of images with the same strongest emotion.
+    spread_min: the smallest of these deviations, of the reference. spearman: over images, one for each head. top1_agreement: share of images with the same strongest emotion.
     """
 
     pictures: int
@@ -27,6 +27,7 @@ class Fidelity:
     rms_error: float
     max_relative: float
     rms_relative: float
+    spread_min: float
     spearman: tuple[float, ...]
     top1_agreement: float
 
@@ -68,6 +69,7 @@ def measure(reference: tuple[Array, Array], engine: tuple[Array, Array], emotion
         rms_error=float(np.sqrt((error**2).mean())),
         max_relative=float(np.abs(relative).max()),
         rms_relative=float(np.sqrt((relative**2).mean())),
+        spread_min=float(spread.min()),
         spearman=tuple(ranks),
         top1_agreement=float(same.mean()),
     )

@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass
 class EnginePlan:
     """Two engines with equal plans are interchangeable.
 
-    backend: "openvino". version: of its compiler, build number included. device: the processor's full name and
-    instruction sets. layout: where the tensors lie in the weights file, since a stored engine points into it.
+    part: of the graph, see graph.PARTS. backend: "openvino". version: of its compiler, build number included.
+    device: the processor's full name and instruction sets. layout: where the tensors lie in the weights file,
+    since a stored engine points into it.
     """
 
+    part: str
     backend: str
     version: str
     device: str

@@ -1,4 +1,4 @@
-"""The SigLIP vision tower: uint8 pixels to the pooled embedding.
+"""The SigLIP vision model: uint8 pixels to tokens (the tower), tokens to the pooled embedding (the pooling head).
 
 Source: transformers' SiglipVisionModel (eager form), tensor by tensor.
 """
@@ -10,13 +10,12 @@ from ..checkpoint.tensors import SafetensorsFile
 from .writer import GraphWriter
 
 
-def add_backbone(w: GraphWriter, pixels: str) -> str:
-    """pixels [N, 3, S, S] uint8 -> embedding [N, hidden] float32, not normalised."""
+def add_tower(w: GraphWriter, pixels: str) -> str:
+    """pixels [N, 3, S, S] uint8 -> tokens [N, tokens, hidden] float32 after the last LayerNorm."""
     x = _embed(w, _normalise(w, pixels))
     for layer in range(w.checkpoint.vision.num_hidden_layers):
         x = _block(w, x, layer)
-    x = w.layer_norm(x, "vision_model.post_layernorm", "post_layernorm")
-    return _pool(w, x)
+    return w.layer_norm(x, "vision_model.post_layernorm", "post_layernorm")
 
 
 def _normalise(w: GraphWriter, pixels: str) -> str:
@@ -75,8 +74,8 @@ def _attention(w: GraphWriter, x: str, prefix: str, name: str) -> str:
     return w.linear(y, f"{prefix}.out_proj", f"{name}/out")
 
 
-def _pool(w: GraphWriter, x: str) -> str:
-    """Attention pooling by the learned probe, then LayerNorm and MLP with residual: [N, tokens, D] -> [N, D].
+def add_pooling(w: GraphWriter, x: str) -> str:
+    """Attention pooling by the learned probe, then LayerNorm and MLP with residual: tokens -> embedding [N, D].
 
     The probe does not depend on the image, so the projections move out of the token loop, exactly in real
     arithmetic: the logits of head h are x @ (Wk_h^T q_h) (the term q_h.bk is the same for all tokens, softmax

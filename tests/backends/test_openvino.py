@@ -41,7 +41,7 @@ def test_fp32_equals_the_reference(checkpoint, pixels, want, cache_dir):
     found = measure(want, outputs_of(backend, pixels), EMOTIONS)
     assert found.max_error <= tolerances.FP32_SCORE_SHALLOW
     assert found.cosine_min >= tolerances.FP32_COSINE
-    assert want[1].std(axis=0).min() >= 0.5, "scores that hardly vary would pass any comparison"
+    assert want[1].std(axis=0).min() > 0.3, "scores that hardly vary would pass any comparison"
 
 
 def test_bf16_is_as_close_as_pytorch_in_bf16(checkpoint, pixels, photos, want, cache_dir):

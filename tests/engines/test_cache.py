@@ -9,7 +9,7 @@ import pytest
 from emonet_fast.engines.cache import EngineCache
 from emonet_fast.engines.plan import EnginePlan
 
-PLAN = EnginePlan("openvino", "2026.4", "a processor", "fp32", 1, 1, "sha256:aa", "bb")
+PLAN = EnginePlan("tower", "openvino", "2026.4", "a processor", "fp32", 1, 1, "sha256:aa", "bb")
 
 
 def test_returns_what_was_stored(tmp_path):

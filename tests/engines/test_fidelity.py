@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from emonet_fast.engines.fidelity import Fidelity, gate_bf16, gate_fp32, measure, spearman
 
 stats = pytest.importorskip("scipy.stats", reason="scipy comes with the extra demo")
-GOOD = Fidelity(64, 1.0, 1.0, 1e-4, 1e-5, 1e-4, 1e-5, (0.9999, 0.999), 1.0)
+GOOD = Fidelity(64, 1.0, 1.0, 1e-4, 1e-5, 1e-4, 1e-5, 0.5, (0.9999, 0.999), 1.0)
 
 values = st.lists(st.integers(-5, 5), min_size=3, max_size=40)
 
@@ -39,6 +39,7 @@ def test_measure_by_hand():
     # spreads of the heads: 1, 0.25 and none, which does not count
     assert found.max_relative == pytest.approx(1.0)
     assert found.rms_relative == pytest.approx(np.sqrt((1 + 0.8**2) / 4))
+    assert found.spread_min == 0
     assert found.top1_agreement == 0.5  # the second row's strongest moved from head 0 to head 1
 
 

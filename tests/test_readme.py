@@ -1,0 +1,34 @@
+"""The README says what the repository's scripts measured, and names commands that exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from emonet_fast import cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_tables_are_those_of_the_results():
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "tables.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_commands_exist():
+    named = set(re.findall(r"`emonet-fast (\w+)", README))
+    assert named == set(cli.cli.commands)
+
+
+def test_make_targets_exist():
+    targets = set(re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    named = set(re.findall(r"\bmake (demo|test|bench|lint|test-lowest)\b", README))
+    assert {"demo", "test", "bench"} <= named <= targets
+
+
+def test_linked_files_exist():
+    for link in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / link).exists(), link
