@@ -81,7 +81,8 @@ def rendered(readme: str, results: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    results = {h: json.loads((RESULTS / f"cpu-{h}.json").read_text("utf-8")) for h in ("large", "small")}
+    paths = {heads: RESULTS / f"cpu-{heads}.json" for heads in ("large", "small")}
+    results = {heads: json.loads(p.read_text("utf-8")) for heads, p in paths.items() if p.exists()}
     path = ROOT / "README.md"
     old = path.read_text("utf-8")
     new = rendered(old, results)

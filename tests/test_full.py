@@ -62,4 +62,6 @@ def test_full_depth_behaves_like_a_trained_model(want):
     unit = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
     cosine = unit @ unit.T
     assert cosine[np.triu_indices(len(unit), 1)].mean() <= 0.9
-    assert raw.std(axis=0).min() >= 0.3  # of 8 photographs; 0.5 is promised, and tested, of more
+    # of 8 photographs only; that every head reaches 0.5 is tested with more of them
+    assert np.median(raw.std(axis=0)) >= 0.5
+    assert raw.std(axis=0).min() > 0.2

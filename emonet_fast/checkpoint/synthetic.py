@@ -199,7 +199,9 @@ def _head(
         x = np.maximum(x @ w.T + b, 0.0)
     low, high = dimension.scale
     middle = (low + high) / 2 + rng.uniform(-0.5, 0.5)
-    w, b = _last_layer(rng, x, middle, (high - low) / 5.5)
+    # A quarter of the scale, and at least 1.5: on photographs the quietest of 44 heads has about a third of the
+    # deviation that it has on the calibration pictures (measured 0.31 to 0.41), and 0.5 is promised.
+    w, b = _last_layer(rng, x, middle, max((high - low) / 4, 1.5))
     last = 3 * (len(widths) - 2)
     scores = x @ w.T + b
     state |= {f"layers.{last}.weight": w, f"layers.{last}.bias": b}

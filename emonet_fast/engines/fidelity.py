@@ -17,7 +17,8 @@ class Fidelity:
 
     cosine_min, cosine_mean: of the embeddings. max_error, rms_error: of raw scores over all heads.
     max_relative, rms_relative: the same, each head divided by its between-image standard deviation.
-    spread_min: the smallest of these deviations, of the reference. spearman: over images, one for each head. top1_agreement: share of images with the same strongest emotion.
+    spread_min: the smallest of these deviations, of the reference. spearman: over images, one for each head.
+    top1_agreement: share of images with the same strongest emotion.
     """
 
     pictures: int
