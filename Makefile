@@ -28,7 +28,7 @@ $(VENV)/.test: pyproject.toml tests/constraints/test.txt | $(BIN)/python
 	touch $@
 
 $(SYNTHETIC): | $(VENV)/.demo
-	@echo "making an untrained checkpoint of full size in $@ (2 GB, once)"
+	@echo "making an untrained checkpoint of full size in $@: about two minutes and 2 GB, once"
 	$(BIN)/emonet-fast synthetic $@
 
 ifeq ($(CHECKPOINT),synthetic)
