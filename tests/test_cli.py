@@ -169,6 +169,15 @@ def test_no_network_and_no_weights_says_the_three_ways(folder, tmp_path):
         assert way in done.stderr
 
 
+def _rows_written(out: Path) -> bool:
+    """Whether the unfinished file beside `out` holds rows already: scoring is under way."""
+    unfinished = [p for p in out.parent.glob(f".{out.name}.*.tmp") if "meta" not in p.name]
+    try:
+        return any(p.stat().st_size > 0 for p in unfinished)
+    except FileNotFoundError:  # renamed or removed since
+        return False
+
+
 def test_interrupt_leaves_nothing_half_written(published_small, photos, tmp_path):
     """Ctrl-C in the middle of a long run: the older output stays, no temporary file remains."""
     pictures = tmp_path / "pictures"
@@ -181,9 +190,11 @@ def test_interrupt_leaves_nothing_half_written(published_small, photos, tmp_path
     process = subprocess.Popen(
         [sys.executable, "-m", "emonet_fast.cli", "score", pictures, "-c", published_small, "-o", out],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # a test run in the background of a shell ignores the signal, and its children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while len(list(out.parent.iterdir())) == 1 and time.monotonic() < deadline:
+    deadline = time.monotonic() + 120
+    while not _rows_written(out) and time.monotonic() < deadline:
         if process.poll() is not None:
             pytest.fail(f"ended before it could be interrupted: {process.communicate()}")
     process.send_signal(signal.SIGINT)
