@@ -11,6 +11,7 @@ EXTRAS = {
     "transformers": "reference",
     "pandas": "pandas",
     "skimage": "demo",
+    "triton": "gpu",
 }
 
 
