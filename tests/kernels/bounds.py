@@ -36,7 +36,9 @@ def excess(got: torch.Tensor, expected: torch.Tensor, allowed: torch.Tensor) -> 
 def excess_rows(
     out: torch.Tensor, scales: torch.Tensor | None, expected: torch.Tensor, arithmetic: torch.Tensor
 ) -> str:
-    """`excess` of rows in float32, bf16 or e4m3 with scales: rounding of the type, and `arithmetic` [M, 1] before it.
+    """`excess` of rows in float32, bf16 or e4m3 with scales: rounding of the type, and `arithmetic` before it.
+
+    `arithmetic` is [M, 1] or [M, D].
 
     e4m3: a scaled value is rounded by half a step, which is at most 2^-4 of it (3 bits of mantissa), or 2^-10 below the
     normal values (steps of 2^-9). Multiplied by the scale that is 2^-4 |y| or 2^-10 scale. The scale itself and its
@@ -49,7 +51,7 @@ def excess_rows(
         return excess(out, expected, size * step + arithmetic)
     amax = size.amax(1, keepdim=True)
     scale = torch.where(amax == 0, 1.0, amax / 448)
-    if wrong := excess(scales.unsqueeze(1), scale, scale * 2.0**-20 + arithmetic / 448):
+    if wrong := excess(scales.unsqueeze(1), scale, scale * 2.0**-20 + arithmetic.amax(1, keepdim=True) / 448):
         return f"scales: {wrong}"
     dequantised = out.double() * scales.double().unsqueeze(1)
     rounding = torch.maximum(size * 2.0**-4, scale * 2.0**-10)
