@@ -3,6 +3,7 @@
 Knows nothing of streams or of the host, so that the whole of it also runs on CPU tensors, for checks.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from ...checkpoint.spec import Checkpoint
@@ -35,7 +36,9 @@ class Engine:
         self.checkpoint, self.precision = checkpoint, precision
         self.workspace = Workspace(checkpoint, batch_size, precision, device)
         self.operations = operations or default_operations(checkpoint, weights, precision, batch_size)
-        self.network = Network(checkpoint.vision, weights, self.operations, gelu_epilogue=gelu_epilogue)
+        # The operations hold the heads in their own form; the host's copy need not stay.
+        tower = replace(weights, heads=())
+        self.network = Network(checkpoint.vision, tower, self.operations, gelu_epilogue=gelu_epilogue)
         self._views: dict[int, Views] = {}
         self.graphs = Graphs(capture, lambda size: self.network.run(self.views(size)), batch_size)
         self._factor, self._shift = _affine(checkpoint)
