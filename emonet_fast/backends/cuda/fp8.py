@@ -39,6 +39,17 @@ def fp8_keep(checkpoint: Checkpoint, device: Any, cache_dir: Path) -> frozenset[
 
 def certified(checkpoint: Checkpoint, device: Any, cache_dir: Path) -> Certificate:
     """The certificate of these weights on this GPU; see fp8_keep."""
+    path, key = certificate_place(checkpoint, device, cache_dir)
+    certificate = load_certificate(path, key)
+    if certificate is None:
+        _log.info("certifying FP8 for these weights on this GPU (once)")
+        certificate = certify(checkpoint, device, _pictures(checkpoint))
+        store_certificate(path, key, certificate)
+    return certificate
+
+
+def certificate_place(checkpoint: Checkpoint, device: Any, cache_dir: Path) -> tuple[Path, dict[str, Any]]:
+    """The file of a certificate, and the key that it must carry."""
     torch = need("torch", "the GPU engine")
     key = {
         "fp8_version": FP8_VERSION,
@@ -47,13 +58,7 @@ def certified(checkpoint: Checkpoint, device: Any, cache_dir: Path) -> Certifica
         "torch": str(torch.__version__),
     }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
-    path = cache_dir / "engines" / f"fp8-{name}.json"
-    certificate = load_certificate(path, key)
-    if certificate is None:
-        _log.info("certifying FP8 for these weights on this GPU (once)")
-        certificate = certify(checkpoint, device, _pictures(checkpoint))
-        store_certificate(path, key, certificate)
-    return certificate
+    return cache_dir / "engines" / f"fp8-{name}.json", key
 
 
 def certify(

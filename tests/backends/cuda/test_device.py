@@ -29,7 +29,7 @@ def test_no_driver_is_said_without_pytorch():
         "c = choose(Options()); assert 'torch' not in sys.modules; print(c.backend, c.notable, c.reason)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == "openvino False CPU by OpenVINO: no NVIDIA driver was found on this machine".split()
+    assert done.stdout == "openvino False CPU by OpenVINO: no NVIDIA driver was found on this machine\n"
 
 
 @without_gpu
@@ -40,7 +40,8 @@ def test_asked_for_by_name_without_a_gpu(device):
 
 
 @pytest.mark.parametrize(
-    ("version", "said"), [("2.10.3", r"torch 2\.10\.3 is installed; expected 2\.11"), ("2.11.0+cpu", "built without CUDA")]
+    ("version", "said"),
+    [("2.10.3", r"torch 2\.10\.3 is installed; expected 2\.11"), ("2.11.0+cpu", "built without CUDA")],
 )
 def test_packages_too_old(monkeypatch, version, said):
     monkeypatch.setattr(device_module, "driver_present", lambda: True)
@@ -113,7 +114,7 @@ def test_shares_memory_over_dlpack():
 def test_misaligned_memory_is_refused():
     raw = torch.zeros(3 * 64 * 64 * 4 + 4, dtype=torch.uint8).numpy()
     odd = np.ndarray((1, 3, 64, 64), np.float32, raw.data, offset=1)
-    with pytest.raises(InputError, match="multiple of 4 bytes|over DLPack"):
+    with pytest.raises(InputError, match=r"multiple of 4 bytes|over DLPack"):
         as_tensor(odd, torch.device("cpu"), 64)
 
 
