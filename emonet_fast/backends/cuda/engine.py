@@ -43,6 +43,11 @@ class Engine:
         self.graphs = Graphs(capture, lambda size: self.network.run(self.views(size)), batch_size)
         self._factor, self._shift = _affine(checkpoint)
 
+    def use(self, weights: Weights) -> None:
+        """Take other layers of the same checkpoint from now on; the heads stay, the captured graphs go."""
+        self.graphs.clear()
+        self.network.weights = replace(weights, heads=())
+
     def views(self, size: int) -> Views:
         """The static buffers of a batch size."""
         if size not in self._views:

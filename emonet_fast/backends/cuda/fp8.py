@@ -76,10 +76,11 @@ def certify(
     want = _outputs(_engine(checkpoint, weights, "fp32", device, None), pixels, device)
     del weights
     bf16, fp8 = load(checkpoint, device, "bf16"), load(checkpoint, device, "fp8")
+    engine = _engine(checkpoint, fp8, "fp8", device, operations)
 
     def evaluate_on(count: int) -> Evaluate:
         def evaluate(keep: frozenset[str]) -> Any:
-            engine = _engine(checkpoint, mixed(bf16, fp8, keep), "fp8", device, operations)
+            engine.use(mixed(bf16, fp8, keep))
             got = _outputs(engine, pixels[:count], device)
             return measure((want[0][:count], want[1][:count]), got, emotions)
 

@@ -54,7 +54,6 @@ class Graphs:
         """
         size = self.size_for(n)
         if size not in self._replays:
-            _log.info("capturing the graph of batch size %d (once)", size)
             try:
                 self._replays[size] = self._capture(lambda: self._work(size))
             except _out_of_memory() as error:
@@ -79,6 +78,7 @@ class CudaCapture:
 
     def __call__(self, work: Callable[[], None]) -> Replay:
         torch = self.torch
+        _log.info("capturing a graph (once for each batch size)")
         stream = torch.cuda.Stream(self.device)
         stream.wait_stream(torch.cuda.current_stream(self.device))
         # Twice before the capture: Triton compiles and loads, cuBLAS makes its handles and workspaces, and none of
