@@ -15,7 +15,7 @@ from .device import Gpu, NoGpu, check_memory, look
 from .engine import Engine
 from .fp8 import fp8_keep
 from .graphs import CudaCapture
-from .inputs import as_tensor
+from .inputs import PER_THREAD_DEFAULT, as_tensor, named_stream
 from .weights import load
 from .workspace import workspace_bytes
 
@@ -93,6 +93,8 @@ class CudaBackend:
         self._idle = torch.cuda.Event()
         self._slots = [self._slot() for _ in range(self.depth + 1)]
         self._next = 0
+        # Weights were converted on the default stream, which orders nothing on those two.
+        torch.cuda.synchronize(self.device)
         with torch.cuda.stream(self._compute):
             self.engine.graphs.prepare(self.batch_size)
 
@@ -211,9 +213,9 @@ class CudaBackend:
             return stream
         for field in ("cuda_stream", "ptr", "handle"):
             stream = getattr(stream, field, stream)
-        if not isinstance(stream, int):
-            raise BackendError(f"stream is {type(stream).__name__}; expected a CUDA stream or its handle")
-        return cuda.ExternalStream(stream, self.device) if stream else cuda.default_stream(self.device)
+        if not isinstance(stream, int) or stream == PER_THREAD_DEFAULT:
+            raise BackendError(f"stream is {stream!r}; expected a CUDA stream, or its handle, that PyTorch can name")
+        return named_stream(stream, self.device)
 
 
 def choose_precision(gpu: Gpu, asked: str) -> str:

@@ -75,11 +75,13 @@ class CudaCapture:
         self.torch = need("torch", "the GPU engine")
         self.device = device
         self._pool = self.torch.cuda.graph_pool_handle()
+        # One for all captures: cuBLAS keeps a workspace (32 MiB on Hopper) for each stream that it met.
+        self._stream = self.torch.cuda.Stream(device)
 
     def __call__(self, work: Callable[[], None]) -> Replay:
         torch = self.torch
         _log.info("capturing a graph (once for each batch size)")
-        stream = torch.cuda.Stream(self.device)
+        stream = self._stream
         stream.wait_stream(torch.cuda.current_stream(self.device))
         # Twice before the capture: Triton compiles and loads, cuBLAS makes its handles and workspaces, and none of
         # that may happen inside.

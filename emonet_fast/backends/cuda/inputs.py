@@ -11,7 +11,7 @@ from ...optional import need
 
 _EXPECTED = "expected a batch [n, 3, S, S] on the GPU, uint8 or normalised float32, float16 or bfloat16"
 # Handles that CUDA itself gives to the default streams.
-_LEGACY_DEFAULT, _PER_THREAD_DEFAULT = 1, 2
+LEGACY_DEFAULT, PER_THREAD_DEFAULT = 1, 2
 _DLPACK_CUDA = (2, 3, 13)  # kDLCUDA, kDLCUDAHost, kDLCUDAManaged
 
 
@@ -89,9 +89,14 @@ def _wait_for(producer: int | None, device: Any) -> None:
     cuda = need("torch", "the GPU engine").cuda
     if producer is None:
         return
-    if producer == _PER_THREAD_DEFAULT:
+    if producer == PER_THREAD_DEFAULT:
         # PyTorch has no name for this stream; rare enough for the plain way.
         cuda.synchronize(device)
         return
-    stream = cuda.default_stream(device) if producer == _LEGACY_DEFAULT else cuda.ExternalStream(producer, device)
-    cuda.current_stream(device).wait_stream(stream)
+    cuda.current_stream(device).wait_stream(named_stream(producer, device))
+
+
+def named_stream(handle: int, device: Any) -> Any:
+    """The torch stream of a CUDA stream's handle; 0 and 1 both mean the default stream."""
+    cuda = need("torch", "the GPU engine").cuda
+    return cuda.default_stream(device) if handle in (0, LEGACY_DEFAULT) else cuda.ExternalStream(handle, device)

@@ -141,7 +141,7 @@ def test_wrong_device_batches_leave_the_backend_usable(backend, pixels):
     ):
         with pytest.raises(InputError, match=said):
             backend.run_device(wrong)
-    with pytest.raises(BackendError, match="expected a CUDA stream"):
+    with pytest.raises(BackendError, match="stream is 'default'; expected a CUDA stream"):
         backend.run_device(batch, stream="default")
     if torch.cuda.device_count() > 1:
         with pytest.raises(InputError, match="lie on cuda:1"):
