@@ -79,19 +79,20 @@ def throughput(context: Context, engines: dict[str, Any], exact: Any, batch: int
         return case(context, "backbone + heads", f"batch {batch}", sides, flop=flop, rounds=9 if batch > 8 else 40)
 
 
-def latency(context: Context, engines: dict[str, Any]) -> dict[str, Any]:
+def latency(context: Context, engines: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Milliseconds of device work for one image that lies on the device, run by run."""
     usable = {name: engine for name, engine in engines.items() if not isinstance(engine, Exception)}
     pixels = random_batches(context, 1, 1)[0]
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     with torch.inference_mode():
         for name, engine in usable.items():
-            times = compare(
-                {name: [lambda engine=engine: engine.run(pixels)]},
-                context.device,
-                rounds=context.rounds(LATENCY_ROUNDS),
-            )[name]
-            found[name] = {"p50": times.quantile(0.5) * 1e3, "p95": times.quantile(0.95) * 1e3}
+            alone = {name: [lambda engine=engine: engine.run(pixels)]}
+            try:
+                times = compare(alone, context.device, rounds=context.rounds(LATENCY_ROUNDS))[name]
+            except Exception as error:
+                found[name] = {"failed": describe(error)}
+            else:
+                found[name] = {"p50": times.quantile(0.5) * 1e3, "p95": times.quantile(0.95) * 1e3}
     return found
 
 

@@ -122,7 +122,9 @@ def case(
             row["failed"] = describe(error)
     found: dict[str, Times] = {}
     if ready:
-        found = compare(ready, context.device, rounds=context.rounds(rounds), graph=recorded(sides, ready))
+        warmup = 1 if context.dry else 2
+        graph = recorded(sides, ready)
+        found = compare(ready, context.device, rounds=context.rounds(rounds), warmup=warmup, graph=graph)
     for name, times in found.items():
         row, side = rows[name], sides[name]
         row["ms"] = times.record()

@@ -175,7 +175,9 @@ def error(row: dict[str, Any]) -> str:
 
 def latency_lines(part: dict[str, Any]) -> list[str]:
     lines = ["| batch 1, device work | p50 ms | p95 ms |", "|---|---|---|"]
-    lines += [f"| {name} | {found['p50']:.3f} | {found['p95']:.3f} |" for name, found in part["latency"].items()]
+    for name, found in part["latency"].items():
+        shown = (f"{found[key]:.3f}" if key in found else found.get("failed", "") for key in ("p50", "p95"))
+        lines.append(f"| {name} | {' | '.join(shown)} |")
     host = part.get("host", {})
     if "ms" in host:
         lines += ["", f"Host batches of {host['batch']}, pipelined: {host['images_per_second']:.0f} img/s."]
