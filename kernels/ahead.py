@@ -1,4 +1,4 @@
-"""Compiles every kernel for every supported GPU without a GPU, and refuses spills and too much shared memory.
+"""Compiles every kernel for every supported GPU without a GPU: refuses spills, too much shared memory, a known race.
 
     python -m emonet_fast.kernels.ahead [--capability 90 ...] [--kernel heads ...]
 
@@ -32,6 +32,8 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, CompiledKernel
 
 from emonet_fast.errors import BackendError
+
+from .races import refilled_operands
 
 CAPABILITIES = (80, 86, 89, 90, 100, 120)
 
@@ -105,6 +107,8 @@ class Resources:
     """Per block."""
     tensor_columns: int
     """Columns of tensor memory (capability 10.0 only)."""
+    races: tuple[str, ...]
+    """Shared memory that is refilled while wgmma may still read it: see `races.py`."""
     seconds: float
     """Time to compile, near 0 where Triton's cache held it."""
 
@@ -118,6 +122,8 @@ class Resources:
             found.append(f"shared memory above {limit} B")
         if self.tensor_columns > TENSOR_MEMORY_COLUMNS:
             found.append(f"tensor memory above {TENSOR_MEMORY_COLUMNS} columns")
+        if self.races:
+            found.append(f"race: wgmma reads {', '.join(self.races)} while it is refilled")
         return found
 
 
@@ -164,6 +170,7 @@ def _resources(compiled: CompiledKernel, seconds: float) -> Resources:
         # hardware keeps for itself in every block and that the limits have already been reduced by.
         shared_bytes=compiled.metadata.shared,
         tensor_columns=getattr(compiled.metadata, "tmem_size", None) or 0,
+        races=tuple(refilled_operands(compiled.asm["ttgir"])),
         seconds=seconds,
     )
 
