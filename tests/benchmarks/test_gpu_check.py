@@ -65,7 +65,14 @@ def test_every_figure_is_there(dry):
     assert all(row["ms"]["q1"] <= row["ms"]["median"] <= row["ms"]["q3"] for row in rows)
     whats = {row["what"].split(",")[0] for row in rows}
     assert {"heads", "LayerNorm + residual", "bias + GELU", "quantise", "patches", "device copy"} <= whats
-    assert {"attention", "fc1 + GELU", "backbone + heads", "baselines", "torch.compile"} <= whats
+    assert {
+        "attention",
+        "fc1 + GELU",
+        "out product + LayerNorm",
+        "backbone + heads",
+        "baselines",
+        "torch.compile",
+    } <= whats
     assert set(doc["parts"]["backbone"]["latency"]) == {
         f"{precision}, attention {by}" for precision in ("bf16", "fp8") for by in ("sdpa", "triton")
     }
