@@ -83,7 +83,7 @@ def launch_config(
 
 def _first(batch: int, outputs: int, element_bytes: int, capability: int) -> Tile:
     """Launch 1, whose outputs are those of all heads together."""
-    if batch > 64 and _programs(batch, outputs, 128, 128) >= FEWEST_PROGRAMS:
+    if batch > 64 and outputs % 128 == 0 and _programs(batch, outputs, 128, 128) >= FEWEST_PROGRAMS:
         # A float32 tile stands beside its bf16 copy: half the step keeps both in registers.
         step, stages = (64, 3) if element_bytes == 2 else (32, 4)
         # Twice the columns halve what is read of x. With 99 KiB of shared memory, or without wgmma, they do not fit.

@@ -221,6 +221,8 @@ def score_heads(
         config = launch_config(batch, heads, weights.widths, x.element_size(), capability_of(x.device))
     if scratch.partials.numel() < (needed := partial_sums(config, batch, heads, w3)):
         raise ValueError(f"scratch.partials: {needed} values needed, got {scratch.partials.numel()}")
+    if scratch.counters.numel() < (needed := heads * triton.cdiv(batch, config.second.rows)):
+        raise ValueError(f"scratch.counters: {needed} values needed, got {scratch.counters.numel()}")
     first, second = config.first, config.second
     grid = (triton.cdiv(batch, first.rows), heads * w1 // first.columns)
     _first_layer[grid](
