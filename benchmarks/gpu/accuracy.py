@@ -59,7 +59,7 @@ def published(context: Context, pixels: Any, dtype: torch.dtype) -> Outputs:
 
 
 def ours(context: Context, pixels: Any, precision: str) -> Outputs:
-    engine = make_engine(context, weight_sets(context, precision)[precision], precision, BATCH, plain=context.dry)
+    engine = make_engine(context, weight_sets(context, precision)[precision], precision, BATCH)
     return outputs(context, pixels, engine.run)
 
 

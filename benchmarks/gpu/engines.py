@@ -1,6 +1,5 @@
 """Our engine for the parts that time or check the whole network."""
 
-import importlib
 import itertools
 from typing import Any
 
@@ -21,16 +20,14 @@ def weight_sets(context: Context, *precisions: str) -> Sets:
     return {p: load(context.checkpoint, context.device, p, context.keep) for p in precisions}
 
 
-def make_engine(
-    context: Context, weights: Weights, precision: str, batch: int, attention: str = "sdpa", *, plain: bool = False
-) -> Engine:
-    """attention: "sdpa" or "triton". plain: without our kernels.
+def make_engine(context: Context, weights: Weights, precision: str, batch: int, attention: str = "sdpa") -> Engine:
+    """attention: "sdpa" or "triton".
 
-    A dry run on a machine where the kernels cannot be imported takes plain PyTorch, and its results say so.
+    A dry run takes plain PyTorch: in the interpreter one image costs seconds. Its results say so.
     """
     checkpoint = context.checkpoint
     patch, l2 = checkpoint.vision.patch_size, checkpoint.l2_normalise
-    if plain or precision == "fp32" or (context.dry and missing_kernels()):
+    if precision == "fp32" or context.dry:
         operations: Any = PlainOperations(weights, patch, l2)
     else:
         from emonet_fast.backends.cuda.triton_operations import TritonOperations
@@ -47,15 +44,6 @@ def make_engine(
         operations=operations,
         gelu_epilogue=context.cuda,
     )
-
-
-def missing_kernels() -> str:
-    """Why our kernels cannot be used here, or ""."""
-    try:
-        importlib.import_module("emonet_fast.backends.cuda.triton_operations")
-    except ImportError as error:
-        return str(error)
-    return ""
 
 
 def random_batches(context: Context, n: int, count: int = 2) -> list[Any]:

@@ -8,6 +8,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.gpu.context import BF16_BOUND, FP8_BOUND, Context, Side, case, off
+from benchmarks.timer import copies
 from emonet_fast.backends.cuda.linear import make_linear, multiply
 from emonet_fast.backends.cuda.operations import sdpa
 
@@ -72,7 +73,7 @@ def attention_case(context: Context, batch: int) -> list[dict[str, Any]]:
     """From the packed [M, 3 D] to [M, D]. sdpa, as the engine calls it, includes the copy into its buffer."""
     tokens, heads = (16, 2) if context.dry else (TOKENS, HEADS)
     d = heads * HEAD_DIM
-    count = 2 if batch * tokens * 4 * d * 2 > 100e6 or context.dry else 8
+    count = copies(8 * batch * tokens * d, context.device)
     qkv = [torch.randn(batch * tokens, 3 * d, device=context.device).bfloat16() for _ in range(count)]
     out = torch.full((batch * tokens, d), float("nan"), dtype=torch.bfloat16, device=context.device)
     want = exact(qkv[-1][:tokens], tokens, heads)
