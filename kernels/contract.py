@@ -120,9 +120,11 @@ class RowLaunch:
 def row_launch(columns: int) -> RowLaunch:
     """Blocks and warps for rows of `columns` values, held in registers.
 
-    Warps are a power of two near columns / 1024, from 1 to 8: a lane then holds 32 to 64 values, which is enough bytes
-    in flight for the memory's latency and far from spilling, and up to 2047 columns a row is summed by shuffles in one
-    warp, without a barrier. It depends on the columns only, so that a row is summed in the same order in every batch.
+    Warps are a power of two near columns / 1024, from 1 to 16: a lane then holds 32 to 64 values, which is enough bytes
+    in flight for the memory's latency and far from spilling (up to 8192 columns), and up to 2046 columns a row is
+    summed by shuffles in one warp, without a barrier. It depends on the columns only, so that a row is summed in the
+    same order in every batch.
     """
     main, tail = blocks(columns)
-    return RowLaunch(columns, main, tail, max(1, min(8, main // 1024)))
+    thousands = (main + tail) // 1024
+    return RowLaunch(columns, main, tail, max(1, min(16, 1 << max(0, thousands.bit_length() - 1))))

@@ -165,6 +165,18 @@ def test_tile_sizes_agree(device):
     assert torch.equal(out, small) if device == "cpu" else not excess(out, small.double(), small.double().abs() * 2**-7)
 
 
+@pytest.mark.parametrize("tokens", [35, 70])
+def test_nothing_is_written_behind_the_last_row(tokens, device):
+    """Queries of the last tile beyond the image are not written; nor does what lies behind `qkv` matter."""
+    qkv = packed(1, tokens, 1, 72, device, seed=9)
+    larger = poisoned((tokens + 128, 3 * 72), torch.bfloat16, device)
+    larger[:tokens] = qkv
+    out = poisoned((tokens + 128, 72), torch.bfloat16, device)
+    attention(larger[:tokens], out[:tokens], 1, tokens, 1)
+    assert torch.equal(out[:tokens], run(qkv, 1, tokens, 1))
+    assert out[tokens:].isnan().all()
+
+
 def test_reference_is_pytorchs():
     qkv = packed(2, 35, 3, 72, "cpu", seed=7).double()
     q, k, v = qkv.view(2, 35, 3, 3, 72).permute(2, 0, 3, 1, 4)

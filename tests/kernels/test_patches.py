@@ -87,10 +87,10 @@ def test_any_strides(layout, dtype, device):
 
 
 def test_offsets_beyond_32_bits(device):
-    """The second image lies 2^31 elements behind the first: of that memory only two images are ever touched."""
+    """Images 2^30 elements apart, so that the third lies at 2^31; of that memory only three images are ever touched."""
     memory = torch.empty(2**31 + 3 * 16 * 16, dtype=torch.uint8, device=device)
-    pixels = memory.as_strided((2, 3, 16, 16), (2**31, 256, 16, 1))
-    pixels.copy_(images(2, 16, torch.uint8, device, seed=4))
+    pixels = memory.as_strided((3, 3, 16, 16), (2**30, 256, 16, 1))
+    pixels.copy_(images(3, 16, torch.uint8, device, seed=4))
     assert torch.equal(run(pixels, 16), run(pixels.contiguous(), 16))
 
 
@@ -106,13 +106,14 @@ def test_nan_stays_in_its_place(device):
     assert torch.equal(out, clean)
 
 
-def test_rows_of_a_wider_matrix(device):
-    """`out` may be some columns of a wider matrix; those beside it are not touched."""
+def test_part_of_a_larger_matrix(device):
+    """`out` may be some rows and columns of a larger matrix; what lies beside and below is not touched."""
     pixels = images(1, 32, torch.uint8, device, seed=6)
-    wide = poisoned((4, 1024), torch.bfloat16, device)
-    patches(pixels, wide[:, :768], 16, factor=FACTOR, shift=SHIFT)
-    assert torch.equal(wide[:, :768], run(pixels, 16))
+    wide = poisoned((16, 1024), torch.bfloat16, device)
+    patches(pixels, wide[:4, :768], 16, factor=FACTOR, shift=SHIFT)
+    assert torch.equal(wide[:4, :768], run(pixels, 16))
     assert wide[:, 768:].isnan().all()
+    assert wide[4:].isnan().all()
 
 
 def test_no_images(device):
