@@ -144,8 +144,8 @@ def _turn(calls: Sequence[Call], device: torch.device, warmup: int, graph: bool)
 
 
 def copies(bytes_each: int, device: torch.device, largest: int = 32) -> int:
-    """How many inputs of this size are needed so that together they are four times the L2 cache; 2 on a CPU."""
+    """How many inputs of this size are needed so that together they are four times the L2 cache; 1 on a CPU."""
     if device.type != "cuda":
-        return 2
+        return 1
     cache = torch.cuda.get_device_properties(device).L2_cache_size
     return max(2, min(largest, -(-4 * cache // max(1, bytes_each))))

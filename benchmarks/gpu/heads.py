@@ -10,7 +10,7 @@ from benchmarks.gpu.published import mlp, stacked_heads
 
 LARGE, COUNT = (1152, 1024, 512, 256, 1), 44
 BATCHES = (1, 8, 16, 64, 256, 1024)
-TINY, TINY_COUNT, TINY_BATCHES = (144, 64, 32, 16, 1), 2, (1, 3)
+TINY, TINY_COUNT, TINY_BATCHES = (144, 64, 32, 16, 1), 2, (3,)
 
 
 def measure(context: Context) -> list[dict[str, Any]]:
