@@ -26,6 +26,8 @@ class Bar:
             value = self.value(parts)
         except (KeyError, TypeError, ValueError, IndexError, StopIteration):
             value = None
+        if isinstance(value, str):  # "nan", "inf": measured, and no number
+            return None, "missed"
         if not isinstance(value, (int, float)):
             return None, "unmeasured"
         better = (lambda a, b: a >= b) if self.higher else (lambda a, b: a <= b)
@@ -198,10 +200,16 @@ def accuracy_table(part: dict[str, Any]) -> list[str]:
             continue
         gate = {True: "passed", False: "; ".join(found.get("failures", []))}.get(found.get("passed"), "")
         lines.append(
-            f"| {name} | {found['cosine_min']:.7f} | {found['max_error']:.1e} / {found['rms_error']:.1e} | "
-            f"{found['spearman_min']:.5f} | {found['top1_agreement']:.3f} | {gate} |"
+            f"| {name} | {fixed(found['cosine_min'], '.7f')} | {fixed(found['max_error'], '.1e')} / "
+            f"{fixed(found['rms_error'], '.1e')} | {fixed(found['spearman_min'], '.5f')} | "
+            f"{fixed(found['top1_agreement'], '.3f')} | {gate} |"
         )
     return lines
+
+
+def fixed(value: Any, form: str) -> str:
+    """A number in this form; what is none as it is."""
+    return format(value, form) if isinstance(value, (int, float)) else str(value)
 
 
 def readme_table(doc: dict[str, Any] | None) -> str:
@@ -211,8 +219,10 @@ def readme_table(doc: dict[str, Any] | None) -> str:
     return "\n".join([f"{facts_line(doc['parts'])} {doc['date']}, `make gpu-check`.", "", *bars_table(doc["parts"])])
 
 
-def number(value: float) -> str:
+def number(value: Any) -> str:
     """Three to five digits, as far as they mean something."""
+    if not isinstance(value, (int, float)):
+        return str(value)
     if value >= 100:
         return f"{value:.0f}"
     if 0.9 < value < 1:

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -238,6 +239,32 @@ def test_lower_is_better_for_times_and_errors():
     for milliseconds, verdict in ((1.0, "goal met"), (2.5, "met"), (2.6, "missed")):
         parts = {"backbone": {"latency": {"bf16, attention sdpa": {"p50": milliseconds}}}}
         assert latency.verdict(parts)[1] == verdict
+
+
+def test_scores_that_are_no_numbers_are_shown_and_missed():
+    broken = {"cosine_min": "nan", "max_error": "nan", "rms_error": "nan", "spearman_min": "nan", "top1_agreement": 0.0}
+    parts = {"accuracy": {"status": "ok", "pictures": 64, "torch_bf16": broken, "fp8": {**broken, "passed": False}}}
+    doc = {"date": "2026-01-01", "dry": False, "seconds": 1.0, "parts": parts}
+    assert "| fp8 | nan | nan / nan | nan |" in table.markdown(doc)
+    bar = next(bar for bar in table.BARS if "Spearman" in bar.what)
+    assert bar.verdict(parts)[1] == "missed"
+
+
+def test_a_part_leaves_time_to_those_after_it(tmp_path, monkeypatch):
+    limits = {}
+    monkeypatch.setattr(
+        outside, "part_alone", lambda options, context, parts, limit: limits.update({options[1]: limit}) or {}
+    )
+    asked = check.options(["--device", "cuda", "--results", str(tmp_path)])
+    context = check.Context(torch.device("cpu"), False, tmp_path, checkpoint=object())
+    run = check.Run(asked, context, time.monotonic())
+    run.parts["facts"] = {"status": "ok"}
+    alone = {part.name: part for part in check.PARTS if part.alone}
+    for part in alone.values():
+        run.part(part)
+    later = sum(part.cost for part in check.PARTS[check.PARTS.index(alone["compiled"]) + 1 :])
+    assert limits["compiled"] == pytest.approx(check.BUDGET - 5 - later, abs=5)
+    assert limits["memory"] > limits["compiled"]
 
 
 def test_readme_table_without_results():
