@@ -198,15 +198,19 @@ class Row:
     faults: list[str]
 
 
-def check(file: str, capability: int, index: int) -> Row:
-    """Compile variant `index` of one kernel file. A failure to compile is a fault like any other."""
-    variant: Variant = _module(file).variants(capability)[index]
+def judge(file: str, variant: Variant, capability: int) -> Row:
+    """Compile one variant. A failure to compile is a fault like any other."""
     name = variant.kernel.__name__
     try:
         resources = compile_variant(variant, capability)
     except Exception as error:  # every kind of compiler failure belongs into the table, beside the others
         return Row(file, name, variant.name, capability, None, [f"{type(error).__name__}: {error}"])
     return Row(file, name, variant.name, capability, resources, resources.faults(capability))
+
+
+def check(file: str, capability: int, index: int) -> Row:
+    """Compile variant `index` of one kernel file: what a worker is asked for, as kernels cannot be sent to it."""
+    return judge(file, _module(file).variants(capability)[index], capability)
 
 
 def check_all(files: list[str], capabilities: list[int], jobs: int) -> Iterator[Row]:

@@ -161,7 +161,7 @@ BROKEN = {
     "infinity": float("inf"),
     "minus infinity": -float("inf"),
     "too long": 1e25,
-    "too short": 1e-25,
+    "too short": 1e-18,
     "zero": 0.0,
 }
 

@@ -1,0 +1,152 @@
+"""The compile check: every kernel passes it for every GPU, what passes is what is launched, and it can fail."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton is not installed")
+
+from emonet_fast.kernels.ahead import SHARED_LIMIT_KIB, Resources, Variant, main, refuse_interpreter
+from emonet_fast.kernels.races import refilled_operands
+
+from emonet_fast.errors import BackendError
+
+ROOT = Path(__file__).parents[2]
+
+
+def python(*arguments: str, interpreter: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run in a process of its own: in this one the kernels may have been loaded for the interpreter."""
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    if interpreter:
+        environment["TRITON_INTERPRET"] = "1"
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_every_kernel_for_every_gpu():
+    """About two minutes on two cores; Triton's cache makes it seconds where no kernel has changed."""
+    done = python("-m", "emonet_fast.kernels.ahead")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for kernel in ("_first_layer", "_other_layers"):
+        for capability in SHARED_LIMIT_KIB:
+            assert [line for line in done.stdout.splitlines() if line.startswith(kernel) and f" {capability} " in line]
+
+
+def test_what_is_compiled_is_what_is_launched():
+    done = python("-m", "tests.kernels.launched")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+TOYS = """
+from emonet_fast.kernels.ahead import judge
+from tests.kernels.toys import toys
+for expected, variant in toys().items():
+    row = judge("toys", variant, 90)
+    print(expected, "|", *row.faults)
+"""
+
+
+def test_faults_are_found():
+    done = python("-c", TOYS)
+    found = dict(line.split(" | ") for line in done.stdout.replace("|\n", "| \n").splitlines() if "|" in line)
+    assert list(found) == ["sound", "spills", "shared memory above", "race", "Error"], done.stdout + done.stderr
+    assert found.pop("sound") == ""
+    for expected, faults in found.items():
+        assert expected in faults
+
+
+MAIN = """
+import sys
+from emonet_fast.kernels import ahead
+from tests.kernels.toys import toys
+chosen = [variant for name, variant in toys().items() if name in sys.argv]
+ahead.check_all = lambda files, capabilities, jobs: (ahead.judge("toys", v, 90) for v in chosen)
+sys.exit(ahead.main([]))
+"""
+
+
+@pytest.mark.parametrize(("toys", "status"), [(["sound"], 0), (["sound", "race"], 1), (["Error"], 1), ([], 2)])
+def test_exit_status(toys, status):
+    done = python("-c", MAIN, *toys)
+    assert done.returncode == status, done.stdout + done.stderr
+
+
+def test_interpreter_is_refused():
+    done = python("-m", "emonet_fast.kernels.ahead", interpreter=True)
+    assert done.returncode == 2
+    assert "TRITON_INTERPRET" in done.stderr
+
+
+def test_unknown_kernel_is_refused():
+    done = python("-m", "emonet_fast.kernels.ahead", "--kernel", "haeds")
+    assert done.returncode == 2
+    assert "haeds" in done.stderr
+    assert "heads" in done.stderr
+
+
+def kernel(x, N):  # noqa: N803
+    """Stands for a Triton function, of which a variant asks the arguments' names only."""
+
+
+kernel.arg_names = ["x", "N"]
+
+
+@pytest.mark.parametrize(
+    ("signature", "constants", "divisible", "text"),
+    [
+        ({"N": "constexpr", "x": "*fp32"}, {"N": 1}, (), "the kernel takes"),
+        ({"x": "*fp32", "N": "constexpr"}, {}, (), "constants"),
+        ({"x": "*fp32", "N": "i32"}, {"N": 1}, (), "constants"),
+        ({"x": "*fp32", "N": "constexpr"}, {"N": 1}, ("N",), "divisible"),
+    ],
+)
+def test_variants_fit_their_kernel(signature, constants, divisible, text):
+    with pytest.raises(ValueError, match=text):
+        Variant("toy", kernel, signature, constants, 4, 3, divisible)
+
+
+@pytest.mark.parametrize(("capability", "kib"), SHARED_LIMIT_KIB.items())
+def test_limit_of_shared_memory(capability, kib):
+    fits = Resources(255, 0, kib * 1024, 512, (), 1.0)
+    assert not fits.faults(capability)
+    assert len(Resources(255, 4, kib * 1024 + 1, 513, ("%a",), 1.0).faults(capability)) == 4
+
+
+LOOP = """
+  %a = ttg.local_alloc : () -> !ttg.memdesc<{buffers}x64x64xbf16, #shared, #smem, mutable> loc(#loc)
+  %v = ttg.memdesc_index %a[%c0] : !ttg.memdesc<64x64xbf16> loc(#loc)
+  %t = ttg.async_copy_global_to_local %p, %v mask %m : tensor<64x64x!tt.ptr<bf16>> loc(#loc)
+  %w = ttg.memdesc_index %a[%c1] : !ttg.memdesc<64x64xbf16> loc(#loc)
+  %u = ttg.async_copy_global_to_local %p, %w mask %m : tensor<64x64x!tt.ptr<bf16>> loc(#loc)
+  %r = scf.for %i = %c0 to %c9 step %c1 : i32 {{
+    %x = ttg.memdesc_index %a[%i] : !ttg.memdesc<64x64xbf16> loc(#loc)
+    %y = ttg.memdesc_trans %x {{order = array<i32: 1, 0>}} : !ttg.memdesc<64x64xbf16> loc(#loc)
+    %d = ttng.warp_group_dot %q, %y, %e {{inputPrecision = 0 : i32{asynchronous}}} : tensor<64x64xbf16> loc(#loc)
+    %f = ttng.warp_group_dot_wait %d, %y {{pendings = {pending} : i32}} : tensor<64x64xf32> loc(#loc)
+    %s = ttg.async_copy_global_to_local %p, %x mask %m : tensor<64x64x!tt.ptr<bf16>> loc(#loc)
+  }} loc(#loc)
+"""
+
+
+@pytest.mark.parametrize(
+    ("buffers", "asynchronous", "pending", "found"),
+    [
+        (2, ", isAsync = true", 1, ["%a"]),
+        (3, ", isAsync = true", 1, []),
+        (2, ", isAsync = true", 0, []),
+        (2, "", 1, []),
+    ],
+)
+def test_refilled_operands(buffers, asynchronous, pending, found):
+    assert refilled_operands(LOOP.format(buffers=buffers, asynchronous=asynchronous, pending=pending)) == found
+
+
+@pytest.mark.skipif(not os.environ.get("TRITON_INTERPRET"), reason="the interpreter is off")
+def test_interpreter_is_refused_in_the_same_process(capsys):
+    with pytest.raises(BackendError, match="TRITON_INTERPRET"):
+        refuse_interpreter()
+    assert main([]) == 2
+    assert "TRITON_INTERPRET" in capsys.readouterr().err
