@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[2]
 CHECK = Path(__file__).with_name("check.py")
 # The pictures that the synthetic checkpoint is calibrated on; other ones than those it is checked with.
 CALIBRATION_PICTURES, CALIBRATION_SEED = 24, 20_000
+# Packages that a machine for this check need not have: a test file that imports one is left out, and named.
+_MISSING = re.compile(r"No module named '(hypothesis|PIL|skimage|pandas|openvino|onnx|pyarrow|click|tqdm|jinja2)")
 
 
 def run_limited(command: list[str], log: Path, limit: float) -> int | None:
@@ -57,6 +59,8 @@ def pytest(tests: list[str], folder: Path, limit: float) -> tuple[dict[str, Any]
     found: dict[str, Any] = {"status": "ok" if status == 0 else "failed", "selected": tests}
     if xml.exists():
         found |= counted(xml)
+        if status in (1, 2) and not found["bad"]:
+            found["status"] = "ok"  # nothing but files left out, which the summary names
     if status is None:
         found["error"] = f"stopped after {limit:.0f} s"
     if status != 0:
@@ -68,15 +72,23 @@ def pytest(tests: list[str], folder: Path, limit: float) -> tuple[dict[str, Any]
 def counted(xml: Path) -> dict[str, Any]:
     suite = next(ElementTree.parse(xml).getroot().iter("testsuite"))  # noqa: S314 - pytest's own file
     numbers = {name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")}
-    bad = []
+    bad, left_out = [], []
     for test in suite.iter("testcase"):
         for kind in ("failure", "error"):
             for found in test.iter(kind):
+                missing = _MISSING.search(found.text or "")
+                if kind == "error" and missing:
+                    left_out.append(f"{test.get('classname') or test.get('name')} (no {missing[1]})")
+                    continue
                 first = (found.get("message") or "").strip().splitlines()
                 bad.append(f"{test.get('classname')}::{test.get('name')}: {first[0][:200] if first else kind}")
+    numbers["errors"] -= len(left_out)
+    numbers["tests"] -= len(left_out)
     passed = numbers["tests"] - numbers["failures"] - numbers["errors"] - numbers["skipped"]
     text = f"{passed} passed, {numbers['failures']} failed, {numbers['errors']} errors, {numbers['skipped']} skipped"
-    return {**numbers, "passed": passed, "bad": bad, "summary": text}
+    if left_out:
+        text += f"; left out: {', '.join(left_out)}"
+    return {**numbers, "passed": passed, "bad": bad, "left_out": left_out, "summary": text}
 
 
 # -- the checkpoint ----------------------------------------------------------------------------------------------

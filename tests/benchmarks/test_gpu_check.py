@@ -165,12 +165,18 @@ def test_a_part_of_its_own_keeps_what_it_had(tmp_path, monkeypatch, rest, expect
 def test_pytest_is_counted(tmp_path):
     (tmp_path / "test_it.py").write_text("import nowhere\n")
     (tmp_path / "test_other.py").write_text("def test_a(): pass\ndef test_b(): assert 1 == 2\n")
+    (tmp_path / "test_third.py").write_text("raise ModuleNotFoundError(\"No module named 'hypothesis'\")\n")
     environment = dict(os.environ)
     found, _ = outside.pytest([str(tmp_path)], tmp_path, 60)
     assert (found["passed"], found["failures"], found["errors"]) == (1, 1, 1)
     assert found["status"] == "failed"
     assert any("test_b" in text for text in found["bad"])
+    assert found["left_out"] == ["test_third (no hypothesis)"]
     assert dict(os.environ) == environment
+    (tmp_path / "test_it.py").unlink()
+    (tmp_path / "test_other.py").write_text("def test_a(): pass\n")
+    found, _ = outside.pytest([str(tmp_path)], tmp_path, 60)
+    assert found["status"] == "ok", found
 
 
 # -- the timer ---------------------------------------------------------------------------------------------------
