@@ -74,6 +74,7 @@ class Run:
     ) -> None:
         self.asked, self.context, self.began, self.order = asked, context, began, order
         self.parts: dict[str, Any] = {}
+        self.broken = False
         now = datetime.now(UTC)
         self.doc: dict[str, Any] = {
             "schema": SCHEMA,
@@ -104,7 +105,11 @@ class Run:
                 print(f"{part.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
                 found = {"status": "failed", "error": describe(error), "where": outside.where(error)}
         self.keep(part.name, found, time.monotonic() - began)
-        self.context.free()
+        try:
+            self.context.free()
+        except Exception as error:  # an illegal access leaves a process without a GPU for good
+            say(self, f"{describe(error)}: the parts after {part.name} run in processes of their own")
+            self.broken = True
 
     def skipped(self, part: Part) -> str:
         if self.asked.only and part.name not in self.asked.only:
@@ -116,7 +121,7 @@ class Run:
         return ""
 
     def measured(self, part: Part) -> dict[str, Any]:
-        if not part.alone or self.asked.dry:
+        if self.asked.dry or not (part.alone or self.broken):
             return part.measure(self.context)
         options = ["--part", part.name, "--device", str(self.context.device)]
         later = sum(other.cost for other in self.after(part))
@@ -156,9 +161,10 @@ def main(arguments: list[str] | None = None, parts: tuple[Part, ...] = PARTS) ->
         if not torch.cuda.is_available():
             sys.exit("gpu-check: PyTorch finds no GPU here; --dry proves the scripts on CPU tensors")
         device = torch.device("cuda", device.index or 0)
-        torch.cuda.set_device(device)
     if asked.part:
         return outside.child(asked, device, {part.name: part.measure for part in parts})
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     with tempfile.TemporaryDirectory(prefix="emonet-fast-gpu-check-") as name:
         folder = Path(name)
         run = Run(asked, Context(device, asked.dry, folder / "cache"), began, parts)
@@ -192,13 +198,15 @@ def options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", help="cuda, cuda:N or cpu (with --dry)")
     parser.add_argument("--results", type=Path, help="folder of the two files")
     parser.add_argument("--budget", type=float, default=BUDGET, help="seconds for everything (%(default)s)")
-    parser.add_argument("--tests", nargs="*", default=list(TESTS), help="what pytest runs; nothing: no tests")
+    parser.add_argument("--tests", nargs="*", help=f"what pytest runs (default: {' '.join(TESTS)}); nothing: no tests")
     parser.add_argument("--tests-limit", type=float, default=150.0, help="seconds for the tests (%(default)s)")
     parser.add_argument("--only", nargs="+", help="these parts only")
     parser.add_argument("--layers", type=int, default=27, help="layers of the synthetic checkpoint (%(default)s)")
     for name in ("part", "packed", "found", "out"):  # between this program and its own processes
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
+    if asked.tests is None:  # in the interpreter, the kernels' tests take minutes
+        asked.tests = ["tests/engines"] if asked.dry else list(TESTS)
     asked.device = asked.device or ("cpu" if asked.dry else "cuda")
     if asked.device == "cpu" and not asked.dry and not asked.part:
         parser.error("--device cpu needs --dry")

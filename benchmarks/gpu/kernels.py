@@ -14,7 +14,7 @@ def measure(context: Context) -> dict[str, Any]:
     for name, part in FILES.items():
         try:
             found += part(context)
+            context.free()
         except Exception as error:
             found.append({"what": name, "shape": "", "side": "all", "failed": describe(error)})
-        context.free()
     return {"rows": rates(context, found)}

@@ -20,6 +20,7 @@ def measure(context: Context) -> dict[str, Any]:
     from emonet_fast.backends.cuda.backend import CudaBackend
 
     before = driver_mb()
+    torch.cuda.set_device(context.device)
     backend = CudaBackend(context.checkpoint, "cuda", "bf16", BATCH, context.cache)
     size = context.checkpoint.vision.image_size
     pixels = np.random.default_rng(0).integers(0, 256, (BATCH, 3, size, size), dtype=np.uint8)

@@ -152,7 +152,9 @@ def part_alone(options: list[str], context: Context, parts: dict[str, Any], limi
     found, out, log = folder / "found.json", folder / "part.json", folder / "part.log"
     out.unlink(missing_ok=True)
     found.write_text(json.dumps(parts), "utf-8")
-    command = [sys.executable, str(CHECK), *options, "--packed", str(context.checkpoint.path)]
+    command = [sys.executable, str(CHECK), *options]
+    if context.checkpoint is not None:
+        command += ["--packed", str(context.checkpoint.path)]
     status = run_limited([*command, "--found", str(found), "--out", str(out)], log, limit)
     body: dict[str, Any] = json.loads(out.read_text("utf-8")) if out.exists() else {}
     if status is None:
@@ -171,7 +173,11 @@ def child(asked: argparse.Namespace, device: torch.device, parts: dict[str, Call
     from emonet_fast.checkpoint import open_packed
 
     out = Path(asked.out)
-    context = Context(device, asked.dry, out.parent / "cache", open_packed(Path(asked.packed)))
+    context = Context(
+        device, asked.dry, out.parent / "cache", open_packed(Path(asked.packed)) if asked.packed else None
+    )
+    if context.cuda and asked.part != "memory":  # which reads the driver's figure before there is a context
+        torch.cuda.set_device(device)
     context.found = json.loads(Path(asked.found).read_text("utf-8"))
     context.partial = lambda found: replace(out, json.dumps(clean(found)))
     context.partial(parts[asked.part](context))

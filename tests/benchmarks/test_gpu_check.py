@@ -16,7 +16,7 @@ pytest.importorskip("triton", reason="Triton (extra gpu) is not installed")
 pytest.importorskip("transformers", reason="transformers (extra reference) is not installed")
 
 from benchmarks import timer  # noqa: E402
-from benchmarks.gpu import check, outside, table  # noqa: E402
+from benchmarks.gpu import check, install, outside, table  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("facts", "tests", "checkpoint", *(part.name for part in check.PARTS))
@@ -271,6 +271,34 @@ def test_a_part_leaves_time_to_those_after_it(tmp_path, monkeypatch):
     later = sum(part.cost for part in check.PARTS[check.PARTS.index(alone["compiled"]) + 1 :])
     assert limits["compiled"] == pytest.approx(check.BUDGET - 5 - later, abs=5)
     assert limits["memory"] > limits["compiled"]
+
+
+def test_a_broken_gpu_is_left_to_fresh_processes(tmp_path, monkeypatch):
+    """After an illegal access, every CUDA call of that process fails."""
+    asked = check.options(["--device", "cuda", "--results", str(tmp_path)])
+    run = check.Run(asked, check.Context(torch.device("cpu"), False, tmp_path), time.monotonic())
+    run.parts["facts"] = {"status": "ok"}
+
+    def broken():
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(run.context, "free", broken)
+    monkeypatch.setattr(outside, "part_alone", lambda *_: {"alone": True})
+    for name in ("first", "second"):
+        run.part(check.Part(name, lambda context: {"alone": False}, 0, model=False))
+    assert [run.parts[name]["alone"] for name in ("first", "second")] == [False, True]
+
+
+@pytest.mark.parametrize(("found", "said"), [("75.8.0", "77 or newer"), ("84.2.1", "")])
+def test_an_old_setuptools_is_said_and_gone_around(tmp_path, monkeypatch, capsys, found, said):
+    calls = []
+    monkeypatch.setattr(install, "version", lambda package: found)
+    monkeypatch.setattr(install.subprocess, "run", lambda command, check: calls.append(command))
+    monkeypatch.setattr(install.shutil, "rmtree", lambda path, ignore_errors: None)  # build/ is somebody's
+    install.install(tmp_path / "site")
+    assert said in capsys.readouterr().err
+    assert bool(calls) == (not said)
+    assert (tmp_path / "site" / "emonet_fast" / "kernels" / "heads.py").exists() == bool(said)
 
 
 def test_readme_table_without_results():
