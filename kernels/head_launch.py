@@ -142,6 +142,18 @@ class Scratch:
             torch.zeros(heads * _ceil(batch, 16), dtype=torch.int32, device=device),
         )
 
+    def check(self, config: LaunchConfig, batch: int, heads: int, widths: tuple[int, int, int]) -> None:
+        """Raises ValueError where this is too little for a launch of `batch` embeddings."""
+        if self.hidden.shape[0] < batch or self.hidden.shape[1] != heads * widths[0]:
+            raise ValueError(
+                f"scratch.hidden: at least {batch} rows of {heads * widths[0]} needed, got {list(self.hidden.shape)}: "
+                "allocate the scratch for these weights and the largest batch"
+            )
+        if self.partials.numel() < (needed := partial_sums(config, batch, heads, widths[2])):
+            raise ValueError(f"scratch.partials: {needed} values needed, got {self.partials.numel()}")
+        if self.counters.numel() < (needed := heads * _ceil(batch, config.second.rows)):
+            raise ValueError(f"scratch.counters: {needed} values needed, got {self.counters.numel()}")
+
 
 def partial_sums(config: LaunchConfig, batch: int, heads: int, w3: int) -> int:
     """Values of Scratch.partials that a launch needs."""

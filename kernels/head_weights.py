@@ -14,6 +14,9 @@ NARROWEST = 16
 # The accumulator of the last hidden layer is kept in registers in this width.
 WIDEST_LAST = 256
 
+# Places in a matrix are 32-bit integers; padding may come close to doubling its size.
+LARGEST_MATRIX = 2**30
+
 
 @dataclass(frozen=True)
 class HeadWeights:
@@ -116,5 +119,7 @@ def _check_layers(weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor
                 f"layer {number}: expected {previous[0]} heads that take {previous[1]} values, got {heads} and {taken}"
             )
         previous = heads, width
+    if weights[0].numel() >= LARGEST_MATRIX:
+        raise ValueError(f"layer 1 of all heads has {weights[0].numel()} values, at most 2^30 can be addressed")
     if weights[-1].shape[1] != 1:
         raise ValueError(f"the last layer must be 1 wide, got {weights[-1].shape[1]}")

@@ -29,7 +29,8 @@ NARROW = [
     (33, 2, (130, 64, 256, 33, 1)),
     (67, 3, (128, 64, 256, 64, 1)),
 ]
-FULL = [(batch, heads, sizes) for batch in (1, 15, 33, 65, 300) for heads in (1, 3, 40, 44) for sizes in (LARGE, SMALL)]
+FULL = [(batch, 44, sizes) for batch in (1, 15, 33, 65, 300) for sizes in (LARGE, SMALL)]
+FULL += [(17, heads, sizes) for heads in (1, 3, 40) for sizes in (LARGE, SMALL)]
 WAYS = list(product(TYPES, (True, False)))
 if torch.cuda.is_available():
     CASES = [(*case, *way) for case in FULL for way in WAYS]
@@ -281,6 +282,11 @@ def bad_layers() -> dict[str, tuple[list[torch.Tensor], list[torch.Tensor]]]:
         "3 heads that take 24 values": ([weights[0], weights[1][:, :, 1:], weights[2]], biases),
         "3 heads": ([weights[0], weights[1][:2], weights[2]], [biases[0], biases[1][:2], biases[2]]),
         "must be 1 wide": layers(3, (40, 24, 20, 2), 0),
+        # No memory is behind these.
+        "at most 2\\^30": (
+            [torch.empty(1).expand(2048, *shape) for shape in ((1024, 1024), (8, 1024), (1, 8))],
+            [torch.empty(1).expand(2048, out) for out in (1024, 8, 1)],
+        ),
         "last hidden layer has 512": layers(1, (16, 16, 16, 300, 1), 0),
     }
 
