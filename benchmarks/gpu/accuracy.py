@@ -7,12 +7,13 @@ import numpy as np
 import torch
 
 from benchmarks.gpu.context import Context, describe
-from benchmarks.gpu.engines import make_engine, weight_sets
+from benchmarks.gpu.engines import CERTIFICATE_KEY, certificate_file, make_engine, weight_sets
 from benchmarks.gpu.pictures import planes
 from benchmarks.gpu.published import Published
 from emonet_fast import taxonomy
-from emonet_fast.backends.cuda.fp8 import certify
+from emonet_fast.backends.cuda.fp8 import CALIBRATION_PICTURES, certify
 from emonet_fast.backends.cuda.operations import PlainOperations
+from emonet_fast.engines.calibrate import store_certificate
 from emonet_fast.engines.fidelity import Fidelity, Gate, gate_bf16, gate_fp8, gate_fp32
 from emonet_fast.engines.fidelity import measure as distance
 
@@ -34,10 +35,9 @@ def measure(context: Context) -> dict[str, Any]:
         found[precision] = record(got, gate)
         context.free()
     try:
-        found["fp8"] = certificate(context, pixels)
+        found["fp8"] = certificate(context)
     except Exception as error:
         found["fp8"] = {"keep": [], "uncertified": describe(error)}
-    context.found["accuracy"] = found  # the keep list, for the next line
     try:
         got = distance(want, ours(context, pixels, "fp8"), emotions)
         found["fp8"] |= record(got, gate_fp8(got))
@@ -72,10 +72,13 @@ def outputs(context: Context, pixels: Any, run: Any) -> Outputs:
     return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
 
 
-def certificate(context: Context, pixels: Any) -> dict[str, Any]:
-    """The certificate: which layers stay in bf16, and what each layer alone costs where any must."""
+def certificate(context: Context) -> dict[str, Any]:
+    """Which layers stay in bf16, and what each layer alone costs where any must; on other pictures than are scored."""
+    size = context.checkpoint.vision.image_size
+    calibration, compared = planes(CALIBRATION_PICTURES, seed=2, size=size), planes(PICTURES, seed=3, size=size)
     plain = PlainOperations if context.dry else None  # the interpreter would take minutes
-    found = certify(context.checkpoint, context.device, pixels, plain)
+    found = certify(context.checkpoint, context.device, calibration, compared, plain)
+    store_certificate(certificate_file(context), CERTIFICATE_KEY, found)
     worst = sorted(found.sensitivity.items(), key=lambda item: -item[1])
     return {
         "keep": list(found.keep),

@@ -1,6 +1,7 @@
 """Our engine for the parts that time or check the whole network."""
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,15 +10,31 @@ from benchmarks.gpu.context import Context
 from emonet_fast.backends.cuda.engine import Engine
 from emonet_fast.backends.cuda.graphs import CudaCapture, call_directly
 from emonet_fast.backends.cuda.operations import PlainOperations
-from emonet_fast.backends.cuda.weights import Weights, load
+from emonet_fast.backends.cuda.weights import Weights, corrected, load
 from emonet_fast.checkpoint.spec import Checkpoint
+from emonet_fast.engines.calibrate import load_certificate
 
 Sets = dict[str, Weights]
 
 
+# This run's FP8 certificate lies beside its cache, for every process of the run.
+CERTIFICATE_KEY = {"made for": "gpu-check"}
+
+
+def certificate_file(context: Context) -> Path:
+    return context.cache.parent / "fp8-certificate.safetensors"
+
+
 def weight_sets(context: Context, *precisions: str) -> Sets:
-    """Weights of each precision; FP8 with this run's certified keep list."""
-    return {p: load(context.checkpoint, context.device, p, context.keep) for p in precisions}
+    """Weights of each precision; FP8 with what this run's certificate keeps and corrects, where there is one."""
+    sets = {}
+    for precision in precisions:
+        found = load_certificate(certificate_file(context), CERTIFICATE_KEY) if precision == "fp8" else None
+        sets[precision] = load(context.checkpoint, context.device, precision, frozenset(found.keep if found else ()))
+        if found:
+            corrections = {name: torch.from_numpy(values) for name, values in found.corrections.items()}
+            sets[precision] = corrected(sets[precision], corrections)
+    return sets
 
 
 def make_engine(context: Context, weights: Weights, precision: str, batch: int, attention: str = "sdpa") -> Engine:

@@ -3,6 +3,8 @@
 Photographs have amplitude 1/f, edges, texture, smooth light and colour casts; so have these, in turns and mixed.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,7 +14,8 @@ Floats = npt.NDArray[np.floating]
 
 def pictures(n: int, seed: int = 0, size: int = 384) -> list[UInt8]:
     """`n` different pictures [size, size, 3] uint8 RGB. The i-th depends on `seed` and i alone."""
-    return [_picture(i, np.random.default_rng([seed, i]), size) for i in range(n)]
+    with ThreadPoolExecutor(8) as pool:  # numpy lets other threads run while it computes
+        return list(pool.map(lambda i: _picture(i, np.random.default_rng([seed, i]), size), range(n)))
 
 
 def planes(n: int, seed: int = 0, size: int = 384) -> UInt8:

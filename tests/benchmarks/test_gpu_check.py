@@ -82,6 +82,10 @@ def test_every_figure_is_there(dry):
         f"{precision}, attention {by}" for precision in ("bf16", "fp8") for by in ("sdpa", "triton")
     }
     assert set(doc["parts"]["accuracy"]) >= {"torch_bf16", "fp32", "bf16", "fp8"}
+    fp8 = doc["parts"]["accuracy"]["fp8"]
+    assert "uncertified" not in fp8
+    assert "failed" not in fp8
+    assert fp8["certificate"]["passed"]
     assert doc["parts"]["compiled"]["factors"]
 
 
