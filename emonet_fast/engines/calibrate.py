@@ -3,13 +3,20 @@
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
 from ..errors import BackendError, EmonetError
 from ..files import write_whole
-from .fidelity import Fidelity, Gate, gate_fp8
+from .fidelity import Fidelity, gate_fp8
+
+Array = npt.NDArray[np.float32]
 
 _log = logging.getLogger("emonet_fast")
 
@@ -19,12 +26,14 @@ Evaluate = Callable[[frozenset[str]], Fidelity]
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """keep: layers in bf16, most sensitive first. fidelity: with them kept. sensitivity: mean cosine distance that
-    each layer alone costs in FP8; empty where none had to be kept. pictures: measured on."""
+    """keep: layers in bf16, most sensitive first. fidelity: with them kept, over so many pictures as it says.
+    sensitivity: mean cosine distance that each layer alone costs in FP8; empty where none had to be kept.
+    corrections: [out] float32 by layer, to be added to its bias while it is FP8."""
 
     keep: tuple[str, ...]
     fidelity: Fidelity
     sensitivity: dict[str, float]
+    corrections: dict[str, Array] = field(default_factory=dict)
 
 
 def fill_keep(names: Sequence[str], evaluate: Evaluate, sensitivity: Evaluate | None = None) -> Certificate:
@@ -68,28 +77,37 @@ def fill_keep(names: Sequence[str], evaluate: Evaluate, sensitivity: Evaluate | 
 
 
 def load_certificate(path: Path, key: dict[str, Any]) -> Certificate | None:
-    """The stored certificate of this key, or None where there is none or it is of another key or damaged."""
+    """The stored certificate of this key, or None where there is none or it is of another key, damaged or failing."""
     try:
-        doc = json.loads(path.read_text("utf-8"))
+        if not path.exists():
+            return None
+        with safe_open(path, framework="np") as file:
+            doc = json.loads((file.metadata() or {})["certificate"])
+            corrections = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         if doc["key"] != key:
             return None
         body = doc["fidelity"]
         fidelity = Fidelity(**{**body, "spearman": tuple(body["spearman"])})
-        certificate = Certificate(tuple(doc["keep"]), fidelity, dict(doc["sensitivity"]))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        certificate = Certificate(tuple(doc["keep"]), fidelity, dict(doc["sensitivity"]), corrections)
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         _log.warning("the FP8 certificate %s cannot be read (%s): it is measured again", path, error)
         return None
-    gate: Gate = gate_fp8(certificate.fidelity)
-    return certificate if gate.passed else None
+    return certificate if gate_fp8(fidelity).passed else None
 
 
 def store_certificate(path: Path, key: dict[str, Any], certificate: Certificate) -> None:
-    """Keep a certificate; a folder that cannot be written is only a warning, since it can be measured again."""
+    """Keep a certificate as one safetensors file: corrections as tensors, the rest as JSON in its metadata.
+
+    A folder that cannot be written is only a warning, since it can be measured again.
+    """
+    doc = {
+        "key": key,
+        "keep": certificate.keep,
+        "fidelity": asdict(certificate.fidelity),
+        "sensitivity": certificate.sensitivity,
+    }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"key": key, **asdict(certificate)}, indent=1)
-        write_whole(path, text.encode())
+        write_whole(path, save(certificate.corrections, {"certificate": json.dumps(doc)}))
     except (OSError, EmonetError) as error:
         _log.warning("the FP8 certificate could not be kept in %s: %s", path.parent, error)

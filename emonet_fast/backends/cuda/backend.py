@@ -4,6 +4,7 @@ import gc
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ...checkpoint.spec import Checkpoint
@@ -13,10 +14,10 @@ from ...records import UInt8Array
 from ..base import Outputs
 from .device import Gpu, NoGpu, check_memory, look
 from .engine import Engine
-from .fp8 import fp8_keep
+from .fp8 import certified
 from .graphs import CudaCapture
 from .inputs import PER_THREAD_DEFAULT, as_tensor, named_stream
-from .weights import load
+from .weights import Weights, corrected, load
 from .workspace import workspace_bytes
 
 # 64 images fill the GPU to within a few percent of 256 at a quarter of the buffers.
@@ -56,7 +57,7 @@ class CudaBackend:
     depth = 1
 
     def __init__(
-        self, checkpoint: Checkpoint, device: str, precision: str, batch_size: int | None, cache_dir: Any
+        self, checkpoint: Checkpoint, device: str, precision: str, batch_size: int | None, cache_dir: Path
     ) -> None:
         found = look(device)
         if isinstance(found, NoGpu):
@@ -70,19 +71,24 @@ class CudaBackend:
         check_memory(found, needed_bytes(checkpoint, self.precision, self.batch_size), "this engine")
         self._lock = threading.Lock()
         with torch.cuda.device(self.device):
-            keep = frozenset[str]()
-            if self.precision == "fp8":
-                keep = fp8_keep(checkpoint, self.device, cache_dir)
             try:
-                self._open(keep)
+                self._open(self._weights(cache_dir))
             except torch.OutOfMemoryError as error:
                 raise BackendError(f"the GPU's memory does not hold the engine: {error}") from None
 
-    def _open(self, keep: frozenset[str]) -> None:
+    def _weights(self, cache_dir: Path) -> Weights:
+        if self.precision != "fp8":
+            return load(self.checkpoint, self.device, self.precision)
+        certificate = certified(self.checkpoint, self.device, cache_dir)
+        weights = load(self.checkpoint, self.device, "fp8", frozenset(certificate.keep))
+        tensors = {name: self._torch.from_numpy(values) for name, values in certificate.corrections.items()}
+        return corrected(weights, tensors)
+
+    def _open(self, weights: Weights) -> None:
         torch, checkpoint = self._torch, self.checkpoint
         self.engine: Engine | None = Engine(
             checkpoint,
-            load(checkpoint, self.device, self.precision, keep),
+            weights,
             self.precision,
             self.batch_size,
             self.device,

@@ -3,7 +3,7 @@
 FP8, row-wise: y[m, n] = (sum_k a8[m, k] w8[n, k]) * a_scale[m] * w_scale[n] + bias[n], accumulated in float32.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...optional import need
@@ -17,13 +17,15 @@ FP8_ROWS = 256
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """weight [out, in]: float32, bf16, or float8_e4m3fn with scale [1, out] float32. bias [out].
+    """weight [out, in]: float32, bf16, or float8_e4m3fn with scale [1, out] float32.
 
-    bias has the weight's dtype; bf16 beside an FP8 weight.
+    bias [out] in the weight's dtype (bf16 beside FP8), as the products take it; exact_bias [out] float32, for a
+    kernel that adds it after the product.
     """
 
     weight: Any
     bias: Any
+    exact_bias: Any
     scale: Any = None
 
     @property
@@ -35,13 +37,24 @@ def make_linear(weight: Any, bias: Any, precision: str) -> Linear:
     """weight [out, in] and bias [out] float32 -> a Linear in "fp32", "bf16" or "fp8"."""
     torch = need("torch", "the GPU engine")
     if precision == "fp32":
-        return Linear(weight.contiguous(), bias.contiguous())
+        return Linear(weight.contiguous(), bias, bias)
     if precision == "bf16":
-        return Linear(weight.to(torch.bfloat16).contiguous(), bias.to(torch.bfloat16))
+        return Linear(weight.to(torch.bfloat16).contiguous(), bias.to(torch.bfloat16), bias)
     largest = weight.abs().amax(dim=1, keepdim=True)
     scale = torch.where(largest > 0, largest / E4M3_MAX, torch.ones_like(largest))
     quantised = (weight / scale).to(torch.float8_e4m3fn).contiguous()
-    return Linear(quantised, bias.to(torch.bfloat16), scale.reshape(1, -1).contiguous())
+    return Linear(quantised, bias.to(torch.bfloat16), bias, scale.reshape(1, -1).contiguous())
+
+
+def with_bias(layer: Linear, bias: Any) -> Linear:
+    """The same layer with another bias [out] float32."""
+    return replace(layer, bias=bias.to(layer.bias.dtype), exact_bias=bias)
+
+
+def dequantised(layer: Linear) -> Any:
+    """The weight [out, in] float32 that the products see."""
+    weight = layer.weight.float()
+    return weight * layer.scale.t() if layer.quantised else weight
 
 
 def multiply(layer: Linear, x: Any, out: Any, *, scales: Any = None, bias: bool = True) -> None:

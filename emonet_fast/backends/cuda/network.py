@@ -4,9 +4,11 @@ One code for float32, bf16 and FP8, on the GPU and (for checks) on the host: wha
 Linear (how a layer multiplies) and Operations (who computes what lies between the products).
 
 The residual stream x is stored once; what a branch adds to it waits in `delta` until the next LayerNorm, which
-adds, stores and normalises in one pass.
+adds, stores and normalises in one pass. Products take all rows of a buffer, padding included; everything else only
+the rows that are used.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from ...checkpoint.spec import VisionConfig
@@ -21,6 +23,7 @@ class Network:
     """Runs `weights` with `operations`.
 
     gelu_epilogue: fc1's GELU in the product's epilogue where fc1 is bf16 and fc2 is too (CUDA only).
+    observe: told (layer's name, its input [rows, in]) before each product of a block; for calibration.
     """
 
     def __init__(
@@ -29,47 +32,56 @@ class Network:
         self.torch = need("torch", "the GPU engine")
         self.vision, self.weights, self.operations = vision, weights, operations
         self.gelu_epilogue = gelu_epilogue
+        self.observe: Callable[[str, Any], None] | None = None
 
     def run(self, v: Views) -> None:
         """v.patches -> v.embedding and v.raw. Allocates little, copies nothing to or from the host."""
         self._embed(v)
         delta = None
-        for block in self.weights.blocks:
-            self._attention(v, block, delta)
+        for i, block in enumerate(self.weights.blocks):
+            self._attention(v, block, delta, i)
             delta = v.delta
-            self._mlp(v, block)
+            self._mlp(v, block, i)
         self._norm(v, self.weights.post_norm, v.tokens, delta)
-        v.embedding.copy_(self._pool(self._tokens(v.tokens, v)))
+        v.embedding.copy_(self._pool(self._images(v.tokens, v)))
         self.operations.heads(v.embedding, v.raw)
 
     def _embed(self, v: Views) -> None:
-        """stream = patches @ W.T + bias + positions; padding rows get the product too, of whatever they hold."""
+        """stream = patches @ W.T + bias + positions."""
         multiply(self.weights.patch, v.patches, v.stream)
-        self._tokens(v.stream, v).add_(self.weights.positions)
+        self._images(v.stream, v).add_(self.weights.positions)
 
-    def _attention(self, v: Views, block: Block, delta: Any) -> None:
+    def _attention(self, v: Views, block: Block, delta: Any, i: int) -> None:
         """delta = out_proj(attention(LayerNorm1(stream + delta)))."""
         x, scales = self._normed(v, block.norm1, block.qkv, delta)
+        self._seen(f"{i}.qkv", x, v)
         multiply(block.qkv, x, v.qkv, scales=scales)
-        m = v.batch * self.vision.tokens
-        self.operations.attention(v.qkv[:m], v.normed[:m], v.batch, self.vision.tokens, self.vision.num_attention_heads)
+        heads = self.vision.num_attention_heads
+        self.operations.attention(v.qkv[: v.used], v.normed[: v.used], v.batch, self.vision.tokens, heads)
         x, scales = v.normed, None
         if block.out.quantised:
-            self.operations.quantise(v.normed, v.narrow8, v.scales)
+            self.operations.quantise(v.normed[: v.used], v.narrow8[: v.used], v.scales[: v.used])
             x, scales = v.narrow8, v.scales
+        self._seen(f"{i}.out", x, v)
         multiply(block.out, x, v.delta, scales=scales)
 
-    def _mlp(self, v: Views, block: Block) -> None:
+    def _mlp(self, v: Views, block: Block, i: int) -> None:
         """delta = fc2(gelu(fc1(LayerNorm2(stream + delta))))."""
         x, scales = self._normed(v, block.norm2, block.fc1, v.delta)
+        self._seen(f"{i}.fc1", x, v)
+        after, after_scales = (v.wide8, v.scales) if block.fc2.quantised else (v.wide, None)
         if self.gelu_epilogue and not block.fc1.quantised and not block.fc2.quantised:
             multiply_gelu(block.fc1, x, v.wide)
         else:
             multiply(block.fc1, x, v.wide, scales=scales, bias=False)
-            x, scales = (v.wide8, v.scales) if block.fc2.quantised else (v.wide, None)
-            self.operations.gelu(v.wide, block.fc1.bias, x, scales)
-        x, scales = (v.wide8, v.scales) if block.fc2.quantised else (v.wide, None)
-        multiply(block.fc2, x, v.delta, scales=scales)
+            used = None if after_scales is None else after_scales[: v.used]
+            self.operations.gelu(v.wide[: v.used], block.fc1.exact_bias, after[: v.used], used)
+        self._seen(f"{i}.fc2", after, v)
+        multiply(block.fc2, after, v.delta, scales=after_scales)
+
+    def _seen(self, name: str, x: Any, v: Views) -> None:
+        if self.observe is not None:
+            self.observe(name, x[: v.used])
 
     def _normed(self, v: Views, norm: Norm, following: Linear, delta: Any) -> tuple[Any, Any]:
         """LayerNorm(stream + delta) in the form that the following layer takes, and its scales."""
@@ -80,11 +92,14 @@ class Network:
         return v.narrow8, v.scales
 
     def _norm(self, v: Views, norm: Norm, out: Any, delta: Any, scales: Any = None) -> None:
-        self.operations.layer_norm(v.stream, norm.weight, norm.bias, self.vision.layer_norm_eps, out, delta, scales)
+        delta, scales = (None if t is None else t[: v.used] for t in (delta, scales))
+        self.operations.layer_norm(
+            v.stream[: v.used], norm.weight, norm.bias, self.vision.layer_norm_eps, out[: v.used], delta, scales
+        )
 
-    def _tokens(self, matrix: Any, v: Views) -> Any:
+    def _images(self, matrix: Any, v: Views) -> Any:
         """[M, D] without its padding rows as [batch, tokens, D]."""
-        return matrix[: v.batch * self.vision.tokens].view(v.batch, self.vision.tokens, -1)
+        return matrix[: v.used].view(v.batch, self.vision.tokens, -1)
 
     def _pool(self, x: Any) -> Any:
         """Attention pooling by the folded probe in float32: x [N, tokens, D] -> [N, D].

@@ -25,7 +25,7 @@ class Operations(Protocol):
         ...
 
     def gelu(self, x: Any, bias: Any, out: Any, scales: Any = None) -> None:
-        """out = gelu_tanh(x + bias) [M, MLP], in place where out is x; with scales as for layer_norm."""
+        """out = gelu_tanh(x + bias) [M, MLP], bias [MLP] float32; out may be x; scales as for layer_norm."""
         ...
 
     def quantise(self, x: Any, out: Any, scales: Any) -> None:

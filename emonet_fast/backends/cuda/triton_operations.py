@@ -4,7 +4,9 @@ from typing import Any
 
 from ...kernels.attention import attention
 from ...kernels.gelu import gelu
-from ...kernels.heads import HeadScratch, HeadWeights, multi_head
+from ...kernels.head_launch import Scratch
+from ...kernels.head_weights import HeadWeights
+from ...kernels.heads import score_heads
 from ...kernels.layer_norm import layer_norm
 from ...kernels.patches import patches
 from ...kernels.quantise import quantise
@@ -25,8 +27,9 @@ class TritonOperations:
             raise ValueError(f"attention_by is {attention_by!r}; expected 'sdpa' or 'triton'")
         self.patch, self.attention_by, self.l2_normalise = patch, attention_by, l2_normalise
         device = weights.positions.device
-        self.head_weights = HeadWeights.stack(weights.heads, device)
-        self.scratch = HeadScratch.allocate(self.head_weights, batch_size)
+        matrices, biases = zip(*weights.heads, strict=True)
+        self._heads = HeadWeights.from_layers(matrices, biases, device)
+        self._scratch = Scratch.allocate(self._heads, batch_size)
 
     def patches(self, pixels: Any, out: Any, factor: tuple[float, ...], shift: tuple[float, ...]) -> None:
         """See Operations."""
@@ -52,4 +55,4 @@ class TritonOperations:
 
     def heads(self, embedding: Any, out: Any) -> None:
         """See Operations."""
-        multi_head(embedding, self.head_weights, out, self.scratch, l2_normalise=self.l2_normalise)
+        score_heads(embedding, self._heads, self._scratch, out, l2_normalise=self.l2_normalise)

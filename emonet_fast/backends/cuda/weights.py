@@ -1,6 +1,6 @@
 """The checkpoint's tensors on the device, laid out for the network: q, k and v packed, the probe folded."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from ...checkpoint.probe import probe_keys
 from ...checkpoint.spec import Checkpoint
 from ...checkpoint.tensors import SafetensorsFile
 from ...optional import need
-from .linear import Linear, make_linear
+from .linear import Linear, make_linear, with_bias
 
 # The four linear layers of a block, in the order of data. A layer's full name is "<block>.<part>": "17.fc2".
 PARTS = ("qkv", "out", "fc1", "fc2")
@@ -91,6 +91,20 @@ def mixed(bf16: Weights, fp8: Weights, keep: frozenset[str]) -> Weights:
         kept = {part: getattr(bf16.blocks[i], part) for part in PARTS if f"{i}.{part}" in keep}
         blocks.append(replace(block, **kept))
     return replace(fp8, blocks=tuple(blocks))
+
+
+def corrected(weights: Weights, corrections: Mapping[str, Any]) -> Weights:
+    """The same layers with corrections [out] float32, by layer name, added to the biases of those that are FP8."""
+    blocks = []
+    for i, block in enumerate(weights.blocks):
+        parts = {part: getattr(block, part) for part in PARTS}
+        changed: dict[str, Any] = {
+            part: with_bias(layer, layer.exact_bias + corrections[f"{i}.{part}"].to(layer.exact_bias))
+            for part, layer in parts.items()
+            if layer.quantised and f"{i}.{part}" in corrections
+        }
+        blocks.append(replace(block, **changed))
+    return replace(weights, blocks=tuple(blocks))
 
 
 class _Loader:

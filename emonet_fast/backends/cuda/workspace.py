@@ -12,6 +12,8 @@ from .linear import FP8_ROWS
 class Views:
     """The buffers of one batch size. M: its rows of tokens, padded for FP8 products; all rows are contiguous.
 
+    used: the rows before the padding, batch * tokens.
+
     stream [M, D] (the residual stream), delta [M, D] (what is to be added to it), normed [M, D], patches
     [M, 3 P P], qkv [M, 3 D], wide [M, MLP]: bf16, or float32 in precision "fp32". tokens [M, D] float32.
     narrow8 [M, D], wide8 [M, MLP] e4m3 and scales [M] float32: FP8 only, else None.
@@ -19,6 +21,7 @@ class Views:
     """
 
     batch: int
+    used: int
     stream: Any
     delta: Any
     normed: Any
@@ -75,6 +78,7 @@ class Workspace:
             scales = self._eight[2][:m]
         return Views(
             batch=batch,
+            used=batch * vision.tokens,
             stream=stream,
             delta=delta,
             normed=normed,

@@ -20,7 +20,7 @@ def device() -> "torch.device":
 
 @pytest.fixture(scope="session", params=["small", "large"])
 def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    """2 layers, hidden 144 (2 heads of 72), MLP 304, 16 tokens, 44 heads."""
+    """2 layers, hidden 144 (2 heads of 72), MLP 304, 9 tokens, 44 heads."""
     pytest.importorskip("transformers", reason="transformers (extra reference) is not installed")
     from emonet_fast.checkpoint import open_checkpoint
 
@@ -28,6 +28,6 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
     folder: Path = tmp_path_factory.mktemp("tiny")
     where = write_tiny(
-        folder / request.param, widths=WIDTHS[request.param], attention_heads=2, intermediate=304, image=64
+        folder / request.param, widths=WIDTHS[request.param], attention_heads=2, intermediate=304, image=48
     )
     return open_checkpoint(where, folder / "cache")

@@ -200,7 +200,7 @@ def test_fp8_uses_the_stored_certificate(tiny, tmp_path, pixels):
         return
     path, key = certificate_place(tiny, torch.device("cuda", 0), tmp_path)
     good = Fidelity(64, 0.9995, 0.9999, 0.1, 0.1, 0.1, 0.1, 1.0, (0.999,), 1.0)
-    store_certificate(path, key, Certificate(("0.fc2",), good, {}))
+    store_certificate(path, key, Certificate(("0.fc2",), good, {}, {"1.fc2": np.zeros(144, np.float32)}))
     backend = CudaBackend(tiny, "cuda", "fp8", 4, tmp_path)
     blocks = backend.engine.network.weights.blocks
     assert [block.fc2.quantised for block in blocks] == [False, True]

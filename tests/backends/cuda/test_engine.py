@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from emonet_fast.backends.cuda.fp8 import _corrections, _mean_inputs
 from emonet_fast.backends.cuda.linear import E4M3_MAX, make_linear
 from emonet_fast.backends.cuda.weights import layer_names, load, mixed
 from emonet_fast.backends.cuda.workspace import Workspace, rows, workspace_bytes
@@ -15,12 +16,12 @@ from ... import tolerances
 from ...comparing import EMOTIONS
 from .making import engine, random_pixels, scored
 
-KERNELS = [{"plain": True}, {"attention_by": "sdpa"}, {"attention_by": "triton"}]
+BATCH = 2  # Triton's interpreter takes seconds for one run of more
 
 
 @pytest.fixture(scope="module")
 def pixels(tiny):
-    return random_pixels(tiny, 7, seed=int(np.random.SeedSequence().entropy % 2**32))
+    return random_pixels(tiny, 4, seed=int(np.random.SeedSequence().entropy % 2**32))
 
 
 @pytest.fixture(scope="module")
@@ -32,36 +33,49 @@ def references(tiny, pixels):
     return [(one.embedding, one.raw) for one in found]
 
 
+@pytest.fixture(scope="module")
+def ours(tiny, device, pixels):
+    """Engine with our kernels, attention too, and its outputs; by precision."""
+    engines = {p: engine(tiny, device, p, BATCH, attention_by="triton") for p in ("bf16", "fp8")}
+    return {p: (e, scored(e, pixels[:BATCH], device)) for p, e in engines.items()}
+
+
+def cut(outputs: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Of the first BATCH images."""
+    return outputs[0][:BATCH], outputs[1][:BATCH]
+
+
 def test_fp32_equals_the_reference(tiny, device, pixels, references):
-    found = measure(references[0], scored(engine(tiny, device, "fp32", 4), pixels, device), EMOTIONS)
+    found = measure(references[0], scored(engine(tiny, device, "fp32", 3), pixels, device), EMOTIONS)
     assert found.max_error <= tolerances.FP32_SCORE_SHALLOW
     assert found.cosine_min >= tolerances.FP32_COSINE
     assert found.spread_min > 100 * found.max_error, "scores that hardly vary would pass any comparison"
 
 
-@pytest.mark.parametrize("how", KERNELS, ids=["plain", "kernels", "kernels+attention"])
-def test_bf16_is_as_close_as_pytorch_in_bf16(tiny, device, pixels, references, how):
-    found = measure(references[0], scored(engine(tiny, device, "bf16", 4, **how), pixels, device), EMOTIONS)
+def test_bf16_is_as_close_as_pytorch_in_bf16(tiny, device, pixels, references, ours):
     allowed = measure(*references, EMOTIONS)
-    assert found.rms_error <= tolerances.BF16_FACTOR * allowed.rms_error
-    assert found.max_error <= tolerances.BF16_FACTOR * allowed.max_error
-    assert found.max_error > 1e-5, "this is float32: bf16 was asked for"
+    plain = scored(engine(tiny, device, "bf16", BATCH, plain=True), pixels, device)
+    for want, got in ((references[0], plain), (cut(references[0]), ours["bf16"][1])):
+        found = measure(want, got, EMOTIONS)
+        assert found.rms_error <= tolerances.BF16_FACTOR * allowed.rms_error
+        assert found.max_error <= tolerances.BF16_FACTOR * allowed.max_error
+        assert found.max_error > 1e-5, "this is float32: bf16 was asked for"
 
 
-@pytest.mark.parametrize("how", KERNELS, ids=["plain", "kernels", "kernels+attention"])
-def test_fp8_keeps_the_embedding(tiny, device, pixels, references, how):
-    found = measure(references[0], scored(engine(tiny, device, "fp8", 4, **how), pixels, device), EMOTIONS)
-    assert found.cosine_min >= tolerances.FP8_COSINE_TINY
-    assert found.cosine_min < 0.999999, "this is not FP8"
+def test_fp8_keeps_the_embedding(tiny, device, pixels, references, ours):
+    plain = scored(engine(tiny, device, "fp8", BATCH, plain=True), pixels, device)
+    for want, got in ((references[0], plain), (cut(references[0]), ours["fp8"][1])):
+        found = measure(want, got, EMOTIONS)
+        assert found.cosine_min >= tolerances.FP8_COSINE_TINY
+        assert found.cosine_min < 0.999999, "this is not FP8"
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp8"])
-def test_kernels_and_plain_pytorch_agree(tiny, device, pixels, precision):
+def test_kernels_and_plain_pytorch_agree(tiny, device, pixels, ours, precision):
     """The same arithmetic twice: what differs is the order of float32 sums, which may flip single roundings."""
-    plain = scored(engine(tiny, device, precision, 4, plain=True), pixels, device)
-    ours = scored(engine(tiny, device, precision, 4), pixels, device)
-    found = measure(plain, ours, EMOTIONS)
-    assert found.cosine_min >= tolerances.FP8_COSINE_TINY if precision == "fp8" else found.cosine_min >= 0.9999
+    plain = scored(engine(tiny, device, precision, BATCH, plain=True), pixels[:BATCH], device)
+    found = measure(plain, ours[precision][1], EMOTIONS)
+    assert found.cosine_min >= tolerances.SAME_ARITHMETIC_COSINE[precision]
 
 
 def test_keeping_every_layer_is_bf16(tiny, device, pixels):
@@ -75,42 +89,47 @@ def test_keeping_every_layer_is_bf16(tiny, device, pixels):
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp8"])
-def test_rows_depend_on_no_other_row_and_no_place(tiny, device, pixels, precision):
-    """Bit for bit within one batch size: alone among others' remains, and at every place."""
-    e = engine(tiny, device, precision, 4)
-    want = scored(e, pixels[:4], device)[1]
-    for place in range(1, 4):
-        np.testing.assert_array_equal(scored(e, np.roll(pixels[:4], place, axis=0), device)[1][place], want[0])
-    np.testing.assert_array_equal(scored(e, pixels[[0, 4, 5]], device)[1][0], want[0])  # 3 rows in a graph of 4
+def test_rows_depend_on_no_other_row_and_no_place(device, pixels, ours, precision):
+    """Bit for bit within one batch size: at another place beside another image, and beside what that one left."""
+    e, want = ours[precision]
+    for batch, place in ((pixels[[3, 0]], 1), (pixels[[0]], 0)):
+        replay = e.graphs.prepare(BATCH)
+        with torch.inference_mode():
+            patches = e.views(BATCH).patches
+            factor, shift = e._factor, e._shift
+            e.operations.patches(torch.from_numpy(batch).to(device), patches[: 9 * len(batch)], factor, shift)
+            replay()
+        np.testing.assert_array_equal(e.views(BATCH).raw[place].cpu().numpy(), want[1][0])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("precision", ["bf16", "fp8"])
-def test_bad_pixels_spoil_their_own_row_only(tiny, device, pixels, precision, value):
-    e = engine(tiny, device, precision, 4)
-    batch = torch.from_numpy(normalise(pixels[:4], tiny.preprocess)).to(device)
-    with torch.inference_mode():
-        want = e.run(batch)[1].cpu().numpy().copy()
+def test_bad_pixels_spoil_their_own_row_only(tiny, device, pixels, ours, precision, value):
+    plain = engine(tiny, device, precision, BATCH, plain=True)
+    for e in (plain, ours[precision][0]):
+        batch = torch.from_numpy(normalise(pixels[:BATCH], tiny.preprocess)).to(device)
+        want = ours[precision][1] if e is not plain else scored(plain, pixels[:BATCH], device)
         batch[1, 0, 5, 7] = value
-        got = e.run(batch)[1].cpu().numpy().copy()
-        after = e.run(torch.from_numpy(pixels[:4]).to(device))[1].cpu().numpy()
-    assert np.isnan(got[1]).all()
-    np.testing.assert_array_equal(got[[0, 2, 3]], want[[0, 2, 3]])
-    assert np.isfinite(after).all(), "a bad batch must leave nothing behind"
+        with torch.inference_mode():
+            got = e.run(batch)[1].cpu().numpy().copy()
+        assert np.isnan(got[1]).all()
+        # uint8 pixels are normalised by one multiplication and one addition, normalise() divides: one bf16 rounding
+        # in a thousand falls the other way
+        np.testing.assert_allclose(got[0], want[1][0], rtol=0, atol=tolerances.FLIPPED_ROUNDINGS)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_normalised_pixels_in_any_float(tiny, device, pixels, dtype):
     """float32 pixels are rounded to bf16 once, as uint8 ones are; the narrow types were rounded by their maker."""
-    e = engine(tiny, device, "bf16", 4)
-    want = scored(e, pixels[:3], device)
-    values = torch.from_numpy(normalise(pixels[:3], tiny.preprocess)).to(device, dtype)
+    e = engine(tiny, device, "bf16", 4, plain=True)
+    want = scored(e, pixels, device)
+    values = torch.from_numpy(normalise(pixels, tiny.preprocess)).to(device, dtype)
     with torch.inference_mode():
         got = [part.cpu().numpy().copy() for part in e.run(values)]
         strided = values.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # channels last
         again = e.run(strided)[1].cpu().numpy().copy()
     np.testing.assert_array_equal(again, got[1])
-    assert measure(want, tuple(got), EMOTIONS).cosine_min >= 0.9999
+    assert measure(want, tuple(got), EMOTIONS).cosine_min >= tolerances.SAME_ARITHMETIC_COSINE["bf16"]
 
 
 def test_full_width(small, photos, device):
@@ -118,17 +137,26 @@ def test_full_width(small, photos, device):
     pixels = np.stack([resize(rgb, small.preprocess) for rgb in photos[:4]])
     values = normalise(pixels, small.preprocess)
     want, theirs = (Reference.from_packed(small, p).score_processed(values) for p in ("fp32", "bf16"))
-    allowed = measure((want.embedding, want.raw), (theirs.embedding, theirs.raw), EMOTIONS)
-    for precision in ("fp32", "bf16", "fp8"):
-        got = scored(engine(small, device, precision, 4, plain=device.type == "cpu"), pixels, device)
-        found = measure((want.embedding, want.raw), got, EMOTIONS)
-        if precision == "fp32":
-            assert found.max_error <= tolerances.FP32_SCORE_SHALLOW
-        elif precision == "bf16":
-            assert found.max_error <= tolerances.BF16_FACTOR * allowed.max_error
-            assert found.rms_error <= tolerances.BF16_FACTOR * allowed.rms_error
-        else:
-            assert found.cosine_min >= 0.999
+    want = (want.embedding, want.raw)
+    allowed = measure(want, (theirs.embedding, theirs.raw), EMOTIONS)
+    exact = engine(small, device, "fp32", 4)
+    found = measure(want, scored(exact, pixels, device), EMOTIONS)
+    assert found.max_error <= tolerances.FP32_SCORE_SHALLOW
+
+    plain = device.type == "cpu"  # the interpreter would take minutes
+    found = measure(want, scored(engine(small, device, "bf16", 4, plain=plain), pixels, device), EMOTIONS)
+    assert found.max_error <= tolerances.BF16_FACTOR * allowed.max_error
+    assert found.rms_error <= tolerances.BF16_FACTOR * allowed.rms_error
+
+    others = np.stack([resize(rgb, small.preprocess) for rgb in photos[4:6]])
+    means = _mean_inputs(exact, others, device)
+    corrections = _corrections(exact.network.weights, load(small, device, "fp8"), means)
+    rough = [
+        measure(want, scored(engine(small, device, "fp8", 4, plain=plain, **how), pixels, device), EMOTIONS)
+        for how in ({}, {"corrections": corrections})
+    ]
+    assert rough[1].cosine_min >= tolerances.FP8_COSINE_SHALLOW
+    assert 1 - rough[1].cosine_mean < 0.5 * (1 - rough[0].cosine_mean), "corrected biases halve the distance at least"
 
 
 def test_fp8_weights_by_channel():
@@ -149,7 +177,8 @@ def test_workspace_is_what_it_says(tiny, device, precision):
     assert sum(t.numel() * t.element_size() for t in flat) == workspace_bytes(tiny, 3, precision)
     v = w.views(2)
     m = rows(tiny, 2, precision)
-    assert m == (256 if precision == "fp8" else 32)
+    assert v.used == 18
+    assert m == (256 if precision == "fp8" else 18)
     assert v.qkv.shape == (m, 432)
     assert v.wide.shape == (m, 304)
     assert all(t.is_contiguous() for t in (v.stream, v.delta, v.normed, v.patches, v.qkv, v.wide, v.tokens))

@@ -14,25 +14,25 @@ from .making import engine, random_pixels, scored
 
 
 def test_the_certificate_tells_what_the_engine_does(tiny, device):
-    """What is kept is needed, and the figures are those of the engine that is then used."""
-    pixels = random_pixels(tiny, 64, seed=1)
-    found = certify(tiny, device, pixels, PlainOperations)
+    """Its figures are those of the engine that is then used: kept layers in bf16, the others with their corrections."""
+    pixels, calibration = random_pixels(tiny, 64, seed=1), random_pixels(tiny, 16, seed=2)
+    found = certify(tiny, device, calibration, pixels, PlainOperations)
     assert gate_fp8(found.fidelity).passed
     assert 0 < len(found.keep) < len(list(layer_names(2))), "a model this narrow needs some layers in bf16, not all"
+    assert set(found.corrections) == set(layer_names(2)) - set(found.keep)
     assert sorted(found.sensitivity) == sorted(layer_names(2))
     costs = [found.sensitivity[name] for name in found.keep]
     assert costs == sorted(costs, reverse=True)
     want = scored(engine(tiny, device, "fp32", 16), pixels, device)
-    kept = engine(tiny, device, "fp8", 16, plain=True, keep=frozenset(found.keep))
+    corrections = {name: torch.from_numpy(values) for name, values in found.corrections.items()}
+    kept = engine(tiny, device, "fp8", 16, plain=True, keep=frozenset(found.keep), corrections=corrections)
     again = measure(want, scored(kept, pixels, device), EMOTIONS)
     assert again.cosine_min == pytest.approx(found.fidelity.cosine_min, abs=1e-6)
-    fewer = engine(tiny, device, "fp8", 16, plain=True, keep=frozenset(found.keep[:-1]))
-    assert not gate_fp8(measure(want, scored(fewer, pixels, device), EMOTIONS)).passed
 
 
 def test_too_few_pictures_are_no_certificate(tiny, device):
     with pytest.raises(BackendError, match="measured on 8 pictures, fewer than 64"):
-        certify(tiny, device, random_pixels(tiny, 8, seed=1), PlainOperations)
+        certify(tiny, device, random_pixels(tiny, 4, seed=2), random_pixels(tiny, 8, seed=1), PlainOperations)
 
 
 def test_layers_can_be_changed_under_an_engine(tiny, device):
@@ -47,3 +47,23 @@ def test_layers_can_be_changed_under_an_engine(tiny, device):
     bf16 = scored(engine(tiny, device, "bf16", 4, plain=True), pixels, device)[1]
     assert abs(before - bf16).max() > 0
     torch.testing.assert_close(torch.from_numpy(after), torch.from_numpy(bf16), rtol=0, atol=0)
+
+
+def test_corrections_give_back_what_rounding_the_weights_costs(tiny, device):
+    """On the pictures that they were made from, each layer's mean output error falls to bf16's rounding of the bias."""
+    from emonet_fast.backends.cuda.fp8 import _corrections, _mean_inputs
+    from emonet_fast.backends.cuda.linear import dequantised
+    from emonet_fast.backends.cuda.weights import corrected, load
+
+    exact, rough = load(tiny, device, "fp32"), load(tiny, device, "fp8")
+    e = engine(tiny, device, "fp32", 16)
+    means = _mean_inputs(e, random_pixels(tiny, 16, seed=5), device)
+    better = corrected(rough, _corrections(exact, rough, means))
+    for i, part in ((0, "qkv"), (1, "fc2")):
+        x, true = means[f"{i}.{part}"], getattr(exact.blocks[i], part)
+        want = dequantised(true) @ x + true.exact_bias
+        errors = [
+            (dequantised(layer) @ x + layer.exact_bias - want).abs().max().item()
+            for layer in (getattr(rough.blocks[i], part), getattr(better.blocks[i], part))
+        ]
+        assert errors[1] < 1e-5 < 1e-4 < errors[0]
