@@ -112,7 +112,7 @@ class Run:
             self.broken = True
 
     def skipped(self, part: Part) -> str:
-        if self.asked.only and part.name not in self.asked.only:
+        if self.asked.only and part.name not in (*self.asked.only, "facts"):
             return "not asked for"
         if part.model and self.context.checkpoint is None:
             return "there is no checkpoint"
