@@ -15,6 +15,7 @@ from emonet_fast.kernels.head_weights import HeadWeights
 from emonet_fast.kernels.heads import reference, score_heads
 
 from .bounds import excess
+from .conftest import poisoned
 
 LARGE, SMALL = (1152, 1024, 512, 256, 1), (1152, 128, 32, 1)
 TYPES = [torch.bfloat16, torch.float32]
@@ -91,7 +92,7 @@ def poisoned_scratch(weights: HeadWeights, batch: int) -> Scratch:
 
 def run(x, weights, *, l2_normalise=True, scratch=None, config=None) -> torch.Tensor:
     """Scores, from poisoned outputs."""
-    raw = torch.full((len(x), weights.heads), float("nan"), device=x.device)
+    raw = poisoned((len(x), weights.heads), torch.float32, x.device)
     scratch = scratch or poisoned_scratch(weights, len(x))
     score_heads(x, weights, scratch, raw, l2_normalise=l2_normalise, config=config)
     assert not scratch.counters.any()
@@ -128,7 +129,7 @@ def test_every_way_to_launch(config, device, seed):
     weights = HeadWeights.from_layers(*layers(2, sizes, seed), device)
     x = embeddings(37, sizes, seed).to(device)
     scratch = poisoned_scratch(weights, 37)
-    scratch = replace(scratch, partials=torch.full((partial_sums(config, 37, 2, 64),), float("nan"), device=device))
+    scratch = replace(scratch, partials=poisoned((partial_sums(config, 37, 2, 64),), torch.float32, device))
     got = run(x, weights, config=config, scratch=scratch)
     assert not excess(got, reference(x.double(), weights, True), tolerance(weights, sizes, seed, True)), f"seed {seed}"
 
