@@ -11,7 +11,7 @@ INPUT ?=
 OUTPUT ?= demo-output
 SYNTHETIC := models/synthetic-27
 
-.PHONY: demo test lint test-lowest bench gpu-check clean
+.PHONY: demo test lint test-lowest bench gpu-check clean compile-check
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "emonet-fast needs Python 3.11 or newer, this is " + sys.version.split()[0])'
@@ -51,6 +51,10 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Every Triton kernel compiled for every supported GPU, without one: no spills, no shared memory above the limit.
+compile-check: $(VENV)/.test
+	$(BIN)/python -m emonet_fast.kernels.ahead
 
 # The lowest versions of the direct dependencies: an import and a small scoring test.
 test-lowest:

@@ -1,4 +1,4 @@
-"""The compile check: every kernel passes it for every GPU, what passes is what is launched, and it can fail."""
+"""The compile check (`make compile-check` runs it for every GPU): what passes is what is launched, and it can fail."""
 
 import os
 import subprocess
@@ -24,15 +24,6 @@ def python(*arguments: str, interpreter: bool = False) -> subprocess.CompletedPr
         environment["TRITON_INTERPRET"] = "1"
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-
-
-def test_every_kernel_for_every_gpu():
-    """About two minutes on two cores; Triton's cache makes it seconds where no kernel has changed."""
-    done = python("-m", "emonet_fast.kernels.ahead")
-    assert done.returncode == 0, done.stdout + done.stderr
-    for kernel in ("_first_layer", "_other_layers"):
-        for capability in SHARED_LIMIT_KIB:
-            assert [line for line in done.stdout.splitlines() if line.startswith(kernel) and f" {capability} " in line]
 
 
 def test_what_is_compiled_is_what_is_launched():
