@@ -8,7 +8,6 @@ Source: transformers' SigLIP image processor (PIL), equal to it bit for bit in t
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from .checkpoint.spec import Preprocess
 from .records import UInt8Array
@@ -16,6 +15,8 @@ from .records import UInt8Array
 
 def resize(rgb: UInt8Array, spec: Preprocess) -> UInt8Array:
     """[H, W, 3] uint8 RGB to [3, size, size] uint8, C-contiguous, with Pillow's antialiased convolution resize."""
+    from PIL import Image  # late: a machine that is handed ready batches needs no Pillow
+
     filter_ = Image.Resampling[spec.resample.upper()]
     small = Image.fromarray(rgb).resize((spec.size, spec.size), resample=filter_)
     return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))

@@ -6,12 +6,13 @@ package's readers shows as a difference.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from .. import taxonomy
 from ..checkpoint.spec import RESAMPLE_NAMES, Checkpoint, Preprocess
@@ -36,14 +37,16 @@ class Reference:
 
     name = "reference"
 
-    def __init__(self, model: Any, heads: list[Any], processor: Any, precision: str, l2_normalise: bool) -> None:
+    def __init__(
+        self, model: Any, heads: list[Any], make_processor: Callable[[], Any], precision: str, l2_normalise: bool
+    ) -> None:
         torch = need("torch", _PURPOSE)
         self.precision = precision
         self.l2_normalise = l2_normalise
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
         self._model = model.eval().to(self._dtype)
         self._heads = [head.eval().to(self._dtype) for head in heads]
-        self._processor = processor
+        self._make_processor = make_processor
 
     @classmethod
     def from_published(
@@ -52,10 +55,9 @@ class Reference:
         """Read a published folder with transformers and torch. names: slugs in the order of the outputs."""
         torch, transformers = need("torch", _PURPOSE), need("transformers", _PURPOSE)
         model = transformers.SiglipVisionModel.from_pretrained(published.encoder, dtype=torch.float32)
-        processor = _processor_class().from_pretrained(published.encoder)
         files = {taxonomy.find(path.name).slug: path for path in published.heads.glob("model_*_best.pth")}
         heads = [_head(_load_state(files[name])) for name in names]
-        return cls(model, heads, processor, precision, l2_normalise)
+        return cls(model, heads, lambda: _processor_class().from_pretrained(published.encoder), precision, l2_normalise)
 
     @classmethod
     def from_packed(cls, checkpoint: Checkpoint, precision: str = "fp32") -> "Reference":
@@ -83,17 +85,26 @@ class Reference:
             pairs = [(tensors[f"heads.{i}.weight"][row], tensors[f"heads.{i}.bias"][row]) for i in range(count)]
             heads.append(_mlp(pairs))
         del tensors, torch
-        return cls(model, heads, _processor(checkpoint.preprocess), precision, checkpoint.l2_normalise)
+        return cls(model, heads, lambda: _processor(checkpoint.preprocess), precision, checkpoint.l2_normalise)
 
     def score(self, pictures: list[UInt8Array]) -> Outputs:
         """pictures: arrays [H, W, 3] uint8 RGB of any sizes -> embedding [n, hidden] and raw [n, H], float32."""
-        images = [Image.fromarray(rgb) for rgb in pictures]
-        return self.score_processed(self._processor(images=images, return_tensors="np")["pixel_values"])
+        return self.score_processed(self._process(pictures))
 
     def processed(self, picture: UInt8Array) -> npt.NDArray[np.float32]:
         """The processor's own output for one picture [H, W, 3]: [3, S, S] float32."""
-        values = self._processor(images=Image.fromarray(picture), return_tensors="np")["pixel_values"]
-        return np.asarray(values[0], np.float32)
+        return np.asarray(self._process([picture])[0], np.float32)
+
+    def _process(self, pictures: list[UInt8Array]) -> Any:
+        from PIL import Image
+
+        images = [Image.fromarray(rgb) for rgb in pictures]
+        return self._processor(images=images, return_tensors="np")["pixel_values"]
+
+    @cached_property
+    def _processor(self) -> Any:
+        """transformers' image processor, made late: it needs Pillow, which ready pixels do not."""
+        return self._make_processor()
 
     def score_processed(self, pixels: npt.NDArray[np.float32]) -> Outputs:
         """As `score`, from normalised pixels [n, 3, S, S] float32: tests feed wrong pixels through it."""

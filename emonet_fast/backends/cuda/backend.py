@@ -36,12 +36,13 @@ class DeviceOutputs:
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """Pinned staging of one batch in flight: host pixels, device pixels, host outputs, and when they are there."""
+    """Staging of one batch in flight: pinned host pixels, device pixels, and when both may be used again.
+
+    Results have memory of their own: a slot is used again long before its last result is taken, by any thread.
+    """
 
     pinned: Any
     pixels: Any
-    embedding: Any
-    raw: Any
     done: Any
 
 
@@ -74,6 +75,7 @@ class CudaBackend:
             try:
                 self._open(self._weights(cache_dir))
             except torch.OutOfMemoryError as error:
+                self._give_back()
                 raise BackendError(f"the GPU's memory does not hold the engine: {error}") from None
 
     def _weights(self, cache_dir: Path) -> Weights:
@@ -105,17 +107,11 @@ class CudaBackend:
             self.engine.graphs.prepare(self.batch_size)
 
     def _slot(self) -> _Slot:
-        torch, n, vision = self._torch, self.batch_size, self.checkpoint.vision
-        shape = (n, 3, vision.image_size, vision.image_size)
-
-        def pinned(*shape: int, dtype: Any) -> Any:
-            return torch.empty(shape, dtype=dtype, pin_memory=True)
-
+        torch, size = self._torch, self.checkpoint.vision.image_size
+        shape = (self.batch_size, 3, size, size)
         return _Slot(
-            pinned=pinned(*shape, dtype=torch.uint8),
+            pinned=torch.empty(shape, dtype=torch.uint8, pin_memory=True),
             pixels=torch.empty(shape, dtype=torch.uint8, device=self.device),
-            embedding=pinned(n, vision.hidden_size, dtype=torch.float32),
-            raw=pinned(n, len(self.checkpoint.names), dtype=torch.float32),
             done=torch.cuda.Event(),
         )
 
@@ -124,27 +120,28 @@ class CudaBackend:
         return self.submit(pixels)()
 
     def submit(self, pixels: UInt8Array) -> Callable[[], Outputs]:
-        """See Backend.submit. At most depth + 1 results may be waiting to be taken."""
+        """See Backend.submit."""
         torch, engine, n = self._torch, self._opened(), len(pixels)
         engine.graphs.size_for(n)  # refuses a batch that is empty or too large
         with self._lock, torch.cuda.device(self.device):
             slot = self._slots[self._next]
             self._next = (self._next + 1) % len(self._slots)
-            slot.done.synchronize()  # its last result was copied out long ago, or nobody took it
+            slot.done.synchronize()
             slot.pinned[:n].copy_(torch.from_numpy(pixels))
             with torch.cuda.stream(self._copies):
                 slot.pixels[:n].copy_(slot.pinned[:n], non_blocking=True)
             self._compute.wait_stream(self._copies)
             with torch.cuda.stream(self._compute):
-                embedding, raw = self._launch(slot.pixels[:n])
-                slot.embedding[:n].copy_(embedding, non_blocking=True)
-                slot.raw[:n].copy_(raw, non_blocking=True)
+                found = [_to_host(torch, part) for part in self._launch(slot.pixels[:n])]
                 self._idle.record()
                 slot.done.record()
+                ready = torch.cuda.Event()
+                ready.record()
 
         def result() -> Outputs:
-            slot.done.synchronize()
-            return Outputs(slot.embedding[:n].numpy().copy(), slot.raw[:n].numpy().copy())
+            ready.synchronize()
+            # Copies: pinned memory is scarce, and a caller may keep outputs for long.
+            return Outputs(found[0].numpy().copy(), found[1].numpy().copy())
 
         return result
 
@@ -168,6 +165,8 @@ class CudaBackend:
                     "the capture, its work is a graph of its own"
                 )
             batch = as_tensor(pixels, self.device, vision.image_size)
+            # PyTorch must not give its memory to others while this stream still reads it.
+            batch.record_stream(torch.cuda.current_stream(self.device))
             embedding = torch.empty((len(batch), vision.hidden_size), dtype=torch.float32, device=self.device)
             raw = torch.empty((len(batch), len(self.checkpoint.names)), dtype=torch.float32, device=self.device)
             largest = engine.graphs.sizes[-1]
@@ -195,10 +194,12 @@ class CudaBackend:
             self.engine.graphs.clear()
             self.engine = None
             self._slots = []
-            gc.collect()
-            torch._C._cuda_clearCublasWorkspaces()
-            with torch.cuda.device(self.device):
-                torch.cuda.empty_cache()
+            self._give_back()
+
+    def _give_back(self) -> None:
+        gc.collect()
+        with self._torch.cuda.device(self.device):
+            self._torch.cuda.empty_cache()
 
     def _launch(self, pixels: Any) -> tuple[Any, Any]:
         """On the current stream, after whatever used the static buffers last."""
@@ -222,6 +223,11 @@ class CudaBackend:
         if not isinstance(stream, int) or stream == PER_THREAD_DEFAULT:
             raise BackendError(f"stream is {stream!r}; expected a CUDA stream, or its handle, that PyTorch can name")
         return named_stream(stream, self.device)
+
+
+def _to_host(torch: Any, part: Any) -> Any:
+    """A pinned tensor that the current stream fills with `part`."""
+    return torch.empty(part.shape, dtype=part.dtype, pin_memory=True).copy_(part, non_blocking=True)
 
 
 def choose_precision(gpu: Gpu, asked: str) -> str:

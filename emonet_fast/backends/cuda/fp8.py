@@ -19,7 +19,7 @@ from ...optional import need
 from ...records import UInt8Array
 from .engine import Engine
 from .graphs import call_directly
-from .linear import dequantised
+from .linear import dequantised, exact_float32
 from .operations import Operations
 from .weights import PARTS, Weights, corrected, layer_names, load, mixed
 
@@ -140,13 +140,16 @@ def _engine(
     if operations is not None:
         plain: Any = operations
         made = plain(weights, checkpoint.vision.patch_size, checkpoint.l2_normalise)
-    return Engine(checkpoint, weights, precision, _BATCH, device, call_directly, operations=made)
+    epilogue = device.type == "cuda"  # as the backend's own engine has it
+    return Engine(
+        checkpoint, weights, precision, _BATCH, device, call_directly, operations=made, gelu_epilogue=epilogue
+    )
 
 
 def _outputs(engine: Engine, pixels: UInt8Array, device: Any) -> tuple[Any, Any]:
     torch = need("torch", "the GPU engine")
     found: list[Sequence[Any]] = []
-    with torch.inference_mode():
+    with torch.inference_mode(), exact_float32():
         for start in range(0, len(pixels), _BATCH):
             batch = torch.from_numpy(pixels[start : start + _BATCH]).to(device)
             found.append([part.cpu().numpy().copy() for part in engine.run(batch)])

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from ...errors import BackendError
 from ...optional import need
+from .linear import exact_float32
 
 _log = logging.getLogger("emonet_fast")
 
@@ -75,24 +76,30 @@ class CudaCapture:
         self.torch = need("torch", "the GPU engine")
         self.device = device
         self._pool = self.torch.cuda.graph_pool_handle()
-        # One for all captures: cuBLAS keeps a workspace (32 MiB on Hopper) for each stream that it met.
-        self._stream = self.torch.cuda.Stream(device)
+        self._warm, self._captures = self.torch.cuda.Stream(device), self.torch.cuda.Stream(device)
 
     def __call__(self, work: Callable[[], None]) -> Replay:
-        torch = self.torch
+        torch, current = self.torch, self.torch.cuda.current_stream(self.device)
         _log.info("capturing a graph (once for each batch size)")
-        stream = self._stream
-        stream.wait_stream(torch.cuda.current_stream(self.device))
-        # Twice before the capture: Triton compiles and loads, cuBLAS makes its handles and workspaces, and none of
-        # that may happen inside.
-        with torch.cuda.stream(stream):
-            work()
-            work()
-        torch.cuda.current_stream(self.device).wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        # thread_local: other threads (decoding into pinned memory, another scorer) go on using the GPU.
-        with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
-            work()
+        with exact_float32():
+            self._warm.wait_stream(current)
+            try:
+                # Before the capture: Triton compiles and loads, cuBLAS makes its handles, and none of that may happen
+                # inside. Twice, since the first run may still choose between algorithms.
+                with torch.cuda.stream(self._warm):
+                    work()
+                    work()
+            finally:
+                # Also after an error: what was queued uses the static buffers.
+                current.wait_stream(self._warm)
+            graph = torch.cuda.CUDAGraph()
+            # thread_local: other threads (decoding into pinned memory, another scorer) go on using the GPU.
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._captures, capture_error_mode="thread_local"):
+                work()
+        # cuBLAS met the capture's stream for the first time inside, so its workspace lies in the graphs' pool. It
+        # belongs to this graph from here on: the next capture makes its own at the same place, and closing another
+        # engine cannot free it.
+        torch._C._cuda_clearCublasWorkspaces()
         replay: Replay = graph.replay
         return replay
 

@@ -3,6 +3,8 @@
 FP8, row-wise: y[m, n] = (sum_k a8[m, k] w8[n, k]) * a_scale[m] * w_scale[n] + bias[n], accumulated in float32.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,6 +46,23 @@ def make_linear(weight: Any, bias: Any, precision: str) -> Linear:
     scale = torch.where(largest > 0, largest / E4M3_MAX, torch.ones_like(largest))
     quantised = (weight / scale).to(torch.float8_e4m3fn).contiguous()
     return Linear(quantised, bias.to(torch.bfloat16), bias, scale.reshape(1, -1).contiguous())
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Products of float32 in float32 while this lasts, whatever the program has asked PyTorch for (TF32).
+
+    The setting is PyTorch's own and the process's; it is put back. Where it is left alone, nothing changes.
+    """
+    torch = need("torch", "the GPU engine")
+    before = torch.get_float32_matmul_precision()
+    if before != "highest":
+        torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        if before != "highest":
+            torch.set_float32_matmul_precision(before)
 
 
 def with_bias(layer: Linear, bias: Any) -> Linear:

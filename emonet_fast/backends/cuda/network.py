@@ -4,8 +4,8 @@ One code for float32, bf16 and FP8, on the GPU and (for checks) on the host: wha
 Linear (how a layer multiplies) and Operations (who computes what lies between the products).
 
 The residual stream x is stored once; what a branch adds to it waits in `delta` until the next LayerNorm, which
-adds, stores and normalises in one pass. Products take all rows of a buffer, padding included; everything else only
-the rows that are used.
+adds, stores and normalises in one pass. FP8 products take all rows of a buffer, padding included; everything
+else only the rows that are used.
 """
 
 from collections.abc import Callable
@@ -48,22 +48,22 @@ class Network:
 
     def _embed(self, v: Views) -> None:
         """stream = patches @ W.T + bias + positions."""
-        multiply(self.weights.patch, v.patches, v.stream)
+        self._product(v, self.weights.patch, v.patches, v.stream)
         self._images(v.stream, v).add_(self.weights.positions)
 
     def _attention(self, v: Views, block: Block, delta: Any, i: int) -> None:
         """delta = out_proj(attention(LayerNorm1(stream + delta)))."""
         x, scales = self._normed(v, block.norm1, block.qkv, delta)
         self._seen(f"{i}.qkv", x, v)
-        multiply(block.qkv, x, v.qkv, scales=scales)
+        self._product(v, block.qkv, x, v.qkv, scales)
         heads = self.vision.num_attention_heads
-        self.operations.attention(v.qkv[: v.used], v.normed[: v.used], v.batch, self.vision.tokens, heads)
-        x, scales = v.normed, None
+        x = self.operations.attention(v.qkv[: v.used], v.normed[: v.used], v.batch, self.vision.tokens, heads)
+        scales = None
         if block.out.quantised:
-            self.operations.quantise(v.normed[: v.used], v.narrow8[: v.used], v.scales[: v.used])
+            self.operations.quantise(x, v.narrow8[: v.used], v.scales[: v.used])
             x, scales = v.narrow8, v.scales
         self._seen(f"{i}.out", x, v)
-        multiply(block.out, x, v.delta, scales=scales)
+        self._product(v, block.out, x, v.delta, scales)
 
     def _mlp(self, v: Views, block: Block, i: int) -> None:
         """delta = fc2(gelu(fc1(LayerNorm2(stream + delta))))."""
@@ -71,13 +71,19 @@ class Network:
         self._seen(f"{i}.fc1", x, v)
         after, after_scales = (v.wide8, v.scales) if block.fc2.quantised else (v.wide, None)
         if self.gelu_epilogue and not block.fc1.quantised and not block.fc2.quantised:
-            multiply_gelu(block.fc1, x, v.wide)
+            multiply_gelu(block.fc1, x[: v.used], v.wide[: v.used])
         else:
-            multiply(block.fc1, x, v.wide, scales=scales, bias=False)
+            self._product(v, block.fc1, x, v.wide, scales, bias=False)
             used = None if after_scales is None else after_scales[: v.used]
             self.operations.gelu(v.wide[: v.used], block.fc1.exact_bias, after[: v.used], used)
         self._seen(f"{i}.fc2", after, v)
-        multiply(block.fc2, after, v.delta, scales=after_scales)
+        self._product(v, block.fc2, after, v.delta, after_scales)
+
+    def _product(self, v: Views, layer: Linear, x: Any, out: Any, scales: Any = None, *, bias: bool = True) -> None:
+        """out = x @ weight.T (+ bias); FP8 takes the padding rows too, see FP8_ROWS."""
+        if not layer.quantised:
+            x, out = x[: v.used], out[: v.used]
+        multiply(layer, x, out, scales=scales, bias=bias)
 
     def _seen(self, name: str, x: Any, v: Views) -> None:
         if self.observe is not None:

@@ -32,8 +32,11 @@ class Operations(Protocol):
         """out [M, D] e4m3 and scales [M]: out * scales = x."""
         ...
 
-    def attention(self, qkv: Any, out: Any, batch: int, tokens: int, heads: int) -> None:
-        """qkv [batch * tokens, 3 D] -> out [batch * tokens, D]: softmax(q k^T / sqrt(head_dim)) v per head."""
+    def attention(self, qkv: Any, out: Any, batch: int, tokens: int, heads: int) -> Any:
+        """qkv [batch * tokens, 3 D] -> [batch * tokens, D], softmax(q k^T / sqrt(head_dim)) v per head.
+
+        Returns the matrix that holds it: `out`, or one of its own.
+        """
         ...
 
     def heads(self, embedding: Any, out: Any) -> None:
@@ -79,9 +82,9 @@ class PlainOperations:
         """See Operations."""
         self._put(x.float(), out, scales)
 
-    def attention(self, qkv: Any, out: Any, batch: int, tokens: int, heads: int) -> None:
+    def attention(self, qkv: Any, out: Any, batch: int, tokens: int, heads: int) -> Any:
         """See Operations. PyTorch's scaled_dot_product_attention picks its own kernel."""
-        sdpa(qkv, out, batch, tokens, heads)
+        return sdpa(qkv, batch, tokens, heads)
 
     def heads(self, embedding: Any, out: Any) -> None:
         """See Operations."""
@@ -101,9 +104,12 @@ class PlainOperations:
         out.copy_((y / scales.unsqueeze(1)).to(out.dtype))
 
 
-def sdpa(qkv: Any, out: Any, batch: int, tokens: int, heads: int) -> None:
-    """Operations.attention by PyTorch's scaled_dot_product_attention, straight from the packed layout."""
+def sdpa(qkv: Any, batch: int, tokens: int, heads: int) -> Any:
+    """Operations.attention by PyTorch's scaled_dot_product_attention, straight from the packed layout.
+
+    Its result is not copied: FlashAttention writes [batch, tokens, heads, head_dim], which is the matrix we want.
+    """
     functional = need("torch", "the GPU engine").nn.functional
     q, k, v = qkv.view(batch, tokens, 3, heads, -1).permute(2, 0, 3, 1, 4)
     y = functional.scaled_dot_product_attention(q, k, v)  # [batch, heads, tokens, head_dim]
-    out.view(batch, tokens, heads, -1).copy_(y.transpose(1, 2))
+    return y.transpose(1, 2).reshape(batch * tokens, -1)

@@ -15,7 +15,7 @@ from .weights import Weights
 
 
 class TritonOperations:
-    """See Operations. Launches on the current device and stream and allocates nothing (sdpa: its output).
+    """See Operations. Launches on the current device and stream and allocates nothing (sdpa: its result).
 
     attention_by: "sdpa" (PyTorch's) or "triton" (ours). SDPA is the default until ours is measured to be faster.
     """
@@ -49,9 +49,12 @@ class TritonOperations:
         """See Operations."""
         quantise(x, out, scales)
 
-    def attention(self, qkv: Any, out: Any, batch: int, tokens: int, heads: int) -> None:
+    def attention(self, qkv: Any, out: Any, batch: int, tokens: int, heads: int) -> Any:
         """See Operations."""
-        (sdpa if self.attention_by == "sdpa" else attention)(qkv, out, batch, tokens, heads)
+        if self.attention_by == "sdpa":
+            return sdpa(qkv, batch, tokens, heads)
+        attention(qkv, out, batch, tokens, heads)
+        return out
 
     def heads(self, embedding: Any, out: Any) -> None:
         """See Operations."""

@@ -132,8 +132,10 @@ def test_normalised_pixels_in_any_float(tiny, device, pixels, dtype):
     assert measure(want, tuple(got), EMOTIONS).cosine_min >= tolerances.SAME_ARITHMETIC_COSINE["bf16"]
 
 
-def test_full_width(small, photos, device):
+def test_full_width(request, device):
     """The real widths, 2 layers: float32 equals the reference, bf16 is as close as PyTorch, FP8 close enough."""
+    pytest.importorskip("PIL", reason="Pillow resizes the photographs")
+    small, photos = request.getfixturevalue("small"), request.getfixturevalue("photos")
     pixels = np.stack([resize(rgb, small.preprocess) for rgb in photos[:4]])
     values = normalise(pixels, small.preprocess)
     want, theirs = (Reference.from_packed(small, p).score_processed(values) for p in ("fp32", "bf16"))

@@ -2,25 +2,9 @@
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from emonet_fast.backends.cuda.graphs import SIZES, Graphs, call_directly, sizes_up_to
 from emonet_fast.errors import BackendError
-
-
-@given(largest=st.integers(1, 300), n=st.integers(1, 300))
-def test_smallest_size_that_holds_the_batch(largest, n):
-    graphs = Graphs(call_directly, lambda size: None, largest)
-    assert graphs.sizes == tuple(sorted(set(graphs.sizes)))
-    assert graphs.sizes[-1] == largest
-    if n > largest:
-        with pytest.raises(ValueError, match=f"expected 1 to {largest}"):
-            graphs.size_for(n)
-    else:
-        size = graphs.size_for(n)
-        assert size >= n
-        assert not [other for other in graphs.sizes if n <= other < size]
 
 
 def test_sizes():
