@@ -20,3 +20,7 @@ BF16_FACTOR = 2.0
 # A fault must change scores far beyond FP32_SCORE to be proved: twenty times, for every single photograph (the
 # smooth picture of a retina changes least when the resize filter is wrong: by 0.04).
 FAULT = 20 * FP32_SCORE
+
+# Evaluation figures beside scikit-learn, krippendorff and scipy: the project's bar; both sides are float64 sums of a
+# few hundred terms, whose order differs.
+SAME_FIGURE = 1e-12

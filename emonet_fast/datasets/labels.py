@@ -25,7 +25,7 @@ def literal(text: str, where: str) -> Any:
     if '"' not in text and "\\" not in text:  # ten times as fast, and the usual case
         try:
             return json.loads(text.replace("'", '"'))
-        except ValueError:
+        except (ValueError, RecursionError):
             pass  # True, None and tuples are Python's alone
     try:
         return ast.literal_eval(text)

@@ -70,7 +70,9 @@ def _from_csv(path: Path, prefix: str) -> Table:
         with pc.open_csv(path, parse_options=pc.ParseOptions(newlines_in_values=True)) as stream:
             names = stream.schema.names
         wanted = [n for n in names if n in ("key", "status") or n.startswith(prefix)]
-        types = {n: pa.string() if n in ("key", "status") else pa.float64() for n in wanted}
+        # Raw scores are float32, and written with as many digits as read back to the same float32.
+        number = pa.float32() if prefix == "raw_" else pa.float64()
+        types = {n: pa.string() if n in ("key", "status") else number for n in wanted}
         options = pc.ConvertOptions(
             column_types=types, include_columns=wanted, null_values=[""], strings_can_be_null=False
         )
