@@ -85,6 +85,7 @@ def hq(
     from .hq_tables import hq_result
     from .predictions import Values, read_predictions
 
+    _check_outputs(report, charts, json_path)
     found = read_predictions(predictions, Values(values), partial)
     ratings = _ratings(annotations, dataset, revision, cache_dir, partial)
     figures = evaluate_hq(found, ratings, name=name, partial=partial, bootstraps=bootstraps)
@@ -124,6 +125,7 @@ def binary(
     from .predictions import Values, read_predictions
     from .tables import binary_result
 
+    _check_outputs(report, charts, json_path)
     found = read_predictions(predictions, Values(values), partial)
     answers = _answers(annotations, dataset, revision, cache_dir)
     figures = evaluate_binary(found, answers, fixed=threshold, partial=partial, bootstraps=bootstraps)
@@ -153,6 +155,7 @@ def any_hit(
     from .predictions import Values, read_predictions
     from .tables import any_hit_result
 
+    _check_outputs(report, charts, json_path)
     known = read_mapping(mapping)
     found = read_predictions(predictions, Values.MEAN_SUBTRACTED, partial)
     figures = evaluate_any_hit(found, known, labels, partial=partial, bootstraps=bootstraps)
@@ -188,6 +191,7 @@ def demographics(
     from .predictions import Values, read_predictions
     from .tables import demographics_result
 
+    _check_outputs(report, charts, json_path)
     found = read_predictions(predictions, Values(values), partial)
     data = open_dataset(dataset, Kind.BIG if no_annotations else None, revision=revision, cache_dir=cache_dir)
     figures = evaluate_demographics(found, data, partial=partial, bootstraps=bootstraps)
@@ -221,6 +225,22 @@ def _answers(annotations: Path | None, dataset: str | None, revision: str | None
         return binary_from_csv(annotations)
     name = dataset or HUB_NAMES[Kind.BINARY]
     return binary_from_dataset(open_dataset(name, Kind.BINARY, revision=revision, cache_dir=cache_dir))
+
+
+def _check_outputs(report: Path | None, charts: Path | None, json_path: Path | None) -> None:
+    """Before anything is computed: the packages for charts, and that every file can be written.
+
+    Raises:
+        MissingPackageError: matplotlib is not installed. OptionError: a folder is missing or cannot be written to.
+    """
+    from ..files import PendingFile
+    from ..optional import need
+
+    if report is not None or charts is not None:
+        need("matplotlib", "--report and --charts")
+    for path in (report, json_path):
+        if path is not None:
+            PendingFile(path).discard()
 
 
 def _show(result: "Result", report: Path | None, charts: Path | None, json_path: Path | None) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ..datasets import DataSet, Kind
 from ..errors import DataError
@@ -142,7 +143,7 @@ def _errors(data: DataSet, ids: list[ImageId], scores: Floats) -> tuple[Floats |
     return out, "the share of pairs decided otherwise than most experts, at each emotion's threshold of best F1"
 
 
-def _groups(column: str, of: np.typing.NDArray[np.str_], values: dict[str, Floats], bootstraps: int) -> list[Group]:
+def _groups(column: str, of: npt.NDArray[np.str_], values: dict[str, Floats], bootstraps: int) -> list[Group]:
     """Every value of a column against the rest, by each image's mean over emotions."""
     per_image = {m: np.asarray(mean_known(v, axis=1)) for m, v in values.items()}
     out = []
@@ -186,7 +187,7 @@ def _against_rest(
     return float(mine.mean()), interval(inner), difference, interval(inner - outer), float(p)
 
 
-def _tests(column: str, of: np.typing.NDArray[np.str_], values: dict[str, Floats]) -> list[EmotionTest]:
+def _tests(column: str, of: npt.NDArray[np.str_], values: dict[str, Floats]) -> list[EmotionTest]:
     from scipy.stats import kruskal
 
     out = []
@@ -221,7 +222,7 @@ def _corrected_tests(tests: list[EmotionTest]) -> tuple[EmotionTest, ...]:
     return tuple(sorted(made, key=lambda t: (np.nan_to_num(t.p_holm, nan=2.0), np.nan_to_num(t.p, nan=2.0))))
 
 
-def _sorted(of: np.typing.NDArray[np.str_]) -> list[str]:
+def _sorted(of: npt.NDArray[np.str_]) -> list[str]:
     """The column's values; numbers (ages) by size."""
     found = sorted(set(of.tolist()) - {""})
     return sorted(found, key=int) if all(v.isdigit() for v in found) else found

@@ -1,6 +1,7 @@
 """The figures of Binary, any-hit and demographics as results: what is shown, and whose definition it is."""
 
 import numpy as np
+import numpy.typing as npt
 
 from .any_hit import CUTOFF, AnyHitFigures
 from .binary import MEASURES, Agreement, BinaryFigures, Detection
@@ -226,7 +227,7 @@ def _group_chart(figures: DemographicFigures, measure: str) -> Chart:
     )
 
 
-def _share(part: Floats | np.typing.NDArray[np.int64], whole: np.typing.NDArray[np.int64]) -> Floats:
+def _share(part: Floats | npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> Floats:
     return np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan)
 
 
