@@ -4,6 +4,7 @@ import ast
 import json
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from .. import taxonomy
@@ -36,6 +37,7 @@ def literal(text: str, where: str) -> Any:
         ) from None
 
 
+@lru_cache(maxsize=1024)  # the same 40 names in every row of a file
 def emotion_slug(name: str) -> str | None:
     """The column name of "Group|Emotion" or "Emotion"; None for an extra dimension.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Paul Tol's "bright" scheme, as in the picture report: told apart under the common colour-vision deficiencies.
-BLUE, RED, GREEN, YELLOW, GREY, INK = "#4477aa", "#ee6677", "#228833", "#ccbb44", "#a0a4ab", "#171a21"
+BLUE, RED, YELLOW, GREY, INK = "#4477aa", "#ee6677", "#ccbb44", "#a0a4ab", "#171a21"
 _NAME = 34
 _DPI = 150
 
@@ -95,7 +95,7 @@ def stacked_png(names: Sequence[str], parts: Sequence[tuple[str, Floats]], notes
     axes = figure.add_subplot()
     at = np.arange(len(names))[::-1]
     left = np.zeros(len(names))
-    for (label, values), colour in zip(parts, (GREEN, YELLOW, RED, GREY), strict=False):
+    for (label, values), colour in zip(parts, (BLUE, YELLOW, RED, GREY), strict=False):
         axes.barh(at, values, left=left, color=colour, label=label, height=0.8)
         left = left + values
     for y, note in zip(at, notes, strict=True):
@@ -172,5 +172,6 @@ def _name(text: str) -> str:
 
 def _png(figure: "Figure") -> bytes:
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=_DPI, metadata={"Software": None})
+    # "tight": beside a square heat map, the layout leaves too little room for long names
+    figure.savefig(out, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.15, metadata={"Software": None})
     return out.getvalue()

@@ -1,5 +1,7 @@
 """The figures of HQ as a result: what is shown, in which order, and whose definition it is."""
 
+import re
+
 import numpy as np
 
 from .agreement import heat_map, human_agreement, rater_agreement
@@ -165,7 +167,7 @@ def _ours(figures: HqFigures) -> Table:
 
 def _charts(figures: HqFigures) -> tuple[Chart, ...]:
     ratings = figures.ratings
-    order = sorted(range(len(ratings.raters)), key=lambda r: (not ratings.human[r], ratings.raters[r]))
+    order = sorted(range(len(ratings.raters)), key=lambda r: (not ratings.human[r], _natural(ratings.raters[r])))
     names = [ratings.raters[r] for r in order]
     humans = int(ratings.human.sum())
 
@@ -189,6 +191,11 @@ def _charts(figures: HqFigures) -> tuple[Chart, ...]:
             "emotions", "Agreement for each emotion", "Kappa, alpha and Spearman of the 40 emotions", emotions, "paper"
         ),
     )
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A sort key by which human-2 comes before human-10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _heat_words(figures: HqFigures) -> str:

@@ -65,6 +65,7 @@ def page(result: Result) -> dict[str, Any]:
             }
             for f in result.figures
         ],
+        "published": any(f.published for f in result.figures),
         "charts": [
             {
                 "title": c.title,
