@@ -64,7 +64,9 @@ class _Index:
         path = _MEMBER.sub("", key)
         if path in self.whole and len(self.whole) == len(self.images):  # else a whole name occurs twice, too
             return self.whole[path]
-        for found in (self.by_name.get(_base(path)), self.by_stem.get(_stem(path))):
+        # Published names have no ending at times, and then a dot in them is none: so the name itself comes first.
+        names = self.by_name
+        for found in (names.get(_base(path)), names.get(_stem(path)), self.by_stem.get(_stem(path))):
             if found is not None:
                 return found[0] if len(found) == 1 else self._by_folder(path, found)
         return None

@@ -173,6 +173,22 @@ def test_binary_on_the_published_answers(tmp_path):
         run("binary", "--predictions", tmp_path / "few.parquet", "--annotations", published)
 
 
+def test_binary_from_a_data_set(tmp_path):
+    labels = [repr([{"human-1": {"Awe": i % 3 == 0}}, {"human-2": {"Awe": i % 2 == 0}}]) for i in range(12)]
+    (tmp_path / "data").mkdir()
+    dataset(tmp_path / "data" / "train.parquet", labels, [f"{i:05}.jpg" for i in range(12)])
+    values = np.random.default_rng(0).normal(1, 1, (12, 40))
+    parquet(tmp_path / "p.parquet", values, [f"train.parquet::{i}" for i in range(12)])
+    run(
+        "binary", "-p", tmp_path / "p.parquet", "--dataset", tmp_path / "data", "--bootstraps", 5, "--json",
+        tmp_path / "b.json",
+    )  # fmt: skip
+    body = json.loads((tmp_path / "b.json").read_text())
+    assert body["facts"]["answers"] == "24"
+    assert body["figures"]["agreement"]["value"] == 0.5
+    assert body["tables"]["detection_all"]["rows"][0]["emotion"] == "Awe"
+
+
 def test_any_hit(tmp_path):
     values = np.random.default_rng(0).normal(0, 1, (24, 40))
     keys = [f"ferd_images/{i:04}_{'Happy' if i % 2 else 'Sad'}.jpg" for i in range(24)]

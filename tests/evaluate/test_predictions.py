@@ -178,6 +178,10 @@ class TestAlign:
         got = align(self.read(tmp_path, keys), [ImageId(n) for n in KEYS], False)
         assert got.values[:, 0].tolist() == [1, 2, 0]
 
+    def test_names_without_an_ending(self, tmp_path):
+        got = align(self.read(tmp_path, ["x/v1.5.jpg", "00001.jpg"]), [ImageId("00001"), ImageId("v1.5")], False)
+        assert got.values[:, 0].tolist() == [1, 0]
+
     def test_by_table_and_row(self, tmp_path):
         images = [ImageId("a.png", "s0.parquet::1"), ImageId("b.png", "s1.parquet::0"), ImageId("", "s0.parquet::0")]
         keys = ["data/s1.parquet::0", "data/s0.parquet::0", "data/s0.parquet::1"]
