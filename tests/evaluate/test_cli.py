@@ -168,9 +168,6 @@ def test_binary_on_the_published_answers(tmp_path):
     # two normals 2 apart with deviation 0.7: AUC is the normal distribution function at 2 / (0.7 sqrt 2)
     assert body["figures"]["clear_auc"]["value"] == pytest.approx(0.97833, abs=0.003)
     assert {p.name for p in (tmp_path / "charts").iterdir()} == {"binary-auc.png", "binary-agreement.png"}
-    parquet(tmp_path / "few.parquet", values[:99], keys[:99])
-    with pytest.raises(DataError, match=r"19900 of 19999 images have no scores"):
-        run("binary", "--predictions", tmp_path / "few.parquet", "--annotations", published)
 
 
 def test_binary_from_a_data_set(tmp_path):
