@@ -5,7 +5,7 @@ may come from the generator, from the experts or from the model.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,13 @@ from ..errors import DataError
 from ..optional import need
 from .align import ImageId, align
 from .annotations import binary_from_dataset, hq_from_dataset
-from .metrics import Bools, Floats, mean_known
+from .metrics import Floats, mean_known
 from .predictions import SLUGS, Predictions
 from .ranking import best_f1, curve
 from .resample import BOOTSTRAPS, SEED, Interval, count_chunks, interval
 
+Texts = npt.NDArray[np.str_]
 COLUMNS = ("age", "gender", "ethnicity")
-MEASURES = ("score", "error")
 CAVEAT = (
     "Age, gender and ethnicity are parameters of the prompts that these faces were generated from, not measured "
     "attributes of anybody."
@@ -29,21 +29,28 @@ CAVEAT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """One value of one column: n images; per measure the mean with its interval, and its difference from the rest.
+class Against:
+    """One measure of a group: its mean and the difference from the rest of the column, both with intervals.
 
     p: Mann and Whitney's two-sided test against the rest; p_holm: corrected for all groups, columns and measures.
     """
 
+    mean: float
+    interval: Interval
+    difference: float
+    difference_interval: Interval
+    p: float
+    p_holm: float = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One value of one column: n images, and what they are against the rest by measure ("score", "error")."""
+
     column: str
     value: str
     n: int
-    mean: dict[str, float]
-    interval: dict[str, Interval]
-    difference: dict[str, float]
-    difference_interval: dict[str, Interval]
-    p: dict[str, float]
-    p_holm: dict[str, float]
+    by: dict[str, Against]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,51 +150,42 @@ def _errors(data: DataSet, ids: list[ImageId], scores: Floats) -> tuple[Floats |
     return out, "the share of pairs decided otherwise than most experts, at each emotion's threshold of best F1"
 
 
-def _groups(column: str, of: npt.NDArray[np.str_], values: dict[str, Floats], bootstraps: int) -> list[Group]:
+def _groups(column: str, of: Texts, values: dict[str, Floats], bootstraps: int) -> list[Group]:
     """Every value of a column against the rest, by each image's mean over emotions."""
-    per_image = {m: np.asarray(mean_known(v, axis=1)) for m, v in values.items()}
+    names = _sorted(of)
+    by: dict[str, list[Against]] = {
+        m: _against_rest(np.asarray(mean_known(v, axis=1)), of, names, bootstraps) for m, v in values.items()
+    }
+    return [
+        Group(column, name, int((of == name).sum()), {m: found[i] for m, found in by.items()})
+        for i, name in enumerate(names)
+    ]
+
+
+def _against_rest(values: Floats, of: Texts, names: list[str], bootstraps: int) -> list[Against]:
+    """One for each name. Resamples draw images of all groups, the same ones for every group."""
+    from scipy.stats import mannwhitneyu
+
+    use = (of != "") & ~np.isnan(values)
+    v, inside = values[use], np.stack([of[use] == name for name in names], axis=1)
+    columns = np.concatenate([inside * v[:, None], inside], axis=1)
+    rng = np.random.default_rng(SEED)
+    sums = np.concatenate([c @ columns for c in count_chunks(rng, len(v), bootstraps)])
+    total, n = sums[:, : len(names)], sums[:, len(names) :]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        inner = total / n
+        outer = (total.sum(axis=1, keepdims=True) - total) / (n.sum(axis=1, keepdims=True) - n)
     out = []
-    for value in _sorted(of):
-        inside = of == value
-        figures = {m: _against_rest(v, inside, of != "", bootstraps) for m, v in per_image.items()}
-        out.append(
-            Group(
-                column,
-                value,
-                int(inside.sum()),
-                mean={m: f[0] for m, f in figures.items()},
-                interval={m: f[1] for m, f in figures.items()},
-                difference={m: f[2] for m, f in figures.items()},
-                difference_interval={m: f[3] for m, f in figures.items()},
-                p={m: f[4] for m, f in figures.items()},
-                p_holm={},
-            )
-        )
+    for i in range(len(names)):
+        mine, rest = v[inside[:, i]], v[~inside[:, i]]
+        enough = min(len(mine), len(rest)) > 1
+        p = float(mannwhitneyu(mine, rest, alternative="two-sided").pvalue) if enough else float("nan")
+        mean, other = float(mean_known(mine)), float(mean_known(rest))
+        out.append(Against(mean, interval(inner[:, i]), mean - other, interval(inner[:, i] - outer[:, i]), p))
     return out
 
 
-def _against_rest(
-    values: Floats, inside: Bools, known: Bools, bootstraps: int
-) -> tuple[float, Interval, float, Interval, float]:
-    """Mean, its interval, difference from the rest, its interval, p. Resamples draw images of the whole data set."""
-    from scipy.stats import mannwhitneyu
-
-    use = known & ~np.isnan(values)
-    v, g = values[use], inside[use].astype(np.float64)
-    mine, rest = v[g == 1], v[g == 0]
-    if len(mine) == 0:
-        nothing = float("nan")
-        return nothing, (nothing, nothing), nothing, (nothing, nothing), nothing
-    columns = np.stack([g * v, g, (1 - g) * v, 1 - g], axis=1)
-    sums = np.concatenate([c @ columns for c in count_chunks(np.random.default_rng(SEED), len(v), bootstraps)])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        inner, outer = sums[:, 0] / sums[:, 1], sums[:, 2] / sums[:, 3]
-    p = float(mannwhitneyu(mine, rest, alternative="two-sided").pvalue) if min(len(mine), len(rest)) > 1 else np.nan
-    difference = float(mine.mean() - rest.mean()) if len(rest) else float("nan")
-    return float(mine.mean()), interval(inner), difference, interval(inner - outer), float(p)
-
-
-def _tests(column: str, of: npt.NDArray[np.str_], values: dict[str, Floats]) -> list[EmotionTest]:
+def _tests(column: str, of: Texts, values: dict[str, Floats]) -> list[EmotionTest]:
     from scipy.stats import kruskal
 
     out = []
@@ -207,22 +205,19 @@ def _tests(column: str, of: npt.NDArray[np.str_], values: dict[str, Floats]) -> 
 
 
 def _corrected_groups(groups: list[Group]) -> tuple[Group, ...]:
-    keys = [(i, m) for i, g in enumerate(groups) for m in g.p]
-    for (i, m), p in zip(keys, holm([groups[i].p[m] for i, m in keys]), strict=True):
-        groups[i].p_holm[m] = p
+    keys = [(g, m) for g in groups for m in g.by]
+    for (g, m), p in zip(keys, holm([g.by[m].p for g, m in keys]), strict=True):
+        g.by[m] = replace(g.by[m], p_holm=p)
     return tuple(groups)
 
 
 def _corrected_tests(tests: list[EmotionTest]) -> tuple[EmotionTest, ...]:
     corrected = holm([t.p for t in tests])
-    made = [
-        EmotionTest(t.column, t.emotion, t.measure, t.lowest, t.highest, t.spread, t.p, p)
-        for t, p in zip(tests, corrected, strict=True)
-    ]
+    made = [replace(t, p_holm=p) for t, p in zip(tests, corrected, strict=True)]
     return tuple(sorted(made, key=lambda t: (np.nan_to_num(t.p_holm, nan=2.0), np.nan_to_num(t.p, nan=2.0))))
 
 
-def _sorted(of: npt.NDArray[np.str_]) -> list[str]:
+def _sorted(of: Texts) -> list[str]:
     """The column's values; numbers (ages) by size."""
     found = sorted(set(of.tolist()) - {""})
     return sorted(found, key=int) if all(v.isdigit() for v in found) else found

@@ -185,7 +185,7 @@ def demographics_result(figures: DemographicFigures, source: str) -> Result:
 
 
 def _demographic_figures(figures: DemographicFigures) -> tuple[Figure, ...]:
-    groups = [p for g in figures.groups for p in g.p_holm.values()]
+    groups = [against.p_holm for g in figures.groups for against in g.by.values()]
     emotions = [t.p_holm for t in figures.tests]
     out = []
     for slug, label, ps in (("groups", "Groups", groups), ("emotions", "Emotions", emotions)):
@@ -198,12 +198,10 @@ def _demographic_figures(figures: DemographicFigures) -> tuple[Figure, ...]:
 
 def _group_table(figures: DemographicFigures, measure: str) -> Table:
     rows = tuple(
-        (
-            g.column, g.value, g.n, g.mean[measure], *g.interval[measure], g.difference[measure],
-            *g.difference_interval[measure], g.p[measure], g.p_holm[measure],
-        )
+        (g.column, g.value, g.n, a.mean, *a.interval, a.difference, *a.difference_interval, a.p, a.p_holm)
         for g in figures.groups
-    )  # fmt: skip
+        for a in [g.by[measure]]
+    )
     lead = (
         f"{CAVEAT} Mean over emotions of each image's {measure}, 95% intervals over resampled images; Mann-Whitney "
         "tests against the rest of the column, corrected by Holm's method for all groups, columns and measures."
@@ -218,7 +216,8 @@ def _group_table(figures: DemographicFigures, measure: str) -> Table:
 def _group_chart(figures: DemographicFigures, measure: str) -> Chart:
     def draw() -> bytes:
         dots = [
-            Dot(f"{g.column}: {g.value} ({show(g.n, 0)})", g.mean[measure], g.interval[measure]) for g in figures.groups
+            Dot(f"{g.column}: {g.value} ({show(g.n, 0)})", g.by[measure].mean, g.by[measure].interval)
+            for g in figures.groups
         ]
         return dots_png(dots, f"mean {measure}, 95% interval")
 
