@@ -85,9 +85,14 @@ def evaluate_any_hit(
         DataError: images without labels or labels without images, classes outside the mapping, or a mapped emotion
             without a head, each above 1% unless `partial`.
     """
-    given = names_to_labels(predictions.keys) if str(labels) == FROM_NAME else read_labels(Path(labels))
-    names = list(given)
-    at = places(names, predictions.keys, predictions.source)
+    at: list[int | None]
+    if str(labels) == FROM_NAME:
+        given = names_to_labels(predictions.keys)
+        names, at = list(given), list(range(len(given)))
+    else:
+        given = read_labels(Path(labels))
+        names = list(given)
+        at = places(names, predictions.keys, predictions.source)
     notes = list(predictions.notes) + _check_coverage(predictions, names, at, partial)
     found = [None if i is None else given[names[i]] for i in at]
     named = [None if t is None else mapping.label(t) for t in found]

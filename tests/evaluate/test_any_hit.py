@@ -37,7 +37,7 @@ def slow_rule(row, owner, true):
 def test_the_published_rule(halves):
     rng = np.random.default_rng(0)
     values = rng.normal(0, 1, (200, 40))
-    names = [f"{i:04}_{'First' if i % 3 else 'Second'}.jpg" for i in range(200)]
+    names = [f"faces.tar::{i:04}_{'First' if i % 3 else 'Second'}.jpg" for i in range(200)]
     got = any_hit.evaluate_any_hit(scored(values, names), halves, "from-name", bootstraps=50)
     owner = [0] * 30 + [1] * 10
     true = [0 if i % 3 else 1 for i in range(200)]
