@@ -11,7 +11,7 @@ INPUT ?=
 OUTPUT ?= demo-output
 SYNTHETIC := models/synthetic-27
 
-.PHONY: demo test lint test-lowest bench clean
+.PHONY: demo test lint test-lowest bench gpu-check clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "emonet-fast needs Python 3.11 or newer, this is " + sys.version.split()[0])'
@@ -62,6 +62,15 @@ test-lowest:
 # The figures of the README: the reference beside the engine, in one run each.
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/fidelity.py
+
+# GPU tests and GPU benchmarks in under 8 minutes, on a machine that has PyTorch, Triton, numpy, pytest, transformers
+# and safetensors. Uses $(PYTHON) as it is: no environment is made, nothing is fetched, and the package goes to
+# build/gpu-check/site. GPU_CHECK=--dry proves the scripts without a GPU.
+GPU_CHECK ?=
+GPU_SITE := $(CURDIR)/build/gpu-check/site
+gpu-check:
+	$(PYTHON) benchmarks/gpu/install.py $(GPU_SITE)
+	PYTHONSAFEPATH=1 PYTHONPATH=$(GPU_SITE) $(PYTHON) benchmarks/gpu/check.py $(GPU_CHECK)
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest build dist $(OUTPUT)

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gpu.table import readme_table
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -66,8 +68,16 @@ def start_table(results: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def rendered(readme: str, results: dict[str, dict[str, Any]]) -> str:
+def newest_gpu_run() -> dict[str, Any] | None:
+    """Of benchmarks/results/gpu-*.json, by date and time; dry runs do not count."""
+    runs = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("gpu-*.json"))]
+    runs = [run for run in runs if not run["dry"]]
+    return max(runs, key=lambda run: (run["date"], run["time"]), default=None)
+
+
+def rendered(readme: str, results: dict[str, dict[str, Any]], gpu: dict[str, Any] | None) -> str:
     blocks = {
+        "gpu": readme_table(gpu),
         "factor": factor_sentence(results),
         "fidelity": fidelity_table(results),
         "start": start_table(results),
@@ -85,7 +95,7 @@ def main() -> None:
     results = {heads: json.loads(p.read_text("utf-8")) for heads, p in paths.items() if p.exists()}
     path = ROOT / "README.md"
     old = path.read_text("utf-8")
-    new = rendered(old, results)
+    new = rendered(old, results, newest_gpu_run())
     if "--check" in sys.argv:
         sys.exit(0 if new == old else "README.md is not what benchmarks/results say: run benchmarks/tables.py")
     path.write_text(new, "utf-8")

@@ -196,7 +196,7 @@ def verify(
     report = side_by_side.run(
         checkpoint,
         side_by_side.pictures_for(images, pictures, options),
-        side_by_side.precisions_for(precision),
+        side_by_side.precisions_for(precision, device),
         device=device,
         revision=revision,
         cache_dir=options.cache_dir,

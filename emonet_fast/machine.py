@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ._version import __version__
+from .backends.cuda.device import NoGpu, look
 from .optional import EXTRAS, available
 from .options import default_cache_dir
 
@@ -15,7 +16,7 @@ _PACKAGES = ("numpy", "openvino", "onnx", "safetensors", "pillow", "pyarrow", "h
 
 
 def report() -> dict[str, Any]:
-    """Facts in groups, JSON-ready: package, machine, cpu engine, gpu engines, optional packages, folders."""
+    """Facts in groups, JSON-ready: package, machine, cpu engine, gpu engine, optional packages, folders."""
     return {
         "emonet_fast": __version__,
         "machine": {
@@ -26,7 +27,7 @@ def report() -> dict[str, Any]:
         },
         "packages": {name: _version(name) for name in _PACKAGES},
         "cpu_engine": _cpu_engine(),
-        "gpu_engines": {"available": False, "reason": "this version has no GPU backend yet"},
+        "gpu_engine": _gpu_engine(),
         "optional": {name: _optional(name, extra) for name, extra in EXTRAS.items()},
         "folders": {
             "cache": str(default_cache_dir()),
@@ -109,7 +110,26 @@ def _cpu_engine() -> dict[str, Any]:
         return {"available": False, "reason": str(error)}
 
 
+def _gpu_engine() -> dict[str, Any]:
+    found = look()
+    if isinstance(found, NoGpu):
+        return {"available": False, "reason": found.reason}
+    return {
+        "available": True,
+        "name": found.name,
+        "device": f"cuda:{found.index}",
+        "compute_capability": f"{found.capability[0]}.{found.capability[1]}",
+        "memory_gb": round(found.memory / 1e9, 1),
+        "memory_free_gb": round(found.free / 1e9, 1),
+        "precisions": ["fp32", "bf16", "fp8"] if found.fp8 else ["fp32", "bf16"],
+        "torch": _version("torch"),
+        "triton": _version("triton"),
+    }
+
+
 def _hub_cache() -> str:
+    if not available("huggingface_hub"):
+        return "not installed"
     from huggingface_hub import constants
 
     return str(constants.HF_HUB_CACHE)

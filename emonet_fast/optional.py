@@ -13,6 +13,7 @@ EXTRAS = {
     "skimage": "demo",
     "scipy": "eval",
     "matplotlib": "eval",
+    "triton": "gpu",
 }
 
 

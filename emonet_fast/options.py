@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .errors import OptionError
 
-PRECISIONS = ("auto", "fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp8")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _MAX_BATCH = 1024
 MAX_PIXELS = 200_000_000
@@ -27,7 +27,7 @@ def default_cache_dir() -> Path:
 class Options:
     """Settings of a Scorer.
 
-    device: "auto", "cpu", "cuda" or "cuda:N". precision: "auto", "fp32" or "bf16".
+    device: "auto", "cpu", "cuda" or "cuda:N". precision: "auto", "fp32", "bf16" or (GPU only) "fp8".
     batch_size: images per engine call, None for the device's default; shorter batches are padded to it.
     exif: turn pictures upright by their EXIF orientation. revision: of the hub repositories, None for the pinned.
     max_pixels, max_bytes: larger pictures are refused with a status before they are decoded.

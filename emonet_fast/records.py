@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 UInt8Array: TypeAlias = npt.NDArray[np.uint8]
 FloatArray: TypeAlias = npt.NDArray[np.floating]
@@ -35,7 +37,7 @@ class Picture:
     """
 
     key: str
-    data: bytes | Image.Image | npt.NDArray[np.generic] | None
+    data: "bytes | Image.Image | npt.NDArray[np.generic] | None"
     status: Status = Status.OK
     reason: str = ""
 

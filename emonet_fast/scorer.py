@@ -5,12 +5,13 @@ sources -> decode -> preprocess -> backend -> scores
 
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,10 +19,12 @@ from . import taxonomy
 from ._version import __version__
 from .backends.base import Backend
 from .backends.choose import open_backend
+from .backends.pixels import run_pixels
 from .checkpoint import open_checkpoint
 from .checkpoint.spec import Checkpoint
 from .checkpoint.tensors import Progress
 from .decode import decode
+from .errors import InputError
 from .options import MAX_BYTES, MAX_PIXELS, Options, default_cache_dir
 from .preprocess import resize
 from .records import Decoded, Picture, Status, UInt8Array
@@ -29,6 +32,8 @@ from .scores import Float32, Scores
 from .sources.memory import Memory
 
 UNTRAINED = "untrained weights: the numbers mean nothing"
+# A decoded picture and its network input, None where it could not be read
+_Row: TypeAlias = tuple[Decoded, UInt8Array | None]
 # Inputs without scores that may ride in one batch before it is handed on, so that a folder of broken files
 # still streams.
 _MAX_ROWS = 256
@@ -54,7 +59,7 @@ class Scorer:
 
     Args:
         checkpoint: "large" or "small" (hub), a packed file, or a folder in the published layout.
-        device: "auto", "cpu", "cuda" or "cuda:N". precision: "auto", "fp32" or "bf16".
+        device: "auto", "cpu", "cuda" or "cuda:N". precision: "auto", "fp32", "bf16" or (GPU only) "fp8".
         batch_size: images per engine call; None takes the device's default.
         exif: turn pictures upright by their EXIF orientation first.
         revision: of the hub repositories. threads: CPU threads of the engine. cache_dir: for engines and
@@ -169,21 +174,51 @@ class Scorer:
                 warnings.warn(note, ScalingWarning, stacklevel=2)
         return scores
 
+    def score_pixels(
+        self, pixels: Any, *, keys: Sequence[str] | None = None, embeddings: bool = False, stream: object = None
+    ) -> Scores:
+        """Score a batch that is the network's input already, on the host or on the GPU.
+
+        pixels: [n, 3, S, S] RGB planes. On the host uint8 (numpy). On the GPU (device "cuda") uint8, or normalised
+        float32, float16 or bfloat16, as a torch tensor or anything with `__dlpack__` or `__cuda_array_interface__`;
+        it is read where it lies. keys: n names, "#0", "#1", ... where None. stream: the CUDA stream on which the
+        batch becomes ready, see CudaBackend.run_device. n is free. A row with NaN or infinite pixels gets a status.
+
+        Raises:
+            InputError: another shape, dtype or place, or not n keys. BackendError: see run_device.
+        """
+        with self._timed("engine"):
+            outputs = run_pixels(self.backend, pixels, self.checkpoint.vision.image_size, stream)
+        n = len(outputs.raw)
+        names = [f"#{i}" for i in range(n)] if keys is None else list(keys)
+        if len(names) != n:
+            raise InputError(f"{len(names)} keys came with {n} rows of pixels; expected one for each")
+        decoded = [Decoded(name, None) for name in names]
+        return self._scores(decoded, outputs.raw, outputs.embedding if embeddings else None)
+
     def stream(self, pictures: Iterable[Picture], *, embeddings: bool = False) -> Iterator[ScoredBatch]:
-        """Score an endless or long row of pictures in bounded memory, in order, a batch at a time."""
+        """Score an endless or long row of pictures in bounded memory, in order, a batch at a time.
+
+        Where the engine works beside the host, the next batch is prepared while one or two are under way.
+        """
         self.open()
-        rows: list[tuple[Decoded, UInt8Array | None]] = []
+        rows: list[_Row] = []
         waiting = 0
+        under_way: deque[Callable[[], ScoredBatch]] = deque()
         for picture in pictures:
             rows.append(self._prepare(picture))
             waiting += rows[-1][1] is not None
             if waiting == self.backend.batch_size or len(rows) >= _MAX_ROWS:
-                yield self._run(rows, embeddings)
+                under_way.append(self._submit(rows, embeddings))
                 rows, waiting = [], 0
+                if len(under_way) > self.backend.depth:
+                    yield under_way.popleft()()
         if rows:
-            yield self._run(rows, embeddings)
+            under_way.append(self._submit(rows, embeddings))
+        while under_way:
+            yield under_way.popleft()()
 
-    def _prepare(self, picture: Picture) -> tuple[Decoded, UInt8Array | None]:
+    def _prepare(self, picture: Picture) -> _Row:
         with self._timed("decode"):
             decoded = decode(
                 picture,
@@ -196,17 +231,26 @@ class Scorer:
         with self._timed("preprocess"):
             return decoded, resize(decoded.rgb, self.checkpoint.preprocess)
 
-    def _run(self, rows: list[tuple[Decoded, UInt8Array | None]], embeddings: bool) -> ScoredBatch:
+    def _submit(self, rows: list[_Row], embeddings: bool) -> Callable[[], ScoredBatch]:
+        """Hand the rows' pixels to the engine; the result is what the returned function gives."""
         decoded = tuple(row[0] for row in rows)
         pixels = [row[1] for row in rows if row[1] is not None]
         places = [i for i, row in enumerate(rows) if row[1] is not None]
-        raw = np.full((len(rows), len(self.checkpoint.names)), np.nan, np.float32)
-        vectors = np.full((len(rows), self.checkpoint.vision.hidden_size), np.nan, np.float32)
+        outputs = None
         if pixels:
             with self._timed("engine"):
-                outputs = self.backend.run(np.stack(pixels))
-            raw[places], vectors[places] = outputs.raw, outputs.embedding
-        return ScoredBatch(self._scores(decoded, raw, vectors if embeddings else None), decoded)
+                outputs = self.backend.submit(np.stack(pixels))
+
+        def result() -> ScoredBatch:
+            raw = np.full((len(decoded), len(self.checkpoint.names)), np.nan, np.float32)
+            vectors = np.full((len(decoded), self.checkpoint.vision.hidden_size), np.nan, np.float32)
+            if outputs is not None:
+                with self._timed("engine"):
+                    found = outputs()
+                raw[places], vectors[places] = found.raw, found.embedding
+            return ScoredBatch(self._scores(decoded, raw, vectors if embeddings else None), decoded)
+
+        return result
 
     def _scores(self, decoded: Sequence[Decoded], raw: Float32 | None, embeddings: Float32 | None = None) -> Scores:
         names = self.checkpoint.names

@@ -18,9 +18,11 @@ import numpy as np
 
 from . import taxonomy
 from ._version import __version__
+from .backends.choose import choose
+from .backends.cuda.device import Gpu, look
 from .checkpoint.synthetic import calibration_pictures
 from .decode import decode
-from .engines.fidelity import Fidelity, Gate, gate_bf16, gate_fp32, measure
+from .engines.fidelity import Fidelity, Gate, gate_bf16, gate_fp8, gate_fp32, measure
 from .errors import BackendError, InputError
 from .optional import need
 from .options import Options
@@ -132,10 +134,18 @@ class _Worker:
         return answer
 
 
-def precisions_for(asked: str) -> tuple[str, ...]:
-    """The precisions to try: the one asked for, or for "auto" all that this machine computes in."""
+def precisions_for(asked: str, device: str) -> tuple[str, ...]:
+    """The precisions to try: the one asked for, or for "auto" all that this device computes in.
+
+    Raises:
+        BackendError: see backends.choose.
+    """
+    choice = choose(Options(device=device, precision=asked))
     if asked != "auto":
         return (asked,)
+    if choice.backend == "cuda":
+        found = look(device)
+        return ("fp32", "bf16", "fp8") if isinstance(found, Gpu) and found.fp8 else ("fp32", "bf16")
     import openvino
 
     from .backends.openvino_cpu import choose_precision
@@ -238,7 +248,7 @@ def _rows(workers: list[_Worker], pairs: dict[str, tuple[Any, Any]], emotions: l
         gate = None
         if worker.side == "engine":
             mine = found[worker.name]
-            gate = gate_fp32(mine) if worker.precision == "fp32" else gate_bf16(mine, found["reference bf16"])
+            gate = _gate(worker.precision, mine, found.get("reference bf16"))
         seconds = median(worker.seconds)
         rows.append(
             Row(
@@ -253,3 +263,9 @@ def _rows(workers: list[_Worker], pairs: dict[str, tuple[Any, Any]], emotions: l
             )
         )
     return tuple(rows)
+
+
+def _gate(precision: str, mine: Fidelity, reference_bf16: Fidelity | None) -> Gate:
+    if precision == "fp8":
+        return gate_fp8(mine)
+    return gate_fp32(mine) if reference_bf16 is None or precision == "fp32" else gate_bf16(mine, reference_bf16)

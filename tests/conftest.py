@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from emonet_fast.backends.cuda.device import driver_present
 from emonet_fast.checkpoint.spec import Checkpoint
 
-from .pictures import photographs
+if not driver_present():
+    # Kernels run in Triton's interpreter. Must be set before the first import of Triton, wherever that is.
+    os.environ["TRITON_INTERPRET"] = "1"
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -59,6 +61,10 @@ def large(published_large: Path, cache_dir: Path) -> Checkpoint:
 @pytest.fixture(scope="session")
 def photos() -> list[np.ndarray]:
     """scikit-image's photographs as [H, W, 3] uint8 RGB, and the two faces of ../shared/data where it exists."""
+    from PIL import Image
+
+    from .pictures import photographs
+
     pictures = photographs()
     pictures += [np.asarray(Image.open(p).convert("RGB")) for p in sorted(SHARED_DATA.glob("emonet-hq/*.jpg"))]
     return pictures

@@ -17,7 +17,7 @@ def report(published_small, small, photos, cache_dir):
     return verify.run(
         str(published_small),
         photos[:4],
-        verify.precisions_for("auto"),
+        verify.precisions_for("auto", "cpu"),
         device="cpu",
         revision=None,
         cache_dir=cache_dir,

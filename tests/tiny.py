@@ -11,18 +11,26 @@ from emonet_fast import taxonomy
 HIDDEN, HEADS, LAYERS = 48, 4, 2
 
 
-def write_tiny(folder: Path, *, seed: int = 0, widths: tuple[int, ...] = (HIDDEN, 24, 12, 1)) -> Path:
-    """A random checkpoint of 2 layers, hidden 48, image 32: a few hundred kilobytes in the published layout."""
+def write_tiny(
+    folder: Path,
+    *,
+    seed: int = 0,
+    widths: tuple[int, ...] = (HIDDEN, 24, 12, 1),
+    attention_heads: int = HEADS,
+    intermediate: int = 100,
+    image: int = 32,
+) -> Path:
+    """A random checkpoint of 2 layers, hidden widths[0]: a few hundred kilobytes in the published layout."""
     import torch
     import transformers
 
     torch.manual_seed(seed)
     config = transformers.SiglipVisionConfig(
-        hidden_size=HIDDEN,
-        intermediate_size=100,
+        hidden_size=widths[0],
+        intermediate_size=intermediate,
         num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        image_size=32,
+        num_attention_heads=attention_heads,
+        image_size=image,
         patch_size=16,
     )
     model = transformers.SiglipVisionModel(config)
@@ -32,7 +40,7 @@ def write_tiny(folder: Path, *, seed: int = 0, widths: tuple[int, ...] = (HIDDEN
     model.save_pretrained(folder / "encoder")
     preprocessor = {
         "do_resize": True, "do_rescale": True, "do_normalize": True, "resample": 2, "rescale_factor": 1 / 255,
-        "image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.6, 0.7], "size": {"height": 32, "width": 32},
+        "image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.6, 0.7], "size": {"height": image, "width": image},
         "image_processor_type": "SiglipImageProcessor",
     }  # fmt: skip
     (folder / "encoder" / "preprocessor_config.json").write_text(json.dumps(preprocessor))

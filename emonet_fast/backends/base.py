@@ -1,7 +1,8 @@
 """The contract that every backend fulfils."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,16 @@ class Outputs:
 
 
 class Backend(Protocol):
-    """Runs the network. name and precision go into every output's metadata."""
+    """Runs the network. name and precision go into every output's metadata.
+
+    depth: how many batches are worth having under way before the oldest result is taken; 0 where `submit` works
+    on the spot.
+    """
 
     name: str
     precision: str
     batch_size: int
+    depth: int
 
     def run(self, pixels: UInt8Array) -> Outputs:
         """pixels: [n, 3, S, S] uint8 RGB planes, 1 <= n <= batch_size; n below it is padded inside.
@@ -31,8 +37,24 @@ class Backend(Protocol):
         """
         ...
 
+    def submit(self, pixels: UInt8Array) -> Callable[[], Outputs]:
+        """As `run`, but returns at once where the engine works beside the host; the result is what it returns.
+
+        pixels may be reused when this returns. Results are taken in order, at most depth + 1 of them outstanding.
+        """
+        ...
+
     def close(self) -> None:
         """Free the engine's memory; the backend cannot be used after."""
+        ...
+
+
+@runtime_checkable
+class DeviceBackend(Protocol):
+    """A backend that also takes batches where they lie on its GPU."""
+
+    def run_to_host(self, pixels: object, stream: object = None) -> Outputs:
+        """pixels: [n, 3, S, S] on the GPU, n free; see CudaBackend.run_device."""
         ...
 
 

@@ -1,43 +1,75 @@
 """Picks the backend for the asked device and says why."""
 
+import logging
 from dataclasses import dataclass
 
 from ..checkpoint.spec import Checkpoint
 from ..errors import BackendError
 from ..options import Options
 from .base import Backend
+from .cuda.device import NoGpu, look
+
+_log = logging.getLogger("emonet_fast")
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """backend: its name. reason: one sentence for people."""
+    """backend: its name. reason: one sentence for people. notable: a person may have expected another choice."""
 
     backend: str
     reason: str
+    notable: bool = False
 
 
 def choose(options: Options) -> Choice:
     """Which backend serves these options.
 
     Raises:
-        BackendError: the device was asked for by name and no backend of this version can use it.
+        BackendError: the device was asked for by name and cannot be used, or the precision is not for this device.
     """
-    if options.device.startswith("cuda"):
+    if options.device == "cpu":
+        return _cpu(options, "asked for")
+    found = look(options.device)
+    if not isinstance(found, NoGpu):
+        why = "asked for" if options.device != "auto" else "there is one"
+        return Choice("cuda", f"GPU cuda:{found.index} ({found.name}): {why}")
+    if options.device != "auto":
         raise BackendError(
-            f"device {options.device!r} was asked for, but this version has no GPU backend yet; "
-            "use device 'cpu' or 'auto'"
+            f"device {options.device!r} was asked for, but {found.reason}; use device 'cpu' or 'auto' "
+            "(`emonet-fast doctor` says what this machine has)"
         )
-    why = "asked for" if options.device == "cpu" else "the only backend of this version"
-    return Choice("openvino", f"CPU by OpenVINO: {why}")
+    return _cpu(options, found.reason, notable=found.hardware)
+
+
+def _cpu(options: Options, why: str, *, notable: bool = False) -> Choice:
+    if options.precision == "fp8":
+        raise BackendError(
+            f"precision fp8 needs an NVIDIA GPU, and the engine would run on the CPU ({why}); "
+            "use 'fp32', 'bf16' or 'auto'"
+        )
+    return Choice("openvino", f"CPU by OpenVINO: {why}", notable)
 
 
 def open_backend(checkpoint: Checkpoint, options: Options) -> Backend:
     """Open the chosen backend; compiles an engine where none is stored.
 
+    device "auto" takes the CPU where the GPU has too little memory, and says so once.
+
     Raises:
         BackendError: see `choose` and the backend itself.
     """
-    choose(options)
+    choice = choose(options)
+    if choice.backend == "cuda":
+        from .cuda.backend import CudaBackend
+
+        try:
+            return CudaBackend(checkpoint, options.device, options.precision, options.batch_size, options.cache_dir)
+        except BackendError as error:
+            if options.device != "auto":
+                raise
+            choice = _cpu(options, str(error), notable=True)
+    if choice.notable:
+        _log.warning("device 'auto' takes the CPU: %s", choice.reason)
     from .openvino_cpu import OpenVinoBackend
 
     return OpenVinoBackend(

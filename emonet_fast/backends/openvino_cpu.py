@@ -5,6 +5,7 @@ import json
 import logging
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ class OpenVinoBackend:
     """
 
     name = "openvino"
+    depth = 0
 
     def __init__(
         self,
@@ -78,6 +80,11 @@ class OpenVinoBackend:
             tokens = self._tower.infer({"pixels": batch}, share_inputs=True)["tokens"]
             result = self._top.infer({"tokens": tokens}, share_inputs=True)
             return Outputs(result["embedding"][:n].copy(), result["raw"][:n].copy())
+
+    def submit(self, pixels: UInt8Array) -> Callable[[], Outputs]:
+        """See Backend.submit. The cores that would prepare the next batch are those that work on this one."""
+        outputs = self.run(pixels)
+        return lambda: outputs
 
     def close(self) -> None:
         """See Backend.close."""

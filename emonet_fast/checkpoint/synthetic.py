@@ -12,16 +12,16 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from .. import taxonomy
 from ..errors import OptionError
+from ..records import UInt8Array
 from .synthetic_files import Float32, SafetensorsStream, write_torch_state_dict
 from .synthetic_maths import HIDDEN, IMAGE
-from .synthetic_pictures import calibration_pictures
 from .synthetic_tower import Tower, generator, rounded, tensor_shapes, vision_config
 
 __all__ = ["HEAD_WIDTHS", "calibration_pictures", "write_synthetic"]
@@ -34,14 +34,28 @@ _CALIBRATION_PICTURES = 24
 _CALIBRATION_SEED = 20_000  # apart from the default pictures of `verify`, so that those are not the calibrated ones
 
 
+def calibration_pictures(n: int, seed: int = 0) -> list[UInt8Array]:
+    """See synthetic_pictures, which needs Pillow to draw."""
+    from .synthetic_pictures import calibration_pictures as draw
+
+    return draw(n, seed)
+
+
 def write_synthetic(
-    out_dir: Path, *, heads: str = "large", layers: int = 27, seed: int = 0, progress: Progress | None = None
+    out_dir: Path,
+    *,
+    heads: str = "large",
+    layers: int = 27,
+    seed: int = 0,
+    progress: Progress | None = None,
+    pictures: Sequence[UInt8Array] | None = None,
 ) -> None:
     """Write a synthetic checkpoint to `out_dir`: `encoder/` and `heads/` as they are published.
 
     heads: "large" (1152-1024-512-256-1) or "small" (1152-128-32-1). layers: 1 to 27 of the tower's blocks.
     seed: the same seed gives the same bytes with the same versions of numpy and its BLAS.
     progress: called with (steps done, steps in all, what was done). Needs about 1 GB of memory.
+    pictures: [H, W, 3] uint8 RGB, to calibrate on instead of the drawn ones; at 384x384 without Pillow.
 
     Written to a temporary folder beside `out_dir` and renamed at the end: a whole checkpoint or none.
 
@@ -53,7 +67,10 @@ def write_synthetic(
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", suffix=".partial", dir=out_dir.parent))
     try:
-        embeddings = _write_encoder(partial / "encoder", layers, seed, progress or (lambda done, total, what: None))
+        if pictures is None:
+            pictures = calibration_pictures(_CALIBRATION_PICTURES, _CALIBRATION_SEED + seed)
+        report = progress or (lambda done, total, what: None)
+        embeddings = _write_encoder(partial / "encoder", layers, seed, pictures, report)
         _write_heads(partial / "heads", HEAD_WIDTHS[heads], seed, embeddings)
         if progress:
             progress(layers + 2, layers + 2, "heads")
@@ -81,7 +98,7 @@ def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_encoder(folder: Path, layers: int, seed: int, progress: Progress) -> Float32:
+def _write_encoder(folder: Path, layers: int, seed: int, pictures: Sequence[UInt8Array], progress: Progress) -> Float32:
     """The tower's files. Returns the calibration pictures' embeddings [N, 1152]."""
     folder.mkdir()
     _write_json(folder / "config.json", _encoder_config(layers))
@@ -97,7 +114,6 @@ def _write_encoder(folder: Path, layers: int, seed: int, progress: Progress) -> 
     with SafetensorsStream(folder / "model.safetensors", text | tensor_shapes(layers)) as file:
         for name, shape in text.items():
             file.put(name, generator(seed, name).standard_normal(shape, np.float32))
-        pictures = calibration_pictures(_CALIBRATION_PICTURES, _CALIBRATION_SEED + seed)
         tower = Tower(seed, layers, pictures, file.put)
         for i in tower.blocks():
             progress(i + 1, layers + 2, f"layer {i}")

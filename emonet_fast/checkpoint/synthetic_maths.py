@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from ..records import UInt8Array
 
@@ -68,9 +67,15 @@ def near_bfloat16(values: Float32) -> Float32:
 
 
 def patches(picture: UInt8Array) -> Float32:
-    """[H, W, 3] uint8 -> [576, 3*16*16] float32: resized as SigLIP2 resizes, in -1..1, cut into patches."""
-    resized = Image.fromarray(picture).resize((IMAGE, IMAGE), Image.Resampling.BILINEAR)
-    pixels = np.asarray(resized, np.float32) / np.float32(127.5) - np.float32(1.0)
+    """[H, W, 3] uint8 -> [576, 3*16*16] float32: resized as SigLIP2 resizes, in -1..1, cut into patches.
+
+    Needs Pillow for pictures that are not 384x384; at that size its resize changes nothing.
+    """
+    if picture.shape != (IMAGE, IMAGE, 3):
+        from PIL import Image
+
+        picture = np.asarray(Image.fromarray(picture).resize((IMAGE, IMAGE), Image.Resampling.BILINEAR))
+    pixels = picture.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
     cut = pixels.reshape(GRID, PATCH, GRID, PATCH, 3).transpose(0, 2, 4, 1, 3)
     return cut.reshape(TOKENS, 3 * PATCH * PATCH)
 

@@ -118,3 +118,18 @@ def gate_bf16(found: Fidelity, reference_bf16: Fidelity) -> Gate:
     if not found.spearman_min >= 0.998:
         failures.append(f"lowest Spearman of a head {found.spearman_min:.5f} is below 0.998")
     return Gate(tuple(failures))
+
+
+def gate_fp8(found: Fidelity) -> Gate:
+    """cosine >= 0.999 and Spearman per head >= 0.995: what FP8 may cost before users would notice.
+
+    Fewer pictures than MIN_PICTURES_FOR_RANKS are a failure here, not a bar unproved: FP8 is certified or not used.
+    """
+    failures = []
+    if found.pictures < MIN_PICTURES_FOR_RANKS:
+        failures.append(f"measured on {found.pictures} pictures, fewer than {MIN_PICTURES_FOR_RANKS}")
+    if not found.cosine_min >= 0.999:
+        failures.append(f"embedding cosine {found.cosine_min:.6f} is below 0.999")
+    if not found.spearman_min >= 0.995:
+        failures.append(f"lowest Spearman of a head {found.spearman_min:.5f} is below 0.995")
+    return Gate(tuple(failures))

@@ -5,8 +5,7 @@ Source: transformers' SiglipVisionModel (eager form), tensor by tensor.
 
 import numpy as np
 
-from ..checkpoint.spec import Checkpoint
-from ..checkpoint.tensors import SafetensorsFile
+from ..checkpoint.probe import probe_keys
 from .writer import GraphWriter
 
 
@@ -101,17 +100,3 @@ def add_pooling(w: GraphWriter, x: str) -> str:
     y = w.linear(y, f"{prefix}.attention.out_proj", "pool/out")
     h = w.layer_norm(y, f"{prefix}.layernorm", "pool/norm")
     return w.op("Add", [y, w.mlp(h, f"{prefix}.mlp", "pool/mlp")], "pool/embedding")
-
-
-def probe_keys(checkpoint: Checkpoint) -> np.ndarray:
-    """[hidden, heads] float64: column h is Wk_h^T (Wq probe + bq)_h / sqrt(head_dim)."""
-    vision = checkpoint.vision
-    heads, width, size = vision.num_attention_heads, vision.hidden_size, vision.head_dim
-    file = SafetensorsFile(checkpoint.path)
-    probe = file.array("vision_model.head.probe").reshape(width).astype(np.float64)
-    weight = file.array("vision_model.head.attention.in_proj_weight")[: 2 * width].astype(np.float64)
-    bias = file.array("vision_model.head.attention.in_proj_bias")[:width].astype(np.float64)
-    query = (weight[:width] @ probe + bias).reshape(heads, size) * size**-0.5
-    keys = weight[width:].reshape(heads, size, width)
-    result: np.ndarray = np.einsum("hsw,hs->wh", keys, query)
-    return result

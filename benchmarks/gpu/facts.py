@@ -1,0 +1,75 @@
+"""The card, the driver and the versions: what every figure of a run belongs to."""
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.gpu.context import Context
+
+PACKAGES = ("emonet-fast", "torch", "triton", "numpy", "transformers", "safetensors", "setuptools")
+_ASKED = "driver_version,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,power.limit,temperature.gpu"
+
+
+def measure(context: Context) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "packages": {name: version(name) for name in PACKAGES},
+        "commit": commit(),
+        "card": "CPU tensors (no figure of this run means anything)",
+        "cuda": torch.version.cuda,
+    }
+    if context.cuda:
+        properties = torch.cuda.get_device_properties(context.device)
+        found |= {
+            "card": properties.name,
+            "capability": f"{properties.major}.{properties.minor}",
+            "multiprocessors": properties.multi_processor_count,
+            "l2_mb": properties.L2_cache_size / 1e6,
+            "memory_gb": properties.total_memory / 1e9,
+            "cudnn": torch.backends.cudnn.version(),
+            **nvidia_smi(),
+        }
+    return found
+
+
+def version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def commit() -> str | None:
+    """The checkout's commit, with + where files differ from it; None without git."""
+    root = Path(__file__).parents[2]
+    try:
+        done = subprocess.run(
+            ["git", "-C", root, "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def nvidia_smi() -> dict[str, Any]:
+    """Driver, clocks (MHz), power limit and temperature of the first card, as found; empty without nvidia-smi."""
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", f"--query-gpu={_ASKED}", "--format=csv,noheader,nounits", "--id=0"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    names = [name.replace(".", "_") for name in _ASKED.split(",")]
+    return dict(zip(names, (value.strip() for value in done.stdout.strip().split(",")), strict=False))

@@ -1,0 +1,79 @@
+"""The published pipeline on this device: transformers' vision tower, and the heads as published or stacked."""
+
+from typing import Any
+
+import torch
+
+from emonet_fast.checkpoint.spec import Checkpoint
+
+
+class Published:
+    """transformers' SigLIP and one MLP a head from a packed checkpoint, in `dtype`. Needs no image library."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
+        import transformers
+        from safetensors import safe_open
+
+        v = checkpoint.vision
+        config = transformers.SiglipVisionConfig(
+            hidden_size=v.hidden_size,
+            intermediate_size=v.intermediate_size,
+            num_hidden_layers=v.num_hidden_layers,
+            num_attention_heads=v.num_attention_heads,
+            image_size=v.image_size,
+            patch_size=v.patch_size,
+            layer_norm_eps=v.layer_norm_eps,
+        )
+        with safe_open(checkpoint.path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        state = {k: t for k, t in tensors.items() if k.startswith("vision_model.")}
+        model = transformers.SiglipVisionModel.from_pretrained(None, config=config, state_dict=state)
+        self.model = model.eval().requires_grad_(False).to(device, dtype)
+        count = len(checkpoint.head_widths) - 1
+        self.layers = [
+            tuple(tensors[f"heads.{i}.{kind}"].to(device, dtype) for kind in ("weight", "bias")) for i in range(count)
+        ]
+        self.heads = [mlp([(w[h], b[h]) for w, b in self.layers]) for h in range(len(checkpoint.names))]
+        self.l2_normalise, self.preprocess, self.dtype = checkpoint.l2_normalise, checkpoint.preprocess, dtype
+
+    def normalised(self, pixels: Any) -> Any:
+        """[n, 3, S, S] uint8 on the device -> (x * rescale_factor - mean) / std."""
+        spec = self.preprocess
+        mean, std = (torch.tensor(v, device=pixels.device).view(1, 3, 1, 1) for v in (spec.mean, spec.std))
+        return ((pixels.float() * spec.rescale_factor - mean) / std).to(self.dtype)
+
+    def embed(self, values: Any) -> tuple[Any, Any]:
+        """(embedding, what the heads take)."""
+        embedding = self.model(values).pooler_output
+        if self.l2_normalise:
+            return embedding, embedding / embedding.norm(p=2, dim=-1, keepdim=True)
+        return embedding, embedding
+
+    def one_by_one(self, values: Any) -> tuple[Any, Any]:
+        """(embedding [n, D], raw [n, H]): one MLP call a head, as published."""
+        embedding, x = self.embed(values)
+        return embedding, torch.cat([head(x) for head in self.heads], dim=1)
+
+    def stacked(self, values: Any) -> tuple[Any, Any]:
+        """The same with all heads in one batched product a layer."""
+        embedding, x = self.embed(values)
+        return embedding, stacked_heads(x, self.layers)
+
+
+def mlp(pairs: list[tuple[Any, Any]]) -> torch.nn.Sequential:
+    """Linear, ReLU, ..., Linear from (weight [out, in], bias [out])."""
+    layers: list[torch.nn.Module] = []
+    for weight, bias in pairs:
+        linear = torch.nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+        linear.weight = torch.nn.Parameter(weight, requires_grad=False)
+        linear.bias = torch.nn.Parameter(bias, requires_grad=False)
+        layers += [linear, torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers[:-1])
+
+
+def stacked_heads(x: Any, layers: list[tuple[Any, Any]]) -> Any:
+    """raw [n, H] of embeddings x [n, D]; layers: (weight [H, out, in], bias [H, out])."""
+    x = x.unsqueeze(0).expand(len(layers[0][0]), *x.shape)
+    for i, (weight, bias) in enumerate(layers):
+        x = torch.baddbmm(bias.unsqueeze(1), x.relu() if i else x, weight.transpose(1, 2))
+    return x.squeeze(-1).t()

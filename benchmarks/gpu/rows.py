@@ -1,0 +1,234 @@
+"""Kernels that take one row at a time: LayerNorm, GELU, quantisation, patches; and fc1's GELU in either place."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from benchmarks.gpu.context import FP8_BOUND, Context, Side, case, off
+from benchmarks.timer import copies
+from emonet_fast.backends.cuda.linear import E4M3_MAX, make_linear, multiply, multiply_gelu
+
+EPS = 1e-6
+D, MLP, TOKENS = 1152, 4304, 576
+
+
+def measure(context: Context) -> list[dict[str, Any]]:
+    rows = []
+    for images in (1,) if context.dry else (1, 64):
+        m = 2 if context.dry else images * TOKENS
+        for part in (layer_norms, gelus, fc1, residual, quantisation):
+            rows += part(context, m)
+        rows += patch_rows(context, images)
+        context.free()
+    return rows
+
+
+def normal(context: Context, *shape: int, dtype: torch.dtype = torch.bfloat16) -> Any:
+    return torch.randn(*shape, device=context.device).to(dtype)
+
+
+def outputs(context: Context, m: int, d: int, fp8: bool) -> tuple[Any, Any]:
+    """out and scales, poisoned."""
+    out = torch.full((m, d), float("nan"), dtype=torch.bfloat16, device=context.device)
+    if not fp8:
+        return out, None
+    return out.to(torch.float8_e4m3fn), torch.full((m,), float("nan"), device=context.device)
+
+
+def widened(out: Any, scales: Any) -> Any:
+    return out.double() if scales is None else out.double() * scales.double().unsqueeze(1)
+
+
+def put(y: Any, out: Any, scales: Any) -> None:
+    """What plain PyTorch does to store y: a cast, or scales and a cast."""
+    if scales is None:
+        out.copy_(y)
+        return
+    scale = y.abs().amax(dim=1, keepdim=True) / E4M3_MAX
+    scales.copy_(scale.squeeze(1))
+    out.copy_((y / scale).to(out.dtype))
+
+
+def row_case(
+    context: Context,
+    what: str,
+    m: int,
+    d: int,
+    fp8: bool,
+    kernel: Callable[..., None],
+    plain: Callable[..., None],
+    exact: Callable[..., Any],
+    inputs: Callable[[], tuple[Any, ...]],
+    bytes_a_row: int,
+) -> list[dict[str, Any]]:
+    """kernel, plain: (out, scales, *inputs) -> None; exact: (*inputs) -> float64 output of fresh inputs."""
+
+    def side(run: Callable[..., None]) -> Side:
+        first: list[tuple[Any, Any]] = []
+
+        def make() -> list[Any]:
+            given = [inputs() for _ in range(copies(m * bytes_a_row, context.device))]
+            made = [outputs(context, m, d, fp8) for _ in given]
+            want = exact(*(t.clone() for t in given[0]))
+            run(*made[0], *(t.clone() for t in given[0]))
+            first.append((widened(*made[0]), want))
+            return [lambda o=o, g=g: run(*o, *g) for o, g in zip(made, given, strict=True)]
+
+        return Side(make, lambda: off(*first[0]), bound=FP8_BOUND if fp8 else 2e-2)
+
+    name = f"{what}, {'fp8' if fp8 else 'bf16'} out"
+    sides = {"ours": side(kernel), "torch": side(plain)}
+    return case(context, name, f"{m} x {d}", sides, bytes=float(m * bytes_a_row))
+
+
+def layer_norms(context: Context, m: int) -> list[dict[str, Any]]:
+    from emonet_fast.kernels.layer_norm import layer_norm
+
+    weight, bias = normal(context, 2, D, dtype=torch.float32)
+
+    def ours(out: Any, scales: Any, x: Any, delta: Any) -> None:
+        layer_norm(x, weight, bias, EPS, out, delta=delta, scales=scales)
+
+    def plain(out: Any, scales: Any, x: Any, delta: Any) -> None:
+        x.add_(delta)
+        put(functional.layer_norm(x, (D,), weight.bfloat16(), bias.bfloat16(), EPS), out, scales)
+
+    def exact(x: Any, delta: Any) -> Any:
+        total = (x.float() + delta.float()).bfloat16().double()
+        return functional.layer_norm(total, (D,), weight.double(), bias.double(), EPS)
+
+    def inputs() -> tuple[Any, Any]:
+        return normal(context, m, D), normal(context, m, D)
+
+    found = []
+    for fp8 in (False, True):
+        size = 6 * D + (D if fp8 else 2 * D)
+        found += row_case(context, "LayerNorm + residual", m, D, fp8, ours, plain, exact, inputs, size)
+    return found
+
+
+def gelus(context: Context, m: int) -> list[dict[str, Any]]:
+    from emonet_fast.kernels.gelu import gelu
+
+    bias = normal(context, MLP, dtype=torch.float32)
+
+    def ours(out: Any, scales: Any, x: Any) -> None:
+        gelu(x, out, bias=bias, scales=scales)
+
+    def plain(out: Any, scales: Any, x: Any) -> None:
+        put(functional.gelu(x + bias.bfloat16(), approximate="tanh"), out, scales)
+
+    def exact(x: Any) -> Any:
+        return functional.gelu(x.double() + bias.double(), approximate="tanh")
+
+    found = []
+    for fp8 in (False, True):
+        size = 2 * MLP + (MLP if fp8 else 2 * MLP)
+        found += row_case(
+            context, "bias + GELU", m, MLP, fp8, ours, plain, exact, lambda: (normal(context, m, MLP),), size
+        )
+    return found
+
+
+def quantisation(context: Context, m: int) -> list[dict[str, Any]]:
+    from emonet_fast.kernels.quantise import quantise
+
+    def ours(out: Any, scales: Any, x: Any) -> None:
+        quantise(x, out, scales)
+
+    def plain(out: Any, scales: Any, x: Any) -> None:
+        put(x.float(), out, scales)
+
+    return row_case(
+        context, "quantise", m, D, True, ours, plain, lambda x: x.double(), lambda: (normal(context, m, D),), 3 * D
+    )
+
+
+def fc1(context: Context, m: int) -> list[dict[str, Any]]:
+    """GELU in the product's epilogue (one pass less over [M, 4304]) beside product and kernel. CUDA only."""
+    from emonet_fast.kernels.gelu import gelu
+
+    k, n = (32, 64) if context.dry else (D, MLP)
+    x = normal(context, m, k)
+    weight, bias = normal(context, n, k, dtype=torch.float32) / k**0.5, normal(context, n, dtype=torch.float32)
+    layer = make_linear(weight, bias, "bf16")
+    out = torch.full((m, n), float("nan"), dtype=torch.bfloat16, device=context.device)
+    part = min(m, 256)
+    want = functional.gelu(x[:part].double() @ weight.double().t() + bias.double(), approximate="tanh")
+
+    def separate() -> None:
+        multiply(layer, x, out, bias=False)
+        gelu(out, out, bias=bias)
+
+    def error() -> float:
+        return off(out[:part], want)
+
+    sides = {"product, then our GELU": Side(lambda: [separate], error)}
+    if context.cuda:
+        sides["GELU in the epilogue"] = Side(lambda: [lambda: multiply_gelu(layer, x, out)], error)
+    return case(context, "fc1 + GELU, bf16", f"{m} x {k} x {n}", sides, flop=2.0 * m * k * n)
+
+
+def residual(context: Context, m: int) -> list[dict[str, Any]]:
+    """The attention block's end: the product to `delta`, which the norm adds; or added by the product itself."""
+    from emonet_fast.kernels.layer_norm import layer_norm
+
+    d = 32 if context.dry else D
+    weight, bias, gamma, beta = (normal(context, *shape, dtype=torch.float32) for shape in ((d, d), (d,), (d,), (d,)))
+    layer = make_linear(weight / d**0.5, bias, "bf16")
+    x, start = normal(context, m, d), normal(context, m, d)
+    stream, delta, out = start.clone(), torch.empty_like(start), torch.full_like(start, float("nan"))
+    part = min(m, 256)
+    total = start[:part].double() + x[:part].double() @ (weight / d**0.5).double().t() + bias.double()
+    want = functional.layer_norm(total, (d,), gamma.double(), beta.double(), EPS)
+
+    def by_the_norm() -> None:
+        multiply(layer, x, delta)
+        layer_norm(stream, gamma, beta, EPS, out, delta=delta)
+
+    def by_the_product() -> None:
+        stream.addmm_(x, layer.weight.t())
+        layer_norm(stream, gamma, beta, EPS, out, shift=bias)
+
+    def side(run: Callable[[], None]) -> Side:
+        def make() -> list[Any]:
+            stream.copy_(start)
+            out.fill_(float("nan"))
+            return [run]
+
+        return Side(make, lambda: off(out[:part], want))
+
+    sides = {"added by the norm": side(by_the_norm), "added by the product": side(by_the_product)}
+    return case(context, "out product + LayerNorm, bf16", f"{m} x {d} x {d}", sides, flop=2.0 * m * d * d)
+
+
+def patch_rows(context: Context, images: int) -> list[dict[str, Any]]:
+    """uint8 images to normalised bf16 rows."""
+    from emonet_fast.kernels.patches import patches
+
+    size, p = (32, 16) if context.dry else (384, 16)
+    factor, shift = (1 / 127.5,) * 3, (-1.0,) * 3
+    grid = size // p
+    bytes_moved = images * 3 * size * size * 3
+    given = [
+        torch.randint(0, 256, (images, 3, size, size), dtype=torch.uint8, device=context.device)
+        for _ in range(copies(bytes_moved, context.device))
+    ]
+    out = torch.full((images * grid * grid, 3 * p * p), float("nan"), dtype=torch.bfloat16, device=context.device)
+
+    def cut(x: Any) -> Any:
+        x = x.reshape(images, 3, grid, p, grid, p).permute(0, 2, 4, 1, 3, 5)
+        return x.reshape(images * grid * grid, 3 * p * p)
+
+    def plain(x: Any) -> None:
+        out.copy_(cut(x.float() / 127.5 - 1))
+
+    want = cut(given[-1].double() / 127.5 - 1)
+    sides = {
+        "ours": Side(lambda: [lambda x=x: patches(x, out, p, factor=factor, shift=shift) for x in given],
+                     lambda: off(out, want)),
+        "torch": Side(lambda: [lambda x=x: plain(x) for x in given], lambda: off(out, want)),
+    }  # fmt: skip
+    return case(context, "patches", f"{images} x {size} x {size}", sides, bytes=float(bytes_moved))

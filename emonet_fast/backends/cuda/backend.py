@@ -1,0 +1,242 @@
+"""The `cuda` backend: host or device batches in, scores out; streams, staging and locks around one Engine."""
+
+import gc
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ...checkpoint.spec import Checkpoint
+from ...errors import BackendError
+from ...optional import need
+from ...records import UInt8Array
+from ..base import Outputs
+from .device import Gpu, NoGpu, check_memory, look
+from .engine import Engine
+from .fp8 import fp8_keep
+from .graphs import CudaCapture
+from .inputs import PER_THREAD_DEFAULT, as_tensor, named_stream
+from .weights import load
+from .workspace import workspace_bytes
+
+# 64 images fill the GPU to within a few percent of 256 at a quarter of the buffers.
+DEFAULT_BATCH = 64
+# CUDA context, cuBLAS and graph pools, and what else the driver takes: what must stay free beside our own tensors.
+_OVERHEAD = 800_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceOutputs:
+    """embedding [n, D] and raw [n, H] float32 torch tensors on the GPU, ready on the stream that was given."""
+
+    embedding: Any
+    raw: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """Pinned staging of one batch in flight: host pixels, device pixels, host outputs, and when they are there."""
+
+    pinned: Any
+    pixels: Any
+    embedding: Any
+    raw: Any
+    done: Any
+
+
+class CudaBackend:
+    """One GPU. Thread-safe: launches take turns, results are waited for outside the lock.
+
+    Raises:
+        BackendError: no such GPU, one that cannot do `precision`, or too little memory; says what is there.
+    """
+
+    name = "cuda"
+    # Batches worth having under way: the copy of one overlaps with the work of the one before.
+    depth = 1
+
+    def __init__(
+        self, checkpoint: Checkpoint, device: str, precision: str, batch_size: int | None, cache_dir: Any
+    ) -> None:
+        found = look(device)
+        if isinstance(found, NoGpu):
+            raise BackendError(f"device {device!r} was asked for, but {found.reason}; use device 'cpu' or 'auto'")
+        self.gpu = found
+        self.precision = choose_precision(found, precision)
+        self.batch_size = batch_size or DEFAULT_BATCH
+        self.checkpoint = checkpoint
+        self._torch = torch = need("torch", "the GPU engine")
+        self.device = torch.device("cuda", found.index)
+        check_memory(found, needed_bytes(checkpoint, self.precision, self.batch_size), "this engine")
+        self._lock = threading.Lock()
+        with torch.cuda.device(self.device):
+            keep = frozenset[str]()
+            if self.precision == "fp8":
+                keep = fp8_keep(checkpoint, self.device, cache_dir)
+            try:
+                self._open(keep)
+            except torch.OutOfMemoryError as error:
+                raise BackendError(f"the GPU's memory does not hold the engine: {error}") from None
+
+    def _open(self, keep: frozenset[str]) -> None:
+        torch, checkpoint = self._torch, self.checkpoint
+        self.engine: Engine | None = Engine(
+            checkpoint,
+            load(checkpoint, self.device, self.precision, keep),
+            self.precision,
+            self.batch_size,
+            self.device,
+            CudaCapture(self.device),
+            gelu_epilogue=True,
+        )
+        self._compute, self._copies = torch.cuda.Stream(self.device), torch.cuda.Stream(self.device)
+        self._idle = torch.cuda.Event()
+        self._slots = [self._slot() for _ in range(self.depth + 1)]
+        self._next = 0
+        # Weights were converted on the default stream, which orders nothing on those two.
+        torch.cuda.synchronize(self.device)
+        with torch.cuda.stream(self._compute):
+            self.engine.graphs.prepare(self.batch_size)
+
+    def _slot(self) -> _Slot:
+        torch, n, vision = self._torch, self.batch_size, self.checkpoint.vision
+        shape = (n, 3, vision.image_size, vision.image_size)
+
+        def pinned(*shape: int, dtype: Any) -> Any:
+            return torch.empty(shape, dtype=dtype, pin_memory=True)
+
+        return _Slot(
+            pinned=pinned(*shape, dtype=torch.uint8),
+            pixels=torch.empty(shape, dtype=torch.uint8, device=self.device),
+            embedding=pinned(n, vision.hidden_size, dtype=torch.float32),
+            raw=pinned(n, len(self.checkpoint.names), dtype=torch.float32),
+            done=torch.cuda.Event(),
+        )
+
+    def run(self, pixels: UInt8Array) -> Outputs:
+        """See Backend.run."""
+        return self.submit(pixels)()
+
+    def submit(self, pixels: UInt8Array) -> Callable[[], Outputs]:
+        """See Backend.submit. At most depth + 1 results may be waiting to be taken."""
+        torch, engine, n = self._torch, self._opened(), len(pixels)
+        engine.graphs.size_for(n)  # refuses a batch that is empty or too large
+        with self._lock, torch.cuda.device(self.device):
+            slot = self._slots[self._next]
+            self._next = (self._next + 1) % len(self._slots)
+            slot.done.synchronize()  # its last result was copied out long ago, or nobody took it
+            slot.pinned[:n].copy_(torch.from_numpy(pixels))
+            with torch.cuda.stream(self._copies):
+                slot.pixels[:n].copy_(slot.pinned[:n], non_blocking=True)
+            self._compute.wait_stream(self._copies)
+            with torch.cuda.stream(self._compute):
+                embedding, raw = self._launch(slot.pixels[:n])
+                slot.embedding[:n].copy_(embedding, non_blocking=True)
+                slot.raw[:n].copy_(raw, non_blocking=True)
+                self._idle.record()
+                slot.done.record()
+
+        def result() -> Outputs:
+            slot.done.synchronize()
+            return Outputs(slot.embedding[:n].numpy().copy(), slot.raw[:n].numpy().copy())
+
+        return result
+
+    def run_device(self, pixels: object, stream: object = None) -> DeviceOutputs:
+        """Score a batch that lies on the GPU, of any length; longer ones than batch_size go in parts.
+
+        pixels: [n, 3, S, S] uint8 RGB planes, or float32, float16 or bfloat16 already normalised, as a torch tensor
+        or anything with __dlpack__ or __cuda_array_interface__; any strides; read where it lies.
+        stream: the CUDA stream to work on: None for PyTorch's current one, a torch stream, an object with
+        `cuda_stream`, `ptr` or `handle`, or the handle itself. Returns as soon as the work is queued there.
+
+        Raises:
+            InputError: not such a batch. BackendError: the stream is capturing a graph, or memory ran out.
+        """
+        torch, engine = self._torch, self._opened()
+        vision = self.checkpoint.vision
+        with self._lock, torch.cuda.device(self.device), torch.cuda.stream(self._stream(stream)):
+            if torch.cuda.is_current_stream_capturing():
+                raise BackendError(
+                    "the stream is capturing a CUDA graph; expected one that is not: call the scorer outside of "
+                    "the capture, its work is a graph of its own"
+                )
+            batch = as_tensor(pixels, self.device, vision.image_size)
+            embedding = torch.empty((len(batch), vision.hidden_size), dtype=torch.float32, device=self.device)
+            raw = torch.empty((len(batch), len(self.checkpoint.names)), dtype=torch.float32, device=self.device)
+            largest = engine.graphs.sizes[-1]
+            for start in range(0, len(batch), largest):
+                part = slice(start, start + largest)
+                found = self._launch(batch[part])
+                embedding[part].copy_(found[0])
+                raw[part].copy_(found[1])
+                self._idle.record()
+            return DeviceOutputs(embedding, raw)
+
+    def run_to_host(self, pixels: object, stream: object = None) -> Outputs:
+        """As run_device, waits, and gives the outputs on the host."""
+        found = self.run_device(pixels, stream)
+        with self._torch.cuda.stream(self._stream(stream)):
+            return Outputs(found.embedding.cpu().numpy(), found.raw.cpu().numpy())
+
+    def close(self) -> None:
+        """See Backend.close. Gives all GPU memory back."""
+        torch = self._torch
+        with self._lock:
+            if self.engine is None:
+                return
+            torch.cuda.synchronize(self.device)
+            self.engine.graphs.clear()
+            self.engine = None
+            self._slots = []
+            gc.collect()
+            torch._C._cuda_clearCublasWorkspaces()
+            with torch.cuda.device(self.device):
+                torch.cuda.empty_cache()
+
+    def _launch(self, pixels: Any) -> tuple[Any, Any]:
+        """On the current stream, after whatever used the static buffers last."""
+        engine = self._opened()
+        self._torch.cuda.current_stream(self.device).wait_event(self._idle)
+        return engine.run(pixels)
+
+    def _opened(self) -> Engine:
+        if self.engine is None:
+            raise BackendError("this engine was closed; open the scorer again")
+        return self.engine
+
+    def _stream(self, stream: object) -> Any:
+        cuda = self._torch.cuda
+        if stream is None:
+            return cuda.current_stream(self.device)
+        if isinstance(stream, cuda.Stream):
+            return stream
+        for field in ("cuda_stream", "ptr", "handle"):
+            stream = getattr(stream, field, stream)
+        if not isinstance(stream, int) or stream == PER_THREAD_DEFAULT:
+            raise BackendError(f"stream is {stream!r}; expected a CUDA stream, or its handle, that PyTorch can name")
+        return named_stream(stream, self.device)
+
+
+def choose_precision(gpu: Gpu, asked: str) -> str:
+    """The precision to use: "auto" takes bf16; FP8 only by name, and only where the GPU has it.
+
+    Raises:
+        BackendError: fp8 on a GPU without it.
+    """
+    if asked == "fp8" and not gpu.fp8:
+        raise BackendError(
+            f"precision fp8 was asked for, but {gpu.name} (compute capability {gpu.capability[0]}."
+            f"{gpu.capability[1]}) has no FP8 matrix units (8.9 or newer); use 'bf16' or 'auto'"
+        )
+    return "bf16" if asked == "auto" else asked
+
+
+def needed_bytes(checkpoint: Checkpoint, precision: str, batch_size: int) -> int:
+    """Device memory of an engine, in bytes: weights, buffers, staging and what CUDA takes beside them."""
+    size = {"fp32": 4, "bf16": 2, "fp8": 2}[precision]
+    # Calibration holds bf16 and FP8 weights at once, and float32 ones before.
+    factor = {"fp32": 1.0, "bf16": 1.0, "fp8": 2.0}[precision]
+    weights = factor * size * sum(info.nbytes // 4 for info in checkpoint.tensors.values())
+    staging = 2 * batch_size * 3 * checkpoint.vision.image_size**2
+    return int(weights) + workspace_bytes(checkpoint, batch_size, precision) + staging + _OVERHEAD

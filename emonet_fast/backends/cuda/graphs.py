@@ -1,0 +1,107 @@
+"""One captured graph for each batch size, made at first use; and how work is captured on a GPU or called on a host."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ...errors import BackendError
+from ...optional import need
+
+_log = logging.getLogger("emonet_fast")
+
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+Replay = Callable[[], None]
+
+
+class Capture(Protocol):
+    """Turns work on static buffers into something that repeats it."""
+
+    def __call__(self, work: Callable[[], None]) -> Replay: ...
+
+
+def sizes_up_to(largest: int) -> tuple[int, ...]:
+    """The batch sizes of a backend whose largest is `largest`."""
+    return (*(size for size in SIZES if size < largest), largest)
+
+
+class Graphs:
+    """Replays `work(size)` for the smallest size that holds a batch.
+
+    work: runs the network on the first `size` rows of the static buffers.
+    """
+
+    def __init__(self, capture: Capture, work: Callable[[int], None], largest: int) -> None:
+        self.sizes = sizes_up_to(largest)
+        self._capture, self._work = capture, work
+        self._replays: dict[int, Replay] = {}
+
+    @property
+    def captured(self) -> tuple[int, ...]:
+        return tuple(sorted(self._replays))
+
+    def size_for(self, n: int) -> int:
+        """The size whose graph serves n rows, 1 <= n <= largest."""
+        if not 1 <= n <= self.sizes[-1]:
+            raise ValueError(f"a batch has {n} rows; expected 1 to {self.sizes[-1]}")
+        return next(size for size in self.sizes if size >= n)
+
+    def prepare(self, n: int) -> Replay:
+        """The replay for n rows, captured now if it was not before.
+
+        Raises:
+            BackendError: no memory for it; what was captured before stays usable.
+        """
+        size = self.size_for(n)
+        if size not in self._replays:
+            try:
+                self._replays[size] = self._capture(lambda: self._work(size))
+            except _out_of_memory() as error:
+                raise BackendError(
+                    f"the GPU's memory does not hold batch size {size} ({error}); "
+                    "use a smaller batch size (--batch-size), or free memory on the GPU"
+                ) from None
+        return self._replays[size]
+
+    def clear(self) -> None:
+        """Forget all graphs, and with them their memory."""
+        self._replays.clear()
+
+
+class CudaCapture:
+    """Captures CUDA graphs that share one memory pool: they never run at the same time."""
+
+    def __init__(self, device: Any) -> None:
+        self.torch = need("torch", "the GPU engine")
+        self.device = device
+        self._pool = self.torch.cuda.graph_pool_handle()
+        # One for all captures: cuBLAS keeps a workspace (32 MiB on Hopper) for each stream that it met.
+        self._stream = self.torch.cuda.Stream(device)
+
+    def __call__(self, work: Callable[[], None]) -> Replay:
+        torch = self.torch
+        _log.info("capturing a graph (once for each batch size)")
+        stream = self._stream
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        # Twice before the capture: Triton compiles and loads, cuBLAS makes its handles and workspaces, and none of
+        # that may happen inside.
+        with torch.cuda.stream(stream):
+            work()
+            work()
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        # thread_local: other threads (decoding into pinned memory, another scorer) go on using the GPU.
+        with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
+            work()
+        replay: Replay = graph.replay
+        return replay
+
+
+def call_directly(work: Callable[[], None]) -> Replay:
+    """The Capture of CPU tensors: nothing to record, the work itself is the replay."""
+    return work
+
+
+def _out_of_memory() -> type[BaseException]:
+    kind: type[BaseException] = need("torch", "the GPU engine").OutOfMemoryError
+    return kind

@@ -1,0 +1,102 @@
+"""Batches that already lie on the GPU: from any library, without a copy to the host.
+
+Tensors come as `__dlpack__` (PyTorch, CuPy, JAX, DALI) or as `__cuda_array_interface__` (PyCUDA, Numba). Stream order:
+DLPack's producer is told our stream and waits itself; of the interface's `stream` we wait for what it names.
+"""
+
+from typing import Any
+
+from ...errors import InputError
+from ...optional import need
+
+_EXPECTED = "expected a batch [n, 3, S, S] on the GPU, uint8 or normalised float32, float16 or bfloat16"
+# Handles that CUDA itself gives to the default streams.
+LEGACY_DEFAULT, PER_THREAD_DEFAULT = 1, 2
+_DLPACK_CUDA = (2, 3, 13)  # kDLCUDA, kDLCUDAHost, kDLCUDAManaged
+
+
+def on_device(pixels: object) -> bool:
+    """Whether an object says of itself that it lies on a GPU."""
+    if hasattr(pixels, "__cuda_array_interface__"):
+        return True
+    ask = getattr(pixels, "__dlpack_device__", None)
+    return ask is not None and int(ask()[0]) in _DLPACK_CUDA
+
+
+def as_tensor(pixels: Any, device: Any, image_size: int) -> Any:
+    """pixels as a torch tensor [n, 3, S, S] that shares its memory; any strides.
+
+    The current stream waits for whatever the producer still has under way.
+
+    Raises:
+        InputError: another shape, dtype or device, or memory that is not aligned to its dtype.
+    """
+    torch = need("torch", "the GPU engine")
+    if isinstance(pixels, torch.Tensor):
+        tensor = pixels
+    elif hasattr(pixels, "__dlpack__"):
+        tensor = _from_dlpack(pixels)
+    elif hasattr(pixels, "__cuda_array_interface__"):
+        tensor = _from_interface(pixels, device)
+    else:
+        raise InputError(
+            f"pixels is {type(pixels).__name__}, without __dlpack__ or __cuda_array_interface__; {_EXPECTED}"
+        )
+    return check_tensor(tensor, device, image_size)
+
+
+def check_tensor(tensor: Any, device: Any, image_size: int) -> Any:
+    """The tensor itself, if it is a batch for this network on this device. Raises InputError otherwise."""
+    torch = need("torch", "the GPU engine")
+    if tensor.device != device:
+        raise InputError(f"pixels lie on {tensor.device}, the engine on {device}; copy them there first")
+    if tensor.ndim != 4 or tuple(tensor.shape[1:]) != (3, image_size, image_size):
+        raise InputError(f"pixels have shape {list(tensor.shape)}; {_EXPECTED} with S = {image_size}")
+    if tensor.dtype not in (torch.uint8, torch.float32, torch.float16, torch.bfloat16):
+        raise InputError(f"pixels have dtype {str(tensor.dtype).removeprefix('torch.')}; {_EXPECTED}")
+    if tensor.data_ptr() % tensor.element_size():
+        raise InputError(
+            f"pixels begin at an address that is not a multiple of {tensor.element_size()} bytes; "
+            "expected memory aligned to its dtype: copy them first"
+        )
+    return tensor
+
+
+def _from_dlpack(pixels: Any) -> Any:
+    torch = need("torch", "the GPU engine")
+    try:
+        # Hands the current stream to the producer, which makes it wait for the data.
+        return torch.from_dlpack(pixels)
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise InputError(f"pixels could not be taken over DLPack: {error}; {_EXPECTED}") from error
+
+
+def _from_interface(pixels: Any, device: Any) -> Any:
+    torch = need("torch", "the GPU engine")
+    interface = pixels.__cuda_array_interface__
+    try:
+        tensor = torch.as_tensor(pixels, device=device)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"pixels could not be taken over __cuda_array_interface__: {error}; {_EXPECTED}") from error
+    if tensor.numel() and tensor.data_ptr() != interface["data"][0]:
+        raise InputError(f"pixels lie on another GPU than {device}; copy them there first")
+    _wait_for(interface.get("stream"), device)
+    return tensor
+
+
+def _wait_for(producer: int | None, device: Any) -> None:
+    """The current stream waits for the stream that a __cuda_array_interface__ names (None: nothing to wait for)."""
+    cuda = need("torch", "the GPU engine").cuda
+    if producer is None:
+        return
+    if producer == PER_THREAD_DEFAULT:
+        # PyTorch has no name for this stream; rare enough for the plain way.
+        cuda.synchronize(device)
+        return
+    cuda.current_stream(device).wait_stream(named_stream(producer, device))
+
+
+def named_stream(handle: int, device: Any) -> Any:
+    """The torch stream of a CUDA stream's handle; 0 and 1 both mean the default stream."""
+    cuda = need("torch", "the GPU engine").cuda
+    return cuda.default_stream(device) if handle in (0, LEGACY_DEFAULT) else cuda.ExternalStream(handle, device)

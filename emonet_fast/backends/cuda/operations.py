@@ -1,0 +1,109 @@
+"""What lies between the matrix products: by our Triton kernels, or in plain PyTorch.
+
+The plain form is the float32 engine on the GPU, the oracle of the Triton form in the tests, and what a machine
+without Triton could still run.
+"""
+
+from typing import Any, Protocol
+
+from ...optional import need
+from .linear import E4M3_MAX
+from .weights import Weights
+
+
+class Operations(Protocol):
+    """Each call writes into tensors that the caller made; M: rows of tokens, D: hidden size."""
+
+    def patches(self, pixels: Any, out: Any, factor: tuple[float, ...], shift: tuple[float, ...]) -> None:
+        """pixels [N, 3, S, S], uint8 or normalised floats -> out [N * tokens, 3 P P]; uint8: x * factor + shift."""
+        ...
+
+    def layer_norm(
+        self, x: Any, weight: Any, bias: Any, eps: float, out: Any, delta: Any = None, scales: Any = None
+    ) -> None:
+        """x += delta in place, then out = LayerNorm(x) [M, D]; with scales [M]: out is e4m3, out * scales = it."""
+        ...
+
+    def gelu(self, x: Any, bias: Any, out: Any, scales: Any = None) -> None:
+        """out = gelu_tanh(x + bias) [M, MLP], in place where out is x; with scales as for layer_norm."""
+        ...
+
+    def quantise(self, x: Any, out: Any, scales: Any) -> None:
+        """out [M, D] e4m3 and scales [M]: out * scales = x."""
+        ...
+
+    def attention(self, qkv: Any, out: Any, batch: int, tokens: int, heads: int) -> None:
+        """qkv [batch * tokens, 3 D] -> out [batch * tokens, D]: softmax(q k^T / sqrt(head_dim)) v per head."""
+        ...
+
+    def heads(self, embedding: Any, out: Any) -> None:
+        """embedding [N, D] float32 -> out [N, H] float32, raw scores."""
+        ...
+
+
+class PlainOperations:
+    """Plain PyTorch, inner sums in float32; any device."""
+
+    def __init__(self, weights: Weights, patch: int, l2_normalise: bool) -> None:
+        self.torch = need("torch", "the GPU engine")
+        self.patch, self.l2_normalise = patch, l2_normalise
+        device = weights.positions.device
+        self._heads = [(w.to(device), b.to(device)) for w, b in weights.heads]
+
+    def patches(self, pixels: Any, out: Any, factor: tuple[float, ...], shift: tuple[float, ...]) -> None:
+        """See Operations."""
+        torch, p = self.torch, self.patch
+        x = pixels.float()
+        if pixels.dtype == torch.uint8:
+            scale, offset = (torch.tensor(v, device=x.device).view(1, 3, 1, 1) for v in (factor, shift))
+            x = x * scale + offset
+        n, grid = len(x), x.shape[-1] // p
+        x = x.reshape(n, 3, grid, p, grid, p).permute(0, 2, 4, 1, 3, 5)
+        out.copy_(x.reshape(n * grid * grid, 3 * p * p))
+
+    def layer_norm(
+        self, x: Any, weight: Any, bias: Any, eps: float, out: Any, delta: Any = None, scales: Any = None
+    ) -> None:
+        """See Operations."""
+        if delta is not None:
+            x.copy_(x.float() + delta.float())
+        y = self.torch.nn.functional.layer_norm(x.float(), x.shape[-1:], weight, bias, eps)
+        self._put(y, out, scales)
+
+    def gelu(self, x: Any, bias: Any, out: Any, scales: Any = None) -> None:
+        """See Operations."""
+        y = self.torch.nn.functional.gelu(x.float() + bias.float(), approximate="tanh")
+        self._put(y, out, scales)
+
+    def quantise(self, x: Any, out: Any, scales: Any) -> None:
+        """See Operations."""
+        self._put(x.float(), out, scales)
+
+    def attention(self, qkv: Any, out: Any, batch: int, tokens: int, heads: int) -> None:
+        """See Operations. PyTorch's scaled_dot_product_attention picks its own kernel."""
+        sdpa(qkv, out, batch, tokens, heads)
+
+    def heads(self, embedding: Any, out: Any) -> None:
+        """See Operations."""
+        torch = self.torch
+        x = embedding / embedding.norm(dim=-1, keepdim=True) if self.l2_normalise else embedding
+        x = x.unsqueeze(0).expand(len(self._heads[0][0]), *x.shape)  # [H, N, D]
+        for i, (weight, bias) in enumerate(self._heads):
+            x = torch.baddbmm(bias.unsqueeze(1), x.relu() if i else x, weight.transpose(1, 2))
+        out.copy_(x.squeeze(-1).t())
+
+    def _put(self, y: Any, out: Any, scales: Any) -> None:
+        if scales is None:
+            out.copy_(y)
+            return
+        largest = y.abs().amax(dim=1)
+        scales.copy_(self.torch.where(largest > 0, largest / E4M3_MAX, self.torch.ones_like(largest)))
+        out.copy_((y / scales.unsqueeze(1)).to(out.dtype))
+
+
+def sdpa(qkv: Any, out: Any, batch: int, tokens: int, heads: int) -> None:
+    """Operations.attention by PyTorch's scaled_dot_product_attention, straight from the packed layout."""
+    functional = need("torch", "the GPU engine").nn.functional
+    q, k, v = qkv.view(batch, tokens, 3, heads, -1).permute(2, 0, 3, 1, 4)
+    y = functional.scaled_dot_product_attention(q, k, v)  # [batch, heads, tokens, head_dim]
+    out.view(batch, tokens, heads, -1).copy_(y.transpose(1, 2))

@@ -1,0 +1,55 @@
+"""Operations by our Triton kernels; attention by whichever of two was measured to be faster."""
+
+from typing import Any
+
+from ...kernels.attention import attention
+from ...kernels.gelu import gelu
+from ...kernels.heads import HeadScratch, HeadWeights, multi_head
+from ...kernels.layer_norm import layer_norm
+from ...kernels.patches import patches
+from ...kernels.quantise import quantise
+from .operations import sdpa
+from .weights import Weights
+
+
+class TritonOperations:
+    """See Operations. Launches on the current device and stream and allocates nothing (sdpa: its output).
+
+    attention_by: "sdpa" (PyTorch's) or "triton" (ours). SDPA is the default until ours is measured to be faster.
+    """
+
+    def __init__(
+        self, weights: Weights, patch: int, l2_normalise: bool, batch_size: int, attention_by: str = "sdpa"
+    ) -> None:
+        if attention_by not in ("sdpa", "triton"):
+            raise ValueError(f"attention_by is {attention_by!r}; expected 'sdpa' or 'triton'")
+        self.patch, self.attention_by, self.l2_normalise = patch, attention_by, l2_normalise
+        device = weights.positions.device
+        self.head_weights = HeadWeights.stack(weights.heads, device)
+        self.scratch = HeadScratch.allocate(self.head_weights, batch_size)
+
+    def patches(self, pixels: Any, out: Any, factor: tuple[float, ...], shift: tuple[float, ...]) -> None:
+        """See Operations."""
+        patches(pixels, out, self.patch, factor=factor, shift=shift)
+
+    def layer_norm(
+        self, x: Any, weight: Any, bias: Any, eps: float, out: Any, delta: Any = None, scales: Any = None
+    ) -> None:
+        """See Operations."""
+        layer_norm(x, weight, bias, eps, out, delta=delta, scales=scales)
+
+    def gelu(self, x: Any, bias: Any, out: Any, scales: Any = None) -> None:
+        """See Operations."""
+        gelu(x, out, bias=bias, scales=scales)
+
+    def quantise(self, x: Any, out: Any, scales: Any) -> None:
+        """See Operations."""
+        quantise(x, out, scales)
+
+    def attention(self, qkv: Any, out: Any, batch: int, tokens: int, heads: int) -> None:
+        """See Operations."""
+        (sdpa if self.attention_by == "sdpa" else attention)(qkv, out, batch, tokens, heads)
+
+    def heads(self, embedding: Any, out: Any) -> None:
+        """See Operations."""
+        multi_head(embedding, self.head_weights, out, self.scratch, l2_normalise=self.l2_normalise)

@@ -1,0 +1,95 @@
+"""Which layers must stay in bf16 so that the others may be FP8: measured, most sensitive first."""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import BackendError, EmonetError
+from ..files import write_whole
+from .fidelity import Fidelity, Gate, gate_fp8
+
+_log = logging.getLogger("emonet_fast")
+
+# (layers that stay in bf16) -> how close the engine then comes to the float32 reference
+Evaluate = Callable[[frozenset[str]], Fidelity]
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """keep: layers in bf16, most sensitive first. fidelity: with them kept. sensitivity: mean cosine distance that
+    each layer alone costs in FP8; empty where none had to be kept. pictures: measured on."""
+
+    keep: tuple[str, ...]
+    fidelity: Fidelity
+    sensitivity: dict[str, float]
+
+
+def fill_keep(names: Sequence[str], evaluate: Evaluate, sensitivity: Evaluate | None = None) -> Certificate:
+    """The shortest beginning of the layers, sorted by sensitivity, that must be kept for the gate to hold.
+
+    names: all layers that can be FP8. evaluate: on all pictures. sensitivity: on fewer, where that is cheaper.
+    The length is doubled until the gate holds, then halved back: as many evaluations as the logarithm of the
+    answer, beside one for each layer.
+
+    Raises:
+        BackendError: the gate does not hold even with every layer kept.
+    """
+    found = evaluate(frozenset())
+    if gate_fp8(found).passed:
+        return Certificate((), found, {})
+    _log.info("FP8 in all layers misses the bars (%s): measuring each layer", "; ".join(gate_fp8(found).failures))
+    everything = frozenset(names)
+    measure = sensitivity or evaluate
+    cost = {name: 1.0 - measure(everything - {name}).cosine_mean for name in names}
+    order = sorted(names, key=lambda name: -cost[name])
+    low, high = 0, 1  # low misses the gate, high is to be tried
+    passed: dict[int, Fidelity] = {}
+    while True:
+        found = evaluate(frozenset(order[:high]))
+        if gate_fp8(found).passed:
+            passed[high] = found
+            break
+        if high == len(order):
+            raise BackendError(
+                f"FP8 cannot be certified: even without it {'; '.join(gate_fp8(found).failures)}; use precision 'bf16'"
+            )
+        low, high = high, min(2 * high, len(order))
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = evaluate(frozenset(order[:middle]))
+        if gate_fp8(found).passed:
+            high, passed[middle] = middle, found
+        else:
+            low = middle
+    return Certificate(tuple(order[:high]), passed[high], cost)
+
+
+def load_certificate(path: Path, key: dict[str, Any]) -> Certificate | None:
+    """The stored certificate of this key, or None where there is none or it is of another key or damaged."""
+    try:
+        doc = json.loads(path.read_text("utf-8"))
+        if doc["key"] != key:
+            return None
+        body = doc["fidelity"]
+        fidelity = Fidelity(**{**body, "spearman": tuple(body["spearman"])})
+        certificate = Certificate(tuple(doc["keep"]), fidelity, dict(doc["sensitivity"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        _log.warning("the FP8 certificate %s cannot be read (%s): it is measured again", path, error)
+        return None
+    gate: Gate = gate_fp8(certificate.fidelity)
+    return certificate if gate.passed else None
+
+
+def store_certificate(path: Path, key: dict[str, Any], certificate: Certificate) -> None:
+    """Keep a certificate; a folder that cannot be written is only a warning, since it can be measured again."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"key": key, **asdict(certificate)}, indent=1)
+        write_whole(path, text.encode())
+    except (OSError, EmonetError) as error:
+        _log.warning("the FP8 certificate could not be kept in %s: %s", path.parent, error)

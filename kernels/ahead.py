@@ -1,0 +1,267 @@
+"""Compiles every kernel for every supported GPU without a GPU: refuses spills, too much shared memory, a known race.
+
+    python -m emonet_fast.kernels.ahead [--capability 90 ...] [--kernel heads ...]
+
+Each kernel file of this package has `variants(capability) -> list[Variant]`: what its launcher would compile for that
+GPU, from the same launch configuration function as the launcher's. Compiling needs Triton's own ptxas and nothing
+else. A kernel that spills still gives right results, only slowly, and shared memory above the limit fails on the first
+launch: neither would show in tests that run on a CPU.
+
+Must not run under TRITON_INTERPRET=1, which replaces the kernels by functions that cannot be compiled.
+"""
+
+import argparse
+import importlib
+import multiprocessing
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import triton
+from triton import knobs
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, CompiledKernel
+
+from emonet_fast.errors import BackendError
+
+from .races import refilled_operands
+
+CAPABILITIES = (80, 86, 89, 90, 100, 120)
+
+# The most shared memory that one block may ask for (opt-in), in KiB: CUDA C++ Programming Guide, table "Technical
+# Specifications per Compute Capability".
+SHARED_LIMIT_KIB = {80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99}
+
+# Columns of tensor memory of a multiprocessor of capability 10.0.
+TENSOR_MEMORY_COLUMNS = 512
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One specialisation of a kernel, as the launcher would have it compiled.
+
+    Launchers must pass `enable_fp_fusion=True`: Triton 3.9 warns where it is left out, and 3.10 changes its default.
+    """
+
+    name: str
+    """What tells it from the kernel's other variants, such as 'large b64 bf16'."""
+    kernel: Any
+    """The function decorated with `triton.jit`."""
+    signature: Mapping[str, str]
+    """Every argument in order to its type: '*bf16', 'i32', 'fp32', 'constexpr'."""
+    constants: Mapping[str, Any]
+    """The value of every argument whose type is 'constexpr'. An integer argument that is 1 at launch is one too."""
+    num_warps: int
+    num_stages: int
+    divisible: tuple[str, ...] = ()
+    """Arguments known to be divisible by 16: pointers to whole tensors, and integers where it always holds."""
+    minimum: int = 80
+    """The lowest capability that it can be compiled for; FP8 (e4m3) needs 89."""
+
+    def __post_init__(self) -> None:
+        arguments = list(getattr(self.kernel, "arg_names", self.signature))
+        if list(self.signature) != arguments:
+            raise ValueError(f"{self.name}: the signature names {list(self.signature)}, the kernel takes {arguments}")
+        constexprs = {k for k, v in self.signature.items() if v == "constexpr"}
+        if constexprs != set(self.constants):
+            raise ValueError(f"{self.name}: constants {sorted(self.constants)}, constexprs {sorted(constexprs)}")
+        if odd := set(self.divisible) - (set(self.signature) - constexprs):
+            raise ValueError(f"{self.name}: {sorted(odd)} cannot be divisible: no such runtime argument")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Compiler options, as keyword arguments of a launch."""
+        return {"num_warps": self.num_warps, "num_stages": self.num_stages, "enable_fp_fusion": True}
+
+    @property
+    def attributes(self) -> dict[tuple[int, ...], list[list[Any]]]:
+        """What the JIT would find out about the runtime pointers and integers, keyed by position.
+
+        Floating-point arguments are never specialised.
+        """
+        found: dict[tuple[int, ...], list[list[Any]]] = {}
+        for position, (name, kind) in enumerate(self.signature.items()):
+            if kind != "constexpr" and kind[0] in "*iu":
+                found[(position,)] = [["tt.divisibility", 16]] if name in self.divisible else []
+        return found
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one compiled kernel takes of a multiprocessor."""
+
+    registers: int
+    """Per thread, at entry. A warp-specialised kernel gives some away later."""
+    spill_bytes: int
+    """Stack and local memory per thread: 0 unless ptxas ran out of registers (or a kernel indexes an array)."""
+    shared_bytes: int
+    """Per block."""
+    tensor_columns: int
+    """Columns of tensor memory (capability 10.0 only)."""
+    races: tuple[str, ...]
+    """Shared memory that is refilled while wgmma may still read it: see `races.py`."""
+    seconds: float
+    """Time to compile, near 0 where Triton's cache held it."""
+
+    def faults(self, capability: int) -> list[str]:
+        """Why this must not be shipped: empty for a sound kernel."""
+        found = []
+        if self.spill_bytes:
+            found.append(f"spills {self.spill_bytes} B")
+        limit = SHARED_LIMIT_KIB[capability] * 1024
+        if self.shared_bytes > limit:
+            found.append(f"shared memory above {limit} B")
+        if self.tensor_columns > TENSOR_MEMORY_COLUMNS:
+            found.append(f"tensor memory above {TENSOR_MEMORY_COLUMNS} columns")
+        if self.races:
+            found.append(f"race: wgmma reads {', '.join(self.races)} while it is refilled")
+        return found
+
+
+def refuse_interpreter() -> None:
+    """Raises BackendError where TRITON_INTERPRET=1 has replaced the kernels."""
+    if knobs.runtime.interpret:
+        raise BackendError(
+            "the kernels were loaded for Triton's interpreter (TRITON_INTERPRET=1) and cannot be compiled: "
+            "run this in a process of its own without that variable"
+        )
+
+
+def compile_variant(variant: Variant, capability: int) -> Resources:
+    """Compile one variant for one GPU and read off what it takes.
+
+    Raises:
+        BackendError: the interpreter is on, or the capability is below the variant's minimum.
+        Exception: whatever Triton or ptxas raises about a kernel that cannot be compiled.
+    """
+    refuse_interpreter()
+    if capability < variant.minimum:
+        raise BackendError(f"{variant.name} needs capability {variant.minimum}, got {capability}")
+    constants = {name: variant.constants[name] for name in variant.signature if name in variant.constants}
+    source = ASTSource(variant.kernel, dict(variant.signature), constants, variant.attributes)
+    start = time.perf_counter()
+    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=variant.options)
+    seconds = time.perf_counter() - start
+    return _resources(compiled, seconds)
+
+
+def _resources(compiled: CompiledKernel, seconds: float) -> Resources:
+    """Read a cubin with the cuobjdump that travels with Triton."""
+    with tempfile.TemporaryDirectory() as folder:
+        cubin = Path(folder) / "kernel.cubin"
+        cubin.write_bytes(compiled.asm["cubin"])
+        text = subprocess.check_output([knobs.nvidia.cuobjdump.path, "-res-usage", cubin], text=True)  # noqa: S603
+    usage = {key: [int(n) for n in re.findall(rf"\b{key}:(\d+)", text)] for key in ("REG", "STACK", "LOCAL")}
+    if not all(usage.values()):
+        raise BackendError(f"cuobjdump's report has another form than expected: {text!r}")
+    return Resources(
+        registers=max(usage["REG"]),
+        spill_bytes=max(usage["STACK"]) + max(usage["LOCAL"]),
+        # Triton asks for all of it at launch. The cubin's own SHARED is 0, or from 9.0 on the 1024 bytes that the
+        # hardware keeps for itself in every block and that the limits have already been reduced by.
+        shared_bytes=compiled.metadata.shared,
+        tensor_columns=getattr(compiled.metadata, "tmem_size", None) or 0,
+        races=tuple(refilled_operands(compiled.asm["ttgir"])),
+        seconds=seconds,
+    )
+
+
+def kernel_files() -> list[str]:
+    """The modules of this package that have kernels, without their package."""
+    package = importlib.import_module("emonet_fast.kernels")
+    names = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name != "ahead")
+    return [name for name in names if hasattr(_module(name), "variants")]
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"emonet_fast.kernels.{name}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; plain values, so that it can come from another process."""
+
+    file: str
+    kernel: str
+    variant: str
+    capability: int
+    resources: Resources | None
+    faults: list[str]
+
+
+def check(file: str, capability: int, index: int) -> Row:
+    """Compile variant `index` of one kernel file. A failure to compile is a fault like any other."""
+    variant: Variant = _module(file).variants(capability)[index]
+    name = variant.kernel.__name__
+    try:
+        resources = compile_variant(variant, capability)
+    except Exception as error:  # every kind of compiler failure belongs into the table, beside the others
+        return Row(file, name, variant.name, capability, None, [f"{type(error).__name__}: {error}"])
+    return Row(file, name, variant.name, capability, resources, resources.faults(capability))
+
+
+def check_all(files: list[str], capabilities: list[int], jobs: int) -> Iterator[Row]:
+    """Compile everything, in the order of files, capabilities and variants.
+
+    Processes are spawned, not forked: PyTorch has started threads by now.
+    """
+    refuse_interpreter()
+    work = [
+        (file, capability, index)
+        for file in files
+        for capability in capabilities
+        for index, variant in enumerate(_module(file).variants(capability))
+        if capability >= variant.minimum
+    ]
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(check, *zip(*work, strict=True)) if work else ()
+
+
+def _line(row: Row) -> str:
+    numbers = "     -      -       -      -"
+    if r := row.resources:
+        numbers = f"{r.registers:6} {r.spill_bytes:6} {r.shared_bytes:7} {r.seconds:6.1f}"
+    return f"{row.kernel:28} {row.variant:34} {row.capability:4} {numbers}  {'; '.join(row.faults) or 'ok'}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command: 0 where every variant is sound, 1 where one is not, 2 where nothing could be compiled."""
+    parser = argparse.ArgumentParser(prog="python -m emonet_fast.kernels.ahead", description=(__doc__ or "")[:110])
+    parser.add_argument("--capability", type=int, nargs="+", default=list(CAPABILITIES), choices=CAPABILITIES)
+    parser.add_argument("--kernel", nargs="+", help="kernel files, such as heads; default all")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args(arguments)
+    try:
+        refuse_interpreter()
+    except BackendError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    files = kernel_files()
+    if unknown := set(options.kernel or files) - set(files):
+        print(f"error: no kernel file {', '.join(sorted(unknown))}; there are {', '.join(files)}", file=sys.stderr)
+        return 2
+    start, rows = time.perf_counter(), []
+    print(f"Triton {triton.__version__}")
+    print(f"{'kernel':28} {'variant':34} arch   regs spill B  shared seconds")
+    for row in check_all(options.kernel or files, options.capability, options.jobs):
+        rows.append(row)
+        print(_line(row), flush=True)
+    bad = sum(bool(row.faults) for row in rows)
+    print(f"{len(rows)} compiled in {time.perf_counter() - start:.0f} s, {bad} with faults")
+    return 1 if bad else 0 if rows else 2
+
+
+if __name__ == "__main__":
+    # Run as a script this file is `__main__`: the workers and the kernel files know it by its real name.
+    from emonet_fast.kernels import ahead
+
+    sys.exit(ahead.main())

@@ -1,0 +1,128 @@
+"""What every launcher asks of its tensors, and how a row is split into blocks of powers of two."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from .rounding import INTERPRETED
+
+E4M3 = torch.float8_e4m3fn
+"""The only FP8 format here: activations and weights need its mantissa more than e5m2's range."""
+
+
+def check_matrix(
+    name: str, tensor: torch.Tensor, rows: int | None, columns: int, dtypes: Sequence[torch.dtype]
+) -> None:
+    """A matrix [rows, columns] whose rows are contiguous; the distance between rows is free. `rows` None: any number.
+
+    Raises:
+        ValueError: another shape, dtype or layout.
+    """
+    _check_dtype(name, tensor, dtypes)
+    expected = f"[{'any' if rows is None else rows}, {columns}]"
+    if tensor.dim() != 2 or tensor.shape[1] != columns or rows not in (None, tensor.shape[0]):
+        raise ValueError(f"{name}: expected the shape {expected}, got {list(tensor.shape)}")
+    if columns > 1 and tensor.stride(1) != 1:
+        raise ValueError(f"{name}: the values of a row must be contiguous, got the strides {tensor.stride()}")
+    if tensor.shape[0] > 1 and tensor.stride(0) < columns:
+        raise ValueError(f"{name}: rows overlap, got the strides {tensor.stride()}")
+
+
+def check_vector(name: str, tensor: torch.Tensor, size: int, dtypes: Sequence[torch.dtype]) -> None:
+    """A contiguous vector [size].
+
+    Raises:
+        ValueError: another shape, dtype or layout.
+    """
+    _check_dtype(name, tensor, dtypes)
+    if tuple(tensor.shape) != (size,):
+        raise ValueError(f"{name}: expected the shape [{size}], got {list(tensor.shape)}")
+    if not tensor.is_contiguous():
+        raise ValueError(f"{name}: must be contiguous, got the strides {tensor.stride()}")
+
+
+def _check_dtype(name: str, tensor: torch.Tensor, dtypes: Sequence[torch.dtype]) -> None:
+    if tensor.dtype not in dtypes:
+        raise ValueError(f"{name}: expected {' or '.join(map(str, dtypes))}, got {tensor.dtype}")
+
+
+def check_scales(out: torch.Tensor, scales: torch.Tensor | None) -> None:
+    """An e4m3 output has one float32 scale a row, another output has none.
+
+    Raises:
+        ValueError: one without the other, or scales of another shape or dtype.
+    """
+    if (out.dtype == E4M3) != (scales is not None):
+        came = "none" if scales is None else "some"
+        raise ValueError(f"scales: expected for an e4m3 output and for no other, got {came} with out of {out.dtype}")
+    if scales is not None:
+        check_vector("scales", scales, out.shape[0], [torch.float32])
+
+
+def check_device(tensors: dict[str, torch.Tensor | None]) -> None:
+    """All on the current CUDA device, or all on the CPU under Triton's interpreter.
+
+    Raises:
+        ValueError: tensors on several devices, on a CUDA device that is not the current one, or on the CPU without the
+            interpreter.
+    """
+    devices = {name: tensor.device for name, tensor in tensors.items() if tensor is not None}
+    if len(set(devices.values())) > 1:
+        raise ValueError(
+            f"all tensors must be on one device, got {', '.join(f'{n} on {d}' for n, d in devices.items())}"
+        )
+    device = next(iter(devices.values()))
+    if device.type == "cuda":
+        if device.index != torch.cuda.current_device():
+            raise ValueError(
+                f"tensors are on {device}, the current device is {torch.cuda.current_device()}: "
+                "call inside torch.cuda.device(...)"
+            )
+    elif device.type != "cpu" or not INTERPRETED:
+        raise ValueError(
+            f"tensors are on {device}: a kernel needs a CUDA device, or CPU tensors under TRITON_INTERPRET=1 set "
+            "before the import; elsewhere use the file's `reference`"
+        )
+
+
+def blocks(columns: int, smallest: int = 1) -> tuple[int, int]:
+    """(main, tail): the largest power of two that fits into `columns`, and the next power of two above the rest.
+
+    Triton's blocks are powers of two. 1152 as one block would be 2048, of which 44% idle; 1024 + 128 has no idle lane.
+    The tail is 0 without a rest, else at least `smallest`; what it has too much must be masked.
+    """
+    main = 1 << (columns.bit_length() - 1)
+    rest = columns - main
+    return main, max(smallest, 1 << (rest - 1).bit_length()) if rest else 0
+
+
+@dataclass(frozen=True)
+class RowLaunch:
+    """How a kernel that takes one row a program is launched."""
+
+    columns: int
+    main: int
+    tail: int
+    warps: int
+
+    @property
+    def constants(self) -> dict[str, int]:
+        """The kernel's compile-time arguments."""
+        return {"COLUMNS": self.columns, "MAIN": self.main, "TAIL": self.tail}
+
+    @property
+    def options(self) -> dict[str, int | bool]:
+        """The compiler's options."""
+        return {"num_warps": self.warps, "num_stages": 1, "enable_fp_fusion": True}
+
+
+def row_launch(columns: int) -> RowLaunch:
+    """Blocks and warps for rows of `columns` values, held in registers.
+
+    Warps are a power of two near columns / 1024, from 1 to 8: a lane then holds 32 to 64 values, which is enough bytes
+    in flight for the memory's latency and far from spilling, and up to 2047 columns a row is summed by shuffles in one
+    warp, without a barrier. It depends on the columns only, so that a row is summed in the same order in every batch.
+    """
+    main, tail = blocks(columns)
+    return RowLaunch(columns, main, tail, max(1, min(8, main // 1024)))

@@ -1,0 +1,131 @@
+"""What is said where there is no GPU that can be used; and the batches that the GPU backend takes."""
+
+import logging
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from emonet_fast.backends.choose import choose, open_backend
+from emonet_fast.backends.cuda import device as device_module
+from emonet_fast.backends.cuda.backend import choose_precision, needed_bytes
+from emonet_fast.backends.cuda.device import Gpu, NoGpu, check_memory, driver_present, look
+from emonet_fast.backends.cuda.inputs import as_tensor, check_tensor, on_device
+from emonet_fast.errors import BackendError, InputError
+from emonet_fast.options import Options
+
+A100 = Gpu(0, "NVIDIA A100", (8, 0), 40_000_000_000, 1_000_000_000)
+without_gpu = pytest.mark.skipif(driver_present(), reason="this machine has an NVIDIA driver")
+
+
+@without_gpu
+def test_no_driver_is_said_without_pytorch():
+    """In a fresh process: the question must not cost the import of PyTorch."""
+    code = (
+        "import sys; from emonet_fast.backends.choose import choose; from emonet_fast.options import Options;"
+        "c = choose(Options()); assert 'torch' not in sys.modules; print(c.backend, c.notable, c.reason)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "openvino False CPU by OpenVINO: no NVIDIA driver was found on this machine\n"
+
+
+@without_gpu
+@pytest.mark.parametrize("device", ["cuda", "cuda:3"])
+def test_asked_for_by_name_without_a_gpu(device):
+    with pytest.raises(BackendError, match=rf"'{device}' was asked for, but no NVIDIA driver .* use device 'cpu'"):
+        choose(Options(device=device))
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [("2.10.3", r"torch 2\.10\.3 is installed; expected 2\.11"), ("2.11.0+cpu", "built without CUDA")],
+)
+def test_packages_too_old(monkeypatch, version, said):
+    monkeypatch.setattr(device_module, "driver_present", lambda: True)
+    monkeypatch.setattr(device_module, "version", lambda package: version if package == "torch" else "3.6.0")
+    if torch.version.cuda is not None and "cpu" in version:
+        pytest.skip("this PyTorch has CUDA")
+    found = look()
+    assert isinstance(found, NoGpu)
+    assert found.hardware
+    assert re.search(said, found.reason)
+
+
+def test_auto_says_once_that_it_takes_the_cpu(monkeypatch, small, cache_dir, caplog):
+    monkeypatch.setattr("emonet_fast.backends.choose.look", lambda device: NoGpu("the GPU is too old", hardware=True))
+    with caplog.at_level(logging.WARNING, logger="emonet_fast"):
+        backend = open_backend(small, Options(precision="fp32", cache_dir=cache_dir))
+    assert backend.name == "openvino"
+    assert [r.message for r in caplog.records] == [
+        "device 'auto' takes the CPU: CPU by OpenVINO: the GPU is too old",
+    ]
+
+
+def test_fp8_is_for_gpus_that_have_it():
+    with pytest.raises(BackendError, match="fp8 needs an NVIDIA GPU"):
+        choose(Options(device="cpu", precision="fp8"))
+    with pytest.raises(BackendError, match=r"A100 \(compute capability 8\.0\) has no FP8"):
+        choose_precision(A100, "fp8")
+    assert choose_precision(A100, "auto") == "bf16"
+
+
+def test_too_little_memory_is_said_with_figures(tiny):
+    with pytest.raises(BackendError, match=r"has 1\.0 GB of 40\.0 GB free; this engine needs 1\.5 GB.*--batch-size"):
+        check_memory(A100, 1_500_000_000, "this engine")
+    check_memory(A100, 1_000_000_000, "this engine")
+    assert needed_bytes(tiny, "bf16", 64) > needed_bytes(tiny, "bf16", 1) > 800_000_000
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "said"),
+    [
+        ((2, 3, 32, 32), torch.uint8, r"shape \[2, 3, 32, 32\]; expected a batch .* with S = 64"),
+        ((3, 64, 64), torch.uint8, r"shape \[3, 64, 64\]"),
+        ((2, 4, 64, 64), torch.uint8, "shape"),
+        ((2, 3, 64, 64), torch.int32, "dtype int32"),
+        ((2, 3, 64, 64), torch.float64, "dtype float64"),
+    ],
+)
+def test_wrong_batches(shape, dtype, said):
+    with pytest.raises(InputError, match=said):
+        check_tensor(torch.zeros(shape, dtype=dtype), torch.device("cpu"), 64)
+
+
+def test_other_places():
+    batch = torch.zeros(1, 3, 64, 64)
+    with pytest.raises(InputError, match="lie on cpu, the engine on cuda:1"):
+        check_tensor(batch, torch.device("cuda", 1), 64)
+    with pytest.raises(InputError, match="list, without __dlpack__"):
+        as_tensor([1, 2], torch.device("cpu"), 64)
+    assert not on_device(np.zeros(3))
+    assert not on_device(batch)
+
+
+def test_shares_memory_over_dlpack():
+    source = np.zeros((2, 3, 64, 64), np.uint8)
+    tensor = as_tensor(source, torch.device("cpu"), 64)
+    source[1, 2, 3, 4] = 7
+    assert tensor[1, 2, 3, 4] == 7
+
+
+def test_misaligned_memory_is_refused():
+    raw = torch.zeros(3 * 64 * 64 * 4 + 4, dtype=torch.uint8).numpy()
+    odd = np.ndarray((1, 3, 64, 64), np.float32, raw.data, offset=1)
+    with pytest.raises(InputError, match=r"multiple of 4 bytes|over DLPack"):
+        as_tensor(odd, torch.device("cpu"), 64)
+
+
+def test_the_backend_needs_no_cpu_engine_packages():
+    """A GPU machine gets the package without its dependencies: none of these may be imported, not even late."""
+    code = """
+import sys
+for name in ("openvino", "onnx", "pyarrow", "nvidia", "PIL", "huggingface_hub", "tqdm", "click", "jinja2"):
+    sys.modules[name] = None
+import emonet_fast.backends.cuda.backend, emonet_fast.backends.cuda.fp8, emonet_fast.backends.cuda.triton_operations
+import emonet_fast.checkpoint, emonet_fast.engines.calibrate, emonet_fast.backends.choose
+from emonet_fast import taxonomy, scores
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
