@@ -1,6 +1,7 @@
 """Rows of the published parquet layout, one at a time; images are read only where they are asked for."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 HUB_NAMES = {k: f"laion/emonet-face-{k}" for k in Kind}
 _TEXTS = ("prompt", "age", "gender", "ethnicity", "emotion", "subset")
+_SHARD = re.compile(r"(?P<split>.+)-\d+-of-(?P<of>\d+)\.parquet")
 _BATCH_IMAGES = 16  # portraits of 1 MB
 _BATCH_TEXTS = 1024
 
@@ -135,7 +137,21 @@ def _from_hub(name: str, revision: str | None, cache_dir: Path) -> list[Path]:
         folder = snapshot(repository, revision, cache_dir)
     except CheckpointError as error:
         raise DataError(str(error)) from None
-    return sorted(folder.rglob("*.parquet"))
+    files = sorted(folder.rglob("*.parquet"))
+    _check_complete(name, files)
+    return files
+
+
+def _check_complete(name: str, files: list[Path]) -> None:
+    """An interrupted download would otherwise be taken, offline, for a smaller data set."""
+    numbered = [m for m in (_SHARD.fullmatch(f.name) for f in files) if m]
+    for split, of in sorted({(m["split"], int(m["of"])) for m in numbered}):
+        found = sum((m["split"], int(m["of"])) == (split, of) for m in numbered)
+        if found < of:
+            raise DataError(
+                f"{found} of {of} shards of {name} ({split}) are in the hub's cache: the download was cut short. "
+                "Connect and run again; only what is missing is downloaded"
+            )
 
 
 def _layout(file: "pyarrow.parquet.ParquetFile", path: Path) -> _Layout:

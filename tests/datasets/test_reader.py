@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -193,6 +194,15 @@ def test_from_the_hub_and_pinned(tmp_path):
     first, bad = opened("", "../x", HF_HUB_OFFLINE="1")
     assert first == ["awe"]
     assert "revision is" in bad
+    cut = tmp_path / "cut" / "datasets--laion--emonet-face-binary"  # as an interrupted download leaves it
+    (cut / "snapshots" / ("a" * 40)).mkdir(parents=True)
+    (cut / "refs").mkdir()
+    (cut / "refs" / "main").write_text("a" * 40)
+    shutil.copy(
+        tmp_path / ("a" * 40) / "train.parquet", cut / "snapshots" / ("a" * 40) / "train-00000-of-00003.parquet"
+    )
+    (error,) = opened("", HF_HUB_OFFLINE="1", HF_HUB_CACHE=str(tmp_path / "cut"))
+    assert "1 of 3 shards" in error
     (error,) = opened("", name="laion/emonet-face-hq", HF_HUB_OFFLINE="1")
     assert "laion/emonet-face-hq" in error
     assert "a folder that holds the data set's parquet shards" in error
