@@ -6,10 +6,12 @@ the humans (for a human: the other humans), undefined pairs left out; overall, t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from .metrics import Bools, Floats, kappa_of_sums, known, mean_known, pair_sums
+from .metrics import LEVELS, Bools, Floats, kappa_of_sums, known, mean_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def human_human(
 def resampled_agreement(levels: Floats, human: Bools, model: int, counts: Floats) -> tuple[Floats, Floats]:
     """Agreement of one emotion in resamples of images: [B] of rater `model` with humans, [B] of humans among them.
 
-    levels: [R, N]; counts: [B, N]. One product of counts and `pair_sums` gives every pair of every resample.
+    levels: [R, N]; counts: [B, N].
     """
     humans = np.flatnonzero(human)
     first, second = np.triu_indices(len(humans), k=1)
@@ -79,11 +81,7 @@ def resampled_agreement(levels: Floats, human: Bools, model: int, counts: Floats
     b = np.concatenate([humans, humans[second]])
     keep = a != b
     a, b = a[keep], b[keep]
-    columns = pair_sums(levels[a], levels[b])  # [P, N, 6]
-    pairs, images, _ = columns.shape
-    flat = np.ascontiguousarray(columns.transpose(1, 0, 2)).reshape(images, pairs * 6)
-    sums = (counts @ flat).reshape(len(counts), pairs, 6)
-    kappa = np.where(sums[..., 0] >= 2, kappa_of_sums(sums), np.nan)
+    kappa = _resampled_kappa(levels, a, b, counts)
     with_humans = len(humans) - int(human[model])
     of_model = np.asarray(mean_known(kappa[:, :with_humans], axis=1))
     if len(first) == 0:
@@ -91,3 +89,17 @@ def resampled_agreement(levels: Floats, human: Bools, model: int, counts: Floats
     square = np.full((len(counts), len(humans), len(humans)), np.nan)
     square[:, first, second] = square[:, second, first] = kappa[:, with_humans:]
     return of_model, np.asarray(mean_known(mean_known(square, axis=2), axis=1))
+
+
+def _resampled_kappa(levels: Floats, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64], counts: Floats) -> Floats:
+    """[B, P] kappas of the pairs of raters a, b [P]: counts times what `pair_sums` has for each image, sum by sum."""
+    # Sums of whole numbers below 2^24 are exact in float32, whose products take half the time: 342,000 images.
+    exact = np.float32 if counts.shape[1] * (LEVELS - 1) ** 2 < 2**24 else np.float64
+    rated = ~np.isnan(levels.T)
+    m: npt.NDArray[Any] = rated.astype(exact)
+    x: npt.NDArray[Any] = np.where(rated, levels.T, 0.0).astype(exact)
+    s = x * x
+    drawn: npt.NDArray[Any] = counts.astype(exact)
+    products = ((m, m), (x, m), (m, x), (s, m), (m, s), (x, x))
+    sums = np.stack([(drawn @ (p[:, a] * q[:, b])).astype(np.float64) for p, q in products], axis=-1)
+    return np.where(sums[..., 0] >= 2, kappa_of_sums(sums), np.nan)
