@@ -60,7 +60,7 @@ compile-check: $(VENV)/.test
 test-lowest:
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --upgrade pip
-	$(VENV)-lowest/bin/python -m pip install --quiet -c tests/constraints/lowest.txt -e '.[reference]' pytest hypothesis
+	$(VENV)-lowest/bin/python -m pip install --quiet -c tests/constraints/lowest.txt -e '.[reference,eval]' pytest hypothesis
 	$(VENV)-lowest/bin/python -m pytest tests/test_lowest.py
 
 # The figures of the README: the reference beside the engine, in one run each.

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .errors import (
         BackendError,
         CheckpointError,
+        DataError,
         EmonetError,
         InputError,
         MissingPackageError,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _HOME = {
     "BackendError": "errors",
     "CheckpointError": "errors",
+    "DataError": "errors",
     "EmonetError": "errors",
     "InputError": "errors",
     "MissingPackageError": "errors",
@@ -41,6 +43,7 @@ _HOME = {
 __all__ = [
     "BackendError",
     "CheckpointError",
+    "DataError",
     "EmonetError",
     "InputError",
     "MissingPackageError",

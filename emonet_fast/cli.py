@@ -13,6 +13,7 @@ import click
 
 from ._version import __version__
 from .errors import EmonetError
+from .evaluate.cli import evaluate
 from .options import PRECISIONS, Options
 
 EXIT_NOTHING_SCORED = 2
@@ -250,6 +251,9 @@ def doctor(as_json: bool) -> None:
 
     facts = machine.report()
     click.echo(json.dumps(facts, indent=1) if as_json else machine.text(facts))
+
+
+cli.add_command(evaluate)
 
 
 def _folder(cache_dir: Path | None) -> dict[str, Any]:

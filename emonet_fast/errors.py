@@ -21,6 +21,10 @@ class UnsafePickleError(CheckpointError):
     """A pickled head asks for something other than tensors and containers. Nothing of it was executed."""
 
 
+class DataError(EmonetError):
+    """Predictions, annotations or a data set cannot be used as they are. Names the file and what is wrong."""
+
+
 class BackendError(EmonetError):
     """The asked-for device, precision or engine does not work on this machine."""
 

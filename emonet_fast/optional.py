@@ -11,6 +11,8 @@ EXTRAS = {
     "transformers": "reference",
     "pandas": "pandas",
     "skimage": "demo",
+    "scipy": "eval",
+    "matplotlib": "eval",
     "triton": "gpu",
 }
 

@@ -26,3 +26,17 @@ def test_scores_equal_the_reference(tmp_path):
     table = scores.to_arrow()
     assert table.num_rows == 4
     assert table.column("raw_awe").null_count == 1
+
+
+def test_an_evaluation_and_its_charts(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib (extra eval) is not installed")
+    from emonet_fast.evaluate import hq, hq_tables, report
+
+    from .evaluate.made import predictions, ratings
+
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 8, (20, 40)).astype(float)
+    found = hq.evaluate_hq(predictions(truth), ratings(np.stack([truth, truth])), bootstraps=5)
+    assert hq.overall_kappa(found) == (1, 1, 1)
+    report.write_report(hq_tables.hq_result(found, "made up"), tmp_path / "r.html")
+    assert (tmp_path / "r.html").read_text("utf-8").count("data:image/png") == 2

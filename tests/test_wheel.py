@@ -28,6 +28,7 @@ def test_top_level_names(wheel):
     assert {top for top in tops if not top.endswith(".dist-info")} == {"emonet_fast"}
     assert "emonet_fast/py.typed" in names
     assert "emonet_fast/sinks/report.html" in names
+    assert "emonet_fast/evaluate/report.html" in names
     assert wheel.name.endswith("-py3-none-any.whl")
 
 
@@ -61,7 +62,8 @@ def in_bare(python, *arguments):
 
 def test_bare_environment_has_no_torch_and_scores(bare, published_small, tmp_path):
     """Nobody's PyTorch: a picture scored from a checkpoint in the published layout, by the installed command."""
-    code = "import importlib.util as u; print(*[n for n in ('torch', 'transformers', 'pandas') if u.find_spec(n)])"
+    extras = ("torch", "transformers", "pandas", "scipy", "matplotlib")
+    code = f"import importlib.util as u; print(*[n for n in {extras} if u.find_spec(n)])"
     assert in_bare(bare, "-c", code).strip() == ""
     in_bare(
         bare,

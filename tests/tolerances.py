@@ -21,6 +21,10 @@ BF16_FACTOR = 2.0
 # smooth picture of a retina changes least when the resize filter is wrong: by 0.04).
 FAULT = 20 * FP32_SCORE
 
+# Evaluation figures beside scikit-learn, krippendorff and scipy: the project's bar; both sides are float64 sums of a
+# few hundred terms, whose order differs.
+SAME_FIGURE = 1e-12
+
 # FP8 in a random model of width 144: e4m3 errs by up to 2^-4 a value (rms 2.6%), and sums of only 144 terms average
 # less of it away than the real widths do. Measured 0.9967 to 0.9995 over 400 images; a wrong scale gives below 0.9.
 FP8_COSINE_TINY = 0.99

@@ -18,15 +18,30 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"[\w.][\w./-]{0,255}", re.ASCII)
 
 
+_OTHER_WAYS = (
+    "(2) in place of 'large' or 'small', a folder in the published layout: encoder/ and heads/ with the files of "
+    "both repositories; (3) a packed file made where there is a connection: emonet-fast pack --checkpoint large "
+    "-o large.safetensors"
+)
+
+
 @dataclass(frozen=True, slots=True)
-class _Repository:
-    role: str  # as in revision="encoder=REV,heads=REV"
+class Repository:
+    """What is fetched from the hub: the files of `name` that match `patterns`.
+
+    role: as in revision="encoder=REV,heads=REV". kind: "model" or "dataset". other_ways: for the error's text,
+    what a user without a connection can do, numbered from (2).
+    """
+
+    role: str
     name: str
     patterns: tuple[str, ...]
+    kind: str = "model"
+    other_ways: str = _OTHER_WAYS
 
 
 # The safetensors patterns are narrow: repositories also hold the same weights in other forms.
-_ENCODER = _Repository(
+_ENCODER = Repository(
     role="encoder",
     name="google/siglip2-so400m-patch16-384",
     patterns=(
@@ -38,8 +53,8 @@ _ENCODER = _Repository(
     ),
 )
 _HEADS = {
-    "large": _Repository("heads", "laion/Empathic-Insight-Face-Large", (HEAD_PATTERN, MEANS_PATTERN)),
-    "small": _Repository("heads", "laion/Empathic-Insight-Face-Small", (HEAD_PATTERN, MEANS_PATTERN)),
+    "large": Repository("heads", "laion/Empathic-Insight-Face-Large", (HEAD_PATTERN, MEANS_PATTERN)),
+    "small": Repository("heads", "laion/Empathic-Insight-Face-Small", (HEAD_PATTERN, MEANS_PATTERN)),
 }
 VARIANTS = tuple(_HEADS)
 
@@ -57,7 +72,7 @@ def fetch_published(variant: str, cache_dir: Path, revision: str | None = None) 
     asked = _parse_revision(revision)
     folders, commits = [], []
     for repository in (_ENCODER, _HEADS[variant]):
-        folder = _one(repository, asked.get(repository.role), cache_dir)
+        folder = snapshot(repository, asked.get(repository.role), cache_dir)
         folders.append(folder)
         commits.append(f"{repository.name}@{folder.name}")
     _check_complete(folders[1])
@@ -76,14 +91,23 @@ def _parse_revision(revision: str | None) -> dict[str, str]:
     if len(asked) < len(parts) or not set(asked) <= {"encoder", "heads"}:
         raise CheckpointError(f"revision is {revision!r}; expected REV or encoder=REV,heads=REV.")
     for rev in asked.values():
-        if not _REVISION.fullmatch(rev) or ".." in rev:
-            raise CheckpointError(f"revision is {revision!r}; expected a commit, tag or branch, not {rev!r}.")
+        _check_revision(rev, revision)
     return asked
 
 
-def _one(repository: _Repository, revision: str | None, cache_dir: Path) -> Path:
-    """The snapshot folder of a repository; its name is the commit."""
+def _check_revision(rev: str, whole: str) -> None:
+    if not _REVISION.fullmatch(rev) or ".." in rev:
+        raise CheckpointError(f"revision is {whole!r}; expected a commit, tag or branch, not {rev!r}.")
+
+
+def snapshot(repository: Repository, revision: str | None, cache_dir: Path) -> Path:
+    """The snapshot folder of a repository; its name is the commit, pinned where no revision is given.
+
+    Raises:
+        CheckpointError: not to be had (the text names the other ways), or an unusable revision.
+    """
     if revision is not None:
+        _check_revision(revision, revision)
         return _download(repository, revision)
     pinned = _read_pins(cache_dir).get(repository.name)
     folder = _download(repository, pinned or "main")
@@ -92,11 +116,18 @@ def _one(repository: _Repository, revision: str | None, cache_dir: Path) -> Path
     return folder
 
 
-def _download(repository: _Repository, revision: str) -> Path:
+def _download(repository: Repository, revision: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(snapshot_download(repository.name, revision=revision, allow_patterns=list(repository.patterns)))
+        folder = Path(
+            snapshot_download(
+                repository.name,
+                repo_type=repository.kind,
+                revision=revision,
+                allow_patterns=list(repository.patterns),
+            )
+        )
     except Exception as error:  # what is raised differs between versions, down to the HTTP client's classes
         raise CheckpointError(_unavailable(repository, revision, error)) from None
     if not _COMMIT.fullmatch(folder.name):
@@ -104,14 +135,12 @@ def _download(repository: _Repository, revision: str) -> Path:
     return folder
 
 
-def _unavailable(repository: _Repository, revision: str, error: Exception) -> str:
+def _unavailable(repository: Repository, revision: str, error: Exception) -> str:
     reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return (
         f"{repository.name} (revision {revision}) is neither whole in the hub's cache nor could it be "
         f"downloaded ({reason[:200]}). Expected one of: (1) a connection to the hub, with HF_HUB_OFFLINE "
-        "unset, or HF_ENDPOINT naming a mirror; (2) in place of 'large' or 'small', a folder in the "
-        "published layout: encoder/ and heads/ with the files of both repositories; (3) a packed file made "
-        "where there is a connection: emonet-fast pack --checkpoint large -o large.safetensors."
+        f"unset, or HF_ENDPOINT naming a mirror; {repository.other_ways}."
     )
 
 

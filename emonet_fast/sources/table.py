@@ -36,7 +36,7 @@ def inspect_table(path: str, image_column: str | None) -> tuple[str, int]:
         InputError: no such column, or several; names the columns.
         Exception: the file cannot be read as parquet (OSError, pyarrow's errors).
     """
-    with _open(path) as file:
+    with open_table(path) as file:
         return choose_column(file.schema_arrow, image_column, path), file.metadata.num_rows
 
 
@@ -74,7 +74,7 @@ def read_table(path: str, key: str, column: str, max_bytes: int) -> Iterator[Pic
     """
     try:
         stat_file(path)
-        file = _open(path)
+        file = open_table(path)
     except Exception as e:  # pyarrow's errors have no base of their own
         yield Picture(key, None, Status.UNREADABLE, f"parquet file: {reason_of(e)}")
         return
@@ -94,7 +94,8 @@ def read_table(path: str, key: str, column: str, max_bytes: int) -> Iterator[Pic
             row = end
 
 
-def _open(path: str) -> "pyarrow.parquet.ParquetFile":
+def open_table(path: str) -> "pyarrow.parquet.ParquetFile":
+    """The file, set up so that rows with large images take little memory. Raises what pyarrow raises."""
     import pyarrow.parquet as pq
 
     # With a buffer and without pre_buffer, a page is read when it is needed, not its whole column chunk. Many writers

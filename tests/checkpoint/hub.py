@@ -43,10 +43,13 @@ class Hub:
         self._server.server_close()
 
     def answer(self, path: str, with_body: bool) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body for a path such as /api/models/o/n/tree/main or /o/n/resolve/REV/file."""
+        """Status, headers and body for a path such as /api/models/o/n/tree/main or /o/n/resolve/REV/file.
+
+        Data sets have /api/datasets/... and /datasets/o/n/resolve/...
+        """
         parts = [unquote(p) for p in urlsplit(path).path.strip("/").split("/")]
-        api = parts[:2] == ["api", "models"]
-        parts = parts[2:] if api else parts
+        api = parts[:1] == ["api"]
+        parts = parts[2:] if api else parts[1:] if parts[:1] == ["datasets"] else parts
         repository, (verb, revision, *rest) = "/".join(parts[:2]), [*parts[2:], "revision", "main"][:2] + parts[4:]
         commit = self.main.get(repository) if revision == "main" else revision
         folder = self.commits.get((repository, commit or ""))

@@ -1,0 +1,245 @@
+"""Rows of the published parquet layout, one at a time; images are read only where they are asked for."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CheckpointError, DataError, InputError
+from ..options import Options
+from ..sources.table import choose_column, open_table
+from .labels import annotations
+from .records import Demographics, Kind, Record
+
+if TYPE_CHECKING:
+    import pyarrow
+    import pyarrow.parquet
+
+HUB_NAMES = {k: f"laion/emonet-face-{k}" for k in Kind}
+_TEXTS = ("prompt", "age", "gender", "ethnicity", "emotion", "subset")
+_SHARD = re.compile(r"(?P<split>.+)-\d+-of-(?P<of>\d+)\.parquet")
+_BATCH_IMAGES = 16  # portraits of 1 MB
+_BATCH_TEXTS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How a shard's columns are to be read. classes: column -> names of its class labels."""
+
+    image: str
+    has_path: bool
+    columns: tuple[str, ...]
+    classes: Mapping[str, Sequence[str]]
+
+
+class DataSet:
+    """A data set's shards, in the order of their names. Iterating gives records with images, lazily.
+
+    source: where it came from, for titles. experts: whether the column `label` holds experts' annotations;
+    Big's machine labels do not have their form and stay in `extras`. Raises DataError while reading if a shard is
+    damaged or not in the published layout.
+    """
+
+    def __init__(self, source: str, files: Sequence[Path], experts: bool = True) -> None:
+        if not files:
+            raise DataError(f"{source} holds no .parquet file; expected the data set's published shards")
+        self.source = source
+        self.files = tuple(files)
+        names = [f.name for f in self.files]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise DataError(
+                f"{source} has two shards of the name {twice[0]}, so keys like {twice[0]}::0 would mean two images; "
+                "name the folder of one split"
+            )
+        self._kind: Kind | None = None if experts else Kind.BIG
+
+    def __len__(self) -> int:
+        return sum(self._open(f).metadata.num_rows for f in self.files)
+
+    def __iter__(self) -> Iterator[Record]:
+        return self.records()
+
+    @property
+    def kind(self) -> Kind:
+        """HQ, Binary or Big: told by the first row that has annotations, Big if none has."""
+        if self._kind is None:
+            self._kind = next((k for _, k in self._rows(False) if k is not None), Kind.BIG)
+        return self._kind
+
+    def records(self, images: bool = True) -> Iterator[Record]:
+        """Every row in order. images=False leaves the image bytes in the file: annotations of 2.2 GB in seconds.
+
+        Raises:
+            DataError: a damaged shard, another layout, or annotations that cannot be read; names file and row.
+        """
+        return (record for record, _ in self._rows(images))
+
+    def _rows(self, images: bool) -> Iterator[tuple[Record, Kind | None]]:
+        row = 0
+        for path in self.files:
+            with self._open(path) as file:
+                layout = _layout(file, path)
+                for at, cells in enumerate(_cells(file, layout, images, path)):
+                    yield _record(cells, layout, f"{path.name}::{at}", row, self._kind != Kind.BIG)
+                    row += 1
+
+    def _open(self, path: Path) -> "pyarrow.parquet.ParquetFile":
+        try:
+            return open_table(str(path))
+        except Exception as error:  # pyarrow's errors have no base of their own
+            raise DataError(f"{path} cannot be read as parquet ({_first_line(error)}); get the file again") from None
+
+
+def open_dataset(
+    place: str | Path, kind: Kind | None = None, *, revision: str | None = None, cache_dir: Path | None = None
+) -> DataSet:
+    """The data set in a folder, in one parquet file, or on the hub (`laion/emonet-face-hq`, -binary, -big).
+
+    kind: what it must be; None takes any, and reads a column `label` as experts' annotations. revision: of the
+    hub's repository; without one, the commit first found is kept and used from then on.
+
+    Raises:
+        DataError: not there, not to be had, no shards, or of another kind.
+    """
+    path = Path(place)
+    experts = kind != Kind.BIG and str(place) != HUB_NAMES[Kind.BIG]
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*.parquet") if not p.name.startswith("."))
+    elif path.is_file():
+        files = [path]
+    else:
+        files = _from_hub(str(place), revision, cache_dir or Options().cache_dir)
+    found = DataSet(str(place), files, experts)
+    if kind is not None and found.kind != kind:
+        raise DataError(
+            f"{place} is a data set of the kind {found.kind} by its annotations; expected {kind}, "
+            f"such as {HUB_NAMES[kind]}"
+        )
+    return found
+
+
+def _from_hub(name: str, revision: str | None, cache_dir: Path) -> list[Path]:
+    from ..checkpoint.fetch import Repository, snapshot
+
+    owner, _, rest = name.partition("/")
+    if not owner or not rest or "/" in rest or name.startswith((".", "~")) or name.endswith(".parquet"):
+        raise DataError(
+            f"{name} is neither a folder, nor a parquet file, nor a hub id; expected a folder with the data set's "
+            f"shards, or one of {', '.join(HUB_NAMES.values())}"
+        )
+    repository = Repository(
+        "data", name, ("*.parquet",), "dataset", "(2) a folder that holds the data set's parquet shards"
+    )
+    try:
+        folder = snapshot(repository, revision, cache_dir)
+    except CheckpointError as error:
+        raise DataError(str(error)) from None
+    files = sorted(folder.rglob("*.parquet"))
+    _check_complete(name, files)
+    return files
+
+
+def _check_complete(name: str, files: list[Path]) -> None:
+    """An interrupted download would otherwise be taken, offline, for a smaller data set."""
+    numbered = [m for m in (_SHARD.fullmatch(f.name) for f in files) if m]
+    for split, of in sorted({(m["split"], int(m["of"])) for m in numbered}):
+        found = sum((m["split"], int(m["of"])) == (split, of) for m in numbered)
+        if found < of:
+            raise DataError(
+                f"{found} of {of} shards of {name} ({split}) are in the hub's cache: the download was cut short. "
+                "Connect and run again; only what is missing is downloaded"
+            )
+
+
+def _layout(file: "pyarrow.parquet.ParquetFile", path: Path) -> _Layout:
+    schema = file.schema_arrow
+    try:
+        image = choose_column(schema, None, str(path))
+    except InputError as error:
+        raise DataError(str(error)) from None
+    kind = schema.field(image).type
+    has_path = any(kind.field(i).name == "path" for i in range(kind.num_fields))
+    columns = tuple(n for n in schema.names if n != image)
+    return _Layout(image, has_path, columns, _class_names(schema, path))
+
+
+def _class_names(schema: "pyarrow.Schema", path: Path) -> dict[str, list[str]]:
+    """Names of class labels from the `huggingface` entry of the schema's metadata; {} without one."""
+    raw = (schema.metadata or {}).get(b"huggingface")
+    if raw is None:
+        return {}
+    try:
+        features = json.loads(raw)["info"]["features"]
+        return {
+            column: [str(n) for n in feature["names"]]
+            for column, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: the schema's huggingface metadata cannot be read ({error}); get the file again"
+        ) from None
+
+
+def _cells(file: "pyarrow.parquet.ParquetFile", layout: _Layout, images: bool, path: Path) -> Iterator[dict[str, Any]]:
+    """Each row as a dict; without images the struct holds its path alone."""
+    columns = list(layout.columns)
+    if images:
+        columns.append(layout.image)
+    elif layout.has_path:
+        columns.append(f"{layout.image}.path")
+    batches = file.iter_batches(_BATCH_IMAGES if images else _BATCH_TEXTS, columns=columns, use_threads=False)
+    try:
+        for batch in batches:
+            if batch.num_columns == 0:
+                yield from ({} for _ in range(batch.num_rows))
+            yield from batch.to_pylist()
+    except Exception as error:  # pyarrow's errors have no base of their own
+        raise DataError(f"{path} is damaged ({_first_line(error)}); get the file again") from None
+
+
+def _record(cells: dict[str, Any], layout: _Layout, key: str, row: int, experts: bool) -> tuple[Record, Kind | None]:
+    image = cells.pop(layout.image, None)
+    data, name = (image.get("bytes"), image.get("path")) if isinstance(image, dict) else (image, None)
+    texts = {c: _text(cells.pop(c, None), c, layout, key) for c in _TEXTS}
+    answers: dict[str, dict[str, float]] = {}
+    kind = None
+    label = cells.get("label")
+    if experts and isinstance(label, str) and label.strip():
+        answers, binary = annotations(label, f"{key}, column label")
+        kind = (Kind.BINARY if binary else Kind.HQ) if any(answers.values()) else None
+        cells.pop("label")
+    record = Record(
+        key=key,
+        file_name=PurePosixPath(name.replace("\\", "/")).name if name else "",
+        row=row,
+        image=data,
+        prompt=texts["prompt"],
+        emotion=texts["emotion"],
+        subset=texts["subset"],
+        demographics=Demographics(texts["age"], texts["gender"], texts["ethnicity"]),
+        annotations=answers,
+        extras=cells,
+    )
+    return record, kind
+
+
+def _text(value: Any, column: str, layout: _Layout, key: str) -> str:
+    """A cell as text: class labels by name, -1 and null as ""."""
+    if value is None:
+        return ""
+    names = layout.classes.get(column)
+    if names is None or not isinstance(value, int):
+        return str(value)
+    if value == -1:  # the published layout's "no label"
+        return ""
+    if not 0 <= value < len(names):
+        raise DataError(f"{key}: {column} is class {value}; expected 0 to {len(names) - 1}, as the schema names them")
+    return names[value]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,236 @@
+"""What experts said: ratings of HQ and yes-or-no answers of Binary, from the published CSV files or data sets."""
+
+import csv
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..datasets import DataSet
+from ..datasets.labels import emotion_slug, literal, ratings
+from ..errors import DataError
+from .align import ImageId
+from .metrics import Bools, Floats
+from .predictions import SLUGS, check_share, listed
+
+_HUME, _HUME_SCALE = "Hume Face*", 7.0  # published on 0..1; the notebook multiplies it
+_TRUE, _FALSE = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
+_PLACE = {s: i for i, s in enumerate(SLUGS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Ratings:
+    """Who rated what: values [R, N, 40] float64, 0..7, NaN where a rater did not rate an image.
+
+    raters: R names in the order of their first row. human: [R]. images: N. order: the 40 emotions' places in the
+    order of the first row, in which the notebook goes through them. notes: for the reader.
+    """
+
+    source: str
+    images: tuple[ImageId, ...]
+    raters: tuple[str, ...]
+    human: Bools
+    values: Floats
+    order: tuple[int, ...] = tuple(range(len(SLUGS)))
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Yes-or-no answers, one row for each (image, emotion) pair that anybody answered.
+
+    image, emotion: [P] places in `images` and in the 40 emotions. yes, total: [P] answers.
+    """
+
+    source: str
+    images: tuple[ImageId, ...]
+    image: npt.NDArray[np.int64]
+    emotion: npt.NDArray[np.int64]
+    yes: npt.NDArray[np.int64]
+    total: npt.NDArray[np.int64]
+    answers: int
+    annotators: int
+
+
+def hq_from_csv(path: Path, partial: bool = False) -> Ratings:
+    """Ratings from the published `hq.csv`: columns image, annotator, annotations (a dict as text), and human.
+
+    As in the notebook: an emotion missing from a rater's dict counts as 0, repeated (image, annotator) rows are
+    averaged, without a column `human` everybody is one, "Hume Face*" is multiplied by 7. A sum of no ratings is no
+    rating: an image that a rater has no row for stays unrated.
+
+    Raises:
+        DataError: not the layout, another taxonomy, or an emotion that nobody ever names, unless `partial`.
+    """
+    table = _Collector()
+    for number, row in _csv_rows(path, ("image", "annotator", "annotations")):
+        where = f"{path}, line {number}"
+        values, _ = ratings(literal(row["annotations"], where), where)
+        rater = row["annotator"]
+        scale = _HUME_SCALE if _HUME in rater else 1.0
+        human = _flag(row["human"], where) if row.get("human") not in (None, "") else True
+        table.add(row["image"], rater, human, {s: v * scale for s, v in values.items()}, where)
+    return table.finish(str(path), [ImageId(name=n) for n in table.images], partial)
+
+
+def hq_from_dataset(data: DataSet, partial: bool = False) -> Ratings:
+    """Ratings from the column `label` of the HQ data set; all of its annotators are humans."""
+    table = _Collector()
+    ids = []
+    for record in data.records(images=False):
+        ids.append(ImageId(record.file_name, record.key))
+        table.image(record.key)
+        for annotator, values in record.annotations.items():
+            table.add(record.key, annotator, True, values, record.key)
+    return table.finish(data.source, ids, partial)
+
+
+def binary_from_csv(path: Path) -> Answers:
+    """Answers from the published `binary.csv`: columns path, annotator, value (True or False), emotion.
+
+    Raises:
+        DataError: not the layout, another taxonomy, or an answer given twice.
+    """
+    rows = (
+        (r["path"], r["annotator"], r["emotion"], _flag(r["value"], f"{path}, line {n}"), f"{path}, line {n}")
+        for n, r in _csv_rows(path, ("path", "annotator", "value", "emotion"))
+    )
+    return _answers(str(path), rows, None)
+
+
+def binary_from_dataset(data: DataSet) -> Answers:
+    """Answers from the column `label` of the Binary data set."""
+    ids: list[ImageId] = []
+
+    def rows() -> Iterator[tuple[str, str, str, bool, str]]:
+        for record in data.records(images=False):
+            ids.append(ImageId(record.file_name, record.key))
+            for annotator, values in record.annotations.items():
+                for emotion, value in values.items():
+                    yield record.key, annotator, emotion, value != 0, record.key
+
+    return _answers(data.source, rows(), ids)
+
+
+class _Collector:
+    """Rating rows as they come, summed by (rater, image)."""
+
+    def __init__(self) -> None:
+        self.images: dict[str, int] = {}
+        self.raters: dict[str, bool] = {}
+        self.sums: dict[tuple[str, str], Floats] = {}
+        self.rows: Counter[tuple[str, str]] = Counter()
+        self.named: dict[str, None] = {}  # in the order of first mention
+
+    def image(self, name: str) -> None:
+        self.images.setdefault(name, len(self.images))
+
+    def add(self, image: str, rater: str, human: bool, values: Mapping[str, float], where: str) -> None:
+        if not image or not rater:
+            raise DataError(f"{where} has no image or no annotator; expected both")
+        if self.raters.setdefault(rater, human) != human:
+            raise DataError(f"{where} calls {rater} human={human}, earlier rows say otherwise; expected one of the two")
+        self.image(image)
+        self.named |= dict.fromkeys(values)
+        row = np.zeros(len(SLUGS))
+        row[[_PLACE[s] for s in values]] = list(values.values())
+        at = (rater, image)
+        self.sums[at] = self.sums[at] + row if at in self.sums else row
+        self.rows[at] += 1
+
+    def finish(self, source: str, ids: list[ImageId], partial: bool) -> Ratings:
+        missing = [s for s in SLUGS if s not in self.named]
+        if not self.rows:
+            raise DataError(f"{source} has no ratings; expected annotators' ratings of images")
+        notes = check_share(missing, len(SLUGS), f"emotions are never rated in {source}", partial)
+        values = np.full((len(self.raters), len(ids), len(SLUGS)), np.nan)
+        places = {r: i for i, r in enumerate(self.raters)}
+        for (rater, image), total in self.sums.items():
+            values[places[rater], self.images[image]] = total / self.rows[rater, image]
+        values[:, :, [_PLACE[s] for s in missing]] = np.nan
+        human = np.array(list(self.raters.values()), dtype=bool)
+        if not human.any():
+            raise DataError(f"{source} has no human annotators; expected some, to compare with")
+        repeated = [f"{i} by {r}" for (r, i), n in self.rows.items() if n > 1]
+        if repeated:
+            notes.append(f"{len(repeated)} repeated ratings were averaged: {listed(repeated)}")
+        with np.errstate(invalid="ignore"):
+            outside = int(((values < 0) | (values > 7)).sum())
+        if outside:
+            notes.append(f"{outside} ratings of the annotators lie outside 0..7")
+        order = tuple(_PLACE[s] for s in [*self.named, *missing])
+        return Ratings(source, tuple(ids), tuple(self.raters), human, values, order, tuple(notes))
+
+
+def _answers(source: str, rows: Iterable[tuple[str, str, str, bool, str]], ids: list[ImageId] | None) -> Answers:
+    """Counts by pair. rows: image, annotator, emotion, yes, where. ids: filled while rows are read, or None."""
+    images: dict[str, int] = {}
+    seen: set[tuple[str, str, str]] = set()
+    yes: Counter[tuple[str, str]] = Counter()
+    total: Counter[tuple[str, str]] = Counter()
+    annotators = set()
+    for image, annotator, emotion, value, where in rows:
+        slug = _emotion(emotion, where)
+        if (image, annotator, slug) in seen:
+            raise DataError(f"{where}: {annotator} answers {emotion} of {image} twice; expected one answer")
+        seen.add((image, annotator, slug))
+        annotators.add(annotator)
+        images.setdefault(image, len(images))
+        total[image, slug] += 1
+        yes[image, slug] += value
+    if not total:
+        raise DataError(f"{source} has no answers; expected annotators' yes or no for emotions of images")
+    known = [ImageId(name=n) for n in images] if ids is None else [i for i in ids if i.key in images]
+    order = {str(i.key or i.name): at for at, i in enumerate(known)}
+    pairs = list(total)
+    return Answers(
+        source,
+        tuple(known),
+        np.array([order[i] for i, _ in pairs], dtype=np.int64),
+        np.array([_PLACE[e] for _, e in pairs], dtype=np.int64),
+        np.array([yes[p] for p in pairs], dtype=np.int64),
+        np.array([total[p] for p in pairs], dtype=np.int64),
+        len(seen),
+        len(annotators),
+    )
+
+
+def _emotion(name: str, where: str) -> str:
+    try:
+        slug = emotion_slug(name)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+    if slug is None:
+        raise DataError(f"{where}: {name!r} is no emotion; expected one of the 40")
+    return slug
+
+
+def _flag(text: str, where: str) -> bool:
+    word = text.strip().lower()
+    if word not in _TRUE | _FALSE:
+        raise DataError(f"{where} has {text!r}; expected True or False")
+    return word in _TRUE
+
+
+def _csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line, row) of a CSV file that has these columns."""
+    csv.field_size_limit(min(sys.maxsize, 1 << 24))
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [c for c in columns if c not in (reader.fieldnames or [])]
+            if missing:
+                raise DataError(
+                    f"{path} has no column {', '.join(missing)}; expected {', '.join(columns)}, as in LAION's "
+                    f"published file. Its columns: {listed(reader.fieldnames or ['none'])}"
+                )
+            for row in reader:
+                if any(row[c] is None for c in columns):
+                    raise DataError(f"{path}, line {reader.line_num} is cut short; expected {len(row)} fields")
+                yield reader.line_num, row
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as CSV ({error}); expected the published annotations") from None

@@ -1,0 +1,250 @@
+"""Any-hit accuracy on data sets with few classes, as published, and what it does not tell.
+
+An image is right if any head mapped to its true class has a softmax above 1.5 / (number of mapped heads); the
+softmax is over the mapped heads' mean-subtracted scores, in the published mappings all 40.
+Source: `eval/eval.ipynb` of LAION-AI/emonet-face. A class with many heads has many chances: beside the published
+figure stand what random scores reach by the same rule, and the accuracy of the strongest head alone.
+"""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError
+from ..scores import softmax
+from .align import places
+from .mapping import Mapping
+from .metrics import Bools, Floats, mean_known
+from .prediction_files import json_lines
+from .predictions import SLUGS, Predictions, check_share, listed
+from .resample import BOOTSTRAPS, SEED, Interval, count_chunks, interval
+
+CUTOFF = 1.5
+FROM_NAME = "from-name"
+_DRAWS = 100_000
+_NAME_FIELDS = ("key", "image_path", "path", "image", "file_name", "file")
+_LABEL_FIELDS = ("label", "emotion", "class", "expression")
+
+
+@dataclass(frozen=True, slots=True)
+class AnyHitFigures:
+    """n images in the mapping's classes; true [n] their class; hits [n, C] which classes the rule accepts.
+
+    top: [n] class of the strongest mapped head. noise: [C] share of random scores that the rule accepts.
+    intervals by figure.
+    """
+
+    mapping: Mapping
+    true: npt.NDArray[np.int64]
+    hits: Bools
+    top: npt.NDArray[np.int64]
+    noise: Floats
+    intervals: dict[str, Interval]
+    notes: tuple[str, ...]
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """[C] images of each class."""
+        return np.bincount(self.true, minlength=len(self.mapping.classes))
+
+    def by_class(self) -> dict[str, Floats]:
+        """[C] each: any-hit, argmax, and any-hit of the same scores on shuffled images; NaN without images."""
+        n = self.counts
+        right = {"any_hit": self.hits[np.arange(len(self.true)), self.true], "argmax": self.top == self.true}
+        per = {k: np.bincount(self.true, v, minlength=len(n)) / np.where(n > 0, n, 1) for k, v in right.items()}
+        per["shuffled"] = self.hits.mean(axis=0)
+        return {k: np.where(n > 0, v, np.nan) for k, v in per.items()}
+
+    def overall(self) -> dict[str, float]:
+        """Accuracies over images, balanced ones over classes, and the two random baselines of the same rule."""
+        per, share = self.by_class(), self.counts / len(self.true)
+        noise = np.where(self.counts > 0, self.noise, np.nan)
+        out = {k: float(np.nansum(per[k] * share)) for k in ("any_hit", "argmax", "shuffled")}
+        out["noise"] = float(np.nansum(noise * share))
+        out["chance_argmax"] = 1.0 / len(self.mapping.classes)
+        for k, values in (("any_hit", per["any_hit"]), ("argmax", per["argmax"]), ("shuffled", per["shuffled"])):
+            out[f"balanced_{k}"] = float(mean_known(values))
+        return out
+
+
+def evaluate_any_hit(
+    predictions: Predictions,
+    mapping: Mapping,
+    labels: str | Path,
+    *,
+    partial: bool = False,
+    bootstraps: int = BOOTSTRAPS,
+) -> AnyHitFigures:
+    """Any-hit accuracy of mean-subtracted scores. labels: a file (see `read_labels`), or "from-name".
+
+    Raises:
+        DataError: images without labels or labels without images, classes outside the mapping, or a mapped emotion
+            without a head, each above 1% unless `partial`.
+    """
+    at: list[int | None]
+    if str(labels) == FROM_NAME:
+        given = names_to_labels(predictions.keys)
+        names, at = list(given), list(range(len(given)))
+    else:
+        given = read_labels(Path(labels))
+        names = list(given)
+        at = places(names, predictions.keys, predictions.source)
+    notes = list(predictions.notes) + _check_coverage(predictions, names, at, partial)
+    found = [None if i is None else given[names[i]] for i in at]
+    named = [None if t is None else mapping.label(t) for t in found]
+    notes += _check_classes(predictions.keys, found, named, mapping, partial)
+    classes = list(mapping.classes)
+    use = [i for i, c in enumerate(named) if c is not None and predictions.status[i] == "ok"]
+    if not use:
+        raise DataError(f"no image of {predictions.source} has both scores and a label of {mapping.name}")
+    true = np.array([classes.index(named[i] or "") for i in use], dtype=np.int64)
+    columns, owner = _heads(mapping, predictions, notes)
+    hits, top = rule(predictions.values[np.ix_(use, columns)], owner, len(classes), mapping.heads)
+    figures = AnyHitFigures(mapping, true, hits, top, _noise(owner, len(classes), mapping.heads), {}, tuple(notes))
+    figures.intervals.update(_intervals(figures, bootstraps))
+    return figures
+
+
+def rule(scores: Floats, owner: npt.NDArray[np.int64], classes: int, heads: int) -> tuple[Bools, npt.NDArray[np.int64]]:
+    """[N, C] classes that the rule accepts and [N] class of the strongest head, from scores [N, H] of H mapped heads.
+
+    owner: [H] each head's class. heads: number of mapped heads in the cutoff 1.5 / heads.
+    """
+    over = softmax(scores) > CUTOFF / heads
+    hits = np.stack([over[:, owner == c].any(axis=1) for c in range(classes)], axis=1)
+    return hits, owner[np.argmax(scores, axis=1)]
+
+
+def names_to_labels(keys: tuple[str, ...]) -> dict[str, str]:
+    """Labels from file names such as `0000_Happy.jpg`: what stands after the last "_", without the ending.
+
+    Raises:
+        DataError: a name has no "_".
+    """
+    out = {}
+    for key in keys:
+        name = PurePosixPath(key.rsplit("::", 1)[-1].replace("\\", "/")).name
+        head, mark, label = name.rpartition("_")
+        if not mark or not head:
+            raise DataError(f"{key} has no label in its name; expected names such as 0000_Happy.jpg, or --labels FILE")
+        out[key] = label.split(".")[0]
+    return out
+
+
+def read_labels(path: Path) -> dict[str, str]:
+    """{file name: label} from CSV with a header, JSON lines, or a JSON object.
+
+    Name columns: key, image_path, path, image, file_name or file; label columns: label, emotion, class or expression.
+    The published `affectnet*.jsonl` hold their labels themselves and may be given here too.
+
+    Raises:
+        DataError: not readable, no such columns, or a name twice with different labels.
+    """
+    if not path.is_file():
+        raise DataError(f"there is no file {path}; expected labels in .csv, .jsonl or .json, or {FROM_NAME}")
+    ending = path.suffix.lower()
+    try:
+        if ending == ".json":
+            doc = json.loads(path.read_text(encoding="utf-8"))
+            pairs = list(doc.items()) if isinstance(doc, dict) else []
+        elif ending == ".jsonl":
+            pairs = [_pair(line, f"{path}, line {n}") for n, line in json_lines(path)]
+        elif ending == ".csv":
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.DictReader(file)
+                pairs = [_pair(row, f"{path}, line {reader.line_num}") for row in reader]
+        else:
+            raise DataError(f"{path} ends in {ending!r}; expected labels in .csv, .jsonl or .json")
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read ({error}); expected labels of images") from None
+    out: dict[str, str] = {}
+    for name, label in pairs:
+        if isinstance(label, dict | list) or label is None or out.setdefault(str(name), str(label)) != str(label):
+            raise DataError(f"{path} gives {name!r} the label {label!r:.60}; expected one label for each image")
+    if not out:
+        raise DataError(f"{path} has no labels; expected one for each image")
+    return out
+
+
+def _pair(row: dict[str, object], where: str) -> tuple[object, object]:
+    name = next((row[f] for f in _NAME_FIELDS if row.get(f) not in (None, "")), None)
+    label = next((row[f] for f in _LABEL_FIELDS if row.get(f) not in (None, "")), None)
+    if name is None or label is None:
+        raise DataError(
+            f"{where} has no image or no label; expected one of {', '.join(_NAME_FIELDS)} and one of "
+            f"{', '.join(_LABEL_FIELDS)}"
+        )
+    return name, label
+
+
+def _check_coverage(predictions: Predictions, names: list[str], at: list[int | None], partial: bool) -> list[str]:
+    source = predictions.source
+    without = [k for k, i in zip(predictions.keys, at, strict=True) if i is None]
+    if len(without) == len(at):
+        raise DataError(
+            f"none of the keys of {source} has a label: {listed(without)}; expected names such as {listed(names[:3])}"
+        )
+    failed = [k for k, s in zip(predictions.keys, predictions.status, strict=True) if s != "ok"]
+    scored = set(at)
+    unscored = [n for i, n in enumerate(names) if i not in scored]
+    notes = check_share(failed, len(at), f"images have no scores in {source}", partial)
+    notes += check_share(without, len(at), f"images of {source} have no label", partial)
+    return notes + check_share(unscored, len(names), f"labelled images are lacking in {source}", partial)
+
+
+def _check_classes(
+    keys: tuple[str, ...], found: list[str | None], named: list[str | None], mapping: Mapping, partial: bool
+) -> list[str]:
+    foreign = {k: t for k, t, c in zip(keys, found, named, strict=True) if t is not None and c is None}
+    what = (
+        f"images have labels outside the classes of {mapping.name} ({', '.join(mapping.classes)}), such as "
+        f"{listed(dict.fromkeys(foreign.values()))}"
+    )
+    return check_share(list(foreign), len(found), what, partial)
+
+
+def _heads(mapping: Mapping, predictions: Predictions, notes: list[str]) -> tuple[list[int], npt.NDArray[np.int64]]:
+    """Columns of the mapped emotions that have a head, and each one's class."""
+    columns, owner, lacking = [], [], []
+    for c, emotions in enumerate(mapping.classes.values()):
+        for emotion in emotions:
+            column = SLUGS.index(emotion)
+            if predictions.has[column]:
+                columns.append(column)
+                owner.append(c)
+            else:
+                lacking.append(emotion)
+    if lacking:  # read_predictions has refused it unless partial was asked for
+        notes.append(f"{len(lacking)} mapped emotions have no head: {listed(lacking)}")
+    return columns, np.array(owner, dtype=np.int64)
+
+
+def _noise(owner: npt.NDArray[np.int64], classes: int, heads: int) -> Floats:
+    """[C] share of images that the rule accepts for a class when all scores are standard normal noise."""
+    rng = np.random.default_rng(SEED)
+    total = np.zeros(classes)
+    step = 10_000
+    for _ in range(0, _DRAWS, step):
+        hits, _ = rule(rng.standard_normal((step, len(owner))), owner, classes, heads)
+        total += hits.sum(axis=0)
+    return np.asarray(total / _DRAWS, dtype=np.float64)
+
+
+def _intervals(figures: AnyHitFigures, bootstraps: int) -> dict[str, Interval]:
+    """95% intervals over resamples of images."""
+    n, classes = figures.hits.shape
+    one = np.zeros((n, classes))
+    one[np.arange(n), figures.true] = 1.0
+    right = {"any_hit": (one * figures.hits).sum(axis=1), "argmax": (figures.top == figures.true).astype(np.float64)}
+    values: dict[str, list[Floats]] = {}
+    for counts in count_chunks(np.random.default_rng(SEED), n, bootstraps):
+        per = counts @ one
+        for k, r in right.items():
+            values.setdefault(k, []).append(counts @ r / n)
+            of_class = (counts * r) @ one / np.where(per > 0, per, np.nan)
+            values.setdefault(f"balanced_{k}", []).append(np.asarray(mean_known(of_class, axis=1)))
+    return {k: interval(np.concatenate(v)) for k, v in values.items()}

@@ -1,0 +1,153 @@
+"""EmoNet-Face Binary: how well scores tell the emotions that experts see from those that they do not.
+
+The agreement table is the paper's (`statistics/analysis-binary.ipynb` of LAION-AI/emonet-face). The rest is ours:
+scikit-learn's definitions of ROC AUC, average precision and F1.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .align import align
+from .annotations import Answers
+from .metrics import Bools, Floats
+from .predictions import SLUGS, Predictions
+from .ranking import average_precision, best_f1, curve, f1_at, roc_auc
+from .resample import BOOTSTRAPS, SEED, count_chunks
+
+TRIPLE = 3
+MEASURES = ("auc", "average_precision", "best_f1", "fixed_f1")
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Pairs with more than one answer: counts [40] and the shares that follow from them.
+
+    two or three equal answers agree; 2:1 is partial; 1:1 disagrees; more than three answers are `other`.
+    """
+
+    pairs: npt.NDArray[np.int64]
+    agree: npt.NDArray[np.int64]
+    partial: npt.NDArray[np.int64]
+    disagree: npt.NDArray[np.int64]
+    other: npt.NDArray[np.int64]
+
+    def shares(self) -> tuple[float, float, float]:
+        """Agreement, partial and disagreement over all pairs; NaN without any."""
+        n = int(self.pairs.sum())
+        if n == 0:
+            return float("nan"), float("nan"), float("nan")
+        return int(self.agree.sum()) / n, int(self.partial.sum()) / n, int(self.disagree.sum()) / n
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One choice of pairs: per emotion counts [40], measures [40] by name, resamples [B, 40] by name.
+
+    threshold: [40] of the best F1.
+    """
+
+    positives: npt.NDArray[np.int64]
+    negatives: npt.NDArray[np.int64]
+    value: dict[str, Floats]
+    resampled: dict[str, Floats]
+    threshold: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class BinaryFigures:
+    """clear: triple-positive against true-negative pairs; all: every pair by majority; ties: pairs without one."""
+
+    answers: Answers
+    agreement: Agreement
+    clear: Detection
+    all: Detection
+    ties: int
+    fixed: float
+    notes: tuple[str, ...]
+
+
+def agreement_table(answers: Answers) -> Agreement:
+    """The annotators' agreement per emotion, by the notebook's rule."""
+    n, yes = answers.total, answers.yes
+    same = (yes == 0) | (yes == n)
+    kinds = {
+        "pairs": n > 1,
+        "agree": ((n == 2) | (n == TRIPLE)) & same,
+        "partial": (n == TRIPLE) & ~same,
+        "disagree": (n == 2) & ~same,
+        "other": n > TRIPLE,
+    }
+    return Agreement(**{k: np.bincount(answers.emotion[at], minlength=len(SLUGS)) for k, at in kinds.items()})
+
+
+def evaluate_binary(
+    predictions: Predictions,
+    answers: Answers,
+    *,
+    fixed: float = 1.0,
+    partial: bool = False,
+    bootstraps: int = BOOTSTRAPS,
+) -> BinaryFigures:
+    """Compare predictions with experts' yes-or-no answers.
+
+    fixed: threshold of the fixed F1; 1 is where truncation, as in the paper's kappa, begins to see an emotion.
+    bootstraps: resamples of pairs, within each emotion, for each interval.
+
+    Raises:
+        DataError: the predictions lack images or emotions, or do not fit the images (see `align`).
+    """
+    aligned = align(predictions, answers.images, partial)
+    scores = aligned.values[answers.image, answers.emotion]
+    scored = ~np.isnan(scores)
+    triple = (answers.total == TRIPLE) & (answers.yes == TRIPLE)
+    none = answers.yes == 0
+    majority = 2 * answers.yes > answers.total
+    return BinaryFigures(
+        answers=answers,
+        agreement=agreement_table(answers),
+        clear=_detect(scores, answers.emotion, triple, scored & (triple | none), fixed, bootstraps),
+        all=_detect(scores, answers.emotion, majority, scored, fixed, bootstraps),
+        ties=int((2 * answers.yes == answers.total).sum()),
+        fixed=fixed,
+        notes=aligned.notes,
+    )
+
+
+def _detect(
+    scores: Floats, emotion: npt.NDArray[np.int64], positive: Bools, use: Bools, fixed: float, bootstraps: int
+) -> Detection:
+    """Every measure of every emotion; one generator for all emotions, in the guide's order."""
+    size = len(SLUGS)
+    rng = np.random.default_rng(SEED)
+    value = {m: np.full(size, np.nan) for m in MEASURES}
+    resampled = {m: np.full((bootstraps, size), np.nan) for m in MEASURES}
+    threshold = np.full(size, np.nan)
+    for e in range(size):
+        at = use & (emotion == e)
+        if not at.any():
+            continue
+        s, p = scores[at], positive[at]
+        whole, place = _measures(s, p, np.ones((1, len(s))), fixed)
+        threshold[e] = place[0]
+        done = 0
+        for counts in count_chunks(rng, len(s), bootstraps):
+            part, _ = _measures(s, p, counts, fixed)
+            for m in MEASURES:
+                resampled[m][done : done + len(counts), e] = part[m]
+            done += len(counts)
+        for m in MEASURES:
+            value[m][e] = whole[m][0]
+    counted = (
+        np.bincount(emotion[use & positive], minlength=size),
+        np.bincount(emotion[use & ~positive], minlength=size),
+    )
+    return Detection(*counted, value, resampled, threshold)
+
+
+def _measures(scores: Floats, positive: Bools, counts: Floats, fixed: float) -> tuple[dict[str, Floats], Floats]:
+    at = curve(scores, positive, counts)
+    best, threshold = best_f1(at)
+    values = (roc_auc(at), average_precision(at), best, f1_at(at, fixed))
+    return dict(zip(MEASURES, values, strict=True)), threshold

@@ -1,0 +1,177 @@
+"""Charts as PNG, by matplotlib (extra `eval`). Nothing is global: each figure has its own canvas."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..optional import need
+from ..sinks.text import shorten_middle, visible
+from .metrics import Floats
+from .resample import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Paul Tol's "bright" scheme, as in the picture report: told apart under the common colour-vision deficiencies.
+BLUE, RED, YELLOW, GREY, INK = "#4477aa", "#ee6677", "#ccbb44", "#a0a4ab", "#171a21"
+_NAME = 34
+_DPI = 150
+
+
+@dataclass(frozen=True, slots=True)
+class EmotionRow:
+    """One line of the chart by emotion."""
+
+    name: str
+    kappa: float
+    kappa_interval: Interval
+    humans: float
+    alpha: float
+    spearman: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """One figure with its interval, drawn as a dot on a line of its own."""
+
+    name: str
+    value: float
+    interval: Interval
+
+
+def heat_map_png(matrix: Floats, names: Sequence[str], humans: int) -> bytes:
+    """Mean kappa [R, R], the first `humans` raters separated from the rest; every cell with its number."""
+    size = len(names)
+    side = max(5.0, 0.46 * size)
+    figure = _figure(side + 2.2, side + 1.2)
+    axes = figure.add_subplot()
+    off = matrix[~np.eye(size, dtype=bool)]
+    off = off[~np.isnan(off)]
+    low, high = min(0.0, float(off.min(initial=0.0))), max(0.1, float(off.max(initial=0.1)))
+    shown = np.where(np.eye(size, dtype=bool), np.nan, matrix)
+    image = axes.imshow(shown, cmap="viridis", vmin=low, vmax=high)
+    for i in range(size):
+        for j in range(size):
+            text, colour = ("·", GREY) if i == j else _cell(matrix[i, j], low, high)
+            axes.text(j, i, text, ha="center", va="center", fontsize=7, color=colour)
+    labels = [_name(n) for n in names]
+    axes.set_xticks(range(size), labels, rotation=45, ha="right", fontsize=8)
+    axes.set_yticks(range(size), labels, fontsize=8)
+    if 0 < humans < size:
+        axes.axhline(humans - 0.5, color="white", linewidth=2.5)
+        axes.axvline(humans - 0.5, color="white", linewidth=2.5)
+    axes.set_title("Mean weighted kappa over 40 emotions (humans first)", fontsize=10, loc="left")
+    figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
+    return _png(figure)
+
+
+def per_emotion_png(rows: Sequence[EmotionRow]) -> bytes:
+    """One line an emotion: the model's kappa with its interval, the humans' kappa and alpha, Spearman."""
+    figure = _figure(9.0, 1.2 + 0.24 * len(rows))
+    axes = figure.add_subplot()
+    at = np.arange(len(rows))[::-1]
+    for y, row in zip(at, rows, strict=True):
+        axes.plot(row.kappa_interval, [y, y], color=BLUE, linewidth=2, solid_capstyle="round")
+    series: list[tuple[str, str, str, list[float]]] = [
+        ("Krippendorff alpha of the humans", "|", INK, [r.alpha for r in rows]),
+        ("Spearman with the median human", "D", YELLOW, [r.spearman for r in rows]),
+        ("kappa of humans among them", "s", RED, [r.humans for r in rows]),
+        ("kappa of the model with humans, 95% interval", "o", BLUE, [r.kappa for r in rows]),
+    ]
+    for label, marker, colour, values in series:
+        axes.plot(values, at, marker, color=colour, label=label, markersize=9 if marker == "|" else 5)
+    _lines(axes, at, [r.name for r in rows])
+    axes.axvline(0, color=GREY, linewidth=1)
+    figure.legend(loc="outside lower center", fontsize=8, frameon=False, ncols=2)
+    return _png(figure)
+
+
+def stacked_png(names: Sequence[str], parts: Sequence[tuple[str, Floats]], notes: Sequence[str]) -> bytes:
+    """Shares that add up to 1, one bar a name, with a note at its end."""
+    figure = _figure(9.0, 1.2 + 0.24 * len(names))
+    axes = figure.add_subplot()
+    at = np.arange(len(names))[::-1]
+    left = np.zeros(len(names))
+    for (label, values), colour in zip(parts, (BLUE, YELLOW, RED, GREY), strict=False):
+        axes.barh(at, values, left=left, color=colour, label=label, height=0.8)
+        left = left + values
+    for y, note in zip(at, notes, strict=True):
+        axes.text(1.01, y, note, va="center", fontsize=7, color=INK)
+    axes.set_xlim(0, 1.12)
+    _lines(axes, at, names)
+    figure.legend(loc="outside lower center", fontsize=8, frameon=False, ncols=4)
+    return _png(figure)
+
+
+def dots_png(dots: Sequence[Dot], label: str, reference: float | None = None) -> bytes:
+    """One line a dot, with intervals. reference: a vertical line, such as 0.5 for AUC."""
+    figure = _figure(9.0, 1.0 + 0.24 * max(len(dots), 4))
+    axes = figure.add_subplot()
+    at = np.arange(len(dots))[::-1]
+    for y, dot in zip(at, dots, strict=True):
+        axes.plot(dot.interval, [y, y], color=BLUE, linewidth=2, solid_capstyle="round")
+    axes.plot([d.value for d in dots], at, "o", color=BLUE, markersize=5)
+    if reference is not None:
+        axes.axvline(reference, color=GREY, linewidth=1)
+    _lines(axes, at, [d.name for d in dots])
+    axes.set_xlabel(label, fontsize=9)
+    return _png(figure)
+
+
+def grouped_png(names: Sequence[str], series: Sequence[tuple[str, Floats]]) -> bytes:
+    """Bars side by side, 0..1: one cluster a name, one colour a series."""
+    figure = _figure(9.0, 4.2)
+    axes = figure.add_subplot()
+    width = 0.8 / len(series)
+    at = np.arange(len(names))
+    for i, ((label, values), colour) in enumerate(zip(series, (BLUE, RED, GREY, YELLOW), strict=False)):
+        axes.bar(at + (i - (len(series) - 1) / 2) * width, values, width, label=label, color=colour)
+    axes.set_xticks(at, [_name(n) for n in names], fontsize=9)
+    axes.set_ylim(0, 1)
+    _frame(axes)
+    axes.grid(axis="y", color="#e1e4ea", linewidth=0.8)
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside lower center", fontsize=8, frameon=False, ncols=4)
+    return _png(figure)
+
+
+def _figure(width: float, height: float) -> "Figure":
+    need("matplotlib", "a chart of emonet-fast evaluate")
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def _lines(axes: Any, at: Any, names: Sequence[str]) -> None:
+    axes.set_yticks(at, [_name(n) for n in names], fontsize=8)
+    axes.set_ylim(-0.8, len(names) - 0.2)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color="#e1e4ea", linewidth=0.8)
+    axes.set_axisbelow(True)
+    _frame(axes)
+
+
+def _frame(axes: Any) -> None:
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+
+
+def _cell(value: float, low: float, high: float) -> tuple[str, str]:
+    if np.isnan(value):
+        return "–", GREY
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−"), "white" if value < low + 0.6 * (high - low) else INK
+
+
+def _name(text: str) -> str:
+    """A name as plain text: no control characters, and no "$", which would begin a formula."""
+    return shorten_middle(visible(text), _NAME).replace("$", r"\$")
+
+
+def _png(figure: "Figure") -> bytes:
+    out = io.BytesIO()
+    # "tight": beside a square heat map, the layout leaves too little room for long names
+    figure.savefig(out, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.15, metadata={"Software": None})
+    return out.getvalue()

@@ -1,0 +1,203 @@
+"""The figures of HQ as a result: what is shown, in which order, and whose definition it is."""
+
+import re
+
+import numpy as np
+
+from .agreement import heat_map, human_agreement, rater_agreement
+from .charts import EmotionRow, heat_map_png, per_emotion_png
+from .hq import HqFigures, overall_kappa
+from .metrics import Floats, mean_known
+from .predictions import NAMES
+from .resample import across, interval, mean_interval
+from .result import Cell, Chart, Figure, Result, Table
+
+# Krippendorff alpha of the experts for an emotion: how much there is for a model to agree with.
+RELIABILITY = (("alpha >= 0.3", 0.3, np.inf), ("0.1 <= alpha < 0.3", 0.1, 0.3), ("alpha < 0.1", -np.inf, 0.1))
+_PUBLISHED_KAPPA = "Large 0.179, Small 0.145, Gemini 2.5 Pro 0.171, Hume 0.110"
+_PUBLISHED_RHO = "Large 0.394, Small 0.336, Hume 0.334, Gemini 2.5 Pro 0.278"
+_PUBLISHED_HUMANS = "0.184"
+
+
+def hq_result(figures: HqFigures, source: str) -> Result:
+    """Everything of `evaluate_hq` to show. source: where the predictions came from."""
+    ratings = figures.ratings
+    facts = {
+        "predictions": source,
+        "annotations": ratings.source,
+        "images": str(len(ratings.images)),
+        "humans": str(int(ratings.human.sum())),
+        "other raters": str(len(ratings.raters) - 1 - int(ratings.human.sum())),
+        "resamples": str(len(figures.kappa_b)),
+    }
+    return Result(
+        "hq",
+        "EmoNet-Face HQ: agreement with experts",
+        facts,
+        _overall(figures),
+        (_emotions(figures), _reliability(figures), _raters(figures), _comparisons(figures), _ours(figures)),
+        _charts(figures),
+        figures.notes,
+    )
+
+
+def _kappa(figures: HqFigures) -> Floats:
+    return np.asarray(rater_agreement(figures.pairs.kappa, figures.ratings.human)[figures.model])
+
+
+def _overall(figures: HqFigures) -> tuple[Figure, ...]:
+    model, humans, near = overall_kappa(figures)
+    rho = figures.rho[figures.model]
+    people = figures.rho[figures.ratings.human]
+    bounds = [interval(figures.alpha_b[:, e]) for e in range(len(NAMES))]
+    alpha_interval = tuple(float(mean_known(np.array([b[i] for b in bounds]))) for i in range(2))
+    first = figures.comparisons[[c.rater for c in figures.comparisons].index(figures.ratings.raters[figures.model])]
+    return (
+        Figure("kappa", "Weighted kappa, model with humans", model, across(figures.kappa_b), "paper", _PUBLISHED_KAPPA),
+        Figure(
+            "kappa_humans", "Weighted kappa, humans among them", humans, across(figures.human_kappa_b), "paper",
+            _PUBLISHED_HUMANS,
+        ),
+        Figure(
+            "kappa_difference", "Mean kappa of the model's pairs minus the humans' pairs", first.difference,
+            first.interval, "paper",
+        ),
+        Figure("mann_whitney_p", "p of the Mann-Whitney test of that difference", first.p, origin="paper"),
+        Figure(
+            "spearman", "Spearman with the median human", float(mean_known(rho)),
+            mean_interval(rho[list(figures.ratings.order)], len(figures.rho_b)), "paper", _PUBLISHED_RHO,
+        ),
+        Figure("alpha", "Krippendorff alpha of the humans", float(mean_known(figures.alpha)),
+               (alpha_interval[0], alpha_interval[1]), "paper"),
+        Figure("spearman_humans", "Spearman of a human with the median of the others", float(mean_known(people))),
+        Figure("kappa_rounded", "Kappa with rounding instead of truncation", near),
+        Figure("kappa_calibrated", "Kappa after calibration, on held-out folds", float(mean_known(figures.calibrated))),
+        Figure("dropped", "Share of pairs that the paper's rule drops", float(mean_known(figures.dropped)), digits=4),
+    )  # fmt: skip
+
+
+def _emotions(figures: HqFigures) -> Table:
+    kappa, humans = _kappa(figures), human_agreement(figures.pairs.kappa, figures.ratings.human)
+    rows = []
+    for e in _by_alpha(figures):
+        k, h, r = (interval(b[:, e]) for b in (figures.kappa_b, figures.human_kappa_b, figures.rho_b))
+        a = interval(figures.alpha_b[:, e])
+        rows.append(
+            (
+                NAMES[e], float(kappa[e]), *k, float(humans[e]), *h, float(figures.rho[figures.model, e]), *r,
+                float(figures.alpha[e]), *a,
+            )
+        )  # fmt: skip
+    names = ("kappa", "humans' kappa", "Spearman", "humans' alpha")
+    columns = ("emotion", *(c for n in names for c in (n, f"{n} low", f"{n} high")))
+    lead = (
+        "Highest alpha first. Intervals: resamples of images, 95%. The figures are the paper's definitions; it "
+        "gives intervals for alpha only, the others are ours."
+    )
+    return Table("emotions", "Each emotion", lead, columns, tuple(rows), "paper", brief=False)
+
+
+def _by_alpha(figures: HqFigures) -> list[int]:
+    return [int(e) for e in np.argsort(-np.nan_to_num(figures.alpha, nan=-9.0), kind="stable")]
+
+
+def _reliability(figures: HqFigures) -> Table:
+    kappa, humans = _kappa(figures), human_agreement(figures.pairs.kappa, figures.ratings.human)
+    rows: list[tuple[Cell, ...]] = []
+    for name, low, high in RELIABILITY:
+        at = (figures.alpha >= low) & (figures.alpha < high)
+        columns = (figures.alpha, humans, kappa, figures.rho[figures.model], figures.calibrated)
+        means = [float(mean_known(c[at])) if at.any() else float("nan") for c in columns]
+        rows.append((name, int(at.sum()), *means, ", ".join(NAMES[e] for e in np.flatnonzero(at).tolist())))
+    lead = (
+        "Where experts hardly agree there is little for a model to agree with: means over the emotions of each level."
+    )
+    titles = ("humans' alpha", "emotions", "alpha", "humans' kappa", "kappa", "Spearman", "calibrated kappa", "which")
+    return Table("reliability", "By reliability of the experts", lead, titles, tuple(rows))
+
+
+def _raters(figures: HqFigures) -> Table:
+    agreement = rater_agreement(figures.pairs.kappa, figures.ratings.human)
+    rows = []
+    for r, name in enumerate(figures.ratings.raters):
+        values = agreement[r][~np.isnan(agreement[r])]
+        best = NAMES[int(np.nanargmax(agreement[r]))] if len(values) else ""
+        spread = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+        middle = float(np.median(values)) if len(values) else float("nan")
+        kind = "human" if figures.ratings.human[r] else "model"
+        rho = float(mean_known(figures.rho[r]))
+        rows.append((name, kind, float(mean_known(agreement[r])), spread, middle, rho, best))
+    rows.sort(key=lambda row: -np.nan_to_num(row[2], nan=-9.0))
+    lead = (
+        "Mean, standard deviation and median over emotions of the kappa with all (other) humans; Spearman with the "
+        "median of the (other) humans."
+    )
+    columns = ("rater", "kind", "kappa", "std", "median", "Spearman", "best emotion")
+    return Table("raters", "Each rater", lead, columns, tuple(rows), "paper")
+
+
+def _comparisons(figures: HqFigures) -> Table:
+    rows = tuple(
+        (c.rater, "human" if c.human else "model", c.difference, *c.interval, c.p) for c in figures.comparisons
+    )
+    lead = (
+        "Kappas of a rater's pairs with humans minus those of the pairs of (other) humans: difference of means with "
+        "its bootstrap interval, p of the two-sided Mann-Whitney test. A high p does not show that a rater is as good."
+    )
+    columns = ("rater", "kind", "difference", "low", "high", "p")
+    return Table("comparisons", "Against the humans among them", lead, columns, rows, "paper", digits=4)
+
+
+def _ours(figures: HqFigures) -> Table:
+    rounded = rater_agreement(figures.pairs_rounded.kappa, figures.ratings.human)[figures.model]
+    truncated = _kappa(figures)
+    rows = tuple(
+        (
+            NAMES[e], float(truncated[e]), float(rounded[e]), float(figures.calibrated[e]), float(figures.dropped[e]),
+        )
+        for e in _by_alpha(figures)
+    )  # fmt: skip
+    lead = (
+        "Rounding moves values outside 0..7 to the ends and drops nothing. Calibration cuts the scores at the "
+        "quantiles of the experts' levels on the other four of five folds."
+    )
+    columns = ("emotion", "truncated (paper)", "rounded", "calibrated, held out", "share dropped by truncation")
+    return Table("beside_the_paper", "What the paper's kappa leaves out", lead, columns, rows, brief=False)
+
+
+def _charts(figures: HqFigures) -> tuple[Chart, ...]:
+    ratings = figures.ratings
+    order = sorted(range(len(ratings.raters)), key=lambda r: (not ratings.human[r], _natural(ratings.raters[r])))
+    names = [ratings.raters[r] for r in order]
+    humans = int(ratings.human.sum())
+
+    def heat() -> bytes:
+        return heat_map_png(heat_map(figures.pairs.kappa)[np.ix_(order, order)], names, humans)
+
+    def emotions() -> bytes:
+        kappa, people = _kappa(figures), human_agreement(figures.pairs.kappa, ratings.human)
+        rows = [
+            EmotionRow(
+                NAMES[e], float(kappa[e]), interval(figures.kappa_b[:, e]), float(people[e]), float(figures.alpha[e]),
+                float(figures.rho[figures.model, e]),
+            )
+            for e in _by_alpha(figures)
+        ]  # fmt: skip
+        return per_emotion_png(rows)
+
+    return (
+        Chart("raters", "Mean weighted kappa of each pair of raters", _heat_words(figures), heat, "paper"),
+        Chart(
+            "emotions", "Agreement for each emotion", "Kappa, alpha and Spearman of the 40 emotions", emotions, "paper"
+        ),
+    )
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A sort key by which human-2 comes before human-10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _heat_words(figures: HqFigures) -> str:
+    model, humans, _ = overall_kappa(figures)
+    return f"Heat map of raters, humans first: humans among them {humans:.2f}, the model with humans {model:.2f}"

@@ -1,0 +1,108 @@
+"""Which of the 40 emotions stand for which class of another data set: the file, its checks, the two in the package."""
+
+import json
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from .. import taxonomy
+from ..errors import DataError
+from .predictions import SLUGS, listed
+
+_FIELDS = {"name", "source", "classes", "labels"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """classes: class -> the emotions (column names) mapped to it. labels: other spellings of a class -> class."""
+
+    name: str
+    source: str
+    classes: dict[str, tuple[str, ...]]
+    labels: dict[str, str]
+
+    @property
+    def heads(self) -> int:
+        """How many emotions are mapped to any class."""
+        return sum(map(len, self.classes.values()))
+
+    def label(self, text: str) -> str | None:
+        """The class of a label in any spelling, or None if it is none of this mapping."""
+        word = text.strip().lower()
+        word = self.labels.get(word, word)
+        return word if word in self.classes else None
+
+
+def packaged() -> dict[str, Traversable]:
+    """The mappings of this package by name: one JSON file each in `mappings/`."""
+    folder = resources.files(__package__).joinpath("mappings")
+    files = [f for f in folder.iterdir() if f.name.endswith(".json")] if folder.is_dir() else []
+    return {f.name.removesuffix(".json"): f for f in sorted(files, key=lambda f: f.name)}
+
+
+def read_mapping(name: str) -> Mapping:
+    """A mapping of this package by its name, or one's own JSON file.
+
+    The file: {"name": "mine", "source": "...", "classes": {"happy": ["elation", ...]}, "labels": {"3": "happy"}};
+    `source` and `labels` may be left out; emotions in any published spelling.
+
+    Raises:
+        DataError: not readable, another layout, an unknown emotion, or an emotion in two classes.
+    """
+    known = packaged()
+    if name in known:
+        return parse_mapping(known[name].read_text(encoding="utf-8"), name)
+    path = Path(name)
+    if not path.is_file():
+        raise DataError(f"there is no mapping {name!r}; expected {' or '.join([*known, 'the path of a JSON file'])}")
+    try:
+        return parse_mapping(path.read_text(encoding="utf-8"), name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{name} cannot be read ({error})") from None
+
+
+def parse_mapping(text: str, where: str) -> Mapping:
+    """The mapping in a JSON text; where: names it in errors. Raises DataError as `read_mapping`."""
+    try:
+        doc = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where} is not a readable mapping ({error}); expected one JSON object") from None
+    if not isinstance(doc, dict) or not isinstance(doc.get("classes"), dict) or not doc["classes"]:
+        raise DataError(f'{where} has no classes; expected {{"classes": {{"happy": ["elation", "amusement"]}}}}')
+    unknown = sorted(set(doc) - _FIELDS)
+    if unknown:
+        raise DataError(f"{where} has fields {listed(unknown)}; expected {', '.join(sorted(_FIELDS))}")
+    classes = {str(c).strip().lower(): _emotions(c, names, where) for c, names in doc["classes"].items()}
+    if len(classes) < len(doc["classes"]):
+        raise DataError(f"{where} names a class twice, in upper and lower case")
+    used = [e for emotions in classes.values() for e in emotions]
+    twice = sorted({e for e in used if used.count(e) > 1})
+    if twice:
+        raise DataError(f"{where} maps emotions more than once: {listed(twice)}; expected one class each")
+    return Mapping(str(doc.get("name", where)), str(doc.get("source", "")), classes, _labels(doc, classes, where))
+
+
+def _emotions(name: str, names: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+        raise DataError(f"{where}: class {name!r} is {names!r:.60}; expected a list of emotions")
+    slugs = tuple(taxonomy.find(n).slug for n in names)
+    unknown = [n for n, s in zip(names, slugs, strict=True) if s not in SLUGS]
+    if unknown:
+        raise DataError(f"{where}: class {name!r} has {listed(unknown)}, not of the 40 emotions of EmoNet-Face")
+    return slugs
+
+
+def _labels(doc: dict[str, Any], classes: dict[str, tuple[str, ...]], where: str) -> dict[str, str]:
+    given = doc.get("labels", {})
+    if not isinstance(given, dict) or not all(isinstance(c, str) and c.lower() in classes for c in given.values()):
+        raise DataError(f"{where}: labels is {given!r:.80}; expected other spellings, each with one of its classes")
+    return {str(k).strip().lower(): c.lower() for k, c in given.items()}
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) < len(pairs):
+        raise ValueError(f"a name occurs twice among {listed([k for k, _ in pairs])}")
+    return out

@@ -1,0 +1,170 @@
+"""Agreement and rank correlation, each for one pair of raters or one table of ratings.
+
+Missing ratings are NaN. A figure that is undefined (constant raters, nothing to compare) is NaN, never 0.
+Sources: the notebook `statistics/analysis-hq.ipynb` of LAION-AI/emonet-face for which figures and how they are
+averaged; Cohen (1968) for the weighted kappa; Krippendorff (2011) for alpha; Spearman (1904).
+"""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+LEVELS = 8  # ratings 0..7
+_CACHED = 1 << 16  # numbers of a table that is worked on at once: 0.5 MB
+
+
+def truncated(values: Floats) -> Floats:
+    """The paper's levels: truncated toward zero; what is then outside 0..7 has no level (NaN) and is dropped."""
+    levels = np.trunc(values)
+    return np.where((levels >= 0) & (levels < LEVELS), levels + 0.0, np.nan)  # + 0.0: no -0.0
+
+
+def rounded(values: Floats) -> Floats:
+    """Ours: the nearest level, halves upward, moved to 0 or 7 where it lies outside: nothing is dropped."""
+    return np.clip(np.floor(values + 0.5), 0, LEVELS - 1)
+
+
+def pair_sums(a: Floats, b: Floats) -> Floats:
+    """[..., 6] for two arrays of levels of one shape: per rating 1, a, b, a^2, b^2, ab, and zeros where one is NaN.
+
+    Summed over images they are all that `kappa_of_sums` needs, so a resample is a product with its counts.
+    """
+    both = ~(np.isnan(a) | np.isnan(b))
+    a, b = np.where(both, a, 0.0), np.where(both, b, 0.0)
+    return np.stack([both.astype(np.float64), a, b, a * a, b * b, a * b], axis=-1)
+
+
+def kappa_of_sums(sums: Floats) -> Floats:
+    """Quadratic weighted kappa from [..., 6] sums of `pair_sums`.
+
+        kappa = 1 - sum_ij (i-j)^2 O_ij / sum_ij (i-j)^2 E_ij
+              = 1 - n sum (a-b)^2 / (n sum a^2 + n sum b^2 - 2 sum a sum b)
+
+    The second line follows from E_ij = n_i. n_.j / n. All sums are whole numbers, so the figure is exact up to
+    one division. NaN where both raters gave one and the same level to everything, or nothing.
+    """
+    n, sa, sb, saa, sbb, sab = np.moveaxis(sums, -1, 0)
+    observed = n * (saa + sbb - 2 * sab)
+    expected = n * saa + n * sbb - 2 * sa * sb
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(expected > 0, 1.0 - observed / np.where(expected > 0, expected, 1.0), np.nan))
+
+
+def quadratic_kappa(a: Floats, b: Floats) -> float:
+    """Quadratic weighted kappa of two raters' levels [N]; images with a NaN are dropped.
+
+    NaN with fewer than 2 images, as in the notebook, or where it is undefined.
+    """
+    sums = pair_sums(a, b).sum(axis=0)
+    return float(kappa_of_sums(sums)) if sums[0] >= 2 else float("nan")
+
+
+def unit_sums(ratings: Floats) -> Floats:
+    """[N, 4] for ratings [R, N]: per image with at least 2 ratings m, sum, sum of squares, disagreement.
+
+    The disagreement is 2 (m q - s^2) / (m - 1), the squared differences of all ordered pairs over m - 1. Ratings
+    are taken about their mean, which alpha does not see, and which keeps the differences of sums exact enough.
+    """
+    rated = ~np.isnan(ratings)
+    m = rated.sum(axis=0).astype(np.float64)
+    centre = float(ratings[rated].mean()) if rated.any() else 0.0
+    x = np.where(rated, ratings - centre, 0.0)
+    s, q = x.sum(axis=0), (x * x).sum(axis=0)
+    pairable = m >= 2
+    gap = np.where(pairable, 2 * (m * q - s * s) / np.where(pairable, m - 1, 1.0), 0.0)
+    return np.asarray(np.stack([m, s, q, np.maximum(gap, 0.0)], axis=1) * pairable[:, None])
+
+
+def alpha_of_sums(sums: Floats) -> Floats:
+    """Krippendorff's alpha at the interval level from [..., 4] sums of `unit_sums` over images.
+
+    alpha = 1 - (n - 1) sum of disagreements / (2 (n sum of squares - sum^2)); NaN where all ratings are equal.
+    """
+    n, s, q, gap = np.moveaxis(sums, -1, 0)
+    expected = 2 * (n * q - s * s)
+    # A resample of one single value leaves a rounding error of about 1e-16 of n q, real spread far more.
+    varies = expected > 1e-12 * n * q
+    return np.asarray(np.where(varies, 1.0 - (n - 1) * gap / np.where(varies, expected, 1.0), np.nan))
+
+
+def interval_alpha(ratings: Floats) -> float:
+    """Krippendorff's alpha, interval level, of ratings [R, N] with NaN where a rater did not rate.
+
+    As in the notebook, raters with fewer than 2 ratings are left out; NaN if fewer than 2 raters remain.
+    """
+    kept = alpha_raters(ratings)
+    return float(alpha_of_sums(unit_sums(kept).sum(axis=0))) if len(kept) >= 2 else float("nan")
+
+
+def alpha_raters(ratings: Floats) -> Floats:
+    """The rows of [R, N] with at least 2 ratings."""
+    return np.asarray(ratings[(~np.isnan(ratings)).sum(axis=1) >= 2])
+
+
+def spearman(x: Floats, y: Floats) -> float:
+    """Spearman's rank correlation of [N] and [N], mean ranks for ties, images with a NaN dropped.
+
+    NaN with fewer than 2 images or where one side is constant.
+    """
+    both = ~(np.isnan(x) | np.isnan(y))
+    if both.sum() < 2:
+        return float("nan")
+    return float(spearman_weighted(x[both], y[both], np.ones((1, int(both.sum()))))[0])
+
+
+def spearman_weighted(x: Floats, y: Floats, counts: Floats) -> Floats:
+    """[B] Spearman correlations of resamples of x [N], y [N]; counts [B, N]: how often each image was drawn."""
+    # A few resamples at a time: their tables then stay in the processor's cache (twice as fast).
+    step = max(1, _CACHED // max(len(x), 1))
+    parts = [_spearman_weighted(x, y, counts[i : i + step]) for i in range(0, len(counts), step)]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _spearman_weighted(x: Floats, y: Floats, counts: Floats) -> Floats:
+    rx, ry = resampled_ranks(x, counts), resampled_ranks(y, counts)
+    # Ranks of n draws have the mean (n + 1) / 2 with or without ties; exact, as ranks are halves.
+    centre = (counts.sum(axis=1, keepdims=True) + 1) / 2
+    rx -= centre
+    ry -= centre
+    weighted = counts * rx
+    xy = np.einsum("bn,bn->b", weighted, ry)
+    xx = np.einsum("bn,bn->b", weighted, rx)
+    yy = np.einsum("bn,bn,bn->b", counts, ry, ry)
+    varies = (xx > 0) & (yy > 0)
+    rho = xy / np.sqrt(np.where(varies, xx, 1.0)) / np.sqrt(np.where(varies, yy, 1.0))
+    return np.where(varies, np.clip(rho, -1.0, 1.0), np.nan)
+
+
+def resampled_ranks(values: Floats, counts: Floats) -> Floats:
+    """[B, N] mean ranks, from 1, that each value of [N] has within each resample."""
+    _, group = np.unique(values, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(group[order]) > 0])
+    drawn = np.add.reduceat(counts[:, order], starts, axis=1)
+    upto = np.cumsum(drawn, axis=1)
+    ranks: Floats = (upto - (drawn - 1) / 2)[:, group]
+    return ranks
+
+
+def known(values: Floats) -> Floats:
+    """What is not NaN, flat."""
+    return np.asarray(values[~np.isnan(values)], dtype=np.float64)
+
+
+def mean_known(values: Floats, axis: int | tuple[int, ...] | None = None) -> Any:
+    """Mean over what is not NaN; NaN where nothing is. (`numpy.nanmean` without its warning.)"""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.nanmean(values, axis=axis)
+
+
+def median_known(values: Floats, axis: int) -> Floats:
+    """Median over what is not NaN; NaN where nothing is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.asarray(np.nanmedian(values, axis=axis))

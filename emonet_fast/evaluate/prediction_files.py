@@ -1,0 +1,176 @@
+"""The files behind `predictions`: each gives keys, statuses and columns of one kind, unchecked."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import taxonomy
+from ..datasets.labels import emotion_slug
+from ..errors import DataError
+from .metrics import Floats
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_LAION_FIELD = {"raw_": "raw", "score_": "mean_subtracted"}
+_DATASET_ONLY = "hopelessness"
+_LARGEST = 1e300  # JSON knows whole numbers that no float64 holds; refused with NaN and infinities
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """keys and statuses of N rows, and columns [N] by emotion's column name; NaN where there is no number."""
+
+    keys: list[str]
+    status: list[str]
+    columns: dict[str, Floats]
+
+
+def read_table(path: Path, prefix: str) -> Table:
+    """The file's columns `prefix`<dimension>. Raises DataError for a file that is not there or of no known form."""
+    readers = {".parquet": _from_parquet, ".csv": _from_csv, ".jsonl": _from_jsonl}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(f"{path} ends in {path.suffix!r}; expected predictions in {', '.join(readers)}")
+    if not path.is_file():
+        raise DataError(f"{path} is not a file; expected predictions, as `emonet-fast score --output` writes them")
+    table = reader(path, prefix)
+    if not table.keys:
+        raise DataError(f"{path} has no rows; expected one prediction an image")
+    return table
+
+
+def _slug(name: str) -> str:
+    """As taxonomy.slug; the Binary data set's name of Helplessness is understood."""
+    slug = taxonomy.find(name).slug
+    return emotion_slug(slug) or slug if slug == _DATASET_ONLY else slug
+
+
+def _from_parquet(path: Path, prefix: str) -> Table:
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            wanted = [n for n in file.schema_arrow.names if n in ("key", "status") or n.startswith(prefix)]
+            table = file.read(columns=wanted)
+    except Exception as error:  # pyarrow's errors have no base of their own
+        raise DataError(f"{path} cannot be read as parquet ({str(error)[:200]})") from None
+    return _from_arrow(table, path, prefix)
+
+
+def _from_csv(path: Path, prefix: str) -> Table:
+    import pyarrow as pa
+    import pyarrow.csv as pc
+
+    try:
+        with pc.open_csv(path, parse_options=pc.ParseOptions(newlines_in_values=True)) as stream:
+            names = stream.schema.names
+        wanted = [n for n in names if n in ("key", "status") or n.startswith(prefix)]
+        # Raw scores are float32, and written with as many digits as read back to the same float32.
+        number = pa.float32() if prefix == "raw_" else pa.float64()
+        types = {n: pa.string() if n in ("key", "status") else number for n in wanted}
+        options = pc.ConvertOptions(
+            column_types=types, include_columns=wanted, null_values=[""], strings_can_be_null=False
+        )
+        table = pc.read_csv(path, parse_options=pc.ParseOptions(newlines_in_values=True), convert_options=options)
+    except Exception as error:  # pyarrow's errors have no base of their own
+        raise DataError(
+            f"{path} cannot be read as CSV with a header and numbers ({str(error)[:200]}); see docs/output-formats.md"
+        ) from None
+    return _from_arrow(table, path, prefix)
+
+
+def _from_arrow(table: "pyarrow.Table", path: Path, prefix: str) -> Table:
+    names = table.schema.names
+    if len(set(names)) != len(names):
+        raise DataError(f"{path} has a column name twice: {sorted({n for n in names if names.count(n) > 1})}")
+    if "key" not in names:
+        raise DataError(
+            f"{path} has no column key; expected key, status and {prefix}<emotion>, see docs/output-formats.md"
+        )
+    keys = ["" if k is None else str(k) for k in table.column("key").to_pylist()]
+    status = table.column("status").to_pylist() if "status" in names else ["ok"] * len(keys)
+    columns: dict[str, Floats] = {}
+    for name in names:
+        if name.startswith(prefix):
+            slug = _slug(name.removeprefix(prefix))
+            if slug in columns:
+                raise DataError(f"{path} has {slug} twice, in two spellings")
+            columns[slug] = _numbers(table.column(name), name, path)
+    return Table(keys, [str(s) for s in status], columns)
+
+
+def _numbers(column: "pyarrow.ChunkedArray", name: str, path: Path) -> Floats:
+    import pyarrow as pa
+
+    try:
+        floats = column.cast(pa.float64()).combine_chunks()
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: column {name} holds {column.type}, not numbers ({error})") from None
+    out = np.array(floats.to_numpy(zero_copy_only=False), dtype=np.float64)
+    return out
+
+
+def _from_jsonl(path: Path, prefix: str) -> Table:
+    keys, status, rows = [], [], []
+    for number, line in json_lines(path):
+        where = f"{path}, line {number}"
+        key, state, cells = _laion_row(line, prefix, where) if "results" in line else _our_row(line, prefix, where)
+        keys.append(key)
+        status.append(state)
+        rows.append(cells)
+    slugs = list(dict.fromkeys(s for cells in rows for s in cells))
+    columns = {s: np.array([cells.get(s, np.nan) for cells in rows], dtype=np.float64) for s in slugs}
+    return Table(keys, status, columns)
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number, object) of each line that is not blank. Raises DataError for a line that is no JSON object."""
+    with path.open("rb") as file:
+        for number, text in enumerate(file, 1):
+            if not text.strip():
+                continue
+            try:
+                line = json.loads(text)
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{path}, line {number} is not JSON ({error}); expected one object a line") from None
+            if not isinstance(line, dict):
+                raise DataError(f"{path}, line {number} is a {type(line).__name__}; expected an object")
+            yield number, line
+
+
+def _our_row(line: Mapping[str, Any], prefix: str, where: str) -> tuple[str, str, dict[str, float]]:
+    if not isinstance(line.get("key"), str):
+        raise DataError(f"{where} has neither a text `key` nor `image_path` and `results`; see docs/output-formats.md")
+    cells = {n.removeprefix(prefix): v for n, v in line.items() if n.startswith(prefix)}
+    return line["key"], str(line.get("status", "ok")), _cells(cells, where)
+
+
+def _laion_row(line: Mapping[str, Any], prefix: str, where: str) -> tuple[str, str, dict[str, float]]:
+    key, results = line.get("image_path"), line["results"]
+    if not isinstance(key, str):
+        raise DataError(f"{where} has `results` but no text `image_path`; expected the published layout")
+    if results is None:
+        return key, str(line.get("status", "failed")), {}
+    if not isinstance(results, Mapping) or not all(isinstance(v, Mapping) for v in results.values()):
+        raise DataError(f"{where}: `results` is not an object of heads; expected the published layout")
+    cells = {head: values.get(_LAION_FIELD[prefix]) for head, values in results.items()}
+    if cells and all(v is None for v in cells.values()):  # scored without neutral means: no such column at all
+        cells = {}
+    return key, str(line.get("status", "ok")), _cells(cells, where)
+
+
+def _cells(cells: Mapping[str, Any], where: str) -> dict[str, float]:
+    out: dict[str, float] = {}
+    for name, value in cells.items():
+        slug = _slug(name)
+        if slug in out:
+            raise DataError(f"{where} has {slug} twice, in two spellings")
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise DataError(f"{where}: {name} is {value!r:.60}; expected a number or null")
+        out[slug] = float("nan") if value is None or abs(value) > _LARGEST else float(value)
+    return out

@@ -1,0 +1,166 @@
+"""Predictions from files: ours (parquet, CSV, JSON lines) and the JSON lines that EmoNet-Face's authors published.
+
+What is checked here holds for any evaluation: keys once, the 40 emotions and no other taxonomy, finite numbers,
+a range that scores can have.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from .. import taxonomy
+from ..errors import DataError
+from ..scores import LIKELY_RANGE
+from .metrics import Bools, Floats
+from .prediction_files import Table, read_table
+
+TOLERATED = 0.01  # the share of images or emotions that may be lacking without --partial
+NAMED = 5  # how many of a long list an error names
+
+SLUGS: tuple[str, ...] = tuple(d.slug for d in taxonomy.EMOTIONS)
+NAMES: tuple[str, ...] = tuple(d.name for d in taxonomy.EMOTIONS)
+
+
+class Values(StrEnum):
+    """Which number of a head is evaluated."""
+
+    RAW = "raw"
+    MEAN_SUBTRACTED = "mean-subtracted"
+
+
+PREFIX = {Values.RAW: "raw_", Values.MEAN_SUBTRACTED: "score_"}
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """One kind of value of N images and the 40 emotions.
+
+    keys: N, unique. values: [N, 40] float64 in the guide's order; NaN for rows without scores and for emotions that
+    have no head. has: [40] which emotions have one. status: N, "ok" where there are scores. notes: for the reader.
+    """
+
+    source: str
+    kind: Values
+    keys: tuple[str, ...]
+    values: Floats
+    has: Bools
+    status: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def failed(self) -> Counter[str]:
+        """How many rows have no scores, by status."""
+        return Counter(s for s in self.status if s != "ok")
+
+
+def read_predictions(path: Path, kind: Values = Values.RAW, partial: bool = False) -> Predictions:
+    """The predictions in a `.parquet`, `.csv` or `.jsonl` file.
+
+    kind: raw scores, or scores minus the neutral mean. partial: take fewer than the 40 emotions.
+
+    Raises:
+        DataError: unreadable, keys twice, emotions lacking or of another taxonomy, NaN in a row that is ok, or a score
+            outside -20..20, where missing L2 normalisation is suspected.
+    """
+    table = read_table(path, PREFIX[kind])
+    _refuse_repeated(table.keys, f"{path} has keys")
+    known = {s: table.columns[s] for s in SLUGS if s in table.columns}
+    _check_emotions(path, table, known, kind, partial)
+    values = np.full((len(table.keys), len(SLUGS)), np.nan)
+    for slug, column in known.items():
+        values[:, SLUGS.index(slug)] = column
+    has = np.array([s in known for s in SLUGS])
+    ok = np.array([s == "ok" for s in table.status], dtype=bool)
+    _check_numbers(path, table.keys, values[:, has], ok)
+    values[~ok] = np.nan
+    others = sorted(set(table.columns) - set(known) - {d.slug for d in taxonomy.EXTRA_DIMENSIONS})
+    notes = [f"{len(others)} heads outside the taxonomy were passed over: {listed(others)}"] if others else []
+    notes += _scale_note(values, kind)
+    return Predictions(str(path), kind, tuple(table.keys), values, has, tuple(table.status), tuple(notes))
+
+
+def listed(names: Sequence[str] | Iterable[str]) -> str:
+    """The first few names and how many more."""
+    known = list(names)
+    rest = len(known) - NAMED
+    return ", ".join(known[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def check_share(lacking: Sequence[str], expected: int, what: str, partial: bool) -> list[str]:
+    """A note on what is lacking, or [] where nothing is.
+
+    Raises:
+        DataError: more than 1% of `expected` is lacking and partial was not asked for.
+    """
+    if not lacking:
+        return []
+    text = f"{len(lacking)} of {expected} {what}: {listed(lacking)}"
+    if len(lacking) > TOLERATED * expected and not partial:
+        raise DataError(
+            f"{text}. At most {TOLERATED:.0%} may lack; score them too, or give --partial to evaluate the rest"
+        )
+    return [text]
+
+
+def _refuse_repeated(keys: Sequence[str], what: str) -> None:
+    repeated = [k for k, n in Counter(keys).items() if n > 1]
+    if repeated:
+        raise DataError(
+            f"{what} more than once ({len(repeated)}: {listed(repeated)}); expected each image once, so that none "
+            "counts twice. Remove the repeated rows"
+        )
+
+
+def _check_emotions(path: Path, table: Table, known: dict[str, Floats], kind: Values, partial: bool) -> None:
+    if not table.columns:
+        other = "score_" if kind == Values.RAW else "raw_"
+        hint = (
+            "mean-subtracted scores need a checkpoint with neutral means"
+            if kind == Values.MEAN_SUBTRACTED
+            else f"for columns {other}* ask for --values mean-subtracted"
+        )
+        raise DataError(f"{path} has no {kind} scores; expected columns {PREFIX[kind]}<emotion>; {hint}")
+    others = sorted(set(table.columns) - set(known) - {d.slug for d in taxonomy.EXTRA_DIMENSIONS})
+    missing = [n for s, n in zip(SLUGS, NAMES, strict=True) if s not in known]
+    if not known or (len(missing) > len(SLUGS) // 2 and others):
+        raise DataError(
+            f"{path} has {len(others)} dimensions of another taxonomy ({listed(others)}) and {len(known)} of the 40 "
+            "emotions of EmoNet-Face; expected raw_elation, raw_awe, ... Other taxonomies are compared by "
+            "`evaluate any-hit` with a mapping"
+        )
+    check_share(missing, len(SLUGS), f"emotions are lacking in {path}", partial)
+
+
+def _check_numbers(path: Path, keys: Sequence[str], values: Floats, ok: Bools) -> None:
+    bad = ok & ~np.isfinite(values).all(axis=1)
+    if bad.any():
+        names = [keys[i] for i in np.flatnonzero(bad).tolist()]
+        raise DataError(
+            f"{path} has NaN, infinite or missing scores in {len(names)} rows that say they are ok: {listed(names)}. "
+            "Expected finite numbers, or another status than ok for rows without scores"
+        )
+    low, high = LIKELY_RANGE
+    with np.errstate(invalid="ignore"):
+        outside = ok & ((values < low) | (values > high)).any(axis=1)
+    if outside.any():
+        part = values[outside]
+        worst = float(part.ravel()[np.argmax(np.abs(part))])
+        names = [keys[i] for i in np.flatnonzero(outside).tolist()]
+        raise DataError(
+            f"{path} has scores outside {low:g}..{high:g} in {len(names)} of {len(keys)} rows (worst {worst:.4g}): "
+            f"{listed(names)}. Scores lie about 0..7: probably the embeddings were not divided by their L2 norm "
+            "before the heads. Score the images again"
+        )
+
+
+def _scale_note(values: Floats, kind: Values) -> list[str]:
+    known = values[~np.isnan(values)]
+    if kind == Values.RAW and known.size and known.max() <= 1.0 and known.min() >= 0.0:
+        return [
+            "all scores lie in 0..1: if they are on a scale of 0 to 1, multiply them by 7 first, "
+            "or every level is 0 after truncation"
+        ]
+    return []

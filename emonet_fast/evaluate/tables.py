@@ -1,0 +1,234 @@
+"""The figures of Binary, any-hit and demographics as results: what is shown, and whose definition it is."""
+
+import numpy as np
+import numpy.typing as npt
+
+from .any_hit import CUTOFF, AnyHitFigures
+from .binary import MEASURES, Agreement, BinaryFigures, Detection
+from .charts import Dot, dots_png, grouped_png, stacked_png
+from .demographics import CAVEAT, DemographicFigures
+from .metrics import Floats, mean_known
+from .predictions import NAMES
+from .resample import NO_INTERVAL, across, interval
+from .result import Cell, Chart, Figure, Result, Table, show
+
+_LABELS = {
+    "auc": "ROC AUC",
+    "average_precision": "Average precision",
+    "best_f1": "F1 at the best threshold",
+    "fixed_f1": "F1 at the fixed threshold",
+}
+_PUBLISHED_HITS = {"FERD": "0.7829 (152 images)", "AffectNet": "0.7572 (31,002 images)"}
+
+
+def binary_result(figures: BinaryFigures, source: str) -> Result:
+    """Everything of `evaluate_binary` to show. source: where the predictions came from."""
+    answers = figures.answers
+    facts = {
+        "predictions": source,
+        "annotations": answers.source,
+        "images": str(len(answers.images)),
+        "annotators": str(answers.annotators),
+        "answers": str(answers.answers),
+        "fixed threshold": f"{figures.fixed:g}",
+        "pairs without a majority": str(figures.ties),
+    }
+    sets = (("clear", "triple-positive against true-negative pairs", figures.clear), ("all", "all pairs", figures.all))
+    macro = [
+        Figure(
+            f"{slug}_{m}", f"{_LABELS[m]}, macro, {name}", float(mean_known(d.value[m])), across(d.resampled[m])
+        )
+        for slug, name, d in sets
+        for m in MEASURES
+    ]  # fmt: skip
+    shares = zip(("agreement", "partial", "disagreement"), figures.agreement.shares(), strict=True)
+    agreement = [Figure(s, f"Annotators' pairs: {s}", v, origin="paper", digits=6) for s, v in shares]
+    tables = [agreement_rows(figures.agreement), *(_detection(slug, name, d) for slug, name, d in sets)]
+    notes = figures.notes
+    if figures.ties:
+        notes = (*notes, f"{figures.ties} pairs with as many yes as no count as negative among all pairs")
+    return Result(
+        "binary", "EmoNet-Face Binary: finding what experts see", facts, (*macro, *agreement), tuple(tables),
+        _binary_charts(figures), notes,
+    )  # fmt: skip
+
+
+def agreement_rows(agreement: Agreement) -> Table:
+    """The annotators' agreement of each emotion, the least agreed first, and of all."""
+    counts = (agreement.pairs, agreement.agree, agreement.partial, agreement.disagree, agreement.other)
+    rows: list[tuple[Cell, ...]] = []
+    for e in _by(_share(agreement.agree, agreement.pairs)):
+        n = int(agreement.pairs[e])
+        rows.append((NAMES[e], n, *(int(c[e]) / n if n else float("nan") for c in counts[1:])))
+    n = int(agreement.pairs.sum())
+    rows.append(("all", n, *agreement.shares(), int(agreement.other.sum()) / n if n else float("nan")))
+    lead = (
+        "Pairs of image and emotion with more than one answer. Two or three equal answers agree, 2:1 is partial, "
+        "1:1 disagrees, more than three answers are other."
+    )
+    columns = ("emotion", "pairs", "agreement", "partial", "disagreement", "other")
+    return Table("agreement", "Agreement of the annotators", lead, columns, tuple(rows), "paper", digits=6, brief=False)
+
+
+def _detection(slug: str, name: str, found: Detection) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for e in _by(-np.nan_to_num(found.value["auc"], nan=-1.0)):
+        cells: list[Cell] = [NAMES[e], int(found.positives[e]), int(found.negatives[e])]
+        for m in MEASURES:
+            cells += [float(found.value[m][e]), *interval(found.resampled[m][:, e])]
+        rows.append((*cells, float(found.threshold[e])))
+    measures = ("AUC", "AP", "best F1", "fixed F1")
+    columns = ("emotion", "positive", "negative", *(c for m in measures for c in (m, f"{m} low", f"{m} high")))
+    lead = (
+        "Highest AUC first. Intervals: resamples of the emotion's pairs, 95%. The best F1 has its threshold chosen on "
+        "the same pairs, so it flatters."
+    )
+    return Table(
+        f"detection_{slug}", f"Each emotion, {name}", lead, (*columns, "best threshold"), tuple(rows), brief=False
+    )
+
+
+def _binary_charts(figures: BinaryFigures) -> tuple[Chart, ...]:
+    agreement = figures.agreement
+    shares = {k: _share(getattr(agreement, k), agreement.pairs) for k in ("agree", "partial", "disagree", "other")}
+    order = _by(-np.nan_to_num(shares["agree"], nan=-1.0))
+
+    def stacked() -> bytes:
+        labels = ("agreement", "partial 2:1", "disagreement 1:1", "other")
+        parts = [(label, v[order]) for label, v in zip(labels, shares.values(), strict=True) if np.nansum(v) > 0]
+        return stacked_png([NAMES[e] for e in order], parts, [f"n = {int(agreement.pairs[e])}" for e in order])
+
+    def auc() -> bytes:
+        value, resampled = figures.clear.value["auc"], figures.clear.resampled["auc"]
+        at = [e for e in _by(-np.nan_to_num(value, nan=-1.0)) if not np.isnan(value[e])]
+        dots = [Dot(NAMES[e], float(value[e]), interval(resampled[:, e])) for e in at]
+        return dots_png(dots, "ROC AUC, triple-positive against true-negative pairs, 95% interval", 0.5)
+
+    return (
+        Chart("auc", "ROC AUC of each emotion", "ROC AUC of each emotion with its interval; 0.5 is chance", auc),
+        Chart("agreement", "Agreement of the annotators", "Shares of agreement for each emotion", stacked, "paper"),
+    )
+
+
+def any_hit_result(figures: AnyHitFigures, source: str, labels: str) -> Result:
+    """Everything of `evaluate_any_hit` to show. source, labels: where predictions and labels came from."""
+    mapping, overall, per = figures.mapping, figures.overall(), figures.by_class()
+    facts = {
+        "predictions": source,
+        "labels": labels,
+        "mapping": mapping.name,
+        "mapped heads": str(mapping.heads),
+        "cutoff": f"{CUTOFF / mapping.heads:.4f}",
+        "images": str(len(figures.true)),
+        "source of the mapping": mapping.source,
+    }
+    entries = (
+        ("any_hit", "Any-hit accuracy", "paper"),
+        ("shuffled", "The same scores on shuffled images, same rule", "ours"),
+        ("noise", "Random scores, same rule", "ours"),
+        ("balanced_any_hit", "Any-hit accuracy, mean over classes", "ours"),
+        ("argmax", "Accuracy of the strongest head", "ours"),
+        ("balanced_argmax", "Balanced accuracy of the strongest head", "ours"),
+        ("chance_argmax", "Chance, one of the classes", "ours"),
+    )
+    values = tuple(
+        Figure(
+            slug, label, overall[slug], figures.intervals.get(slug, NO_INTERVAL),
+            "paper" if origin == "paper" else "ours",
+            _PUBLISHED_HITS.get(mapping.name, "") if slug == "any_hit" else "", 4,
+        )
+        for slug, label, origin in entries
+    )  # fmt: skip
+    rows = tuple(
+        (
+            name, int(figures.counts[c]), len(emotions), float(per["any_hit"][c]), float(per["shuffled"][c]),
+            float(figures.noise[c]), float(per["argmax"][c]), ", ".join(emotions),
+        )
+        for c, (name, emotions) in enumerate(mapping.classes.items())
+    )  # fmt: skip
+    lead = (
+        "Any-hit asks whether any head of the class is above the cutoff, so classes with many heads are easy; the "
+        "shuffled scores show how easy. Heads are the emotions mapped to the class."
+    )
+    columns = ("class", "images", "heads", "any-hit", "shuffled", "random", "argmax", "emotions")
+    table = Table("classes", "Each class", lead, columns, rows, digits=4)
+
+    def chart() -> bytes:
+        labels = {"any_hit": "any-hit", "argmax": "strongest head", "shuffled": "shuffled, any-hit"}
+        return grouped_png(list(mapping.classes), [(n, np.nan_to_num(per[k])) for k, n in labels.items()])
+
+    words = "For each class: any-hit accuracy, accuracy of the strongest head, any-hit of shuffled scores"
+    charts = (Chart("classes", "Accuracy by class", words, chart),)
+    return Result("any-hit", f"Any-hit accuracy: {mapping.name}", facts, values, (table,), charts, figures.notes)
+
+
+def demographics_result(figures: DemographicFigures, source: str) -> Result:
+    """Everything of `evaluate_demographics` to show. source: where the predictions came from."""
+    measures = [m for m in ("score", "error") if m == "score" or figures.error_is]
+    facts = {"predictions": source, "data set": figures.source, "images": str(figures.images)}
+    facts |= {"an error is": figures.error_is} if figures.error_is else {}
+    tables = [_group_table(figures, m) for m in measures]
+    rows = tuple(
+        (t.column, NAMES[t.emotion], t.measure, t.lowest, t.highest, t.spread, t.p, t.p_holm) for t in figures.tests
+    )
+    lead = (
+        "Kruskal-Wallis tests of all groups of a column, smallest corrected p first; p is corrected by Holm's method "
+        "for all emotions, columns and measures together."
+    )
+    columns = ("column", "emotion", "measure", "lowest", "highest", "difference of means", "p", "p corrected")
+    tests = Table("emotions", "Each emotion", lead, columns, rows, digits=4, brief=False)
+    notes = (CAVEAT, *figures.notes)
+    return Result(
+        "demographics", "Scores and errors by prompt parameters", facts, _demographic_figures(figures),
+        (*tables, tests), tuple(_group_chart(figures, m) for m in measures), notes,
+    )  # fmt: skip
+
+
+def _demographic_figures(figures: DemographicFigures) -> tuple[Figure, ...]:
+    groups = [against.p_holm for g in figures.groups for against in g.by.values()]
+    emotions = [t.p_holm for t in figures.tests]
+    out = []
+    for slug, label, ps in (("groups", "Groups", groups), ("emotions", "Emotions", emotions)):
+        below = float(sum(p < 0.05 for p in ps))
+        out.append(
+            Figure(f"significant_{slug}", f"{label}: tests with corrected p < 0.05, of {len(ps)}", below, digits=0)
+        )
+    return tuple(out)
+
+
+def _group_table(figures: DemographicFigures, measure: str) -> Table:
+    rows = tuple(
+        (g.column, g.value, g.n, a.mean, *a.interval, a.difference, *a.difference_interval, a.p, a.p_holm)
+        for g in figures.groups
+        for a in [g.by[measure]]
+    )
+    lead = (
+        f"{CAVEAT} Mean over emotions of each image's {measure}, 95% intervals over resampled images; Mann-Whitney "
+        "tests against the rest of the column, corrected by Holm's method for all groups, columns and measures."
+    )
+    columns = (
+        "column", "value", "images", "mean", "low", "high", "minus rest", "difference low", "difference high", "p",
+        "p corrected",
+    )  # fmt: skip
+    return Table(f"groups_{measure}", f"Mean {measure} by group", lead, columns, rows)
+
+
+def _group_chart(figures: DemographicFigures, measure: str) -> Chart:
+    def draw() -> bytes:
+        dots = [
+            Dot(f"{g.column}: {g.value} ({show(g.n, 0)})", g.by[measure].mean, g.by[measure].interval)
+            for g in figures.groups
+        ]
+        return dots_png(dots, f"mean {measure}, 95% interval")
+
+    return Chart(
+        f"groups_{measure}", f"Mean {measure} by group", f"Mean {measure} of each group with its interval", draw
+    )
+
+
+def _share(part: Floats | npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> Floats:
+    return np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan)
+
+
+def _by(values: Floats) -> list[int]:
+    return [int(e) for e in np.argsort(values, kind="stable")]

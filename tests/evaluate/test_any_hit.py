@@ -1,0 +1,165 @@
+"""Any-hit: the published rule, what stands beside it, mappings and labels of every form."""
+
+import json
+
+import numpy as np
+import pytest
+
+from emonet_fast.errors import DataError
+from emonet_fast.evaluate import any_hit, mapping, tables
+from emonet_fast.evaluate.predictions import SLUGS, Values, read_predictions
+
+from ..tolerances import SAME_FIGURE
+from .made import laion_jsonl, predictions
+
+HALVES = {
+    "name": "halves",
+    "classes": {"first": list(SLUGS[:30]), "second": list(SLUGS[30:])},
+    "labels": {"2": "second"},
+}
+
+
+@pytest.fixture
+def halves():
+    return mapping.parse_mapping(json.dumps(HALVES), "halves")
+
+
+def scored(values, names):
+    return predictions(np.asarray(values), names, Values.MEAN_SUBTRACTED)
+
+
+def slow_rule(row, owner, true):
+    """As the notebook: any mapped head of the true class above 1.5 / (number of mapped heads)."""
+    softmax = np.exp(row) / np.exp(row).sum()
+    return any(o == true and s > 1.5 / len(row) for o, s in zip(owner, softmax, strict=True))
+
+
+def test_the_published_rule(halves):
+    rng = np.random.default_rng(0)
+    values = rng.normal(0, 1, (200, 40))
+    names = [f"faces.tar::{i:04}_{'First' if i % 3 else 'Second'}.jpg" for i in range(200)]
+    got = any_hit.evaluate_any_hit(scored(values, names), halves, "from-name", bootstraps=50)
+    owner = [0] * 30 + [1] * 10
+    true = [0 if i % 3 else 1 for i in range(200)]
+    want = np.array([slow_rule(v, owner, t) for v, t in zip(values, true, strict=True)])
+    overall = got.overall()
+    assert overall["any_hit"] == pytest.approx(want.mean(), abs=SAME_FIGURE)
+    top = np.array([owner[i] for i in values.argmax(axis=1)])
+    assert overall["argmax"] == pytest.approx((top == true).mean(), abs=SAME_FIGURE)
+    recalls = [(top == true)[np.array(true) == c].mean() for c in (0, 1)]
+    assert overall["balanced_argmax"] == pytest.approx(np.mean(recalls), abs=SAME_FIGURE)
+    # every image's scores with every other image's label: the mean over all pairings
+    shuffled = np.mean([[slow_rule(v, owner, t) for t in true] for v in values[:200]])
+    assert overall["shuffled"] == pytest.approx(shuffled, abs=SAME_FIGURE)
+    assert overall["chance_argmax"] == 0.5
+    low, high = got.intervals["any_hit"]
+    assert low < overall["any_hit"] < high
+
+
+def test_balanced_accuracy_is_scikit_learns(halves):
+    sklearn = pytest.importorskip("sklearn.metrics", reason="scikit-learn (extra test) is not installed")
+    values = np.random.default_rng(1).normal(0, 1, (60, 40))
+    names = [f"{i:04}_{'first' if i % 4 else 'second'}.jpg" for i in range(60)]
+    got = any_hit.evaluate_any_hit(scored(values, names), halves, "from-name", bootstraps=5)
+    want = sklearn.balanced_accuracy_score(got.true, got.top)
+    assert got.overall()["balanced_argmax"] == pytest.approx(want, abs=SAME_FIGURE)
+
+
+def test_noise_baseline_is_that_of_independent_scores(halves):
+    """Of 40 equal heads, one class has 30 of them: noise is accepted for it far more often."""
+    got = any_hit.evaluate_any_hit(scored(np.zeros((1, 40)), ["0_first.jpg"]), halves, "from-name", bootstraps=2)
+    rng = np.random.default_rng(7)
+    rows = rng.standard_normal((4000, 40))
+    share = np.mean([slow_rule(r, [0] * 30 + [1] * 10, 1) for r in rows])
+    assert got.noise[1] == pytest.approx(share, abs=5 * 0.5 / np.sqrt(4000))  # five deviations of the test's own draw
+    assert got.noise[0] > got.noise[1]
+    assert got.overall()["any_hit"] == 0  # equal scores: all at 1/40, none above 1.5/40
+
+
+def test_labels_from_files(tmp_path, halves):
+    values = np.random.default_rng(0).normal(0, 1, (3, 40))
+    path = laion_jsonl(tmp_path / "p.jsonl", values, ["x/a.png", "x/b.png", "x/c.png"])
+    found = read_predictions(path, Values.MEAN_SUBTRACTED)
+    given = {"a.png": "First", "b.png": "2", "c.png": "second"}
+    (tmp_path / "l.json").write_text(json.dumps(given))
+    (tmp_path / "l.csv").write_text("path,emotion\n" + "".join(f"{k},{v}\n" for k, v in given.items()))
+    lines = [json.dumps({"image_path": k, "label": 2 if v == "2" else v}) for k, v in given.items()]
+    (tmp_path / "l.jsonl").write_text("\n".join(lines) + "\n")
+    for name in ("l.json", "l.csv", "l.jsonl"):
+        got = any_hit.evaluate_any_hit(found, halves, tmp_path / name, bootstraps=2)
+        assert got.true.tolist() == [0, 1, 1], name
+
+
+def test_labels_and_predictions_must_meet(tmp_path, halves):
+    values = np.zeros((2, 40))
+    found = scored(values, ["a.png", "b.png"])
+    labels = tmp_path / "l.json"
+
+    def refused(given, words, **named):
+        labels.write_text(json.dumps(given))
+        with pytest.raises(DataError, match=words):
+            any_hit.evaluate_any_hit(found, halves, labels, bootstraps=2, **named)
+
+    refused({"a.png": "first"}, "1 of 2 images .* have no label: b.png")
+    refused({"a.png": "first", "b.png": "first", "c.png": "first"}, "1 of 3 labelled images are lacking .*c.png")
+    refused({"a.png": "first", "b.png": "third"}, "1 of 2 images have labels outside the classes.*third.*b.png")
+    refused({"x.png": "first"}, "none of the keys", partial=True)
+    refused({"a.png": ["first"]}, "expected one label")
+    labels.write_text(json.dumps({"a.png": "first"}))
+    got = any_hit.evaluate_any_hit(found, halves, labels, partial=True, bootstraps=2)
+    assert len(got.true) == 1
+    assert any("b.png" in n for n in got.notes)
+    with pytest.raises(DataError, match="no label in its name"):
+        any_hit.evaluate_any_hit(found, halves, "from-name")
+    with pytest.raises(DataError, match="there is no file"):
+        any_hit.evaluate_any_hit(found, halves, "labels.json")
+    two = scored(values, ["a.png", "a.jpg"])
+    with pytest.raises(DataError, match="more than one prediction"):
+        any_hit.evaluate_any_hit(two, halves, labels)
+
+
+def test_names_to_labels():
+    names = ("ferd_images/0000_Happy.jpg", "x.tar::0001_a_Sad.jpeg")
+    assert any_hit.names_to_labels(names) == {names[0]: "Happy", names[1]: "Sad"}
+
+
+@pytest.mark.parametrize(
+    ("doc", "words"),
+    [
+        ({}, "has no classes"),
+        ({"classes": {"happy": ["joy"]}}, "joy, not of the 40"),
+        ({"classes": {"happy": ["valence"]}}, "valence, not of the 40"),
+        ({"classes": {"happy": ["Awe"], "sad": ["model_awe_best"]}}, "more than once: awe"),
+        ({"classes": {"happy": []}}, "expected a list of emotions"),
+        ({"classes": {"happy": ["awe"], "Happy": ["fear"]}}, "a class twice"),
+        ({"classes": {"happy": ["awe"]}, "labels": {"3": "sad"}}, "other spellings"),
+        ({"classes": {"happy": ["awe"]}, "cutoff": 3}, "fields cutoff"),
+    ],
+)
+def test_bad_mappings(doc, words):
+    with pytest.raises(DataError, match=words):
+        mapping.parse_mapping(json.dumps(doc), "mine")
+
+
+def test_mapping_files(tmp_path, halves):
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps(HALVES))
+    assert mapping.read_mapping(str(path)) == halves
+    assert halves.heads == 40
+    assert [halves.label(t) for t in ("First", " 2 ", "third")] == ["first", "second", None]
+    with pytest.raises(DataError, match="there is no mapping 'fred'"):
+        mapping.read_mapping("fred")
+    with pytest.raises(DataError, match="occurs twice"):
+        mapping.parse_mapping('{"classes": {"a": ["awe"], "a": ["fear"]}}', "mine")
+    with pytest.raises(DataError, match="not a readable mapping"):
+        mapping.parse_mapping("{", "mine")
+
+
+def test_a_class_without_images_is_undefined(halves):
+    values = np.random.default_rng(0).normal(0, 1, (5, 40))
+    got = any_hit.evaluate_any_hit(scored(values, [f"{i}_first.jpg" for i in range(5)]), halves, "from-name")
+    row = tables.any_hit_result(got, "p", "l").table("classes").rows[1]
+    assert row[0] == "second"
+    assert row[1] == 0
+    assert np.isnan(row[3])
+    assert np.isfinite(got.overall()["balanced_any_hit"])
