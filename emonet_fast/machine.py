@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ._version import __version__
-from .backends.cuda.device import NoGpu, look
+from .backends.cuda.device import NEEDS, NoGpu, look
 from .optional import EXTRAS, available
 from .options import default_cache_dir
 
@@ -113,7 +113,7 @@ def _cpu_engine() -> dict[str, Any]:
 def _gpu_engine() -> dict[str, Any]:
     found = look()
     if isinstance(found, NoGpu):
-        return {"available": False, "reason": found.reason}
+        return {"available": False, "reason": found.reason, "needs": NEEDS}
     return {
         "available": True,
         "name": found.name,

@@ -15,6 +15,11 @@ CAPABILITY_BF16 = (8, 0)
 CAPABILITY_FP8 = (8, 9)
 MIN_TORCH, MIN_TRITON = (2, 11), (3, 6)
 _INSTALL = "pip install 'emonet-fast[gpu]'"
+NEEDS = (
+    f"an NVIDIA GPU of compute capability {CAPABILITY_BF16[0]}.{CAPABILITY_BF16[1]} or newer "
+    f"({CAPABILITY_FP8[0]}.{CAPABILITY_FP8[1]} for FP8), PyTorch {MIN_TORCH[0]}.{MIN_TORCH[1]} with CUDA and "
+    f"Triton {MIN_TRITON[0]}.{MIN_TRITON[1]} or newer: {_INSTALL}"
+)
 
 
 @dataclass(frozen=True, slots=True)
