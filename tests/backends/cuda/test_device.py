@@ -54,7 +54,9 @@ def test_packages_too_old(monkeypatch, version, said):
     assert re.search(said, found.reason)
 
 
-def test_auto_says_once_that_it_takes_the_cpu(monkeypatch, small, cache_dir, caplog):
+def test_auto_says_once_that_it_takes_the_cpu(monkeypatch, request, cache_dir, caplog):
+    pytest.importorskip("openvino", reason="the CPU engine is not installed")
+    small = request.getfixturevalue("small")
     monkeypatch.setattr("emonet_fast.backends.choose.look", lambda device: NoGpu("the GPU is too old", hardware=True))
     with caplog.at_level(logging.WARNING, logger="emonet_fast"):
         backend = open_backend(small, Options(precision="fp32", cache_dir=cache_dir))

@@ -1,6 +1,9 @@
 """Which captured size serves a batch, for any largest size and any batch."""
 
 import pytest
+
+pytest.importorskip("hypothesis", reason="hypothesis is not installed")
+
 from hypothesis import given
 from hypothesis import strategies as st
 
