@@ -68,8 +68,10 @@ def open_backend(checkpoint: Checkpoint, options: Options) -> Backend:
             if options.device != "auto":
                 raise
             choice = _cpu(options, str(error), notable=True)
-    if choice.notable:
-        _log.warning("device 'auto' takes the CPU: %s", choice.reason)
+    if options.device == "auto":
+        # Once for each scorer; a warning only where a GPU is there that a person may have counted on.
+        level = logging.WARNING if choice.notable else logging.INFO
+        _log.log(level, "device 'auto' takes the CPU: %s", choice.reason.removeprefix("CPU by OpenVINO: "))
     from .openvino_cpu import OpenVinoBackend
 
     return OpenVinoBackend(

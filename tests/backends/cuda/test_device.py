@@ -62,7 +62,7 @@ def test_auto_says_once_that_it_takes_the_cpu(monkeypatch, request, cache_dir, c
         backend = open_backend(small, Options(precision="fp32", cache_dir=cache_dir))
     assert backend.name == "openvino"
     assert [r.message for r in caplog.records] == [
-        "device 'auto' takes the CPU: CPU by OpenVINO: the GPU is too old",
+        "device 'auto' takes the CPU: the GPU is too old",
     ]
 
 
