@@ -44,7 +44,8 @@ import triton.language as tl
 
 from .ahead import SHARED_LIMIT_KIB, Variant
 from .contract import blocks, check_device, check_matrix
-from .rounding import INTERPRETED, rounded
+from .products import product
+from .rounding import rounded
 
 SMALLEST_DOT = 16
 """The least number of columns of a product on tensor cores in bf16."""
@@ -61,15 +62,6 @@ def reference(qkv: torch.Tensor, batch: int, tokens: int, heads: int) -> torch.T
     q, k, v = wide.view(batch, tokens, 3, heads, -1).permute(2, 0, 3, 1, 4)
     weights = torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1]), -1)
     return (weights @ v).transpose(1, 2).reshape(batch * tokens, -1)
-
-
-@triton.jit
-def _dot(a, b, sums):
-    """sums + a b. The interpreter would multiply the bits of bf16 as integers."""
-    if INTERPRETED:
-        return tl.dot(a.to(tl.float32), b.to(tl.float32), sums)
-    else:
-        return tl.dot(a, b, sums)
 
 
 @triton.jit
@@ -123,9 +115,9 @@ def _tile(
         logits = tl.zeros([QUERIES, KEYS], tl.float32)
         if TAIL > 0:
             k_tail = _rows(qkv + WIDTH, key, tail, STRIDE, KEY_LIMIT, HEAD_DIM)
-            logits = _dot(q_tail, tl.trans(k_tail), logits)
+            logits = product(q_tail, tl.trans(k_tail), logits)
         k_main = _rows(qkv + WIDTH, key, main, STRIDE, KEY_LIMIT, None)
-        logits = _dot(q_main, tl.trans(k_main), logits)
+        logits = product(q_main, tl.trans(k_main), logits)
         if KEY_LIMIT is not None:
             logits = tl.where((key < TOKENS)[None, :], logits, float("-inf"))
 
@@ -138,10 +130,10 @@ def _tile(
 
         p = rounded(p, tl.bfloat16)
         v_main = _rows(qkv + 2 * WIDTH, key, main, STRIDE, KEY_LIMIT, None)
-        sums_main = _dot(p, v_main, sums_main * fade[:, None])
+        sums_main = product(p, v_main, sums_main * fade[:, None])
         if TAIL > 0:
             v_tail = _rows(qkv + 2 * WIDTH, key, tail, STRIDE, KEY_LIMIT, HEAD_DIM)
-            sums_tail = _dot(p, v_tail, sums_tail * fade[:, None])
+            sums_tail = product(p, v_tail, sums_tail * fade[:, None])
 
     inverse = (1.0 / total)[:, None]
     target = out + query[:, None] * WIDTH

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.context import Context, Side, case, kernel_operations, off, random_heads
-from benchmarks.gpu.published import mlp, stacked_heads
+from benchmarks.gpu.published import mlp
+from emonet_fast.backends.cuda.operations import stacked_heads
 
 LARGE, COUNT = (1152, 1024, 512, 256, 1), 44
 BATCHES = (1, 8, 16, 64, 256, 1024)

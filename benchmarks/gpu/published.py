@@ -4,6 +4,8 @@ from typing import Any
 
 import torch
 
+from emonet_fast.backends.cuda.operations import stacked_heads
+from emonet_fast.backends.reference import read_packed
 from emonet_fast.checkpoint.spec import Checkpoint
 
 
@@ -11,23 +13,7 @@ class Published:
     """transformers' SigLIP and one MLP a head from a packed checkpoint, in `dtype`. Needs no image library."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
-        import transformers
-        from safetensors import safe_open
-
-        v = checkpoint.vision
-        config = transformers.SiglipVisionConfig(
-            hidden_size=v.hidden_size,
-            intermediate_size=v.intermediate_size,
-            num_hidden_layers=v.num_hidden_layers,
-            num_attention_heads=v.num_attention_heads,
-            image_size=v.image_size,
-            patch_size=v.patch_size,
-            layer_norm_eps=v.layer_norm_eps,
-        )
-        with safe_open(checkpoint.path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        state = {k: t for k, t in tensors.items() if k.startswith("vision_model.")}
-        model = transformers.SiglipVisionModel.from_pretrained(None, config=config, state_dict=state)
+        model, tensors = read_packed(checkpoint)
         self.model = model.eval().requires_grad_(False).to(device, dtype)
         count = len(checkpoint.head_widths) - 1
         self.layers = [
@@ -69,11 +55,3 @@ def mlp(pairs: list[tuple[Any, Any]]) -> torch.nn.Sequential:
         linear.bias = torch.nn.Parameter(bias, requires_grad=False)
         layers += [linear, torch.nn.ReLU()]
     return torch.nn.Sequential(*layers[:-1])
-
-
-def stacked_heads(x: Any, layers: list[tuple[Any, Any]]) -> Any:
-    """raw [n, H] of embeddings x [n, D]; layers: (weight [H, out, in], bias [H, out])."""
-    x = x.unsqueeze(0).expand(len(layers[0][0]), *x.shape)
-    for i, (weight, bias) in enumerate(layers):
-        x = torch.baddbmm(bias.unsqueeze(1), x.relu() if i else x, weight.transpose(1, 2))
-    return x.squeeze(-1).t()

@@ -62,29 +62,12 @@ class Reference:
     @classmethod
     def from_packed(cls, checkpoint: Checkpoint, precision: str = "fp32") -> "Reference":
         """Build the same from a packed checkpoint."""
-        torch, transformers = need("torch", _PURPOSE), need("transformers", _PURPOSE)
-        from safetensors import safe_open
-
-        vision = checkpoint.vision
-        config = transformers.SiglipVisionConfig(
-            hidden_size=vision.hidden_size,
-            intermediate_size=vision.intermediate_size,
-            num_hidden_layers=vision.num_hidden_layers,
-            num_attention_heads=vision.num_attention_heads,
-            image_size=vision.image_size,
-            patch_size=vision.patch_size,
-            layer_norm_eps=vision.layer_norm_eps,
-        )
-        with safe_open(checkpoint.path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        state = {k: v for k, v in tensors.items() if k.startswith("vision_model.")}
-        model = transformers.SiglipVisionModel.from_pretrained(None, config=config, state_dict=state)
+        model, tensors = read_packed(checkpoint)
         count = len(checkpoint.head_widths) - 1
         heads = []
         for row in range(len(checkpoint.names)):
             pairs = [(tensors[f"heads.{i}.weight"][row], tensors[f"heads.{i}.bias"][row]) for i in range(count)]
             heads.append(_mlp(pairs))
-        del tensors, torch
         return cls(model, heads, lambda: _processor(checkpoint.preprocess), precision, checkpoint.l2_normalise)
 
     def score(self, pictures: list[UInt8Array]) -> Outputs:
@@ -116,6 +99,32 @@ class Reference:
                 features = embedding / embedding.norm(p=2, dim=-1, keepdim=True)
             raw = torch.cat([head(features) for head in self._heads], dim=1)
         return Outputs(_numpy(embedding), _numpy(raw))
+
+
+def read_packed(checkpoint: Checkpoint) -> tuple[Any, dict[str, Any]]:
+    """transformers' vision model of a packed checkpoint, float32 on the host, and all tensors by name.
+
+    Raises:
+        MissingPackageError: the extra `reference` is not installed.
+    """
+    need("torch", _PURPOSE)
+    transformers = need("transformers", _PURPOSE)
+    from safetensors import safe_open
+
+    vision = checkpoint.vision
+    config = transformers.SiglipVisionConfig(
+        hidden_size=vision.hidden_size,
+        intermediate_size=vision.intermediate_size,
+        num_hidden_layers=vision.num_hidden_layers,
+        num_attention_heads=vision.num_attention_heads,
+        image_size=vision.image_size,
+        patch_size=vision.patch_size,
+        layer_norm_eps=vision.layer_norm_eps,
+    )
+    with safe_open(checkpoint.path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    state = {k: v for k, v in tensors.items() if k.startswith("vision_model.")}
+    return transformers.SiglipVisionModel.from_pretrained(None, config=config, state_dict=state), tensors
 
 
 def _numpy(tensor: Any) -> npt.NDArray[np.float32]:

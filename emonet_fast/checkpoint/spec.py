@@ -42,6 +42,15 @@ class Preprocess:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
+    @property
+    def affine(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """(factor, shift) of each channel: (x * rescale_factor - mean) / std = x * factor + shift.
+
+        For mean = std = 0.5 the factor is 2/255 and the shift -1: x/127.5 - 1.
+        """
+        factor = tuple(self.rescale_factor / s for s in self.std)
+        return factor, tuple(-m / s for m, s in zip(self.mean, self.std, strict=True))
+
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:

@@ -18,14 +18,11 @@ def add_tower(w: GraphWriter, pixels: str) -> str:
 
 
 def _normalise(w: GraphWriter, pixels: str) -> str:
-    """(x * rescale_factor - mean) / std, as one multiply and one add in float32.
-
-    For mean = std = 0.5 the factor is 2/255 and the shift -1: x/127.5 - 1.
-    """
-    spec = w.checkpoint.preprocess
-    mean, std = np.array(spec.mean), np.array(spec.std)
-    factor = w.constant("pixels/factor", (spec.rescale_factor / std).reshape(1, 3, 1, 1), np.float32)
-    shift = w.constant("pixels/shift", (-mean / std).reshape(1, 3, 1, 1), np.float32)
+    """(x * rescale_factor - mean) / std, as one multiply and one add in float32."""
+    factor, shift = (
+        w.constant(f"pixels/{name}", np.reshape(values, (1, 3, 1, 1)), np.float32)
+        for name, values in zip(("factor", "shift"), w.checkpoint.preprocess.affine, strict=True)
+    )
     x = w.op("Cast", [pixels], "pixels/float", {"to": 1})
     return w.op("Add", [w.op("Mul", [x, factor], "pixels/scaled"), shift], "pixels/normalised")
 

@@ -41,7 +41,7 @@ class Engine:
         self.network = Network(checkpoint.vision, tower, self.operations, gelu_epilogue=gelu_epilogue)
         self._views: dict[int, Views] = {}
         self.graphs = Graphs(capture, lambda size: self.network.run(self.views(size)), batch_size)
-        self._factor, self._shift = _affine(checkpoint)
+        self._factor, self._shift = checkpoint.preprocess.affine
 
     def use(self, weights: Weights) -> None:
         """Take other layers of the same checkpoint from now on; the heads stay, the captured graphs go."""
@@ -75,11 +75,3 @@ def default_operations(checkpoint: Checkpoint, weights: Weights, precision: str,
     from .triton_operations import TritonOperations
 
     return TritonOperations(weights, checkpoint.vision.patch_size, checkpoint.l2_normalise, batch_size)
-
-
-def _affine(checkpoint: Checkpoint) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """factor, shift of each channel with (x * rescale_factor - mean) / std = x * factor + shift."""
-    spec = checkpoint.preprocess
-    factor = tuple(spec.rescale_factor / s for s in spec.std)
-    shift = tuple(-m / s for m, s in zip(spec.mean, spec.std, strict=True))
-    return factor, shift

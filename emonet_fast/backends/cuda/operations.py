@@ -4,6 +4,7 @@ The plain form is the float32 engine on the GPU, the oracle of the Triton form i
 without Triton could still run.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ...optional import need
@@ -88,12 +89,8 @@ class PlainOperations:
 
     def heads(self, embedding: Any, out: Any) -> None:
         """See Operations."""
-        torch = self.torch
         x = embedding / embedding.norm(dim=-1, keepdim=True) if self.l2_normalise else embedding
-        x = x.unsqueeze(0).expand(len(self._heads[0][0]), *x.shape)  # [H, N, D]
-        for i, (weight, bias) in enumerate(self._heads):
-            x = torch.baddbmm(bias.unsqueeze(1), x.relu() if i else x, weight.transpose(1, 2))
-        out.copy_(x.squeeze(-1).t())
+        out.copy_(stacked_heads(x, self._heads))
 
     def _put(self, y: Any, out: Any, scales: Any) -> None:
         if scales is None:
@@ -102,6 +99,18 @@ class PlainOperations:
         largest = y.abs().amax(dim=1)
         scales.copy_(self.torch.where(largest > 0, largest / E4M3_MAX, self.torch.ones_like(largest)))
         out.copy_((y / scales.unsqueeze(1)).to(out.dtype))
+
+
+def stacked_heads(x: Any, layers: Sequence[tuple[Any, Any]]) -> Any:
+    """Raw scores [n, H] of embeddings x [n, D], one batched product a layer.
+
+    layers: (weight [H, out, in], bias [H, out]) in order; ReLU between them. Tensor methods alone, so that the
+    benchmarks can hand it to torch.compile.
+    """
+    x = x.unsqueeze(0).expand(len(layers[0][0]), *x.shape)  # [H, n, D]
+    for i, (weight, bias) in enumerate(layers):
+        x = bias.unsqueeze(1).baddbmm(x.relu() if i else x, weight.transpose(1, 2))
+    return x.squeeze(-1).t()
 
 
 def sdpa(qkv: Any, batch: int, tokens: int, heads: int) -> Any:
