@@ -10,7 +10,7 @@ from benchmarks.gpu.context import Context
 from emonet_fast.backends.cuda.engine import Engine
 from emonet_fast.backends.cuda.graphs import CudaCapture, call_directly
 from emonet_fast.backends.cuda.operations import PlainOperations
-from emonet_fast.backends.cuda.weights import Weights, corrected, load
+from emonet_fast.backends.cuda.weights import Weights, load, refined
 from emonet_fast.checkpoint.spec import Checkpoint
 from emonet_fast.engines.calibrate import load_certificate
 
@@ -26,14 +26,14 @@ def certificate_file(context: Context) -> Path:
 
 
 def weight_sets(context: Context, *precisions: str) -> Sets:
-    """Weights of each precision; FP8 with what this run's certificate keeps and corrects, where there is one."""
+    """Weights of each precision; FP8 with what this run's certificate keeps and refines, where there is one."""
     sets = {}
     for precision in precisions:
         found = load_certificate(certificate_file(context), CERTIFICATE_KEY) if precision == "fp8" else None
         sets[precision] = load(context.checkpoint, context.device, precision, frozenset(found.keep if found else ()))
         if found:
-            corrections = {name: torch.from_numpy(values) for name, values in found.corrections.items()}
-            sets[precision] = corrected(sets[precision], corrections)
+            tensors = {name: torch.from_numpy(values) for name, values in found.tensors.items()}
+            sets[precision] = refined(sets[precision], tensors)
     return sets
 
 

@@ -16,7 +16,7 @@ from ..errors import BackendError, EmonetError
 from ..files import write_whole
 from .fidelity import Fidelity, gate_fp8
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[np.float32 | np.uint8]
 
 _log = logging.getLogger("emonet_fast")
 
@@ -28,12 +28,13 @@ Evaluate = Callable[[frozenset[str]], Fidelity]
 class Certificate:
     """keep: layers in bf16, most sensitive first. fidelity: with them kept, over so many pictures as it says.
     sensitivity: mean cosine distance that each layer alone costs in FP8; empty where none had to be kept.
-    corrections: [out] float32 by layer, to be added to its bias while it is FP8."""
+    tensors: for each layer that is FP8, "<layer>.weight" [out, in], its codes of e4m3 as uint8, and "<layer>.bias"
+    [out] float32, with what rounding costs on average given back."""
 
     keep: tuple[str, ...]
     fidelity: Fidelity
     sensitivity: dict[str, float]
-    corrections: dict[str, Array] = field(default_factory=dict)
+    tensors: dict[str, Array] = field(default_factory=dict)
 
 
 def fill_keep(names: Sequence[str], evaluate: Evaluate, sensitivity: Evaluate | None = None) -> Certificate:
@@ -83,12 +84,12 @@ def load_certificate(path: Path, key: dict[str, Any]) -> Certificate | None:
             return None
         with safe_open(path, framework="np") as file:
             doc = json.loads((file.metadata() or {})["certificate"])
-            corrections = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         if doc["key"] != key:
             return None
         body = doc["fidelity"]
         fidelity = Fidelity(**{**body, "spearman": tuple(body["spearman"])})
-        certificate = Certificate(tuple(doc["keep"]), fidelity, dict(doc["sensitivity"]), corrections)
+        certificate = Certificate(tuple(doc["keep"]), fidelity, dict(doc["sensitivity"]), tensors)
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         _log.warning("the FP8 certificate %s cannot be read (%s): it is measured again", path, error)
         return None
@@ -96,7 +97,7 @@ def load_certificate(path: Path, key: dict[str, Any]) -> Certificate | None:
 
 
 def store_certificate(path: Path, key: dict[str, Any], certificate: Certificate) -> None:
-    """Keep a certificate as one safetensors file: corrections as tensors, the rest as JSON in its metadata.
+    """Keep a certificate as one safetensors file: the tensors as they are, the rest as JSON in its metadata.
 
     A folder that cannot be written is only a warning, since it can be measured again.
     """
@@ -108,6 +109,6 @@ def store_certificate(path: Path, key: dict[str, Any], certificate: Certificate)
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, save(certificate.corrections, {"certificate": json.dumps(doc)}))
+        write_whole(path, save(certificate.tensors, {"certificate": json.dumps(doc)}))
     except (OSError, EmonetError) as error:
         _log.warning("the FP8 certificate could not be kept in %s: %s", path.parent, error)

@@ -63,13 +63,15 @@ def test_too_few_pictures_certify_nothing():
 
 def test_stored_and_read_again(tmp_path, caplog):
     path, key = tmp_path / "engines" / "fp8.safetensors", {"weights_hash": "sha256:1", "device": "H200"}
-    corrections = {"0.qkv": np.array([0.5, -1.25], np.float32)}
-    certificate = Certificate(("17.fc2",), fidelity(5e-4), {"17.fc2": 0.25, "0.qkv": np.float64(0.125)}, corrections)
+    tensors = {"0.qkv.bias": np.array([0.5, -1.25], np.float32), "0.qkv.weight": np.array([[126, 1]], np.uint8)}
+    certificate = Certificate(("17.fc2",), fidelity(5e-4), {"17.fc2": 0.25, "0.qkv": np.float64(0.125)}, tensors)
     assert load_certificate(path, key) is None
     store_certificate(path, key, certificate)
     found = load_certificate(path, key)
-    assert replace(found, corrections={}) == replace(certificate, corrections={})
-    np.testing.assert_array_equal(found.corrections["0.qkv"], corrections["0.qkv"])
+    assert replace(found, tensors={}) == replace(certificate, tensors={})
+    assert set(found.tensors) == set(tensors)
+    for name, values in tensors.items():
+        np.testing.assert_array_equal(found.tensors[name], values, strict=True)
     assert load_certificate(path, key | {"device": "H100"}) is None
     assert not caplog.records
     path.write_bytes(path.read_bytes()[:-3])

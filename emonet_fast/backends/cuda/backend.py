@@ -17,7 +17,7 @@ from .engine import Engine
 from .fp8 import certified
 from .graphs import CudaCapture
 from .inputs import PER_THREAD_DEFAULT, as_tensor, named_stream
-from .weights import Weights, corrected, load
+from .weights import Weights, load, refined
 from .workspace import workspace_bytes
 
 # 64 images fill the GPU to within a few percent of 256 at a quarter of the buffers.
@@ -83,8 +83,8 @@ class CudaBackend:
             return load(self.checkpoint, self.device, self.precision)
         certificate = certified(self.checkpoint, self.device, cache_dir)
         weights = load(self.checkpoint, self.device, "fp8", frozenset(certificate.keep))
-        tensors = {name: self._torch.from_numpy(values) for name, values in certificate.corrections.items()}
-        return corrected(weights, tensors)
+        tensors = {name: self._torch.from_numpy(values) for name, values in certificate.tensors.items()}
+        return refined(weights, tensors)
 
     def _open(self, weights: Weights) -> None:
         torch, checkpoint = self._torch, self.checkpoint

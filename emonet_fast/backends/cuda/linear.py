@@ -65,9 +65,16 @@ def exact_float32() -> Iterator[None]:
             torch.set_float32_matmul_precision(before)
 
 
-def with_bias(layer: Linear, bias: Any) -> Linear:
-    """The same layer with another bias [out] float32."""
-    return replace(layer, bias=bias.to(layer.bias.dtype), exact_bias=bias)
+def with_values(layer: Linear, codes: Any, bias: Any) -> Linear:
+    """An FP8 layer with other codes [out, in] uint8 (e4m3's bits) and another bias [out] float32; None: its own."""
+    torch = need("torch", "the GPU engine")
+    if codes is not None:
+        weight = codes.to(layer.weight.device).view(torch.float8_e4m3fn).contiguous()
+        layer = replace(layer, weight=weight)
+    if bias is not None:
+        bias = bias.to(layer.exact_bias)
+        layer = replace(layer, bias=bias.to(layer.bias.dtype), exact_bias=bias)
+    return layer
 
 
 def dequantised(layer: Linear) -> Any:

@@ -10,7 +10,7 @@ from ...checkpoint.probe import probe_keys
 from ...checkpoint.spec import Checkpoint
 from ...checkpoint.tensors import SafetensorsFile
 from ...optional import need
-from .linear import Linear, make_linear, with_bias
+from .linear import Linear, make_linear, with_values
 
 # The four linear layers of a block, in the order of data. A layer's full name is "<block>.<part>": "17.fc2".
 PARTS = ("qkv", "out", "fc1", "fc2")
@@ -93,15 +93,18 @@ def mixed(bf16: Weights, fp8: Weights, keep: frozenset[str]) -> Weights:
     return replace(fp8, blocks=tuple(blocks))
 
 
-def corrected(weights: Weights, corrections: Mapping[str, Any]) -> Weights:
-    """The same layers with corrections [out] float32, by layer name, added to the biases of those that are FP8."""
+def refined(weights: Weights, tensors: Mapping[str, Any]) -> Weights:
+    """The same layers, those that are FP8 with what `tensors` holds for them in place of their own.
+
+    tensors: "<layer>.weight" [out, in] codes of e4m3 as uint8, "<layer>.bias" [out] float32; scales stay.
+    """
     blocks = []
     for i, block in enumerate(weights.blocks):
         parts = {part: getattr(block, part) for part in PARTS}
         changed: dict[str, Any] = {
-            part: with_bias(layer, layer.exact_bias + corrections[f"{i}.{part}"].to(layer.exact_bias))
+            part: with_values(layer, tensors.get(f"{i}.{part}.weight"), tensors.get(f"{i}.{part}.bias"))
             for part, layer in parts.items()
-            if layer.quantised and f"{i}.{part}" in corrections
+            if layer.quantised
         }
         blocks.append(replace(block, **changed))
     return replace(weights, blocks=tuple(blocks))

@@ -8,7 +8,7 @@ import torch
 from emonet_fast.backends.cuda.engine import Engine
 from emonet_fast.backends.cuda.graphs import CudaCapture, call_directly
 from emonet_fast.backends.cuda.operations import PlainOperations
-from emonet_fast.backends.cuda.weights import corrected, load
+from emonet_fast.backends.cuda.weights import load, refined
 from emonet_fast.checkpoint.spec import Checkpoint
 
 
@@ -23,7 +23,7 @@ def random_pixels(checkpoint: Checkpoint, n: int, seed: int) -> np.ndarray:
 def engine(checkpoint: Checkpoint, device: torch.device, precision: str, batch: int, **how: Any) -> Engine:
     """An engine with our kernels, or with plain=True in plain PyTorch; the other words as in the package."""
     weights = load(checkpoint, device, precision, how.get("keep", frozenset()))
-    weights = corrected(weights, how.get("corrections", {}))
+    weights = refined(weights, how.get("tensors", {}))
     patch, l2 = checkpoint.vision.patch_size, checkpoint.l2_normalise
     if how.get("plain") or precision == "fp32":
         operations: Any = PlainOperations(weights, patch, l2)

@@ -9,6 +9,7 @@ import torch
 from emonet_fast.backends.cuda.backend import CudaBackend
 from emonet_fast.backends.cuda.fp8 import certificate_place
 from emonet_fast.backends.cuda.inputs import on_device
+from emonet_fast.backends.cuda.weights import load
 from emonet_fast.backends.reference import Reference
 from emonet_fast.engines.calibrate import Certificate, store_certificate
 from emonet_fast.engines.fidelity import Fidelity, measure
@@ -200,10 +201,12 @@ def test_fp8_uses_the_stored_certificate(tiny, tmp_path, pixels):
         return
     path, key = certificate_place(tiny, torch.device("cuda", 0), tmp_path)
     good = Fidelity(64, 0.9995, 0.9999, 0.1, 0.1, 0.1, 0.1, 1.0, (0.999,), 1.0)
-    store_certificate(path, key, Certificate(("0.fc2",), good, {}, {"1.fc2": np.zeros(144, np.float32)}))
+    bias = load(tiny, torch.device("cpu"), "fp8").blocks[1].fc2.exact_bias.numpy() + np.float32(1e-3)
+    store_certificate(path, key, Certificate(("0.fc2",), good, {}, {"1.fc2.bias": bias}))
     backend = CudaBackend(tiny, "cuda", "fp8", 4, tmp_path)
     blocks = backend.engine.network.weights.blocks
     assert [block.fc2.quantised for block in blocks] == [False, True]
+    np.testing.assert_array_equal(blocks[1].fc2.exact_bias.cpu().numpy(), bias)
     want = Reference.from_packed(tiny).score_processed(normalise(pixels[:4], tiny.preprocess))
     got = backend.run(pixels[:4])
     backend.close()

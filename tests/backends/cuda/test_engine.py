@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from emonet_fast.backends.cuda.fp8 import _corrections, _mean_inputs
+from emonet_fast.backends.cuda.fp8 import collect, refine
 from emonet_fast.backends.cuda.linear import E4M3_MAX, make_linear
 from emonet_fast.backends.cuda.weights import layer_names, load, mixed
 from emonet_fast.backends.cuda.workspace import Workspace, rows, workspace_bytes
@@ -150,14 +150,13 @@ def test_full_width(request, device):
     assert found.rms_error <= tolerances.BF16_FACTOR * allowed.rms_error
 
     others = np.stack([resize(rgb, small.preprocess) for rgb in photos[4:6]])
-    means = _mean_inputs(exact, others, device)
-    corrections = _corrections(exact.network.weights, load(small, device, "fp8"), means)
+    tensors = refine(exact.network.weights, load(small, device, "fp8"), collect(exact, others, device))
     rough = [
         measure(want, scored(engine(small, device, "fp8", 4, plain=plain, **how), pixels, device), EMOTIONS)
-        for how in ({}, {"corrections": corrections})
+        for how in ({}, {"tensors": tensors})
     ]
     assert rough[1].cosine_min >= tolerances.FP8_COSINE_SHALLOW
-    assert 1 - rough[1].cosine_mean < 0.5 * (1 - rough[0].cosine_mean), "corrected biases halve the distance at least"
+    assert 1 - rough[1].cosine_mean < 0.5 * (1 - rough[0].cosine_mean), "refining halves the distance at least"
 
 
 def test_fp8_weights_by_channel():

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from emonet_fast.backends.cuda.fp8 import certify
+from emonet_fast.backends.cuda.fp8 import certify, collect, refine
+from emonet_fast.backends.cuda.linear import dequantised
 from emonet_fast.backends.cuda.operations import PlainOperations
-from emonet_fast.backends.cuda.weights import layer_names
+from emonet_fast.backends.cuda.weights import layer_names, load, mixed, refined
 from emonet_fast.engines.fidelity import gate_fp8, measure
 from emonet_fast.errors import BackendError
 
@@ -14,18 +15,19 @@ from .making import engine, random_pixels, scored
 
 
 def test_the_certificate_tells_what_the_engine_does(tiny, device):
-    """Its figures are those of the engine that is then used: kept layers in bf16, the others with their corrections."""
+    """Its figures are those of the engine that is then used: kept layers in bf16, the others with what was refined."""
     pixels, calibration = random_pixels(tiny, 64, seed=1), random_pixels(tiny, 16, seed=2)
     found = certify(tiny, device, calibration, pixels, PlainOperations)
     assert gate_fp8(found.fidelity).passed
     assert 0 < len(found.keep) < len(list(layer_names(2))), "a model this narrow needs some layers in bf16, not all"
-    assert set(found.corrections) == set(layer_names(2)) - set(found.keep)
+    refined_layers = set(layer_names(2)) - set(found.keep)
+    assert set(found.tensors) == {f"{name}.{kind}" for name in refined_layers for kind in ("weight", "bias")}
     assert sorted(found.sensitivity) == sorted(layer_names(2))
     costs = [found.sensitivity[name] for name in found.keep]
     assert costs == sorted(costs, reverse=True)
     want = scored(engine(tiny, device, "fp32", 16), pixels, device)
-    corrections = {name: torch.from_numpy(values) for name, values in found.corrections.items()}
-    kept = engine(tiny, device, "fp8", 16, plain=True, keep=frozenset(found.keep), corrections=corrections)
+    tensors = {name: torch.from_numpy(values) for name, values in found.tensors.items()}
+    kept = engine(tiny, device, "fp8", 16, plain=True, keep=frozenset(found.keep), tensors=tensors)
     again = measure(want, scored(kept, pixels, device), EMOTIONS)
     assert again.cosine_min == pytest.approx(found.fidelity.cosine_min, abs=1e-6)
 
@@ -36,8 +38,6 @@ def test_too_few_pictures_are_no_certificate(tiny, device):
 
 
 def test_layers_can_be_changed_under_an_engine(tiny, device):
-    from emonet_fast.backends.cuda.weights import load, mixed
-
     pixels = random_pixels(tiny, 3, seed=2)
     e = engine(tiny, device, "fp8", 4, plain=True)
     everything = frozenset(layer_names(2))
@@ -49,21 +49,20 @@ def test_layers_can_be_changed_under_an_engine(tiny, device):
     torch.testing.assert_close(torch.from_numpy(after), torch.from_numpy(bf16), rtol=0, atol=0)
 
 
-def test_corrections_give_back_what_rounding_the_weights_costs(tiny, device):
-    """On the pictures that they were made from, each layer's mean output error falls to bf16's rounding of the bias."""
-    from emonet_fast.backends.cuda.fp8 import _corrections, _mean_inputs
-    from emonet_fast.backends.cuda.linear import dequantised
-    from emonet_fast.backends.cuda.weights import corrected, load
-
+def test_refined_layers_cost_less(tiny, device):
+    """On the pictures that they were made from: the mean output's error falls to the bias's float32 rounding, and the
+    error's energy trace(E C E^T) below that of rounding to nearest."""
     exact, rough = load(tiny, device, "fp32"), load(tiny, device, "fp8")
-    e = engine(tiny, device, "fp32", 16)
-    means = _mean_inputs(e, random_pixels(tiny, 16, seed=5), device)
-    better = corrected(rough, _corrections(exact, rough, means))
-    for i, part in ((0, "qkv"), (1, "fc2")):
-        x, true = means[f"{i}.{part}"], getattr(exact.blocks[i], part)
-        want = dequantised(true) @ x + true.exact_bias
-        errors = [
-            (dequantised(layer) @ x + layer.exact_bias - want).abs().max().item()
-            for layer in (getattr(rough.blocks[i], part), getattr(better.blocks[i], part))
-        ]
-        assert errors[1] < 1e-5 < 1e-4 < errors[0]
+    moments = collect(engine(tiny, device, "fp32", 16), random_pixels(tiny, 32, seed=5), device)
+    better = refined(rough, refine(exact, rough, moments))
+    for name in layer_names(2):
+        i, part = name.split(".")
+        true, mean = getattr(exact.blocks[int(i)], part), moments[name].mean
+        means, energies = [], []
+        for weights in (rough, better):
+            layer = getattr(weights.blocks[int(i)], part)
+            error = true.weight - dequantised(layer)
+            means.append((error @ mean + true.exact_bias - layer.exact_bias).abs().max().item())
+            energies.append(((error @ moments[name].covariance) * error).sum().item())
+        assert means[1] < 1e-5 < 1e-4 < means[0], name
+        assert energies[1] < 0.6 * energies[0], name
