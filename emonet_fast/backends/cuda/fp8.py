@@ -30,7 +30,7 @@ _log = logging.getLogger("emonet_fast")
 FP8_VERSION = 2
 _BATCH = 16
 _PICTURES_FOR_SENSITIVITY = 16
-CALIBRATION_PICTURES = 32
+CALIBRATION_PICTURES = 128
 
 
 def certified(checkpoint: Checkpoint, device: Any, cache_dir: Path) -> Certificate:
