@@ -79,7 +79,7 @@ def certify(
     emotions = [i for i, slug in enumerate(checkpoint.names) if taxonomy.find(slug).is_emotion]
     exact = load(checkpoint, device, "fp32")
     engine = _engine(checkpoint, exact, "fp32", device, None)
-    want = _outputs(engine, pixels, device)
+    want = outputs(engine, pixels, device)
     moments = collect(engine, calibration, device)
     del engine
     fp8 = load(checkpoint, device, "fp8")
@@ -91,7 +91,7 @@ def certify(
     def evaluate_on(count: int) -> Evaluate:
         def evaluate(keep: frozenset[str]) -> Any:
             engine.use(mixed(bf16, fp8, keep))
-            got = _outputs(engine, pixels[:count], device)
+            got = outputs(engine, pixels[:count], device)
             return measure((want[0][:count], want[1][:count]), got, emotions)
 
         return evaluate
@@ -156,7 +156,8 @@ def _engine(
     )
 
 
-def _outputs(engine: Engine, pixels: UInt8Array, device: Any) -> tuple[Any, Any]:
+def outputs(engine: Engine, pixels: UInt8Array, device: Any) -> tuple[Any, Any]:
+    """Embeddings [N, D] and raw scores [N, H] float32, on the host, of pixels [N, 3, S, S] uint8."""
     torch = need("torch", "the GPU engine")
     with torch.inference_mode(), exact_float32():
         found = [[part.cpu().numpy().copy() for part in engine.run(batch)] for batch in _batches(pixels, device)]

@@ -1,0 +1,82 @@
+"""FP8's fidelity as far as its arithmetic decides it, on CPU tensors: the table of docs/gpu-notes.md.
+
+    python benchmarks/fp8.py --checkpoint models/synthetic-27
+
+The network of the `cuda` backend with PyTorch's own row-wise scaled product in place of the GPU's, plain PyTorch in
+place of our kernels. An hour on two cores at 27 layers; --pictures and --calibration shorten it.
+"""
+
+import argparse
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from emonet_fast import taxonomy
+from emonet_fast.backends.cuda.engine import Engine
+from emonet_fast.backends.cuda.fp8 import CALIBRATION_PICTURES, collect, outputs, refine
+from emonet_fast.backends.cuda.graphs import call_directly
+from emonet_fast.backends.cuda.operations import PlainOperations
+from emonet_fast.backends.cuda.weights import Weights, layer_names, load, mixed, refined
+from emonet_fast.checkpoint import open_checkpoint
+from emonet_fast.checkpoint.synthetic_pictures import calibration_pictures
+from emonet_fast.engines.fidelity import MIN_PICTURES_FOR_RANKS, measure
+from emonet_fast.options import default_cache_dir
+from emonet_fast.preprocess import resize
+
+CPU = torch.device("cpu")
+_BATCH = 16
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", required=True)
+    parser.add_argument("--pictures", type=int, default=MIN_PICTURES_FOR_RANKS)
+    parser.add_argument("--calibration", type=int, default=CALIBRATION_PICTURES)
+    parser.add_argument("--json", type=Path, help="write the figures there as well")
+    asked = parser.parse_args()
+    checkpoint = open_checkpoint(asked.checkpoint, default_cache_dir())
+    emotions = [i for i, slug in enumerate(checkpoint.names) if taxonomy.find(slug).is_emotion]
+
+    def drawn(count: int, seed: int) -> Any:
+        return np.stack([resize(rgb, checkpoint.preprocess) for rgb in calibration_pictures(count, seed=seed)])
+
+    def engine(weights: Weights, precision: str) -> Engine:
+        plain: Any = PlainOperations(weights, checkpoint.vision.patch_size, checkpoint.l2_normalise)
+        return Engine(checkpoint, weights, precision, _BATCH, CPU, call_directly, operations=plain)
+
+    pixels = drawn(asked.pictures, seed=0)
+    exact, rough, bf16 = (load(checkpoint, CPU, precision) for precision in ("fp32", "fp8", "bf16"))
+    reference = engine(exact, "fp32")
+    want = outputs(reference, pixels, CPU)
+    moments = collect(reference, drawn(asked.calibration, seed=1), CPU)
+    better = refined(rough, refine(exact, rough, moments))
+    attention = frozenset(name for name in layer_names(len(better.blocks)) if name.endswith(("qkv", "out")))
+    cases = {
+        "bf16": (bf16, "bf16"),
+        "FP8, rounded to nearest": (rough, "fp8"),
+        "FP8": (better, "fp8"),
+        "FP8, qkv and out in bf16": (mixed(bf16, better, attention), "fp8"),
+    }
+    figures = {}
+    print("| | cosine lowest / mean | score error max / RMS | Spearman lowest / median head |\n|---|---|---|---|")
+    for name, (weights, precision) in cases.items():
+        found = measure(want, outputs(engine(weights, precision), pixels, CPU), emotions)
+        figures[name] = asdict(found)
+        ranks = f"{found.spearman_min:.4f} / {np.median(found.spearman):.4f}"
+        scores = f"{found.max_error:.3f} / {found.rms_error:.4f}"
+        print(f"| {name} | {found.cosine_min:.5f} / {found.cosine_mean:.5f} | {scores} | {ranks} |", flush=True)
+    if asked.json:
+        layers = len(better.blocks)
+        facts = {"layers": layers, "calibration_pictures": asked.calibration, "cores": os.cpu_count()}
+        asked.json.write_text(
+            json.dumps({**facts, "torch": str(torch.__version__), "figures": figures}, indent=1) + "\n"
+        )
+
+
+if __name__ == "__main__":
+    main()
