@@ -14,7 +14,7 @@ import click
 from ._version import __version__
 from .errors import EmonetError
 from .evaluate.cli import evaluate
-from .options import PRECISIONS, Options
+from .options import DECODERS, PRECISIONS, Options
 
 EXIT_NOTHING_SCORED = 2
 EXIT_ERROR = 2
@@ -62,6 +62,7 @@ def cli(verbose: bool) -> None:
 @_device
 @_precision
 @click.option("--batch-size", type=int, help="Images per engine call.  [default: the device's]")
+@click.option("--decoder", default="auto", show_default=True, type=click.Choice(DECODERS), help="dali: extra `dali`.")
 @click.option("--embeddings", is_flag=True, help="Also write the 1152-d embeddings.")
 @click.option("--top", default=5, show_default=True, type=click.IntRange(1, 40), help="Emotions shown a picture.")
 @click.option("--report", type=click.Path(path_type=Path), help="F.html: a page of pictures and scores.")
@@ -78,6 +79,7 @@ def score(
     device: str,
     precision: str,
     batch_size: int | None,
+    decoder: str,
     embeddings: bool,
     top: int,
     report: Path | None,
@@ -101,6 +103,7 @@ def score(
         device=device,
         precision=precision,
         batch_size=batch_size,
+        decoder=decoder,
         exif=exif,
         revision=revision,
         threads=threads,

@@ -13,6 +13,7 @@ import io
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import (
@@ -132,6 +133,43 @@ def decode(picture: Picture, *, exif: bool, max_pixels: int, max_bytes: int) -> 
     except _RefusalError as refusal:
         return Decoded(picture.key, None, refusal.status, refusal.reason)
     return Decoded(picture.key, rgb, Status.OK, "; ".join(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an encoded picture says of itself. width, height: as upright as `decode` makes it.
+
+    orientation: EXIF tag 0x0112 as it will be applied, 1 to 8. image: Pillow's reader, not decoded.
+    """
+
+    format: str
+    image: ImageFile.ImageFile
+    width: int
+    height: int
+    orientation: int
+
+
+def read_header(data: bytes, *, exif: bool, max_pixels: int, max_bytes: int) -> Header | None:
+    """The header of encoded bytes; None where it alone, or the limits, keep `decode` from giving pixels.
+
+    Not None says nothing of the pixel data: only decoding it does. For other decoders, which must refuse what `decode`
+    refuses.
+    """
+    if not 0 < len(data) <= max_bytes:
+        return None
+    try:
+        image, name = _open(data)
+        _check_pixels(image.size, max_pixels)
+    except _RefusalError:
+        return None
+    orientation = 1
+    if exif:
+        try:
+            orientation = int(image.getexif().get(_ORIENTATION, 1))
+        except Exception:  # `decode` takes it as upright and says so in the row's reason
+            return None
+    width, height = image.size if orientation < 5 else image.size[::-1]
+    return Header(name, image, width, height, orientation if orientation in range(1, 9) else 1)
 
 
 def _decode_bytes(data: bytes, exif: bool, max_pixels: int, max_bytes: int) -> tuple[UInt8Array, list[str]]:

@@ -34,13 +34,17 @@ class Outputs:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """counts: rows by status. seconds: by stage. first: the first TABLE_ROWS rows. notes: of all rows."""
+    """counts: rows by status. seconds: by stage. first: the first TABLE_ROWS rows. notes: of all rows.
+
+    engine, decoder: what was used, for people.
+    """
 
     counts: dict[str, int]
     seconds: dict[str, float]
     first: Scores | None
     notes: tuple[str, ...]
     engine: str
+    decoder: str
 
     @property
     def scored(self) -> int:
@@ -52,7 +56,7 @@ class Summary:
         parts = [f"{self.scored} scored"]
         parts += [f"{n} {status}" for status, n in sorted(self.counts.items()) if status != Status.OK]
         speed = f"; {self.seconds['engine'] / self.scored:.2f} s/image" if self.scored else ""
-        return f"{total} inputs: {', '.join(parts)}{speed} ({self.engine})"
+        return f"{total} inputs: {', '.join(parts)}{speed} ({self.engine}, decoded by {self.decoder})"
 
 
 def check(outputs: Outputs) -> None:
@@ -87,7 +91,7 @@ def run(scorer: Scorer, inputs: Inputs, outputs: Outputs, advance: Callable[[int
             )
         if outputs.report is not None:
             report = stack.enter_context(Report(outputs.report, outputs.title, metadata, top=outputs.top))
-        for batch in scorer.stream(inputs, embeddings=outputs.embeddings):
+        for batch in scorer.stream(inputs, embeddings=outputs.embeddings, keep_rgb=report is not None):
             counts.update(batch.scores.status)
             notes = distinct_notes((*notes, *batch.scores.notes))
             if sum(map(len, first)) < TABLE_ROWS:
@@ -103,7 +107,13 @@ def run(scorer: Scorer, inputs: Inputs, outputs: Outputs, advance: Callable[[int
         first=Scores.concat(first) if first else None,
         notes=notes,
         engine=f"{metadata['backend']} {metadata['precision']}",
+        decoder=_decoder(scorer),
     )
+
+
+def _decoder(scorer: Scorer) -> str:
+    note = scorer.decoder.note()
+    return scorer.decoder.name + (f", {note}" if note else "")
 
 
 def _add(report: Report, batch: ScoredBatch) -> None:

@@ -13,10 +13,11 @@ from .optional import EXTRAS, available
 from .options import default_cache_dir
 
 _PACKAGES = ("numpy", "openvino", "onnx", "safetensors", "pillow", "pyarrow", "huggingface_hub")
+_DALI = ("nvidia-dali-cuda130", "nvidia-dali-cuda120", "nvidia-dali-cuda110")
 
 
 def report() -> dict[str, Any]:
-    """Facts in groups, JSON-ready: package, machine, cpu engine, gpu engine, optional packages, folders."""
+    """Facts in groups, JSON-ready: package, machine, packages, engines, decoders, optional packages, folders."""
     return {
         "emonet_fast": __version__,
         "machine": {
@@ -28,6 +29,7 @@ def report() -> dict[str, Any]:
         "packages": {name: _version(name) for name in _PACKAGES},
         "cpu_engine": _cpu_engine(),
         "gpu_engine": _gpu_engine(),
+        "decoders": _decoders(),
         "optional": {name: _optional(name, extra) for name, extra in EXTRAS.items()},
         "folders": {
             "cache": str(default_cache_dir()),
@@ -89,7 +91,7 @@ def _version(package: str) -> str:
 
 def _optional(package: str, extra: str) -> str:
     if available(package):
-        return _version({"skimage": "scikit-image"}.get(package, package))
+        return _dali() if package == "nvidia.dali" else _version({"skimage": "scikit-image"}.get(package, package))
     return f"not installed: pip install 'emonet-fast[{extra}]'"
 
 
@@ -125,6 +127,20 @@ def _gpu_engine() -> dict[str, Any]:
         "torch": _version("torch"),
         "triton": _version("triton"),
     }
+
+
+def _decoders() -> dict[str, Any]:
+    """Which decoders there are, by which of DALI's packages, and what `--decoder auto` takes."""
+    facts: dict[str, Any] = {"pillow": _version("pillow"), "dali": _optional("nvidia.dali", EXTRAS["nvidia.dali"])}
+    gpu = not isinstance(look(), NoGpu)
+    facts["auto"] = "dali" if gpu and available("nvidia.dali") else "pillow"
+    return facts
+
+
+def _dali() -> str:
+    """DALI's version and package: one for each major version of CUDA, all imported as nvidia.dali."""
+    found = [f"{version} ({name})" for name in _DALI if (version := _version(name)) != "not installed"]
+    return ", ".join(found) or "installed, of an unknown version"
 
 
 def _hub_cache() -> str:

@@ -14,12 +14,16 @@ EXTRAS = {
     "scipy": "eval",
     "matplotlib": "eval",
     "triton": "gpu",
+    "nvidia.dali": "dali",
 }
 
 
 def available(package: str) -> bool:
-    """Whether `package` could be imported, without importing it."""
-    return importlib.util.find_spec(package) is not None
+    """Whether `package` could be imported, without importing it (of "a.b", only "a" is imported)."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # of "a.b", there is no "a"
+        return False
 
 
 def need(package: str, purpose: str) -> ModuleType:
@@ -29,7 +33,7 @@ def need(package: str, purpose: str) -> ModuleType:
         MissingPackageError: it is not installed; the text names the extra.
     """
     if not available(package):
-        extra = EXTRAS[package.split(".")[0]]
+        extra = EXTRAS[package if package in EXTRAS else package.split(".")[0]]
         raise MissingPackageError(
             f"{purpose} needs the package '{package}', which is not installed. "
             f"Install it with: pip install 'emonet-fast[{extra}]'"

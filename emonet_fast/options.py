@@ -8,6 +8,7 @@ from pathlib import Path
 from .errors import OptionError
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp8")
+DECODERS = ("auto", "pillow", "dali")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _MAX_BATCH = 1024
 MAX_PIXELS = 200_000_000
@@ -29,6 +30,7 @@ class Options:
 
     device: "auto", "cpu", "cuda" or "cuda:N". precision: "auto", "fp32", "bf16" or (GPU only) "fp8".
     batch_size: images per engine call, None for the device's default; shorter batches are padded to it.
+    decoder: "auto", "pillow" or "dali" (extra `dali`); see decoders.choose for what "auto" takes.
     exif: turn pictures upright by their EXIF orientation. revision: of the hub repositories, None for the pinned.
     max_pixels, max_bytes: larger pictures are refused with a status before they are decoded.
     threads: CPU threads of the engine, None for all. cache_dir: where engines and packed weights are kept.
@@ -37,6 +39,7 @@ class Options:
     device: str = "auto"
     precision: str = "auto"
     batch_size: int | None = None
+    decoder: str = "auto"
     exif: bool = True
     revision: str | None = None
     max_pixels: int = MAX_PIXELS
@@ -49,6 +52,8 @@ class Options:
             raise OptionError(f"device is {self.device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'")
         if self.precision not in PRECISIONS:
             raise OptionError(f"precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}")
+        if self.decoder not in DECODERS:
+            raise OptionError(f"decoder is {self.decoder!r}; expected one of {', '.join(DECODERS)}")
         for name, low, high in (
             ("batch_size", 1, _MAX_BATCH),
             ("threads", 1, 4096),

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from .errors import InputError
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -28,25 +30,65 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """A crop of an upright picture in whole pixels, [left, right) x [top, bottom); may reach over its edges.
+
+    Raises:
+        InputError: it is empty, or not of whole numbers.
+    """
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def __post_init__(self) -> None:
+        sides = (self.left, self.top, self.right, self.bottom)
+        if not all(type(side) is int for side in sides) or self.right <= self.left or self.bottom <= self.top:
+            raise InputError(f"a box {sides} came; expected whole numbers with left < right and top < bottom")
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    def inside(self, width: int, height: int) -> "Box | None":
+        """What of it lies in a picture of that size; None where nothing does."""
+        left, top = max(self.left, 0), max(self.top, 0)
+        right, bottom = min(self.right, width), min(self.bottom, height)
+        return Box(left, top, right, bottom) if left < right and top < bottom else None
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """One input as a source found it, not decoded yet.
 
     key: stable name, unique in its source: a path, `shard.tar::member`, `table.parquet::row`, `#index`.
     data: encoded bytes, a PIL image, or an array [H, W, 3] uint8 RGB; None where reading it failed.
     status, reason: OK and "" unless the source could not read it.
+    boxes: crops to score instead of the whole picture, each a row of its own with the key `key::box0`, `key::box1`, ...
     """
 
     key: str
     data: "bytes | Image.Image | npt.NDArray[np.generic] | None"
     status: Status = Status.OK
     reason: str = ""
+    boxes: tuple[Box, ...] = ()
+
+    def row_keys(self) -> tuple[str, ...]:
+        """The keys of its rows: one a box, or its own."""
+        return tuple(f"{self.key}::box{i}" for i in range(len(self.boxes))) or (self.key,)
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
     """One input as RGB.
 
-    rgb: [H, W, 3] uint8, RGB, upright (EXIF applied unless switched off); None unless status is OK.
+    rgb: [H, W, 3] uint8, RGB, upright (EXIF applied unless switched off); None unless status is OK and pictures
+        were asked for. Where a decoder goes straight to the network's input, that input in the picture's proportions.
     reason: why it has no pixels; where status is OK, a note on what decoding had to do ("" mostly).
     """
 

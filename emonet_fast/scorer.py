@@ -1,6 +1,6 @@
 """Joins the rooms in order and times each; the only file that knows all of them.
 
-sources -> decode -> preprocess -> backend -> scores
+sources -> decoders (decode, preprocess) -> backend -> scores
 """
 
 import time
@@ -11,32 +11,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from . import taxonomy
 from ._version import __version__
-from .backends.base import Backend
+from .backends.base import Backend, DeviceBackend, Outputs
 from .backends.choose import open_backend
 from .backends.pixels import run_pixels
 from .checkpoint import open_checkpoint
 from .checkpoint.spec import Checkpoint
 from .checkpoint.tensors import Progress
-from .decode import decode
+from .decoders import Decoder, Prepared, open_decoder
 from .errors import InputError
+from .machine import available_cores
 from .options import MAX_BYTES, MAX_PIXELS, Options, default_cache_dir
-from .preprocess import resize
-from .records import Decoded, Picture, Status, UInt8Array
+from .records import Decoded, Picture, Status
 from .scores import Float32, Scores
 from .sources.memory import Memory
 
 UNTRAINED = "untrained weights: the numbers mean nothing"
-# A decoded picture and its network input, None where it could not be read
-_Row: TypeAlias = tuple[Decoded, UInt8Array | None]
-# Inputs without scores that may ride in one batch before it is handed on, so that a folder of broken files
-# still streams.
-_MAX_ROWS = 256
 
 
 class ScalingWarning(UserWarning):
@@ -45,7 +40,7 @@ class ScalingWarning(UserWarning):
 
 @dataclass(frozen=True, slots=True)
 class ScoredBatch:
-    """Scores of some consecutive inputs, and their decoded pictures in the same order (for thumbnails)."""
+    """Scores of some consecutive rows, and what was decoded for them, with pictures where those were asked for."""
 
     scores: Scores
     decoded: tuple[Decoded, ...]
@@ -61,6 +56,7 @@ class Scorer:
         checkpoint: "large" or "small" (hub), a packed file, or a folder in the published layout.
         device: "auto", "cpu", "cuda" or "cuda:N". precision: "auto", "fp32", "bf16" or (GPU only) "fp8".
         batch_size: images per engine call; None takes the device's default.
+        decoder: "auto", "pillow" or "dali" (extra `dali`).
         exif: turn pictures upright by their EXIF orientation first.
         revision: of the hub repositories. threads: CPU threads of the engine. cache_dir: for engines and
             packed weights, None for the default. max_pixels, max_bytes: larger pictures are refused by a status.
@@ -77,6 +73,7 @@ class Scorer:
         device: str = "auto",
         precision: str = "auto",
         batch_size: int | None = None,
+        decoder: str = "auto",
         exif: bool = True,
         revision: str | None = None,
         threads: int | None = None,
@@ -89,6 +86,7 @@ class Scorer:
             device=device,
             precision=precision,
             batch_size=batch_size,
+            decoder=decoder,
             exif=exif,
             revision=revision,
             threads=threads,
@@ -99,10 +97,11 @@ class Scorer:
         self.timings = dict.fromkeys(("open", "decode", "preprocess", "engine"), 0.0)
         self._checkpoint: Checkpoint | None = None
         self._backend: Backend | None = None
+        self._decoder: Decoder | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Settings only: the copy in another process opens its own engine."""
-        return {**self.__dict__, "_checkpoint": None, "_backend": None}
+        return {**self.__dict__, "_checkpoint": None, "_backend": None, "_decoder": None}
 
     def __enter__(self) -> "Scorer":
         return self
@@ -123,13 +122,26 @@ class Scorer:
                     self.where, self.options.cache_dir, revision=self.options.revision, progress=progress
                 )
                 self._backend = open_backend(self._checkpoint, self.options)
+                self._decoder = self._open_decoder(self._checkpoint, self._backend)
         return self
+
+    def _open_decoder(self, checkpoint: Checkpoint, backend: Backend) -> Decoder:
+        device_id, stream = backend.place() if isinstance(backend, DeviceBackend) else (None, None)
+        return open_decoder(
+            checkpoint.preprocess,
+            self.options,
+            self._timed,
+            threads=self.options.threads or available_cores(),
+            device_id=device_id,
+            stream=stream,
+        )
 
     def close(self) -> None:
         """Free the engine. The scorer opens again at the next use."""
-        if self._backend is not None:
-            self._backend.close()
-        self._backend = None
+        for opened in (self._decoder, self._backend):
+            if opened is not None:
+                opened.close()
+        self._decoder = self._backend = None
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -146,6 +158,13 @@ class Scorer:
         return self._backend
 
     @property
+    def decoder(self) -> Decoder:
+        """What reads the pictures; opens it."""
+        self.open()
+        assert self._decoder is not None  # noqa: S101 - for the type checker: open() set it
+        return self._decoder
+
+    @property
     def metadata(self) -> dict[str, str]:
         """What every output carries: checkpoint, precision, backend and versions."""
         return {
@@ -155,6 +174,7 @@ class Scorer:
             "backend": self.backend.name,
             "precision": self.backend.precision,
             "batch_size": str(self.backend.batch_size),
+            "decoder": self.decoder.name,
         }
 
     def __call__(self, images: Sequence[object], *, embeddings: bool = False) -> Scores:
@@ -196,59 +216,43 @@ class Scorer:
         decoded = [Decoded(name, None) for name in names]
         return self._scores(decoded, outputs.raw, outputs.embedding if embeddings else None)
 
-    def stream(self, pictures: Iterable[Picture], *, embeddings: bool = False) -> Iterator[ScoredBatch]:
+    def stream(
+        self, pictures: Iterable[Picture], *, embeddings: bool = False, keep_rgb: bool = False
+    ) -> Iterator[ScoredBatch]:
         """Score an endless or long row of pictures in bounded memory, in order, a batch at a time.
 
-        Where the engine works beside the host, the next batch is prepared while one or two are under way.
+        A picture with boxes gives a row a box. Where the engine works beside the host, the next batch is prepared while
+        one or two are under way. keep_rgb: batches carry their pictures, for thumbnails.
         """
-        self.open()
-        rows: list[_Row] = []
-        waiting = 0
         under_way: deque[Callable[[], ScoredBatch]] = deque()
-        for picture in pictures:
-            rows.append(self._prepare(picture))
-            waiting += rows[-1][1] is not None
-            if waiting == self.backend.batch_size or len(rows) >= _MAX_ROWS:
-                under_way.append(self._submit(rows, embeddings))
-                rows, waiting = [], 0
-                if len(under_way) > self.backend.depth:
-                    yield under_way.popleft()()
-        if rows:
-            under_way.append(self._submit(rows, embeddings))
+        for batch in self.decoder.batches(pictures, self.backend.batch_size, keep_rgb=keep_rgb):
+            under_way.append(self._submit(batch, embeddings))
+            if len(under_way) > self.backend.depth:
+                yield under_way.popleft()()
         while under_way:
             yield under_way.popleft()()
 
-    def _prepare(self, picture: Picture) -> _Row:
-        with self._timed("decode"):
-            decoded = decode(
-                picture,
-                exif=self.options.exif,
-                max_pixels=self.options.max_pixels,
-                max_bytes=self.options.max_bytes,
-            )
-        if decoded.rgb is None:
-            return decoded, None
-        with self._timed("preprocess"):
-            return decoded, resize(decoded.rgb, self.checkpoint.preprocess)
-
-    def _submit(self, rows: list[_Row], embeddings: bool) -> Callable[[], ScoredBatch]:
-        """Hand the rows' pixels to the engine; the result is what the returned function gives."""
-        decoded = tuple(row[0] for row in rows)
-        pixels = [row[1] for row in rows if row[1] is not None]
-        places = [i for i, row in enumerate(rows) if row[1] is not None]
-        outputs = None
-        if pixels:
-            with self._timed("engine"):
-                outputs = self.backend.submit(np.stack(pixels))
+    def _submit(self, batch: Prepared, embeddings: bool) -> Callable[[], ScoredBatch]:
+        """Hand the batch's pixels to the engine; the result is what the returned function gives."""
+        submitted: list[tuple[list[int], Callable[[], Outputs]]] = []
+        with self._timed("engine"):
+            for part in batch.parts:
+                backend = self.backend
+                if part.on_device:
+                    assert isinstance(backend, DeviceBackend)  # noqa: S101 - its place() chose the decoder
+                    submitted.append((list(part.places), backend.submit_device(part.pixels)))
+                else:
+                    submitted.append((list(part.places), backend.submit(part.pixels)))
 
         def result() -> ScoredBatch:
-            raw = np.full((len(decoded), len(self.checkpoint.names)), np.nan, np.float32)
-            vectors = np.full((len(decoded), self.checkpoint.vision.hidden_size), np.nan, np.float32)
-            if outputs is not None:
-                with self._timed("engine"):
+            rows = len(batch.rows)
+            raw = np.full((rows, len(self.checkpoint.names)), np.nan, np.float32)
+            vectors = np.full((rows, self.checkpoint.vision.hidden_size), np.nan, np.float32)
+            with self._timed("engine"):
+                for places, outputs in submitted:
                     found = outputs()
-                raw[places], vectors[places] = found.raw, found.embedding
-            return ScoredBatch(self._scores(decoded, raw, vectors if embeddings else None), decoded)
+                    raw[places], vectors[places] = found.raw, found.embedding
+            return ScoredBatch(self._scores(batch.rows, raw, vectors if embeddings else None), batch.rows)
 
         return result
 

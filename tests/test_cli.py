@@ -75,7 +75,7 @@ def test_last_line_has_the_counts(scored):
     done, _ = scored
     last = done.stdout.strip().splitlines()[-1]
     assert last.startswith("7 inputs: 3 scored, ")
-    for part in ("1 empty", "not_an_image", "truncated", "s/image (openvino fp32)"):
+    for part in ("1 empty", "not_an_image", "truncated", "s/image (openvino fp32, decoded by pillow)"):
         assert part in last
     assert "untrained weights: the numbers mean nothing" in done.stdout
 

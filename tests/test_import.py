@@ -51,7 +51,8 @@ def test_scoring_path_needs_no_extra():
     """Everything that `score` imports works while the extras' packages cannot be imported."""
     out = run(
         "import sys\n"
-        "for name in ('torch', 'transformers', 'pandas', 'skimage', 'scipy', 'matplotlib'): sys.modules[name] = None\n"
+        "names = ('torch', 'transformers', 'pandas', 'skimage', 'scipy', 'matplotlib', 'nvidia')\n"
+        "for name in names: sys.modules[name] = None\n"
         "import emonet_fast.cli, emonet_fast.job, emonet_fast.scorer, emonet_fast.verify\n"
         "import emonet_fast.backends.openvino_cpu, emonet_fast.checkpoint.synthetic, emonet_fast.sinks.report\n"
         "import emonet_fast as ef, numpy as np\n"

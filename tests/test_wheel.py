@@ -62,7 +62,7 @@ def in_bare(python, *arguments):
 
 def test_bare_environment_has_no_torch_and_scores(bare, published_small, tmp_path):
     """Nobody's PyTorch: a picture scored from a checkpoint in the published layout, by the installed command."""
-    extras = ("torch", "transformers", "pandas", "scipy", "matplotlib")
+    extras = ("torch", "transformers", "pandas", "scipy", "matplotlib", "nvidia")
     code = f"import importlib.util as u; print(*[n for n in {extras} if u.find_spec(n)])"
     assert in_bare(bare, "-c", code).strip() == ""
     in_bare(
@@ -83,6 +83,15 @@ def test_bare_environment_is_small(bare):
         "print(sum(f.lstat().st_size for f in p.rglob('*') if f.is_file()))"
     )
     assert int(in_bare(bare, "-c", code)) < 560e6
+
+
+def test_dali_by_name_names_its_extra(bare, published_small):
+    command = [bare.with_name("emonet-fast"), "score", "x", "-c", published_small, "--decoder", "dali"]
+    (bare.parent / "x").write_bytes(b"no picture")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=bare.parent)
+    assert done.returncode == 2
+    assert "pip install 'emonet-fast[dali]'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_missing_extra_is_named(bare, published_small):

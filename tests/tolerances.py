@@ -39,3 +39,12 @@ FLIPPED_ROUNDINGS = 1e-2
 # FP8 in every layer of a full-width model of 2 layers, biases corrected: measured 0.9987 (0.9948 uncorrected). The
 # certificate's own bar is 0.999, which layers kept in bf16 reach.
 FP8_COSINE_SHALLOW = 0.998
+
+# DALI's resize from equal pixels: it sums in float32 what Pillow rounds to uint8 between its two passes, so a value
+# can fall on the other side of one half. Levels of 255.
+DALI_RESIZE = 1
+
+# Decode and resize together: the project's bars. On the CPU both decode by libjpeg-turbo, and DALI_RESIZE is all there
+# is; a GPU's inverse transform rounds differently.
+DALI_DECODE_MAX = 6
+DALI_DECODE_MEAN = 0.25

@@ -31,14 +31,14 @@ if str(ROOT) not in sys.path:
 
 import torch  # noqa: E402
 
-from benchmarks.gpu import accuracy, backbone, baselines, ceilings, facts, kernels, memory, outside  # noqa: E402
+from benchmarks.gpu import accuracy, backbone, baselines, ceilings, decoding, facts, kernels, memory, outside  # noqa: E402
 from benchmarks.gpu.context import Context, describe  # noqa: E402
 from benchmarks.gpu.table import bars_table, markdown  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 SCHEMA = 1
 BUDGET = 470.0
-TESTS = ("tests/kernels", "tests/backends/cuda")
+TESTS = ("tests/kernels", "tests/backends/cuda", "tests/decoders/test_dali_gpu.py")
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ PARTS = (
     Part("baselines", baselines.measure, 30),
     Part("compiled", baselines.compiled, 60, alone=True),
     Part("memory", memory.measure, 25, alone=True),
+    Part("decoding", decoding.measure, 45, alone=True),
     Part("kernels", kernels.measure, 65, model=False),
 )
 

@@ -74,6 +74,8 @@ BARS = (
     Bar("bf16 error / PyTorch's own bf16 error", "x", 2.0, None, _bf16_error, higher=False),
     Bar("FP8 embedding cosine, lowest of 64", "", 0.999, 0.9995, lambda p: p["accuracy"]["fp8"]["cosine_min"]),
     Bar("FP8 Spearman, lowest head", "", 0.995, 0.999, lambda p: p["accuracy"]["fp8"]["spearman_min"]),
+    Bar("JPEG bytes to scores by DALI, of the backbone's rate", "x", 0.9, None,
+        lambda p: p["decoding"]["share_of_backbone"]),
     Bar("GPU memory, bf16, batch 64", "GB", 3.0, 2.0, _memory, higher=False),
 )  # fmt: skip
 
@@ -117,6 +119,8 @@ def markdown(doc: dict[str, Any]) -> str:
             lines += ["", f"## {name.capitalize()}", "", *rows_table(part["rows"])]
         if name == "backbone" and part.get("latency"):
             lines += ["", *latency_lines(part)]
+        if name == "decoding" and part.get("levels"):
+            lines += ["", "## Decoding", "", *decoding_lines(part)]
         if name == "accuracy" and part.get("torch_bf16"):
             lines += ["", "## Accuracy", "", *accuracy_table(part)]
     return "\n".join(lines) + "\n"
@@ -185,6 +189,17 @@ def latency_lines(part: dict[str, Any]) -> list[str]:
         lines += ["", f"Host batches of {host['batch']}, pipelined: {host['images_per_second']:.0f} img/s."]
     kept = part.get("fp8_keep", [])
     return [*lines, "", f"FP8: {len(kept)} layers kept in bf16{': ' + ', '.join(kept) if kept else ''}."]
+
+
+def decoding_lines(part: dict[str, Any]) -> list[str]:
+    levels = part["levels"]
+    lines = [f"DALI beside Pillow: at most {number(levels['max'])} levels, {number(levels['mean'])} in the mean."]
+    if "scores_per_second" in part:
+        lines.append(
+            f"JPEG bytes to the network's input {number(part['pixels_per_second'])} img/s, to scores "
+            f"{number(part['scores_per_second'])} img/s, batch {part['batch']}."
+        )
+    return lines
 
 
 def accuracy_table(part: dict[str, Any]) -> list[str]:

@@ -57,6 +57,17 @@ class DeviceBackend(Protocol):
         """pixels: [n, 3, S, S] on the GPU, n free; see CudaBackend.run_device."""
         ...
 
+    def place(self) -> tuple[int, int]:
+        """The GPU's index, and the handle of the CUDA stream on which `submit_device` works."""
+        ...
+
+    def submit_device(self, pixels: object) -> Callable[[], Outputs]:
+        """As Backend.submit, for [n, 3, S, S] on the GPU that become ready on the stream of `place`.
+
+        Nothing is waited for here. pixels is kept until its result is taken: its memory must not go to others before.
+        """
+        ...
+
 
 def padded(pixels: UInt8Array, batch_size: int) -> UInt8Array:
     """pixels [n, ...] with rows of zeros added up to batch_size, without a copy where n is already that."""

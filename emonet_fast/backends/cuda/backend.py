@@ -184,6 +184,31 @@ class CudaBackend:
         with self._torch.cuda.stream(self._stream(stream)):
             return Outputs(found.embedding.cpu().numpy(), found.raw.cpu().numpy())
 
+    def place(self) -> tuple[int, int]:
+        """See DeviceBackend.place."""
+        return self.gpu.index, int(self._compute.cuda_stream)
+
+    def submit_device(self, pixels: object) -> Callable[[], Outputs]:
+        """See DeviceBackend.submit_device.
+
+        Raises:
+            InputError: not a batch of this network on this GPU.
+        """
+        torch = self._torch
+        found = self.run_device(pixels, self._compute)
+        with self._lock, torch.cuda.device(self.device), torch.cuda.stream(self._compute):
+            parts = [_to_host(torch, part) for part in (found.embedding, found.raw)]
+            ready = torch.cuda.Event()
+            ready.record()
+        kept: list[object] = [pixels]
+
+        def result() -> Outputs:
+            ready.synchronize()
+            kept.clear()
+            return Outputs(parts[0].numpy().copy(), parts[1].numpy().copy())
+
+        return result
+
     def close(self) -> None:
         """See Backend.close. Gives all GPU memory back."""
         torch = self._torch

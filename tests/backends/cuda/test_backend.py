@@ -212,3 +212,17 @@ def test_fp8_uses_the_stored_certificate(tiny, tmp_path, pixels):
     backend.close()
     found = measure((want.embedding, want.raw), (got.embedding, got.raw), EMOTIONS)
     assert tolerances.FP8_COSINE_TINY <= found.cosine_min < 0.999999
+
+
+def test_device_batches_under_way(backend, pixels):
+    """As DALI's are submitted: queued on the engine's stream, taken later, the memory kept until then."""
+    index, handle = backend.place()
+    stream = torch.cuda.ExternalStream(handle, torch.device("cuda", index))
+    want = backend.run(pixels[:4])
+    with torch.cuda.stream(stream):
+        batches = [torch.from_numpy(pixels[:4]).cuda(), torch.from_numpy(pixels[4:7]).cuda()]
+    results = [backend.submit_device(OnlyDlpack(batch)) for batch in batches]
+    del batches
+    found = [result() for result in results]
+    np.testing.assert_array_equal(found[0].raw, want.raw)
+    np.testing.assert_array_equal(found[1].raw, backend.run(pixels[4:7]).raw)

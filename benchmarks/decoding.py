@@ -1,0 +1,470 @@
+"""DALI beside Pillow on the CPU: pixels, scores, speed, damaged files, memory. Writes results/cpu-decoding.json.
+
+    python benchmarks/decoding.py --checkpoint models/synthetic-27
+
+Contestants take turns in rounds of one run; figures are medians of the rounds and ratios of those. Needs the extras
+dali and demo. `python benchmarks/decoding_page.py` puts the figures into docs/decoding.md.
+"""
+
+import argparse
+import io
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from PIL import Image
+
+from emonet_fast import Scorer
+from emonet_fast.checkpoint.spec import Preprocess
+from emonet_fast.decoders.base import Decoder
+from emonet_fast.decoders.dali.decoder import DaliDecoder
+from emonet_fast.decoders.dali.definition import Definition
+from emonet_fast.decoders.dali.feeding import rows_of
+from emonet_fast.decoders.dali.runner import Runner
+from emonet_fast.decoders.dali.triage import Sample, triage
+from emonet_fast.decoders.pillow import PillowDecoder, prepare
+from emonet_fast.machine import memory_mb, report
+from emonet_fast.options import Options
+from emonet_fast.records import Box, Picture
+
+RESULT = Path(__file__).parent / "results" / "cpu-decoding.json"
+SPEC = Preprocess(384, "bilinear", 1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+OPTIONS = Options()
+WORKERS, RUN, ROUNDS = 2, 16, 9
+
+
+def untimed(stage: str) -> nullcontext[None]:
+    return nullcontext()
+
+
+def dali() -> DaliDecoder:
+    return DaliDecoder(SPEC, OPTIONS, untimed, WORKERS)
+
+
+# -- pictures ----------------------------------------------------------------------------------------------------
+
+
+def photograph(width: int, height: int, seed: int, noise_levels: float = 6.0) -> Image.Image:
+    """One of scikit-image's photographs at that size, with a camera's noise: files get as large as real ones."""
+    import skimage.data
+
+    base = (skimage.data.astronaut, skimage.data.coffee, skimage.data.chelsea)[seed % 3]()[..., :3]
+    image = Image.fromarray(np.ascontiguousarray(base)).resize((width, height), Image.Resampling.BICUBIC)
+    noise = np.random.default_rng(seed).normal(0, noise_levels, (height, width, 1)).astype(np.int16)
+    return Image.fromarray((np.asarray(image).astype(np.int16) + noise).clip(0, 255).astype(np.uint8))
+
+
+def jpeg(image: Image.Image, **settings: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "JPEG", **settings)
+    return out.getvalue()
+
+
+def portrait(seed: int, size: int = 200_000) -> bytes:
+    """A 1024 x 1024 JPEG of at most `size` bytes."""
+    image = photograph(1024, 1024, seed)
+    return next(data for q in range(95, 10, -3) if len(data := jpeg(image, quality=q)) <= size)
+
+
+def pixels_of(decoder: Decoder, pictures: Iterable[Picture], batch: int = RUN) -> Iterator[tuple[Any, Any]]:
+    for prepared in decoder.batches(pictures, batch, keep_rgb=False):
+        found = {p: row for part in prepared.parts for p, row in zip(part.places, part.pixels, strict=True)}
+        yield from ((row, found.get(i)) for i, row in enumerate(prepared.rows))
+
+
+# -- speed -------------------------------------------------------------------------------------------------------
+
+
+def turns(contestants: dict[str, Callable[[], int]], rounds: int = ROUNDS) -> dict[str, float]:
+    """Images a second of each: median over rounds in which they take turns. A call says how many images it did."""
+    for call in contestants.values():
+        call()
+    rates: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, call in contestants.items():
+            began = time.perf_counter()
+            rates[name].append(call() / (time.perf_counter() - began))
+    return {name: statistics.median(values) for name, values in rates.items()}
+
+
+def throughput() -> dict[str, Any]:
+    """1024 x 1024 portraits to the network's input: the decoders, their parts, and ways not taken."""
+    import torch
+
+    torch.set_num_threads(1)
+    datas = [portrait(i) for i in range(6)]
+    pictures = [Picture(f"{i}", datas[i % 6]) for i in range(6 * RUN)]
+    pool = ThreadPoolExecutor(WORKERS)
+
+    def mapped(work: Callable[[Picture], Any]) -> Callable[[], int]:
+        return lambda: len(list(pool.map(work, pictures)))
+
+    def load(picture: Picture) -> None:
+        Image.open(io.BytesIO(picture.data)).load()
+
+    samples = [s for p in pictures for s in (triage(p, OPTIONS) or ())]
+    runs = [samples[i : i + RUN] for i in range(0, len(samples), RUN)]
+    whole = Runner(Definition(SPEC, None, RUN, WORKERS))
+    known = {sample.key: [sample] for sample in samples}
+
+    def unexamined() -> int:
+        with mock.patch("emonet_fast.decoders.dali.decoder.triage", lambda picture, options: known[picture.key]):
+            return sum(1 for _ in pixels_of(dali(), pictures))
+
+    def decode_and_torch() -> int:
+        def shrink(image: Any) -> Any:
+            planes = torch.from_numpy(image).permute(2, 0, 1)[None]
+            size = (SPEC.size, SPEC.size)
+            return torch.nn.functional.interpolate(planes, size, mode="bilinear", antialias=True)[0].numpy()
+
+        count = 0
+        for images in plain("decode", datas, len(pictures)):
+            count += len(list(pool.map(shrink, images)))
+        return count
+
+    def drained(kind: str) -> Callable[[], int]:
+        return lambda: sum(len(images) for images in plain(kind, datas, len(pictures)))
+
+    rates = turns(
+        {
+            "pillow": mapped(lambda picture: prepare(picture, SPEC, OPTIONS, False)),
+            "dali": lambda: sum(1 for _ in pixels_of(dali(), pictures)),
+            "dali, files not examined": unexamined,
+            "dali pipeline with its own resize": lambda: ahead(whole.start, whole.finish, runs),
+            "pillow, decode only": mapped(load),
+            "dali, decode only": drained("decode"),
+            "dali, border not corrected": drained("both"),
+            "dali, x then y": drained("xy"),
+            "dali decode, torch resize": decode_and_torch,
+        }
+    )
+    whole.close()
+    each = timed_triage(pictures)
+    return {
+        "bytes": [len(data) for data in datas],
+        "workers": WORKERS,
+        "rates": rates,
+        "ratio": rates["dali"] / rates["pillow"],
+        "triage_us": each * 1e6,
+        # Of the time of all workers that a picture takes.
+        "isolation_cost": each * rates["dali"] / WORKERS,
+    }
+
+
+def timed_triage(pictures: Sequence[Picture]) -> float:
+    """Seconds a picture that sorting out suspicious files takes, on one core."""
+    seconds = []
+    for picture in pictures:
+        began = time.perf_counter()
+        triage(picture, OPTIONS)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
+def ahead(start: Callable[[Any], None], finish: Callable[[], Any], runs: Sequence[Any], depth: int = 3) -> int:
+    """All runs, `depth` under way; the number of their samples."""
+    waiting = 0
+    for run in runs:
+        start(run)
+        waiting += 1
+        if waiting == depth:
+            finish()
+            waiting -= 1
+    for _ in range(waiting):
+        finish()
+    return sum(len(run) for run in runs)
+
+
+def plain(kind: str, datas: Sequence[bytes], count: int) -> Iterator[list[Any]]:
+    """Bare DALI pipelines: decode alone, or with one resize of both axes or one of each. [h, w, 3] arrays."""
+    from nvidia.dali import fn, pipeline_def, types
+
+    shrink = {"interp_type": types.INTERP_LINEAR, "antialias": True}
+
+    @pipeline_def(batch_size=RUN, num_threads=WORKERS, device_id=None, prefetch_queue_depth=1)
+    def made() -> Any:
+        image = fn.decoders.image(fn.external_source(name="encoded", dtype=types.UINT8, ndim=1, no_copy=True))
+        if kind == "decode":
+            return image
+        if kind == "both":
+            image = fn.resize(image, size=[SPEC.size, SPEC.size], **shrink)
+        else:
+            image = fn.resize(image, resize_x=SPEC.size, mode="stretch", **shrink)
+            image = fn.resize(image, resize_y=SPEC.size, mode="stretch", **shrink)
+        return fn.transpose(image, perm=[2, 0, 1])
+
+    key = (kind, RUN)
+    if key not in _BUILT:
+        _BUILT[key] = made()
+        _BUILT[key].build()
+    pipe = _BUILT[key]
+    arrays = [np.frombuffer(datas[i % len(datas)], np.uint8) for i in range(RUN)]
+    runs = count // RUN
+    for i in range(runs + 2):
+        if i < runs:
+            pipe.feed_input("encoded", arrays)
+            pipe.schedule_run()
+        if i >= 2:
+            out = pipe.outputs()[0]
+            yield [out.at(j) for j in range(len(out))]
+
+
+_BUILT: dict[Any, Any] = {}
+
+
+def regions() -> dict[str, Any]:
+    """Decoding a 400 x 400 box of a 1920 x 1080 JPEG beside decoding all of it: DALI's decoder alone, one thread."""
+    from nvidia.dali import fn, pipeline_def, types
+
+    def decoder(data: bytes, at: tuple[int, int] | None) -> Callable[[], int]:
+        @pipeline_def(batch_size=8, num_threads=1, device_id=None, prefetch_queue_depth=1)
+        def made() -> Any:
+            encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1, no_copy=True)
+            if at is None:
+                return fn.decoders.image(encoded)
+            return fn.decoders.image_slice(encoded, start=at, shape=[400, 400], axis_names="HW")
+
+        pipe = made()
+        pipe.build()
+        arrays = [np.frombuffer(data, np.uint8)] * 8
+
+        def call() -> int:
+            pipe.feed_input("encoded", arrays)
+            pipe.schedule_run()
+            return len(pipe.outputs()[0])
+
+        return call
+
+    places = {"top left": (0, 0), "upper third, middle": (160, 760), "centre": (340, 760), "bottom right": (680, 1520)}
+    rows = []
+    for quality, noise in ((75, 0.0), (75, 3.0), (75, 6.0), (85, 6.0), (92, 6.0)):
+        data = jpeg(photograph(1920, 1080, 1, noise), quality=quality)
+        rates = turns({"all": decoder(data, None)} | {name: decoder(data, at) for name, at in places.items()}, 7)
+        factors = {name: rates[name] / rates["all"] for name in places}
+        rows.append({"quality": quality, "bytes": len(data), "all_ms": 1e3 / rates["all"], "factors": factors})
+    return {"rows": rows}
+
+
+# -- fidelity ----------------------------------------------------------------------------------------------------
+
+
+def fidelity() -> dict[str, Any]:
+    """Levels between DALI and Pillow: JPEGs of many sizes and subsamplings, with boxes and without; equal pixels."""
+    rng = np.random.default_rng(0)
+    sizes = [(1024, 1024), (1920, 1080), (640, 480), (333, 501), (384, 384), (97, 61), (2000, 1300)]
+    sizes += [tuple(int(v) for v in rng.integers(8, 1600, 2)) for _ in range(13)]
+    groups: dict[str, list[Picture]] = {"whole": [], "boxes": [], "equal pixels": []}
+    for i, (width, height) in enumerate(sizes):
+        image = photograph(width, height, i)
+        for subsampling in ("4:4:4", "4:2:2", "4:2:0", "4:1:1"):
+            data = jpeg(image, quality=int(rng.integers(50, 96)), subsampling=subsampling, progressive=bool(i % 2))
+            groups["whole"].append(Picture(f"{i} {subsampling}", data))
+            groups["boxes"].append(Picture(f"{i} {subsampling}", data, boxes=boxes_of(rng, width, height)))
+        out = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(out, "BMP")
+        groups["equal pixels"].append(Picture(f"{i}", out.getvalue()))
+    return {name: levels(pictures) for name, pictures in groups.items()}
+
+
+def boxes_of(rng: np.random.Generator, width: int, height: int) -> tuple[Box, ...]:
+    """Three boxes around points of the picture, many of them over its edge."""
+    found = []
+    for _ in range(3):
+        x, y = (int(rng.integers(0, side)) for side in (width, height))
+        w, h = (int(rng.integers(4, max(5, side // 2 + 4))) for side in (width, height))
+        found.append(Box(x - w // 2, y - h // 2, x - w // 2 + w, y - h // 2 + h))
+    return tuple(found)
+
+
+def levels(pictures: Sequence[Picture]) -> dict[str, Any]:
+    """Differences from Pillow of the decoder on the CPU, and of the whole pipeline as a GPU runs it."""
+    decoder, found = dali(), {"decoder": [0, 0.0], "pipeline": [0, 0.0]}
+    want = list(pixels_of(PillowDecoder(SPEC, OPTIONS, untimed), pictures))
+    got = list(pixels_of(decoder, pictures))
+    if [(row.key, row.status) for row, _ in got] != [(row.key, row.status) for row, _ in want]:
+        raise RuntimeError("the decoders give different rows")
+    samples = [sample for picture in pictures for sample in triage(picture, OPTIONS) or ()]
+    if len(samples) != len(want):
+        raise RuntimeError("some of the pictures are not DALI's")
+    sides = {"decoder": [pixels for _, pixels in got], "pipeline": list(whole_pipeline(samples))}
+    for name, side in sides.items():
+        for a, (_, b) in zip(side, want, strict=True):
+            difference = np.abs(a.astype(np.int16) - b)
+            found[name][0] = max(found[name][0], int(difference.max()))
+            found[name][1] = max(found[name][1], float(difference.mean()))
+    return {"rows": len(want)} | {name: {"max": high, "mean_max": mean} for name, (high, mean) in found.items()}
+
+
+def whole_pipeline(samples: Sequence[Sample]) -> Iterator[Any]:
+    for start in range(0, len(samples), RUN):
+        run = samples[start : start + RUN]
+        runner = Runner(Definition(SPEC, None, RUN, WORKERS, rows=rows_of(run)))
+        runner.start(run)
+        yield from runner.finish().outputs[0].on_host()
+        runner.close()
+
+
+def scores(checkpoint: str, count: int) -> dict[str, Any]:
+    """fp32 scores through DALI beside those through Pillow: by the decoder on the CPU, and by the whole pipeline."""
+    datas = [jpeg(photograph(400 + 37 * i, 380 + 29 * i, i), quality=80) for i in range(count)]
+    pictures = [Picture(f"{i}", data) for i, data in enumerate(datas)]
+    samples = [sample for picture in pictures for sample in triage(picture, OPTIONS) or ()]
+    pixels = {
+        "pillow": np.stack([row for _, row in pixels_of(PillowDecoder(SPEC, OPTIONS, untimed), pictures)]),
+        "decoder": np.stack([row for _, row in pixels_of(dali(), pictures)]),
+        "pipeline": np.stack(list(whole_pipeline(samples))),
+    }
+    equal = np.array_equal(pixels["pillow"], pixels["decoder"])
+    with Scorer(checkpoint, device="cpu", precision="fp32") as scorer:
+        raw = {name: scorer.score_pixels(pixels[name]).raw for name in ("pillow", "pipeline")}
+        notes = list(scorer.score_pixels(pixels["pillow"][:1]).notes)
+    if equal:  # the same input of the same engine
+        raw["decoder"] = raw["pillow"]
+    else:
+        with Scorer(checkpoint, device="cpu", precision="fp32") as scorer:
+            raw["decoder"] = scorer.score_pixels(pixels["decoder"]).raw
+    sides = {name: compared(raw["pillow"], raw[name]) for name in ("decoder", "pipeline")}
+    return {"pictures": count, "heads": raw["pillow"].shape[1], "notes": notes, "same_pixels": equal, **sides}
+
+
+def compared(a: Any, b: Any) -> dict[str, float]:
+    from scipy.stats import spearmanr
+
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return {
+        "spearman_min": float(min(spearmanr(x, y).statistic for x, y in zip(a.T, b.T, strict=True))),
+        "difference_over_spread_max": float((np.abs(a - b).max(axis=0) / a.std(axis=0)).max()),
+    }
+
+
+# -- damaged files and memory ------------------------------------------------------------------------------------
+
+
+def damaged(rng: np.random.Generator, kind: int) -> bytes:
+    """A file of one of the kinds that folders hold; by far not all are unreadable."""
+    image = photograph(int(rng.integers(200, 900)), int(rng.integers(200, 900)), int(rng.integers(0, 99)))
+    data = jpeg(image, quality=80)
+    if kind == 0:
+        return data[: int(rng.integers(1, len(data)))]
+    if kind == 1:
+        return b""
+    if kind == 2:
+        return b"this is a text, renamed"
+    if kind in (3, 4):
+        flipped = bytearray(jpeg(image, quality=80, progressive=kind == 4))
+        for _ in range(int(rng.integers(1, 6))):
+            flipped[int(rng.integers(0, len(flipped)))] ^= 1 << int(rng.integers(0, 8))
+        return bytes(flipped)
+    if kind == 5:
+        return jpeg(image.convert("CMYK"))
+    if kind == 6:
+        out = io.BytesIO()
+        Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257).save(out, "PNG")
+        return out.getvalue()
+    if kind == 7:
+        return jpeg(image, progressive=True)
+    if kind == 8:
+        return jpeg(image.resize((1, 1)))
+    return jpeg(image.resize((12_000, 900)))
+
+
+def corrupt(count: int = 2000) -> dict[str, Any]:
+    """A run with 5% strange files beside one without: the same statuses by both decoders, and what it costs."""
+    rng = np.random.default_rng(5)
+    good = [jpeg(photograph(700 + 9 * i, 600 + 7 * i, i), quality=80) for i in range(20)]
+    bad = [damaged(rng, i % 10) for i in range(count // 20)]
+    clean = [Picture(f"{i}", good[i % 20]) for i in range(count)]
+    mixed = [Picture(f"{i}", bad[i // 20] if i % 20 == 7 else p.data) for i, p in enumerate(clean)]
+    status: dict[str, list[tuple[str, str, str]]] = {}
+    seconds: dict[str, float] = {}
+    runs = {"pillow": (PillowDecoder(SPEC, OPTIONS, untimed), mixed), "dali": (dali(), mixed), "clean": (dali(), clean)}
+    for name, (decoder, pictures) in runs.items():
+        began = time.perf_counter()
+        status[name] = [(row.key, row.status, row.reason) for row, _ in pixels_of(decoder, pictures)]
+        seconds[name] = time.perf_counter() - began
+    return {
+        "pictures": count,
+        "strange": len(bad),
+        "statuses": dict(Counter(str(s) for _, s, _ in status["dali"])),
+        "statuses_agree": status["dali"] == status["pillow"],
+        "seconds_over_clean": seconds["dali"] / seconds["clean"],
+    }
+
+
+def flat(count: int) -> dict[str, Any]:
+    """Resident memory over a run of `count` pictures of 40 sizes, one in 500 damaged in a way that fails a DALI run."""
+    rng = np.random.default_rng(2)
+    sizes = [tuple(int(v) for v in rng.integers(150, 1100, 2)) for _ in range(40)]
+    datas = [jpeg(photograph(w, h, i), quality=80) for i, (w, h) in enumerate(sizes)]
+    png = io.BytesIO()
+    photograph(300, 300, 0).save(png, "PNG")
+    broken = bytearray(png.getvalue())
+    broken[len(broken) // 2] ^= 255  # its structure is whole: DALI meets it
+    pictures = (Picture(f"{i}", bytes(broken) if i % 500 == 499 else datas[i % 40]) for i in range(count))
+    curve, began = [], time.perf_counter()
+    for i, _ in enumerate(pixels_of(dali(), pictures)):
+        if i % 250 == 0:
+            curve.append((i, round(memory_mb()["now"], 1)))
+    settled = [mb for i, mb in curve if i >= count // 4]
+    return {
+        "pictures": count,
+        "seconds": time.perf_counter() - began,
+        "curve_mb": curve,
+        "after_quarter_mb": settled[0],
+        "end_mb": settled[-1],
+        "max_mb": max(mb for _, mb in curve),
+    }
+
+
+def alone(part: str, count: int) -> dict[str, Any]:
+    """A part in a process of its own, whose memory nothing else has touched."""
+    command = [sys.executable, __file__, "--only", part, "--count", str(count), "--print"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])[part]
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", help="for the scores; without it they are left as they were")
+    parser.add_argument("--pictures", type=int, default=32, help="for the scores")
+    parser.add_argument("--count", type=int, default=20_000, help="pictures of the memory run")
+    names = ("throughput", "regions", "fidelity", "corrupt", "memory", "scores")
+    parser.add_argument("--only", nargs="+", choices=names, default=names)
+    parser.add_argument("--print", action="store_true", help="print the results, write nothing")
+    asked = parser.parse_args()
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "fidelity": fidelity,
+        "throughput": throughput,
+        "regions": regions,
+        "corrupt": corrupt,
+        "memory": (lambda: flat(asked.count)) if asked.print else (lambda: alone("memory", asked.count)),
+    }
+    if asked.checkpoint:
+        parts["scores"] = lambda: scores(asked.checkpoint, asked.pictures)
+    found = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() and not asked.print else {}
+    for name, measure in parts.items():
+        if name in asked.only:
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            found[name] = measure()
+            if not asked.print:
+                facts = report()
+                found["machine"] = {key: facts[key] for key in ("emonet_fast", "machine", "decoders")}
+                found["machine"]["processor"] = facts["cpu_engine"].get("name", "unknown")
+                RESULT.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    if asked.print:
+        print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Picks the decoder and says why."""
+
+import logging
+from dataclasses import dataclass
+
+from ..checkpoint.spec import Preprocess
+from ..optional import available
+from ..options import Options
+from .base import Decoder, Timed
+from .dali.border import RESAMPLES
+from .pillow import PillowDecoder
+
+_log = logging.getLogger("emonet_fast")
+INSTALL = "pip install 'emonet-fast[dali]'"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """decoder: its name. reason: one sentence for people. notable: a person may have expected another choice."""
+
+    decoder: str
+    reason: str
+    notable: bool = False
+
+
+def choose(options: Options, spec: Preprocess, gpu: bool) -> Choice:
+    """Which decoder serves these options. gpu: the engine works on a GPU.
+
+    "auto" takes DALI for a GPU, and Pillow on the CPU: DALI was measured to be within a tenth of it there
+    (docs/decoding.md), for hundreds of megabytes of memory and disk.
+    """
+    if options.decoder != "auto":
+        return Choice(options.decoder, "asked for")
+    if not gpu:
+        return Choice("pillow", "about as fast as DALI on the CPU, and smaller")
+    if not available("nvidia.dali"):
+        return Choice("pillow", f"DALI, which decodes on the GPU, is not installed: {INSTALL}", notable=True)
+    if spec.resample not in RESAMPLES:
+        return Choice("pillow", f"DALI does not equal it for the filter {spec.resample!r}", notable=True)
+    return Choice("dali", "decodes on the GPU")
+
+
+def open_decoder(
+    spec: Preprocess, options: Options, timed: Timed, *, threads: int, device_id: int | None, stream: int | None
+) -> Decoder:
+    """Open the chosen decoder. threads: on the CPU. device_id, stream: of the engine's GPU, None without one.
+
+    Raises:
+        MissingPackageError, BackendError: DALI was asked for by name and cannot be used.
+    """
+    choice = choose(options, spec, device_id is not None)
+    if choice.notable:
+        _log.warning("decoder 'auto' takes %s: %s", choice.decoder, choice.reason)
+    if choice.decoder == "pillow":
+        return PillowDecoder(spec, options, timed)
+    from .dali.decoder import DaliDecoder
+
+    return DaliDecoder(spec, options, timed, threads, device_id, stream)

@@ -1,0 +1,142 @@
+"""Runs a pipeline some runs ahead, and takes a failed run apart: one bad picture fails all of its run.
+
+DALI says in the error which sample it was and that the pipeline is no longer valid. The pipeline is built anew, the
+named pictures are left out (where none is named, halves are tried), and the rest is run again: a good picture has the
+same pixels as in a run without failures.
+"""
+
+import logging
+import re
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import BackendError
+from .definition import Definition
+from .feeding import inputs
+from .pipeline import build
+from .triage import Sample
+
+_log = logging.getLogger("emonet_fast")
+_NAMED = re.compile(r"[Ff]ailed to decode sample #(\d+)")
+# What DALI raises for a run that failed; anything else is a fault of ours.
+_DALI_ERRORS = (RuntimeError, ValueError, IndexError, TypeError, MemoryError)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One DALI output: rows of pixels, and their places in the run. tensors: DALI's TensorList, keeps the memory."""
+
+    places: tuple[int, ...]
+    tensors: Any
+
+    def on_host(self) -> list[npt.NDArray[np.uint8]]:
+        """Each row's array, of its own memory: a view would not keep DALI's."""
+        on_cpu = self.tensors.as_cpu()
+        return [np.array(on_cpu.at(i)) for i in range(len(on_cpu))]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """outputs: what DALI gave, mostly one. failed: places of samples that DALI cannot decode."""
+
+    outputs: tuple[Output, ...]
+    failed: tuple[int, ...]
+
+
+class Runner:
+    """One pipeline. `start` runs as far ahead as asked, `finish` in the same order. Not thread-safe.
+
+    stream: handle of the CUDA stream on which the outputs become ready and may be used, None on the CPU.
+    """
+
+    def __init__(self, definition: Definition, stream: int | None = None) -> None:
+        self.definition = definition
+        self.rebuilt = 0
+        self._stream = stream
+        self._pipe: Any = None
+        # Kept until their run is done: DALI reads the bytes where they lie, and a failure runs them again.
+        self._started: deque[tuple[Sequence[Sample], Any]] = deque()
+
+    def start(self, samples: Sequence[Sample]) -> None:
+        """Hand over a run, of at most batch_size samples; returns at once."""
+        if not 0 < len(samples) <= self.definition.batch_size:
+            raise ValueError(f"a run of {len(samples)} samples; expected 1 to {self.definition.batch_size}")
+        arrays = inputs(samples, self.definition)
+        self._started.append((samples, arrays))
+        self._feed(arrays)
+
+    def finish(self) -> Result:
+        """Wait for the oldest run, and take it apart if it failed."""
+        samples, _arrays = self._started.popleft()  # the arrays are kept until the run is done
+        try:
+            return Result((Output(tuple(range(len(samples))), self._outputs()),), ())
+        except _DALI_ERRORS as error:
+            _log.debug("a DALI run of %d failed: %s", len(samples), error)
+            found = self._apart(samples, str(error))
+        for _, arrays in self._started:
+            self._feed(arrays)
+        return found
+
+    def close(self) -> None:
+        """Free the pipeline; runs under way are lost."""
+        self._started.clear()
+        self._pipe = None
+
+    def _feed(self, arrays: Any) -> None:
+        if self._pipe is None:
+            try:
+                self._pipe = build(self.definition)
+            except RuntimeError as error:
+                raise BackendError(f"DALI's pipeline cannot be built: {error}; use decoder 'pillow'") from error
+        for name, values in arrays.items():
+            self._pipe.feed_input(name, values)
+        self._pipe.schedule_run()
+
+    def _outputs(self) -> Any:
+        if self._stream is None:
+            return self._pipe.outputs()[0]
+        return self._pipe.outputs(cuda_stream=self._stream)[0]
+
+    def _apart(self, samples: Sequence[Sample], error: str) -> Result:
+        """What is left of a failed run without the pictures that fail it."""
+        self._forget()
+        outputs: list[Output] = []
+        bad, waiting = _split(list(range(len(samples))), samples, error)
+        while waiting:
+            places = waiting.pop()
+            arrays = inputs([samples[i] for i in places], self.definition)
+            try:
+                self._feed(arrays)
+                outputs.append(Output(tuple(places), self._outputs()))
+            except _DALI_ERRORS as again:
+                self._forget()
+                worse, rest = _split(places, samples, str(again))
+                bad, waiting = bad + worse, waiting + rest
+        outputs.sort(key=lambda output: output.places)
+        return Result(tuple(outputs), tuple(sorted(bad)))
+
+    def _forget(self) -> None:
+        """A pipeline that failed is not valid any more, DALI says: the next run builds a new one."""
+        self._pipe = None
+        self.rebuilt += 1
+
+
+def _split(places: list[int], samples: Sequence[Sample], error: str) -> tuple[list[int], list[list[int]]]:
+    """Places that are to blame for an error, and the others in groups to try again.
+
+    To blame are all rows of the pictures that the error names; where it names none, the only row there is, else
+    nobody yet: halves are tried.
+    """
+    named = {id(samples[places[int(at)]].data) for at in _NAMED.findall(error) if int(at) < len(places)}
+    if named:
+        rest = [i for i in places if id(samples[i].data) not in named]
+        return [i for i in places if id(samples[i].data) in named], [rest] if rest else []
+    if len(places) == 1:
+        return places, []
+    half = len(places) // 2
+    return [], [places[half:], places[:half]]

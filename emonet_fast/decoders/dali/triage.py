@@ -1,0 +1,155 @@
+"""Which pictures DALI decodes; all others, and whatever is suspicious, are Pillow's.
+
+DALI's decoders and Pillow call the same libraries but do not fail alike: DALI reads JPEGs that Pillow refuses for a
+marker among the pixel data, LZW TIFFs with damaged strips, BMPs that end early. What Pillow cannot open counts as bad,
+so DALI gets only files whose structure is that of an intact one; bit flips inside the pixel data pass here, and
+harm neither (libjpeg warns and goes on), or both.
+"""
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import TiffImagePlugin
+
+from ...decode import Header, read_header
+from ...options import Options
+from ...records import Box, Picture, Status
+from ..pillow import box_fault
+
+# Larger pictures go to Pillow: DALI keeps every buffer at the largest size that it ever had.
+MAX_DALI_PIXELS = 25_000_000
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+_TIFF_COMPRESSION, _TIFF_BITS, _TIFF_PLANAR, _TIFF_ORIENTATION = 259, 258, 284, 274
+_BMP_HEADER = 34  # bytes up to and with the compression
+_SOS, _EOI = 0xDA, 0xD9
+_SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), 0xC2
+# Markers that may stand before the first scan and between scans: tables, DRI, APPn, COM.
+_SEGMENTS = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})
+_RESTARTS = frozenset(range(0xD0, 0xD8))
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row for DALI. key: of the row. width, height: of the upright picture. box: None for the whole of it.
+
+    picture: where the row comes from, for Pillow to judge if DALI fails; rows of one picture share the object.
+    """
+
+    key: str
+    picture: Picture
+    data: bytes
+    width: int
+    height: int
+    box: Box | None
+
+
+def triage(picture: Picture, options: Options) -> list[Sample] | None:
+    """The rows that DALI is to decode, or None where Pillow is to judge the picture."""
+    data = picture.data
+    if picture.status != Status.OK or not isinstance(data, bytes):
+        return None
+    header = read_header(data, exif=options.exif, max_pixels=options.max_pixels, max_bytes=options.max_bytes)
+    if header is None or header.width * header.height > MAX_DALI_PIXELS or not _intact(data, header):
+        return None
+    boxes: tuple[Box | None, ...] = picture.boxes or (None,)
+    samples = [
+        Sample(key, picture, data, header.width, header.height, box)
+        for key, box in zip(picture.row_keys(), boxes, strict=True)
+    ]
+    return samples if all(_can_be_cut(sample, options) for sample in samples) else None
+
+
+def _can_be_cut(sample: Sample, options: Options) -> bool:
+    limit = min(options.max_pixels, MAX_DALI_PIXELS)
+    return sample.box is None or box_fault(sample.box, sample.width, sample.height, limit) is None
+
+
+def _intact(data: bytes, header: Header) -> bool:
+    """Whether a file is of a kind that DALI reads as Pillow does, and whole as far as its structure tells."""
+    image = header.image
+    if image.mode not in ("RGB", "RGBA", "L") or "transparency" in image.info or _frames(header) != 1:
+        return False
+    if header.orientation != 1 and "exif" not in image.info:
+        return False  # Pillow found the orientation in XMP, where DALI does not look
+    if header.format == "JPEG":
+        return image.mode != "RGBA" and image.info.get("adobe_transform") != 0 and jpeg_is_whole(data)
+    if header.format == "PNG":
+        return data[24] == 8 and data.endswith(_PNG_END)  # byte 24: bits a channel
+    if header.format == "WEBP":
+        return len(data) == 8 + int.from_bytes(data[4:8], "little")
+    if header.format == "BMP":
+        if len(data) < _BMP_HEADER:
+            return False
+        size, *_, bits, compression = struct.unpack_from("<IHHIIiiHHI", data, 2)
+        return (size, bits, compression) == (len(data), 24, 0)
+    return isinstance(image, TiffImagePlugin.TiffImageFile) and _plain_tiff(image, len(data))
+
+
+def _frames(header: Header) -> int:
+    try:
+        return int(getattr(header.image, "n_frames", 1))
+    except Exception:  # Pillow says in the row's reason what is wrong
+        return 0
+
+
+def _plain_tiff(image: TiffImagePlugin.TiffImageFile, length: int) -> bool:
+    """Uncompressed 8-bit strips, chunky, upright, all inside the file."""
+    tags = image.tag_v2
+    return (
+        image.mode in ("RGB", "L")
+        and tags.get(_TIFF_COMPRESSION, 1) == 1
+        and set(tags.get(_TIFF_BITS, (1,))) == {8}
+        and tags.get(_TIFF_PLANAR, 1) == 1
+        and tags.get(_TIFF_ORIENTATION, 1) == 1
+        and all(
+            isinstance(at, int) and isinstance(size, int) and at + size <= length
+            for at, size in zip(tags.get(273, ()), tags.get(279, ()), strict=False)
+        )
+    )
+
+
+def jpeg_is_whole(data: bytes) -> bool:
+    """Whether a JPEG is baseline, extended or progressive, of 8 bits, and its markers are those of an unbroken file.
+
+    Every marker is visited, from the start to the end of the image (EOI): segments by their length, pixel data
+    by the next marker in it. What follows the end is not looked at, as Pillow does not.
+    """
+    values = np.frombuffer(data, np.uint8)
+    # Where a marker could begin: 0xFF not followed by 0 (a stuffed data byte) or by another 0xFF (fill).
+    starts = np.flatnonzero(values[:-1] == 0xFF)
+    codes = values[starts + 1]
+    kept = (codes != 0) & (codes != 0xFF)
+    starts, codes = starts[kept], codes[kept]
+    at, data_start, frame, restarts, scans = 2, -1, False, False, 0
+    while True:
+        i = int(np.searchsorted(starts, at))
+        if i == len(starts):
+            return False
+        place, code = int(starts[i]), int(codes[i])
+        in_data = at == data_start
+        if not in_data and place != at:
+            return False  # bytes between segments
+        if in_data and code in _RESTARTS:
+            if not restarts:
+                return False
+            at = data_start = place + 2
+            continue
+        if code == _EOI:
+            return scans > 0
+        length = int.from_bytes(data[place + 2 : place + 4], "big")
+        if length < 2 or place + 2 + length > len(data):
+            return False
+        at = place + 2 + length
+        if code in (*_SEQUENTIAL, _PROGRESSIVE):
+            if frame or data[place + 4] != 8:
+                return False
+            frame = True
+        elif code == _SOS:
+            if not frame:
+                return False
+            scans += 1
+            data_start = at
+        elif code not in _SEGMENTS:
+            return False
+        restarts = restarts or (code == 0xDD and data[place + 4 : place + 6] != b"\0\0")
