@@ -66,7 +66,7 @@ def extension() -> tuple[Extension | None, str]:
         SOURCES,
         include_dirs=[pybind11.get_include()],
         depends=[str(path.relative_to(ROOT)) for path in (ROOT / "csrc" / "tensorrt").glob("*.h")],
-        extra_compile_args=["-std=c++17", "-fvisibility=hidden", "-Wall", "-Wextra", *system],
+        extra_compile_args=["-std=c++17", "-fvisibility=hidden", "-g0", "-Wall", "-Wextra", *system],
         extra_link_args=["-ldl"],
         language="c++",
         optional=True,

@@ -20,8 +20,11 @@ void fake_reset();
 // The outputs of a row of pixels, in place of the fake's own arithmetic: `count` arrays of `sizes` floats each.
 void fake_answer(const void* pixels, std::size_t bytes, const float* const* values, const std::size_t* sizes,
                  std::size_t count);
-// Every kernel takes so many milliseconds from now on.
-void fake_slow(int milliseconds);
+// Kernels block from now on, until fake_unblock (or for 20 s, which counts as "timed out").
+void fake_block();
+void fake_unblock();
+// Returns once a kernel is blocked, or after 20 s.
+void fake_wait_blocked();
 }
 
 namespace fake {
@@ -32,8 +35,8 @@ void made(const char* what);
 void destroyed(const char* what);
 // Queues work on a stream, or records it where the stream is capturing.
 void launch(CUstream_st* stream, std::function<void()> work);
-// Waits as long as fake_slow has asked for.
-void slow_down();
+// What every kernel does first: waits where fake_block has asked for it.
+void begin_kernel();
 // The answer for a row's output, or nullptr.
 const float* answer(const void* pixels, std::size_t bytes, std::size_t output);
 

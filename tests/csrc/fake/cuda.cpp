@@ -3,6 +3,7 @@
 // Streams are as lazy as the rules of CUDA allow: work is done only when somebody waits for it, and nothing but an
 // event orders two streams. So a wait that is missing gives wrong numbers every time, not once in a while.
 #include <chrono>
+#include <condition_variable>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -10,7 +11,6 @@
 #include <mutex>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "control.h"
@@ -46,7 +46,8 @@ struct State {
     std::map<std::string, std::vector<std::vector<float>>> answers;
     std::map<unsigned long long, std::size_t> memory;
     std::string story, told;
-    int slow = 0;
+    bool block = false;
+    std::condition_variable changed;
     std::recursive_mutex device;  // held while work is queued or done
     std::set<CUstream_st*> streams;
     CUstream_st defaults[3];  // the handles 0, 1 and 2
@@ -135,13 +136,13 @@ void launch(CUstream_st* handle, std::function<void()> work) {
     }
 }
 
-void slow_down() {
-    int slow = 0;
-    {
-        const std::lock_guard<std::mutex> hold(state().mutex);
-        slow = state().slow;
-    }
-    if (slow > 0) std::this_thread::sleep_for(std::chrono::milliseconds(slow));
+void begin_kernel() {
+    State& s = state();
+    std::unique_lock<std::mutex> hold(s.mutex);
+    if (!s.block) return;
+    ++s.counts["blocked"];
+    s.changed.notify_all();
+    if (!s.changed.wait_for(hold, std::chrono::seconds(20), [&] { return !s.block; })) ++s.counts["timed out"];
 }
 
 const float* answer(const void* pixels, std::size_t bytes, std::size_t output) {
@@ -180,7 +181,7 @@ void fake_reset() {
     s.counts.clear();
     s.answers.clear();
     s.story.clear();
-    s.slow = 0;
+    s.block = false;
 }
 
 void fake_answer(const void* pixels, std::size_t bytes, const float* const* values, const std::size_t* sizes,
@@ -191,9 +192,21 @@ void fake_answer(const void* pixels, std::size_t bytes, const float* const* valu
     state().answers[std::string(static_cast<const char*>(pixels), bytes)] = std::move(rows);
 }
 
-void fake_slow(int milliseconds) {
+void fake_block() {
     const std::lock_guard<std::mutex> hold(state().mutex);
-    state().slow = milliseconds;
+    state().block = true;
+}
+
+void fake_unblock() {
+    const std::lock_guard<std::mutex> hold(state().mutex);
+    state().block = false;
+    state().changed.notify_all();
+}
+
+void fake_wait_blocked() {
+    State& s = state();
+    std::unique_lock<std::mutex> hold(s.mutex);
+    s.changed.wait_for(hold, std::chrono::seconds(20), [&] { return s.counts["blocked"] > 0; });
 }
 
 int cuInit(unsigned) { return 0; }
