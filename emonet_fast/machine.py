@@ -9,6 +9,7 @@ from typing import Any
 
 from ._version import __version__
 from .backends.cuda.device import NEEDS, NoGpu, look
+from .backends.tensorrt_gpu import libraries as tensorrt_libraries
 from .optional import EXTRAS, available
 from .options import default_cache_dir
 
@@ -16,7 +17,7 @@ _PACKAGES = ("numpy", "openvino", "onnx", "safetensors", "pillow", "pyarrow", "h
 
 
 def report() -> dict[str, Any]:
-    """Facts in groups, JSON-ready: package, machine, cpu engine, gpu engine, optional packages, folders."""
+    """Facts in groups, JSON-ready: package, machine, the three engines, optional packages, folders."""
     return {
         "emonet_fast": __version__,
         "machine": {
@@ -28,6 +29,7 @@ def report() -> dict[str, Any]:
         "packages": {name: _version(name) for name in _PACKAGES},
         "cpu_engine": _cpu_engine(),
         "gpu_engine": _gpu_engine(),
+        "tensorrt_engine": _tensorrt_engine(),
         "optional": {name: _optional(name, extra) for name, extra in EXTRAS.items()},
         "folders": {
             "cache": str(default_cache_dir()),
@@ -124,6 +126,21 @@ def _gpu_engine() -> dict[str, Any]:
         "precisions": ["fp32", "bf16", "fp8"] if found.fp8 else ["fp32", "bf16"],
         "torch": _version("torch"),
         "triton": _version("triton"),
+    }
+
+
+def _tensorrt_engine() -> dict[str, Any]:
+    found = tensorrt_libraries.look()
+    if isinstance(found, NoGpu):
+        return {"available": False, "reason": found.reason, "needs": tensorrt_libraries.NEEDS}
+    return {
+        "available": True,
+        "name": found.gpu.name,
+        "device": f"cuda:{found.gpu.index}",
+        "tensorrt": found.version,
+        "library": str(found.tensorrt.path),
+        "can_build": found.tensorrt.build_fault or True,
+        "precisions": ["bf16", "fp8"] if found.gpu.fp8 else ["bf16"],
     }
 
 

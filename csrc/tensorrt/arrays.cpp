@@ -158,6 +158,17 @@ py::dict to_interface(const Array& array) {
     return out;
 }
 
+Array rows(const Array& array, std::int64_t first, std::int64_t end) {
+    if (array.shape.empty() || first < 0 || first > end || end > array.shape.front()) {
+        throw Error("rows " + std::to_string(first) + " to " + std::to_string(end) + " are not within the array");
+    }
+    Array view = array;
+    const std::size_t each = array.shape.front() == 0 ? 0 : array.bytes() / static_cast<std::size_t>(array.shape[0]);
+    view.address += static_cast<std::size_t>(first) * each;
+    view.shape.front() = end - first;
+    return view;
+}
+
 }  // namespace
 
 std::size_t Array::bytes() const {
@@ -181,6 +192,9 @@ void bind_arrays(py::module_& module) {
         .def_readonly("dtype", &Array::dtype)
         .def_property_readonly("shape", [](const Array& a) { return py::tuple(py::cast(a.shape)); })
         .def_property_readonly("nbytes", &Array::bytes)
+        .def(
+            "rows", [](const Array& a, std::int64_t first, std::int64_t end) { return rows(a, first, end); },
+            py::arg("first"), py::arg("end"), "A view of rows first to end.")
         .def("__len__", [](const Array& a) { return a.shape.empty() ? 0 : a.shape.front(); })
         .def(
             "__dlpack__", [](const Array& a, const py::object&, const py::kwargs&) { return to_dlpack(a); },

@@ -1,6 +1,6 @@
 """What calibration saw of the float32 network, and what follows for one-scale-a-tensor FP8: scales, biases, order."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ class Observations:
     """Over some pictures; names as in graph/layers.py.
 
     largest: of each layer's input, over all. mean, square [in]: means of the input and of its square.
-    power: mean square of each layer's output (of qkv: of v). stream: mean square of the residual stream before each block.
+    power: mean square of each layer's output (of qkv: of v). stream: of the residual stream before each block.
     embedding [n, hidden], raw [n, H]: what the float32 network gives for the pictures.
     """
 
@@ -40,7 +40,7 @@ class Observations:
         """From one record a picture, with the keys of graph/observe.py."""
 
         def mean(key: str) -> Float32:
-            return np.mean([p[key] for p in pictures], axis=0, dtype=np.float64).astype(np.float32)
+            return np.asarray(np.mean([p[key] for p in pictures], axis=0, dtype=np.float64), np.float32)
 
         return cls(
             largest={n: float(max(p[f"{n}/largest"] for p in pictures)) for n in names},
@@ -97,6 +97,3 @@ def _weight(file: SafetensorsFile, prefix: str, checkpoint: Checkpoint) -> Float
     if prefix.endswith("self_attn.q_proj"):
         weight = weight * np.float32(checkpoint.vision.head_dim**-0.5)
     return weight
-
-
-Observe = Callable[[Checkpoint, npt.NDArray[np.uint8]], Observations]

@@ -35,14 +35,14 @@ def _f32(x: Array) -> npt.NDArray[np.float32]:
     return np.asarray(x, np.float32)
 
 
-class MatMul(OpRun):
+class MatMul(OpRun):  # type: ignore[misc]
     op_domain = ""
 
     def _run(self, a: Array, b: Array) -> tuple[Array]:
         return (np.matmul(_f32(a), _f32(b)).astype(a.dtype),)
 
 
-class Softmax(OpRun):
+class Softmax(OpRun):  # type: ignore[misc]
     op_domain = ""
 
     def _run(self, x: Array, axis: int = -1) -> tuple[Array]:
@@ -51,7 +51,7 @@ class Softmax(OpRun):
         return ((y / y.sum(axis=axis, keepdims=True)).astype(x.dtype),)
 
 
-class LayerNormalization(OpRun):
+class LayerNormalization(OpRun):  # type: ignore[misc]
     op_domain = ""
 
     def _run(
@@ -63,7 +63,7 @@ class LayerNormalization(OpRun):
         return ((y * _f32(scale) + _f32(bias)).astype(x.dtype),)
 
 
-class Gelu(OpRun):
+class Gelu(OpRun):  # type: ignore[misc]
     op_domain = ""
 
     def _run(self, x: Array, approximate: str = "none") -> tuple[Array]:
@@ -74,7 +74,7 @@ class Gelu(OpRun):
         return ((np.float32(0.5) * y * (1 + np.tanh(inner))).astype(x.dtype),)
 
 
-class ReduceL2(OpRun):
+class ReduceL2(OpRun):  # type: ignore[misc]
     op_domain = ""
 
     def _run(self, x: Array, axes: Array, keepdims: int = 1, noop_with_empty_axes: int = 0) -> tuple[Array]:
@@ -82,14 +82,14 @@ class ReduceL2(OpRun):
         return (y.astype(x.dtype),)
 
 
-class DequantizeLinear(OpRun):
+class DequantizeLinear(OpRun):  # type: ignore[misc]
     op_domain = ""
 
     def _run(self, x: Array, scale: Array, zero: Array, **_: object) -> tuple[Array]:
         return ((_f32(x) * _f32(scale)).astype(scale.dtype),)
 
 
-class QuantizeLinear(OpRun):
+class QuantizeLinear(OpRun):  # type: ignore[misc]
     op_domain = ""
 
     def _run(self, x: Array, scale: Array, zero: Array, **_: object) -> tuple[Array]:

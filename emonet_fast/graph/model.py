@@ -35,10 +35,7 @@ def build_model(checkpoint: Checkpoint, part: str = "all") -> onnx.ModelProto:
     w = observer or GraphWriter(checkpoint)
     vision = checkpoint.vision
     tokens = _value("tokens", TensorProto.FLOAT, vision.tokens, vision.hidden_size)
-    if part == "top":
-        inputs = [tokens]
-    else:
-        inputs = [pixels_of(checkpoint)]
+    inputs = [tokens] if part == "top" else [pixels_of(checkpoint)]
     after_tower = "tokens" if part == "top" else add_tower(w, "pixels")
     if part == "tower":
         w.op("Identity", [after_tower], "tokens")

@@ -40,7 +40,8 @@ def scale_for(largest: float) -> float:
 
 def to_e4m3(values: Float32, scale: float) -> npt.NDArray[Any]:
     """values / scale as e4m3 (round to nearest even), held at the largest finite values."""
-    return np.clip(values / np.float32(scale), -E4M3_MAX, E4M3_MAX).astype(ml_dtypes.float8_e4m3fn)
+    rounded: npt.NDArray[Any] = np.clip(values / np.float32(scale), -E4M3_MAX, E4M3_MAX).astype(ml_dtypes.float8_e4m3fn)
+    return rounded
 
 
 def quantise_weight(weight: Float32) -> tuple[npt.NDArray[Any], float]:

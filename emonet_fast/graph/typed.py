@@ -83,7 +83,7 @@ class TypedWriter(GraphWriter):
         self._file = SafetensorsFile(checkpoint.path)
         self._data, self._location = data, location
         self._quantisation, self._top = quantisation, top
-        self._dtype = np.dtype(np.float32)
+        self._dtype: np.dtype[Any] = np.dtype(np.float32)
         self._quantised_inputs: dict[str, str] = {}
 
     def low(self, x: str) -> str:

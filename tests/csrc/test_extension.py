@@ -259,7 +259,7 @@ def test_the_producers_stream_is_waited_for(bench):
 def test_arrays_that_cannot_be_taken(bench):
     array = bench.device.array((3, *ROW), "uint8")
     error = bench.module.TensorRtError
-    with pytest.raises(error, match="type object has neither __dlpack__ nor .* expected an array on the GPU"):
+    with pytest.raises(error, match=r"type object has neither __dlpack__ nor .* expected an array on the GPU"):
         bench.device.take(object(), 0)
     with pytest.raises(error, match=r"lies on DLPack device 1:0; expected the GPU cuda:0 \(2:0\)"):
         bench.device.take(np.zeros((1, *ROW), np.uint8), 0)
