@@ -304,6 +304,7 @@ def build(
     An engine that misses its bars is not kept; exit status 2, and the text says by how much.
     """
     from .backends.tensorrt_gpu.backend import TensorRtBackend
+    from .backends.tensorrt_gpu.libraries import find, open_native
     from .checkpoint import open_checkpoint
 
     options = Options(
@@ -314,10 +315,14 @@ def build(
         backend=backend,
         **_folder(cache_dir),
     )
+    libraries = find()
+    open_native(libraries, device)  # says what is missing before anything is packed
     with _steps("packing") as done:
         known = open_checkpoint(checkpoint, options.cache_dir, revision=revision, progress=done)
     with _phases() as told:
-        engine = TensorRtBackend(known, device, precision, options.batch_size, options.cache_dir, progress=told)
+        engine = TensorRtBackend(
+            known, device, precision, options.batch_size, options.cache_dir, progress=told, libraries=libraries
+        )
     report = engine.report
     engine.close()
     if report is None:

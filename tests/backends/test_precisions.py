@@ -52,5 +52,5 @@ def test_what_cannot_be_read_is_unknown_and_no_error(text):
 
 
 def test_names_that_are_no_layers_are_refused():
-    with pytest.raises(ValueError, match="expected a name like '0.qkv'"):
+    with pytest.raises(ValueError, match=r"expected a name like '0\.qkv'"):
         read("{}", ["0.gelu"])

@@ -42,13 +42,13 @@ def make_fakes(folder: Path) -> None:
     _run(["g++", *shared, *old])
 
 
-def make_extension(folder: Path) -> str:
+def make_extension(folder: Path, optimise: str = "-O0") -> str:
     """The extension in `folder`/emonet_fast, by setup.py; returns what that said."""
     headers = str(FAKE / "include")
     environment = os.environ | {
         "TENSORRT_INCLUDE_DIR": headers,
         "CUDA_INCLUDE_DIR": headers,
-        "CXXFLAGS": "-O0 -Werror",
+        "CXXFLAGS": f"{optimise} -Werror",
     }
     command = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(folder)]
     return _run([*command, "--build-temp", str(folder / "temp")], environment)
