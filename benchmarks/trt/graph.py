@@ -23,20 +23,49 @@ from emonet_fast.engines.fidelity import measure
 from emonet_fast.engines.observations import order, quantisation
 from emonet_fast.graph.evaluate import evaluate
 from emonet_fast.graph.typed import write_typed_model
+from emonet_fast.options import default_cache_dir
 from emonet_fast.preprocess import resize
 
 RESULTS = Path(__file__).parents[1] / "results"
 
 
+DOCS = Path(__file__).parents[2] / "docs" / "tensorrt.md"
+
+
+def table(doc: dict[str, Any]) -> str:
+    """The results as docs/tensorrt.md shows them."""
+    weights = "synthetic weights" if doc["untrained"] else "trained weights"
+    lines = [
+        f"{doc['layers']} layers, {weights}, {doc['pictures']} generated pictures, against float32:",
+        "",
+        "| network | cosine min / mean | score error max / RMS |",
+        "|---|---|---|",
+    ]
+    for name, row in doc["rows"].items():
+        cosines = f"{row['cosine_min']:.6f} / {row['cosine_mean']:.6f}"
+        lines.append(f"| {name} | {cosines} | {row['max_error']:.3f} / {row['rms_error']:.4f} |")
+    return "\n".join(lines)
+
+
+def documented(text: str, doc: dict[str, Any]) -> str:
+    """docs/tensorrt.md with the table of these results."""
+    before, _, rest = text.partition("<!-- graph -->\n")
+    return f"{before}<!-- graph -->\n{table(doc)}\n<!-- /graph -->{rest.partition('<!-- /graph -->')[2]}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", required=True)
-    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--docs", action="store_true", help="only put the stored results into docs/tensorrt.md")
+    parser.add_argument("--checkpoint", default="large")
+    parser.add_argument("--cache", type=Path, default=default_cache_dir())
     parser.add_argument("--pictures", type=int, default=8)
     parser.add_argument("--keep", type=int, nargs="*", default=[0], help="so many layers in bf16, by their estimate")
     parser.add_argument("--tops", nargs="*", default=["fp32"], choices=["fp32", "bf16"])
     parser.add_argument("--output", type=Path, default=RESULTS / "trt-graph.json")
     asked = parser.parse_args()
+    if asked.docs:
+        DOCS.write_text(documented(DOCS.read_text(), json.loads(asked.output.read_text())))
+        return
     checkpoint = open_checkpoint(asked.checkpoint, asked.cache)
     pictures = calibration_pictures(asked.pictures, seed=0)
     pixels = np.stack([resize(rgb, checkpoint.preprocess) for rgb in pictures])
