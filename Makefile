@@ -11,7 +11,7 @@ INPUT ?=
 OUTPUT ?= demo-output
 SYNTHETIC := models/synthetic-27
 
-.PHONY: demo test lint test-lowest bench gpu-check clean compile-check
+.PHONY: demo test lint test-lowest bench gpu-check trt-check clean compile-check
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "emonet-fast needs Python 3.11 or newer, this is " + sys.version.split()[0])'
@@ -51,6 +51,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror csrc/tensorrt/*.h csrc/tensorrt/*.cpp tests/csrc/*.cpp tests/csrc/fake/*.h tests/csrc/fake/*.cpp tests/csrc/fake/include/*.h
 
 # Every Triton kernel compiled for every supported GPU, without one: no spills, no shared memory above the limit.
 compile-check: $(VENV)/.test
@@ -75,6 +76,14 @@ GPU_SITE := $(CURDIR)/build/gpu-check/site
 gpu-check:
 	$(PYTHON) benchmarks/gpu/install.py $(GPU_SITE)
 	PYTHONSAFEPATH=1 PYTHONPATH=$(GPU_SITE) $(PYTHON) benchmarks/gpu/check.py $(GPU_CHECK)
+
+# TensorRT engines built and measured beside the others, on a machine that has TensorRT, its headers (docs/tensorrt.md),
+# pybind11, PyTorch, Triton and transformers beside this package's own dependencies. Like gpu-check it makes no
+# environment and fetches nothing.
+TRT_CHECK ?=
+trt-check:
+	$(PYTHON) benchmarks/gpu/install.py $(GPU_SITE)
+	PYTHONSAFEPATH=1 PYTHONPATH=$(GPU_SITE) $(PYTHON) benchmarks/trt/check.py $(TRT_CHECK)
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest build dist $(OUTPUT)

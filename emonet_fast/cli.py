@@ -14,7 +14,7 @@ import click
 from ._version import __version__
 from .errors import EmonetError
 from .evaluate.cli import evaluate
-from .options import DECODERS, PRECISIONS, Options
+from .options import BACKENDS, DECODERS, PRECISIONS, Options
 
 EXIT_NOTHING_SCORED = 2
 EXIT_ERROR = 2
@@ -35,6 +35,11 @@ _precision = click.option(
 )
 _cache_dir = click.option(
     "--cache-dir", type=click.Path(path_type=Path), help="Engines and packed weights.  [default: see doctor]"
+)
+
+
+_backend = click.option(
+    "--backend", default="auto", show_default=True, type=click.Choice(BACKENDS), help="auto: by the device."
 )
 
 
@@ -60,9 +65,16 @@ def cli(verbose: bool) -> None:
     help="laion: the published JSON lines.",
 )
 @_device
+@_backend
 @_precision
 @click.option("--batch-size", type=int, help="Images per engine call.  [default: the device's]")
 @click.option("--decoder", default="auto", show_default=True, type=click.Choice(DECODERS), help="dali: extra `dali`.")
+@click.option(
+    "--trust-engine",
+    type=click.Path(path_type=Path),
+    metavar="F",
+    help="An engine's file for backend tensorrt that is not from the cache. Engines are programs: it runs as you.",
+)
 @click.option("--embeddings", is_flag=True, help="Also write the 1152-d embeddings.")
 @click.option("--top", default=5, show_default=True, type=click.IntRange(1, 40), help="Emotions shown a picture.")
 @click.option("--report", type=click.Path(path_type=Path), help="F.html: a page of pictures and scores.")
@@ -77,9 +89,11 @@ def score(
     output: Path | None,
     layout: str,
     device: str,
+    backend: str,
     precision: str,
     batch_size: int | None,
     decoder: str,
+    trust_engine: Path | None,
     embeddings: bool,
     top: int,
     report: Path | None,
@@ -108,6 +122,8 @@ def score(
         revision=revision,
         threads=threads,
         cache_dir=cache_dir,
+        backend=backend,
+        trust_engine=trust_engine,
     ) as scorer:
         pictures = open_inputs(inputs, scorer.options, image_column=image_column)
         asked = job.Outputs(output, layout, report, _title(inputs), embeddings, top)
@@ -146,6 +162,25 @@ def _steps(what: str, unit: str = "B") -> Iterator[Callable[..., None]]:
         yield step
     finally:
         for bar in bars:
+            bar.close()
+
+
+@contextmanager
+def _phases() -> Iterator[Callable[[str, int, int], None]]:
+    """One bar for callbacks (phase, done, total) of phases that may be nested."""
+    bars: dict[str, Any] = {}
+
+    def told(phase: str, done: int, total: int) -> None:
+        if phase not in bars:
+            bars[phase] = _progress(total, "step", phase)
+        bars[phase].update(done - bars[phase].n)
+        if done >= total:
+            bars.pop(phase).close()
+
+    try:
+        yield told
+    finally:
+        for bar in bars.values():
             bar.close()
 
 
@@ -244,6 +279,59 @@ def pack(checkpoint: str, output: Path, revision: str | None, cache_dir: Path | 
         packed = pack_to(checkpoint, output, options.cache_dir, revision=revision, progress=done)
     size = output.stat().st_size / 1e6
     click.echo(f"wrote {output}: {len(packed.names)} heads, {size:.0f} MB, {packed.weights_hash}")
+
+
+@cli.command()
+@_checkpoint
+@click.option(
+    "--backend", required=True, type=click.Choice(["tensorrt"]), help="Whose engine; the others build at first use."
+)
+@_device
+@click.option(
+    "--precision", default="bf16", show_default=True, type=click.Choice(["bf16", "fp8"]), help="Of the engine."
+)
+@click.option("--batch-size", type=int, help="The largest; smaller ones are padded to 1, 8 or this.  [default: 64]")
+@_revision
+@_cache_dir
+def build(
+    checkpoint: str,
+    backend: str,
+    device: str,
+    precision: str,
+    batch_size: int | None,
+    revision: str | None,
+    cache_dir: Path | None,
+) -> None:
+    """Build an engine ahead of its first use, compare it with the float32 network, and say what it is.
+
+    An engine that misses its bars is not kept; exit status 2, and the text says by how much.
+    """
+    from .backends.tensorrt_gpu.backend import TensorRtBackend
+    from .backends.tensorrt_gpu.libraries import find, open_native
+    from .checkpoint import open_checkpoint
+
+    options = Options(
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        revision=revision,
+        backend=backend,
+        **_folder(cache_dir),
+    )
+    libraries = find()
+    open_native(libraries, device)  # says what is missing before anything is packed
+    with _steps("packing") as done:
+        known = open_checkpoint(checkpoint, options.cache_dir, revision=revision, progress=done)
+    with _phases() as told:
+        engine = TensorRtBackend(
+            known, device, precision, options.batch_size, options.cache_dir, progress=told, libraries=libraries
+        )
+    report = engine.report
+    engine.close()
+    if report is None:
+        click.echo("the engine is in the cache already, and was found whole")
+        return
+    click.echo(report.text())
 
 
 @cli.command()

@@ -9,6 +9,7 @@ from typing import Any
 
 from ._version import __version__
 from .backends.cuda.device import NEEDS, NoGpu, look
+from .backends.tensorrt_gpu import libraries as tensorrt_libraries
 from .optional import EXTRAS, available
 from .options import default_cache_dir
 
@@ -29,6 +30,7 @@ def report() -> dict[str, Any]:
         "packages": {name: _version(name) for name in _PACKAGES},
         "cpu_engine": _cpu_engine(),
         "gpu_engine": _gpu_engine(),
+        "tensorrt_engine": _tensorrt_engine(),
         "decoders": _decoders(),
         "optional": {name: _optional(name, extra) for name, extra in EXTRAS.items()},
         "folders": {
@@ -141,6 +143,21 @@ def _dali() -> str:
     """DALI's version and package: one for each major version of CUDA, all imported as nvidia.dali."""
     found = [f"{version} ({name})" for name in _DALI if (version := _version(name)) != "not installed"]
     return ", ".join(found) or "installed, of an unknown version"
+
+
+def _tensorrt_engine() -> dict[str, Any]:
+    found = tensorrt_libraries.look()
+    if isinstance(found, NoGpu):
+        return {"available": False, "reason": found.reason, "needs": tensorrt_libraries.NEEDS}
+    return {
+        "available": True,
+        "name": found.gpu.name,
+        "device": f"cuda:{found.gpu.index}",
+        "tensorrt": found.version,
+        "library": str(found.tensorrt.path),
+        "can_build": found.tensorrt.build_fault or True,
+        "precisions": ["bf16", "fp8"] if found.gpu.fp8 else ["bf16"],
+    }
 
 
 def _hub_cache() -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .errors import OptionError
 
+BACKENDS = ("auto", "openvino", "cuda", "tensorrt")
 PRECISIONS = ("auto", "fp32", "bf16", "fp8")
 DECODERS = ("auto", "pillow", "dali")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -34,6 +35,8 @@ class Options:
     exif: turn pictures upright by their EXIF orientation. revision: of the hub repositories, None for the pinned.
     max_pixels, max_bytes: larger pictures are refused with a status before they are decoded.
     threads: CPU threads of the engine, None for all. cache_dir: where engines and packed weights are kept.
+    backend: "auto" (by the device), "openvino", "cuda" or "tensorrt". trust_engine: an engine's file that backend
+    "tensorrt" loads as it is; engines are programs, so only one whose origin is known.
     """
 
     device: str = "auto"
@@ -46,10 +49,16 @@ class Options:
     max_bytes: int = MAX_BYTES
     threads: int | None = None
     cache_dir: Path = field(default_factory=default_cache_dir)
+    backend: str = "auto"
+    trust_engine: Path | None = None
 
     def __post_init__(self) -> None:
         if not _DEVICE.fullmatch(self.device):
             raise OptionError(f"device is {self.device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'")
+        if self.backend not in BACKENDS:
+            raise OptionError(f"backend is {self.backend!r}; expected one of {', '.join(BACKENDS)}")
+        if self.trust_engine is not None and self.backend != "tensorrt":
+            raise OptionError(f"trust_engine is for backend 'tensorrt', and the backend is {self.backend!r}")
         if self.precision not in PRECISIONS:
             raise OptionError(f"precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}")
         if self.decoder not in DECODERS:

@@ -60,6 +60,7 @@ class Scorer:
         exif: turn pictures upright by their EXIF orientation first.
         revision: of the hub repositories. threads: CPU threads of the engine. cache_dir: for engines and
             packed weights, None for the default. max_pixels, max_bytes: larger pictures are refused by a status.
+        backend: "auto" (by the device), "openvino", "cuda" or "tensorrt". trust_engine: see Options.
 
     Raises:
         OptionError: at once, for a setting that cannot work.
@@ -80,6 +81,8 @@ class Scorer:
         cache_dir: str | Path | None = None,
         max_pixels: int = MAX_PIXELS,
         max_bytes: int = MAX_BYTES,
+        backend: str = "auto",
+        trust_engine: str | Path | None = None,
     ) -> None:
         self.where = checkpoint
         self.options = Options(
@@ -93,6 +96,8 @@ class Scorer:
             cache_dir=Path(cache_dir) if cache_dir is not None else default_cache_dir(),
             max_pixels=max_pixels,
             max_bytes=max_bytes,
+            backend=backend,
+            trust_engine=Path(trust_engine) if trust_engine is not None else None,
         )
         self.timings = dict.fromkeys(("open", "decode", "preprocess", "engine"), 0.0)
         self._checkpoint: Checkpoint | None = None

@@ -1,7 +1,7 @@
 """Picks the backend for the asked device and says why."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..checkpoint.spec import Checkpoint
 from ..errors import BackendError
@@ -25,8 +25,21 @@ def choose(options: Options) -> Choice:
     """Which backend serves these options.
 
     Raises:
-        BackendError: the device was asked for by name and cannot be used, or the precision is not for this device.
+        BackendError: the device or the backend was asked for by name and cannot be used, they contradict each other, or
+            the precision is not for this device.
     """
+    gpu = options.backend in ("cuda", "tensorrt")
+    if options.backend != "auto" and gpu != (options.device != "cpu") and options.device != "auto":
+        raise BackendError(
+            f"backend {options.backend!r} does not run on device {options.device!r}; "
+            f"expected device {'cuda or auto' if gpu else 'cpu or auto'}"
+        )
+    if options.backend == "tensorrt":
+        return Choice("tensorrt", "TensorRT: asked for")
+    if options.backend == "openvino":
+        return _cpu(options, "backend openvino was asked for")
+    if options.backend == "cuda" and options.device == "auto":
+        options = replace(options, device="cuda")
     if options.device == "cpu":
         return _cpu(options, "asked for")
     found = look(options.device)
@@ -59,16 +72,28 @@ def open_backend(checkpoint: Checkpoint, options: Options) -> Backend:
         BackendError: see `choose` and the backend itself.
     """
     choice = choose(options)
+    if choice.backend == "tensorrt":
+        from .tensorrt_gpu.backend import TensorRtBackend
+
+        return TensorRtBackend(
+            checkpoint,
+            options.device,
+            options.precision,
+            options.batch_size,
+            options.cache_dir,
+            trust_engine=options.trust_engine,
+        )
     if choice.backend == "cuda":
         from .cuda.backend import CudaBackend
 
         try:
-            return CudaBackend(checkpoint, options.device, options.precision, options.batch_size, options.cache_dir)
+            device = "cuda" if options.backend == "cuda" and options.device == "auto" else options.device
+            return CudaBackend(checkpoint, device, options.precision, options.batch_size, options.cache_dir)
         except BackendError as error:
-            if options.device != "auto":
+            if options.device != "auto" or options.backend == "cuda":
                 raise
             choice = _cpu(options, str(error), notable=True)
-    if options.device == "auto":
+    if options.device == "auto" and options.backend == "auto":
         # Once for each scorer; a warning only where a GPU is there that a person may have counted on.
         level = logging.WARNING if choice.notable else logging.INFO
         _log.log(level, "device 'auto' takes the CPU: %s", choice.reason.removeprefix("CPU by OpenVINO: "))

@@ -95,10 +95,10 @@ def _engine(plan: EnginePlan, checkpoint: Checkpoint, cache: EngineCache) -> byt
     """The stored engine of this plan, or a new one, which is stored."""
     blob = cache.load(plan)
     if blob is None:
-        _log.info("compiling the %s in %s, batch %d (once)", plan.part, plan.precision, plan.batch_size)
+        _log.info("compiling the %s in %s, batch %d (once)", plan.part, plan.precision, *plan.batch_sizes)
         with tempfile.TemporaryDirectory(prefix="emonet-fast-") as folder:
             target = Path(folder) / "engine"
-            build_in_process(checkpoint.path.resolve(), plan.part, plan.precision, plan.batch_size, target)
+            build_in_process(checkpoint.path.resolve(), plan.part, plan.precision, plan.batch_sizes[0], target)
             blob = target.read_bytes()
         try:
             cache.store(plan, blob)
@@ -137,7 +137,7 @@ def plan_for(core: Any, checkpoint: Checkpoint, part: str, precision: str, batch
         version=get_version(),
         device=device_name(core),
         precision=precision,
-        batch_size=batch_size,
+        batch_sizes=(batch_size,),
         graph_version=GRAPH_VERSION,
         weights_hash=checkpoint.weights_hash,
         layout=hashlib.sha256(places.encode()).hexdigest(),

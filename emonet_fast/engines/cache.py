@@ -3,8 +3,11 @@
 import hashlib
 import json
 import logging
+import os
+import stat
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ..files import write_whole
 from .plan import EnginePlan
@@ -15,7 +18,8 @@ _log = logging.getLogger("emonet_fast")
 class EngineCache:
     """A folder of `<key>.engine` files, each with a `<key>.json` of its plan, size and hash beside it.
 
-    The folder belongs to this user: an engine from elsewhere must never be put there.
+    An engine is a program: only what this cache wrote is loaded, and only where nobody else can have changed it since.
+    Files that belong to another user (but root), or that everybody may write, are refused.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -25,14 +29,17 @@ class EngineCache:
         """The stored engine, or None where there is none or it is damaged (which is logged)."""
         path, record = self._paths(plan)
         try:
+            fault = next(filter(None, (_foreign(file) for file in (self.folder, path, record))), None)
+            if fault is not None:
+                _log.warning("stored engine %s is not loaded: %s; it is built again", path, fault)
+                return None
             blob, meta = path.read_bytes(), json.loads(record.read_text("utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             _log.warning("stored engine %s cannot be read (%s): it is built again", path, error)
             return None
-        expected = {"plan": asdict(plan), "size": len(blob), "sha256": hashlib.sha256(blob).hexdigest()}
-        if meta != expected:
+        if meta != _record(plan, blob):
             _log.warning("stored engine %s does not match its record %s: it is built again", path, record.name)
             return None
         return blob
@@ -45,10 +52,28 @@ class EngineCache:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         path, record = self._paths(plan)
-        meta = {"plan": asdict(plan), "size": len(blob), "sha256": hashlib.sha256(blob).hexdigest()}
         write_whole(path, blob)
-        write_whole(record, json.dumps(meta, indent=1, sort_keys=True).encode())
+        write_whole(record, json.dumps(_record(plan, blob), indent=1, sort_keys=True).encode())
 
     def _paths(self, plan: EnginePlan) -> tuple[Path, Path]:
         key = plan.key()
         return self.folder / f"{key}.engine", self.folder / f"{key}.json"
+
+
+def _record(plan: EnginePlan, blob: bytes) -> dict[str, Any]:
+    """What the file beside an engine says, in JSON's own types."""
+    meta = {"plan": asdict(plan), "size": len(blob), "sha256": hashlib.sha256(blob).hexdigest()}
+    found: dict[str, Any] = json.loads(json.dumps(meta))
+    return found
+
+
+def _foreign(path: Path) -> str | None:
+    """Why a file or folder may be somebody else's work, or None. Raises FileNotFoundError."""
+    status = path.stat()
+    if not hasattr(os, "geteuid"):
+        return None  # Windows: the user's own folders are his by their rights
+    if status.st_uid not in (0, os.geteuid()):
+        return f"{path} belongs to another user (number {status.st_uid})"
+    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+        return f"everybody may write {path}"
+    return None

@@ -54,7 +54,18 @@ def fill_keep(names: Sequence[str], evaluate: Evaluate, sensitivity: Evaluate | 
     everything = frozenset(names)
     measure = sensitivity or evaluate
     cost = {name: 1.0 - measure(everything - {name}).cosine_mean for name in names}
-    order = sorted(names, key=lambda name: -cost[name])
+    keep, found = shortest_keep(sorted(names, key=lambda name: -cost[name]), evaluate)
+    return Certificate(keep, found, cost)
+
+
+def shortest_keep(order: Sequence[str], evaluate: Evaluate) -> tuple[tuple[str, ...], Fidelity]:
+    """The shortest beginning of `order` that must be kept for the gate to hold, and what is measured with it.
+
+    order: all layers that can be FP8, most sensitive first; with none of them kept the gate is known not to hold.
+
+    Raises:
+        BackendError: the gate does not hold even with every layer kept.
+    """
     low, high = 0, 1  # low misses the gate, high is to be tried
     passed: dict[int, Fidelity] = {}
     while True:
@@ -74,7 +85,7 @@ def fill_keep(names: Sequence[str], evaluate: Evaluate, sensitivity: Evaluate | 
             high, passed[middle] = middle, found
         else:
             low = middle
-    return Certificate(tuple(order[:high]), passed[high], cost)
+    return tuple(order[:high]), passed[high]
 
 
 def load_certificate(path: Path, key: dict[str, Any]) -> Certificate | None:

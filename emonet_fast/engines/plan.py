@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 class EnginePlan:
     """Two engines with equal plans are interchangeable.
 
-    part: of the graph, see graph.PARTS. backend: "openvino". version: of its compiler, build number included.
-    device: the processor's full name and instruction sets. layout: where the tensors lie in the weights file,
-    since a stored engine points into it.
+    part: of the graph, see graph.PARTS. backend: "openvino" or "tensorrt". version: of its compiler, build number
+    included. device: the processor's full name and instruction sets, or the GPU's name and compute capability.
+    batch_sizes: those it was compiled for. layout: whatever else decides its form: for OpenVINO where the tensors lie
+    in the weights file, since a stored engine points into it.
     """
 
     part: str
@@ -19,7 +20,7 @@ class EnginePlan:
     version: str
     device: str
     precision: str
-    batch_size: int
+    batch_sizes: tuple[int, ...]
     graph_version: int
     weights_hash: str
     layout: str
@@ -28,3 +29,10 @@ class EnginePlan:
         """A file name for this plan: 32 hexadecimal digits of the SHA-256 of all fields."""
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def __str__(self) -> str:
+        sizes = ", ".join(map(str, self.batch_sizes))
+        return (
+            f"{self.backend} {self.version}, {self.precision}, batch sizes {sizes}, {self.device}, "
+            f"graph {self.graph_version} ({self.part}), weights {self.weights_hash}"
+        )

@@ -11,9 +11,10 @@ from .writer import GraphWriter
 
 def add_tower(w: GraphWriter, pixels: str) -> str:
     """pixels [N, 3, S, S] uint8 -> tokens [N, tokens, hidden] float32 after the last LayerNorm."""
-    x = _embed(w, _normalise(w, pixels))
+    x = w.low(_embed(w, _normalise(w, pixels)))
     for layer in range(w.checkpoint.vision.num_hidden_layers):
         x = _block(w, x, layer)
+    x = w.high(x)
     return w.layer_norm(x, "vision_model.post_layernorm", "post_layernorm")
 
 
@@ -61,7 +62,7 @@ def _attention(w: GraphWriter, x: str, prefix: str, name: str) -> str:
         y = w.linear(x, f"{prefix}.{part}_proj", f"{name}/{part}")
         y = w.op("Reshape", [y, split], f"{name}/{part}/heads")
         parts[part] = w.op("Transpose", [y], f"{name}/{part}/transposed", {"perm": perm})
-    q = w.op("Mul", [parts["q"], w.scalar(vision.head_dim**-0.5)], f"{name}/q/scaled")
+    q = w.scaled_query(parts["q"], f"{name}/q/scaled")
     logits = w.op("MatMul", [q, parts["k"]], f"{name}/logits")
     weights = w.op("Softmax", [logits], f"{name}/softmax", {"axis": -1})
     y = w.op("MatMul", [weights, parts["v"]], f"{name}/context")

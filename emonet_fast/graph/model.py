@@ -6,6 +6,7 @@ from onnx import TensorProto, helper
 from ..checkpoint.spec import Checkpoint
 from .backbone import add_pooling, add_tower
 from .heads import add_heads
+from .observe import ObservingWriter
 from .writer import GraphWriter
 
 # Part of every engine's cache key: raise it with any change of the graph, so that no old engine is used.
@@ -16,7 +17,8 @@ IR_VERSION = 9
 
 # "all": pixels to scores. "tower": pixels to tokens. "top": tokens to scores. An engine in low precision keeps the
 # top in float32: of bf16's error in the scores a quarter came from it, for 0.04% of the work.
-PARTS = ("all", "tower", "top")
+# "observed": all, and what calibration needs to know of the tower's linear layers, see observe.py.
+PARTS = ("all", "tower", "top", "observed")
 
 
 def build_model(checkpoint: Checkpoint, part: str = "all") -> onnx.ModelProto:
@@ -29,13 +31,11 @@ def build_model(checkpoint: Checkpoint, part: str = "all") -> onnx.ModelProto:
     """
     if part not in PARTS:
         raise ValueError(f"part is {part!r}; expected one of {PARTS}")
-    w = GraphWriter(checkpoint)
+    observer = ObservingWriter(checkpoint) if part == "observed" else None
+    w = observer or GraphWriter(checkpoint)
     vision = checkpoint.vision
     tokens = _value("tokens", TensorProto.FLOAT, vision.tokens, vision.hidden_size)
-    if part == "top":
-        inputs = [tokens]
-    else:
-        inputs = [_value("pixels", TensorProto.UINT8, 3, vision.image_size, vision.image_size)]
+    inputs = [tokens] if part == "top" else [pixels_of(checkpoint)]
     after_tower = "tokens" if part == "top" else add_tower(w, "pixels")
     if part == "tower":
         w.op("Identity", [after_tower], "tokens")
@@ -44,10 +44,9 @@ def build_model(checkpoint: Checkpoint, part: str = "all") -> onnx.ModelProto:
         embedding = add_pooling(w, after_tower)
         w.op("Identity", [embedding], "embedding")
         w.op("Identity", [add_heads(w, embedding)], "raw")
-        outputs = [
-            _value("embedding", TensorProto.FLOAT, vision.hidden_size),
-            _value("raw", TensorProto.FLOAT, len(checkpoint.names)),
-        ]
+        outputs = scores_of(checkpoint)
+    if observer is not None:
+        outputs += observer.outputs
     graph = helper.make_graph(w.nodes, f"emonet_{part}", inputs, outputs, list(w.initializers.values()))
     return helper.make_model(
         graph,
@@ -55,6 +54,19 @@ def build_model(checkpoint: Checkpoint, part: str = "all") -> onnx.ModelProto:
         ir_version=IR_VERSION,
         producer_name="emonet-fast",
     )
+
+
+def scores_of(checkpoint: Checkpoint) -> list[onnx.ValueInfoProto]:
+    """The outputs `embedding` and `raw`."""
+    return [
+        _value("embedding", TensorProto.FLOAT, checkpoint.vision.hidden_size),
+        _value("raw", TensorProto.FLOAT, len(checkpoint.names)),
+    ]
+
+
+def pixels_of(checkpoint: Checkpoint) -> onnx.ValueInfoProto:
+    """The input `pixels`."""
+    return _value("pixels", TensorProto.UINT8, 3, checkpoint.vision.image_size, checkpoint.vision.image_size)
 
 
 def _value(name: str, kind: int, *shape: int) -> onnx.ValueInfoProto:

@@ -54,6 +54,18 @@ class GraphWriter:
             self.initializers[name] = numpy_helper.from_array(np.asarray(value, dtype=dtype), name)
         return name
 
+    def low(self, x: str) -> str:
+        """From here on in low precision, where this writer has one; the value to go on with."""
+        return x
+
+    def high(self, x: str) -> str:
+        """From here on in float32 again; the value to go on with."""
+        return x
+
+    def scaled_query(self, q: str, name: str) -> str:
+        """q / sqrt(head_dim)."""
+        return self.op("Mul", [q, self.scalar(self.checkpoint.vision.head_dim**-0.5)], name)
+
     def scalar(self, value: float) -> str:
         return self.constant(f"scalar:{value!r}", value, np.float32)
 

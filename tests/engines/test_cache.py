@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from dataclasses import fields, replace
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from emonet_fast.engines.cache import EngineCache
 from emonet_fast.engines.plan import EnginePlan
 
-PLAN = EnginePlan("tower", "openvino", "2026.4", "a processor", "fp32", 1, 1, "sha256:aa", "bb")
+PLAN = EnginePlan("tower", "openvino", "2026.4", "a processor", "fp32", (1,), 1, "sha256:aa", "bb")
 
 
 def test_returns_what_was_stored(tmp_path):
@@ -24,7 +25,7 @@ def test_returns_what_was_stored(tmp_path):
 @pytest.mark.parametrize("name", [f.name for f in fields(EnginePlan)])
 def test_every_field_is_part_of_the_key(name, tmp_path):
     old = getattr(PLAN, name)
-    other = replace(PLAN, **{name: old + 1 if isinstance(old, int) else old + "x"})
+    other = replace(PLAN, **{name: old + {int: 1, str: "x", tuple: (2,)}[type(old)]})
     cache = EngineCache(tmp_path)
     cache.store(PLAN, b"engine")
     assert other.key() != PLAN.key()
@@ -59,3 +60,28 @@ def test_nothing_is_left_when_writing_fails(tmp_path):
         cache.store(PLAN, object())  # type: ignore[arg-type]
     assert cache.load(PLAN) == b"engine"
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".engine", ".json"]
+
+
+def test_a_plan_can_be_printed_and_hashed():
+    assert str(PLAN) == ("openvino 2026.4, fp32, batch sizes 1, a processor, graph 1 (tower), weights sha256:aa")
+    assert {PLAN: 1}[replace(PLAN)] == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="the system has no owners of files")
+@pytest.mark.parametrize("which", ["folder", ".engine", ".json"])
+def test_what_everybody_may_write_is_not_loaded(which, tmp_path, caplog):
+    cache = EngineCache(tmp_path / "engines")
+    cache.store(PLAN, b"engine")
+    changed = cache.folder if which == "folder" else next(cache.folder.glob(f"*{which}"))
+    changed.chmod(0o777)
+    assert cache.load(PLAN) is None
+    assert f"everybody may write {changed}; it is built again" in caplog.text
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+def test_what_belongs_to_another_user_is_not_loaded(tmp_path, caplog):
+    cache = EngineCache(tmp_path)
+    cache.store(PLAN, b"engine")
+    os.chown(next(tmp_path.glob("*.engine")), 65534, -1)
+    assert cache.load(PLAN) is None
+    assert "belongs to another user" in caplog.text

@@ -1,0 +1,109 @@
+"""How close TensorRT's network comes to the float32 one, on the CPU: bf16, and FP8 with more and more layers kept.
+
+Runs the files that TensorRT gets, Q/DQ included, by graph/evaluate.py; PyTorch's own bf16 is measured beside them
+(extra reference). Seconds a picture and form at full depth. Writes benchmarks/results/trt-graph.json.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emonet_fast import taxonomy
+from emonet_fast.backends.openvino_observe import observe
+from emonet_fast.backends.reference import Reference
+from emonet_fast.checkpoint import open_checkpoint
+from emonet_fast.checkpoint.synthetic_pictures import calibration_pictures
+from emonet_fast.engines.fidelity import measure
+from emonet_fast.engines.observations import order, quantisation
+from emonet_fast.graph.evaluate import evaluate
+from emonet_fast.graph.typed import write_typed_model
+from emonet_fast.options import default_cache_dir
+from emonet_fast.preprocess import resize
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "tensorrt.md"
+
+
+def table(doc: dict[str, Any]) -> str:
+    """The results as docs/tensorrt.md shows them."""
+    weights = "synthetic weights" if doc["untrained"] else "trained weights"
+    lines = [
+        f"{doc['layers']} layers, {weights}, {doc['pictures']} generated pictures, against float32:",
+        "",
+        "| network | cosine min / mean | score error max / RMS |",
+        "|---|---|---|",
+    ]
+    for name, row in doc["rows"].items():
+        cosines = f"{row['cosine_min']:.6f} / {row['cosine_mean']:.6f}"
+        lines.append(f"| {name} | {cosines} | {row['max_error']:.3f} / {row['rms_error']:.4f} |")
+    return "\n".join(lines)
+
+
+def documented(text: str, doc: dict[str, Any]) -> str:
+    """docs/tensorrt.md with the table of these results."""
+    before, _, rest = text.partition("<!-- graph -->\n")
+    return f"{before}<!-- graph -->\n{table(doc)}\n<!-- /graph -->{rest.partition('<!-- /graph -->')[2]}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--docs", action="store_true", help="only put the stored results into docs/tensorrt.md")
+    parser.add_argument("--checkpoint", default="large")
+    parser.add_argument("--cache", type=Path, default=default_cache_dir())
+    parser.add_argument("--pictures", type=int, default=8)
+    parser.add_argument("--keep", type=int, nargs="*", default=[0], help="so many layers in bf16, by their estimate")
+    parser.add_argument("--tops", nargs="*", default=["fp32"], choices=["fp32", "bf16"])
+    parser.add_argument("--output", type=Path, default=RESULTS / "trt-graph.json")
+    asked = parser.parse_args()
+    if asked.docs:
+        DOCS.write_text(documented(DOCS.read_text(), json.loads(asked.output.read_text())))
+        return
+    checkpoint = open_checkpoint(asked.checkpoint, asked.cache)
+    pictures = calibration_pictures(asked.pictures, seed=0)
+    pixels = np.stack([resize(rgb, checkpoint.preprocess) for rgb in pictures])
+    emotions = [i for i, slug in enumerate(checkpoint.names) if taxonomy.find(slug).is_emotion]
+    rows: dict[str, Any] = {}
+    want = observe(checkpoint, pixels)
+
+    def tell(name: str, embedding: Any, raw: Any) -> None:
+        found = measure((want.embedding, want.raw), (embedding, raw), emotions)
+        rows[name] = {k: v for k, v in asdict(found).items() if k != "spearman"} | {"spearman_min": found.spearman_min}
+        print(
+            f"{name:<22} cosine {found.cosine_min:.6f} / {found.cosine_mean:.6f}  "
+            f"score error {found.max_error:.3f} / {found.rms_error:.4f}  spearman {found.spearman_min:.4f}",
+            flush=True,
+        )
+        doc = {
+            "layers": checkpoint.vision.num_hidden_layers,
+            "heads": list(checkpoint.head_widths),
+            "untrained": checkpoint.untrained,
+            "pictures": asked.pictures,
+            "rows": rows,
+        }
+        asked.output.write_text(json.dumps(doc, indent=1) + "\n")
+
+    theirs = Reference.from_packed(checkpoint, "bf16").score(pictures)
+    tell("PyTorch bf16", theirs.embedding, theirs.raw)
+    with tempfile.TemporaryDirectory() as folder:
+        for top in asked.tops:
+            tell(f"bf16, top {top}", *evaluate(write_typed_model(checkpoint, Path(folder), top=top), pixels))
+        if asked.keep:
+            seen = observe(
+                checkpoint, np.stack([resize(rgb, checkpoint.preprocess) for rgb in calibration_pictures(16, seed=1)])
+            )
+            q, sorted_layers = quantisation(checkpoint, seen), list(order(checkpoint, seen))
+        for count in asked.keep:
+            mixed = replace(q, keep=frozenset(sorted_layers[:count]))
+            tell(f"FP8, {count} layers kept", *evaluate(write_typed_model(checkpoint, Path(folder), mixed), pixels))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+// What Python sees: a table of contents. Whatever takes time runs without Python's lock.
+#include <pybind11/functional.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+
+#include "arrays.h"
+#include "builder.h"
+#include "engine.h"
+#include "error.h"
+
+namespace py = pybind11;
+using namespace emonet;
+using Unlocked = py::call_guard<py::gil_scoped_release>;
+
+namespace {
+
+StreamHandle handle_of(std::intptr_t stream) { return reinterpret_cast<StreamHandle>(stream); }
+
+// sink: a Python callable (level, message), or None; levels are those of Python's logging.
+Logger::Sink sink_of(const py::object& sink) {
+    if (sink.is_none()) return {};
+    // Held and dropped under Python's lock, whichever thread does it.
+    const std::shared_ptr<py::object> held(new py::object(sink), [](py::object* kept) {
+        const py::gil_scoped_acquire gil;
+        delete kept;
+    });
+    return [held](Level level, const std::string& message) {
+        constexpr std::array<int, 4> kPythonLevels{40, 30, 20, 10};
+        const py::gil_scoped_acquire gil;
+        try {
+            (*held)(kPythonLevels.at(static_cast<std::size_t>(level)), message);
+        } catch (py::error_already_set& error) {
+            error.discard_as_unraisable("TensorRT's log");
+        }
+    };
+}
+
+Progress progress_of(const py::object& progress) {
+    if (progress.is_none()) return {};
+    const auto call = progress.cast<std::function<bool(const std::string&, int, int)>>();
+    return call;
+}
+
+std::shared_ptr<Engine> make_engine(const std::shared_ptr<TensorRt>& tensorrt, const std::shared_ptr<Device>& device,
+                                    const py::buffer& blob, const py::object& sink) {
+    const py::buffer_info info = blob.request();
+    const auto bytes = static_cast<std::size_t>(info.size * info.itemsize);
+    Logger::Sink made = sink_of(sink);
+    const py::gil_scoped_release unlocked;
+    return std::make_shared<Engine>(tensorrt, device, std::move(made), info.ptr, bytes);
+}
+
+py::tuple build_engine(const TensorRt& tensorrt, const Device& device, const std::string& onnx,
+                       const std::vector<std::int64_t>& batch_sizes, const py::bytes& timing_cache,
+                       std::size_t workspace, int level, const py::object& sink, const py::object& progress) {
+    const BuildOrder order{onnx, batch_sizes, timing_cache, workspace, level};
+    const Progress told = progress_of(progress);
+    Logger logger(sink_of(sink));
+    Built built;
+    {
+        const py::gil_scoped_release unlocked;
+        built = build(tensorrt, device, logger, order, told);
+    }
+    return py::make_tuple(py::bytes(built.engine), py::bytes(built.timing_cache));
+}
+
+// A new array on the GPU.
+Array new_array(const std::shared_ptr<Device>& device, const std::vector<std::int64_t>& shape,
+                const std::string& dtype) {
+    Array array{device, nullptr, 0, dtype, shape};
+    const auto memory = std::make_shared<Memory>(device, array.bytes(), Memory::Place::kDevice);
+    array.owner = memory;
+    array.address = memory->address();
+    return array;
+}
+
+// A numpy array whose memory is pinned, so that copies to and from it need not be waited for.
+py::array new_pinned(const std::shared_ptr<Device>& device, const std::vector<py::ssize_t>& shape,
+                     const py::dtype& dtype) {
+    std::size_t bytes = static_cast<std::size_t>(dtype.itemsize());
+    for (const py::ssize_t size : shape) bytes *= static_cast<std::size_t>(size);
+    auto* memory = new Memory(device, bytes, Memory::Place::kPinned);
+    const py::capsule owner(memory, [](void* held) { delete static_cast<Memory*>(held); });
+    return py::array(dtype, shape, memory->host(), owner);
+}
+
+// A view of an engine's own buffer, of n rows; it keeps the engine alive.
+Array view(const std::shared_ptr<Engine>& engine, const std::shared_ptr<const Device>& device, const std::string& name,
+           std::int64_t n) {
+    engine->size_for(n);
+    const Address address = engine->buffer(name);
+    for (const Tensor& tensor : engine->tensors()) {
+        if (tensor.name != name) continue;
+        std::vector<std::int64_t> shape{n};
+        shape.insert(shape.end(), tensor.row.begin(), tensor.row.end());
+        return {device, engine, address, tensor.dtype, shape};
+    }
+    throw Error("the engine has no tensor '" + name + "'");
+}
+
+void need_bytes(const char* what, std::size_t got, std::size_t expected) {
+    if (got != expected) {
+        throw Error(std::string(what) + " has " + std::to_string(got) + " bytes; expected " + std::to_string(expected));
+    }
+}
+
+void upload(const Device& device, const Array& to, const py::array& from, std::intptr_t stream) {
+    need_bytes("the array on the host", static_cast<std::size_t>(from.nbytes()), to.bytes());
+    if ((from.flags() & py::array::c_style) == 0) throw Error("the array on the host is not contiguous");
+    const void* data = from.data();
+    const py::gil_scoped_release unlocked;
+    const Current current(device);
+    device.cuda().check(device.cuda().to_device(to.address, data, to.bytes(), handle_of(stream)), "cuMemcpyHtoDAsync");
+}
+
+void download(const Device& device, py::array& to, const Array& from, std::intptr_t stream) {
+    need_bytes("the array on the host", static_cast<std::size_t>(to.nbytes()), from.bytes());
+    if ((to.flags() & py::array::c_style) == 0) throw Error("the array on the host is not contiguous");
+    void* data = to.mutable_data();
+    const py::gil_scoped_release unlocked;
+    const Current current(device);
+    device.cuda().check(device.cuda().to_host(data, from.address, from.bytes(), handle_of(stream)),
+                        "cuMemcpyDtoHAsync");
+}
+
+void bind_cuda(py::module_& m) {
+    py::class_<Cuda, std::shared_ptr<Cuda>>(m, "Cuda", "NVIDIA's driver, opened from the first of `candidates`.")
+        .def(py::init<const std::vector<std::string>&>(), py::arg("candidates"), Unlocked())
+        .def_property_readonly("devices", &Cuda::devices);
+    py::class_<Device, std::shared_ptr<Device>>(m, "Device", "One GPU, by its number.")
+        .def(py::init<std::shared_ptr<const Cuda>, int>(), py::arg("cuda"), py::arg("index"), Unlocked())
+        .def_property_readonly("index", &Device::index)
+        .def_property_readonly("name", &Device::name)
+        .def_property_readonly("capability", &Device::capability)
+        .def("memory", &Device::memory, "(free, total) bytes.")
+        .def("array", &new_array, py::arg("shape"), py::arg("dtype"), "New memory on the GPU.")
+        .def("pinned", &new_pinned, py::arg("shape"), py::arg("dtype"), "A numpy array in pinned memory.")
+        .def("upload", &upload, py::arg("to"), py::arg("source"), py::arg("stream"), "Queues a copy to the GPU.")
+        .def("download", &download, py::arg("to"), py::arg("source"), py::arg("stream"), "Queues a copy to the host.")
+        .def(
+            "take",
+            [](const std::shared_ptr<Device>& self, const py::object& array, std::intptr_t stream) {
+                return take(self, array, handle_of(stream));
+            },
+            py::arg("array"), py::arg("stream"), "A view of anybody's array on this GPU, without a copy.");
+    py::class_<Stream>(m, "Stream", "A stream of work that waits for no default stream.")
+        .def(py::init([](const std::shared_ptr<Device>& device) { return std::make_unique<Stream>(device); }))
+        .def_property_readonly("handle", [](const Stream& s) { return reinterpret_cast<std::intptr_t>(s.handle()); })
+        .def("synchronize", &Stream::wait_all, Unlocked());
+    py::class_<Event>(m, "Event", "A point in a stream.")
+        .def(py::init([](const std::shared_ptr<Device>& device) { return std::make_unique<Event>(device); }))
+        .def(
+            "record", [](const Event& e, std::intptr_t stream) { e.record(handle_of(stream)); }, Unlocked())
+        .def(
+            "hold", [](const Event& e, std::intptr_t stream) { e.hold(handle_of(stream)); }, Unlocked())
+        .def("done", &Event::done, Unlocked())
+        .def("synchronize", &Event::wait, Unlocked());
+}
+
+void bind_tensorrt(py::module_& m) {
+    py::class_<TensorRt, std::shared_ptr<TensorRt>>(m, "TensorRt", "TensorRT's libraries, opened from candidates.")
+        .def(py::init<const std::vector<std::string>&, const std::vector<std::string>&>(), py::arg("nvinfer"),
+             py::arg("parser"), Unlocked())
+        .def_property_readonly("version",
+                               [](const TensorRt& t) {
+                                   const Version v = t.version();
+                                   return py::make_tuple(v.major, v.minor, v.patch);
+                               })
+        .def_property_readonly("path", &TensorRt::path)
+        .def_property_readonly("build_fault", &TensorRt::build_fault);
+    py::class_<Tensor>(m, "Tensor", "An input or output of an engine; row: its shape without the batch.")
+        .def_readonly("name", &Tensor::name)
+        .def_readonly("input", &Tensor::input)
+        .def_readonly("dtype", &Tensor::dtype)
+        .def_property_readonly("row", [](const Tensor& t) { return py::tuple(py::cast(t.row)); });
+    py::class_<Engine, std::shared_ptr<Engine>>(m, "Engine", "One engine on one GPU; thread-safe.")
+        .def(py::init(&make_engine), py::arg("tensorrt"), py::arg("device"), py::arg("blob"),
+             py::arg("sink") = py::none())
+        .def_property_readonly("tensors", &Engine::tensors)
+        .def_property_readonly("batch_sizes", &Engine::batch_sizes)
+        .def("captured", &Engine::captured, Unlocked(), "The batch sizes whose graph is captured.")
+        .def_property_readonly("buffer_bytes", &Engine::buffer_bytes)
+        .def("size_for", &Engine::size_for, py::arg("n"))
+        .def("prepare", &Engine::prepare, py::arg("n"), Unlocked())
+        .def(
+            "run",
+            [](Engine& self, Address input, std::int64_t n, const std::vector<Address>& outputs, std::intptr_t stream) {
+                self.run(input, n, outputs, handle_of(stream));
+            },
+            py::arg("input"), py::arg("n"), py::arg("outputs"), py::arg("stream"), Unlocked(),
+            "Queues n rows on a stream, from an address to addresses; see engine.h.")
+        .def(
+            "view",
+            [](const std::shared_ptr<Engine>& self, const std::shared_ptr<Device>& device, const std::string& name,
+               std::int64_t n) { return view(self, device, name, n); },
+            py::arg("device"), py::arg("name"), py::arg("n"))
+        .def("inspect", &Engine::inspect, Unlocked());
+    m.def("build", &build_engine, py::arg("tensorrt"), py::arg("device"), py::arg("onnx"), py::arg("batch_sizes"),
+          py::arg("timing_cache"), py::arg("workspace"), py::arg("level"), py::arg("sink"), py::arg("progress"),
+          "(engine, timing cache) as bytes, of an ONNX file.");
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_tensorrt, m) {
+    m.doc() = "TensorRT engines: libraries opened at run time, device pointers and a stream inside.";
+    py::register_exception<Error>(m, "TensorRtError", PyExc_RuntimeError);
+    m.attr("header_version") = py::make_tuple(kHeaderMajor, kHeaderMinor);
+    bind_cuda(m);
+    bind_arrays(m);
+    bind_tensorrt(m);
+}

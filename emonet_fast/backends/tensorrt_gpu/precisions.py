@@ -1,0 +1,102 @@
+"""What TensorRT's engine inspector says: which layers compute in which precision; FP8 that was asked for in vain."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...graph.layers import PARTS
+
+# As the inspector words them, in one place: "FP8", "E4M3", "BF16", "BFloat16", "Float", "FP32", "Half", ...
+_WORDS = (
+    ("fp8", re.compile(r"fp8|e4m3|float8", re.I)),
+    ("bf16", re.compile(r"bf16|bfloat16", re.I)),
+    ("fp16", re.compile(r"fp16|half|float16", re.I)),
+    ("int8", re.compile(r"\bint8", re.I)),
+    ("fp32", re.compile(r"fp32|float32|\bfloat\b|tf32", re.I)),
+)
+# The products of a layer in the network's own node names, see graph/backbone.py.
+_PRODUCTS = {
+    "qkv": ("attention/q/product", "attention/k/product", "attention/v/product"),
+    "out": ("attention/out/product",),
+    "fc1": ("mlp/fc1/product",),
+    "fc2": ("mlp/fc2/product",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of the engine. text: its name and metadata, where the network's node names are found."""
+
+    kind: str
+    precision: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Precisions:
+    """layers: all of the engine. missed: layers asked for in FP8 whose products do not take FP8 inputs.
+
+    unknown: layers asked for in FP8 that the inspector does not name.
+    """
+
+    layers: tuple[Layer, ...]
+    missed: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """A table: how many layers of which kind take which inputs."""
+        counts = Counter((layer.precision, layer.kind) for layer in self.layers)
+        lines = [f"{'inputs':<8} {'layers':>6}  kind"]
+        lines += [f"{precision:<8} {n:>6}  {kind}" for (precision, kind), n in sorted(counts.items())]
+        return "\n".join(lines)
+
+    def warnings(self) -> list[str]:
+        """What a person must know of FP8 that was asked for and is not used."""
+        said = []
+        if self.missed:
+            said.append(
+                f"FP8 was asked for and is not used in {len(self.missed)} layers: {', '.join(self.missed)}; "
+                "they run slower than FP8 would, and not less exactly"
+            )
+        if self.unknown:
+            said.append(
+                f"TensorRT's inspector does not name {len(self.unknown)} layers that were asked for in FP8 "
+                f"({', '.join(self.unknown[:4])}, ...): whether they use it cannot be told from here"
+            )
+        return said
+
+
+def read(inspected: str, asked: Collection[str] = ()) -> Precisions:
+    """Read the inspector's JSON. asked: layers that shall be FP8, by their names in graph/layers.py."""
+    try:
+        found = json.loads(inspected).get("Layers", [])
+    except (ValueError, AttributeError):
+        found = []
+    layers = tuple(_layer(item) for item in found)
+    missed, unknown = [], []
+    for name in asked:
+        precisions = [[layer.precision for layer in layers if product in layer.text] for product in _products(name)]
+        if not all(precisions):
+            unknown.append(name)
+        elif not all("fp8" in one for one in precisions):
+            missed.append(name)
+    return Precisions(layers, tuple(missed), tuple(unknown))
+
+
+def _products(name: str) -> Sequence[str]:
+    block, _, part = name.partition(".")
+    if part not in PARTS:
+        raise ValueError(f"layer is {name!r}; expected a name like '0.qkv'")
+    return [f"layer{block}/{product}" for product in _PRODUCTS[part]]
+
+
+def _layer(item: Any) -> Layer:
+    if not isinstance(item, dict):
+        return Layer("?", "?", str(item))  # engines without detail list names alone
+    inputs = " ".join(str(one.get("Format/Datatype", "")) for one in item.get("Inputs", []) if isinstance(one, dict))
+    precision = next((name for name, words in _WORDS if words.search(inputs)), "?")
+    kind = str(item.get("LayerType", "?"))
+    return Layer(kind, precision, f"{item.get('Name', '')} {item.get('Metadata', '')}")

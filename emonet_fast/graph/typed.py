@@ -1,0 +1,193 @@
+"""The strongly typed network for TensorRT: every tensor's type is in the file, and nothing is left to the compiler.
+
+The tower's blocks are bf16 (never fp16: SigLIP's towers overflow it), with Q/DQ nodes around the products that are to
+run in FP8. Patch embedding, pooling head and heads are float32: together 1% of the work, and a quarter of bf16's error
+in the scores came from the head end (see graph.PARTS).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper
+
+from ..checkpoint.spec import Checkpoint
+from ..checkpoint.tensors import SafetensorsFile
+from .backbone import add_pooling, add_tower
+from .heads import add_heads
+from .layers import layer_of
+from .model import pixels_of, scores_of
+from .quantise import Quantisation, quantise_weight, scale_for
+from .writer import GraphWriter
+
+# Part of the engines' cache key, beside GRAPH_VERSION.
+TYPED_VERSION = 1
+OPSET = 21  # the first whose QuantizeLinear and DequantizeLinear take bf16 and e4m3 together
+IR_VERSION = 10
+TOPS = ("fp32", "bf16")
+
+_KINDS = {
+    np.dtype(np.float32): TensorProto.FLOAT,
+    np.dtype(ml_dtypes.bfloat16): TensorProto.BFLOAT16,
+    np.dtype(ml_dtypes.float8_e4m3fn): TensorProto.FLOAT8E4M3FN,
+}
+_BF16: npt.DTypeLike = ml_dtypes.bfloat16
+_ALIGNMENT = 64
+
+
+def write_typed_model(
+    checkpoint: Checkpoint, folder: Path, quantisation: Quantisation | None = None, *, top: str = "fp32"
+) -> Path:
+    """Write `network.onnx` and `network.weights` (external data) into `folder`; returns the first one's path.
+
+    Input `pixels` [N, 3, S, S] uint8; outputs `embedding` [N, hidden] and `raw` [N, H] float32; N is free.
+    quantisation: None for bf16 alone. top: the type of pooling head and heads. Weights are read one at a time, so that
+    memory stays at one tensor; the files take 1.1 GB in bf16 with the Large heads.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    if top not in TOPS:
+        raise ValueError(f"top is {top!r}; expected one of {TOPS}")
+    path = folder / "network.onnx"
+    with (folder / "network.weights").open("wb") as data:
+        w = TypedWriter(checkpoint, data, "network.weights", quantisation, top)
+        embedding = add_pooling(w, add_tower(w, "pixels"))
+        raw = add_heads(w, embedding)
+        w.out(embedding, "embedding")
+        w.out(raw, "raw")
+    graph = helper.make_graph(
+        w.nodes, "emonet_typed", [pixels_of(checkpoint)], scores_of(checkpoint), list(w.initializers.values())
+    )
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="emonet-fast",
+    )
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+class TypedWriter(GraphWriter):
+    """A GraphWriter whose weights are copies in the types of this graph, in a file of their own."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, data: BinaryIO, location: str, quantisation: Quantisation | None, top: str
+    ) -> None:
+        super().__init__(checkpoint)
+        self._file = SafetensorsFile(checkpoint.path)
+        self._data, self._location = data, location
+        self._quantisation, self._top = quantisation, top
+        self._dtype: np.dtype[Any] = np.dtype(np.float32)
+        self._quantised_inputs: dict[str, str] = {}
+
+    def low(self, x: str) -> str:
+        """See GraphWriter.low."""
+        self._dtype = np.dtype(_BF16)
+        return self.op("Cast", [x], f"{x}/low", {"to": TensorProto.BFLOAT16})
+
+    def high(self, x: str) -> str:
+        """See GraphWriter.high."""
+        if self._top == "bf16":
+            return x
+        self._dtype = np.dtype(np.float32)
+        return self.op("Cast", [x], f"{x}/high", {"to": TensorProto.FLOAT})
+
+    def out(self, x: str, name: str) -> None:
+        """x as the float32 output `name`."""
+        self.op("Cast", [x], name, {"to": TensorProto.FLOAT})
+
+    def scaled_query(self, q: str, name: str) -> str:
+        """q itself: the factor is in its weights, where it costs no rounding of its own (see linear)."""
+        return q
+
+    def weight(self, name: str, shape: Sequence[int] | None = None, rows: tuple[int, int] | None = None) -> str:
+        """See GraphWriter.weight."""
+        label = name if rows is None else f"{name}[{rows[0]}:{rows[1]}]"
+        if label not in self.initializers:
+            values = self._file.array(name)
+            values = values if rows is None else values[rows[0] : rows[1]]
+            self.stored(label, values.astype(self._dtype).reshape(shape if shape is not None else values.shape))
+        return label
+
+    def constant(self, name: str, value: npt.ArrayLike, dtype: npt.DTypeLike) -> str:
+        """See GraphWriter.constant; float32 becomes the type of where the graph is now."""
+        array = np.asarray(value, dtype=dtype)
+        if array.dtype != np.float32:
+            return super().constant(name, value, dtype)
+        label = name if self._dtype == np.float32 else f"{name}:bf16"
+        if label not in self.initializers:
+            self._inline(label, array.astype(self._dtype))
+        return label
+
+    def linear(self, x: str, prefix: str, name: str) -> str:
+        """See GraphWriter.linear. Weights are stored [in, out]: nothing stands between them (or their
+        DequantizeLinear) and the product, as TensorRT wants it for FP8."""
+        factor = np.float32(self.checkpoint.vision.head_dim**-0.5 if prefix.endswith("self_attn.q_proj") else 1)
+        weight = np.ascontiguousarray(self._file.array(f"{prefix}.weight").T) * factor
+        bias = self._file.array(f"{prefix}.bias") * factor
+        layer, q = layer_of(prefix), self._quantisation
+        if q is not None and layer is not None and layer not in q.keep:
+            if prefix in q.corrections:
+                bias = bias + q.corrections[prefix]
+            x = self._quantised(x, q.largest[layer], layer)
+            stored = self._dequantised(weight, f"{prefix}.weight")
+        else:
+            stored = self.stored(f"{prefix}.weight", weight.astype(self._dtype))
+        product = self.op("MatMul", [x, stored], f"{name}/product")
+        return self.op("Add", [product, self.stored(f"{prefix}.bias", bias.astype(self._dtype))], name)
+
+    def _quantised(self, x: str, largest: float, layer: str) -> str:
+        """x through QuantizeLinear and DequantizeLinear, once for all products that take it."""
+        if x not in self._quantised_inputs:
+            scale, zero = self._scale(scale_for(largest), f"{layer}/input"), self._zero()
+            quantised = self.op("QuantizeLinear", [x, scale, zero], f"{layer}/input/quantised")
+            self._quantised_inputs[x] = self.op(
+                "DequantizeLinear", [quantised, scale, zero], f"{layer}/input/dequantised"
+            )
+        return self._quantised_inputs[x]
+
+    def _dequantised(self, weight: npt.NDArray[np.float32], name: str) -> str:
+        values, scale = quantise_weight(weight)
+        inputs = [self.stored(f"{name}/e4m3", values), self._scale(scale, name), self._zero()]
+        return self.op("DequantizeLinear", inputs, f"{name}/dequantised")
+
+    def _scale(self, value: float, name: str) -> str:
+        label = f"{name}/scale"
+        self._inline(label, np.asarray(value, np.float32).astype(_BF16))
+        return label
+
+    def _zero(self) -> str:
+        """The zero point, whose type says what QuantizeLinear gives."""
+        if "e4m3:0" not in self.initializers:
+            self._inline("e4m3:0", np.zeros((), ml_dtypes.float8_e4m3fn))
+        return "e4m3:0"
+
+    def _inline(self, label: str, array: npt.NDArray[Any]) -> None:
+        self.initializers[label] = helper.make_tensor(
+            label, _KINDS[array.dtype], array.shape, array.tobytes(), raw=True
+        )
+
+    def stored(self, label: str, array: npt.NDArray[Any]) -> str:
+        """An initializer in the file of weights."""
+        if label in self.initializers:
+            return label
+        self._data.write(b"\0" * (-self._data.tell() % _ALIGNMENT))
+        tensor = TensorProto(name=label, data_type=_KINDS[array.dtype], data_location=TensorProto.EXTERNAL)
+        tensor.dims.extend(array.shape)
+        entries = {"location": self._location, "offset": str(self._data.tell()), "length": str(array.nbytes)}
+        for key, value in entries.items():
+            tensor.external_data.add(key=key, value=value)
+        self._data.write(np.ascontiguousarray(array).tobytes())
+        self.initializers[label] = tensor
+        return label
+
+
+def load_model(path: Path) -> onnx.ModelProto:
+    """A written network without its weights, for looking at it."""
+    return onnx.load(str(path), load_external_data=False)

@@ -1,0 +1,277 @@
+"""The whole backend on the fakes: real network files, real calibration, engines whose answers the tests give."""
+
+import json
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from emonet_fast.backends import openvino_observe
+from emonet_fast.backends.base import DeviceBackend
+from emonet_fast.backends.openvino_observe import observe
+from emonet_fast.backends.tensorrt_gpu import build
+from emonet_fast.backends.tensorrt_gpu.backend import TensorRtBackend, sizes_up_to, stream_handle
+from emonet_fast.backends.tensorrt_gpu.build import _pictures
+from emonet_fast.backends.tensorrt_gpu.libraries import Libraries, open_native
+from emonet_fast.checkpoint import open_checkpoint
+from emonet_fast.errors import BackendError, InputError
+
+from ..tiny import write_tiny
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    pytest.importorskip("torch", reason="the tiny checkpoint is written by torch (extra reference)")
+    folder = tmp_path_factory.mktemp("tiny")
+    return open_checkpoint(write_tiny(folder / "published"), folder / "cache")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def remembered():
+    """Pictures and their float32 outputs are computed once, not for each of the builds: they are always the same."""
+    pictures: dict[tuple[int, int], object] = {}
+
+    def made(checkpoint, count, seed):
+        if (count, seed) not in pictures:
+            pictures[count, seed] = _pictures(checkpoint, count, seed)
+        return pictures[count, seed]
+
+    seen: dict[bytes, object] = {}
+
+    def observed(checkpoint, pixels, progress=None):
+        key = pixels.tobytes()
+        if key not in seen:
+            seen[key] = observe(checkpoint, pixels, progress)
+        return seen[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "_pictures", made)
+        patch.setattr(openvino_observe, "observe", observed)
+        yield made, observed
+
+
+@pytest.fixture(scope="module")
+def known(checkpoint, remembered):
+    """The 64 pictures of the gate and what the float32 network gives for them."""
+    pictures, observed = remembered
+    pixels = pictures(checkpoint, 64, 0)
+    return pixels, observed(checkpoint, pixels)
+
+
+@pytest.fixture(scope="module")
+def tell(known):
+    """Lets the fake GPU answer like the float32 network; an error on top if wanted."""
+
+    def answers(fakes, error=0.0):
+        pixels, seen = known
+        rng = np.random.default_rng(0)
+        for row, embedding, raw in zip(pixels, seen.embedding, seen.raw, strict=True):
+            noise = (error * rng.standard_normal(embedding.shape) * np.abs(embedding).mean()).astype(np.float32)
+            fakes.answer(np.ascontiguousarray(row), np.ascontiguousarray(embedding + noise), np.ascontiguousarray(raw))
+
+    return answers
+
+
+@pytest.fixture
+def libraries(fakes):
+    return Libraries(fakes.extension, (fakes.driver,), (fakes.nvinfer,), (fakes.parser,))
+
+
+@pytest.fixture
+def make(checkpoint, libraries, tmp_path):
+    def opened(precision="auto", batch_size=8, **more):
+        return TensorRtBackend(checkpoint, "auto", precision, batch_size, tmp_path, libraries=libraries, **more)
+
+    return opened
+
+
+@pytest.fixture
+def backend(make, fakes, tell):
+    tell(fakes)
+    return make()
+
+
+def check(outputs, seen, rows):
+    np.testing.assert_array_equal(outputs.embedding, seen.embedding[rows])
+    np.testing.assert_array_equal(outputs.raw, seen.raw[rows])
+
+
+def test_builds_checks_stores_and_opens_again_without_a_build(backend, make, fakes, tmp_path):
+    report = backend.report
+    assert (backend.name, backend.precision, backend.batch_size) == ("tensorrt", "bf16", 8)
+    assert backend.runner.engine.batch_sizes == [1, 8]
+    assert report.fidelity.cosine_min > 1 - 1e-9
+    assert report.stored.is_file()
+    assert "tensorrt 11.13.0, bf16, batch sizes 1, 8, Fake GPU [9.0], graph" in report.text()
+    record = json.loads(report.stored.with_suffix(".json").read_text())
+    assert record["size"] == report.stored.stat().st_size
+    assert len(list((tmp_path / "engines").glob("timing-*.cache"))) == 1
+    assert make().report is None
+    assert fakes.count("build") == 1
+    make(batch_size=4)
+    assert fakes.count("build") == 2
+
+
+def test_an_engine_that_misses_its_bars_is_not_kept(make, tmp_path):
+    """Without answers the fake computes nonsense."""
+    with pytest.raises(BackendError, match=r"misses its bars and is not kept: embedding cosine -?0\.\d+ is below"):
+        make()
+    assert list((tmp_path / "engines").glob("*.engine")) == []
+
+
+def test_a_stored_engine_that_was_changed_is_built_again(backend, make, fakes, caplog):
+    path = backend.report.stored
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert make().report is not None
+    assert "does not match its record" in caplog.text
+    assert fakes.count("build") == 2
+
+
+def test_an_engine_from_elsewhere_needs_trust(backend, make, fakes, tmp_path, caplog):
+    elsewhere = tmp_path / "elsewhere.engine"
+    elsewhere.write_bytes(backend.report.stored.read_bytes())
+    assert make(trust_engine=elsewhere).report is None
+    assert "loaded on trust" in caplog.text
+    with pytest.raises(BackendError, match=r"in batches of up to 8; expected .* and 16: it was built for other"):
+        make(batch_size=16, trust_engine=elsewhere)
+    with pytest.raises(BackendError, match="cannot be read: No such file"):
+        make(trust_engine=tmp_path / "none")
+    assert fakes.count("build") == 1
+
+
+def test_rows_of_every_batch_size_from_the_host(backend, known):
+    pixels, seen = known
+    for n in (1, 2, 7, 8):
+        check(backend.run(pixels[:n]), seen, slice(0, n))
+    for n in (0, 9):
+        with pytest.raises(BackendError, match=f"a batch has {n} rows"):
+            backend.run(pixels[:n])
+
+
+def test_batches_under_way_keep_their_results_and_free_their_input(backend, known):
+    pixels, seen = known
+    waiting = []
+    for i in range(8):
+        batch = pixels[8 * i : 8 * i + 8].copy()
+        waiting.append(backend.submit(batch))
+        batch[:] = 0  # may be reused when submit returns
+    for i, take in enumerate(waiting):
+        check(take(), seen, slice(8 * i, 8 * i + 8))
+
+
+def test_eight_threads(backend, known):
+    pixels, seen = known
+
+    def work(i):
+        for n in (3, 8, 1, 5):
+            check(backend.run(pixels[8 * i : 8 * i + n]), seen, slice(8 * i, 8 * i + n))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+
+
+def test_batches_on_the_gpu_of_any_length(backend, known):
+    pixels, seen = known
+    device, extension = backend.runner.native.device, backend.runner.native.extension
+    assert isinstance(backend, DeviceBackend)
+    stream = extension.Stream(device)
+    for n in (0, 1, 8, 20):
+        array = device.array((n, *pixels.shape[1:]), "uint8")
+        device.upload(array, pixels[:n], stream.handle)
+        check(backend.run_to_host(array, stream), seen, slice(0, n))
+    found = backend.run_device(array, stream)
+    assert found.raw.shape == (20, 44)
+    host = np.empty((20, 44), np.float32)
+    device.download(host, found.raw, stream.handle)
+    stream.synchronize()
+    np.testing.assert_array_equal(host, seen.raw[:20])
+    with pytest.raises(InputError, match=r"pixels are float32 \[2, 3, 32, 32\]; expected uint8"):
+        backend.run_to_host(device.array((2, 3, 32, 32), "float32"))
+    with pytest.raises(InputError, match="pixels cannot be taken: an array lies on DLPack device 1:0"):
+        backend.run_to_host(pixels)
+
+
+def test_streams_by_all_their_names():
+    class Named:
+        pass
+
+    for field in ("cuda_stream", "ptr", "handle"):
+        stream = Named()
+        setattr(stream, field, 4711)
+        assert stream_handle(stream) == 4711
+    stream = Named()
+    stream.__cuda_stream__ = lambda: (0, 4711)
+    assert stream_handle(stream) == 4711
+    assert (stream_handle(None), stream_handle(2)) == (0, 2)
+    with pytest.raises(BackendError, match="expected a CUDA stream or its handle"):
+        stream_handle("a stream")
+
+
+def test_closing_gives_all_memory_back(backend, fakes):
+    assert fakes.count("memory") > 0
+    backend.close()
+    assert fakes.count("memory") == 0
+    with pytest.raises(BackendError, match="was closed"):
+        backend.run(np.zeros((1, 3, 32, 32), np.uint8))
+
+
+def test_fp8_keeps_as_many_layers_as_the_gate_needs(make, fakes, tell, caplog):
+    """The third build is the first whose engine answers well enough: two layers are kept."""
+    builds = []
+
+    def progress(phase, done, total):
+        if phase == "Building" and done == 0:
+            builds.append(phase)
+            tell(fakes, error=0.2 if len(builds) < 3 else 0.001)
+
+    with caplog.at_level(logging.INFO, "emonet_fast"):
+        backend = make("fp8", progress=progress)
+    report = backend.report
+    assert len(report.keep) == 2
+    assert "FP8 in all layers misses the bars (embedding cosine 0." in caplog.text
+    assert f"in bf16 for fidelity: {', '.join(report.keep)}" in report.text()
+    # The fake parser tells FP8 for products whose inputs both come from DequantizeLinear.
+    fp8 = [layer.text.strip() for layer in report.precisions.layers if layer.precision == "fp8"]
+    kept = sum(3 if name.endswith("qkv") else 1 for name in report.keep)
+    assert len(fp8) == 2 * 6 - kept
+    assert (report.precisions.missed, report.precisions.unknown) == ((), ())
+    assert make("fp8").report is None
+
+
+def test_fp8_that_no_layer_saves_is_refused(make, tmp_path):
+    with pytest.raises(BackendError, match=r"FP8 cannot be certified: even without it embedding cosine"):
+        make("fp8")
+    assert list((tmp_path / "engines").glob("*.engine")) == []
+
+
+def test_an_interrupted_build_ends_as_the_interruption(make, tmp_path):
+    def progress(phase, done, total):
+        if phase == "Building" and done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(progress=progress)
+    assert list((tmp_path / "engines").glob("*.engine")) == []
+
+
+@pytest.mark.parametrize(("precision", "words"), [("fp32", "has precision 'bf16' and 'fp8'; for fp32 use backend")])
+def test_precisions_that_it_does_not_have(make, precision, words):
+    with pytest.raises(BackendError, match=words):
+        make(precision)
+
+
+def test_a_machine_without_a_driver_never_reaches_tensorrt(fakes):
+    """TensorRT's path is none, and nobody notices: the driver is asked first."""
+    with pytest.raises(BackendError, match=r"TensorRT cannot be used: NVIDIA's driver \(libcuda\) could not be opened"):
+        open_native(Libraries(fakes.extension, ("libno.so",), (), ()), "cuda")
+
+
+def test_a_runtime_that_cannot_build_says_so(fakes, checkpoint, tmp_path):
+    lean = Libraries(fakes.extension, (fakes.driver,), (fakes.nvinfer,), ("libno.so",))
+    with pytest.raises(BackendError, match=r"cannot build engines: TensorRT's ONNX parser"):
+        TensorRtBackend(checkpoint, "cuda:1", "bf16", 4, tmp_path, libraries=lean)
+
+
+def test_batch_sizes():
+    assert [sizes_up_to(n) for n in (1, 2, 8, 9, 64)] == [(1,), (1, 2), (1, 8), (1, 8, 9), (1, 8, 64)]

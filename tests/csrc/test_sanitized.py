@@ -1,0 +1,35 @@
+"""test_extension.py again, compiled with AddressSanitizer, in a process that has its library loaded first."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import BUILT
+
+
+def test_the_whole_body_under_address_sanitizer(sanitized_folder):
+    # libstdc++ too: the sanitizer must find its exceptions when it starts, and Python itself is C.
+    libraries = [_library("libasan.so"), _library("libstdc++.so.6")]
+    if not all(Path(library).is_absolute() for library in libraries):
+        pytest.skip("g++ has no libasan")
+    environment = os.environ | {
+        BUILT: str(sanitized_folder),
+        "LD_PRELOAD": " ".join(libraries),
+        # Python itself frees little at its end; what our objects leave is counted by the fake.
+        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",
+        "PYTHONMALLOC": "malloc",
+    }
+    body = Path(__file__).with_name("test_extension.py")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(body)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    assert " passed" in done.stdout
+    assert "skipped" not in done.stdout
+
+
+def _library(name: str) -> str:
+    command = ["g++", f"-print-file-name={name}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

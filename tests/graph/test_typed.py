@@ -1,0 +1,170 @@
+"""The strongly typed network that TensorRT gets, run as it is by ONNX's reference evaluator."""
+
+from dataclasses import replace
+
+import ml_dtypes
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto
+from onnx.reference import ReferenceEvaluator
+
+from emonet_fast.backends.openvino_observe import observe
+from emonet_fast.checkpoint import open_checkpoint
+from emonet_fast.engines.observations import order, quantisation
+from emonet_fast.graph import build_model
+from emonet_fast.graph.evaluate import evaluate
+from emonet_fast.graph.layers import layer_names, layer_of, prefixes_of
+from emonet_fast.graph.quantise import Quantisation, quantise_weight, rounding_error, scale_for, to_e4m3
+from emonet_fast.graph.typed import load_model, write_typed_model
+from emonet_fast.preprocess import resize
+
+from ..tiny import LAYERS, write_tiny
+from ..tolerances import BF16_FACTOR, FP8_COSINE_SHALLOW
+
+FINITE = st.floats(1e-30, 1e30, allow_nan=False)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    pytest.importorskip("torch", reason="the tiny checkpoint is written by torch (extra reference)")
+    folder = tmp_path_factory.mktemp("tiny")
+    return open_checkpoint(write_tiny(folder / "published"), folder / "cache")
+
+
+@pytest.fixture(scope="module")
+def seen(tiny):
+    return observe(tiny, np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), dtype=np.uint8))
+
+
+def nodes_of(model):
+    """What makes each value, by the value's name."""
+    return {node.output[0]: node for node in model.graph.node}
+
+
+@pytest.mark.parametrize("quantised", [False, True], ids=["bf16", "fp8"])
+def test_the_files_are_whole_and_of_these_types_alone(tiny, seen, quantised, tmp_path):
+    path = write_typed_model(tiny, tmp_path, quantisation(tiny, seen) if quantised else None)
+    onnx.checker.check_model(str(path), full_check=True)
+    model = load_model(path)
+    assert [i.name for i in model.graph.input] == ["pixels"]
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
+    types = {t.data_type for t in model.graph.initializer}
+    expected = {TensorProto.FLOAT, TensorProto.BFLOAT16, TensorProto.INT64}
+    assert types == expected | ({TensorProto.FLOAT8E4M3FN} if quantised else set()), "fp16 overflows in this tower"
+
+
+def test_fp8_is_around_the_products_of_the_layers_that_are_not_kept_and_nowhere_else(tiny, seen, tmp_path):
+    keep = frozenset({"0.qkv", "1.fc2"})
+    path = write_typed_model(tiny, tmp_path, replace(quantisation(tiny, seen), keep=keep))
+    model = load_model(path)
+    made, shapes = nodes_of(model), {t.name: list(t.dims) for t in model.graph.initializer}
+    products = {}
+    for node in model.graph.node:
+        if node.op_type != "MatMul":
+            continue
+        kinds = [made[name].op_type if name in made else "stored" for name in node.input]
+        products[node.name] = kinds.count("DequantizeLinear")
+    expected = {}
+    for layer in layer_names(LAYERS):
+        block, _, part = layer.partition(".")
+        linears = {"qkv": ["attention/q", "attention/k", "attention/v"], "out": ["attention/out"]}
+        for linear in linears.get(part, [f"mlp/{part}"]):
+            expected[f"layer{block}/{linear}/product"] = 0 if layer in keep else 2
+    assert {name: products.pop(name) for name in expected} == expected
+    assert set(products.values()) == {0}, "attention's own products, pooling head and heads stay as they are"
+    quantisers = [n for n in model.graph.node if n.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    assert all(shapes[node.input[1]] == [] for node in quantisers), "only one scale a tensor fuses"
+    # one input for q, k and v
+    assert sum(node.op_type == "QuantizeLinear" for node in quantisers) == 4 * LAYERS - len(keep)
+
+
+def test_keeping_every_layer_is_the_bf16_network(tiny, seen, tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 3, 32, 32), dtype=np.uint8)
+    want = evaluate(write_typed_model(tiny, tmp_path), pixels)
+    everything = replace(quantisation(tiny, seen), keep=frozenset(layer_names(LAYERS)))
+    got = evaluate(write_typed_model(tiny, tmp_path, everything), pixels)
+    np.testing.assert_array_equal(got[0], want[0])
+    np.testing.assert_array_equal(got[1], want[1])
+
+
+def test_observations_are_those_of_onnx(tiny, seen):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), dtype=np.uint8)
+    path = tiny.path.with_suffix(".observed.onnx")
+    onnx.save(build_model(tiny, "observed"), path)
+    runner = ReferenceEvaluator(str(path))
+    names = ["1.fc2/largest", "1.fc2/mean", "0.qkv/square", "1.out/power", "1/stream"]
+    found = [runner.run(names, {"pixels": pixels[i : i + 1]}) for i in range(3)]
+    assert seen.largest["1.fc2"] == pytest.approx(max(f[0] for f in found), rel=1e-4)
+    np.testing.assert_allclose(seen.mean["1.fc2"], np.mean([f[1] for f in found], axis=0), atol=1e-4)
+    np.testing.assert_allclose(seen.square["0.qkv"], np.mean([f[2] for f in found], axis=0), rtol=1e-3, atol=1e-4)
+    assert seen.power["1.out"] == pytest.approx(np.mean([f[3] for f in found]), rel=1e-3)
+    assert seen.stream[1] == pytest.approx(np.mean([f[4] for f in found]), rel=1e-3)
+
+
+def test_the_order_names_every_layer_once_the_costliest_first(tiny, seen):
+    found = order(tiny, seen)
+    assert sorted(found) == sorted(layer_names(LAYERS))
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+    assert all(np.isfinite(cost) and cost > 0 for cost in found.values())
+    prefixes = [prefix for name in found for prefix in prefixes_of(name)]
+    assert len(set(prefixes)) == 6 * LAYERS
+    assert all(layer_of(prefix) in found for prefix in prefixes)
+
+
+@given(largest=FINITE)
+def test_a_scale_is_the_smallest_of_bf16_that_clips_nothing(largest):
+    scale = scale_for(largest)
+    assert float(np.float32(scale).astype(ml_dtypes.bfloat16)) == scale
+    assert 448 * scale >= largest
+    if largest > 1e-12:
+        below = float(np.nextafter(ml_dtypes.bfloat16(scale), ml_dtypes.bfloat16(0)))
+        assert 448 * below < largest
+
+
+@given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=50))
+def test_e4m3_is_within_half_a_step_and_never_infinite(values):
+    weight = np.array(values, np.float32).reshape(1, -1)
+    rounded, scale = quantise_weight(weight)
+    assert np.isfinite(rounded.astype(np.float32)).all()
+    # 3 bits behind the leading one: half a step is 2^-4 of the value, or of the smallest normal number below it
+    bound = np.maximum(np.abs(weight) * 2.0**-4, scale * 2.0**-10) * (1 + 1e-3)
+    assert (np.abs(rounding_error(weight)) <= bound).all()
+    assert (to_e4m3(np.float32([1e9, -1e9]), 1.0).astype(np.float32) == [448, -448]).all()
+
+
+@pytest.fixture(scope="module")
+def real(small, photos):
+    """Two photographs, PyTorch's outputs in float32 and bf16, and scales from a third; full width, 2 layers."""
+    from emonet_fast.backends.reference import Reference
+
+    pixels = np.stack([resize(photo, small.preprocess) for photo in photos[:3]])
+    want, theirs = (Reference.from_packed(small, precision).score(photos[:2]) for precision in ("fp32", "bf16"))
+    return pixels[:2], want, theirs, observe(small, pixels[2:])
+
+
+def cosines(a, b):
+    return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
+def rms(a, b):
+    return float(np.sqrt(((a - b) ** 2).mean()))
+
+
+def test_bf16_is_within_twice_the_error_of_pytorch(small, real, tmp_path):
+    pixels, want, theirs, _ = real
+    embedding, raw = evaluate(write_typed_model(small, tmp_path), pixels)
+    assert rms(raw, want.raw) <= BF16_FACTOR * rms(theirs.raw, want.raw)
+    assert rms(embedding, want.embedding) <= BF16_FACTOR * rms(theirs.embedding, want.embedding)
+
+
+def test_fp8_in_every_layer_keeps_the_embedding(small, real, tmp_path):
+    pixels, want, _, calibration = real
+    full = quantisation(small, calibration)
+    corrected, _ = evaluate(write_typed_model(small, tmp_path, full), pixels[:1])
+    plain, _ = evaluate(write_typed_model(small, tmp_path, Quantisation(full.largest)), pixels[:1])
+    found, uncorrected = (cosines(e, want.embedding[:1]).min() for e in (corrected, plain))
+    assert found >= FP8_COSINE_SHALLOW
+    assert uncorrected < found, "corrected biases help"
