@@ -192,6 +192,23 @@ def test_batches_on_the_gpu_of_any_length(backend, known):
         backend.run_to_host(pixels)
 
 
+def test_batches_that_were_decoded_on_the_gpu(backend, known):
+    """As a decoder hands them over: on the stream that the backend names, several under way, also above a batch."""
+    pixels, seen = known
+    assert isinstance(backend, DeviceBackend)
+    index, stream = backend.place()
+    assert (index, stream) == (backend.runner.native.gpu.index, backend.runner.stream)
+    device = backend.runner.native.device
+    waiting = []
+    for n in (3, 8, 1, 11):
+        array = device.array((n, 3, 32, 32), "uint8")
+        device.upload(array, pixels[:n], stream)
+        waiting.append((n, backend.submit_device(array)))
+        del array
+    for n, result in waiting:
+        check(result(), seen, slice(0, n))
+
+
 def test_streams_by_all_their_names():
     class Named:
         pass
