@@ -1,8 +1,8 @@
 """The strongly typed network for TensorRT: every tensor's type is in the file, and nothing is left to the compiler.
 
 The tower's blocks are bf16 (never fp16: SigLIP's towers overflow it), with Q/DQ nodes around the products that are to
-run in FP8. Patch embedding, pooling head and heads are float32: together 1% of the work, and a quarter of bf16's error
-in the scores came from the head end (see graph.PARTS).
+run in FP8. Patch embedding, pooling head and heads are float32: together a quarter of a percent of the work, while bf16
+in the latter two makes a third more error in the scores (benchmarks/trt/graph.py).
 """
 
 from collections.abc import Sequence

@@ -311,6 +311,24 @@ def test_eight_threads_at_once(bench):
             done.result()
 
 
+def test_runs_on_two_streams_wait_for_each_other(bench):
+    """Both are queued before either is waited for, through the same buffers; the fake mixes their steps."""
+    streams = [bench.module.Stream(bench.device) for _ in range(2)]
+    batches = [pictures(4, seed=seed) for seed in (1, 2)]
+    inputs = [bench.device.array(pixels.shape, "uint8") for pixels in batches]
+    outputs = [[bench.device.array((4, width), "float32") for width in WIDTHS] for _ in batches]
+    bench.engine.prepare(4)
+    for stream, pixels, array, out in zip(streams, batches, inputs, outputs, strict=True):
+        bench.device.upload(array, pixels, stream.handle)
+        bench.engine.run(array.address, 4, [o.address for o in out], stream.handle)
+    for stream, pixels, out in zip(streams, batches, outputs, strict=True):
+        host = [np.zeros((4, width), np.float32) for width in WIDTHS]
+        for to, source in zip(host, out, strict=True):
+            bench.device.download(to, source, stream.handle)
+        stream.synchronize()
+        check(host, pixels)
+
+
 def test_pythons_lock_is_released_while_the_gpu_is_waited_for(bench, fakes):
     """The kernel blocks until Python unblocks it: a lock that is held would keep Python from that for 20 s."""
     pixels, found = pictures(2), []

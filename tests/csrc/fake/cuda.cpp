@@ -65,14 +65,28 @@ CUstream_st& resolve(CUstream_st* handle) {
     return number <= 2 ? state().defaults[number] : *handle;
 }
 
+void step(CUstream_st& stream) {
+    if (stream.queue.empty()) return;
+    const std::function<void()> work = std::move(stream.queue.front());
+    stream.queue.pop_front();
+    ++stream.done;
+    work();
+}
+
+// Between two steps of the stream that is waited for, every other stream makes one: nothing forbids it.
 void work_until(CUstream_st& stream, std::size_t position) {
     const Device hold(state().device);
+    static bool interleaving = false;
+    const bool outermost = !interleaving;
+    interleaving = true;
     while (stream.done < position && !stream.queue.empty()) {
-        const std::function<void()> work = std::move(stream.queue.front());
-        stream.queue.pop_front();
-        ++stream.done;
-        work();
+        step(stream);
+        if (!outermost) continue;
+        for (CUstream_st* other : state().streams) {
+            if (other != &stream) step(*other);
+        }
     }
+    if (outermost) interleaving = false;
 }
 
 void work_all(CUstream_st& stream) { work_until(stream, stream.done + stream.queue.size()); }
