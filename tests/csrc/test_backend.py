@@ -138,7 +138,9 @@ def test_an_engine_from_elsewhere_needs_trust(backend, make, fakes, tmp_path, ca
     assert fakes.count("build") == 1
 
 
-def test_rows_of_every_batch_size_from_the_host(backend, known):
+@pytest.mark.parametrize("mix", [0, 1], ids=["as late as can be", "mixed"])
+def test_rows_of_every_batch_size_from_the_host(backend, known, fakes, mix):
+    fakes.control.fake_mix(mix)
     pixels, seen = known
     for n in (1, 2, 7, 8):
         check(backend.run(pixels[:n]), seen, slice(0, n))

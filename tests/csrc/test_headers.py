@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from .building import FAKE, PLAIN, ROOT, SOURCES
+from .building import FAKE, PLAIN, ROOT, SOURCES, compiler
+
+pytestmark = pytest.mark.skipif(compiler() is None, reason="g++ is not installed")
 
 NAMES = ("TENSORRT_INCLUDE_DIR", "CUDA_INCLUDE_DIR", "CUDA_HOME")
 

@@ -20,6 +20,8 @@ void fake_reset();
 // The outputs of a row of pixels, in place of the fake's own arithmetic: `count` arrays of `sizes` floats each.
 void fake_answer(const void* pixels, std::size_t bytes, const float* const* values, const std::size_t* sizes,
                  std::size_t count);
+// Whether other streams make steps while one is waited for (1, as it begins) or none but what events ask for (0).
+void fake_mix(int on);
 // Kernels block from now on, until fake_unblock (or for 20 s, which counts as "timed out").
 void fake_block();
 void fake_unblock();

@@ -47,6 +47,7 @@ struct State {
     std::map<unsigned long long, std::size_t> memory;
     std::string story, told;
     bool block = false;
+    bool mix = true;
     std::condition_variable changed;
     std::recursive_mutex device;  // held while work is queued or done
     std::set<CUstream_st*> streams;
@@ -73,7 +74,8 @@ void step(CUstream_st& stream) {
     work();
 }
 
-// Between two steps of the stream that is waited for, every other stream makes one: nothing forbids it.
+// Between two steps of the stream that is waited for, every other stream makes one, unless fake_mix says otherwise:
+// nothing forbids either.
 void work_until(CUstream_st& stream, std::size_t position) {
     const Device hold(state().device);
     static bool interleaving = false;
@@ -81,7 +83,7 @@ void work_until(CUstream_st& stream, std::size_t position) {
     interleaving = true;
     while (stream.done < position && !stream.queue.empty()) {
         step(stream);
-        if (!outermost) continue;
+        if (!outermost || !state().mix) continue;
         for (CUstream_st* other : state().streams) {
             if (other != &stream) step(*other);
         }
@@ -196,6 +198,7 @@ void fake_reset() {
     s.answers.clear();
     s.story.clear();
     s.block = false;
+    s.mix = true;
 }
 
 void fake_answer(const void* pixels, std::size_t bytes, const float* const* values, const std::size_t* sizes,
@@ -204,6 +207,11 @@ void fake_answer(const void* pixels, std::size_t bytes, const float* const* valu
     for (std::size_t i = 0; i < count; ++i) rows.emplace_back(values[i], values[i] + sizes[i]);
     const std::lock_guard<std::mutex> hold(state().mutex);
     state().answers[std::string(static_cast<const char*>(pixels), bytes)] = std::move(rows);
+}
+
+void fake_mix(int on) {
+    const Device hold(state().device);
+    state().mix = on != 0;
 }
 
 void fake_block() {
