@@ -44,8 +44,9 @@ demo: $(VENV)/.demo
 	    --checkpoint $(WEIGHTS) --output $(OUTPUT)/scores.parquet --report $(OUTPUT)/report.html
 	@echo "look at $(OUTPUT)/report.html"
 
+# Two at a time: most tests keep one core busy, and each process makes its own checkpoints.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
