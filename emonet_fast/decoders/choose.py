@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 
 from ..checkpoint.spec import Preprocess
-from ..optional import available
+from ..optional import available, need
 from ..options import Options
 from .base import Decoder, Timed
 from .dali.border import RESAMPLES
@@ -53,6 +53,7 @@ def open_decoder(
         _log.warning("decoder 'auto' takes %s: %s", choice.decoder, choice.reason)
     if choice.decoder == "pillow":
         return PillowDecoder(spec, options, timed)
+    need("nvidia.dali", "the decoder 'dali'")  # before our own modules, which import it
     from .dali.decoder import DaliDecoder
 
     return DaliDecoder(spec, options, timed, threads, device_id, stream)

@@ -14,7 +14,6 @@ import numpy as np
 
 from ...checkpoint.spec import Preprocess
 from ...errors import BackendError
-from ...optional import need
 from ...options import Options
 from ...preprocess import resize
 from ...records import Decoded, Picture, UInt8Array
@@ -76,7 +75,6 @@ class DaliDecoder:
     threads: CPU threads of DALI. stream: handle of the CUDA stream that the engine works on; batches are ordered on it.
 
     Raises:
-        MissingPackageError: DALI is not installed.
         BackendError: the checkpoint's filter is not bilinear; or, when pictures come, DALI does not work.
     """
 
@@ -91,7 +89,6 @@ class DaliDecoder:
         device_id: int | None = None,
         stream: int | None = None,
     ) -> None:
-        need("nvidia.dali", "the decoder 'dali'")
         if spec.resample not in RESAMPLES:
             raise BackendError(
                 f"the checkpoint's filter is {spec.resample!r}; the decoder 'dali' equals Pillow for "
