@@ -21,12 +21,12 @@ from emonet_fast.backends.cuda.engine import Engine
 from emonet_fast.backends.cuda.fp8 import CALIBRATION_PICTURES, collect, outputs, refine
 from emonet_fast.backends.cuda.graphs import call_directly
 from emonet_fast.backends.cuda.operations import PlainOperations
-from emonet_fast.backends.cuda.weights import Weights, layer_names, load, mixed, refined
+from emonet_fast.backends.cuda.weights import Weights, load, mixed, refined
 from emonet_fast.checkpoint import open_checkpoint
-from emonet_fast.checkpoint.synthetic_pictures import calibration_pictures
+from emonet_fast.checkpoint.layers import layer_names
 from emonet_fast.engines.fidelity import MIN_PICTURES_FOR_RANKS, measure
+from emonet_fast.engines.pictures import generated_pixels
 from emonet_fast.options import default_cache_dir
-from emonet_fast.preprocess import resize
 
 CPU = torch.device("cpu")
 _BATCH = 16
@@ -42,18 +42,15 @@ def main() -> None:
     checkpoint = open_checkpoint(asked.checkpoint, default_cache_dir())
     emotions = [i for i, slug in enumerate(checkpoint.names) if taxonomy.find(slug).is_emotion]
 
-    def drawn(count: int, seed: int) -> Any:
-        return np.stack([resize(rgb, checkpoint.preprocess) for rgb in calibration_pictures(count, seed=seed)])
-
     def engine(weights: Weights, precision: str) -> Engine:
         plain: Any = PlainOperations(weights, checkpoint.vision.patch_size, checkpoint.l2_normalise)
         return Engine(checkpoint, weights, precision, _BATCH, CPU, call_directly, operations=plain)
 
-    pixels = drawn(asked.pictures, seed=0)
+    pixels = generated_pixels(checkpoint, asked.pictures, seed=0)
     exact, rough, bf16 = (load(checkpoint, CPU, precision) for precision in ("fp32", "fp8", "bf16"))
     reference = engine(exact, "fp32")
     want = outputs(reference, pixels, CPU)
-    moments = collect(reference, drawn(asked.calibration, seed=1), CPU)
+    moments = collect(reference, generated_pixels(checkpoint, asked.calibration, seed=1), CPU)
     better = refined(rough, refine(exact, rough, moments))
     attention = frozenset(name for name in layer_names(len(better.blocks)) if name.endswith(("qkv", "out")))
     cases = {

@@ -274,13 +274,13 @@ def prepared(asked: argparse.Namespace, folder: Path, device: torch.device) -> R
 def dry_parts(fakes_folder: Path, folder: Path) -> tuple[Any, Libraries]:
     """A tiny checkpoint, and fakes that answer as the float32 network does."""
     from emonet_fast.backends.openvino_observe import observe
-    from emonet_fast.backends.tensorrt_gpu.build import _pictures
+    from emonet_fast.engines.pictures import generated_pixels
     from tests.csrc.building import open_fakes
     from tests.tiny import write_tiny
 
     checkpoint = open_checkpoint(write_tiny(folder / "published", widths=(144, 24, 12, 1)), folder / "cache")
     fakes = open_fakes(fakes_folder)
-    pixels = _pictures(checkpoint, 64, 0)
+    pixels = generated_pixels(checkpoint, 64, 0)
     seen = observe(checkpoint, pixels)
     for row, embedding, raw in zip(pixels, seen.embedding, seen.raw, strict=True):
         fakes.answer(*(np.ascontiguousarray(part) for part in (row, embedding, raw)))

@@ -28,6 +28,7 @@ def choose(options: Options) -> Choice:
         BackendError: the device or the backend was asked for by name and cannot be used, they contradict each other, or
             the precision is not for this device.
     """
+    options = _by_name(options)
     gpu = options.backend in ("cuda", "tensorrt")
     if options.backend != "auto" and gpu != (options.device != "cpu") and options.device != "auto":
         raise BackendError(
@@ -38,8 +39,6 @@ def choose(options: Options) -> Choice:
         return Choice("tensorrt", "TensorRT: asked for")
     if options.backend == "openvino":
         return _cpu(options, "backend openvino was asked for")
-    if options.backend == "cuda" and options.device == "auto":
-        options = replace(options, device="cuda")
     if options.device == "cpu":
         return _cpu(options, "asked for")
     found = look(options.device)
@@ -52,6 +51,11 @@ def choose(options: Options) -> Choice:
             "(`emonet-fast doctor` says what this machine has)"
         )
     return _cpu(options, found.reason, notable=found.hardware)
+
+
+def _by_name(options: Options) -> Options:
+    """Backend cuda by name is a GPU by name: it never falls back to the CPU."""
+    return replace(options, device="cuda") if options.backend == "cuda" and options.device == "auto" else options
 
 
 def _cpu(options: Options, why: str, *, notable: bool = False) -> Choice:
@@ -71,6 +75,7 @@ def open_backend(checkpoint: Checkpoint, options: Options) -> Backend:
     Raises:
         BackendError: see `choose` and the backend itself.
     """
+    options = _by_name(options)
     choice = choose(options)
     if choice.backend == "tensorrt":
         from .tensorrt_gpu.backend import TensorRtBackend
@@ -87,10 +92,9 @@ def open_backend(checkpoint: Checkpoint, options: Options) -> Backend:
         from .cuda.backend import CudaBackend
 
         try:
-            device = "cuda" if options.backend == "cuda" and options.device == "auto" else options.device
-            return CudaBackend(checkpoint, device, options.precision, options.batch_size, options.cache_dir)
+            return CudaBackend(checkpoint, options.device, options.precision, options.batch_size, options.cache_dir)
         except BackendError as error:
-            if options.device != "auto" or options.backend == "cuda":
+            if options.device != "auto":
                 raise
             choice = _cpu(options, str(error), notable=True)
     if options.device == "auto" and options.backend == "auto":

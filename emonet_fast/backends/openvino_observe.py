@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..checkpoint.layers import layer_names
 from ..checkpoint.spec import Checkpoint
 from ..engines.observations import Observations
-from ..graph.layers import layer_names
 from ..records import UInt8Array
 from .openvino_build import build_in_process, compile_options
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..checkpoint.layers import layer_names, prefixes_of
 from ..checkpoint.spec import Checkpoint
 from ..checkpoint.tensors import SafetensorsFile
-from ..graph.layers import layer_names, prefixes_of
 from ..graph.quantise import Quantisation, rounding_error
 
 Float32 = npt.NDArray[np.float32]
@@ -20,7 +20,7 @@ _E4M3_NOISE = (2.0**-3) ** 2 / 12 / (7 / 3)
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """Over some pictures; names as in graph/layers.py.
+    """Over some pictures; names as in checkpoint/layers.py.
 
     largest: of each layer's input, over all. mean, square [in]: means of the input and of its square.
     power: mean square of each layer's output (of qkv: of v). stream: of the residual stream before each block.

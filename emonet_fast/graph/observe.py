@@ -3,8 +3,8 @@
 import onnx
 from onnx import TensorProto, helper
 
+from ..checkpoint.layers import layer_of
 from ..checkpoint.spec import Checkpoint
-from .layers import layer_of
 from .writer import GraphWriter
 
 

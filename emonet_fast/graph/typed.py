@@ -15,11 +15,11 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
+from ..checkpoint.layers import layer_of
 from ..checkpoint.spec import Checkpoint
 from ..checkpoint.tensors import SafetensorsFile
 from .backbone import add_pooling, add_tower
 from .heads import add_heads
-from .layers import layer_of
 from .model import pixels_of, scores_of
 from .quantise import Quantisation, quantise_weight, scale_for
 from .writer import GraphWriter

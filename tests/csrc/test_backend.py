@@ -12,9 +12,9 @@ from emonet_fast.backends.base import DeviceBackend
 from emonet_fast.backends.openvino_observe import observe
 from emonet_fast.backends.tensorrt_gpu import build
 from emonet_fast.backends.tensorrt_gpu.backend import TensorRtBackend, sizes_up_to, stream_handle
-from emonet_fast.backends.tensorrt_gpu.build import _pictures
 from emonet_fast.backends.tensorrt_gpu.libraries import Libraries, open_native
 from emonet_fast.checkpoint import open_checkpoint
+from emonet_fast.engines.pictures import generated_pixels
 from emonet_fast.errors import BackendError, InputError
 
 from ..tiny import write_tiny
@@ -44,7 +44,7 @@ def remembered():
         return seen[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "_pictures", made)
+        patch.setattr(build, "generated_pixels", made)
         patch.setattr(openvino_observe, "observe", observed)
         yield made, observed
 
@@ -291,7 +291,7 @@ def test_a_runtime_that_cannot_build_says_so(fakes, checkpoint, tmp_path):
 
 
 def test_generated_pictures_are_the_same_every_time_and_for_each_seed_others(checkpoint):
-    first, again, others = (_pictures(checkpoint, 2, seed) for seed in (0, 0, 1))
+    first, again, others = (generated_pixels(checkpoint, 2, seed) for seed in (0, 0, 1))
     assert first.shape == (2, 3, 32, 32)
     np.testing.assert_array_equal(first, again)
     assert (first != others).any()

@@ -13,10 +13,10 @@ from onnx.reference import ReferenceEvaluator
 
 from emonet_fast.backends.openvino_observe import observe
 from emonet_fast.checkpoint import open_checkpoint
+from emonet_fast.checkpoint.layers import layer_names, layer_of, prefixes_of
 from emonet_fast.engines.observations import order, quantisation
 from emonet_fast.graph import build_model
 from emonet_fast.graph.evaluate import evaluate
-from emonet_fast.graph.layers import layer_names, layer_of, prefixes_of
 from emonet_fast.graph.quantise import Quantisation, quantise_weight, rounding_error, scale_for, to_e4m3
 from emonet_fast.graph.typed import load_model, write_typed_model
 from emonet_fast.preprocess import resize

@@ -12,7 +12,7 @@ from ...errors import BackendError
 from ...optional import need
 from ...records import UInt8Array
 from ..base import Outputs
-from .device import Gpu, NoGpu, check_memory, look
+from .device import NoGpu, check_memory, choose_precision, look
 from .engine import Engine
 from .fp8 import certified
 from .graphs import CudaCapture
@@ -132,17 +132,9 @@ class CudaBackend:
                 slot.pixels[:n].copy_(slot.pinned[:n], non_blocking=True)
             self._compute.wait_stream(self._copies)
             with torch.cuda.stream(self._compute):
-                found = [_to_host(torch, part) for part in self._launch(slot.pixels[:n])]
+                result = _later(torch, *self._launch(slot.pixels[:n]))
                 self._idle.record()
                 slot.done.record()
-                ready = torch.cuda.Event()
-                ready.record()
-
-        def result() -> Outputs:
-            ready.synchronize()
-            # Copies: pinned memory is scarce, and a caller may keep outputs for long.
-            return Outputs(found[0].numpy().copy(), found[1].numpy().copy())
-
         return result
 
     def run_device(self, pixels: object, stream: object = None) -> DeviceOutputs:
@@ -197,17 +189,7 @@ class CudaBackend:
         torch = self._torch
         found = self.run_device(pixels, self._compute)
         with self._lock, torch.cuda.device(self.device), torch.cuda.stream(self._compute):
-            parts = [_to_host(torch, part) for part in (found.embedding, found.raw)]
-            ready = torch.cuda.Event()
-            ready.record()
-        kept: list[object] = [pixels]
-
-        def result() -> Outputs:
-            ready.synchronize()
-            kept.clear()
-            return Outputs(parts[0].numpy().copy(), parts[1].numpy().copy())
-
-        return result
+            return _later(torch, found.embedding, found.raw, pixels)
 
     def close(self) -> None:
         """See Backend.close. Gives all GPU memory back."""
@@ -250,23 +232,23 @@ class CudaBackend:
         return named_stream(stream, self.device)
 
 
-def _to_host(torch: Any, part: Any) -> Any:
-    """A pinned tensor that the current stream fills with `part`."""
-    return torch.empty(part.shape, dtype=part.dtype, pin_memory=True).copy_(part, non_blocking=True)
+def _later(torch: Any, embedding: Any, raw: Any, *keep: object) -> Callable[[], Outputs]:
+    """Outputs that the current stream copies to pinned memory; waited for, and `keep` let go, when they are taken."""
+    parts = [
+        torch.empty(part.shape, dtype=part.dtype, pin_memory=True).copy_(part, non_blocking=True)
+        for part in (embedding, raw)
+    ]
+    ready = torch.cuda.Event()
+    ready.record()
+    kept = list(keep)
 
+    def result() -> Outputs:
+        ready.synchronize()
+        kept.clear()
+        # Copies: pinned memory is scarce, and a caller may keep outputs for long.
+        return Outputs(parts[0].numpy().copy(), parts[1].numpy().copy())
 
-def choose_precision(gpu: Gpu, asked: str) -> str:
-    """The precision to use: "auto" takes bf16; FP8 only by name, and only where the GPU has it.
-
-    Raises:
-        BackendError: fp8 on a GPU without it.
-    """
-    if asked == "fp8" and not gpu.fp8:
-        raise BackendError(
-            f"precision fp8 was asked for, but {gpu.name} (compute capability {gpu.capability[0]}."
-            f"{gpu.capability[1]}) has no FP8 matrix units (8.9 or newer); use 'bf16' or 'auto'"
-        )
-    return "bf16" if asked == "auto" else asked
+    return result
 
 
 def needed_bytes(checkpoint: Checkpoint, precision: str, batch_size: int) -> int:

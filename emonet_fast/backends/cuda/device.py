@@ -108,3 +108,17 @@ def _too_old(package: str, lowest: tuple[int, int]) -> str:
     if numbers < lowest:
         return f"{package} {found} is installed; expected {lowest[0]}.{lowest[1]} or newer: {_INSTALL}"
     return ""
+
+
+def choose_precision(gpu: Gpu, asked: str) -> str:
+    """The precision to use: "auto" takes bf16; FP8 only by name, and only where the GPU has it.
+
+    Raises:
+        BackendError: fp8 on a GPU without it.
+    """
+    if asked == "fp8" and not gpu.fp8:
+        raise BackendError(
+            f"precision fp8 was asked for, but {gpu.name} (compute capability {gpu.capability[0]}."
+            f"{gpu.capability[1]}) has no FP8 matrix units (8.9 or newer); use 'bf16' or 'auto'"
+        )
+    return "bf16" if asked == "auto" else asked

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from ... import taxonomy
+from ...checkpoint.layers import PARTS, layer_names
 from ...checkpoint.spec import Checkpoint
 from ...engines.calibrate import Certificate, Evaluate, fill_keep, load_certificate, store_certificate
 from ...engines.fidelity import MIN_PICTURES_FOR_RANKS, measure
+from ...engines.pictures import generated_pixels
 from ...optional import need
 from ...records import UInt8Array
 from .engine import Engine
@@ -22,7 +24,7 @@ from .graphs import call_directly
 from .linear import dequantised, exact_float32, with_values
 from .moments import Collector, Moments
 from .operations import Operations
-from .weights import PARTS, Weights, layer_names, load, mixed, refined
+from .weights import Weights, load, mixed, refined
 
 _log = logging.getLogger("emonet_fast")
 
@@ -43,7 +45,10 @@ def certified(checkpoint: Checkpoint, device: Any, cache_dir: Path) -> Certifica
     certificate = load_certificate(path, key)
     if certificate is None:
         _log.info("certifying FP8 for these weights on this GPU (once)")
-        certificate = certify(checkpoint, device, *_pictures(checkpoint))
+        calibration = generated_pixels(checkpoint, CALIBRATION_PICTURES, seed=1)
+        certificate = certify(
+            checkpoint, device, calibration, generated_pixels(checkpoint, MIN_PICTURES_FOR_RANKS, seed=0)
+        )
         store_certificate(path, key, certificate)
     return certificate
 
@@ -168,17 +173,3 @@ def _batches(pixels: UInt8Array, device: Any) -> Iterator[Any]:
     torch = need("torch", "the GPU engine")
     for start in range(0, len(pixels), _BATCH):
         yield torch.from_numpy(pixels[start : start + _BATCH]).to(device)
-
-
-def _pictures(checkpoint: Checkpoint) -> tuple[UInt8Array, UInt8Array]:
-    """Generated pictures as the network's input, for calibration and for the comparison.
-
-    No certificate may depend on what a user happens to score first.
-    """
-    from ...checkpoint.synthetic_pictures import calibration_pictures
-    from ...preprocess import resize
-
-    def made(count: int, seed: int) -> UInt8Array:
-        return np.stack([resize(rgb, checkpoint.preprocess) for rgb in calibration_pictures(count, seed=seed)])
-
-    return made(CALIBRATION_PICTURES, 1), made(MIN_PICTURES_FOR_RANKS, 0)

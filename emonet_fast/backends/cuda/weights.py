@@ -1,19 +1,17 @@
 """The checkpoint's tensors on the device, laid out for the network: q, k and v packed, the probe folded."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ...checkpoint.layers import PARTS
 from ...checkpoint.probe import probe_keys
 from ...checkpoint.spec import Checkpoint
 from ...checkpoint.tensors import SafetensorsFile
 from ...optional import need
 from .linear import Linear, make_linear, with_values
-
-# The four linear layers of a block, in the order of data. A layer's full name is "<block>.<part>": "17.fc2".
-PARTS = ("qkv", "out", "fc1", "fc2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +67,6 @@ class Weights:
     @property
     def quantised(self) -> bool:
         return any(getattr(block, part).quantised for block in self.blocks for part in PARTS)
-
-
-def layer_names(layers: int) -> Iterator[str]:
-    """The names of all layers that can be FP8: "0.qkv", "0.out", ..."""
-    return (f"{i}.{part}" for i in range(layers) for part in PARTS)
 
 
 def load(checkpoint: Checkpoint, device: Any, precision: str, keep: frozenset[str] = frozenset()) -> Weights:

@@ -9,7 +9,7 @@ from ...engines.cache import EngineCache
 from ...errors import BackendError
 from ...records import UInt8Array
 from ..base import Outputs
-from ..cuda.device import CAPABILITY_FP8, Gpu
+from ..cuda.device import Gpu, choose_precision
 from .build import Progress, Report, build, plan_for
 from .libraries import Libraries, Native, find, open_native
 from .runner import DeviceOutputs, Runner
@@ -50,7 +50,7 @@ class TensorRtBackend:
         libraries: Libraries | None = None,
     ) -> None:
         native = open_native(libraries or find(), device)
-        self.precision = choose_precision(native.gpu, precision)
+        self.precision = precision_for(native.gpu, precision)
         self.batch_size = batch_size or DEFAULT_BATCH
         self.report: Report | None = None
         blob = (
@@ -117,7 +117,7 @@ def sizes_up_to(largest: int) -> tuple[int, ...]:
     return (*(size for size in SIZES if size < largest), largest)
 
 
-def choose_precision(gpu: Gpu, asked: str) -> str:
+def precision_for(gpu: Gpu, asked: str) -> str:
     """The precision to use: "auto" takes bf16.
 
     Raises:
@@ -125,12 +125,7 @@ def choose_precision(gpu: Gpu, asked: str) -> str:
     """
     if asked == "fp32":
         raise BackendError("backend tensorrt has precision 'bf16' and 'fp8'; for fp32 use backend 'cuda' or 'openvino'")
-    if asked == "fp8" and gpu.capability < CAPABILITY_FP8:
-        raise BackendError(
-            f"precision fp8 was asked for, but {gpu.name} (compute capability {gpu.capability[0]}."
-            f"{gpu.capability[1]}) has no FP8 matrix units (8.9 or newer); use 'bf16' or 'auto'"
-        )
-    return "bf16" if asked == "auto" else asked
+    return choose_precision(gpu, asked)
 
 
 def stream_handle(stream: object) -> int:

@@ -7,19 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from ... import taxonomy
+from ...checkpoint.layers import layer_names
 from ...checkpoint.spec import Checkpoint
 from ...engines.cache import EngineCache
 from ...engines.calibrate import shortest_keep
 from ...engines.fidelity import MIN_PICTURES_FOR_RANKS, Fidelity, gate_bf16_alone, gate_fp8, measure
 from ...engines.observations import Observations, order, quantisation
+from ...engines.pictures import generated_pixels
 from ...engines.plan import EnginePlan
 from ...errors import BackendError, EmonetError
 from ...files import write_whole
 from ...graph import GRAPH_VERSION
-from ...graph.layers import layer_names
 from ...graph.quantise import Quantisation
 from ...graph.typed import TYPED_VERSION, write_typed_model
 from ...records import UInt8Array
@@ -117,7 +116,7 @@ class _Build:
         self.inspected = ""
         self.folder = folder
         self._emotions = [i for i, slug in enumerate(checkpoint.names) if taxonomy.find(slug).is_emotion]
-        self._pixels = _pictures(checkpoint, MIN_PICTURES_FOR_RANKS, 0)
+        self._pixels = generated_pixels(checkpoint, MIN_PICTURES_FOR_RANKS, 0)
         self._want = self._observe(self._pixels, "the float32 network")
 
     def bf16(self) -> tuple[bytes, Fidelity, tuple[str, ...]]:
@@ -128,7 +127,7 @@ class _Build:
         return blob, found, ()
 
     def fp8(self) -> tuple[bytes, Fidelity, tuple[str, ...]]:
-        seen = self._observe(_pictures(self.checkpoint, CALIBRATION_PICTURES, 1), "calibration")
+        seen = self._observe(generated_pixels(self.checkpoint, CALIBRATION_PICTURES, 1), "calibration")
         full = quantisation(self.checkpoint, seen)
         built: dict[frozenset[str], bytes] = {}
 
@@ -205,14 +204,6 @@ class _Build:
         from ..openvino_observe import observe
 
         return observe(self.checkpoint, pixels, lambda done, total: self.progress(what, done, total))
-
-
-def _pictures(checkpoint: Checkpoint, count: int, seed: int) -> UInt8Array:
-    """Generated pictures as the network's input: no engine may depend on what a user happens to score first."""
-    from ...checkpoint.synthetic_pictures import calibration_pictures
-    from ...preprocess import resize
-
-    return np.stack([resize(rgb, checkpoint.preprocess) for rgb in calibration_pictures(count, seed=seed)])
 
 
 def _silent(phase: str, done: int, total: int) -> None:

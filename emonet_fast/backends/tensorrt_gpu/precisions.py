@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...graph.layers import PARTS
+from ...checkpoint.layers import PARTS
 
 # As the inspector words them, in one place: "FP8", "E4M3", "BF16", "BFloat16", "Float", "FP32", "Half", ...
 _WORDS = (
@@ -70,7 +70,7 @@ class Precisions:
 
 
 def read(inspected: str, asked: Collection[str] = ()) -> Precisions:
-    """Read the inspector's JSON. asked: layers that shall be FP8, by their names in graph/layers.py."""
+    """Read the inspector's JSON. asked: layers that shall be FP8, by their names in checkpoint/layers.py."""
     try:
         found = json.loads(inspected).get("Layers", [])
     except (ValueError, AttributeError):

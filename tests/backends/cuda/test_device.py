@@ -11,8 +11,8 @@ import torch
 
 from emonet_fast.backends.choose import choose, open_backend
 from emonet_fast.backends.cuda import device as device_module
-from emonet_fast.backends.cuda.backend import choose_precision, needed_bytes
-from emonet_fast.backends.cuda.device import Gpu, NoGpu, check_memory, driver_present, look
+from emonet_fast.backends.cuda.backend import needed_bytes
+from emonet_fast.backends.cuda.device import Gpu, NoGpu, check_memory, choose_precision, driver_present, look
 from emonet_fast.backends.cuda.inputs import as_tensor, check_tensor, on_device
 from emonet_fast.errors import BackendError, InputError
 from emonet_fast.options import Options
@@ -54,12 +54,12 @@ def test_packages_too_old(monkeypatch, version, said):
     assert re.search(said, found.reason)
 
 
-def test_auto_says_once_that_it_takes_the_cpu(monkeypatch, request, cache_dir, caplog):
+def test_auto_says_once_that_it_takes_the_cpu(monkeypatch, request, tmp_path, caplog):
     pytest.importorskip("openvino", reason="the CPU engine is not installed")
     small = request.getfixturevalue("small")
     monkeypatch.setattr("emonet_fast.backends.choose.look", lambda device: NoGpu("the GPU is too old", hardware=True))
     with caplog.at_level(logging.WARNING, logger="emonet_fast"):
-        backend = open_backend(small, Options(precision="fp32", cache_dir=cache_dir))
+        backend = open_backend(small, Options(precision="fp32", cache_dir=tmp_path))
     assert backend.name == "openvino"
     assert [r.message for r in caplog.records] == [
         "device 'auto' takes the CPU: the GPU is too old",

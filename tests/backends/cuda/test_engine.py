@@ -6,9 +6,10 @@ import torch
 
 from emonet_fast.backends.cuda.fp8 import collect, refine
 from emonet_fast.backends.cuda.linear import E4M3_MAX, make_linear
-from emonet_fast.backends.cuda.weights import layer_names, load, mixed
+from emonet_fast.backends.cuda.weights import load, mixed
 from emonet_fast.backends.cuda.workspace import Workspace, rows, workspace_bytes
 from emonet_fast.backends.reference import Reference
+from emonet_fast.checkpoint.layers import layer_names
 from emonet_fast.engines.fidelity import measure
 from emonet_fast.preprocess import normalise, resize
 

@@ -6,7 +6,8 @@ import torch
 from emonet_fast.backends.cuda.fp8 import certify, collect, refine
 from emonet_fast.backends.cuda.linear import dequantised
 from emonet_fast.backends.cuda.operations import PlainOperations
-from emonet_fast.backends.cuda.weights import layer_names, load, mixed, refined
+from emonet_fast.backends.cuda.weights import load, mixed, refined
+from emonet_fast.checkpoint.layers import layer_names
 from emonet_fast.engines.fidelity import gate_fp8, measure
 from emonet_fast.errors import BackendError
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+# The four linear layers of a block, in the order of data.
 PARTS = ("qkv", "out", "fc1", "fc2")
 _PROJECTIONS = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "out_proj": "out", "fc1": "fc1", "fc2": "fc2"}
 _TENSOR = re.compile(r"vision_model\.encoder\.layers\.(\d+)\.(?:self_attn|mlp)\.(\w+)")

@@ -1,0 +1,17 @@
+"""The pictures that engines are calibrated on and held to."""
+
+import numpy as np
+
+from ..checkpoint.spec import Checkpoint
+from ..records import UInt8Array
+
+
+def generated_pixels(checkpoint: Checkpoint, count: int, seed: int) -> UInt8Array:
+    """Generated pictures as the network's input, [count, 3, S, S] uint8; the same for the same seed. Needs Pillow.
+
+    No engine may depend on what a user happens to score first.
+    """
+    from ..checkpoint.synthetic_pictures import calibration_pictures
+    from ..preprocess import resize
+
+    return np.stack([resize(rgb, checkpoint.preprocess) for rgb in calibration_pictures(count, seed=seed)])
