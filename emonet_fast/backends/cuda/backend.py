@@ -12,18 +12,16 @@ from ...errors import BackendError
 from ...optional import need
 from ...records import UInt8Array
 from ..base import Outputs
-from .device import NoGpu, check_memory, choose_precision, look
+from .device import SMALLER, NoGpu, check_memory, choose_precision, look
 from .engine import Engine
 from .fp8 import certified
 from .graphs import CudaCapture
 from .inputs import PER_THREAD_DEFAULT, as_tensor, named_stream
+from .memory import needed_bytes
 from .weights import Weights, load, refined
-from .workspace import workspace_bytes
 
 # 64 images fill the GPU to within a few percent of 256 at a quarter of the buffers.
 DEFAULT_BATCH = 64
-# CUDA context, cuBLAS and graph pools, and what else the driver takes: what must stay free beside our own tensors.
-_OVERHEAD = 800_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ class CudaBackend:
         self.checkpoint = checkpoint
         self._torch = torch = need("torch", "the GPU engine")
         self.device = torch.device("cuda", found.index)
-        check_memory(found, needed_bytes(checkpoint, self.precision, self.batch_size), "this engine")
+        check_memory(found, needed_bytes(checkpoint, self.precision, self.batch_size), "this engine", SMALLER)
         self._lock = threading.Lock()
         with torch.cuda.device(self.device):
             try:
@@ -81,7 +79,7 @@ class CudaBackend:
     def _weights(self, cache_dir: Path) -> Weights:
         if self.precision != "fp8":
             return load(self.checkpoint, self.device, self.precision)
-        certificate = certified(self.checkpoint, self.device, cache_dir)
+        certificate = certified(self.checkpoint, self.gpu, cache_dir)
         weights = load(self.checkpoint, self.device, "fp8", frozenset(certificate.keep))
         tensors = {name: self._torch.from_numpy(values) for name, values in certificate.tensors.items()}
         return refined(weights, tensors)
@@ -249,13 +247,3 @@ def _later(torch: Any, embedding: Any, raw: Any, *keep: object) -> Callable[[], 
         return Outputs(parts[0].numpy().copy(), parts[1].numpy().copy())
 
     return result
-
-
-def needed_bytes(checkpoint: Checkpoint, precision: str, batch_size: int) -> int:
-    """Device memory of an engine, in bytes: weights, buffers, staging and what CUDA takes beside them."""
-    size = {"fp32": 4, "bf16": 2, "fp8": 2}[precision]
-    # Calibration holds bf16 and FP8 weights at once, and float32 ones before.
-    factor = {"fp32": 1.0, "bf16": 1.0, "fp8": 2.0}[precision]
-    weights = factor * size * sum(info.nbytes // 4 for info in checkpoint.tensors.values())
-    staging = 2 * batch_size * 3 * checkpoint.vision.image_size**2
-    return int(weights) + workspace_bytes(checkpoint, batch_size, precision) + staging + _OVERHEAD

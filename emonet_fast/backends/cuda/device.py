@@ -13,6 +13,8 @@ from ...optional import need
 # bf16 matrix units: Ampere and newer. FP8 (e4m3) ones: Ada (8.9), Hopper (9.0) and newer.
 CAPABILITY_BF16 = (8, 0)
 CAPABILITY_FP8 = (8, 9)
+# What to do about an engine that does not fit.
+SMALLER = "use a smaller batch size (--batch-size)"
 MIN_TORCH, MIN_TRITON = (2, 11), (3, 6)
 _INSTALL = "pip install 'emonet-fast[gpu]'"
 NEEDS = (
@@ -87,12 +89,12 @@ def driver_present() -> bool:
     return True
 
 
-def check_memory(gpu: Gpu, needed: int, what: str) -> None:
-    """Raises BackendError where the GPU has less than `needed` bytes free."""
+def check_memory(gpu: Gpu, needed: int, what: str, advice: str) -> None:
+    """Raises BackendError where the GPU has less than `needed` bytes free; advice: what to do beside freeing some."""
     if gpu.free < needed:
         raise BackendError(
             f"cuda:{gpu.index} ({gpu.name}) has {gpu.free / 1e9:.1f} GB of {gpu.memory / 1e9:.1f} GB free; {what} "
-            f"needs {needed / 1e9:.1f} GB: use a smaller batch size (--batch-size), or free memory on the GPU"
+            f"needs {needed / 1e9:.1f} GB: {advice}, or free memory on the GPU"
         )
 
 

@@ -18,10 +18,12 @@ from ...engines.fidelity import MIN_PICTURES_FOR_RANKS, measure
 from ...engines.pictures import generated_pixels
 from ...optional import need
 from ...records import UInt8Array
+from .device import Gpu, check_memory
 from .engine import Engine
 from .gptq import round_weights
 from .graphs import call_directly
 from .linear import dequantised, exact_float32, with_values
+from .memory import certifying_bytes
 from .moments import Collector, Moments
 from .operations import Operations
 from .weights import Weights, load, mixed, refined
@@ -33,17 +35,20 @@ FP8_VERSION = 2
 _BATCH = 16
 _PICTURES_FOR_SENSITIVITY = 16
 CALIBRATION_PICTURES = 128
+_BF16 = "use precision 'bf16' (--precision bf16)"
 
 
-def certified(checkpoint: Checkpoint, device: Any, cache_dir: Path) -> Certificate:
+def certified(checkpoint: Checkpoint, gpu: Gpu, cache_dir: Path) -> Certificate:
     """The stored certificate of these weights on this GPU, or one that is measured now (about a minute).
 
     Raises:
-        BackendError: FP8 cannot be certified for these weights.
+        BackendError: FP8 cannot be certified for these weights, or the GPU has too little memory free for that.
     """
+    device = need("torch", "the GPU engine").device("cuda", gpu.index)
     path, key = certificate_place(checkpoint, device, cache_dir)
     certificate = load_certificate(path, key)
     if certificate is None:
+        check_memory(gpu, certifying_bytes(checkpoint, _BATCH), "certifying FP8, once for these weights,", _BF16)
         _log.info("certifying FP8 for these weights on this GPU (once)")
         calibration = generated_pixels(checkpoint, CALIBRATION_PICTURES, seed=1)
         certificate = certify(
