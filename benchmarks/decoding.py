@@ -288,7 +288,7 @@ def boxes_of(rng: np.random.Generator, width: int, height: int) -> tuple[Box, ..
 
 def levels(pictures: Sequence[Picture]) -> dict[str, Any]:
     """Differences from Pillow of the decoder on the CPU, and of the whole pipeline as a GPU runs it."""
-    decoder, found = dali(), {"decoder": [0, 0.0], "pipeline": [0, 0.0]}
+    decoder, found = dali(), {"decoder": [0, 0.0, 0], "pipeline": [0, 0.0, 0]}
     want = list(pixels_of(PillowDecoder(SPEC, OPTIONS, untimed), pictures))
     got = list(pixels_of(decoder, pictures))
     if [(row.key, row.status) for row, _ in got] != [(row.key, row.status) for row, _ in want]:
@@ -296,13 +296,15 @@ def levels(pictures: Sequence[Picture]) -> dict[str, Any]:
     samples = [sample for picture in pictures for sample in triage(picture, OPTIONS) or ()]
     if len(samples) != len(want):
         raise RuntimeError("some of the pictures are not DALI's")
-    sides = {"decoder": [pixels for _, pixels in got], "pipeline": list(whole_pipeline(samples))}
-    for name, side in sides.items():
+    ours = {"decoder": [pixels for _, pixels in got], "pipeline": list(whole_pipeline(samples))}
+    for name, side in ours.items():
         for a, (_, b) in zip(side, want, strict=True):
             difference = np.abs(a.astype(np.int16) - b)
             found[name][0] = max(found[name][0], int(difference.max()))
             found[name][1] = max(found[name][1], float(difference.mean()))
-    return {"rows": len(want)} | {name: {"max": high, "mean_max": mean} for name, (high, mean) in found.items()}
+            found[name][2] += int((difference > 1).sum())
+    sides = {name: {"max": high, "mean_max": mean, "beyond_1": far} for name, (high, mean, far) in found.items()}
+    return {"rows": len(want), "values": len(want) * 3 * SPEC.size**2} | sides
 
 
 def whole_pipeline(samples: Sequence[Sample]) -> Iterator[Any]:

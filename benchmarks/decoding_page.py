@@ -20,9 +20,15 @@ def fidelity(found: dict[str, Any]) -> str:
         "|---|---|---|---|",
     ]
     for name, row in found["fidelity"].items():
-        cells = [f"{row[side]['max']} levels, {row[side]['mean_max']:.3f}" for side in ("decoder", "pipeline")]
+        cells = [_levels(row[side], row["values"]) for side in ("decoder", "pipeline")]
         lines.append(f"| {name} | {row['rows']} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _levels(side: dict[str, Any], values: int) -> str:
+    far = side["beyond_1"]
+    rare = f" ({far} of {values / 1e6:.0f} million values beyond 1)" if far else ""
+    return f"{side['max']} levels{rare}, {side['mean_max']:.3f}"
 
 
 def scores(found: dict[str, Any]) -> str:

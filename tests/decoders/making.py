@@ -13,6 +13,8 @@ from emonet_fast.decoders.pillow import PillowDecoder
 from emonet_fast.options import Options
 from emonet_fast.records import Decoded, Picture
 
+from .. import tolerances
+
 BILINEAR = Preprocess(384, "bilinear", 1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
@@ -55,6 +57,15 @@ def by_pipeline(
 def apart(ours: list[np.ndarray], theirs: list) -> int:
     """The largest difference in levels of a pipeline's rows from a decoder's."""
     return max(int(np.abs(a.astype(np.int16) - b).max()) for a, (_, b) in zip(ours, theirs, strict=True))
+
+
+def check_resized(ours: list[np.ndarray], theirs: list) -> None:
+    """A pipeline's rows are a decoder's, but for the rounding of the resize."""
+    differences = np.concatenate(
+        [np.abs(a.astype(np.int16) - b).ravel() for a, (_, b) in zip(ours, theirs, strict=True)]
+    )
+    assert differences.max() <= 2 * tolerances.DALI_RESIZE
+    assert np.mean(differences > tolerances.DALI_RESIZE) <= tolerances.DALI_RESIZE_TWICE
 
 
 def encoded(pixels: np.ndarray | Image.Image, kind: str = "JPEG", **settings: object) -> bytes:

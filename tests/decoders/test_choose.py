@@ -18,7 +18,8 @@ from .making import BILINEAR, untimed
 @pytest.mark.parametrize(
     ("asked", "gpu", "installed", "taken", "notable"),
     [
-        ("auto", False, True, "pillow", False),
+        ("auto", False, True, "dali", False),
+        ("auto", False, False, "pillow", False),
         ("auto", True, True, "dali", False),
         ("auto", True, False, "pillow", True),
         ("dali", False, True, "dali", False),
@@ -36,6 +37,7 @@ def test_auto_leaves_other_filters_to_pillow(monkeypatch):
     monkeypatch.setattr(room, "available", lambda package: True)
     choice = choose(Options(), replace(BILINEAR, resample="bicubic"), gpu=True)
     assert (choice.decoder, choice.notable) == ("pillow", True)
+    assert choose(Options(), replace(BILINEAR, resample="bicubic"), gpu=False).decoder == "dali"
 
 
 def test_dali_by_name_where_it_is_missing(monkeypatch):

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,8 +30,8 @@ from .triage import Sample, triage
 AHEAD = 2
 # Pixels of a run together, which bounds the decode buffers: 3 bytes a pixel, AHEAD + 1 times.
 _RUN_PIXELS = 64_000_000
-# Rows of a run on the CPU; an engine's batch may be of any size.
-_CPU_RUN = 16
+# Rows of a run on the CPU: the engine's batch within these, so that a few pictures are not read ahead in vain.
+_CPU_RUN_LEAST, _CPU_RUN = 4, 16
 _MAX_THREADS = 16
 # Pictures that Pillow decodes beside DALI: as many at once, each of up to max_pixels.
 _PILLOW_THREADS = 2
@@ -75,7 +76,7 @@ class DaliDecoder:
     threads: CPU threads of DALI. stream: handle of the CUDA stream that the engine works on; batches are ordered on it.
 
     Raises:
-        BackendError: the checkpoint's filter is not bilinear; or, when pictures come, DALI does not work.
+        BackendError: the checkpoint's filter is not bilinear, on a GPU; or, when pictures come, DALI does not work.
     """
 
     name = "dali"
@@ -89,9 +90,9 @@ class DaliDecoder:
         device_id: int | None = None,
         stream: int | None = None,
     ) -> None:
-        if spec.resample not in RESAMPLES:
+        if device_id is not None and spec.resample not in RESAMPLES:
             raise BackendError(
-                f"the checkpoint's filter is {spec.resample!r}; the decoder 'dali' equals Pillow for "
+                f"the checkpoint's filter is {spec.resample!r}; on a GPU the decoder 'dali' equals Pillow for "
                 f"{', '.join(RESAMPLES)} only: use decoder 'pillow'"
             )
         self._spec, self._options, self._timed = spec, options, timed
@@ -100,9 +101,17 @@ class DaliDecoder:
         self._counts = {"dali": 0, "pillow": 0}
 
     def batches(self, pictures: Iterable[Picture], batch_size: int, *, keep_rgb: bool) -> Iterator[Prepared]:
-        """See Decoder.batches. On the GPU a batch is what DALI gave: bad pictures leave it shorter."""
+        """See Decoder.batches. On the GPU a batch is what DALI gave: bad pictures leave it shorter.
+
+        A source whose first picture is not encoded (frames, arrays) has nothing for DALI: Pillow's way, which never
+        reads ahead, serves all of it.
+        """
+        first, pictures = _peeked(pictures)
+        if first is not None and not isinstance(first.data, bytes | None):
+            return grouped(self._prepared(pictures, keep_rgb), batch_size)
         if self._device_id is None:
-            return grouped(self._rows(pictures, keep_rgb), batch_size)
+            run = max(_CPU_RUN_LEAST, min(_CPU_RUN, batch_size))
+            return grouped(self._rows(pictures, run, keep_rgb), batch_size)
         return self._device_batches(pictures, batch_size, keep_rgb)
 
     def note(self) -> str:
@@ -112,11 +121,16 @@ class DaliDecoder:
     def close(self) -> None:
         """See Decoder.close: pipelines and threads live as long as a call of `batches`."""
 
-    def _rows(self, pictures: Iterable[Picture], keep_rgb: bool) -> Iterator[Row]:
+    def _prepared(self, pictures: Iterable[Picture], keep_rgb: bool) -> Iterator[Row]:
+        for picture in pictures:
+            self._counts["pillow"] += 1
+            yield from prepare(picture, self._spec, self._options, keep_rgb, self._timed)
+
+    def _rows(self, pictures: Iterable[Picture], run_size: int, keep_rgb: bool) -> Iterator[Row]:
         """Resizes one run while the next is waited for."""
         with ThreadPoolExecutor(self._threads) as pool:
             before: list[tuple[Decoded, Future[UInt8Array] | UInt8Array | None]] = []
-            for rows, result in self._results(pictures, _CPU_RUN, keep_rgb):
+            for rows, result in self._results(pictures, run_size, keep_rgb):
                 decoded = _by_place(result)
                 under_way = {place: pool.submit(resize, rgb, self._spec) for place, rgb in decoded.items()}
                 yield from self._resized(before)
@@ -236,6 +250,13 @@ class DaliDecoder:
         boxes = () if sample.box is None else (sample.box,)
         rows = prepare(replace(sample.picture, boxes=boxes), self._spec, self._options, keep_rgb)
         return [(replace(decoded, key=sample.key), pixels) for decoded, pixels in rows]
+
+
+def _peeked(pictures: Iterable[Picture]) -> tuple[Picture | None, Iterable[Picture]]:
+    """The first picture, None where there is none, and all of them."""
+    rest = iter(pictures)
+    first = next(rest, None)
+    return first, () if first is None else chain((first,), rest)
 
 
 def _by_place(result: Result | None) -> dict[int, UInt8Array]:

@@ -8,6 +8,7 @@ OUTPUTS = ("uint8", "float32", "bfloat16", "pictures")
 # Names of the external inputs. All arrays are on the host; one list entry a sample.
 ENCODED = "encoded"  # uint8 [bytes]
 WEIGHT_X, WEIGHT_Y = "weight_x", "weight_y"  # float32 []: border.outside of the columns and of the rows
+ROWS_FIRST = "rows_first"  # bool []: border.rows_first
 PICK = "pick"  # int32 []: the sample whose decoded picture this row is cut from
 DECODE_START, DECODE_SHAPE = "decode_start", "decode_shape"  # int32 [2], y and x: what of the picture is decoded
 CROP_START, CROP_SHAPE = "crop_start", "crop_shape"  # int32 [2]: the box's part inside the picture, in what was decoded

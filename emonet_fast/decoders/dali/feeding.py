@@ -34,6 +34,7 @@ def inputs(samples: Sequence[Sample], definition: Definition) -> Mapping[str, Ar
     size = definition.preprocess.size
     found[names.WEIGHT_X] = [np.asarray(border.outside(w, size), np.float32) for w, _ in sizes]
     found[names.WEIGHT_Y] = [np.asarray(border.outside(h, size), np.float32) for _, h in sizes]
+    found[names.ROWS_FIRST] = [np.asarray(border.rows_first(h, w, size)) for w, h in sizes]
     return found
 
 
