@@ -17,10 +17,12 @@ import numpy as np
 from emonet_fast import taxonomy
 from emonet_fast.backends.openvino_observe import observe
 from emonet_fast.backends.reference import Reference
+from emonet_fast.backends.tensorrt_gpu.build import CALIBRATION_PICTURES
 from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.checkpoint.synthetic_pictures import calibration_pictures
 from emonet_fast.engines.fidelity import measure
-from emonet_fast.engines.observations import order, quantisation
+from emonet_fast.engines.observations import calibrate
+from emonet_fast.engines.pictures import generated_pixels
 from emonet_fast.graph.evaluate import evaluate
 from emonet_fast.graph.typed import write_typed_model
 from emonet_fast.options import default_cache_dir
@@ -59,6 +61,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="large")
     parser.add_argument("--cache", type=Path, default=default_cache_dir())
     parser.add_argument("--pictures", type=int, default=8)
+    parser.add_argument("--calibration", type=int, default=CALIBRATION_PICTURES, help="pictures")
     parser.add_argument("--keep", type=int, nargs="*", default=[0], help="so many layers in bf16, by their estimate")
     parser.add_argument("--tops", nargs="*", default=["fp32"], choices=["fp32", "bf16"])
     parser.add_argument("--output", type=Path, default=RESULTS / "trt-graph.json")
@@ -86,6 +89,7 @@ def main() -> None:
             "heads": list(checkpoint.head_widths),
             "untrained": checkpoint.untrained,
             "pictures": asked.pictures,
+            "calibration": asked.calibration,
             "rows": rows,
         }
         asked.output.write_text(json.dumps(doc, indent=1) + "\n")
@@ -96,10 +100,10 @@ def main() -> None:
         for top in asked.tops:
             tell(f"bf16, top {top}", *evaluate(write_typed_model(checkpoint, Path(folder), top=top), pixels))
         if asked.keep:
-            seen = observe(
-                checkpoint, np.stack([resize(rgb, checkpoint.preprocess) for rgb in calibration_pictures(16, seed=1)])
-            )
-            q, sorted_layers = quantisation(checkpoint, seen), list(order(checkpoint, seen))
+            seen = observe(checkpoint, generated_pixels(checkpoint, asked.calibration, seed=1), layers=True)
+            calibrated = calibrate(checkpoint, seen)
+            del seen  # gigabytes
+            q, sorted_layers = calibrated.quantisation, list(calibrated.cost)
         for count in asked.keep:
             mixed = replace(q, keep=frozenset(sorted_layers[:count]))
             tell(f"FP8, {count} layers kept", *evaluate(write_typed_model(checkpoint, Path(folder), mixed), pixels))

@@ -1,15 +1,18 @@
-"""What calibration saw of the float32 network, and what follows for one-scale-a-tensor FP8: scales, biases, order."""
+"""What calibration saw of the float32 network, and what follows for one-scale-a-tensor FP8: scales, weights, order."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
 from ..checkpoint.layers import layer_names, prefixes_of
 from ..checkpoint.spec import Checkpoint
 from ..checkpoint.tensors import SafetensorsFile
-from ..graph.quantise import Quantisation, rounding_error
+from ..graph.quantise import Quantisation, nearest_e4m3, weight_scale
+from .gptq import Rounding
+from .moments import Collector
 
 Float32 = npt.NDArray[np.float32]
 
@@ -18,77 +21,85 @@ Float32 = npt.NDArray[np.float32]
 _E4M3_NOISE = (2.0**-3) ** 2 / 12 / (7 / 3)
 
 
+class Layer:
+    """One layer over the calibration pictures, fed a picture at a time.
+
+    largest: the largest magnitude of its input. inputs: the moments of its input. square [in]: the mean of the input's
+    square. power: the mean square of its output (of qkv: of v).
+    """
+
+    def __init__(self, tokens: int) -> None:
+        self.largest = self.power = 0.0
+        self.square: Float32 | float = 0.0
+        self.inputs = Collector(tokens)
+        self._pictures = 0
+
+    def add(self, x: Float32, power: float) -> None:
+        """x [tokens, in]: the input of one picture."""
+        self._pictures += 1
+        self.largest = max(self.largest, float(np.abs(x).max()))
+        self.inputs.add(x)
+        self.square = self.square + ((x * x).mean(0) - self.square) / self._pictures
+        self.power += (power - self.power) / self._pictures
+
+
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """Over some pictures; names as in checkpoint/layers.py.
+    """Over some pictures.
 
-    largest: of each layer's input, over all. mean, square [in]: means of the input and of its square.
-    power: mean square of each layer's output (of qkv: of v). stream: of the residual stream before each block.
-    embedding [n, hidden], raw [n, H]: what the float32 network gives for the pictures.
+    embedding [n, hidden], raw [n, H]: what the float32 network gives for them. layers: by their names in
+    checkpoint/layers.py, and stream: the mean square of the residual stream before each block; both only where asked.
     """
 
-    largest: Mapping[str, float]
-    mean: Mapping[str, Float32]
-    square: Mapping[str, Float32]
-    power: Mapping[str, float]
-    stream: tuple[float, ...]
     embedding: Float32
     raw: Float32
-
-    @classmethod
-    def gather(cls, names: Sequence[str], blocks: int, pictures: Sequence[Mapping[str, Float32]]) -> "Observations":
-        """From one record a picture, with the keys of graph/observe.py."""
-
-        def mean(key: str) -> Float32:
-            return np.asarray(np.mean([p[key] for p in pictures], axis=0, dtype=np.float64), np.float32)
-
-        return cls(
-            largest={n: float(max(p[f"{n}/largest"] for p in pictures)) for n in names},
-            mean={n: mean(f"{n}/mean") for n in names},
-            square={n: mean(f"{n}/square") for n in names},
-            power={n: float(mean(f"{n}/power")) for n in names},
-            stream=tuple(float(mean(f"{block}/stream")) for block in range(blocks)),
-            embedding=np.concatenate([p["embedding"] for p in pictures]),
-            raw=np.concatenate([p["raw"] for p in pictures]),
-        )
+    layers: Mapping[str, Layer] = field(default_factory=dict)
+    stream: tuple[float, ...] = ()
 
 
-def quantisation(checkpoint: Checkpoint, seen: Observations) -> Quantisation:
-    """Scales and corrected biases for FP8 in every layer.
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """quantisation: for FP8 in every layer. cost: what each layer is estimated to add to the residual stream in FP8, as
+    a share of its power; the largest first."""
 
-    A bias is given back what rounding the weights costs on average, (W - W8) E[x]: the bias correction of Nagel et al.,
-    arXiv 1906.04721. See backends/cuda/fp8.py for what it gains.
+    quantisation: Quantisation
+    cost: Mapping[str, float]
+
+
+def calibrate(checkpoint: Checkpoint, seen: Observations) -> Calibrated:
+    """Scales, rounded weights and corrected biases for FP8 in every layer, and the order in which to give it up.
+
+    Weights are rounded by engines/gptq.py. A bias is given back what that costs on average, (W - W8) E[x]: the bias
+    correction of Nagel et al., arXiv 1906.04721. A few minutes on two cores at full depth.
+
+    The cost is an estimate from one pass, where measuring each layer alone takes a pass each; only the order matters:
+    how many layers stay in bf16 is measured. out and fc2 write into the stream themselves; the noise of qkv and fc1
+    reaches it through out and fc2, as the same share of what these write.
     """
-    file, found = SafetensorsFile(checkpoint.path), {}
+    file, codes, corrections, cost = SafetensorsFile(checkpoint.path), {}, {}, {}
     for name in layer_names(checkpoint.vision.num_hidden_layers):
-        for prefix in prefixes_of(name):
-            found[prefix] = rounding_error(_weight(file, prefix, checkpoint)) @ seen.mean[name]
-    return Quantisation(largest=seen.largest, corrections=found)
-
-
-def order(checkpoint: Checkpoint, seen: Observations) -> dict[str, float]:
-    """What each layer is estimated to add to the residual stream in FP8, as a share of its power; the largest first.
-
-    Rounding is taken as noise that is independent from value to value: of the weights (W - W8)^2 Var[x], since biases
-    are corrected, of the inputs 2^-9.8 W^2 E[x^2]. out and fc2 write into the stream themselves; the noise of qkv and
-    fc1 reaches it through out and fc2, as the same share of what these write. It is an estimate from one pass, where
-    measuring each layer alone takes a pass each; only the order matters: how many layers stay in bf16 is measured.
-    """
-    file, cost = SafetensorsFile(checkpoint.path), {}
-    for name in layer_names(checkpoint.vision.num_hidden_layers):
-        block, _, part = name.partition(".")
-        noise, power = 0.0, seen.power[name]
+        layer, noise, own = seen.layers[name], 0.0, 0.0
+        moments = layer.inputs.moments()
+        rounding = Rounding(moments.covariance, nearest_e4m3, np)
         for prefix in prefixes_of(name):
             weight = _weight(file, prefix, checkpoint)
-            variance = np.maximum(seen.square[name] - seen.mean[name] ** 2, 0)
-            added = rounding_error(weight) ** 2 @ variance + _E4M3_NOISE * (weight**2 @ seen.square[name])
-            # q and k are far larger than v or smaller, but what counts is their share: their own power stands for it
-            own = weight**2 @ seen.square[name]
-            noise += float(added.mean() / own.mean())
-        share = noise if part == "qkv" else noise * float((weight**2 @ seen.square[name]).mean()) / power
-        written = seen.power[f"{block}.{'out' if part in ('qkv', 'out') else 'fc2'}"]
+            scale = np.array([weight_scale(weight)], np.float32)
+            rounded = rounding(weight, scale)
+            codes[prefix] = rounded.astype(ml_dtypes.float8_e4m3fn)
+            error = weight - rounded * scale
+            corrections[prefix] = error @ moments.mean
+            # q and k are far larger than v or smaller, but what counts is their share: their own power stands for it.
+            # Rounding the inputs is noise that is independent from value to value.
+            own = float((weight**2 @ layer.square).mean())
+            added = ((error @ moments.covariance) * error).sum(1) + _E4M3_NOISE * (weight**2 @ layer.square)
+            noise += float(added.mean()) / own
+        block, _, part = name.partition(".")
+        share = noise if part == "qkv" else noise * own / layer.power
+        written = seen.layers[f"{block}.{'out' if part in ('qkv', 'out') else 'fc2'}"].power
         cost[name] = share * written / seen.stream[int(block)]
-    return dict(sorted(cost.items(), key=lambda item: -item[1]))
+    largest = {name: layer.largest for name, layer in seen.layers.items()}
+    ordered = dict(sorted(cost.items(), key=lambda item: -item[1]))
+    return Calibrated(Quantisation(largest, codes=codes, corrections=corrections), ordered)
 
 
 def _weight(file: SafetensorsFile, prefix: str, checkpoint: Checkpoint) -> Float32:

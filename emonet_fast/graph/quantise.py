@@ -18,11 +18,13 @@ class Quantisation:
     """What the FP8 layers of a typed graph are told; names as in layers.py.
 
     largest: of each layer's input the largest magnitude that calibration saw. keep: layers that stay in bf16.
-    corrections: [out] float32 by linear (the checkpoint's name), to be added to its bias while it is FP8.
+    codes: e4m3 [out, in] by linear (the checkpoint's name), times weight_scale its weight; to nearest where missing.
+    corrections: [out] float32 by linear, to be added to its bias while it is FP8.
     """
 
     largest: Mapping[str, float]
     keep: frozenset[str] = frozenset()
+    codes: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     corrections: Mapping[str, Float32] = field(default_factory=dict)
 
 
@@ -44,13 +46,11 @@ def to_e4m3(values: Float32, scale: float) -> npt.NDArray[Any]:
     return rounded
 
 
-def quantise_weight(weight: Float32) -> tuple[npt.NDArray[Any], float]:
-    """(e4m3 array, scale) of a whole matrix, scale by its largest magnitude."""
-    scale = scale_for(float(np.abs(weight).max()))
-    return to_e4m3(weight, scale), scale
+def weight_scale(weight: Float32) -> float:
+    """The scale of a whole matrix, by its largest magnitude."""
+    return scale_for(float(np.abs(weight).max()))
 
 
-def rounding_error(weight: Float32) -> Float32:
-    """weight minus what its e4m3 form stands for."""
-    rounded, scale = quantise_weight(weight)
-    return weight - rounded.astype(np.float32) * np.float32(scale)
+def nearest_e4m3(values: Float32) -> Float32:
+    """float32 values to the nearest of e4m3, held at the largest finite ones."""
+    return to_e4m3(values, 1.0).astype(np.float32)

@@ -21,11 +21,11 @@ from ..checkpoint.tensors import SafetensorsFile
 from .backbone import add_pooling, add_tower
 from .heads import add_heads
 from .model import pixels_of, scores_of
-from .quantise import Quantisation, quantise_weight, scale_for
+from .quantise import Quantisation, scale_for, to_e4m3, weight_scale
 from .writer import GraphWriter
 
 # Part of the engines' cache key, beside GRAPH_VERSION.
-TYPED_VERSION = 1
+TYPED_VERSION = 2
 OPSET = 21  # the first whose QuantizeLinear and DequantizeLinear take bf16 and e4m3 together
 IR_VERSION = 10
 TOPS = ("fp32", "bf16")
@@ -136,7 +136,7 @@ class TypedWriter(GraphWriter):
             if prefix in q.corrections:
                 bias = bias + q.corrections[prefix]
             x = self._quantised(x, q.largest[layer], layer)
-            stored = self._dequantised(weight, f"{prefix}.weight")
+            stored = self._dequantised(weight, q.codes.get(prefix), f"{prefix}.weight")
         else:
             stored = self.stored(f"{prefix}.weight", weight.astype(self._dtype))
         product = self.op("MatMul", [x, stored], f"{name}/product")
@@ -152,8 +152,10 @@ class TypedWriter(GraphWriter):
             )
         return self._quantised_inputs[x]
 
-    def _dequantised(self, weight: npt.NDArray[np.float32], name: str) -> str:
-        values, scale = quantise_weight(weight)
+    def _dequantised(self, weight: npt.NDArray[np.float32], codes: npt.NDArray[Any] | None, name: str) -> str:
+        """weight [in, out]; codes [out, in] e4m3, None for the nearest."""
+        scale = weight_scale(weight)
+        values = to_e4m3(weight, scale) if codes is None else np.ascontiguousarray(codes.T)
         inputs = [self.stored(f"{name}/e4m3", values), self._scale(scale, name), self._zero()]
         return self.op("DequantizeLinear", inputs, f"{name}/dequantised")
 

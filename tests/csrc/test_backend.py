@@ -37,10 +37,10 @@ def remembered():
 
     seen: dict[bytes, object] = {}
 
-    def observed(checkpoint, pixels, progress=None):
-        key = pixels.tobytes()
+    def observed(checkpoint, pixels, progress=None, *, layers=False):
+        key = pixels.tobytes() + bytes([layers])
         if key not in seen:
-            seen[key] = observe(checkpoint, pixels, progress)
+            seen[key] = observe(checkpoint, pixels, progress, layers=layers)
         return seen[key]
 
     with pytest.MonkeyPatch.context() as patch:

@@ -14,10 +14,11 @@ from onnx.reference import ReferenceEvaluator
 from emonet_fast.backends.openvino_observe import observe
 from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.checkpoint.layers import layer_names, layer_of, prefixes_of
-from emonet_fast.engines.observations import order, quantisation
+from emonet_fast.engines.moments import BETWEEN_PICTURES
+from emonet_fast.engines.observations import calibrate
 from emonet_fast.graph import build_model
 from emonet_fast.graph.evaluate import evaluate
-from emonet_fast.graph.quantise import Quantisation, quantise_weight, rounding_error, scale_for, to_e4m3
+from emonet_fast.graph.quantise import Quantisation, nearest_e4m3, scale_for, to_e4m3, weight_scale
 from emonet_fast.graph.typed import load_model, write_typed_model
 from emonet_fast.preprocess import resize
 
@@ -36,7 +37,13 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def seen(tiny):
-    return observe(tiny, np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), dtype=np.uint8))
+    return observe(tiny, np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), dtype=np.uint8), layers=True)
+
+
+@pytest.fixture(scope="module")
+def full(tiny, seen):
+    """FP8 in every layer."""
+    return calibrate(tiny, seen)
 
 
 def nodes_of(model):
@@ -45,8 +52,8 @@ def nodes_of(model):
 
 
 @pytest.mark.parametrize("quantised", [False, True], ids=["bf16", "fp8"])
-def test_the_files_are_whole_and_of_these_types_alone(tiny, seen, quantised, tmp_path):
-    path = write_typed_model(tiny, tmp_path, quantisation(tiny, seen) if quantised else None)
+def test_the_files_are_whole_and_of_these_types_alone(tiny, full, quantised, tmp_path):
+    path = write_typed_model(tiny, tmp_path, full.quantisation if quantised else None)
     onnx.checker.check_model(str(path), full_check=True)
     model = load_model(path)
     assert [i.name for i in model.graph.input] == ["pixels"]
@@ -56,9 +63,9 @@ def test_the_files_are_whole_and_of_these_types_alone(tiny, seen, quantised, tmp
     assert types == expected | ({TensorProto.FLOAT8E4M3FN} if quantised else set()), "fp16 overflows in this tower"
 
 
-def test_fp8_is_around_the_products_of_the_layers_that_are_not_kept_and_nowhere_else(tiny, seen, tmp_path):
+def test_fp8_is_around_the_products_of_the_layers_that_are_not_kept_and_nowhere_else(tiny, full, tmp_path):
     keep = frozenset({"0.qkv", "1.fc2"})
-    path = write_typed_model(tiny, tmp_path, replace(quantisation(tiny, seen), keep=keep))
+    path = write_typed_model(tiny, tmp_path, replace(full.quantisation, keep=keep))
     model = load_model(path)
     made, shapes = nodes_of(model), {t.name: list(t.dims) for t in model.graph.initializer}
     products = {}
@@ -81,10 +88,10 @@ def test_fp8_is_around_the_products_of_the_layers_that_are_not_kept_and_nowhere_
     assert sum(node.op_type == "QuantizeLinear" for node in quantisers) == 4 * LAYERS - len(keep)
 
 
-def test_keeping_every_layer_is_the_bf16_network(tiny, seen, tmp_path):
+def test_keeping_every_layer_is_the_bf16_network(tiny, full, tmp_path):
     pixels = np.random.default_rng(1).integers(0, 256, (2, 3, 32, 32), dtype=np.uint8)
     want = evaluate(write_typed_model(tiny, tmp_path), pixels)
-    everything = replace(quantisation(tiny, seen), keep=frozenset(layer_names(LAYERS)))
+    everything = replace(full.quantisation, keep=frozenset(layer_names(LAYERS)))
     got = evaluate(write_typed_model(tiny, tmp_path, everything), pixels)
     np.testing.assert_array_equal(got[0], want[0])
     np.testing.assert_array_equal(got[1], want[1])
@@ -95,17 +102,22 @@ def test_observations_are_those_of_onnx(tiny, seen):
     path = tiny.path.with_suffix(".observed.onnx")
     onnx.save(build_model(tiny, "observed"), path)
     runner = ReferenceEvaluator(str(path))
-    names = ["1.fc2/largest", "1.fc2/mean", "0.qkv/square", "1.out/power", "1/stream"]
+    names = ["1.fc2/input", "0.qkv/input", "1.out/power", "1/stream"]
     found = [runner.run(names, {"pixels": pixels[i : i + 1]}) for i in range(3)]
-    assert seen.largest["1.fc2"] == pytest.approx(max(f[0] for f in found), rel=1e-4)
-    np.testing.assert_allclose(seen.mean["1.fc2"], np.mean([f[1] for f in found], axis=0), atol=1e-4)
-    np.testing.assert_allclose(seen.square["0.qkv"], np.mean([f[2] for f in found], axis=0), rtol=1e-3, atol=1e-4)
-    assert seen.power["1.out"] == pytest.approx(np.mean([f[3] for f in found]), rel=1e-3)
-    assert seen.stream[1] == pytest.approx(np.mean([f[4] for f in found]), rel=1e-3)
+    fc2, qkv = (np.concatenate([f[i] for f in found]).astype(np.float64) for i in (0, 1))  # pictures, tokens, inputs
+    layer, moments = seen.layers["1.fc2"], seen.layers["1.fc2"].inputs.moments()
+    assert layer.largest == pytest.approx(np.abs(fc2).max(), rel=1e-4)
+    np.testing.assert_allclose(moments.mean, fc2.mean((0, 1)), atol=1e-4)
+    rows = fc2.reshape(-1, fc2.shape[-1])
+    want = np.cov(rows.T, bias=True) + BETWEEN_PICTURES * np.cov(fc2.mean(1).T)
+    np.testing.assert_allclose(moments.covariance, want, atol=1e-4 * want.max())
+    np.testing.assert_allclose(seen.layers["0.qkv"].square, (qkv**2).mean((0, 1)), rtol=1e-3, atol=1e-4)
+    assert seen.layers["1.out"].power == pytest.approx(np.mean([f[2] for f in found]), rel=1e-3)
+    assert seen.stream[1] == pytest.approx(np.mean([f[3] for f in found]), rel=1e-3)
 
 
-def test_the_order_names_every_layer_once_the_costliest_first(tiny, seen):
-    found = order(tiny, seen)
+def test_the_order_names_every_layer_once_the_costliest_first(full):
+    found = full.cost
     assert sorted(found) == sorted(layer_names(LAYERS))
     assert list(found.values()) == sorted(found.values(), reverse=True)
     assert all(np.isfinite(cost) and cost > 0 for cost in found.values())
@@ -127,22 +139,24 @@ def test_a_scale_is_the_smallest_of_bf16_that_clips_nothing(largest):
 @given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=50))
 def test_e4m3_is_within_half_a_step_and_never_infinite(values):
     weight = np.array(values, np.float32).reshape(1, -1)
-    rounded, scale = quantise_weight(weight)
-    assert np.isfinite(rounded.astype(np.float32)).all()
+    scale = weight_scale(weight)
+    rounded = to_e4m3(weight, scale).astype(np.float32)
+    assert np.isfinite(rounded).all()
+    np.testing.assert_array_equal(nearest_e4m3(weight / np.float32(scale)), rounded)
     # 3 bits behind the leading one: half a step is 2^-4 of the value, or of the smallest normal number below it
     bound = np.maximum(np.abs(weight) * 2.0**-4, scale * 2.0**-10) * (1 + 1e-3)
-    assert (np.abs(rounding_error(weight)) <= bound).all()
+    assert (np.abs(weight - rounded * np.float32(scale)) <= bound).all()
     assert (to_e4m3(np.float32([1e9, -1e9]), 1.0).astype(np.float32) == [448, -448]).all()
 
 
 @pytest.fixture(scope="module")
 def real(small, photos):
-    """Two photographs, PyTorch's outputs in float32 and bf16, and scales from a third; full width, 2 layers."""
+    """Two photographs, PyTorch's outputs in float32 and bf16, and what others calibrate; full width, 2 layers."""
     from emonet_fast.backends.reference import Reference
 
-    pixels = np.stack([resize(photo, small.preprocess) for photo in photos[:3]])
+    pixels = np.stack([resize(photo, small.preprocess) for photo in photos[:4]])
     want, theirs = (Reference.from_packed(small, precision).score(photos[:2]) for precision in ("fp32", "bf16"))
-    return pixels[:2], want, theirs, observe(small, pixels[2:])
+    return pixels[:2], want, theirs, observe(small, pixels[2:4], layers=True)
 
 
 def cosines(a, b):
@@ -162,9 +176,10 @@ def test_bf16_is_within_twice_the_error_of_pytorch(small, real, tmp_path):
 
 def test_fp8_in_every_layer_keeps_the_embedding(small, real, tmp_path):
     pixels, want, _, calibration = real
-    full = quantisation(small, calibration)
-    corrected, _ = evaluate(write_typed_model(small, tmp_path, full), pixels[:1])
-    plain, _ = evaluate(write_typed_model(small, tmp_path, Quantisation(full.largest)), pixels[:1])
-    found, uncorrected = (cosines(e, want.embedding[:1]).min() for e in (corrected, plain))
+    full = calibrate(small, calibration).quantisation
+    tried = [full, Quantisation(full.largest, codes=full.codes), Quantisation(full.largest)]
+    embeddings = [evaluate(write_typed_model(small, tmp_path, q), pixels[:1])[0] for q in tried]
+    found, uncorrected, nearest = (cosines(e, want.embedding[:1]).min() for e in embeddings)
     assert found >= FP8_COSINE_SHALLOW
+    assert nearest < found, "weights rounded with regard to their inputs help"
     assert uncorrected < found, "corrected biases help"

@@ -15,16 +15,16 @@ from ...checkpoint.layers import PARTS, layer_names
 from ...checkpoint.spec import Checkpoint
 from ...engines.calibrate import Certificate, Evaluate, fill_keep, load_certificate, store_certificate
 from ...engines.fidelity import MIN_PICTURES_FOR_RANKS, measure
+from ...engines.gptq import Rounding
+from ...engines.moments import Collector, Moments
 from ...engines.pictures import generated_pixels
 from ...optional import need
 from ...records import UInt8Array
 from .device import Gpu, check_memory
 from .engine import Engine
-from .gptq import round_weights
 from .graphs import call_directly
-from .linear import dequantised, exact_float32, with_values
+from .linear import dequantised, exact_float32, nearest_e4m3, with_values
 from .memory import certifying_bytes
-from .moments import Collector, Moments
 from .operations import Operations
 from .weights import Weights, load, mixed, refined
 
@@ -121,7 +121,7 @@ def collect(engine: Engine, pixels: UInt8Array, device: Any) -> dict[str, Moment
         rows = len(batch) * tokens  # a graph's padding rows lie behind them
 
         def observe(name: str, x: Any, rows: int = rows) -> None:
-            collectors.setdefault(name, Collector(tokens)).add(x[:rows])
+            collectors.setdefault(name, Collector(tokens)).add(x[:rows].float())
 
         engine.network.observe = observe
         with torch.inference_mode(), exact_float32():
@@ -146,7 +146,8 @@ def refine(exact: Weights, fp8: Weights, moments: dict[str, Moments]) -> dict[st
         for part in PARTS:
             name, true, rough = f"{i}.{part}", getattr(ours, part), getattr(theirs, part)
             with torch.inference_mode(), exact_float32():
-                codes = round_weights(true.weight, rough.scale[0], moments[name].covariance).view(torch.uint8)
+                rounded = Rounding(moments[name].covariance, nearest_e4m3, torch)(true.weight, rough.scale[0])
+                codes = rounded.to(torch.float8_e4m3fn).view(torch.uint8)
                 rounding = true.weight - dequantised(with_values(rough, codes, None))
                 found[f"{name}.weight"] = codes
                 found[f"{name}.bias"] = true.exact_bias + rounding @ moments[name].mean

@@ -48,6 +48,12 @@ def make_linear(weight: Any, bias: Any, precision: str) -> Linear:
     return Linear(quantised, bias.to(torch.bfloat16), bias, scale.reshape(1, -1).contiguous())
 
 
+def nearest_e4m3(values: Any) -> Any:
+    """float32 values rounded to e4m3, to nearest; what lies beyond the largest code becomes the largest."""
+    torch = need("torch", "the GPU engine")
+    return values.clamp(-E4M3_MAX, E4M3_MAX).to(torch.float8_e4m3fn).float()
+
+
 @contextmanager
 def exact_float32() -> Iterator[None]:
     """Products of float32 in float32 while this lasts, whatever the program has asked PyTorch for (TF32).

@@ -13,7 +13,7 @@ from ...checkpoint.spec import Checkpoint
 from ...engines.cache import EngineCache
 from ...engines.calibrate import shortest_keep
 from ...engines.fidelity import MIN_PICTURES_FOR_RANKS, Fidelity, gate_bf16_alone, gate_fp8, measure
-from ...engines.observations import Observations, order, quantisation
+from ...engines.observations import Observations, calibrate
 from ...engines.pictures import generated_pixels
 from ...engines.plan import EnginePlan
 from ...errors import BackendError, EmonetError
@@ -28,7 +28,7 @@ from .runner import Runner
 
 _log = logging.getLogger("emonet_fast")
 
-CALIBRATION_PICTURES = 16
+CALIBRATION_PICTURES = 64
 # TensorRT's optimisation level: 3 is its own default; higher ones try more kernels for hours.
 _LEVEL = 3
 
@@ -82,8 +82,8 @@ def build(
 ) -> tuple[bytes, Report]:
     """Build the engine of `plan`, hold it to its gate and store it.
 
-    FP8: scales and biases from 16 generated pictures; then as many layers are put back to bf16, in the order of their
-    estimated cost, as the gate needs, each try being a build. The comparison is over 64 other pictures.
+    FP8: scales, weights and biases from 64 generated pictures; then as many layers are put back to bf16, in the order
+    of their estimated cost, as the gate needs, each try being a build. The comparison is over 64 other pictures.
 
     Raises:
         BackendError: TensorRT cannot build it, or it misses its bars; says by how much. Nothing is stored then.
@@ -127,8 +127,9 @@ class _Build:
         return blob, found, ()
 
     def fp8(self) -> tuple[bytes, Fidelity, tuple[str, ...]]:
-        seen = self._observe(generated_pixels(self.checkpoint, CALIBRATION_PICTURES, 1), "calibration")
-        full = quantisation(self.checkpoint, seen)
+        pictures = generated_pixels(self.checkpoint, CALIBRATION_PICTURES, 1)
+        calibrated = calibrate(self.checkpoint, self._observe(pictures, "calibration", layers=True))
+        full = calibrated.quantisation
         built: dict[frozenset[str], bytes] = {}
 
         def evaluate(keep: frozenset[str]) -> Fidelity:
@@ -142,7 +143,7 @@ class _Build:
         keep: tuple[str, ...] = ()
         if not gate_fp8(found).passed:
             _log.info("FP8 in all layers misses the bars (%s)", "; ".join(gate_fp8(found).failures))
-            keep, found = shortest_keep(list(order(self.checkpoint, seen)), evaluate)
+            keep, found = shortest_keep(list(calibrated.cost), evaluate)
         return built[frozenset(keep)], found, keep
 
     def _try(self, quantised: Quantisation | None) -> tuple[bytes, Fidelity]:
@@ -200,10 +201,10 @@ class _Build:
         key = hashlib.sha256(f"{self.plan.version} {self.plan.device}".encode()).hexdigest()[:32]
         return self.folder / f"timing-{key}.cache"
 
-    def _observe(self, pixels: UInt8Array, what: str) -> Observations:
+    def _observe(self, pixels: UInt8Array, what: str, *, layers: bool = False) -> Observations:
         from ..openvino_observe import observe
 
-        return observe(self.checkpoint, pixels, lambda done, total: self.progress(what, done, total))
+        return observe(self.checkpoint, pixels, lambda done, total: self.progress(what, done, total), layers=layers)
 
 
 def _silent(phase: str, done: int, total: int) -> None:

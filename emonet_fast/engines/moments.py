@@ -1,9 +1,10 @@
-"""What the layers' inputs are like over the calibration pictures: the mean, and how they vary together."""
+"""What the layers' inputs are like over the calibration pictures: the mean, and how they vary together.
+
+Written once for numpy's arrays and PyTorch's tensors: with what both have alike.
+"""
 
 from dataclasses import dataclass
 from typing import Any
-
-from ...optional import need
 
 # How much more than the differences between tokens those between whole pictures count, see Moments.
 BETWEEN_PICTURES = 16.0
@@ -23,7 +24,7 @@ class Moments:
 
 
 class Collector:
-    """Gathers the inputs [pictures x tokens, in] of one layer, batch after batch.
+    """Gathers the inputs [pictures x tokens, in] of one layer, float32, batch after batch.
 
     Sums are taken about the first batch's mean: where a channel's mean is a thousand times its deviation, as that
     of a massive activation, float32 would lose the deviation otherwise.
@@ -32,24 +33,28 @@ class Collector:
     def __init__(self, tokens: int) -> None:
         self._tokens = tokens
         self._origin: Any = None
-        self._products: Any = 0.0
+        self._products: Any = None
         self._means: list[Any] = []
 
     def add(self, x: Any) -> None:
         """x: whole pictures, one after the other."""
-        x = x.float()
         if self._origin is None:
             self._origin = x.mean(0)
         x = x - self._origin
-        self._products = self._products + x.t() @ x
-        self._means.append(x.view(-1, self._tokens, x.shape[1]).mean(1))
+        products = x.T @ x
+        if self._products is None:
+            self._products = products
+        else:
+            self._products += products
+        self._means += list(x.reshape(-1, self._tokens, x.shape[1]).mean(1))
 
     def moments(self) -> Moments:
         """Of all that was added; two pictures or more."""
-        torch = need("torch", "the GPU engine")
-        means = torch.cat(self._means)
-        mean = means.mean(0)
-        apart = means - mean
-        covariance = self._products / (len(means) * self._tokens) - torch.outer(mean, mean)
-        covariance += BETWEEN_PICTURES * (apart.t() @ apart) / (len(means) - 1)
+        count = len(self._means)
+        mean = sum(self._means) / count
+        covariance = self._products / (count * self._tokens)
+        covariance -= mean[:, None] * mean[None, :]
+        for one in self._means:
+            apart = one - mean
+            covariance += (BETWEEN_PICTURES / (count - 1)) * (apart[:, None] * apart[None, :])
         return Moments(self._origin + mean, covariance)
