@@ -41,6 +41,9 @@ from emonet_fast.checkpoint import open_checkpoint  # noqa: E402
 RESULTS = ROOT / "benchmarks" / "results"
 SCHEMA = 1
 PRECISIONS = ("bf16", "fp8")
+OWN_HEADS = "bf16, heads in the graph"
+# Name, precision, what computes the heads.
+ENGINES = (("bf16", "bf16", "auto"), ("fp8", "fp8", "auto"), (OWN_HEADS, "bf16", "graph"))
 # Targets on one H200, images a second; seconds from a stored engine to the first score.
 TARGETS = {"bf16": 1000.0, "fp8": 1400.0}
 START_TARGET = 5.0
@@ -70,23 +73,32 @@ class Run:
 
 
 def engines(run: Run) -> dict[str, Any]:
-    """Both engines, built and held to their gates."""
+    """Both engines, built and held to their gates; where Triton computes the heads, one with its own heads too."""
     found: dict[str, Any] = {}
-    for precision in PRECISIONS:
+    for name, precision, heads in ENGINES:
+        if heads == "graph" and any(backend.heads == "graph" for backend in run.backends.values()):
+            continue
         began = time.perf_counter()
         try:
             backend = TensorRtBackend(
-                run.context.checkpoint, "cuda", precision, run.batch, run.context.cache, libraries=run.libraries
+                run.context.checkpoint,
+                "cuda",
+                precision,
+                run.batch,
+                run.context.cache,
+                libraries=run.libraries,
+                heads=heads,
             )
         except Exception as error:
-            found[precision] = {"failed": describe(error)}
+            found[name] = {"failed": describe(error)}
             continue
-        run.backends[precision] = backend
+        run.backends[name] = backend
         report = backend.report
         assert report is not None, "the cache of this run began empty"
         native = backend.runner.native
         found["tensorrt"], found["gpu"] = native.version, native.gpu.name
-        found[precision] = {
+        found[name] = {
+            "heads": backend.heads,
             "build_s": time.perf_counter() - began,
             "fidelity": {k: v for k, v in asdict(report.fidelity).items() if k != "spearman"},
             "spearman_min": report.fidelity.spearman_min,
@@ -100,17 +112,16 @@ def engines(run: Run) -> dict[str, Any]:
 
 
 def call(run: Run, backend: TensorRtBackend, pixels: Any) -> Callable[[], None]:
-    """One run of the engine from PyTorch's memory into PyTorch's memory, on PyTorch's stream."""
-    engine, context = backend.runner.engine, run.context
-    vision, n = context.checkpoint.vision, len(pixels)
-    widths = {"embedding": vision.hidden_size, "raw": len(context.checkpoint.names)}
-    names = [t.name for t in engine.tensors if not t.input]
-    outputs = [torch.empty((n, widths[name]), dtype=torch.float32, device=context.device) for name in names]
-    done = backend.runner.native.extension.Event(backend.runner.native.device)
+    """One batch from PyTorch's memory to scores on the GPU, on PyTorch's stream, heads included."""
+    runner, context = backend.runner, run.context
+    vision, n, device = context.checkpoint.vision, len(pixels), runner.native.device
+    embedding = device.array((n, vision.hidden_size), "float32")
+    raw = device.array((n, len(context.checkpoint.names)), "float32")
+    done = runner.native.extension.Event(device)
 
     def once() -> None:
         stream = torch.cuda.current_stream(context.device).cuda_stream if context.cuda else 0
-        engine.run(pixels.data_ptr(), n, [o.data_ptr() for o in outputs], stream)
+        runner.launch(pixels.data_ptr(), embedding, raw, stream)
         if not context.cuda:  # the fake is lazy, and these tensors do not live for ever
             done.record(stream)
             done.synchronize()
@@ -122,8 +133,8 @@ def sides(run: Run, batch: int) -> dict[str, Side]:
     """TensorRT's engines and ours of the `cuda` backend, on the same pictures."""
     context, inputs = run.context, random_batches(run.context, batch)
     found = {}
-    for precision, backend in run.backends.items():
-        found[f"tensorrt {precision}"] = Side(
+    for name, backend in run.backends.items():
+        found[f"tensorrt {name}"] = Side(
             lambda backend=backend: [call(run, backend, x) for x in inputs], graph=False, images=batch
         )
     weights = weight_sets(context, *PRECISIONS) if context.cuda else weight_sets(context, "bf16")
@@ -165,7 +176,7 @@ def start(run: Run) -> dict[str, Any]:
     if run.context.dry:
         return {"skipped": "a fresh process would not find the fakes"}
     found: dict[str, Any] = {}
-    for precision in run.backends:
+    for precision in (name for name in run.backends if name in PRECISIONS):
         command = [sys.executable, "-c", _START, str(run.packed), str(run.context.cache), precision, str(run.batch)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         seconds = re.search(r"[\d.]+\s*$", done.stdout)
@@ -182,16 +193,19 @@ def table(doc: dict[str, Any]) -> str:
     made = parts.get("engines", {})
     lines = [f"TensorRT {made.get('tensorrt', '?')} on {made.get('gpu', '?')}, emonet-fast {doc['emonet_fast']}, "]
     lines[0] += f"batch {doc['batch']}, {doc['layers']} layers, synthetic weights" + (", DRY RUN" if doc["dry"] else "")
-    lines += ["", "| engine | build | cosine min | score error max / RMS | Spearman min | layers in bf16 | warnings |"]
-    lines.append("|---|---|---|---|---|---|---|")
-    for precision in PRECISIONS:
-        one = made.get(precision, {"failed": "not tried"})
+    lines += [
+        "",
+        "| engine | heads | build | cosine min | score error max / RMS | Spearman min | layers in bf16 | warnings |",
+    ]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for name in (name for name, _, _ in ENGINES if name in made or name in PRECISIONS):
+        one = made.get(name, {"failed": "not tried"})
         if "failed" in one:
-            lines.append(f"| {precision} | failed: {one['failed']} |  |  |  |  |  |")
+            lines.append(f"| {name} |  | failed: {one['failed']} |  |  |  |  |  |")
             continue
         f = one["fidelity"]
         lines.append(
-            f"| {precision} | {one['build_s']:.0f} s | {f['cosine_min']:.6f} | {f['max_error']:.3f} / "
+            f"| {name} | {one['heads']} | {one['build_s']:.0f} s | {f['cosine_min']:.6f} | {f['max_error']:.3f} / "
             f"{f['rms_error']:.4f} | {one['spearman_min']:.5f} | {len(one['keep'])} | {len(one['warnings'])} |"
         )
     lines += ["", "| what | side | ms | images/s | target (H200) |", "|---|---|---|---|---|"]
@@ -208,7 +222,8 @@ def _row(row: dict[str, Any], part: str) -> str:
     if "failed" in row:
         return f"| {part}, {row['shape']} | {row['side']} | failed: {row['failed']} |  |  |"
     backend, _, precision = row["side"].partition(" ")
-    target = f"{TARGETS[precision]:.0f}" if part == "throughput" and backend == "tensorrt" else ""
+    aimed = part == "throughput" and backend == "tensorrt" and precision in TARGETS
+    target = f"{TARGETS[precision]:.0f}" if aimed else ""
     speed = row.get("images_per_second", float("nan"))
     median = row["ms"].get("median", float("nan"))
     return f"| {part}, {row['shape']} | {row['side']} | {median:.3f} | {speed:.0f} | {target} |"

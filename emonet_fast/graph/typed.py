@@ -40,13 +40,19 @@ _ALIGNMENT = 64
 
 
 def write_typed_model(
-    checkpoint: Checkpoint, folder: Path, quantisation: Quantisation | None = None, *, top: str = "fp32"
+    checkpoint: Checkpoint,
+    folder: Path,
+    quantisation: Quantisation | None = None,
+    *,
+    top: str = "fp32",
+    heads: bool = True,
 ) -> Path:
     """Write `network.onnx` and `network.weights` (external data) into `folder`; returns the first one's path.
 
     Input `pixels` [N, 3, S, S] uint8; outputs `embedding` [N, hidden] and `raw` [N, H] float32; N is free.
-    quantisation: None for bf16 alone. top: the type of pooling head and heads. Weights are read one at a time, so that
-    memory stays at one tensor; the files take 1.1 GB in bf16 with the Large heads.
+    quantisation: None for bf16 alone. top: the type of pooling head and heads. heads: without them the network ends
+    with the embedding, and `raw` is missing. Weights are read one at a time, so that memory stays at one tensor; the
+    files take 1.1 GB in bf16 with the Large heads.
 
     Raises:
         OSError: the folder cannot be written.
@@ -57,12 +63,11 @@ def write_typed_model(
     with (folder / "network.weights").open("wb") as data:
         w = TypedWriter(checkpoint, data, "network.weights", quantisation, top)
         embedding = add_pooling(w, add_tower(w, "pixels"))
-        raw = add_heads(w, embedding)
+        if heads:
+            w.out(add_heads(w, embedding), "raw")
         w.out(embedding, "embedding")
-        w.out(raw, "raw")
-    graph = helper.make_graph(
-        w.nodes, "emonet_typed", [pixels_of(checkpoint)], scores_of(checkpoint), list(w.initializers.values())
-    )
+    outputs = scores_of(checkpoint)[: 2 if heads else 1]
+    graph = helper.make_graph(w.nodes, "emonet_typed", [pixels_of(checkpoint)], outputs, list(w.initializers.values()))
     model = helper.make_model(
         graph,
         opset_imports=[helper.make_opsetid("", OPSET)],

@@ -7,54 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from emonet_fast.backends import openvino_observe
 from emonet_fast.backends.base import DeviceBackend
-from emonet_fast.backends.openvino_observe import observe
-from emonet_fast.backends.tensorrt_gpu import build
 from emonet_fast.backends.tensorrt_gpu.backend import TensorRtBackend, sizes_up_to, stream_handle
 from emonet_fast.backends.tensorrt_gpu.libraries import Libraries, open_native
-from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.engines.pictures import generated_pixels
 from emonet_fast.errors import BackendError, InputError
 
-from ..tiny import write_tiny
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    pytest.importorskip("torch", reason="the tiny checkpoint is written by torch (extra reference)")
-    folder = tmp_path_factory.mktemp("tiny")
-    return open_checkpoint(write_tiny(folder / "published"), folder / "cache")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def remembered():
-    """Noise in place of the generated pictures, which take seconds to draw; its float32 outputs are computed once."""
-
-    def made(checkpoint, count, seed):
-        side = checkpoint.vision.image_size
-        return np.random.default_rng(seed).integers(0, 256, (count, 3, side, side), dtype=np.uint8)
-
-    seen: dict[bytes, object] = {}
-
-    def observed(checkpoint, pixels, progress=None, *, layers=False):
-        key = pixels.tobytes() + bytes([layers])
-        if key not in seen:
-            seen[key] = observe(checkpoint, pixels, progress, layers=layers)
-        return seen[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "generated_pixels", made)
-        patch.setattr(openvino_observe, "observe", observed)
-        yield made, observed
-
-
-@pytest.fixture(scope="module")
-def known(checkpoint, remembered):
-    """The 64 pictures of the gate and what the float32 network gives for them."""
-    pictures, observed = remembered
-    pixels = pictures(checkpoint, 64, 0)
-    return pixels, observed(checkpoint, pixels)
+pytestmark = pytest.mark.usefixtures("remembered")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The `tensorrt` backend: a stored or newly built engine behind the Backend contract; no PyTorch."""
+"""The `tensorrt` backend: a stored or newly built engine behind the Backend contract; works without PyTorch."""
 
 import logging
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from ...records import UInt8Array
 from ..base import Outputs
 from ..cuda.device import Gpu, choose_precision
 from .build import Progress, Report, build, plan_for
+from .heads import FusedHeads, choose_heads
 from .libraries import Libraries, Native, find, open_native
 from .runner import DeviceOutputs, Runner
 
@@ -26,7 +27,8 @@ class TensorRtBackend:
 
     trust_engine: an engine's file that is loaded as it is, wherever it comes from: engines are programs, and this one
     then runs with the rights of this process. progress: told what a build does.
-    libraries: what to open, None for what this machine has.
+    libraries: what to open, None for what this machine has. heads: "triton" (our kernel behind the engine, on its
+    stream), "graph" (the engine's own), "auto": Triton's where PyTorch with CUDA and Triton are installed.
 
     Raises:
         BackendError: no extension, TensorRT or GPU; a precision that this GPU lacks; an engine that cannot be built or
@@ -48,25 +50,38 @@ class TensorRtBackend:
         trust_engine: Path | None = None,
         progress: Progress | None = None,
         libraries: Libraries | None = None,
+        heads: str = "auto",
     ) -> None:
         native = open_native(libraries or find(), device)
         self.precision = precision_for(native.gpu, precision)
         self.batch_size = batch_size or DEFAULT_BATCH
         self.report: Report | None = None
+        sizes = sizes_up_to(self.batch_size)
+        self.heads = choose_heads(heads, native.gpu.index)
+        fused = None
+        if self.heads == "triton":
+            fused = FusedHeads(checkpoint, native.gpu.index, self.batch_size, sizes)
         blob = (
             _trusted(trust_engine)
             if trust_engine is not None
-            else self._engine(native, checkpoint, cache_dir, progress)
+            else self._engine(native, checkpoint, cache_dir, progress, fused)
         )
-        self._runner: Runner | None = Runner(native, blob, checkpoint, self.batch_size, self.depth + 1)
+        self._runner: Runner | None = Runner(native, blob, checkpoint, self.batch_size, self.depth + 1, fused)
 
-    def _engine(self, native: Native, checkpoint: Checkpoint, cache_dir: Path, progress: Progress | None) -> bytes:
+    def _engine(
+        self,
+        native: Native,
+        checkpoint: Checkpoint,
+        cache_dir: Path,
+        progress: Progress | None,
+        fused: FusedHeads | None,
+    ) -> bytes:
         """The stored engine, or a new one."""
-        plan = plan_for(native, checkpoint, self.precision, sizes_up_to(self.batch_size))
+        plan = plan_for(native, checkpoint, self.precision, sizes_up_to(self.batch_size), self.heads)
         blob = EngineCache(cache_dir / "engines").load(plan)
         if blob is None:
             _log.info("building an engine by TensorRT, which takes minutes (once): %s", plan)
-            blob, self.report = build(native, checkpoint, plan, cache_dir, progress)
+            blob, self.report = build(native, checkpoint, plan, cache_dir, progress, fused)
         return blob
 
     @property

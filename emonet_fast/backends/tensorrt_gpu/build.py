@@ -22,6 +22,7 @@ from ...graph import GRAPH_VERSION
 from ...graph.quantise import Quantisation
 from ...graph.typed import TYPED_VERSION, write_typed_model
 from ...records import UInt8Array
+from .heads import FusedHeads
 from .libraries import Native, to_logging
 from .precisions import Precisions, read
 from .runner import Runner
@@ -31,6 +32,9 @@ _log = logging.getLogger("emonet_fast")
 CALIBRATION_PICTURES = 64
 # TensorRT's optimisation level: 3 is its own default; higher ones try more kernels for hours.
 _LEVEL = 3
+
+# Of the graph, by what computes the heads.
+_PARTS = {"graph": "all", "triton": "embedding"}
 
 # (what is under way, steps done, steps in all)
 Progress = Callable[[str, int, int], None]
@@ -61,11 +65,13 @@ class Report:
         return "\n".join(lines)
 
 
-def plan_for(native: Native, checkpoint: Checkpoint, precision: str, batch_sizes: tuple[int, ...]) -> EnginePlan:
-    """The full key of an engine."""
+def plan_for(
+    native: Native, checkpoint: Checkpoint, precision: str, batch_sizes: tuple[int, ...], heads: str
+) -> EnginePlan:
+    """The full key of an engine. heads: "graph", or "triton" for one that ends with the embedding."""
     gpu = native.gpu
     return EnginePlan(
-        part="all",
+        part=_PARTS[heads],
         backend="tensorrt",
         version=native.version,
         device=f"{gpu.name} [{gpu.capability[0]}.{gpu.capability[1]}]",
@@ -78,19 +84,25 @@ def plan_for(native: Native, checkpoint: Checkpoint, precision: str, batch_sizes
 
 
 def build(
-    native: Native, checkpoint: Checkpoint, plan: EnginePlan, cache_dir: Path, progress: Progress | None = None
+    native: Native,
+    checkpoint: Checkpoint,
+    plan: EnginePlan,
+    cache_dir: Path,
+    progress: Progress | None = None,
+    fused: FusedHeads | None = None,
 ) -> tuple[bytes, Report]:
     """Build the engine of `plan`, hold it to its gate and store it.
 
     FP8: scales, weights and biases from 64 generated pictures; then as many layers are put back to bf16, in the order
     of their estimated cost, as the gate needs, each try being a build. The comparison is over 64 other pictures.
+    fused: the heads, for a plan whose engine has none.
 
     Raises:
         BackendError: TensorRT cannot build it, or it misses its bars; says by how much. Nothing is stored then.
     """
     if native.tensorrt.build_fault:
         raise BackendError(f"this TensorRT cannot build engines: {native.tensorrt.build_fault}")
-    work = _Build(native, checkpoint, plan, cache_dir / "engines", progress or _silent)
+    work = _Build(native, checkpoint, plan, cache_dir / "engines", progress or _silent, fused)
     blob, fidelity, keep = work.fp8() if plan.precision == "fp8" else work.bf16()
     asked = set(layer_names(checkpoint.vision.num_hidden_layers)) - set(keep) if plan.precision == "fp8" else set()
     precisions = read(work.inspected, sorted(asked))
@@ -110,9 +122,16 @@ class _Build:
     """One plan's builds: the pictures and what the float32 network gives for them are there once."""
 
     def __init__(
-        self, native: Native, checkpoint: Checkpoint, plan: EnginePlan, folder: Path, progress: Progress
+        self,
+        native: Native,
+        checkpoint: Checkpoint,
+        plan: EnginePlan,
+        folder: Path,
+        progress: Progress,
+        fused: FusedHeads | None,
     ) -> None:
         self.native, self.checkpoint, self.plan, self.progress = native, checkpoint, plan, progress
+        self._fused = fused
         self.inspected = ""
         self.folder = folder
         self._emotions = [i for i, slug in enumerate(checkpoint.names) if taxonomy.find(slug).is_emotion]
@@ -152,7 +171,7 @@ class _Build:
         _log.info("building %s%s", self.plan, f", {kept} layers in bf16" if quantised is not None else "")
         blob = self._compile(quantised)
         with self.native.translated():
-            runner = Runner(self.native, blob, self.checkpoint, self.plan.batch_sizes[-1])
+            runner = Runner(self.native, blob, self.checkpoint, self.plan.batch_sizes[-1], fused=self._fused)
             embedding, raw = runner.run_all(self._pixels)
             self.inspected = runner.engine.inspect()
         found = measure((self._want.embedding, self._want.raw), (embedding, raw), self._emotions)
@@ -172,7 +191,7 @@ class _Build:
 
         timing = self._timing_cache()
         with tempfile.TemporaryDirectory(prefix="emonet-fast-") as folder:
-            onnx = write_typed_model(self.checkpoint, Path(folder), quantised)
+            onnx = write_typed_model(self.checkpoint, Path(folder), quantised, heads=self._fused is None)
             try:
                 blob, times = self.native.extension.build(
                     self.native.tensorrt,

@@ -13,6 +13,7 @@ from ...checkpoint.spec import Checkpoint
 from ...errors import BackendError, InputError
 from ...records import UInt8Array
 from ..base import Outputs
+from .heads import FusedHeads
 from .libraries import Native, to_logging
 
 Float32 = npt.NDArray[np.float32]
@@ -50,14 +51,22 @@ class _Result:
 
 
 class Runner:
-    """Thread-safe. slots: batches that may be under way from the host.
+    """Thread-safe. slots: batches that may be under way from the host. fused: the heads, for an engine without them.
 
     Raises:
         BackendError: the engine is not of this network (names, shapes) or TensorRT refuses it.
     """
 
-    def __init__(self, native: Native, blob: bytes, checkpoint: Checkpoint, batch_size: int, slots: int = 1) -> None:
-        self.native, self.batch_size = native, batch_size
+    def __init__(
+        self,
+        native: Native,
+        blob: bytes,
+        checkpoint: Checkpoint,
+        batch_size: int,
+        slots: int = 1,
+        fused: FusedHeads | None = None,
+    ) -> None:
+        self.native, self.batch_size, self.fused = native, batch_size, fused
         self._size, self._heads = checkpoint.vision.image_size, len(checkpoint.names)
         self._hidden = checkpoint.vision.hidden_size
         with native.translated():
@@ -75,13 +84,15 @@ class Runner:
         expected = {
             "pixels": ("uint8", (3, side, side)),
             "embedding": ("float32", (self._hidden,)),
-            "raw": ("float32", (self._heads,)),
         }
+        if self.fused is None:
+            expected["raw"] = ("float32", (self._heads,))
         found = {t.name: (t.dtype, tuple(t.row)) for t in self.engine.tensors}
         if found != expected or self.engine.batch_sizes[-1] < self.batch_size:
             raise BackendError(
                 f"the engine takes and gives {found} in batches of up to {self.engine.batch_sizes[-1]}; expected "
-                f"{expected} and {self.batch_size}: it was built for other weights or another batch size"
+                f"{expected} and {self.batch_size}: it was built for other weights, another batch size, or with other "
+                "heads (an engine built beside PyTorch and Triton has none of its own)"
             )
         self._outputs = [t.name for t in self.engine.tensors if not t.input]
 
@@ -169,7 +180,7 @@ class Runner:
         device.upload(slot.pixels.rows(0, n), slot.pinned[:n], copies)
         slot.copied.record(copies)
         slot.copied.hold(compute)
-        self._run(slot.pixels, n, slot.embedding, slot.raw, compute)
+        self.launch(slot.pixels.address, slot.embedding.rows(0, n), slot.raw.rows(0, n), compute)
         device.download(result.embedding[:n], slot.embedding.rows(0, n), compute)
         device.download(result.raw[:n], slot.raw.rows(0, n), compute)
         slot.done.record(compute)
@@ -182,6 +193,8 @@ class Runner:
             InputError: it is no uint8 [n, 3, S, S] there, in C order. BackendError: TensorRT or CUDA fail.
         """
         device, extension = self.native.device, self.native.extension
+        if self.fused is not None:
+            self.fused.check_stream(stream)
         try:
             view = device.take(pixels, stream)
         except extension.TensorRtError as error:
@@ -198,7 +211,7 @@ class Runner:
             raw = device.array((n, self._heads), "float32")
             for first in range(0, n, self.batch_size):
                 part = (first, min(first + self.batch_size, n))
-                self._run(view.rows(*part), part[1] - first, embedding.rows(*part), raw.rows(*part), stream)
+                self.launch(view.rows(*part).address, embedding.rows(*part), raw.rows(*part), stream)
         return DeviceOutputs(embedding, raw, view)
 
     def run_to_host(self, pixels: Any, stream: int) -> Outputs:
@@ -219,6 +232,13 @@ class Runner:
         parts = [self.submit(pixels[i : i + self.batch_size])() for i in range(0, len(pixels), self.batch_size)]
         return np.concatenate([p.embedding for p in parts]), np.concatenate([p.raw for p in parts])
 
-    def _run(self, pixels: Any, n: int, embedding: Any, raw: Any, stream: int) -> None:
+    def launch(self, pixels: int, embedding: Any, raw: Any, stream: int) -> None:
+        """Queue one batch and allocate nothing.
+
+        pixels: address on the GPU of n rows, n at most batch_size. embedding [n, hidden], raw [n, H] float32: the
+        extension's arrays.
+        """
         places = {"embedding": embedding.address, "raw": raw.address}
-        self.engine.run(pixels.address, n, [places[name] for name in self._outputs], stream)
+        self.engine.run(pixels, len(raw), [places[name] for name in self._outputs], stream)
+        if self.fused is not None:
+            self.fused.score(embedding, raw, stream)
