@@ -1,0 +1,75 @@
+"""Ratios of times with their intervals, by bootstrap of the rounds.
+
+Contestants that were timed in turns share their rounds: round i of one is divided by round i of the other, so that what
+drifts (clocks, heat, other programs) cancels, and whole rounds are drawn. Others are drawn each by itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+RESAMPLES = 4000
+INTERVAL = 0.95
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as fast as its baseline a benchmark is: above 1 is faster. low, high: the bootstrap's 95%.
+
+    quartiles: of the single rounds' ratios; the interval's own limits where the rounds are not shared.
+    """
+
+    value: float
+    low: float
+    high: float
+    quartiles: tuple[float, float]
+
+    def record(self) -> dict[str, float]:
+        found = {"value": self.value, "low": self.low, "high": self.high}
+        found |= {"q1": self.quartiles[0], "q3": self.quartiles[1]}
+        return {name: round(value, 6) for name, value in found.items()}
+
+
+def ratio(baseline: Sequence[float], own: Sequence[float], *, paired: bool) -> Ratio:
+    """baseline / own, both in seconds, one value a round. paired: round i of both ran side by side.
+
+    Raises:
+        ValueError: no rounds, rounds that are not positive, or paired ones of different number.
+    """
+    drawn = draws(baseline, own, paired=paired)
+    low, high = interval(drawn)
+    if paired:
+        rounds = np.asarray(baseline, np.float64) / np.asarray(own, np.float64)
+        q1, q3 = (float(q) for q in np.quantile(rounds, (0.25, 0.75)))
+        return Ratio(float(np.median(rounds)), low, high, (q1, q3))
+    return Ratio(float(np.median(baseline) / np.median(own)), low, high, (low, high))
+
+
+def draws(baseline: Sequence[float], own: Sequence[float], *, paired: bool, seed: int = 0) -> Float64:
+    """[RESAMPLES] ratios of medians, or medians of ratios where paired, of rounds drawn with replacement."""
+    a, b = (np.asarray(values, np.float64) for values in (baseline, own))
+    if not len(a) or not len(b) or not (np.isfinite(a).all() and np.isfinite(b).all()) or min(a.min(), b.min()) <= 0:
+        raise ValueError("expected at least one round on either side, all of more than 0 seconds")
+    rng = np.random.default_rng(seed)
+    if paired:
+        if len(a) != len(b):
+            raise ValueError(f"{len(a)} and {len(b)} rounds came; expected as many on both sides of paired ones")
+        return _medians(a / b, rng)
+    return _medians(a, rng) / _medians(b, rng)
+
+
+def interval(drawn: Float64) -> tuple[float, float]:
+    """The middle INTERVAL of the draws."""
+    tail = (1 - INTERVAL) / 2
+    low, high = np.quantile(drawn, (tail, 1 - tail))
+    return float(low), float(high)
+
+
+def _medians(values: Float64, rng: np.random.Generator) -> Float64:
+    picked = rng.integers(0, len(values), (RESAMPLES, len(values)))
+    medians: Any = np.median(values[picked], axis=1)
+    return np.asarray(medians, np.float64)

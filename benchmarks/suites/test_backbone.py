@@ -1,0 +1,60 @@
+"""Backbone and heads: ready pixels [n, 3, S, S] uint8 on the host to raw scores on the host, over batch sizes.
+
+Baseline: transformers in bf16 with stacked heads at the same batch size. TFLOP/s and their share of this run's own
+product rate stand beside each time.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks import fairness
+from benchmarks.harness import Case
+from benchmarks.workshop import Workshop, network
+
+CPU_BATCHES, GPU_BATCHES = (1, 2, 4), (1, 8, 64, 256)
+# At full depth PyTorch takes half a minute for four images in bf16 on two cores.
+DEEP, DEEP_BATCHES = 8, (1,)
+
+
+def cases(shop: Workshop) -> Iterator[Case]:
+    heads = next(iter(shop.checkpoints))
+    for batch in sizes(shop, heads):
+        sides: dict[str, Any] = {"batched": lambda batch=batch: shop.baseline("batched", heads, batch).network}
+        precisions = {"batched": fairness.TORCH_BF16}
+        for backend, precision in shop.engines()[-1:] if shop.quick else shop.engines():
+            name = f"{backend} {precision}"
+            sides[name] = lambda b=backend, p=precision, n=batch: network(shop.scorer(heads, b, p, n))
+            precisions[name] = precision
+        yield Case(
+            group=f"backbone: {heads}, batch {batch}",
+            inputs=lambda batch=batch: shop.pixels(heads, max(3, -(-shop.pictures_checked // batch)), batch),
+            sides=sides,
+            judge=lambda outputs, precisions=precisions: judge(shop, heads, outputs, precisions),
+            images=batch,
+            check=max(1, shop.pictures_checked // batch),
+            flop=batch * shop.flop(heads),
+            precisions=precisions,
+            info={"heads": heads, "batch": batch},
+        )
+
+
+def test_backbone(side: Any) -> None:
+    side()
+
+
+def sizes(shop: Workshop, heads: str) -> tuple[int, ...]:
+    if shop.batches:
+        return shop.batches
+    if shop.device.type == "cuda":
+        return GPU_BATCHES
+    return DEEP_BATCHES if shop.quick or shop.depth(heads) > DEEP else CPU_BATCHES
+
+
+def judge(shop: Workshop, heads: str, outputs: Any, precisions: Any) -> Any:
+    """Against the float32 engine of this device where it is a side, which end_to_end holds to the published pipeline."""
+    names = shop.checkpoint(heads).names
+    exact = next((side for side in outputs if precisions[side] == "fp32"), None)
+    if exact is None:
+        return fairness.scores(outputs, precisions, names)
+    ordered = {exact: outputs[exact], **outputs}
+    return fairness.scores(ordered, precisions, names)
