@@ -2,8 +2,8 @@
 
     python benchmarks/compare.py OLD.json NEW.json [--baseline NAME] [--loss 0.1] [--ratios OUT.json]
 
-Each benchmark is divided into the baseline of its own group in its own run: "so many times as fast as the baseline, here
-and today". Two such ratios can be compared though the runs come from different machines; times cannot.
+Each benchmark is divided into the baseline of its own group in its own run: "so many times as fast as the baseline,
+here and today". Two such ratios can be compared though the runs come from different machines; times cannot.
 
 The baseline of a group is the benchmark whose `extra_info` says "baseline": true (benchmarks/suites writes it; in your
 own: `benchmark.extra_info["baseline"] = True`), or the one that --baseline names, by its name, its function's name, its

@@ -2,8 +2,8 @@
 
     python benchmarks/run.py [--quick] [--device D] [--large C] [--small C] [-- options of pytest]
 
-A whole run ends in one file of benchmarks/results/: machine, versions, commit and every round. A quick one is written to
-build/bench-quick.json and kept nowhere else: it says that the suites run, at two layers.
+A whole run ends in one file of benchmarks/results/: machine, versions, commit and every round. A quick one is written
+to build/bench-quick.json and kept nowhere else: it says that the suites run, at two layers.
 """
 
 import argparse

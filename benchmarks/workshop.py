@@ -33,9 +33,10 @@ ENGINES = {
 
 @dataclass
 class Workshop:
-    """device: torch's name. checkpoints: folder or packed file by heads variant. quick: as little as proves that it runs.
+    """device: torch's name. checkpoints: folder or packed file by heads variant.
 
-    backends, precisions: which engines; empty means all of the device. batches: sizes of the curve.
+    quick: as little as shows that it runs. backends, precisions: which engines; empty means all of the device.
+    batches: sizes of the curve.
     """
 
     device: torch.device
@@ -130,9 +131,7 @@ class Workshop:
             if (not self.backends or backend in self.backends) and (not self.precisions or precision in self.precisions)
         ]
 
-    def scorer(
-        self, heads: str, backend: str, precision: str, batch: int | None = None, decoder: str = "auto"
-    ) -> Scorer:
+    def scorer(self, heads: str, backend: str, precision: str, batch: int | None = None) -> Scorer:
         """An opened Scorer, kept for the cases after.
 
         Raises:
@@ -143,11 +142,11 @@ class Workshop:
             options = {"device": str(self.device), "precision": precision, "backend": backend}
             try:
                 choose(Options(**options))
-                return Scorer(self.checkpoints[heads], **options, batch_size=batch, decoder=decoder).open()
+                return Scorer(self.checkpoints[heads], **options, batch_size=batch).open()
             except EmonetError as error:
                 raise NotHereError(str(error)) from error
 
-        return self.keep(("scorer", heads, backend, precision, batch, decoder), make)
+        return self.keep(("scorer", heads, backend, precision, batch), make)
 
     def baseline(self, name: str, heads: str, batch: int | None = None) -> Any:
         """An opened baseline of benchmarks/baselines, kept for the cases after."""

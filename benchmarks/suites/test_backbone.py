@@ -51,7 +51,7 @@ def sizes(shop: Workshop, heads: str) -> tuple[int, ...]:
 
 
 def judge(shop: Workshop, heads: str, outputs: Any, precisions: Any) -> Any:
-    """Against the float32 engine of this device where it is a side, which end_to_end holds to the published pipeline."""
+    """Against this device's float32 engine where it is a side, which end_to_end holds to the published pipeline."""
     names = shop.checkpoint(heads).names
     exact = next((side for side in outputs if precisions[side] == "fp32"), None)
     if exact is None:

@@ -1,6 +1,6 @@
 """Decode and preprocess: JPEG bytes to the network's input [3, S, S].
 
-Baseline: Pillow and transformers' image processor, as published, to the same uint8. Sides: our Pillow decoder and DALI's.
+Baseline: Pillow and transformers' image processor, as published, to the same uint8. Sides: our decoders.
 """
 
 from collections.abc import Iterator, Mapping
