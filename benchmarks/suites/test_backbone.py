@@ -21,7 +21,7 @@ def cases(shop: Workshop) -> Iterator[Case]:
     for batch in sizes(shop, heads):
         sides: dict[str, Any] = {"batched": lambda batch=batch: shop.baseline("batched", heads, batch).network}
         precisions = {"batched": fairness.TORCH_BF16}
-        for backend, precision in shop.engines()[-1:] if shop.quick else shop.engines():
+        for backend, precision in shop.engines():
             name = f"{backend} {precision}"
             sides[name] = lambda b=backend, p=precision, n=batch: network(shop.scorer(heads, b, p, n))
             precisions[name] = precision
