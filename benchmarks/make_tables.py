@@ -1,17 +1,26 @@
-"""Writes the README's tables from benchmarks/results/*.json, between their markers: nothing is typed by hand.
+"""Writes the tables and plots of README.md, docs/benchmarks.md and docs/scaling.md from benchmarks/results/*.json.
 
-`python benchmarks/tables.py` rewrites README.md; with --check it only says whether README.md is up to date.
+`python benchmarks/make_tables.py` rewrites what lies between their markers, and docs/plots/; nothing is typed by hand.
+With --check it only says whether all of it is up to date. The plots need matplotlib (extra `eval`).
 """
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gpu.table import readme_table
-
 ROOT = Path(__file__).parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from benchmarks import bench_tables, scaling_page  # noqa: E402
+from benchmarks.gpu.table import readme_table  # noqa: E402
+from benchmarks.plots import plots  # noqa: E402
+from benchmarks.runs import Run, newest  # noqa: E402
+
 RESULTS = ROOT / "benchmarks" / "results"
+PLOTS = ROOT / "docs" / "plots"
 
 
 def fidelity_table(results: dict[str, dict[str, Any]]) -> str:
@@ -75,30 +84,72 @@ def newest_gpu_run() -> dict[str, Any] | None:
     return max(runs, key=lambda run: (run["date"], run["time"]), default=None)
 
 
-def rendered(readme: str, results: dict[str, dict[str, Any]], gpu: dict[str, Any] | None) -> str:
-    blocks = {
-        "gpu": readme_table(gpu),
-        "factor": factor_sentence(results),
-        "fidelity": fidelity_table(results),
-        "start": start_table(results),
-    }
-    for name, text in blocks.items():
+def page(text: str, blocks: Mapping[str, str]) -> str:
+    """The text with what stands between each block's two markers replaced."""
+    for name, block in blocks.items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        before, rest = readme.split(begin)
+        before, rest = text.split(begin)
         after = rest.split(end)[1]
-        readme = f"{before}{begin}\n{text}\n{end}{after}"
-    return readme
+        text = f"{before}{begin}\n{block}\n{end}{after}"
+    return text
+
+
+def files() -> dict[Path, str]:
+    """Every file that is written here, as it should be."""
+    paths = {heads: RESULTS / f"cpu-{heads}.json" for heads in ("large", "small")}
+    results = {heads: json.loads(p.read_text("utf-8")) for heads, p in paths.items() if p.exists()}
+    runs = [run for device in ("cpu", "cuda") if (run := newest(device)) is not None]
+    spread = RESULTS / "spread.json"
+    scaling = RESULTS / "scaling.json"
+    blocks = {
+        "README.md": {
+            "gpu": readme_table(newest_gpu_run()),
+            "factor": factor_sentence(results),
+            "fidelity": fidelity_table(results),
+            "start": start_table(results),
+            "bench": bench_tables.readme(runs),
+        },
+        "docs/benchmarks.md": {
+            "every-cpu": bench_tables.every(next((run for run in runs if run.device == "cpu"), None)),
+            "every-cuda": bench_tables.every(next((run for run in runs if run.device == "cuda"), None)),
+            "plots": plots_text(runs),
+            "cost": bench_tables.cost(runs),
+            "spread": bench_tables.spread(json.loads(spread.read_text("utf-8")) if spread.exists() else None),
+        },
+        "docs/scaling.md": scaling_page.blocks(json.loads(scaling.read_text("utf-8")) if scaling.exists() else None),
+    }
+    made = {ROOT / name: page((ROOT / name).read_text("utf-8"), found) for name, found in blocks.items()}
+    for run in runs:
+        made |= {PLOTS / f"{run.device}-{name}.svg": svg for name, svg in plots(run).items()}
+    if scaling.exists():
+        made[PLOTS / "scaling.svg"] = scaling_page.plot(json.loads(scaling.read_text("utf-8")))
+    return made
+
+
+def plots_text(runs: list[Run]) -> str:
+    """The plots by name, as images of the page."""
+    lines = [
+        f"![{bench_tables.PLOTS[name]}](plots/{run.device}-{name}.svg)"
+        for run in runs
+        for name in plots(run)
+        if name in bench_tables.PLOTS
+    ]
+    return "\n\n".join(lines) or bench_tables.NOT_MEASURED
 
 
 def main() -> None:
-    paths = {heads: RESULTS / f"cpu-{heads}.json" for heads in ("large", "small")}
-    results = {heads: json.loads(p.read_text("utf-8")) for heads, p in paths.items() if p.exists()}
-    path = ROOT / "README.md"
-    old = path.read_text("utf-8")
-    new = rendered(old, results, newest_gpu_run())
+    made = files()
+    stale = [path for path, text in made.items() if not path.exists() or path.read_text("utf-8") != text]
+    stale += [path for path in PLOTS.glob("*.svg") if path not in made]
     if "--check" in sys.argv:
-        sys.exit(0 if new == old else "README.md is not what benchmarks/results say: run benchmarks/tables.py")
-    path.write_text(new, "utf-8")
+        names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
+        sys.exit(f"{names}: not what benchmarks/results say; run benchmarks/make_tables.py" if stale else 0)
+    PLOTS.mkdir(exist_ok=True)
+    for path in stale:
+        if path in made:
+            path.write_text(made[path], "utf-8")
+        else:
+            path.unlink()
 
 
 if __name__ == "__main__":
