@@ -1,5 +1,6 @@
 """Tables of README.md and docs/benchmarks.md from runs of the suites and from spread.json. Standard library only."""
 
+import statistics
 from typing import Any
 
 from benchmarks.runs import DOLLARS_AN_HOUR, Entry, Run, dollars_a_million
@@ -84,6 +85,19 @@ def cost(runs: list[Run]) -> str:
             for entry in entries:
                 price = f"{dollars_a_million(run, entry):.0f}"
                 lines.append(f"| {run.device} | {heads}, {entry.side} | {price} | {DOLLARS_AN_HOUR[run.device]:.2f} |")
+    return "\n".join(lines)
+
+
+def others(found: dict[str, Any] | None) -> str:
+    """Other packages' rates, or why there are none."""
+    if found is None:
+        return "Not measured yet: `make bench-others` writes `benchmarks/results/others.json`."
+    lines = [f"{found['crops']} crops, {found['cores']} cores, {found['date']}.", ""]
+    lines += ["| package | what it does | img/s |", "|---|---|---|"]
+    for name, one in found["others"].items():
+        seconds = one.get("seconds_an_image")
+        shown = number(1 / statistics.median(seconds)) if seconds else f"failed: {one['failed']}".replace("|", "/")
+        lines.append(f"| {name} | {one['task']} | {shown} |")
     return "\n".join(lines)
 
 

@@ -99,8 +99,7 @@ def files() -> dict[Path, str]:
     paths = {heads: RESULTS / f"cpu-{heads}.json" for heads in ("large", "small")}
     results = {heads: json.loads(p.read_text("utf-8")) for heads, p in paths.items() if p.exists()}
     runs = [run for device in ("cpu", "cuda") if (run := newest(device)) is not None]
-    spread = RESULTS / "spread.json"
-    scaling = RESULTS / "scaling.json"
+    spread, scaling, others = (stored(name) for name in ("spread", "scaling", "others"))
     blocks = {
         "README.md": {
             "gpu": readme_table(newest_gpu_run()),
@@ -114,16 +113,23 @@ def files() -> dict[Path, str]:
             "every-cuda": bench_tables.every(next((run for run in runs if run.device == "cuda"), None)),
             "plots": plots_text(runs),
             "cost": bench_tables.cost(runs),
-            "spread": bench_tables.spread(json.loads(spread.read_text("utf-8")) if spread.exists() else None),
+            "spread": bench_tables.spread(spread),
+            "others": bench_tables.others(others),
         },
-        "docs/scaling.md": scaling_page.blocks(json.loads(scaling.read_text("utf-8")) if scaling.exists() else None),
+        "docs/scaling.md": scaling_page.blocks(scaling),
     }
     made = {ROOT / name: page((ROOT / name).read_text("utf-8"), found) for name, found in blocks.items()}
     for run in runs:
         made |= {PLOTS / f"{run.device}-{name}.svg": svg for name, svg in plots(run).items()}
-    if scaling.exists():
-        made[PLOTS / "scaling.svg"] = scaling_page.plot(json.loads(scaling.read_text("utf-8")))
+    if scaling is not None:
+        made[PLOTS / "scaling.svg"] = scaling_page.plot(scaling)
     return made
+
+
+def stored(name: str) -> dict[str, Any] | None:
+    """results/<name>.json, None where there is none yet."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text("utf-8")) if path.exists() else None
 
 
 def plots_text(runs: list[Run]) -> str:
