@@ -10,7 +10,7 @@ PLOTS = {
     "speedup": "How many times as fast as the published pipeline",
     "batches": "Throughput over batch size",
     "latency": "Latency of one picture: share of rounds that took at most so long",
-    "cost": "Cost of a million images",
+    "cost": "Cost of a million images, at assumed prices",
 }
 
 

@@ -73,7 +73,7 @@ def distribution(axes: Any, entries: list[Any]) -> None:
         shares = [(i + 1) / len(ordered) for i in range(len(ordered))]
         axes.step([ordered[0], *ordered], [0, *shares], where="post", label=entry.side)
     axes.set_xlabel("ms an image")
-    axes.set_xscale("log")
+    axes.set_xlim(left=0)
     axes.set_ylim(0, 1.02)
     axes.set_title(PLOTS["latency"], loc="left")
     axes.legend(frameon=False, fontsize=8)

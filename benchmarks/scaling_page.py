@@ -90,6 +90,7 @@ def plot(found: dict[str, Any]) -> str:
                 axes.plot(xs, fitted, color=line.get_color(), linewidth=1)
         axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.set_xlabel("size, in the unit after the stroke")
         axes.set_ylabel("ms")
         axes.set_title("Cost over size: measured points and fits", loc="left")
         axes.legend(frameon=False, fontsize=7, bbox_to_anchor=(1.0, 1.0))

@@ -113,8 +113,13 @@ def compare(
     seconds: go on for so long after the asked rounds, up to ten times as many.
     """
     clock = clock or (CudaClock() if device.type == "cuda" else HostClock())
-    turns = {name: _turn(calls, device, warmup, name in graph) for name, calls in contestants.items()}
-    repeats = {name: _repeats(turn, clock, shortest) for name, turn in turns.items()}
+    turns, repeats = {}, {}
+    for name, calls in contestants.items():
+        warming = time.perf_counter()
+        turns[name] = _turn(calls, device, warmup, name in graph)
+        # Where a turn surely lasts long enough, it is not run once more only to know so.
+        sure = warmup and time.perf_counter() - warming > 10 * warmup * shortest
+        repeats[name] = 1 if sure else _repeats(turns[name], clock, shortest)
     taken: dict[str, list[float]] = {name: [] for name in contestants}
     began = time.perf_counter()
     done = 0
