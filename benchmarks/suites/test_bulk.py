@@ -5,12 +5,15 @@ opens its own engine: on a short table that start is part of its time, as it is 
 """
 
 import importlib.util
+import io
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from benchmarks import fairness
 from benchmarks.harness import Case, Run
@@ -50,11 +53,6 @@ def test_bulk(side: Any) -> None:
 
 def table(shop: Workshop, count: int) -> bytes:
     """A parquet file in the layout of the published data sets."""
-    import io
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     files = shop.portraits(8)
     rows = [{"bytes": files[i % len(files)], "path": f"{i:05}.jpg"} for i in range(count)]
@@ -64,10 +62,6 @@ def table(shop: Workshop, count: int) -> bytes:
 
 
 def loop(shop: Workshop, heads: str, backend: str, precision: str) -> Run:
-    import io
-
-    import pyarrow.parquet as pq
-
     scorer = shop.scorer(heads, backend, precision)
 
     def run(data: bytes) -> Any:
@@ -81,8 +75,6 @@ def loop(shop: Workshop, heads: str, backend: str, precision: str) -> Run:
 
 
 def bulk(shop: Workshop, heads: str, backend: str, precision: str) -> Run:
-    import pyarrow.parquet as pq
-
     from emonet_fast.bulk import job
     from emonet_fast.bulk.settings import Settings
 
