@@ -30,7 +30,7 @@ def cases(shop: Workshop) -> Iterator[Case]:
         return
     heads = next(iter(shop.checkpoints))
     backend, precision = shop.engines()[-1]
-    count = FEW if shop.depth(heads) > DEEP else MANY // (4 if shop.quick else 1)
+    count = FEW if shop.depth(heads) > DEEP else MANY // (8 if shop.quick else 1)
     yield Case(
         group=f"bulk: {heads}, {count} JPEGs of a parquet table",
         inputs=lambda: [table(shop, count)],
