@@ -72,7 +72,7 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/run.py $(BENCH)
 	$(BIN)/python benchmarks/make_tables.py
 
-# A case a room at two layers, to see that they run: at most 2 minutes.
+# A case a room at one layer, to see that they run: at most 2 minutes.
 bench-quick: $(VENV)/.test
 	$(BIN)/python benchmarks/run.py --quick
 

@@ -3,7 +3,7 @@
     python benchmarks/run.py [--quick] [--device D] [--large C] [--small C] [-- options of pytest]
 
 A whole run ends in one file of benchmarks/results/: machine, versions, commit and every round. A quick one is written
-to build/bench-quick.json and kept nowhere else: it says that the suites run, at two layers.
+to build/bench-quick.json and kept nowhere else: it says that the suites run, at one layer.
 """
 
 import argparse
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 RESULTS = ROOT / "benchmarks" / "results"
-FULL, SHALLOW = 27, 2
+FULL, SHALLOW = 27, 1
 
 
 def checkpoint(heads: str, layers: int) -> Path:
@@ -48,7 +48,7 @@ def target(asked: argparse.Namespace) -> Path:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a case a room, two layers, the Small heads")
+    parser.add_argument("--quick", action="store_true", help="a case a room, one layer, the Small heads")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--large", help="a checkpoint with the Large heads (an untrained one is made)")
     parser.add_argument("--small", help="a checkpoint with the Small heads (likewise)")

@@ -194,7 +194,7 @@ def faces(scorer: Scorer) -> Iterator[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = ("batches", "heads", "sizes", "images", "faces")
-    parser.add_argument("--checkpoint", help="of the batch curve (one of two layers is made)")
+    parser.add_argument("--checkpoint", help="of the batch curve (one of one layer is made)")
     parser.add_argument("--images", type=int, default=100_000, help="at most (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     parser.add_argument("--json", type=Path, default=RESULT)

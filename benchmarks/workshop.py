@@ -24,6 +24,8 @@ from emonet_fast.options import Options, default_cache_dir
 T = TypeVar("T")
 # Of the square product whose rate is the ceiling.
 GEMM_CPU, GEMM_GPU = 1536, 8192
+# Layers from which on an image takes a CPU seconds.
+DEEP = 8
 # Engines by device type: (backend, precision).
 ENGINES = {
     "cpu": (("openvino", "fp32"), ("openvino", "bf16")),
@@ -54,13 +56,15 @@ class Workshop:
     def pace(self) -> Pace:
         """At least 5 rounds, and what a case may take beyond: the spread that this leaves is in docs/benchmarks.md."""
         if self.quick:
-            return Pace(self.rounds or 5, 0.05, 3.0)
-        return Pace(self.rounds or (5 if self.device.type == "cpu" else 15), 0.1, 10.0)
+            return Pace(self.rounds or 5, 0.05, 5.0)
+        return Pace(self.rounds or (5 if self.device.type == "cpu" else 15), 0.1, 6.0)
 
     @property
     def pictures_checked(self) -> int:
-        """As many as ranks need where they cost nothing; of the rest of the bars four say enough."""
-        return MIN_PICTURES_FOR_RANKS if self.device.type == "cuda" else 4
+        """As many as ranks need where they cost nothing; of the rest of the bars a few say enough."""
+        if self.device.type == "cuda":
+            return MIN_PICTURES_FOR_RANKS
+        return 2 if any(self.deep(heads) for heads in self.checkpoints) else 4
 
     # -- what is known -------------------------------------------------------------------------------------------
 
@@ -69,6 +73,10 @@ class Workshop:
 
     def depth(self, heads: str) -> int:
         return self.checkpoint(heads).vision.num_hidden_layers
+
+    def deep(self, heads: str) -> bool:
+        """An image takes seconds: as few of them as say something."""
+        return self.device.type == "cpu" and self.depth(heads) > DEEP
 
     def flop(self, heads: str) -> float:
         from benchmarks.gpu.engines import flop_an_image

@@ -12,9 +12,7 @@ from benchmarks import fairness
 from benchmarks.harness import Case
 from benchmarks.workshop import Workshop, network
 
-CPU_BATCHES, GPU_BATCHES = (1, 2, 4), (1, 8, 64, 256)
-# Deeper towers take seconds an image on a CPU: their larger batches are timed thrice.
-DEEP = 8
+CPU_BATCHES, GPU_BATCHES = (1, 4), (1, 8, 64, 256)
 
 
 def cases(shop: Workshop) -> Iterator[Case]:
@@ -38,7 +36,7 @@ def cases(shop: Workshop) -> Iterator[Case]:
             check=max(1, shop.pictures_checked // batch),
             flop=batch * shop.flop(heads),
             precisions=precisions,
-            rounds=3 if batch > 1 and shop.device.type == "cpu" and shop.depth(heads) > DEEP else None,
+            rounds=3 if batch > 1 and shop.deep(heads) else None,
             info={"heads": heads, "batch": batch},
         )
 

@@ -22,7 +22,7 @@ from benchmarks.workshop import Workshop
 # On the 0..7 scale: gate_fp32's bar for scores; it is the same engine.
 SCORE = 1e-3
 # A short run of a deep tower, or a long one of a shallow.
-DEEP, FEW, MANY = 8, 4, 48
+FEW, MANY = 4, 48
 
 
 def cases(shop: Workshop) -> Iterator[Case]:
@@ -30,7 +30,7 @@ def cases(shop: Workshop) -> Iterator[Case]:
         return
     heads = next(iter(shop.checkpoints))
     backend, precision = shop.engines()[-1]
-    count = FEW if shop.depth(heads) > DEEP else MANY // (8 if shop.quick else 1)
+    count = FEW if shop.deep(heads) else MANY // (8 if shop.quick else 1)
     yield Case(
         group=f"bulk: {heads}, {count} JPEGs of a parquet table",
         inputs=lambda: [table(shop, count)],
@@ -42,7 +42,7 @@ def cases(shop: Workshop) -> Iterator[Case]:
         images=count,
         check=1,
         process=True,
-        rounds=2 if shop.quick or shop.depth(heads) > DEEP else 5,
+        rounds=2 if shop.quick or shop.deep(heads) else 5,
         info={"heads": heads},
     )
 

@@ -47,7 +47,8 @@ def cases(shop: Workshop) -> Iterator[Case]:
     heads = next(iter(shop.checkpoints))
     precisions = {"published": "fp32"}
     sides: dict[str, Any] = {"published": lambda: process(shop, heads, _PUBLISHED)}
-    for backend, precision in shop.engines()[-1:] if shop.quick else shop.engines():
+    few = shop.quick or shop.deep(heads)
+    for backend, precision in shop.engines()[-1:] if few else shop.engines():
         for start in ("warm",) if shop.quick else ("cold", "warm"):
             name = f"{backend} {precision}, {start}"
             precisions[name] = precision
@@ -63,7 +64,7 @@ def cases(shop: Workshop) -> Iterator[Case]:
         precisions=precisions,
         process=True,
         # A process takes seconds, and its time varies by a hundredth.
-        rounds=2 if shop.quick or shop.depth(heads) > 8 else 5,
+        rounds=2 if few else 5,
         info={"heads": heads, "memory_of_the_process_mb": MEMORY},
     )
 

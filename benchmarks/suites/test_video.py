@@ -18,7 +18,7 @@ from benchmarks.workshop import Workshop
 
 # On the 0..7 scale: gate_fp32's bar for scores; it is the same engine.
 SCORE = 1e-3
-DEEP, FEW, MANY = 8, 3, 24
+FEW, MANY = 2, 24
 WIDTH, HEIGHT, FPS = 1280, 720, 10
 
 
@@ -27,7 +27,7 @@ def cases(shop: Workshop) -> Iterator[Case]:
         return
     heads = next(iter(shop.checkpoints))
     backend, precision = shop.engines()[-1]
-    count = FEW if shop.depth(heads) > DEEP else MANY // (4 if shop.quick else 1)
+    count = FEW if shop.deep(heads) else MANY // (4 if shop.quick else 1)
     yield Case(
         group=f"video: {heads}, {count} frames of {WIDTH} x {HEIGHT}",
         inputs=lambda: [film(shop, count)],
@@ -38,6 +38,7 @@ def cases(shop: Workshop) -> Iterator[Case]:
         judge=lambda outputs: fairness.values(outputs, SCORE, "scores"),
         images=count,
         check=1,
+        rounds=3 if shop.deep(heads) else None,
         info={"heads": heads},
     )
 
