@@ -56,7 +56,7 @@ def every(run: Run | None) -> str:
         return NOT_MEASURED
     products = ", ".join(f"{name} {rate * 1000:.0f}" for name, rate in run.machine["gemm_tflops"].items())
     lines = [f"{run.where()}. Product rate measured in the same run, GFLOP/s: {products}.", ""]
-    lines += ["| group | side | ms, median (quartiles) | of the baseline's speed (95%) | img/s | of the product rate |"]
+    lines += ["| group | side | ms, median (quartiles) | of the baseline's speed (95%) | img/s | GFLOP/s (its share) |"]
     lines.append("|---|---|---|---|---|---|")
     for group, entries in run.groups(""):
         lines += [row(group, entry) for entry in entries]
@@ -68,9 +68,12 @@ def row(group: str, entry: Entry) -> str:
     against = "baseline"
     if not entry.info["baseline"]:
         against = f"{ratio['value']:.2f}x ({ratio['low']:.2f}..{ratio['high']:.2f})"
-    share = entry.info.get("share_of_gemm")
+    work = ""
+    if "tflops" in entry.info:
+        share = entry.info.get("share_of_gemm")
+        work = number(entry.info["tflops"] * 1e3) + (f" ({share:.0%})" if share else "")
     cells = [group, entry.side, f"{number(ms['median'])} ({number(ms['q1'])}..{number(ms['q3'])})", against]
-    cells += [number(entry.rate), "" if share is None else f"{share:.0%}"]
+    cells += [number(entry.rate), work]
     return "| " + " | ".join(cells) + " |"
 
 

@@ -20,6 +20,7 @@ if str(ROOT) not in sys.path:
 
 import torch  # noqa: E402
 
+from benchmarks.gpu.facts import version  # noqa: E402
 from benchmarks.harness import Case, Result, replay, replayed, run_case  # noqa: E402
 from benchmarks.workshop import Workshop  # noqa: E402
 from emonet_fast.machine import report  # noqa: E402
@@ -107,6 +108,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     for private in ("node", "cpu"):
         machine_info.pop(private, None)
     machine_info["emonet_fast"] = facts
+    machine_info["packages"] = {name: version(name) for name in ("onnxruntime", "pytest-benchmark", "nvidia-ml-py")}
     machine_info["system_text"] = platform.platform()
     machine_info["device"] = shop.device.type
     if shop.device.type == "cuda":

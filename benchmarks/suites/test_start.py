@@ -46,14 +46,16 @@ with emonet_fast.Scorer(sys.argv[2], device=sys.argv[3], backend=sys.argv[5], pr
 def cases(shop: Workshop) -> Iterator[Case]:
     heads = next(iter(shop.checkpoints))
     precisions = {"published": "fp32"}
-    sides: dict[str, Any] = {"published": lambda: process(shop, heads, _PUBLISHED)}
+    # Filled while the processes run: resident memory after the first score, by the side's arguments.
+    memory: dict[str, dict[str, float]] = {}
+    sides: dict[str, Any] = {"published": lambda: process(shop, heads, memory, _PUBLISHED)}
     few = shop.quick or shop.deep(heads)
     for backend, precision in shop.engines()[-1:] if few else shop.engines():
         for start in ("warm",) if shop.quick else ("cold", "warm"):
             name = f"{backend} {precision}, {start}"
             precisions[name] = precision
             sides[name] = lambda b=backend, p=precision, cold=start == "cold": process(
-                shop, heads, _OURS, b, p, cold=cold
+                shop, heads, memory, _OURS, b, p, cold=cold
             )
     yield Case(
         group=f"start: {heads}",
@@ -65,20 +67,21 @@ def cases(shop: Workshop) -> Iterator[Case]:
         process=True,
         # A process takes seconds, and its time varies by a hundredth.
         rounds=2 if few else 5,
-        info={"heads": heads, "memory_of_the_process_mb": MEMORY},
+        info={"heads": heads, "memory_of_the_process_mb": memory},
     )
-
-
-# Filled while the processes run: resident memory after the first score, by side's arguments.
-MEMORY: dict[str, dict[str, float]] = {}
 
 
 def test_start(side: Any) -> None:
     side()
 
 
-def process(shop: Workshop, heads: str, code: str, *options: str, cold: bool = False) -> Run:
-    """Runs the code in a new process; cold: with a cache that holds the packed weights and no engine."""
+def process(
+    shop: Workshop, heads: str, memory: dict[str, dict[str, float]], code: str, *options: str, cold: bool = False
+) -> Run:
+    """Runs the code in a new process; cold: with a cache that holds the packed weights and no engine.
+
+    memory: gets what the process says of its own.
+    """
     name = " ".join([*options, "cold" if cold else "warm"]) if options else "published"
     shop.checkpoint(heads)  # packed by now
 
@@ -95,7 +98,7 @@ def process(shop: Workshop, heads: str, code: str, *options: str, cold: bool = F
         if done.returncode:
             raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "the process failed")
         found = json.loads(done.stdout.splitlines()[-1])
-        MEMORY[name] = {k: round(v, 1) for k, v in found.items() if k not in ("embedding", "raw")}
+        memory[name] = {k: round(v, 1) for k, v in found.items() if k not in ("embedding", "raw")}
         return Outputs(*(np.asarray(found[key], np.float32) for key in ("embedding", "raw")))
 
     return run
