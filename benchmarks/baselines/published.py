@@ -31,7 +31,7 @@ class Published:
         files = resolve_published(where, default_cache_dir())
         self.spec = checkpoint.preprocess
         self.reference = (
-            Reference.from_packed(checkpoint, precision)
+            Reference.from_packed(checkpoint, precision, device)
             if files is None
             else Reference.from_published(files, checkpoint.names, checkpoint.l2_normalise, precision, device)
         )

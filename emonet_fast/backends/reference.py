@@ -76,7 +76,7 @@ class Reference:
         return cls(model, heads, make_processor, precision, l2_normalise, device)
 
     @classmethod
-    def from_packed(cls, checkpoint: Checkpoint, precision: str = "fp32") -> "Reference":
+    def from_packed(cls, checkpoint: Checkpoint, precision: str = "fp32", device: str = "cpu") -> "Reference":
         """Build the same from a packed checkpoint."""
         model, tensors = read_packed(checkpoint)
         count = len(checkpoint.head_widths) - 1
@@ -84,7 +84,9 @@ class Reference:
         for row in range(len(checkpoint.names)):
             pairs = [(tensors[f"heads.{i}.weight"][row], tensors[f"heads.{i}.bias"][row]) for i in range(count)]
             heads.append(_mlp(pairs))
-        return cls(model, heads, lambda: image_processor(checkpoint.preprocess), precision, checkpoint.l2_normalise)
+        return cls(
+            model, heads, lambda: image_processor(checkpoint.preprocess), precision, checkpoint.l2_normalise, device
+        )
 
     def score(self, pictures: list[UInt8Array]) -> Outputs:
         """pictures: arrays [H, W, 3] uint8 RGB of any sizes -> embedding [n, hidden] and raw [n, H], float32."""

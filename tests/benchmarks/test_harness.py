@@ -16,6 +16,7 @@ import torch
 from benchmarks import fairness
 from benchmarks.harness import Case, NotHereError, Pace, Replay, run_case
 from benchmarks.scaling import fit
+from benchmarks.timer import compare
 from emonet_fast.backends.base import Outputs
 
 from ..tiny import write_tiny
@@ -117,6 +118,38 @@ def test_scores_are_held_to_the_bars():
     passed = {side: verdict.gate.passed for side, verdict in found.items()}
     assert passed == {"base": True, "close": True, "far": False, "torch": True, "good": True, "bad": False}
     assert found["good"].figures["unproved"], "too few pictures for ranks, and it says so"
+
+
+class Ticks:
+    """A clock that counts its marks, and a contestant's calls as a tenth of a second each."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def lead(self):
+        pass
+
+    def mark(self):
+        return self.calls
+
+    def seconds(self, begin, end):
+        return (end - begin) / 10
+
+
+def test_a_turn_is_repeated_until_it_is_long_enough():
+    clock = Ticks()
+
+    def call():
+        clock.calls += 1
+
+    (times,) = compare({"a": [call]}, CPU, rounds=2, warmup=1, clock=clock, shortest=0.45).values()
+    assert clock.calls == 1 + 1 + 2 * 5, "warmed up, measured once, then two turns of five calls"
+    assert times.seconds == (0.1, 0.1), "of one call"
+
+
+def test_a_case_goes_on_for_its_seconds_but_not_for_ever():
+    (times,) = compare({"a": [lambda: None]}, CPU, rounds=3, warmup=1, seconds=60.0).values()
+    assert len(times.seconds) == 30
 
 
 @pytest.mark.parametrize(("a", "b"), [(2.0, 3.0), (0.0, 1.5), (4.0, 0.0)])
