@@ -89,7 +89,7 @@ bench-scaling: $(VENV)/.test
 bench-others: $(VENV)/.test
 	$(BIN)/python benchmarks/others.py
 
-# The README's tables of fidelity and start: the reference beside the engine, 64 pictures each, about 40 minutes.
+# The README's tables of fidelity and start: the reference beside the engine, 64 pictures each: far longer than bench.
 fidelity: $(VENV)/.test
 	$(BIN)/python benchmarks/fidelity.py
 	$(BIN)/python benchmarks/make_tables.py

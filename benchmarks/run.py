@@ -62,7 +62,7 @@ def main() -> int:
     else:
         given = ["--large", asked.large or str(checkpoint("large", asked.layers))]
         given += ["--small", asked.small or str(checkpoint("small", asked.layers))]
-    out = asked.json or target(asked)
+    out = (asked.json or target(asked)).resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
     suites = [] if any("suites" in one for one in asked.rest) else [str(ROOT / "benchmarks" / "suites")]
     command = [
