@@ -44,9 +44,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     asked = config.getoption
+    device = torch.device(asked("device"))
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise pytest.UsageError(f"--device {device} was asked for, and PyTorch finds no GPU here")
     checkpoints = {heads: asked(heads) for heads in ("large", "small") if asked(heads)}
     config.stash[_SHOP] = Workshop(
-        torch.device(asked("device")), checkpoints, asked("quick"), tuple(asked("backends")),
+        device, checkpoints, asked("quick"), tuple(asked("backends")),
         tuple(asked("precisions")), tuple(asked("batches")), asked("rounds"),
     )  # fmt: skip
     config.stash[_CASES], config.stash[_DONE] = {}, {}
