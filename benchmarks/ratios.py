@@ -6,7 +6,6 @@ drifts (clocks, heat, other programs) cancels, and whole rounds are drawn. Other
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,32 +33,40 @@ class Ratio:
         return {name: round(value, 6) for name, value in found.items()}
 
 
-def ratio(baseline: Sequence[float], own: Sequence[float], *, paired: bool) -> Ratio:
+def ratio(baseline: Sequence[float], own: Sequence[float], *, paired: bool, quantile: float = 0.5) -> Ratio:
     """baseline / own, both in seconds, one value a round. paired: round i of both ran side by side.
+
+    quantile 0.5: the median of the rounds' ratios where paired, else the ratio of medians. Another: the ratio of that
+    quantile of either side; 0.25 looks at the rounds that nothing disturbed.
 
     Raises:
         ValueError: no rounds, rounds that are not positive, or paired ones of different number.
     """
-    drawn = draws(baseline, own, paired=paired)
+    drawn = draws(baseline, own, paired=paired, quantile=quantile)
     low, high = interval(drawn)
-    if paired:
-        rounds = np.asarray(baseline, np.float64) / np.asarray(own, np.float64)
-        q1, q3 = (float(q) for q in np.quantile(rounds, (0.25, 0.75)))
-        return Ratio(float(np.median(rounds)), low, high, (q1, q3))
-    return Ratio(float(np.median(baseline) / np.median(own)), low, high, (low, high))
+    a, b = (np.asarray(values, np.float64) for values in (baseline, own))
+    if not paired or quantile != 0.5:
+        return Ratio(float(np.quantile(a, quantile) / np.quantile(b, quantile)), low, high, (low, high))
+    q1, q3 = (float(q) for q in np.quantile(a / b, (0.25, 0.75)))
+    return Ratio(float(np.median(a / b)), low, high, (q1, q3))
 
 
-def draws(baseline: Sequence[float], own: Sequence[float], *, paired: bool, seed: int = 0) -> Float64:
-    """[RESAMPLES] ratios of medians, or medians of ratios where paired, of rounds drawn with replacement."""
+def draws(
+    baseline: Sequence[float], own: Sequence[float], *, paired: bool, quantile: float = 0.5, seed: int = 0
+) -> Float64:
+    """[RESAMPLES] ratios as `ratio` says, of rounds drawn with replacement: the same of both sides where paired."""
     a, b = (np.asarray(values, np.float64) for values in (baseline, own))
     if not len(a) or not len(b) or not (np.isfinite(a).all() and np.isfinite(b).all()) or min(a.min(), b.min()) <= 0:
         raise ValueError("expected at least one round on either side, all of more than 0 seconds")
+    if paired and len(a) != len(b):
+        raise ValueError(f"{len(a)} and {len(b)} rounds came; expected as many on both sides of paired ones")
     rng = np.random.default_rng(seed)
-    if paired:
-        if len(a) != len(b):
-            raise ValueError(f"{len(a)} and {len(b)} rounds came; expected as many on both sides of paired ones")
-        return _medians(a / b, rng)
-    return _medians(a, rng) / _medians(b, rng)
+    picked = rng.integers(0, len(a), (RESAMPLES, len(a)))
+    others = picked if paired else rng.integers(0, len(b), (RESAMPLES, len(b)))
+    if paired and quantile == 0.5:
+        found: Float64 = np.median((a / b)[picked], axis=1)
+        return found
+    return np.quantile(a[picked], quantile, axis=1) / np.quantile(b[others], quantile, axis=1)
 
 
 def interval(drawn: Float64) -> tuple[float, float]:
@@ -67,9 +74,3 @@ def interval(drawn: Float64) -> tuple[float, float]:
     tail = (1 - INTERVAL) / 2
     low, high = np.quantile(drawn, (tail, 1 - tail))
     return float(low), float(high)
-
-
-def _medians(values: Float64, rng: np.random.Generator) -> Float64:
-    picked = rng.integers(0, len(values), (RESAMPLES, len(values)))
-    medians: Any = np.median(values[picked], axis=1)
-    return np.asarray(medians, np.float64)

@@ -71,6 +71,15 @@ def test_a_ratio_does_not_know_the_machines_speed(baseline, own, speed):
     assert (slow.low, slow.high) == (pytest.approx(same.low), pytest.approx(same.high))
 
 
+@given(st.floats(0.1, 10), st.integers(0, 11), st.floats(1, 1e3))
+def test_what_disturbs_some_rounds_does_not_move_the_quiet_ones(factor, disturbed, slower):
+    """Rounds of one time each: eleven of sixteen may be disturbed, by however much."""
+    base, own = [1.0] * 16, [1.0 / factor] * 16
+    for i in range(disturbed):
+        own[i] *= slower
+    assert ratio(base, own, paired=True, quantile=0.25).value == pytest.approx(factor)
+
+
 @settings(max_examples=30)
 @given(ROUNDS, ROUNDS)
 def test_the_interval_lies_within_what_the_rounds_allow(baseline, own):
