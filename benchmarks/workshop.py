@@ -92,7 +92,8 @@ class Workshop:
         narrow = [a.bfloat16() for a in wide]
         sides = {"fp32": [lambda: wide[0] @ wide[1]], "bf16": [lambda: narrow[0] @ narrow[1]]}
         times = compare(sides, self.device, rounds=7, warmup=2, shortest=0.02)
-        return {name: 2.0 * n**3 / taken.median for name, taken in times.items()}
+        found = {name: 2.0 * n**3 / taken.median for name, taken in times.items()}
+        return found | (fp8_ceiling(self.device, n) if self.device.type == "cuda" else {})
 
     # -- inputs --------------------------------------------------------------------------------------------------
 
@@ -195,6 +196,15 @@ class Workshop:
             opened = self.kept.pop(key)
             if isinstance(opened, Scorer):
                 opened.close()
+
+
+def fp8_ceiling(device: torch.device, n: int) -> dict[str, float]:
+    """FLOP/s of the row-wise FP8 product, as `make gpu-check` measures it; nothing where the GPU has none."""
+    from benchmarks.gpu.ceilings import gemm
+    from benchmarks.gpu.context import Context
+
+    rows = gemm(Context(device, dry=False, cache=default_cache_dir()), n)
+    return {"fp8": row["tflops"] * 1e12 for row in rows if row["side"].startswith("fp8") and "tflops" in row}
 
 
 def network(scorer: Scorer) -> Run:
