@@ -20,14 +20,18 @@ def readme(runs: list[Run]) -> str:
         return NOT_MEASURED
     parts = []
     for run in runs:
-        parts += [f"{run.where()}. Bytes to scores, all sides in turns in one run, `make bench`.", ""]
+        parts += [
+            f"{run.where()}. Bytes to scores, all sides in turns in one run, `make bench`. "
+            "Memory: the peak of a process of its own, or (+) what a side added to the run's.",
+            "",
+        ]
         parts += end_to_end(run)
         parts += ["", f"![{PLOTS['speedup']}](docs/plots/{run.device}-speedup.svg)", ""]
     return "\n".join(parts).rstrip()
 
 
 def end_to_end(run: Run) -> list[str]:
-    lines = ["| heads | side | of published's speed (95%) | img/s | score error max | memory of the process |"]
+    lines = ["| heads | side | of published's speed (95%) | img/s | score error max | memory |"]
     lines.append("|---|---|---|---|---|---|")
     for group, entries in run.groups("end to end"):
         for entry in entries:
@@ -35,19 +39,20 @@ def end_to_end(run: Run) -> list[str]:
             shown = f"{ratio['value']:.2f}x ({ratio['low']:.2f}..{ratio['high']:.2f})"
             error = entry.info["fidelity"]["max_error"]
             heads = group.split(": ")[1].capitalize()
-            cells = [heads, entry.side, shown, number(entry.rate), f"{error:.1e}", memory(run, entry.side)]
+            cells = [heads, entry.side, shown, number(entry.rate), f"{error:.1e}", memory(run, entry)]
             lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
-def memory(run: Run, side: str) -> str:
-    """Peak of a fresh process that opened and scored once, from the start suite; "" where it has no such side."""
-    for entry in run.entries:
-        found = entry.info.get("memory_of_the_process_mb")
-        if found:
-            peak = found.get(side if side == "published" else f"{side} warm", {}).get("peak")
-            return "" if peak is None else f"{peak / 1000:.2f} GB"
-    return ""
+def memory(run: Run, entry: Entry) -> str:
+    """Peak of a fresh process that scored once, from the start suite; else what the side added to the run's (+)."""
+    side = entry.side if entry.side == "published" else f"{entry.side} warm"
+    for other in run.entries:
+        peak = other.info.get("memory_of_the_process_mb", {}).get(side, {}).get("peak")
+        if peak is not None and other.info.get("heads") == entry.info.get("heads"):
+            return f"{peak / 1000:.2f} GB"
+    added = entry.info.get("memory", {}).get("added_mb")
+    return "" if added is None else f"+{added / 1000:.2f} GB"
 
 
 def every(run: Run | None) -> str:

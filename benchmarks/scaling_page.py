@@ -11,11 +11,11 @@ RATES = {"bf16": 1000.0, "FP8": 1400.0}
 FILE_KB, SHARD_IMAGES, START_SECONDS = 110, 10_000, 60.0
 NOT_MEASURED = "Not measured yet: `python benchmarks/scaling.py` writes `benchmarks/results/scaling.json`."
 _UNITS = {
-    "images a batch": "image",
-    "heads": "head",
-    "megapixels": "megapixel",
-    "images": "image",
-    "faces in it": "face",
+    "images a batch": "an image",
+    "heads": "a head",
+    "megapixels": "a megapixel",
+    "images": "an image",
+    "faces in it": "a face",
 }
 
 
@@ -33,7 +33,7 @@ def curves(found: dict[str, Any]) -> str:
         for one in part:
             fit, unit = one["fit"], one["unit"]
             low, high = (f"{one['points'][i][0]:,.4g}" for i in (0, -1))
-            fitted = f"{number(fit['a'] * 1e3)} + {number(fit['b'] * 1e3)} a {_UNITS[unit]}"
+            fitted = f"{number(fit['a'] * 1e3)} + {number(fit['b'] * 1e3)} {_UNITS[unit]}"
             lines.append(f"| {one['what']} | {low} to {high} {unit} | {fitted} | {fit['worst']:.0%} |")
     memory = found["curves"]["images"][0]
     shown = ", ".join(
