@@ -11,7 +11,7 @@ INPUT ?=
 OUTPUT ?= demo-output
 SYNTHETIC := models/synthetic-27
 
-.PHONY: demo test lint test-lowest bench gpu-check trt-check clean compile-check
+.PHONY: demo test lint test-lowest bench bench-quick bench-spread bench-scaling bench-others fidelity gpu-check trt-check clean compile-check
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "emonet-fast needs Python 3.11 or newer, this is " + sys.version.split()[0])'
@@ -46,7 +46,7 @@ demo: $(VENV)/.demo
 
 # Two at a time: most tests keep one core busy, and each process makes its own checkpoints.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal -p no:benchmark
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -65,9 +65,34 @@ test-lowest:
 	$(VENV)-lowest/bin/python -m pip install --quiet -c tests/constraints/lowest.txt -e '.[reference,eval]' pytest hypothesis
 	$(VENV)-lowest/bin/python -m pytest tests/test_lowest.py
 
-# The figures of the README: the reference beside the engine, in one run each.
+# The suites of benchmarks/suites at full depth: within 15 minutes on 2 cores, the two checkpoints (5 minutes and 4 GB,
+# once) not counted. BENCH takes options of benchmarks/run.py, --device cuda for example.
+BENCH ?=
 bench: $(VENV)/.test
+	$(BIN)/python benchmarks/run.py $(BENCH)
+	$(BIN)/python benchmarks/make_tables.py
+
+# A case a room at one layer, to see that they run: at most 2 minutes.
+bench-quick: $(VENV)/.test
+	$(BIN)/python benchmarks/run.py --quick
+
+# How far the ratios that CI compares vary from run to run; and the curves of docs/scaling.md.
+bench-spread: $(VENV)/.test
+	$(BIN)/python benchmarks/spread.py
+	$(BIN)/python benchmarks/make_tables.py
+
+bench-scaling: $(VENV)/.test
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/make_tables.py
+
+# Other people's packages, in an environment of their own.
+bench-others: $(VENV)/.test
+	$(BIN)/python benchmarks/others.py
+
+# The README's tables of fidelity and start: the reference beside the engine, 64 pictures each: far longer than bench.
+fidelity: $(VENV)/.test
 	$(BIN)/python benchmarks/fidelity.py
+	$(BIN)/python benchmarks/make_tables.py
 
 # GPU tests and GPU benchmarks in under 8 minutes, on a machine that has PyTorch, Triton, numpy, pytest, transformers
 # and safetensors. Uses $(PYTHON) as it is: no environment is made, nothing is fetched, and the package goes to
@@ -87,4 +112,4 @@ trt-check:
 	PYTHONSAFEPATH=1 PYTHONPATH=$(GPU_SITE) $(PYTHON) benchmarks/trt/check.py $(TRT_CHECK)
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest build dist $(OUTPUT)
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-others build dist $(OUTPUT)

@@ -2,7 +2,7 @@
 
 Makes synthetic checkpoints of full size (27 layers), packs them, runs `emonet-fast verify` on 64 pictures for the
 Large and the Small heads, measures the start from a warm cache in a fresh process, and writes
-results/cpu-<heads>.json. The README's table is made from those files by tables.py.
+results/cpu-<heads>.json. The README's table is made from those files by make_tables.py.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The one timer: every figure of benchmarks/gpu is taken with it.
+"""The one timer: every figure of benchmarks/gpu and of benchmarks/suites is taken with it.
 
     warm-up            every contestant, until nothing is compiled any more
     round 1..R         contestant A, contestant B, ..., A, B, ...: whatever drifts (clocks, heat) meets all of them
@@ -10,6 +10,7 @@ Marks are CUDA events, or perf_counter on CPU tensors. A turn can be recorded as
 inside the engine, without the host's time to launch it.
 """
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -103,21 +104,46 @@ def compare(
     warmup: int = 2,
     graph: Collection[str] = (),
     clock: Clock | None = None,
+    shortest: float = 0.0,
+    seconds: float = 0.0,
 ) -> dict[str, Times]:
-    """Time the contestants in turns. graph: names of those whose turn is recorded first. See the file's head."""
+    """Time the contestants in turns. graph: names of those whose turn is recorded first. See the file's head.
+
+    shortest: seconds that a turn should last at least; the calls of quicker contestants are repeated within it.
+    seconds: go on for so long after the asked rounds, up to ten times as many.
+    """
     clock = clock or (CudaClock() if device.type == "cuda" else HostClock())
-    turns = {name: _turn(calls, device, warmup, name in graph) for name, calls in contestants.items()}
+    turns, repeats = {}, {}
+    for name, calls in contestants.items():
+        warming = time.perf_counter()
+        turns[name] = _turn(calls, device, warmup, name in graph)
+        # Where a turn surely lasts long enough, it is not run once more only to know so.
+        sure = warmup and time.perf_counter() - warming > 10 * warmup * shortest
+        repeats[name] = 1 if sure else _repeats(turns[name], clock, shortest)
     taken: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(rounds):
+    began = time.perf_counter()
+    done = 0
+    while done < rounds or (done < 10 * rounds and time.perf_counter() - began < seconds):
         marks = {}
         for name, turn in turns.items():
             clock.lead()
             begin = clock.mark()
-            turn()
+            for _ in range(repeats[name]):
+                turn()
             marks[name] = begin, clock.mark()
         for name, (begin, end) in marks.items():
-            taken[name].append(clock.seconds(begin, end) / len(contestants[name]))
+            taken[name].append(clock.seconds(begin, end) / (len(contestants[name]) * repeats[name]))
+        done += 1
     return {name: Times(tuple(values)) for name, values in taken.items()}
+
+
+def _repeats(turn: Call, clock: Clock, shortest: float) -> int:
+    if not shortest:
+        return 1
+    begin = clock.mark()
+    turn()
+    took = clock.seconds(begin, clock.mark())
+    return max(1, math.ceil(shortest / max(took, 1e-9)))
 
 
 def _turn(calls: Sequence[Call], device: torch.device, warmup: int, graph: bool) -> Call:

@@ -99,7 +99,8 @@ class Scorer:
             backend=backend,
             trust_engine=Path(trust_engine) if trust_engine is not None else None,
         )
-        self.timings = dict.fromkeys(("open", "decode", "preprocess", "engine"), 0.0)
+        # Seconds by stage. "wait" is the part of "engine" in which the host has nothing to do but wait for it.
+        self.timings = dict.fromkeys(("open", "decode", "preprocess", "engine", "wait", "scores"), 0.0)
         self._checkpoint: Checkpoint | None = None
         self._backend: Backend | None = None
         self._decoder: Decoder | None = None
@@ -253,11 +254,13 @@ class Scorer:
             rows = len(batch.rows)
             raw = np.full((rows, len(self.checkpoint.names)), np.nan, np.float32)
             vectors = np.full((rows, self.checkpoint.vision.hidden_size), np.nan, np.float32)
-            with self._timed("engine"):
+            with self._timed("engine"), self._timed("wait"):
                 for places, outputs in submitted:
                     found = outputs()
                     raw[places], vectors[places] = found.raw, found.embedding
-            return ScoredBatch(self._scores(batch.rows, raw, vectors if embeddings else None), batch.rows)
+            with self._timed("scores"):
+                scores = self._scores(batch.rows, raw, vectors if embeddings else None)
+            return ScoredBatch(scores, batch.rows)
 
         return result
 

@@ -29,7 +29,7 @@ _PURPOSE = "the reference pipeline"
 class Reference:
     """transformers' image processor, vision model and the heads, one call a head.
 
-    precision: "fp32", or "bf16" for everything after the processor.
+    precision: "fp32", or "bf16" for everything after the processor. device: torch's name of one.
 
     Raises:
         MissingPackageError: the extra `reference` is not installed.
@@ -38,29 +38,45 @@ class Reference:
     name = "reference"
 
     def __init__(
-        self, model: Any, heads: list[Any], make_processor: Callable[[], Any], precision: str, l2_normalise: bool
+        self,
+        model: Any,
+        heads: list[Any],
+        make_processor: Callable[[], Any],
+        precision: str,
+        l2_normalise: bool,
+        device: str = "cpu",
     ) -> None:
         torch = need("torch", _PURPOSE)
         self.precision = precision
         self.l2_normalise = l2_normalise
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-        self._model = model.eval().to(self._dtype)
-        self._heads = [head.eval().to(self._dtype) for head in heads]
+        self.device = device
+        self._model = model.eval().to(device, self._dtype)
+        self._heads = [head.eval().to(device, self._dtype) for head in heads]
         self._make_processor = make_processor
 
     @classmethod
     def from_published(
-        cls, published: "Published", names: tuple[str, ...], l2_normalise: bool, precision: str = "fp32"
+        cls,
+        published: "Published",
+        names: tuple[str, ...],
+        l2_normalise: bool,
+        precision: str = "fp32",
+        device: str = "cpu",
     ) -> "Reference":
         """Read a published folder with transformers and torch. names: slugs in the order of the outputs."""
         torch, transformers = need("torch", _PURPOSE), need("transformers", _PURPOSE)
         model = transformers.SiglipVisionModel.from_pretrained(published.encoder, dtype=torch.float32)
         files = {taxonomy.find(path.name).slug: path for path in published.heads.glob("model_*_best.pth")}
         heads = [_head(_load_state(files[name])) for name in names]
-        return cls(model, heads, lambda: _processor_class().from_pretrained(published.encoder), precision, l2_normalise)
+
+        def make_processor() -> Any:
+            return _processor_class().from_pretrained(published.encoder)
+
+        return cls(model, heads, make_processor, precision, l2_normalise, device)
 
     @classmethod
-    def from_packed(cls, checkpoint: Checkpoint, precision: str = "fp32") -> "Reference":
+    def from_packed(cls, checkpoint: Checkpoint, precision: str = "fp32", device: str = "cpu") -> "Reference":
         """Build the same from a packed checkpoint."""
         model, tensors = read_packed(checkpoint)
         count = len(checkpoint.head_widths) - 1
@@ -68,7 +84,9 @@ class Reference:
         for row in range(len(checkpoint.names)):
             pairs = [(tensors[f"heads.{i}.weight"][row], tensors[f"heads.{i}.bias"][row]) for i in range(count)]
             heads.append(_mlp(pairs))
-        return cls(model, heads, lambda: _processor(checkpoint.preprocess), precision, checkpoint.l2_normalise)
+        return cls(
+            model, heads, lambda: image_processor(checkpoint.preprocess), precision, checkpoint.l2_normalise, device
+        )
 
     def score(self, pictures: list[UInt8Array]) -> Outputs:
         """pictures: arrays [H, W, 3] uint8 RGB of any sizes -> embedding [n, hidden] and raw [n, H], float32."""
@@ -93,7 +111,7 @@ class Reference:
         """As `score`, from normalised pixels [n, 3, S, S] float32: tests feed wrong pixels through it."""
         torch = need("torch", _PURPOSE)
         with torch.inference_mode():
-            embedding = self._model(torch.from_numpy(pixels).to(self._dtype)).pooler_output
+            embedding = self._model(torch.from_numpy(pixels).to(self.device, self._dtype)).pooler_output
             features = embedding
             if self.l2_normalise:
                 features = embedding / embedding.norm(p=2, dim=-1, keepdim=True)
@@ -128,7 +146,7 @@ def read_packed(checkpoint: Checkpoint) -> tuple[Any, dict[str, Any]]:
 
 
 def _numpy(tensor: Any) -> npt.NDArray[np.float32]:
-    values: npt.NDArray[np.float32] = tensor.float().numpy()
+    values: npt.NDArray[np.float32] = tensor.float().cpu().numpy()
     return values
 
 
@@ -166,7 +184,8 @@ def _processor_class() -> Any:
     return need("transformers.models.siglip.image_processing_siglip", _PURPOSE).SiglipImageProcessor
 
 
-def _processor(spec: Preprocess) -> Any:
+def image_processor(spec: Preprocess) -> Any:
+    """transformers' SigLIP image processor with a checkpoint's settings."""
     numbers = {name: number for number, name in RESAMPLE_NAMES.items()}
     return _processor_class()(
         size={"height": spec.size, "width": spec.size},

@@ -1,0 +1,128 @@
+"""Other people's packages on the same crops, as context for throughput: `make bench-others`, to results/others.json.
+
+    python benchmarks/others.py [--pictures FOLDER] [--only NAME ...] [--resolve]
+
+Each gets an environment of its own under .venv-others/, so that their pins meet nobody's. Their task is smaller than
+ours (7 or 8 emotions from smaller networks), and py-feat looks for the face first: no comparison. Their weights come
+from their own servers at first use; where these cannot be reached the result says so. --resolve only asks pip whether
+each can be installed.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+RESULT, HOME = ROOT / "benchmarks" / "results" / "others.json", ROOT / ".venv-others"
+CROPS, ROUNDS = 8, 5
+INSTALL_SECONDS, RUN_SECONDS = 1200, 900
+
+
+@dataclass(frozen=True)
+class Other:
+    """task: what it does with a picture, and how large its network is."""
+
+    name: str
+    packages: tuple[str, ...]
+    task: str
+
+
+OTHERS = (
+    Other("py-feat", ("py-feat",), "7 emotions, ResMaskNet on 48 x 48 grey crops; finds the face first"),
+    Other("emotiefflib", ("emotiefflib",), "8 emotions, EfficientNet-B0 on 224 x 224 crops"),
+    Other("deepface", ("deepface", "tf-keras"), "7 emotions, a small convolutional network on 48 x 48 grey crops"),
+)
+
+
+def crops(folder: Path | None, where: Path) -> list[str]:
+    """Pictures of a folder, or scikit-image's portrait at several sizes."""
+    if folder is not None:
+        return [str(path.resolve()) for path in sorted(folder.iterdir()) if path.is_file()][:CROPS]
+    import skimage.data
+    from PIL import Image
+
+    face = Image.fromarray(skimage.data.astronaut()).crop((150, 0, 300, 180))
+    paths = []
+    for i in range(CROPS):
+        paths.append(str(where / f"{i}.jpg"))
+        face.resize((200 + 40 * i, 240 + 48 * i)).save(paths[-1], quality=90)
+    return paths
+
+
+def resolved(other: Other) -> dict[str, Any]:
+    """What pip says to installing it, without doing so."""
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
+    return said(command, other.packages, INSTALL_SECONDS, lambda text: version_of(other, text))
+
+
+def version_of(other: Other, report: str) -> dict[str, Any]:
+    found = {one["metadata"]["name"].lower(): one["metadata"]["version"] for one in json.loads(report)["install"]}
+    return {"resolves_to": found.get(other.packages[0], "unknown"), "packages": len(found)}
+
+
+def measured(other: Other, pictures: list[str]) -> dict[str, Any]:
+    """Installed where it is not yet, and run."""
+    python = HOME / other.name / "bin" / "python"
+    if not (HOME / other.name / ".installed").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(HOME / other.name)], check=True)
+        command = [str(python), "-m", "pip", "install", "--quiet"]
+        found = said(command, other.packages, INSTALL_SECONDS, lambda text: {})
+        if "failed" in found:
+            return found
+        (HOME / other.name / ".installed").touch()
+    inside = str(Path(__file__).with_name("others_inside.py"))
+    command = [str(python), inside, other.name, str(ROUNDS)]
+    return said(command, tuple(pictures), RUN_SECONDS, lambda text: dict(json.loads(text.splitlines()[-1])))
+
+
+def said(command: list[str], more: tuple[str, ...], limit: float, read: Any) -> dict[str, Any]:
+    """What `read` makes of the command's output, or why there is none."""
+    try:
+        done = subprocess.run([*command, *more], capture_output=True, text=True, timeout=limit, check=True)
+        found: dict[str, Any] = read(done.stdout)
+        return found
+    except subprocess.TimeoutExpired:
+        return {"failed": f"not done after {limit:.0f} s"}
+    except subprocess.CalledProcessError as error:
+        lines = [line for line in error.stderr.splitlines() if line.startswith("ERROR")] or error.stderr.splitlines()
+        return {"failed": (lines or ["no word"])[-1][:300]}
+    except ValueError as error:
+        return {"failed": f"its output could not be read: {error}"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=Path, help="folder of face crops (made from scikit-image's portrait)")
+    parser.add_argument("--only", nargs="+", choices=[other.name for other in OTHERS])
+    parser.add_argument("--resolve", action="store_true")
+    asked = parser.parse_args()
+    rows = {}
+    with tempfile.TemporaryDirectory(prefix="emonet-fast-others-") as name:
+        pictures = crops(asked.pictures, Path(name))
+        for other in OTHERS:
+            if asked.only and other.name not in asked.only:
+                continue
+            found = resolved(other) if asked.resolve else measured(other, pictures)
+            rows[other.name] = {"task": other.task, **found}
+            text = found.get("failed") or found.get("resolves_to")
+            if "seconds_an_image" in found:
+                text = f"{1 / statistics.median(found['seconds_an_image']):.1f} img/s"
+            print(f"{other.name}: {text} ({other.task})", flush=True)
+    if not asked.resolve:
+        from emonet_fast.machine import available_cores
+
+        facts = {"date": datetime.now(UTC).date().isoformat(), "cores": available_cores(), "crops": len(pictures)}
+        RESULT.write_text(json.dumps({**facts, "others": rows}, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""`make bench` and `make bench-quick`: makes the checkpoints that are missing, then runs the suites by pytest.
+
+    python benchmarks/run.py [--quick] [--device D] [--large C] [--small C] [-- options of pytest]
+
+A whole run ends in one file of benchmarks/results/: machine, versions, commit and every round. A quick one is written
+to build/bench-quick.json and kept nowhere else: it says that the suites run, at one layer.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+RESULTS = ROOT / "benchmarks" / "results"
+FULL, SHALLOW = 27, 1
+
+
+def checkpoint(heads: str, layers: int) -> Path:
+    """models/synthetic-<layers>[-small], made where it is missing: whole or not at all."""
+    name = f"synthetic-{layers}" + ("-small" if heads == "small" else "")
+    folder = ROOT / "models" / name
+    if not folder.exists():
+        print(f"making an untrained checkpoint in models/{name}, once", flush=True)
+        folder.parent.mkdir(exist_ok=True)
+        made = folder.with_name(f".{name}-{os.getpid()}")
+        command = [sys.executable, "-m", "emonet_fast.cli", "synthetic", str(made)]
+        subprocess.run([*command, "--heads", heads, "--layers", str(layers)], check=True)
+        made.rename(folder)
+    return folder
+
+
+def target(asked: argparse.Namespace) -> Path:
+    """One file a run, named by device, date and commit."""
+    from benchmarks.gpu.facts import commit
+
+    if asked.quick:
+        return ROOT / "build" / "bench-quick.json"
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    named = (commit() or "no-commit").replace("+", "-changed")
+    return RESULTS / f"bench-{asked.device.split(':')[0]}-{stamp}-{named}.json"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a case a room, one layer, the Small heads")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--large", help="a checkpoint with the Large heads (an untrained one is made)")
+    parser.add_argument("--small", help="a checkpoint with the Small heads (likewise)")
+    parser.add_argument("--layers", type=int, default=FULL, help="of the checkpoints that are made (%(default)s)")
+    parser.add_argument("--json", type=Path, help="where the results go")
+    parser.add_argument("rest", nargs="*", metavar="-- ...", help="options of pytest, or suites instead of all")
+    asked = parser.parse_args()
+    began = time.monotonic()
+    if asked.quick:
+        given = ["--small", asked.small or str(checkpoint("small", SHALLOW)), "--quick"]
+    else:
+        given = ["--large", asked.large or str(checkpoint("large", asked.layers))]
+        given += ["--small", asked.small or str(checkpoint("small", asked.layers))]
+    out = (asked.json or target(asked)).resolve()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    suites = [] if any("suites" in one for one in asked.rest) else [str(ROOT / "benchmarks" / "suites")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--device",
+        asked.device,
+        *given,
+        *suites,
+    ]
+    columns = "--benchmark-columns=median,iqr,rounds"
+    quiet = ["--benchmark-sort=fullname", columns, "-W", "ignore::DeprecationWarning:torch"]
+    code = subprocess.run([*command, *quiet, f"--benchmark-json={out}", *asked.rest], cwd=ROOT, check=False).returncode
+    print(f"{time.monotonic() - began:.0f} s; results: {out}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

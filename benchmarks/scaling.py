@@ -1,0 +1,229 @@
+"""How cost grows: with batch size, heads, image size, images and faces a picture. Writes results/scaling.json.
+
+    python benchmarks/scaling.py [--checkpoint C] [--images 100000] [--only PART ...]
+
+Each curve is measured up to what the machine takes and fitted by a + b x; `python benchmarks/make_tables.py` puts
+figures, fits and the prediction that follows from them into docs/scaling.md. Parts whose cost is not the network's run
+on a tiny network, so that it shows. Ten minutes on two cores.
+"""
+
+import argparse
+import io
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from benchmarks.gpu.outside import tiny  # noqa: E402
+from benchmarks.head_graph import compiled_heads  # noqa: E402
+from benchmarks.run import SHALLOW  # noqa: E402
+from benchmarks.run import checkpoint as shallow  # noqa: E402
+from benchmarks.timer import compare  # noqa: E402
+from benchmarks.workshop import Workshop, network  # noqa: E402
+from emonet_fast import Scorer  # noqa: E402
+from emonet_fast.checkpoint import open_checkpoint  # noqa: E402
+from emonet_fast.checkpoint.spec import Checkpoint, Preprocess, TensorInfo  # noqa: E402
+from emonet_fast.decoders.pillow import prepare  # noqa: E402
+from emonet_fast.machine import memory_mb, report  # noqa: E402
+from emonet_fast.options import Options  # noqa: E402
+from emonet_fast.records import Box, Picture  # noqa: E402
+
+RESULT = ROOT / "benchmarks" / "results" / "scaling.json"
+CPU = torch.device("cpu")
+BATCHES = (1, 2, 4, 8)
+HEADS = {"small": (1, 4, 16, 44, 100, 200, 400), "large": (1, 4, 16, 44, 100)}
+WIDTHS = {"small": (1152, 128, 32, 1), "large": (1152, 1024, 512, 256, 1)}
+SIDES = (128, 256, 512, 1024, 2048, 4096)
+FACES = (1, 2, 4, 8, 16, 32, 64)
+SPEC = Preprocess(384, "bilinear", 1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def fit(xs: Sequence[float], ys: Sequence[float]) -> dict[str, float]:
+    """a + b x, both at least 0, with the least squares of the relative errors; `worst` is the largest of these."""
+    x, y = np.asarray(xs, np.float64), np.asarray(ys, np.float64)
+    columns = np.stack([np.ones_like(x), x], axis=1) / y[:, None]
+    a, b = np.linalg.lstsq(columns, np.ones_like(x), rcond=None)[0]
+    if a < 0:  # through the origin
+        a, b = 0.0, float((x / y).sum() / ((x / y) ** 2).sum())
+    elif b < 0:  # it does not grow
+        a, b = float((1 / y).sum() / ((1 / y) ** 2).sum()), 0.0
+    worst = float(np.abs((a + b * x) / y - 1).max())
+    return {"a": float(a), "b": float(b), "worst": worst}
+
+
+def curve(what: str, unit: str, points: Sequence[tuple[float, float]], **facts: Any) -> dict[str, Any]:
+    """points: (x, seconds). unit: of x."""
+    return {"what": what, "unit": unit, "points": points, "fit": fit(*zip(*points, strict=True)), **facts}
+
+
+def timed(calls: dict[float, Callable[[], Any]], rounds: int = 5) -> list[tuple[float, float]]:
+    """(x, median seconds), the sizes in turns."""
+    found = compare({str(x): [call] for x, call in calls.items()}, CPU, rounds=rounds, warmup=1, shortest=0.02)
+    return [(x, found[str(x)].median) for x in calls]
+
+
+# -- the curves --------------------------------------------------------------------------------------------------
+
+
+def batches(checkpoint: str) -> Iterator[dict[str, Any]]:
+    """Seconds of an engine call over the images in it."""
+    shop = Workshop(CPU, {"large": checkpoint}, quick=True)
+    depth = shop.depth("large")
+    for backend, precision in shop.engines():
+        calls = {}
+        for n in BATCHES:
+            (pixels,) = shop.pixels("large", 1, n)
+            calls[float(n)] = partial(network(shop.scorer("large", backend, precision, n)), pixels)
+        yield curve(f"engine call, {backend} {precision}, {depth} layers", "images a batch", timed(calls))
+        shop.release()
+
+
+def heads(base: Checkpoint, folder: Path) -> Iterator[dict[str, Any]]:
+    """Seconds for one embedding's scores over the number of heads: our graph, and one call a head as published."""
+    from benchmarks.gpu.published import mlp
+
+    embedding = np.random.default_rng(0).normal(size=(1, 1152)).astype(np.float32)
+    for variant, counts in HEADS.items():
+        ours, theirs = {}, {}
+        for count in counts:
+            checkpoint, layers = random_heads(base, folder, WIDTHS[variant], count)
+            ours[float(count)] = partial(compiled_heads(checkpoint, 1), embedding)
+            alone = [mlp([(w[h], b[h]) for w, b in layers]) for h in range(count)]
+            theirs[float(count)] = partial(one_by_one, alone, torch.from_numpy(embedding))
+        yield curve(f"heads, {variant}, our graph fp32", "heads", timed(ours))
+        yield curve(f"heads, {variant}, one call a head", "heads", timed(theirs))
+
+
+def one_by_one(alone: Sequence[Any], x: Any) -> Any:
+    with torch.inference_mode():
+        return torch.cat([head(x) for head in alone], dim=1)
+
+
+def random_heads(base: Checkpoint, folder: Path, widths: Sequence[int], count: int) -> tuple[Checkpoint, list[Any]]:
+    """Heads of random weights in a file of their own, as a checkpoint that has nothing else."""
+    from safetensors.torch import save_file
+
+    from benchmarks.gpu.context import random_heads as drawn
+
+    layers = drawn(count, widths, torch.Generator().manual_seed(count))
+    tensors = {
+        f"heads.{i}.{k}": t.contiguous()
+        for i, pair in enumerate(layers)
+        for k, t in zip(("weight", "bias"), pair, strict=True)
+    }
+    path = folder / f"heads-{widths[1]}-{count}.safetensors"
+    save_file(tensors, path)
+    names = tuple(f"head_{i}" for i in range(count))
+    known = replace(base, path=path, names=names, head_widths=tuple(widths), tensors=places(path))
+    return known, layers
+
+
+def places(path: Path) -> dict[str, TensorInfo]:
+    """Where a safetensors file holds its tensors: 8 bytes of the header's length, the header, the data."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    header.pop("__metadata__", None)
+    return {
+        name: TensorInfo(one["dtype"], tuple(one["shape"]), 8 + length + first, end - first)
+        for name, one in header.items()
+        for first, end in [one["data_offsets"]]
+    }
+
+
+def sizes() -> Iterator[dict[str, Any]]:
+    """Seconds to decode and resize a square JPEG over its pixels, Pillow, one core."""
+    shop = Workshop(CPU, {}, quick=True)
+    calls = {}
+    for side in SIDES:
+        picture = Picture("0", shop.portraits(1, side)[0])
+        calls[side**2 / 1e6] = partial(prepare, picture, SPEC, Options(), False, lambda stage: nullcontext())
+    yield curve("decode and resize, pillow", "megapixels", timed(calls))
+
+
+def images(scorer: Scorer, most: int) -> Iterator[dict[str, Any]]:
+    """Seconds of a run over its images, beside the network: 64 x 64 JPEGs on a tiny network; memory after each run."""
+    data = small_jpeg()
+    counts = [n for n in (100, 1000, 10_000, 100_000) if n <= most]
+    points, memory = [], []
+    for n in counts:
+        began = time.perf_counter()
+        for _ in scorer.stream(Picture(f"{i}", data) for i in range(n)):
+            pass
+        points.append((float(n), time.perf_counter() - began))
+        memory.append(round(memory_mb().get("now", 0.0), 1))
+    yield curve("a run without its network", "images", points, memory_mb=memory)
+
+
+def small_jpeg() -> bytes:
+    out = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(out, "JPEG", quality=80)
+    return out.getvalue()
+
+
+def faces(scorer: Scorer) -> Iterator[dict[str, Any]]:
+    """Seconds a 1920 x 1080 JPEG over the boxes in it, beside the network: decoded once, each box cut and resized."""
+    out = io.BytesIO()
+    shop = Workshop(CPU, {}, quick=True)
+    shop.photographs[0].resize((1920, 1080)).save(out, "JPEG", quality=85)
+    calls = {}
+    for count in FACES:
+        boxes = tuple(Box(x, y, x + 200, y + 200) for x, y in [(20 * i, 10 * i) for i in range(count)])
+        picture = Picture("0", out.getvalue(), boxes=boxes)
+        calls[float(count)] = lambda picture=picture: list(scorer.stream([picture]))
+    yield curve("a picture without its network", "faces in it", timed(calls))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = ("batches", "heads", "sizes", "images", "faces")
+    parser.add_argument("--checkpoint", help="of the batch curve (one of one layer is made)")
+    parser.add_argument("--images", type=int, default=100_000, help="at most (%(default)s)")
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts)
+    parser.add_argument("--json", type=Path, default=RESULT)
+    asked = parser.parse_args()
+    found = json.loads(asked.json.read_text("utf-8")) if asked.json.exists() else {"curves": {}}
+    with tempfile.TemporaryDirectory(prefix="emonet-fast-scaling-") as name:
+        folder = Path(name)
+        tiny(folder / "tiny")
+        base = open_checkpoint(folder / "tiny", folder / "cache")
+        with Scorer(base.path, device="cpu", precision="fp32", cache_dir=folder / "cache") as scorer:
+            every: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
+                "batches": lambda: batches(asked.checkpoint or str(shallow("small", SHALLOW))),
+                "heads": lambda: heads(base, folder),
+                "sizes": sizes,
+                "images": lambda: images(scorer.open(), asked.images),
+                "faces": lambda: faces(scorer.open()),
+            }
+            for part in asked.only:
+                print(f"{part} ...", file=sys.stderr, flush=True)
+                found["curves"][part] = list(every[part]())
+    facts = report()
+    found["date"] = datetime.now(UTC).date().isoformat()
+    found["cores"] = facts["machine"]["cores"]
+    found["processor"] = facts["cpu_engine"].get("name", "unknown")
+    asked.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    for curves in found["curves"].values():
+        for one in curves:
+            print(f"{one['what']}: {one['fit']}")
+
+
+if __name__ == "__main__":
+    main()

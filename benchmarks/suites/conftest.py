@@ -1,0 +1,123 @@
+"""pytest-benchmark's side of the suites: options, one test a side, and what goes into `--benchmark-json`.
+
+    python -m pytest -p pytest_benchmark.plugin benchmarks/suites --large models/synthetic-27 --benchmark-json out.json
+
+A suite is a file with `cases(shop)`, which gives its cases, and one test that reports a side. All sides of a case are
+checked and timed together when the first of them is asked for.
+"""
+
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+
+from benchmarks.gpu.facts import version  # noqa: E402
+from benchmarks.harness import Case, Result, replay, replayed, run_case  # noqa: E402
+from benchmarks.workshop import Workshop  # noqa: E402
+from emonet_fast.machine import report  # noqa: E402
+
+_SHOP = pytest.StashKey[Workshop]()
+_CASES = pytest.StashKey[dict[str, Case]]()
+_DONE = pytest.StashKey[dict[str, dict[str, Result]]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("emonet-fast")
+    group.addoption("--large", metavar="C", help="checkpoint with the Large heads")
+    group.addoption("--small", metavar="C", help="checkpoint with the Small heads")
+    group.addoption("--device", default="cpu", help="cpu or cuda[:N] (%(default)s)")
+    group.addoption("--backends", nargs="+", default=(), help="engines' backends (all of the device)")
+    group.addoption("--precisions", nargs="+", default=(), help="engines' precisions (all of the device)")
+    group.addoption("--batches", nargs="+", type=int, default=(), help="sizes of the batch curve")
+    group.addoption("--rounds", type=int, default=0, help="at least so many (5 on a CPU, 15 on a GPU)")
+    group.addoption("--quick", action="store_true", help="a case a room: to see that they run")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    asked = config.getoption
+    device = torch.device(asked("device"))
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise pytest.UsageError(f"--device {device} was asked for, and PyTorch finds no GPU here")
+    checkpoints = {heads: asked(heads) for heads in ("large", "small") if asked(heads)}
+    config.stash[_SHOP] = Workshop(
+        device, checkpoints, asked("quick"), tuple(asked("backends")),
+        tuple(asked("precisions")), tuple(asked("batches")), asked("rounds"),
+    )  # fmt: skip
+    config.stash[_CASES], config.stash[_DONE] = {}, {}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "side" not in metafunc.fixturenames:
+        return
+    shop = metafunc.config.stash[_SHOP]
+    if not shop.checkpoints:
+        raise pytest.UsageError("the suites need a checkpoint: --large C, --small C or both")
+    cases = list(metafunc.module.cases(shop))
+    metafunc.config.stash[_CASES] |= {case.group: case for case in cases}
+    sides = [(case.group, name) for case in cases for name in case.sides]
+    ids = [f"{group} | {name}" for group, name in sides]
+    metafunc.parametrize("side", [f"{group}\t{name}" for group, name in sides], ids=ids, indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        side = getattr(getattr(item, "callspec", None), "params", {}).get("side")
+        # a suite without cases has one item, which pytest skips
+        group = side.split("\t")[0] if isinstance(side, str) else None
+        item.add_marker(pytest.mark.benchmark(group=group, timer=replayed, warmup=False))
+
+
+@pytest.fixture
+def side(request: pytest.FixtureRequest, benchmark: Any) -> Any:
+    """Reports one side to pytest-benchmark; checks and times its whole case if that was not done yet."""
+    config = request.config
+    shop, done = config.stash[_SHOP], config.stash[_DONE]
+    group, name = request.param.split("\t")
+    if group not in done:
+        done[group] = run_case(config.stash[_CASES][group], shop.device, shop.pace, shop.ceilings)
+    return lambda: tell(benchmark, done[group][name])
+
+
+def tell(benchmark: Any, found: Result) -> None:
+    """The figures of one side into its benchmark, or why there are none."""
+    if found.times is None:
+        benchmark.skipped = True  # says nothing of a benchmark that was not used
+        if found.missing:
+            pytest.skip(found.missing)
+        pytest.fail(found.failed, pytrace=False)
+    benchmark.extra_info.update(found.info)
+    replay.load(found.times.seconds)
+    benchmark.pedantic(lambda: None, rounds=len(found.times.seconds))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _released(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    request.config.stash[_SHOP].release()
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    """Versions and the engine's own facts, and no name of the machine: results are published."""
+    shop = config.stash[_SHOP]
+    facts = report()
+    facts.pop("folders")
+    for private in ("node", "cpu"):
+        machine_info.pop(private, None)
+    machine_info["emonet_fast"] = facts
+    machine_info["packages"] = {name: version(name) for name in ("onnxruntime", "pytest-benchmark", "nvidia-ml-py")}
+    machine_info["system_text"] = platform.platform()
+    machine_info["device"] = shop.device.type
+    if shop.device.type == "cuda":
+        machine_info["gpu"] = torch.cuda.get_device_name(shop.device)
+    machine_info["gemm_tflops"] = {name: round(rate / 1e12, 4) for name, rate in shop.ceilings.items()}
+    machine_info["layers"] = {heads: shop.depth(heads) for heads in shop.checkpoints}
+    machine_info["quick"] = shop.quick

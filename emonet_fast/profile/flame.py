@@ -1,0 +1,53 @@
+"""A flame graph of the run by pyinstrument (extra `profile`), which samples the stack and slows the run little."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import OptionError
+from ..files import write_whole
+from ..optional import need
+
+INTERVAL = 0.001  # seconds between two samples
+SUFFIXES = (".html", ".json")
+
+
+class Flame:
+    """Samples while `recording()`; `write()` makes the file.
+
+    path: F.html, one page that needs nothing else, or F.json for speedscope.
+
+    Raises:
+        OptionError: another kind of file. MissingPackageError: pyinstrument is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if path.suffix.lower() not in SUFFIXES:
+            raise OptionError(f"{path} came for the flame graph; expected a name that ends in {' or '.join(SUFFIXES)}")
+        self.path = path
+        pyinstrument = need("pyinstrument", "the flame graph")
+        self._profiler: Any = pyinstrument.Profiler(interval=INTERVAL, async_mode="disabled")
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        self._profiler.start(target_description="emonet-fast profile")
+        try:
+            yield
+        finally:
+            self._profiler.stop()
+
+    def write(self) -> None:
+        """The file, whole or not at all. A run too short for a sample gives an empty graph."""
+        if self.path.suffix.lower() == ".json":
+            renderers = need("pyinstrument.renderers", "the flame graph")
+            text = self._profiler.output(renderers.SpeedscopeRenderer())
+        else:
+            text = without_fetches(self._profiler.output_html())
+        write_whole(self.path, text.encode("utf-8"))
+
+
+def without_fetches(page: str) -> str:
+    """pyinstrument's page asks a server for its fonts; ours asks nobody for anything."""
+    return re.sub(r"https://fonts\.(googleapis|gstatic)\.com[^\"'\s<>)]*", "data:text/css,", page)

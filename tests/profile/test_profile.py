@@ -1,0 +1,156 @@
+"""`emonet-fast profile`: rooms that add up, files that need nothing else, the slow room named."""
+
+import io
+import json
+import re
+import time
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from emonet_fast import Scorer
+from emonet_fast.cli import cli
+from emonet_fast.errors import OptionError
+from emonet_fast.profile.flame import Flame, without_fetches
+from emonet_fast.profile.kernels import Kernel, Kernels, table
+from emonet_fast.profile.run import ADVICE, ROOMS, profile
+from emonet_fast.profile.text import text
+from emonet_fast.records import Picture
+
+from ..tiny import write_tiny
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    pytest.importorskip("transformers", reason="transformers (extra reference) is not installed")
+    return write_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def scorer(tiny):
+    with Scorer(tiny, device="cpu", precision="fp32") as opened:
+        yield opened
+
+
+def png(seed=0):
+    out = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
+def pictures(count):
+    return (Picture(f"{i}", png(i)) for i in range(count))
+
+
+def test_rooms_add_up_to_the_whole(scorer):
+    found = profile(scorer, pictures(12))
+    assert tuple(found.seconds) == ROOMS
+    assert sum(found.seconds.values()) == pytest.approx(found.total, rel=1e-6)
+    assert all(seconds >= 0 for seconds in found.seconds.values())
+    assert found.seconds["engine"] > 0
+    assert (found.pictures, found.rows, found.scored) == (12, 12, 12)
+    assert found.kernels == ()
+
+
+def test_the_limit_and_a_bad_picture(scorer):
+    given = [Picture("0", png()), Picture("1", b"no picture"), Picture("2", png())]
+    found = profile(scorer, iter(given), limit=2)
+    assert (found.pictures, found.rows, found.scored) == (2, 2, 1)
+
+
+def test_a_second_profile_of_one_scorer_counts_its_own_time_only(scorer):
+    profile(scorer, pictures(30))
+    assert profile(scorer, pictures(1)).seconds["engine"] < scorer.timings["engine"]
+
+
+def test_the_slow_room_is_named(scorer):
+    def slow():
+        for picture in pictures(3):
+            until = time.perf_counter() + 0.1
+            while time.perf_counter() < until:
+                pass
+            yield picture
+
+    found = profile(scorer, slow())
+    assert found.bottleneck == "sources"
+    assert text(found).splitlines()[-1].startswith("bottleneck: sources, ")
+    assert found.as_dict()["advice"] == ADVICE["sources"]
+
+
+def test_every_room_has_advice():
+    assert set(ADVICE) == set(ROOMS)
+
+
+def test_the_command(tiny, tmp_path):
+    for i in range(3):
+        (tmp_path / f"{i}.png").write_bytes(png(i))
+    arguments = ["profile", str(tmp_path), "-c", str(tiny), "--device", "cpu", "--flame", str(tmp_path / "f.html")]
+    done = CliRunner().invoke(cli, [*arguments, "--json", str(tmp_path / "f.json")])
+    assert done.exit_code == 0, done.output
+    assert "3 of 3 rows scored" in done.output
+    assert "\nbottleneck: " in done.output
+    page = (tmp_path / "f.html").read_text("utf-8")
+    assert "infer" in page, "the network's call is among the frames"
+    assert not re.search(r"(src|href)\s*=\s*[\"']?https?:", page), "it needs nothing else"
+    assert "fonts.googleapis" not in page
+    figures = json.loads((tmp_path / "f.json").read_text("utf-8"))
+    assert figures["bottleneck"] in ROOMS
+
+
+def test_speedscope(scorer, tmp_path):
+    flame = Flame(tmp_path / "f.json")
+    profile(scorer, pictures(3), around=flame.recording)
+    flame.write()
+    assert json.loads((tmp_path / "f.json").read_text("utf-8"))["$schema"].endswith("file-format-schema.json")
+
+
+def test_bad_outputs_are_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(OptionError, match=r"ends in \.html or \.json"):
+        Flame(tmp_path / "f.svg")
+    done = CliRunner().invoke(cli, ["profile", "x", "-c", "nowhere", "--flame", str(tmp_path / "no" / "f.html")])
+    assert isinstance(done.exception, OptionError)
+    assert "there is no folder" in str(done.exception)
+
+
+def test_nothing_scored_is_status_2(tiny, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"")
+    command = ["profile", str(tmp_path / "a.jpg"), "-c", str(tiny), "--flame", str(tmp_path / "f.html")]
+    assert CliRunner().invoke(cli, command).exit_code == 2
+
+
+def test_kernels_are_those_of_torchs_profiler():
+    """The table from a real profiler's averages, by their CPU time: a GPU's has the same fields."""
+    torch = pytest.importorskip("torch", reason="PyTorch (extra gpu) is not installed")
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as recorded
+
+    with recorded(activities=[ProfilerActivity.CPU]) as profiler:
+        a = torch.randn(64, 64)
+        for _ in range(3):
+            a = a @ a
+    found = table(profiler.key_averages(), "self_cpu_time_total")
+    assert [k.seconds for k in found] == sorted((k.seconds for k in found), reverse=True)
+    assert any(k.name == "aten::mm" and k.calls == 3 for k in found)
+    assert table(profiler.key_averages(), "self_device_time_total") == ()
+
+
+def test_other_backends_have_no_kernel_table():
+    with Kernels("openvino") as kernels:
+        pass
+    assert kernels.rows() == ()
+
+
+def test_kernels_are_shown(scorer):
+    from dataclasses import replace
+
+    many = tuple(Kernel(f"kernel_{i}", 2, 1e-3) for i in range(20))
+    shown = text(replace(profile(scorer, pictures(1)), kernels=many))
+    assert "kernel_0" in shown
+    assert "5 more" in shown
+
+
+def test_fonts_are_not_fetched():
+    page = '<link href="https://fonts.googleapis.com/css?family=A:400&display=swap" rel=x>'
+    assert without_fetches(page) == '<link href="data:text/css," rel=x>'
