@@ -1,6 +1,7 @@
 """Files that appear whole or not at all: written aside in the same folder, then renamed."""
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -58,6 +59,21 @@ class PendingFile:
         with contextlib.suppress(OSError):  # closing flushes, and a full disk must not hide the first error
             self.file.close()
         self._temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's entries, renames into it among them, to the disk. File systems that cannot are left be."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # a folder that may be written but not read
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # what file systems without it answer
+            raise cannot_write(folder, error) from error
+    finally:
+        os.close(handle)
 
 
 def cannot_write(path: Path, error: OSError) -> EmonetError:

@@ -229,8 +229,16 @@ class Scorer:
         A picture with boxes gives a row a box. Where the engine works beside the host, the next batch is prepared while
         one or two are under way. keep_rgb: batches carry their pictures, for thumbnails.
         """
+        return self.score_prepared(self.prepare(pictures, keep_rgb=keep_rgb), embeddings=embeddings)
+
+    def prepare(self, pictures: Iterable[Picture], *, keep_rgb: bool = False) -> Iterator[Prepared]:
+        """The first half of `stream`: batches of the network's input. May run in a thread of its own."""
+        return self.decoder.batches(pictures, self.backend.batch_size, keep_rgb=keep_rgb)
+
+    def score_prepared(self, batches: Iterable[Prepared], *, embeddings: bool = False) -> Iterator[ScoredBatch]:
+        """The second half of `stream`: batches of `prepare` to scores, in order."""
         under_way: deque[Callable[[], ScoredBatch]] = deque()
-        for batch in self.decoder.batches(pictures, self.backend.batch_size, keep_rgb=keep_rgb):
+        for batch in batches:
             under_way.append(self._submit(batch, embeddings))
             if len(under_way) > self.backend.depth:
                 yield under_way.popleft()()
