@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 from pathlib import Path
@@ -51,6 +52,28 @@ class PendingFile:
         """Rename the finished file into place. Raises EmonetError if that fails."""
         try:
             self._temporary.replace(self._target)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def publish_new(self) -> None:
+        """As `publish`, but never over an older file, in one step, whoever else tries it at the same moment.
+
+        Raises:
+            FileExistsError: there is one. EmonetError: it fails otherwise, as on file systems without hard links.
+        """
+        try:
+            os.link(self._temporary, self._target)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def hashed(self) -> tuple[str, int]:
+        """SHA-256 and size of the finished file as the disk gives it back. Raises EmonetError if it cannot be read."""
+        try:
+            with self._temporary.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                return digest, os.fstat(file.fileno()).st_size
         except OSError as error:
             raise cannot_write(self.path, error) from error
 

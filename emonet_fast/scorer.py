@@ -245,6 +245,11 @@ class Scorer:
         while under_way:
             yield under_way.popleft()()
 
+    def empty(self, *, embeddings: bool = False) -> Scores:
+        """Scores of no rows, with the columns that this checkpoint's scores have."""
+        width = self.checkpoint.vision.hidden_size
+        return self._scores([], None, np.empty((0, width), np.float32) if embeddings else None)
+
     def _submit(self, batch: Prepared, embeddings: bool) -> Callable[[], ScoredBatch]:
         """Hand the batch's pixels to the engine; the result is what the returned function gives."""
         submitted: list[tuple[list[int], Callable[[], Outputs]]] = []
