@@ -11,7 +11,7 @@ import click
 
 from ._version import __version__
 from .bars import phases, progress, steps
-from .bulk.cli import bulk
+from .bulk.cli import bulk, report
 from .errors import EmonetError
 from .evaluate.cli import evaluate
 from .options import BACKENDS, DECODERS, PRECISIONS, Options
@@ -302,6 +302,7 @@ def doctor(as_json: bool) -> None:
 
 cli.add_command(evaluate)
 cli.add_command(bulk)
+cli.add_command(report)
 
 
 def _folder(cache_dir: Path | None) -> dict[str, Any]:

@@ -120,3 +120,16 @@ def _say(text: str) -> None:
     from tqdm import tqdm
 
     tqdm.write(text, file=sys.stderr)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="F.html  [default: DIR/report.html]")
+@click.option("--pictures/--no-pictures", default=True, show_default=True, help="Read the most typical ones again.")
+def report(folder: Path, output: Path | None, pictures: bool) -> None:
+    """One page on a folder of `bulk`: counts, errors, distributions, what occurs together, typical pictures, labels."""
+    from .report import write_report
+
+    path = output or folder / "report.html"
+    found = write_report(folder, path, pictures=pictures)
+    click.echo(f"{found.total} rows of {found.done} of {found.shards} shards\nwrote {path}")
