@@ -62,6 +62,11 @@ class Lock:
             }
             os.ftruncate(self._handle, 0)
             os.pwrite(self._handle, json.dumps(facts).encode() + b"\n", 0)
+        except OSError as error:
+            os.close(self._handle)
+            raise EmonetError(
+                f"cannot write {self.path}: {error.strerror}; free some space, or mend the disk"
+            ) from error
         except BaseException:
             os.close(self._handle)
             raise
