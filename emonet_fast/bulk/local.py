@@ -27,7 +27,7 @@ _STOP_SECONDS = 30.0
 class Listener(Protocol):
     """Told what happens, for progress and summary."""
 
-    def ready(self, device: str, engine: str) -> None: ...
+    def ready(self, device: str, engine: str, memory: Mapping[str, float]) -> None: ...
 
     def advance(self, shard: int, rows: int, bad: int) -> None: ...
 
@@ -195,7 +195,7 @@ class _Run:
             if isinstance(message, Ready):
                 self._plan = self._settle(message.fingerprint)
                 process.ready = True
-                self._listener.ready(process.device, message.engine)
+                self._listener.ready(process.device, message.engine, message.memory)
                 self._start_rest()
             elif isinstance(message, Advance):
                 self._listener.advance(message.shard, message.rows, message.bad)

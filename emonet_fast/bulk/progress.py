@@ -56,7 +56,7 @@ class Progress:
         """Finished rows a second."""
         return self.rows / self.seconds if self.seconds else 0.0
 
-    def ready(self, device: str, engine: str) -> None:
+    def ready(self, device: str, engine: str, memory: Mapping[str, float]) -> None:
         if self.began is None:
             self.began = time.perf_counter()
         self.engines[device] = engine

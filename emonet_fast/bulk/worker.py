@@ -23,10 +23,11 @@ FINISH, STOP = "finish", "stop"
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The engine is open. fingerprint: see Settings.fingerprint. engine: for people."""
+    """The engine is open. fingerprint: see Settings.fingerprint. engine: for people. memory: as of Done."""
 
     fingerprint: dict[str, str]
     engine: str
+    memory: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def serve(connection: Connection, settings: Settings, device: str, threads: int 
         with settings.scorer(device, threads) as scorer:
             scorer.open()
             engine = f"{scorer.backend.name} {scorer.backend.precision}, decoded by {scorer.decoder.name}"
-            send(Ready(settings.fingerprint(scorer), engine))
+            send(Ready(settings.fingerprint(scorer), engine, memory_mb()))
             first = connection.recv()  # the plan is written before anything is asked for
             folder = Folder(Path(settings.output))
             plan = folder.read_plan()

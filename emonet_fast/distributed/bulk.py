@@ -67,7 +67,7 @@ def _score(
     probe = ray.remote(**resources)(_fingerprint).remote(settings, device, threads)
     fingerprint, engine = ray.get(probe)
     settle(fingerprint)
-    listener.ready(f"ray x{actors} {device}", engine)
+    listener.ready(f"ray x{actors} {device}", engine, {})
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
