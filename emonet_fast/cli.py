@@ -80,6 +80,13 @@ def cli(verbose: bool) -> None:
 @click.option("--report", type=click.Path(path_type=Path), help="F.html: a page of pictures and scores.")
 @click.option("--exif/--no-exif", default=True, show_default=True, help="Turn pictures upright by EXIF first.")
 @click.option("--image-column", help="Of parquet tables, where it cannot be told by its type.")
+@click.option(
+    "--faces", default="none", show_default=True, metavar="F", help="none: whole pictures; detect; boxes:FILE."
+)
+@click.option("--detector-model", type=click.Path(path_type=Path), metavar="F", help="YuNet.  [default: the hub's]")
+@click.option("--face-margin", default=0.25, show_default=True, help="Of a face's longer side, around it.")
+@click.option("--face-score", default=0.75, show_default=True, help="Of the detector, 0 to 1; lower ones are left out.")
+@click.option("--min-face", default=20.0, show_default=True, metavar="PX", help="Smaller faces are left out.")
 @click.option("--threads", type=int, help="CPU threads.  [default: all]")
 @_revision
 @_cache_dir
@@ -99,19 +106,27 @@ def score(
     report: Path | None,
     exif: bool,
     image_column: str | None,
+    faces: str,
+    detector_model: Path | None,
+    face_margin: float,
+    face_score: float,
+    min_face: float,
     threads: int | None,
     revision: str | None,
     cache_dir: Path | None,
 ) -> None:
     """Score pictures: image files, folders, globs, tar shards, parquet tables.
 
-    Every input gives a row: scores, or a status and a reason. Exit status: 0 when anything was scored, 2 when
-    nothing was.
+    Every input gives a row: scores, or a status and a reason. With --faces detect, a row a face, and a row with
+    status no_face for a picture without any. Exit status: 0 when anything was scored, 2 when nothing was.
     """
     from . import job
+    from .faces import WithFaces, open_finder
+    from .options import FaceOptions
     from .scorer import Scorer
     from .sources import open_inputs
 
+    chosen = FaceOptions(faces, detector_model, face_margin, min_face, face_score)
     with Scorer(
         checkpoint,
         device=device,
@@ -125,12 +140,15 @@ def score(
         backend=backend,
         trust_engine=trust_engine,
     ) as scorer:
-        pictures = open_inputs(inputs, scorer.options, image_column=image_column)
+        found = open_inputs(inputs, scorer.options, image_column=image_column)
+        finder = open_finder(chosen, scorer.options.cache_dir, threads)
+        pictures = found if finder is None else WithFaces(found, finder, scorer.options, margin=chosen.margin)
         asked = job.Outputs(output, layout, report, _title(inputs), embeddings, top)
         job.check(asked)
         with steps("packing") as done:
             scorer.open(done)
-        with progress(pictures.total) as bar:
+        # With faces, how many rows there will be is known at the end.
+        with progress(found.total if finder is None else None) as bar:
             summary = job.run(scorer, pictures, asked, bar.update)
     _show(summary, asked)
     sys.exit(0 if summary.scored else EXIT_NOTHING_SCORED)

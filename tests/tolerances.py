@@ -48,3 +48,7 @@ DALI_RESIZE = 1
 # is; a GPU's inverse transform rounds differently.
 DALI_DECODE_MAX = 6
 DALI_DECODE_MEAN = 0.25
+
+# YuNet beside OpenCV's FaceDetectorYN on the same pixels: the project's bar. Both sum in float32, in another order.
+DETECTOR_IOU = 0.98
+DETECTOR_SCORE = 0.01
