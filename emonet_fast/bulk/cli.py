@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from ..options import BACKENDS, DECODERS, PRECISIONS
+from ..options import BACKENDS, DECODERS, PRECISIONS, FaceOptions
 
 # As the defaults and choices of settings.py, which imports more than a help text may cost; a test compares them.
 EMBEDDINGS, FACES, ENGINES, SHARD_SIZE = ("none", "fp16", "fp32"), ("none", "detect"), ("local", "ray"), 10_000
@@ -30,6 +30,10 @@ EXIT_INTERRUPTED = 130
 @click.option(
     "--faces", default="none", show_default=True, type=click.Choice(FACES), help="detect: a row for each face."
 )
+@click.option("--detector-model", type=click.Path(path_type=Path), metavar="F", help="YuNet.  [default: the hub's]")
+@click.option("--face-margin", default=0.25, show_default=True, help="Of a face's longer side, around it.")
+@click.option("--face-score", default=0.75, show_default=True, help="Of the detector, 0 to 1; lower ones are left out.")
+@click.option("--min-face", default=20.0, show_default=True, metavar="PX", help="Smaller faces are left out.")
 @click.option("--keep", multiple=True, metavar="COLUMNS", help="Of the tables, to carry along: a,b or several times.")
 @click.option("--engine", default="local", show_default=True, type=click.Choice(ENGINES), help="ray: extra `ray`.")
 @click.option("--ray-address", metavar="A", help="Of a running cluster, or auto.  [default: a local Ray is started]")
@@ -54,6 +58,10 @@ def bulk(
     shard_size: int,
     embeddings: str,
     faces: str,
+    detector_model: Path | None,
+    face_margin: float,
+    face_score: float,
+    min_face: float,
     keep: tuple[str, ...],
     engine: str,
     ray_address: str | None,
@@ -86,7 +94,7 @@ def bulk(
         devices=devices,
         shard_size=shard_size,
         embeddings=embeddings,
-        faces=faces,
+        faces=FaceOptions(faces, detector_model, face_margin, min_face, face_score),
         engine=engine,
         part=parse_part(part),
         retry_errors=retry_errors,

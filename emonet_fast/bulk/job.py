@@ -10,6 +10,7 @@ from ..checkpoint.tensors import Progress as Steps
 from ..files import write_whole
 from ..records import Status
 from . import inputs as listing
+from .faces import model_hash
 from .folder import Folder, Found, State, check_same, refuse
 from .local import run_local
 from .lock import Lock
@@ -76,6 +77,7 @@ def run(settings: Settings, say: Callable[[str], None], steps: Steps | None = No
             settings.checkpoint, settings.options().cache_dir, revision=settings.revision, progress=steps
         )
         expected = settings.known() | {"checkpoint_hash": known.weights_hash}
+        expected |= model_hash(settings.faces, settings.options().cache_dir)
         if not fresh:
             found = differences(dict(plan.fingerprint), expected)
             if found:

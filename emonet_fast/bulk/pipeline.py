@@ -23,7 +23,7 @@ from ..records import Picture, Status
 from ..scorer import ScoredBatch, Scorer
 from ..scores import distinct_notes
 from .channel import Channel, ClosedError
-from .faces import finder
+from .faces import FaceStep, ShardFaces
 from .folder import Folder
 from .plan import Plan
 from .rows import Origin, Row, read_spans
@@ -44,9 +44,13 @@ class ShardError(Exception):
 
 @dataclass(slots=True)
 class Job:
-    """A shard under way. origins: rows of input whose results have not come yet, with how many each gives."""
+    """A shard under way.
+
+    faces: what knows its rows' boxes. origins: rows of input whose results have not come yet, with how many each gives.
+    """
 
     shard: int
+    faces: ShardFaces | None = None
     origins: deque[tuple[Origin, int]] = field(default_factory=deque)
     began: float = field(default_factory=time.perf_counter)
 
@@ -62,8 +66,10 @@ _Item: TypeAlias = "Job | _End | Any"
 class Pipeline:
     """Scores shards of one plan with one open scorer.
 
-    place: the device's name, for markers. done: called with each finished shard's marker, in order, by the writer's
-    thread. advance: called with (shard, rows, rows without scores) as they are scored.
+    place: the device's name, for markers. faces: opened once for many pipelines, used by one at a time. done: called
+    with each finished shard's marker, in order, by the writer's thread. advance: called with (shard, rows, rows
+    without scores) as they are scored. shards: what to score; the reader takes from it ahead of need, and closing it
+    ends `run`.
     """
 
     def __init__(
@@ -73,6 +79,7 @@ class Pipeline:
         folder: Folder,
         place: str,
         *,
+        faces: FaceStep,
         done: Callable[[dict[str, Any]], None],
         advance: Callable[[int, int, int], None] = lambda shard, rows, bad: None,
     ) -> None:
@@ -89,7 +96,7 @@ class Pipeline:
         self._last_done = time.perf_counter()
         self._keep = plan.keep_schema()
         self._embeddings = plan.fingerprint["embeddings"]
-        self._find = finder(plan.fingerprint["faces"], scorer.options)
+        self._faces = faces
 
     def run(self) -> None:
         """Score what comes in `shards` until that is closed.
@@ -157,7 +164,8 @@ class Pipeline:
                 read.append(row.origin)
                 yield row.picture
 
-        for picture in self._find(pictures()):
+        job.faces = self._faces.begin(pictures())
+        for picture in job.faces:
             job.origins.append((read.popleft(), len(picture.row_keys())))
             yield picture
 
@@ -189,10 +197,12 @@ class Pipeline:
                 origins: list[Origin] = []
                 while len(origins) < len(scored.scores):
                     inputs += self._take_origin(job, origins, len(scored.scores))
-                file.write(scored.scores, origins)
+                assert job.faces is not None  # noqa: S101 - set before its first row could be scored
+                file.write(job.faces.boxed(scored.scores), origins)
                 rows += len(origins)
                 notes = distinct_notes((*notes, *scored.scores.notes))
-            file.finish(self._scorer.empty(embeddings=self._embeddings != "none"))
+            assert job.faces is not None  # noqa: S101 - set when the shard was begun
+            file.finish(job.faces.boxed(self._scorer.empty(embeddings=self._embeddings != "none")))
             planned = self._plan.rows_of(job.shard)
             if job.origins or (planned is not None and inputs != planned):
                 raise RuntimeError(f"{inputs} rows of input were written; planned were {planned}")

@@ -9,14 +9,16 @@ from ..backends.cuda.device import Gpu, look
 from ..errors import OptionError
 from ..machine import available_cores
 from ..optional import need
-from ..options import Options, default_cache_dir
+from ..options import FaceOptions, Options, default_cache_dir
 from ..scorer import Scorer
 from ..sinks.base import SCHEMA_VERSION
+from .faces import known, model_hash
 
 EMBEDDINGS = ("none", "fp16", "fp32")
 FACES = ("none", "detect")
 ENGINES = ("local", "ray")
 SHARD_SIZE = 10_000
+_NO_FACES = FaceOptions()
 _SLICE = re.compile(r"(\d+)/(\d+)")
 _DEVICES = re.compile(r"cpu|cuda|cuda:\d+")
 # What a device decides by itself; compared only once an engine is open.
@@ -29,10 +31,10 @@ class Settings:
 
     inputs: folders, globs, tar shards, parquet files, image files, hub ids of data sets. output: a folder.
     devices: "auto", or a list such as "cuda:0,1" or "cpu,cpu": one process for each. shard_size: rows a shard at most
-    (a tar is one shard whatever its size). embeddings: "none", "fp16" or "fp32". part: (i, n), this run's share of the
-    shards: those whose number leaves i when divided by n. keep: columns of the tables to carry along.
-    retry_errors: also score failed shards again, and shards with rows that could not be read.
-    ray_address: of a running cluster, for engine "ray". The rest: see Options.
+    (a tar is one shard whatever its size). embeddings: "none", "fp16" or "fp32". faces: "none" or "detect", with the
+    detector's settings. part: (i, n), this run's share of the shards: those whose number leaves i when divided by n.
+    keep: columns of the tables to carry along. retry_errors: also score failed shards again, and shards with rows that
+    could not be read. ray_address: of a running cluster, for engine "ray". The rest: see Options.
 
     Raises:
         OptionError: for a value that cannot work.
@@ -44,7 +46,7 @@ class Settings:
     devices: str = "auto"
     shard_size: int = SHARD_SIZE
     embeddings: str = "none"
-    faces: str = "none"
+    faces: FaceOptions = _NO_FACES
     engine: str = "local"
     part: tuple[int, int] = (0, 1)
     retry_errors: bool = False
@@ -61,9 +63,11 @@ class Settings:
     ray_address: str | None = None
 
     def __post_init__(self) -> None:
-        for name, known in (("embeddings", EMBEDDINGS), ("faces", FACES), ("engine", ENGINES)):
-            if getattr(self, name) not in known:
-                raise OptionError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}")
+        for name, choices in (("embeddings", EMBEDDINGS), ("engine", ENGINES)):
+            if getattr(self, name) not in choices:
+                raise OptionError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(choices)}")
+        if self.faces.faces not in FACES:
+            raise OptionError(f"faces is {self.faces.faces!r}; expected one of {', '.join(FACES)} for bulk scoring")
         if self.shard_size < 1:
             raise OptionError(f"shard_size is {self.shard_size}; expected 1 or more rows")
         index, count = self.part
@@ -111,7 +115,7 @@ class Settings:
             "exif": "yes" if self.exif else "no",
             "max_pixels": str(options.max_pixels),
             "max_bytes": str(options.max_bytes),
-            "faces": self.faces,
+            **known(self.faces),
             "embeddings": self.embeddings,
         }
         for name in ("precision", "backend", "batch_size", "decoder"):
@@ -123,7 +127,8 @@ class Settings:
     def fingerprint(self, scorer: Scorer) -> dict[str, str]:
         """All that decides a row's content, of an open scorer."""
         engine = {k: v for k, v in scorer.metadata.items() if k != "checkpoint"}
-        return dict(sorted((self.known() | engine).items()))
+        model = model_hash(self.faces, self.options().cache_dir)
+        return dict(sorted((self.known() | engine | model).items()))
 
 
 def parse_part(text: str) -> tuple[int, int]:

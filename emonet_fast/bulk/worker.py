@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import EmonetError
 from ..machine import memory_mb
+from .faces import FaceStep
 from .folder import Folder, full_disk, no_space
 from .pipeline import Pipeline, ShardError
 from .settings import Settings
@@ -64,6 +65,7 @@ def serve(connection: Connection, settings: Settings, device: str, threads: int 
     try:
         with settings.scorer(device, threads) as scorer:
             scorer.open()
+            faces = FaceStep(settings.faces, scorer.options)
             engine = f"{scorer.backend.name} {scorer.backend.precision}, decoded by {scorer.decoder.name}"
             send(Ready(settings.fingerprint(scorer), engine, memory_mb()))
             first = connection.recv()  # the plan is written before anything is asked for
@@ -75,6 +77,7 @@ def serve(connection: Connection, settings: Settings, device: str, threads: int 
                 plan,
                 folder,
                 device,
+                faces=faces,
                 done=lambda marker: send(Done(marker, memory_mb())),
                 advance=lambda shard, rows, bad: send(Advance(shard, rows, bad)),
             )

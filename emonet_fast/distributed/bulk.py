@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..bulk.faces import FaceStep
 from ..bulk.folder import Folder, full_disk, no_space
 from ..bulk.local import ATTEMPTS, Listener
 from ..bulk.pipeline import Pipeline, ShardError
@@ -131,6 +132,7 @@ class _ShardActor:
         self._scorer: Scorer = settings.scorer(device, threads)
         self._folder = Folder(Path(settings.output))
         self._plan: Plan | None = None
+        self._faces: FaceStep | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         return {"told": [json.dumps(self._told(int(shard))) for shard in batch["shard"]]}
@@ -178,12 +180,15 @@ class _ShardActor:
                     f"an actor's engine differs from the plan's in: {other}; name --precision, --backend and "
                     "--batch-size, or use nodes of one kind"
                 )
+            self._faces = FaceStep(self._settings.faces, self._scorer.options)
             self._plan = plan
         return self._plan
 
     def _score(self, plan: Plan, shard: int) -> dict[str, Any]:
         markers: list[dict[str, Any]] = []
-        pipeline = Pipeline(self._scorer, plan, self._folder, f"ray {self._device}", done=markers.append)
+        assert self._faces is not None  # noqa: S101 - see _open
+        place = f"ray {self._device}"
+        pipeline = Pipeline(self._scorer, plan, self._folder, place, faces=self._faces, done=markers.append)
         pipeline.shards.put(shard)
         pipeline.shards.close()
         pipeline.run()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 from multiprocessing import active_children
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -20,9 +21,11 @@ from emonet_fast.bulk.job import _plan
 from emonet_fast.bulk.local import run_local
 from emonet_fast.bulk.lock import Lock, LockedError
 from emonet_fast.bulk.progress import Progress
+from emonet_fast.bulk.report import write_report
 from emonet_fast.bulk.settings import Settings
 from emonet_fast.errors import DataError, EmonetError, OptionError
 from emonet_fast.evaluate.predictions import NAMES
+from emonet_fast.options import FaceOptions
 
 from ..tiny import write_tiny
 from .made import contents, jpeg, rows, run, shards, table
@@ -228,3 +231,40 @@ def test_nothing_scored(tmp_path, tiny):
     assert summary.complete
     assert dict(summary.counts) == {"empty": 1, "not_an_image": 1}
     assert "1 of 1 shards done: 2 rows" in summary.text()
+
+
+def test_rows_of_faces(tiny, tmp_path):
+    """A row for each face with its box, one row for a picture without any; the same bytes whatever the parts."""
+    model = Path(__file__).parents[3] / "shared" / "models" / "yunet" / "yunet_s_dynamic.onnx"
+    if not model.exists():
+        pytest.skip("../shared/models is not beside this checkout")
+    astronaut = pytest.importorskip("skimage.data", reason="scikit-image (extra demo) is not installed").astronaut()
+    images = []
+    for rgb in (np.concatenate([astronaut, astronaut], axis=1), np.full((90, 90, 3), 128, np.uint8), astronaut):
+        out = io.BytesIO()
+        Image.fromarray(rgb).save(out, "JPEG")
+        images.append(out.getvalue())
+    data = table(tmp_path / "data" / "a.parquet", [*images, b"bad", images[2]], group=2)
+    faces = FaceOptions("detect", model)
+    summary, _ = run(data, tiny, tmp_path / "out", shard_size=2, faces=faces)
+    assert summary.complete
+    found = rows(tmp_path / "out").to_pylist()
+    assert [r["key"].rpartition("parquet")[2] for r in found] == [
+        "::0::box0",
+        "::0::box1",
+        "::1",
+        "::2::box0",
+        "::3",
+        "::4::box0",
+    ]
+    assert [r["status"] for r in found] == ["ok", "ok", "no_face", "ok", "not_an_image", "ok"]
+    assert [r["row"] for r in found] == [0, 0, 1, 2, 3, 4]
+    assert [r["face_x"] is not None for r in found] == [s == "ok" for s in [r["status"] for r in found]]
+    assert found[3]["face_x"] == pytest.approx(found[5]["face_x"])
+    with pytest.raises(DataError, match="min face: the folder has 20, this run has 30"):
+        run(data, tiny, tmp_path / "out", shard_size=2, faces=FaceOptions("detect", model, min_face=30.0))
+    with pytest.raises(DataError, match="faces: the folder has detect, this run has none"):
+        run(data, tiny, tmp_path / "out", shard_size=2)
+    page = tmp_path / "report.html"
+    write_report(tmp_path / "out", page)
+    assert page.read_text().count("data:image/jpeg") == 40 * 4

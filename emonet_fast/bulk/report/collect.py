@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ... import taxonomy
 from ...errors import DataError
+from ...scores import FACE_COLUMNS
 from ..folder import Folder
 from ..plan import Plan
 from ..shard_file import KEEP
@@ -24,18 +25,23 @@ EDGES = np.linspace(-3.0, 7.0, 81)
 _ROWS = 4096
 _FIXED = ("key", "status", "reason", "source", "row")
 
+Rectangle = tuple[float, float, float, float]  # x, y, width, height
 Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(order=True, frozen=True, slots=True)
 class Best:
-    """A row that an emotion is strong in. Ordered by value, then by key, so that every pass finds the same ones."""
+    """A row that an emotion is strong in. face: its box, where the row is a face.
+
+    Ordered by value, then by key, so that every pass finds the same ones.
+    """
 
     value: float
     key: str
     source: str = field(compare=False)
     row: int = field(compare=False)
     shard: int = field(compare=False)
+    face: Rectangle | None = field(default=None, compare=False)
 
 
 @dataclass
@@ -81,8 +87,9 @@ def collect(folder: Folder, plan: Plan, shards: Iterable[int]) -> Collected:
             with pq.ParquetFile(path) as file:
                 found = found or _begin(file.schema_arrow.names, plan)
                 scores = [found.kind + e for e in found.emotions]
-                kept = [KEEP + name for name in found.agreements]
-                for batch in file.iter_batches(_ROWS, columns=[*_FIXED, *scores, *kept]):
+                more = [KEEP + name for name in found.agreements]
+                more += [name for name in FACE_COLUMNS if name in file.schema_arrow.names]
+                for batch in file.iter_batches(_ROWS, columns=[*_FIXED, *scores, *more]):
                     _add(found, batch, shard)
         except Exception as error:  # pyarrow's errors have no base of their own
             raise DataError(f"{path} cannot be read ({error}); run `emonet-fast bulk` again, which mends it") from None
@@ -149,11 +156,19 @@ def _keep_best(found: Collected, values: Float64, at: npt.NDArray[np.intp], batc
                 batch.column("source")[row].as_py(),
                 batch.column("row")[row].as_py(),
                 shard,
+                _face(batch, row),
             )
             if len(heap) < TYPICAL:
                 heapq.heappush(heap, best)
             else:
                 heapq.heappushpop(heap, best)
+
+
+def _face(batch: Any, row: int) -> Rectangle | None:
+    if FACE_COLUMNS[0] not in batch.schema.names:
+        return None
+    x, y, width, height = (batch.column(name)[row].as_py() for name in FACE_COLUMNS[:4])
+    return x, y, width, height
 
 
 def quantile(counts: npt.NDArray[np.int64], share: float) -> float:

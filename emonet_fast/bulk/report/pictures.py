@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 from ...decode import decode
 from ...errors import EmonetError
+from ...faces import Face, face_crop
 from ...options import Options
+from ...preprocess import crop
 from ...records import Picture
 from ...sinks.report import encoded, thumbnail
 from ...sources.folder import read_file
@@ -14,7 +16,7 @@ from ...sources.table import open_table, read_rows
 from ..folder import Folder
 from ..plan import FILES, Plan, Source
 from ..rows import read_files
-from .collect import Best, Collected
+from .collect import Best, Collected, Rectangle
 
 SIDE = 128  # pixels
 
@@ -29,12 +31,13 @@ def thumbnails(folder: Folder, plan: Plan, found: Collected, options: Options) -
     for key, rows in wanted.items():
         try:
             pictures = list(_read(folder, plan, sources.get(key), rows, options.max_bytes))
-        except Exception:  # noqa: S112 - whatever a file that is gone or damaged leads to; the page says the picture is not there
+        except Exception:  # noqa: S112 - whatever a file that is gone or damaged leads to; the page says so
             continue
         for number, picture in pictures:
-            image = _thumbnail(picture, plan, options)
-            if image:
-                shown |= {best.key: image for best in rows[number]}
+            for best in rows[number]:
+                image = _thumbnail(picture, best.face, plan, options)
+                if image:
+                    shown[best.key] = image
     return shown
 
 
@@ -61,10 +64,14 @@ def _read(
                 return
 
 
-def _thumbnail(picture: Picture, plan: Plan, options: Options) -> str:
+def _thumbnail(picture: Picture, face: Rectangle | None, plan: Plan, options: Options) -> str:
     try:
         exif = plan.fingerprint.get("exif") == "yes"
         rgb = decode(picture, exif=exif, max_pixels=options.max_pixels, max_bytes=options.max_bytes).rgb
-        return encoded(thumbnail(rgb), SIDE) if rgb is not None else ""
+        if rgb is None:
+            return ""
+        if face is not None:
+            rgb = crop(rgb, face_crop(Face(*face), float(plan.fingerprint["face_margin"])))
+        return encoded(thumbnail(rgb), SIDE)
     except EmonetError:
         return ""
