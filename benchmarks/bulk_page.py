@@ -65,7 +65,8 @@ def measured(found: dict[str, Any]) -> str:
         f"| the same beside the engine alone, on pixels that were decoded before | | {over['bulk_to_engine']:.3f} "
         f"(the plain loop: {over['loop_to_engine']:.3f}) |",
         f"| memory over {memory['shards']} shards, second and last fifth | flat | worker "
-        f"{worker['second_fifth']:.0f} and {worker['last_fifth']:.0f} MB, coordinator {coordinator['second_fifth']:.0f} and "
+        f"{worker['second_fifth']:.0f} and {worker['last_fifth']:.0f} MB, "
+        f"coordinator {coordinator['second_fifth']:.0f} and "
         f"{coordinator['last_fifth']:.0f} MB |",
         f"| memory above the open model, default settings, float32 embeddings | under 1 GB | {above:.0f} MB |",
         f"| {rows['rows']:,} rows, 1% bad, stopped {rows['stops']} times at random: rows in the output | all, once | "
@@ -82,8 +83,8 @@ def measured(found: dict[str, Any]) -> str:
 
 def cost(found: dict[str, Any]) -> str:
     lines = [
-        f"Assumed: {IMAGE_MB * 1000:.0f} kB an image; ${PRICE_TWO_CORES:.2f} an hour for two cores, ${PRICE_GPU:.2f} for "
-        "a GPU. "
+        f"Assumed: {IMAGE_MB * 1000:.0f} kB an image; ${PRICE_TWO_CORES:.2f} an hour for two cores, "
+        f"${PRICE_GPU:.2f} for a GPU. "
         "Rates of GPUs are predictions ([gpu-notes.md](gpu-notes.md)), no measurement.",
         "",
         "| device | images/s | read, MB/s | " + " | ".join(f"{name}: device hours, money" for name in SIZES) + " |",
