@@ -3,6 +3,7 @@
 sources -> decoders (decode, preprocess) -> backend -> scores
 """
 
+import threading
 import time
 import warnings
 from collections import deque
@@ -31,6 +32,7 @@ from .records import Decoded, Picture, Status
 from .scores import Float32, Scores
 from .sources.memory import Memory
 
+_TIMINGS = threading.Lock()
 UNTRAINED = "untrained weights: the numbers mean nothing"
 
 
@@ -300,4 +302,5 @@ class Scorer:
         try:
             yield
         finally:
-            self.timings[stage] += time.perf_counter() - began
+            with _TIMINGS:  # decoding may run in several threads
+                self.timings[stage] += time.perf_counter() - began

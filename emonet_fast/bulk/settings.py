@@ -161,11 +161,10 @@ def parse_devices(text: str) -> tuple[str, ...]:
 
 
 def threads_each(devices: tuple[str, ...], asked: int | None) -> int | None:
-    """CPU threads of each process: what was asked for, else the cores shared out among several CPU processes."""
-    processes = sum(d == "cpu" for d in devices)
-    if asked is not None or processes < 2:
+    """CPU threads of each process, for engine or decoding: as asked for, else the cores shared out among several."""
+    if asked is not None or len(devices) < 2:
         return asked
-    return max(1, available_cores() // processes)
+    return max(1, available_cores() // len(devices))
 
 
 def differences(recorded: dict[str, str], asked: dict[str, str]) -> list[str]:
