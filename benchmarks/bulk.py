@@ -198,14 +198,14 @@ def overhead(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
 
 
 def memory(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
-    """Anonymous memory over 200 shards of the tiny model, and above the shallow one's at default settings."""
+    """Anonymous memory over 200 shards, and above the open model's with portraits, whose bytes fill the queues."""
     data = data_set(where / "memory", 4, 5000, [jpeg(i, 64) for i in range(64)], bad=0.01)
     watch = Watch()
     run(settings(data, tiny, where / "memory-out", shard_size=100), watch)
     fifth = len(watch.worker) // 5
-    portraits = data_set(where / "portraits", 1, 96, [jpeg(i, 1024) for i in range(16)], group=96)
+    portraits = data_set(where / "portraits", 1, 1200, [jpeg(i, 1024) for i in range(16)], group=100)
     default = Watch()
-    run(settings(portraits, shallow, where / "portraits-out", embeddings="fp32"), default)
+    run(settings(portraits, tiny, where / "portraits-out", embeddings="fp32", shard_size=300), default)
     return {
         "shards": len(watch.worker),
         "worker_mb": {
@@ -217,8 +217,8 @@ def memory(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
             "last_fifth": statistics.median(watch.coordinator[-fifth:]),
         },
         "above_the_open_model_mb": {
-            "tiny": max(watch.worker) - watch.opened["anonymous"],
-            "shallow, default settings, portraits": max(default.worker) - default.opened["anonymous"],
+            "pictures of 64 pixels": max(watch.worker) - watch.opened["anonymous"],
+            "portraits, float32 embeddings": max(default.worker) - default.opened["anonymous"],
         },
     }
 

@@ -55,7 +55,7 @@ def measured(found: dict[str, Any]) -> str:
     machine = found["machine"]
     over, memory, rows, plan, ray = (found[name] for name in ("overhead", "memory", "rows", "plan", "ray"))
     worker, coordinator = memory["worker_mb"], memory["coordinator_mb"]
-    above = memory["above_the_open_model_mb"]["shallow, default settings, portraits"]
+    above = memory["above_the_open_model_mb"]["portraits, float32 embeddings"]
     lost = rows["rows_scored_again_after_a_stop"]
     lines = [f"{machine['cores']} cores of an {machine['processor']}; ratios of turns in one run, medians.", ""]
     lines += ["| what | bar | measured |", "|---|---|---|"]
@@ -66,9 +66,8 @@ def measured(found: dict[str, Any]) -> str:
         f"(the plain loop: {over['loop_to_engine']:.3f}) |",
         f"| memory over {memory['shards']} shards, second and last fifth | flat | worker "
         f"{worker['second_fifth']:.0f} and {worker['last_fifth']:.0f} MB, "
-        f"coordinator {coordinator['second_fifth']:.0f} and "
-        f"{coordinator['last_fifth']:.0f} MB |",
-        f"| memory above the open model, default settings, float32 embeddings | under 1 GB | {above:.0f} MB |",
+        f"coordinator {coordinator['last_fifth'] - coordinator['second_fifth']:+.1f} MB |",
+        f"| memory above the open model, 1024 x 1024 portraits, float32 embeddings | under 1 GB | {above:.0f} MB |",
         f"| {rows['rows']:,} rows, 1% bad, stopped {rows['stops']} times at random: rows in the output | all, once | "
         f"{sum(rows['counts'].values()):,}: " + ", ".join(f"{n:,} {s}" for s, n in rows["counts"].items()) + " |",
         f"| rows scored again after a stop, of shards of {rows['shard_size']:,} | at most one shard | "

@@ -33,7 +33,7 @@ class PillowDecoder:
         return grouped(rows, batch_size)
 
     def _ahead(self, pictures: Iterable[Picture], keep_rgb: bool) -> Iterator[Row]:
-        """The same rows in the same order, the next pictures under way in threads: as many again as there are threads."""
+        """The same rows in the same order, with twice as many pictures under way as there are threads."""
         with ThreadPoolExecutor(self._threads, "decode") as pool:
             under_way: deque[Future[list[Row]]] = deque()
             for picture in pictures:
