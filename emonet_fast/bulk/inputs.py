@@ -73,10 +73,10 @@ def find(
     keep: Sequence[str] = (),
     *,
     leave_out: Path | None = None,
-    revision: str | None = None,
     cache_dir: Path | None = None,
 ) -> Listing:
-    """List what `inputs` name. leave_out: a folder whose files are no input (the output).
+    """List what `inputs` name. leave_out: a folder whose files are no input (the output). cache_dir: where the commits
+    of data sets from the hub are pinned.
 
     A file that several inputs name is taken once. A parquet file whose footer is damaged becomes one entry of `files`
     with its fault, so that it gets a row that says so.
@@ -87,12 +87,13 @@ def find(
     """
     paths: dict[str, tuple[str, str]] = {}  # absolute path -> (as given, fault)
     for text in inputs:
-        found = _expand(str(text), revision, cache_dir)
+        found = _expand(str(text), cache_dir)
         fresh = [p for p in found.paths if leave_out is None or not _inside(p, leave_out)]
         if not fresh:
             raise InputError(f"{text!r} holds no image files, tar shards or parquet files")
         for path in fresh:
-            paths.setdefault(str(Path(path).absolute()), (path, found.faults.get(path, "")))
+            given = _hub_key(text, path) if _is_hub_id(text) else path
+            paths.setdefault(str(Path(path).absolute()), (given, found.faults.get(path, "")))
     return _sort_out(paths, image_column, keep)
 
 
@@ -164,12 +165,12 @@ def _kept_types(schema: "pyarrow.Schema", path: str, keep: Sequence[str]) -> "di
     return {name: pa.string() if name in labels else schema.field(name).type for name in keep}
 
 
-def _expand(text: str, revision: str | None, cache_dir: Path | None) -> Found:
+def _expand(text: str, cache_dir: Path | None) -> Found:
     found = Found()
     path = Path(text)
     if _is_hub_id(text):
         try:
-            found.paths.extend(map(str, open_dataset(text, revision=revision, cache_dir=cache_dir).files))
+            found.paths.extend(map(str, open_dataset(text, cache_dir=cache_dir).files))
         except DataError as error:
             raise InputError(str(error)) from None
     elif path.is_dir():
@@ -186,6 +187,13 @@ def _expand(text: str, revision: str | None, cache_dir: Path | None) -> Found:
 def _is_hub_id(text: str) -> bool:
     other: tuple[Callable[[str], bool], ...] = (is_image_name, is_shard_name, is_table_name, os.path.lexists)
     return _HUB_ID.fullmatch(text) is not None and not any(fits(text) for fits in other)
+
+
+def _hub_key(name: str, path: str) -> str:
+    """The key of a downloaded file: its place in the repository, not in this machine's cache."""
+    parts = Path(path).parts
+    inside = parts[len(parts) - parts[::-1].index("snapshots") + 1 :] if "snapshots" in parts else parts[-1:]
+    return "/".join((name, *inside))
 
 
 def _wanted(name: str) -> bool:

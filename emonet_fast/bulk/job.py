@@ -112,7 +112,6 @@ def _plan(settings: Settings, folder: Folder, say: Callable[[str], None]) -> tup
         settings.image_column,
         settings.keep,
         leave_out=folder.path,
-        revision=settings.revision,
         cache_dir=settings.cache_dir,
     )
     for note in found_inputs.notes:

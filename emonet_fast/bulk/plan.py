@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -51,7 +52,7 @@ class Span:
     stop: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """inputs: absolute paths and hub ids, sorted. shards: each a tuple of spans. files_hash: SHA-256 of files.parquet.
 
@@ -68,7 +69,7 @@ class Plan:
     files_hash: str
     fingerprint: Mapping[str, str]
 
-    @property
+    @cached_property
     def id(self) -> str:
         """SHA-256 of everything but the fingerprint: what a marker says it belongs to."""
         text = json.dumps({k: v for k, v in self.as_dict().items() if k != "fingerprint"}, sort_keys=True)

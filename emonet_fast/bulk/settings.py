@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .._version import __version__
 from ..backends.cuda.device import Gpu, look
+from ..checkpoint.fetch import VARIANTS
 from ..errors import OptionError
 from ..machine import available_cores
 from ..optional import need
@@ -29,8 +30,8 @@ _LEFT_TO_DEVICE = ("auto", None)
 class Settings:
     """What `emonet-fast bulk` is asked for.
 
-    inputs: folders, globs, tar shards, parquet files, image files, hub ids of data sets. output: a folder.
-    devices: "auto", or a list such as "cuda:0,1" or "cpu,cpu": one process for each. shard_size: rows a shard at most
+    inputs: folders, globs, tar shards, parquet files, image files, hub ids of data sets. output: a folder. Paths are
+    made absolute, as workers may have another current folder. devices: "auto", or a list such as "cuda:0,1" or "cpu,cpu": one process for each. shard_size: rows a shard at most
     (a tar is one shard whatever its size). embeddings: "none", "fp16" or "fp32". faces: "none" or "detect", with the
     detector's settings. part: (i, n), this run's share of the shards: those whose number leaves i when divided by n.
     keep: columns of the tables to carry along. retry_errors: also score failed shards again, and shards with rows that
@@ -77,6 +78,9 @@ class Settings:
             raise OptionError(f"keep names a column twice: {', '.join(self.keep)}")
         if self.ray_address is not None and self.engine != "ray":
             raise OptionError("ray_address is for engine 'ray'")
+        object.__setattr__(self, "output", Path(self.output).absolute())
+        if self.checkpoint not in VARIANTS and Path(self.checkpoint).exists():
+            object.__setattr__(self, "checkpoint", str(Path(self.checkpoint).absolute()))
         self.options()  # refuses what a Scorer would refuse
 
     def options(self) -> Options:
