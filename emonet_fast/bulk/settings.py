@@ -31,7 +31,8 @@ class Settings:
     """What `emonet-fast bulk` is asked for.
 
     inputs: folders, globs, tar shards, parquet files, image files, hub ids of data sets. output: a folder. Paths are
-    made absolute, as workers may have another current folder. devices: "auto", or a list such as "cuda:0,1" or "cpu,cpu": one process for each. shard_size: rows a shard at most
+    made absolute, as workers may have another current folder.
+    devices: "auto", or a list such as "cuda:0,1" or "cpu,cpu": one process for each. shard_size: rows a shard at most
     (a tar is one shard whatever its size). embeddings: "none", "fp16" or "fp32". faces: "none" or "detect", with the
     detector's settings. part: (i, n), this run's share of the shards: those whose number leaves i when divided by n.
     keep: columns of the tables to carry along. retry_errors: also score failed shards again, and shards with rows that

@@ -27,7 +27,7 @@ def local_ray():
     """Ray on this machine with 2 cores, shared by the tests."""
     ray = pytest.importorskip("ray", reason="extra `ray` is not installed")
     pytest.importorskip("ray.data", reason="extra `ray` is not installed")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20)
     yield ray
     ray.shutdown()
 
