@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from emonet_fast import Scorer
+from emonet_fast.bulk.settings import Settings
+from emonet_fast.distributed.bulk import _ShardActor
 from emonet_fast.distributed.ray import EmoNetScorer
 from emonet_fast.errors import InputError
 
@@ -36,9 +38,9 @@ def test_scorer_of_columns(tiny):
     """Structs, bytes, None and other columns; a pickled copy; the same numbers as Scorer gives."""
     images = [jpeg(0), b"no", None, jpeg(1)]
     batch = {"image": np.array([{"bytes": b, "path": "x"} for b in images], dtype=object), "id": np.arange(4)}
-    scorer = pickle.loads(pickle.dumps(EmoNetScorer(tiny, embeddings=True, device="cpu")))  # noqa: S301 - just made
+    scorer = pickle.loads(pickle.dumps(EmoNetScorer(tiny, embeddings=True, device="cpu", threads=1)))  # noqa: S301 - just made
     found = scorer(batch)
-    with Scorer(tiny, device="cpu") as plain:
+    with Scorer(tiny, device="cpu", threads=1) as plain:
         expected = plain([b"" if b is None else b for b in images], embeddings=True)
     assert found["id"].tolist() == [0, 1, 2, 3]
     assert found["status"].tolist() == ["ok", "not_an_image", "empty", "ok"]
@@ -69,6 +71,21 @@ def test_map_batches(local_ray, tiny):
         expected = plain([r["image"] for r in rows])
     assert [r["id"] for r in found] == list(range(12))
     assert [r["raw_elation"] for r in found] == expected.raw[:, expected.names.index("elation")].tolist()
+
+
+def test_a_shard_that_kills_its_actor_is_given_up(tiny, tmp_path):
+    """An actor that finds two attempts of its run noted beside the shard; older runs' attempts do not count."""
+    data = table(tmp_path / "data" / "a.parquet", [jpeg(i) for i in range(8)], group=2)
+    run(data, tiny, tmp_path / "out", shard_size=2, part=(0, 4))
+    names = {"inputs": (str(data),), "checkpoint": str(tiny), "output": tmp_path / "out"}
+    actor = _ShardActor(Settings(**names, shard_size=2, batch_size=4), "cpu", 1, "this run")
+    for shard, earlier in ((1, "this run"), (2, "an older run")):
+        (tmp_path / "out" / f"0000{shard}.attempt").write_text(json.dumps({"run": earlier, "attempts": 2}))
+    (failed, done) = (json.loads(actor({"shard": [s]})["told"][0])["marker"] for s in (1, 2))
+    assert failed["failed"] == "its actor died each time"
+    assert done["rows"] == 2
+    assert (tmp_path / "out" / "00001.failed.json").exists()
+    assert not list((tmp_path / "out").glob("*.attempt"))
 
 
 def test_bulk_by_actors_of_which_one_is_killed(local_ray, tiny, tmp_path):
