@@ -1,6 +1,6 @@
 """Bulk scoring on the CPU: overhead, memory, exactly once, planning, Ray. Writes results/cpu-bulk.json.
 
-    python benchmarks/bulk.py [PART...]          parts: overhead memory rows plan ray (all of them without one)
+    python benchmarks/bulk.py [PART...]          parts: repeat overhead memory rows plan ray (all without one)
 
 Two checkpoints, made here: `shallow`, 2 layers of the real width with the Large heads, and `tiny`, of a few hundred
 kilobytes, where only our own work is left. Contestants take turns in one run; figures are medians and ratios of those.
@@ -318,7 +318,24 @@ def ray(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
     }
 
 
-PARTS = {"overhead": overhead, "memory": memory, "rows": rows, "plan": plan, "ray": ray}
+def repeat(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
+    """How often the engine gives another last bit for the same picture, by model, precision and threads."""
+    noise = np.random.default_rng(0).integers(0, 256, (1, 3, 384, 384), np.uint8)
+    found: dict[str, Any] = {}
+    for name, model, runs in (("tiny", tiny, 400), ("shallow", shallow, 40)):
+        for precision in ("bf16", "fp32"):
+            for threads in (1, 2):
+                with Scorer(model, device="cpu", precision=precision, threads=threads) as scorer:
+                    side = scorer.checkpoint.vision.image_size
+                    pixels = np.ascontiguousarray(noise[:, :, :side, :side])
+                    outputs = [scorer.backend.run(pixels).raw.tobytes() for _ in range(runs)]
+                usual = max(set(outputs), key=outputs.count)
+                others = sum(o != usual for o in outputs)
+                found[f"{name}, {precision}, {threads} threads"] = {"runs": runs, "others": others}
+    return found | {"load": os.getloadavg()[0]}
+
+
+PARTS = {"repeat": repeat, "overhead": overhead, "memory": memory, "rows": rows, "plan": plan, "ray": ray}
 
 
 def main() -> None:

@@ -77,6 +77,13 @@ def measured(found: dict[str, Any]) -> str:
         f"| local Ray {ray['version']}, 2 actors, beside 2 processes | at least 0.9 of their rate | "
         f"{ray['ray_to_local']:.2f}, {'the same bytes' if ray['same_bytes'] else 'OTHER BYTES'} |",
     ]
+    again = {name: one for name, one in found["repeat"].items() if isinstance(one, dict)}
+    odd = [f"{one['others']} of {one['runs']} ({name})" for name, one in again.items() if one["others"]]
+    runs = sum(one["runs"] for one in again.values())
+    lines.append(
+        f"| results of the engine that differ from its usual ones for the same picture, at a load of "
+        f"{found['repeat']['load']:.0f} | none | {', '.join(odd) or 'none'}, of {runs:,} |"
+    )
     return "\n".join(lines)
 
 
