@@ -11,6 +11,7 @@ import io
 import json
 import os
 import random
+import resource
 import shutil
 import statistics
 import sys
@@ -156,12 +157,18 @@ def run(asked: Settings, watch: Watch) -> None:
 
 
 def overhead(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
-    """Seconds an image: the engine alone, a plain loop that also decodes, bulk; the same images in turns."""
+    """An image's time: the engine alone, a plain loop that also decodes, bulk; the same images in turns.
+
+    Wall-clock time, and processor time, which other work on the machine disturbs less; bulk's without what its
+    processes take for one row, which is their start.
+    """
     pictures = [jpeg(i, 1024) for i in range(16)]
     rows = 48
     data = data_set(where / "overhead", 1, rows, pictures, group=16)
+    single = data_set(where / "overhead-start", 1, 1, pictures)
     images = [r["image"]["bytes"] for f in sorted(data.iterdir()) for r in pq.read_table(f).to_pylist()]
-    taken: dict[str, list[float]] = {"engine": [], "loop": [], "bulk": []}
+    wall: dict[str, list[float]] = {"engine": [], "loop": [], "bulk": []}
+    busy: dict[str, list[float]] = {"engine": [], "loop": [], "bulk": []}
     with Scorer(shallow, device="cpu") as scorer:
         scorer.open()
         spec = scorer.checkpoint.preprocess
@@ -171,30 +178,53 @@ def overhead(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
             return row[1][None]
 
         ready = [decoded(image) for image in images]
-        scorer.backend.run(ready[0])
-        for turn in range(ROUNDS):
-            began = time.perf_counter()
+
+        def engine() -> None:
             for pixels in ready:
                 scorer.backend.run(pixels)
-            taken["engine"].append((time.perf_counter() - began) / rows)
-            began = time.perf_counter()
+
+        def loop() -> None:
             for image in images:
                 scorer.backend.run(decoded(image))
-            taken["loop"].append((time.perf_counter() - began) / rows)
-            watch = Watch()
-            run(settings(data, shallow, where / f"overhead-out-{turn}", shard_size=rows), watch)
-            taken["bulk"].append(watch.until_last() / rows)
-    medians = {name: statistics.median(values) for name, values in taken.items()}
-    ratios = [b / a for a, b in zip(taken["loop"], taken["bulk"], strict=True)]
+
+        def bulk(inputs: Path, name: str) -> tuple[float, float]:
+            """Seconds from the open engine to the last marker, and of the processor in all."""
+            watch, before = Watch(), _processor()
+            run(settings(inputs, shallow, where / name, shard_size=rows), watch)
+            return watch.until_last(), _processor() - before
+
+        engine()
+        for turn in range(ROUNDS):
+            for name, work in (("engine", engine), ("loop", loop)):
+                began, before = time.perf_counter(), _processor()
+                work()
+                wall[name].append((time.perf_counter() - began) / rows)
+                busy[name].append((_processor() - before) / rows)
+            _, start = bulk(single, f"overhead-start-{turn}")
+            seconds, processor = bulk(data, f"overhead-out-{turn}")
+            wall["bulk"].append(seconds / rows)
+            busy["bulk"].append((processor - start) / (rows - 1))
+
+    def ratio(taken: dict[str, list[float]], one: str, other: str) -> float:
+        return statistics.median(a / b for a, b in zip(taken[one], taken[other], strict=True))
+
     return {
         "rows": rows,
         "bytes_each": statistics.mean(map(len, images)),
-        "seconds_each": medians,
-        "rounds": taken,
-        "bulk_to_loop": statistics.median(ratios),
-        "bulk_to_engine": statistics.median(b / a for a, b in zip(taken["engine"], taken["bulk"], strict=True)),
-        "loop_to_engine": medians["loop"] / medians["engine"],
+        "wall_seconds_each": wall,
+        "processor_seconds_each": busy,
+        "bulk_to_loop": ratio(wall, "bulk", "loop"),
+        "bulk_to_engine": ratio(wall, "bulk", "engine"),
+        "loop_to_engine": ratio(wall, "loop", "engine"),
+        "processor_bulk_to_loop": ratio(busy, "bulk", "loop"),
+        "load": os.getloadavg()[0],
     }
+
+
+def _processor() -> float:
+    """Processor seconds of this process and of its children that have ended."""
+    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
 def memory(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:

@@ -61,9 +61,10 @@ def measured(found: dict[str, Any]) -> str:
     lines += ["| what | bar | measured |", "|---|---|---|"]
     lines += [
         f"| bulk beside a plain loop of decode, resize and engine; 2 layers of the real width, "
-        f"{over['bytes_each'] / 1000:.0f} kB JPEGs | at most 1.05 times as long | {over['bulk_to_loop']:.3f} |",
-        f"| the same beside the engine alone, on pixels that were decoded before | | {over['bulk_to_engine']:.3f} "
-        f"(the plain loop: {over['loop_to_engine']:.3f}) |",
+        f"{over['bytes_each'] / 1000:.0f} kB JPEGs | at most 1.05 times as long | {over['bulk_to_loop']:.2f}; "
+        f"in processor time {over['processor_bulk_to_loop']:.2f} (at a load of {over['load']:.0f}) |",
+        f"| the same beside the engine alone, on pixels that were decoded before | | {over['bulk_to_engine']:.2f} "
+        f"(the plain loop: {over['loop_to_engine']:.2f}) |",
         f"| memory over {memory['shards']} shards, second and last fifth | flat | worker "
         f"{worker['second_fifth']:.0f} and {worker['last_fifth']:.0f} MB, "
         f"coordinator {coordinator['last_fifth'] - coordinator['second_fifth']:+.1f} MB |",
@@ -103,10 +104,17 @@ def cost(found: dict[str, Any]) -> str:
             cells.append(f"{_short(hours)} h, ${_short(hours * device.price)}")
         rate = f"{device.rate:.2f}" if device.rate < 10 else f"{device.rate:.0f}"
         lines.append(
-            f"| {device.name} | {rate} ({device.known}) | {device.rate * IMAGE_MB:.2g} | {' | '.join(cells)} |"
+            f"| {device.name} | {rate} ({device.known}) | {_short(device.rate * IMAGE_MB)} | {' | '.join(cells)} |"
         )
     best = devices()[-1]
     days = SIZES["1 billion"] / best.rate / 3600 / 24
+    pillow = json.loads((RESULTS / "cpu-decoding.json").read_text("utf-8"))["throughput"]
+    cores = best.rate / (pillow["rates"]["pillow"] / pillow["workers"])
+    lines += [
+        "",
+        f"Pillow decoded {pillow['rates']['pillow']:.0f} portraits a second on {pillow['workers']} cores "
+        f"([decoding.md](decoding.md)): {cores:.0f} such cores would feed one device of the last kind.",
+    ]
     lines += ["", f"A billion images on 64 devices of the last kind: {days / 64 * 24:.1f} hours, if they are fed."]
     return "\n".join(lines)
 
