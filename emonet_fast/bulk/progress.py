@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ..bars import progress
 from ..records import Status
 from .plan import Plan
 
@@ -38,9 +39,7 @@ class Progress:
         self._todo = list(todo)
         self._planned = plan.rows(self._todo)
         if self._terminal:
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=self._planned, unit="row", leave=False, dynamic_ncols=True)
+            self._bar = progress(self._planned, "row")
 
     def close(self) -> None:
         if self._bar is not None:
