@@ -51,7 +51,7 @@ def test_killed_at_random_moments(in_memory, tiny):
         rng = random.Random(seed)  # noqa: S311 - no secret
         command = _command(data, tiny, output)
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        early = rng.random() < 0.25
+        early = rng.random() < 1 / 3
         if not early:
             _until_a_shard_is_done(process)
         delay = rng.uniform(0, 0.9 if early else 0.03)
