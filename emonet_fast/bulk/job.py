@@ -13,7 +13,7 @@ from . import inputs as listing
 from .faces import model_hash
 from .folder import Folder, Found, State, check_same, refuse
 from .local import run_local
-from .lock import Lock
+from .lock import BEAT, STALE, Lock
 from .plan import FILES, Plan, asked, make_plan
 from .progress import Progress, duration
 from .rows import write_files
@@ -71,7 +71,7 @@ def run(settings: Settings, say: Callable[[str], None], steps: Steps | None = No
         EmonetError: of many kinds, each with what to do. KeyboardInterrupt: as it came; the folder is whole.
     """
     folder = Folder(settings.output)
-    with Lock(folder.path, settings.part):
+    with Lock(folder.path, settings.part, patience=STALE + BEAT):
         plan, fresh = _plan(settings, folder, say)
         known = open_checkpoint(
             settings.checkpoint, settings.options().cache_dir, revision=settings.revision, progress=steps

@@ -17,6 +17,7 @@ import re
 import secrets
 import socket
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -41,15 +42,17 @@ class LockedError(EmonetError):
 class Lock:
     """The lock of one run, or of its part (i, n), for a `with` block. Other parts of the same n may work beside it.
 
+    patience: seconds to wait for a dead holder on another host to become STALE; a living one shows within BEAT.
+
     Raises:
         LockedError: another run holds it, or one on another part count or on the whole does.
         OptionError: this system has no flock.
     """
 
-    def __init__(self, folder: Path, part: tuple[int, int] = (0, 1)) -> None:
+    def __init__(self, folder: Path, part: tuple[int, int] = (0, 1), *, patience: float = 0.0) -> None:
         if fcntl is None:
             raise OptionError("bulk scoring needs flock, which this system does not have; use Linux or macOS")
-        self._folder, self._part = folder, part
+        self._folder, self._part, self._patience = folder, part, patience
         name = "lock" if part[1] == 1 else f"lock-{part[0]}-of-{part[1]}"
         self.path = folder / name
         self._handle = self._take(self.path)
@@ -102,11 +105,8 @@ class Lock:
         try:
             _flock(handle, path)
             holder = _holder(handle)
-            if holder.get("host", socket.gethostname()) != socket.gethostname() and _age(handle, path) < STALE:
-                raise LockedError(
-                    f"{_who(holder)} works on {path.parent} ({path.name}); if it is dead, run again in "
-                    f"{STALE / 60:.0f} minutes, or remove that file"
-                )
+            if holder.get("host", socket.gethostname()) != socket.gethostname():
+                _wait_for_silence(handle, path, holder, self._patience)
         except BaseException:
             os.close(handle)
             raise
@@ -134,6 +134,22 @@ def _flock(handle: int, path: Path) -> None:
             f"{path.parent} is on a file system without flock ({error.strerror}), so two runs could not be kept apart; "
             "choose a folder on another one"
         ) from error
+
+
+def _wait_for_silence(handle: int, path: Path, holder: dict[str, Any], patience: float) -> None:
+    """Returns once the lock of another host has been silent for STALE seconds.
+
+    Raises:
+        LockedError: it was touched meanwhile, so its holder lives; or that would take longer than `patience` seconds.
+    """
+    touched, end, pause = os.fstat(handle).st_mtime_ns, time.monotonic() + patience, threading.Event()
+    while _age(handle, path) < STALE:
+        if os.fstat(handle).st_mtime_ns != touched or time.monotonic() >= end:
+            raise LockedError(
+                f"{_who(holder)} works on {path.parent} ({path.name}); if it is dead, run again in "
+                f"{STALE / 60:.0f} minutes, or remove that file"
+            )
+        pause.wait(1.0)
 
 
 def _age(handle: int, path: Path) -> float:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -40,12 +41,27 @@ def test_parts_beside_each_other(tmp_path):
         Lock(tmp_path, (0, 2))
 
 
+def test_another_host_that_lives_is_seen_at_its_next_beat(tmp_path):
+    path = tmp_path / "lock"
+    path.write_text('{"pid": 7, "host": "elsewhere", "since": "then"}')
+    beat = threading.Timer(0.2, path.touch)
+    beat.start()
+    with pytest.raises(LockedError, match="elsewhere"):
+        Lock(tmp_path, patience=60)
+    beat.join()
+
+
 def test_another_host(tmp_path):
     """Whether it lives cannot be seen: it counts as alive until it has been silent for STALE seconds."""
     path = tmp_path / "lock"
     path.write_text('{"pid": 7, "host": "elsewhere", "since": "then"}')
     with pytest.raises(LockedError, match=r"process 7 on elsewhere .* remove that file"):
         Lock(tmp_path)
+    almost = path.stat().st_mtime - STALE + 0.5
+    os.utime(path, (almost, almost))
+    with Lock(tmp_path, patience=30):  # a job that was queued again elsewhere waits for its dead self
+        pass
+    path.write_text('{"pid": 7, "host": "elsewhere", "since": "then"}')
     long_ago = path.stat().st_mtime - STALE - 1
     os.utime(path, (long_ago, long_ago))
     with Lock(tmp_path):
