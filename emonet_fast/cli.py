@@ -4,14 +4,14 @@ import json
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ._version import __version__
+from .bars import phases, progress, steps
+from .bulk.cli import bulk, report
 from .errors import EmonetError
 from .evaluate.cli import evaluate
 from .options import BACKENDS, DECODERS, PRECISIONS, Options
@@ -81,6 +81,13 @@ def cli(verbose: bool) -> None:
 @click.option("--report", type=click.Path(path_type=Path), help="F.html: a page of pictures and scores.")
 @click.option("--exif/--no-exif", default=True, show_default=True, help="Turn pictures upright by EXIF first.")
 @click.option("--image-column", help="Of parquet tables, where it cannot be told by its type.")
+@click.option(
+    "--faces", default="none", show_default=True, metavar="F", help="none: whole pictures; detect; boxes:FILE."
+)
+@click.option("--detector-model", type=click.Path(path_type=Path), metavar="F", help="YuNet.  [default: the hub's]")
+@click.option("--face-margin", default=0.25, show_default=True, help="Of a face's longer side, around it.")
+@click.option("--face-score", default=0.75, show_default=True, help="Of the detector, 0 to 1; lower ones are left out.")
+@click.option("--min-face", default=20.0, show_default=True, metavar="PX", help="Smaller faces are left out.")
 @click.option("--threads", type=int, help="CPU threads.  [default: all]")
 @_revision
 @_cache_dir
@@ -100,19 +107,27 @@ def score(
     report: Path | None,
     exif: bool,
     image_column: str | None,
+    faces: str,
+    detector_model: Path | None,
+    face_margin: float,
+    face_score: float,
+    min_face: float,
     threads: int | None,
     revision: str | None,
     cache_dir: Path | None,
 ) -> None:
     """Score pictures: image files, folders, globs, tar shards, parquet tables.
 
-    Every input gives a row: scores, or a status and a reason. Exit status: 0 when anything was scored, 2 when
-    nothing was.
+    Every input gives a row: scores, or a status and a reason. With --faces detect, a row a face, and a row with
+    status no_face for a picture without any. Exit status: 0 when anything was scored, 2 when nothing was.
     """
     from . import job
+    from .faces import WithFaces, open_finder
+    from .options import FaceOptions
     from .scorer import Scorer
     from .sources import open_inputs
 
+    chosen = FaceOptions(faces, detector_model, face_margin, min_face, face_score)
     with Scorer(
         checkpoint,
         device=device,
@@ -126,12 +141,15 @@ def score(
         backend=backend,
         trust_engine=trust_engine,
     ) as scorer:
-        pictures = open_inputs(inputs, scorer.options, image_column=image_column)
+        found = open_inputs(inputs, scorer.options, image_column=image_column)
+        finder = open_finder(chosen, scorer.options.cache_dir, threads)
+        pictures = found if finder is None else WithFaces(found, finder, scorer.options, margin=chosen.margin)
         asked = job.Outputs(output, layout, report, _title(inputs), embeddings, top)
         job.check(asked)
-        with _steps("packing") as done:
+        with steps("packing") as done:
             scorer.open(done)
-        with _progress(pictures.total) as bar:
+        # With faces, how many rows there will be is known at the end.
+        with progress(found.total if finder is None else None) as bar:
             summary = job.run(scorer, pictures, asked, bar.update)
     _show(summary, asked)
     sys.exit(0 if summary.scored else EXIT_NOTHING_SCORED)
@@ -139,50 +157,6 @@ def score(
 
 def _title(inputs: tuple[str, ...]) -> str:
     return inputs[0] + (f" and {len(inputs) - 1} more" if len(inputs) > 1 else "")
-
-
-def _progress(total: int | None, unit: str = "image", what: str | None = None) -> Any:
-    """A bar on a terminal's standard error, nothing elsewhere."""
-    from tqdm import tqdm
-
-    scale = unit == "B"
-    return tqdm(total=total, unit=unit, desc=what, unit_scale=scale, disable=not sys.stderr.isatty(), leave=False)
-
-
-@contextmanager
-def _steps(what: str, unit: str = "B") -> Iterator[Callable[..., None]]:
-    """A bar for callbacks (done, total, ...), shown from the first call on."""
-    bars: list[Any] = []
-
-    def step(done: int, total: int, *_: object) -> None:
-        if not bars:
-            bars.append(_progress(total, unit, what))
-        bars[0].update(done - bars[0].n)
-
-    try:
-        yield step
-    finally:
-        for bar in bars:
-            bar.close()
-
-
-@contextmanager
-def _phases() -> Iterator[Callable[[str, int, int], None]]:
-    """One bar for callbacks (phase, done, total) of phases that may be nested."""
-    bars: dict[str, Any] = {}
-
-    def told(phase: str, done: int, total: int) -> None:
-        if phase not in bars:
-            bars[phase] = _progress(total, "step", phase)
-        bars[phase].update(done - bars[phase].n)
-        if done >= total:
-            bars.pop(phase).close()
-
-    try:
-        yield told
-    finally:
-        for bar in bars.values():
-            bar.close()
 
 
 def _show(summary: Any, asked: Any) -> None:
@@ -230,7 +204,7 @@ def verify(
     from .files import write_whole
 
     options = Options(device=device, precision=precision, revision=revision, **_folder(cache_dir))
-    with _steps("packing") as done:
+    with steps("packing") as done:
         known = open_checkpoint(checkpoint, options.cache_dir, revision=revision, progress=done)
     report = side_by_side.run(
         checkpoint,
@@ -261,7 +235,7 @@ def synthetic(out_dir: Path, heads: str, layers: int, seed: int) -> None:
     """Write an untrained, seeded checkpoint in the published file layout, for tests and demos."""
     from .checkpoint.synthetic import write_synthetic
 
-    with _steps("making", "step") as done:
+    with steps("making", "step") as done:
         write_synthetic(out_dir, heads=heads, layers=layers, seed=seed, progress=done)
     click.echo(f"wrote {out_dir}: untrained weights, whose numbers mean nothing")
 
@@ -276,7 +250,7 @@ def pack(checkpoint: str, output: Path, revision: str | None, cache_dir: Path | 
     from .checkpoint import pack_to
 
     options = Options(revision=revision, **_folder(cache_dir))
-    with _steps("packing") as done:
+    with steps("packing") as done:
         packed = pack_to(checkpoint, output, options.cache_dir, revision=revision, progress=done)
     size = output.stat().st_size / 1e6
     click.echo(f"wrote {output}: {len(packed.names)} heads, {size:.0f} MB, {packed.weights_hash}")
@@ -321,9 +295,9 @@ def build(
     )
     libraries = find()
     open_native(libraries, device)  # says what is missing before anything is packed
-    with _steps("packing") as done:
+    with steps("packing") as done:
         known = open_checkpoint(checkpoint, options.cache_dir, revision=revision, progress=done)
-    with _phases() as told:
+    with phases() as told:
         engine = TensorRtBackend(
             known, device, precision, options.batch_size, options.cache_dir, progress=told, libraries=libraries
         )
@@ -347,6 +321,8 @@ def doctor(as_json: bool) -> None:
 
 cli.add_command(evaluate)
 cli.add_command(profile)
+cli.add_command(bulk)
+cli.add_command(report)
 
 
 def _folder(cache_dir: Path | None) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Files that appear whole or not at all: written aside in the same folder, then renamed."""
 
 import contextlib
+import errno
+import hashlib
 import os
 import secrets
 from pathlib import Path
@@ -53,11 +55,48 @@ class PendingFile:
         except OSError as error:
             raise cannot_write(self.path, error) from error
 
+    def publish_new(self) -> None:
+        """As `publish`, but never over an older file, in one step, whoever else tries it at the same moment.
+
+        Raises:
+            FileExistsError: there is one. EmonetError: it fails otherwise, as on file systems without hard links.
+        """
+        try:
+            os.link(self._temporary, self._target)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def hashed(self) -> tuple[str, int]:
+        """SHA-256 and size of the finished file as the disk gives it back. Raises EmonetError if it cannot be read."""
+        try:
+            with self._temporary.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                return digest, os.fstat(file.fileno()).st_size
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
     def discard(self) -> None:
         """Remove the temporary file; nothing happens if it is already published or gone."""
         with contextlib.suppress(OSError):  # closing flushes, and a full disk must not hide the first error
             self.file.close()
         self._temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's entries, renames into it among them, to the disk. File systems that cannot are left be."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # a folder that may be written but not read
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # what file systems without it answer
+            raise cannot_write(folder, error) from error
+    finally:
+        os.close(handle)
 
 
 def cannot_write(path: Path, error: OSError) -> EmonetError:

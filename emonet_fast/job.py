@@ -3,9 +3,12 @@
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from .faces import Face, WithFaces
 from .records import Status
 from .scorer import ScoredBatch, Scorer
 from .scores import Scores, distinct_notes
@@ -71,8 +74,8 @@ def check(outputs: Outputs) -> None:
         Report(outputs.report, outputs.title, {}, top=outputs.top).abort()
 
 
-def run(scorer: Scorer, inputs: Inputs, outputs: Outputs, advance: Callable[[int], None]) -> Summary:
-    """Score all inputs. advance: told how many rows were done.
+def run(scorer: Scorer, inputs: Inputs | WithFaces, outputs: Outputs, advance: Callable[[int], None]) -> Summary:
+    """Score all inputs. advance: told how many rows were done. Inputs with faces give a row a face.
 
     Output files appear whole at the end; an error or an interrupt leaves none, and older ones as they were.
 
@@ -83,7 +86,8 @@ def run(scorer: Scorer, inputs: Inputs, outputs: Outputs, advance: Callable[[int
     notes: tuple[str, ...] = ()
     first: list[Scores] = []
     with ExitStack() as stack:
-        metadata = scorer.metadata
+        faces = inputs if isinstance(inputs, WithFaces) else None
+        metadata = scorer.metadata | (faces.metadata if faces is not None else {})
         sink = report = None
         if outputs.table is not None:
             sink = stack.enter_context(
@@ -94,10 +98,11 @@ def run(scorer: Scorer, inputs: Inputs, outputs: Outputs, advance: Callable[[int
         for batch in scorer.stream(inputs, embeddings=outputs.embeddings, keep_rgb=report is not None):
             counts.update(batch.scores.status)
             notes = distinct_notes((*notes, *batch.scores.notes))
+            scores = batch.scores if faces is None else with_boxes(batch.scores, faces)
             if sum(map(len, first)) < TABLE_ROWS:
-                first.append(batch.scores)
+                first.append(scores)
             if sink is not None:
-                sink.write(batch.scores)
+                sink.write(scores)
             if report is not None:
                 _add(report, batch)
             advance(len(batch.scores))
@@ -109,6 +114,15 @@ def run(scorer: Scorer, inputs: Inputs, outputs: Outputs, advance: Callable[[int
         engine=f"{metadata['backend']} {metadata['precision']}",
         decoder=_decoder(scorer),
     )
+
+
+def with_boxes(scores: Scores, faces: WithFaces) -> Scores:
+    """The scores with the box of each row's face, which `faces` then forgets."""
+    return replace(scores, faces=np.array([_box(faces.take(key)) for key in scores.keys]).reshape(-1, 5))
+
+
+def _box(face: Face | None) -> tuple[float, ...]:
+    return (np.nan,) * 5 if face is None else (face.x, face.y, face.width, face.height, face.score)
 
 
 def _decoder(scorer: Scorer) -> str:

@@ -16,6 +16,7 @@ EXTRAS = {
     "triton": "gpu",
     "nvidia.dali": "dali",
     "pyinstrument": "profile",
+    "ray": "ray",
 }
 
 

@@ -26,6 +26,7 @@ class Status(StrEnum):
     TRUNCATED = "truncated"  # it begins as an image, but its data ends early or is damaged
     TOO_LARGE = "too_large"  # more pixels or bytes than Options.max_pixels / max_bytes allow
     BAD_INPUT = "bad_input"  # an object in memory of the wrong type, dtype, shape or with NaN
+    NO_FACE = "no_face"  # faces were looked for, and it has none
     FAILED = "failed"  # the engine gave a value that is not finite
 
 

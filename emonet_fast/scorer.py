@@ -3,6 +3,7 @@
 sources -> decoders (decode, preprocess) -> backend -> scores
 """
 
+import threading
 import time
 import warnings
 from collections import deque
@@ -31,6 +32,7 @@ from .records import Decoded, Picture, Status
 from .scores import Float32, Scores
 from .sources.memory import Memory
 
+_TIMINGS = threading.Lock()
 UNTRAINED = "untrained weights: the numbers mean nothing"
 
 
@@ -230,13 +232,26 @@ class Scorer:
         A picture with boxes gives a row a box. Where the engine works beside the host, the next batch is prepared while
         one or two are under way. keep_rgb: batches carry their pictures, for thumbnails.
         """
+        return self.score_prepared(self.prepare(pictures, keep_rgb=keep_rgb), embeddings=embeddings)
+
+    def prepare(self, pictures: Iterable[Picture], *, keep_rgb: bool = False) -> Iterator[Prepared]:
+        """The first half of `stream`: batches of the network's input. May run in a thread of its own."""
+        return self.decoder.batches(pictures, self.backend.batch_size, keep_rgb=keep_rgb)
+
+    def score_prepared(self, batches: Iterable[Prepared], *, embeddings: bool = False) -> Iterator[ScoredBatch]:
+        """The second half of `stream`: batches of `prepare` to scores, in order."""
         under_way: deque[Callable[[], ScoredBatch]] = deque()
-        for batch in self.decoder.batches(pictures, self.backend.batch_size, keep_rgb=keep_rgb):
+        for batch in batches:
             under_way.append(self._submit(batch, embeddings))
             if len(under_way) > self.backend.depth:
                 yield under_way.popleft()()
         while under_way:
             yield under_way.popleft()()
+
+    def empty(self, *, embeddings: bool = False) -> Scores:
+        """Scores of no rows, with the columns that this checkpoint's scores have."""
+        width = self.checkpoint.vision.hidden_size
+        return self._scores([], None, np.empty((0, width), np.float32) if embeddings else None)
 
     def _submit(self, batch: Prepared, embeddings: bool) -> Callable[[], ScoredBatch]:
         """Hand the batch's pixels to the engine; the result is what the returned function gives."""
@@ -290,4 +305,5 @@ class Scorer:
         try:
             yield
         finally:
-            self.timings[stage] += time.perf_counter() - began
+            with _TIMINGS:  # decoding may run in several threads
+                self.timings[stage] += time.perf_counter() - began

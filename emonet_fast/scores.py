@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow
 
+# A face's box as it was found, in pixels of the upright picture, and the detector's score of 0..1.
+FACE_COLUMNS = ("face_x", "face_y", "face_width", "face_height", "face_score")
 LIKELY_RANGE = (-20.0, 20.0)
 NO_BASELINE = "no neutral means: raw scores only, no mean-subtracted scores and no softmax"
 _SCALING = "likely a scaling fault, such as embeddings that were not L2-normalised; do not trust these scores"
@@ -81,6 +83,7 @@ class Scores:
     embeddings: [N, 1152] float32, not normalised, or None if they were not asked for.
     notes: what a reader must know (no neutral baseline, likely scaling fault, untrained weights).
     metadata: checkpoint hash, precision, backend and versions, as text.
+    faces: [N, 5] float64 of FACE_COLUMNS where rows are faces of pictures, NaN where a row is none; else None.
     """
 
     raw: Float32
@@ -93,6 +96,7 @@ class Scores:
     embeddings: Float32 | None = None
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    faces: Float64 | None = None
 
     @classmethod
     def from_raw(
@@ -209,6 +213,8 @@ class Scores:
             out |= {f"score_{n}": self.mean_subtracted[:, i] for i, n in enumerate(self.names)}
         if self.has_softmax:
             out |= {f"prob_{n}": self.softmax[:, i] for i, n in enumerate(_emotion_slugs())}
+        if self.faces is not None:
+            out |= {name: self.faces[:, i] for i, name in enumerate(FACE_COLUMNS)}
         return out
 
     def to_arrow(self) -> "pyarrow.Table":
@@ -273,6 +279,7 @@ class Scores:
             embeddings=_concat_embeddings(parts),
             notes=tuple(dict.fromkeys([*notes, *_scaling_note(raw)])),
             metadata={k: "; ".join(v) for k, v in values.items()},
+            faces=_concat_faces(parts),
         )
 
 
@@ -321,6 +328,13 @@ def _concat_embeddings(parts: Sequence[Scores]) -> Float32 | None:
     return np.concatenate(
         [np.full((len(p), width), np.nan, np.float32) if p.embeddings is None else p.embeddings for p in parts]
     )
+
+
+def _concat_faces(parts: Sequence[Scores]) -> Float64 | None:
+    if all(p.faces is None for p in parts):
+        return None
+    width = len(FACE_COLUMNS)
+    return np.concatenate([np.full((len(p), width), np.nan) if p.faces is None else p.faces for p in parts])
 
 
 def _means_vector(slugs: tuple[str, ...], neutral_means: Mapping[str, float] | None) -> Float64:

@@ -24,6 +24,12 @@ def test_decoding_page_is_that_of_the_results():
     assert done.returncode == 0, done.stderr
 
 
+def test_scaling_page_is_that_of_the_results():
+    script = ROOT / "benchmarks" / "bulk_page.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_commands_exist():
     named = set(re.findall(r"`emonet-fast (\w+)", README))
     assert named == set(cli.cli.commands)

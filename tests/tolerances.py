@@ -55,3 +55,6 @@ DALI_DECODE_MEAN = 0.25
 
 # The heads' kernel in bf16 weights with float32 sums beside float32 throughout, on the 0..7 scale of the tiny model.
 FUSED_HEADS = 0.05
+# YuNet beside OpenCV's FaceDetectorYN on the same pixels: the project's bar. Both sum in float32, in another order.
+DETECTOR_IOU = 0.98
+DETECTOR_SCORE = 0.01

@@ -163,10 +163,10 @@ def _layout(file: "pyarrow.parquet.ParquetFile", path: Path) -> _Layout:
     kind = schema.field(image).type
     has_path = any(kind.field(i).name == "path" for i in range(kind.num_fields))
     columns = tuple(n for n in schema.names if n != image)
-    return _Layout(image, has_path, columns, _class_names(schema, path))
+    return _Layout(image, has_path, columns, class_names(schema, path))
 
 
-def _class_names(schema: "pyarrow.Schema", path: Path) -> dict[str, list[str]]:
+def class_names(schema: "pyarrow.Schema", path: Path) -> dict[str, list[str]]:
     """Names of class labels from the `huggingface` entry of the schema's metadata; {} without one."""
     raw = (schema.metadata or {}).get(b"huggingface")
     if raw is None:

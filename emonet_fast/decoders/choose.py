@@ -54,7 +54,8 @@ def open_decoder(
     if choice.notable:
         _log.warning("decoder 'auto' takes %s: %s", choice.decoder, choice.reason)
     if choice.decoder == "pillow":
-        return PillowDecoder(spec, options, timed)
+        # An engine on the CPU uses every core itself.
+        return PillowDecoder(spec, options, timed, 1 if device_id is None else threads)
     need("nvidia.dali", "the decoder 'dali'")  # before our own modules, which import it
     from .dali.decoder import DaliDecoder
 

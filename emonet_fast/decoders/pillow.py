@@ -1,6 +1,11 @@
-"""The decoder of the default installation: Pillow, one picture after the other. It is the definition."""
+"""The decoder of the default installation: Pillow. It is the definition.
 
+Beside an engine on the CPU one picture after the other, as the engine uses every core; beside a GPU on several threads.
+"""
+
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -13,17 +18,30 @@ from .base import Prepared, Row, Timed, grouped
 
 
 class PillowDecoder:
-    """See Decoder. Works in the calling thread."""
+    """See Decoder. threads: 1 works in the calling thread, more in threads that live as long as a call of `batches`."""
 
     name = "pillow"
 
-    def __init__(self, spec: Preprocess, options: Options, timed: Timed) -> None:
-        self._spec, self._options, self._timed = spec, options, timed
+    def __init__(self, spec: Preprocess, options: Options, timed: Timed, threads: int = 1) -> None:
+        self._spec, self._options, self._timed, self._threads = spec, options, timed, threads
 
     def batches(self, pictures: Iterable[Picture], batch_size: int, *, keep_rgb: bool) -> Iterator[Prepared]:
         """See Decoder.batches."""
+        if self._threads > 1:
+            return grouped(self._ahead(pictures, keep_rgb), batch_size)
         rows = (row for picture in pictures for row in self._rows(picture, keep_rgb))
         return grouped(rows, batch_size)
+
+    def _ahead(self, pictures: Iterable[Picture], keep_rgb: bool) -> Iterator[Row]:
+        """The same rows in the same order, with twice as many pictures under way as there are threads."""
+        with ThreadPoolExecutor(self._threads, "decode") as pool:
+            under_way: deque[Future[list[Row]]] = deque()
+            for picture in pictures:
+                under_way.append(pool.submit(self._rows, picture, keep_rgb))
+                if len(under_way) >= 2 * self._threads:
+                    yield from under_way.popleft().result()
+            while under_way:
+                yield from under_way.popleft().result()
 
     def note(self) -> str:
         """See Decoder.note."""

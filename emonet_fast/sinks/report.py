@@ -183,7 +183,7 @@ def _cards(scores: Scores, thumbnails: Sequence[Image.Image | None], room: int, 
     cards = []
     for i in range(n):
         shown = thumbnails[i]
-        card = Card(scores.keys[i], str(scores.status[i]), scores.reason[i], _jpeg(shown) if shown else "")
+        card = Card(scores.keys[i], str(scores.status[i]), scores.reason[i], encoded(shown) if shown else "")
         if scores.ok[i]:
             card = Card(
                 card.key,
@@ -207,10 +207,10 @@ def _groups(emotions: tuple[str, ...], values: npt.NDArray[np.float64], kind: st
     return tuple(out)
 
 
-def _jpeg(image: Image.Image) -> str:
-    """Base64 JPEG of at most 224 x 224, without the metadata of the original."""
+def encoded(image: Image.Image, side: int = THUMBNAIL) -> str:
+    """Base64 JPEG of at most side x side, without the metadata of the original."""
     small = image.convert("RGB")
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    small.thumbnail((side, side))
     out = io.BytesIO()
     small.save(out, "JPEG", quality=_JPEG_QUALITY, optimize=True)
     return base64.b64encode(out.getvalue()).decode("ascii")

@@ -1,6 +1,7 @@
 """Parquet tables with a column of encoded images, read in small batches of rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
@@ -66,11 +67,9 @@ def choose_column(schema: "pyarrow.Schema", image_column: str | None, path: str)
 
 
 def read_table(path: str, key: str, column: str, max_bytes: int) -> Iterator[Picture]:
-    """The rows of a parquet file in order, with keys `key::row`, row counted from 0.
+    """The rows of a parquet file in order, with keys `key::row`, row counted from 0; see read_rows.
 
-    A null, or a struct without bytes, is UNREADABLE: a path in the table is never followed, as the table may
-    come from a stranger. Rows over max_bytes are TOO_LARGE. In a damaged row group each row not reached is
-    UNREADABLE with the reason, and reading goes on with the next group.
+    A file that cannot be opened gives one UNREADABLE picture with the key `key`.
     """
     try:
         stat_file(path)
@@ -78,20 +77,65 @@ def read_table(path: str, key: str, column: str, max_bytes: int) -> Iterator[Pic
     except Exception as e:  # pyarrow's errors have no base of their own
         yield Picture(key, None, Status.UNREADABLE, f"parquet file: {reason_of(e)}")
         return
-    row = 0
     with file:
-        for group in range(file.metadata.num_row_groups):
-            end = row + file.metadata.row_group(group).num_rows
-            try:
-                for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[column], use_threads=False):
-                    for data in _cells(batch.column(0)):
-                        yield _picture(f"{key}::{row}", data, max_bytes)
-                        row += 1
-            except Exception as e:
-                reason = f"parquet row group {group}: {reason_of(e)}"
-                for lost in range(row, end):
-                    yield Picture(f"{key}::{lost}", None, Status.UNREADABLE, reason)
-            row = end
+        for row in read_rows(file, key, column, max_bytes):
+            yield row.picture
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One row: its number in the file, from 0; its picture; the other columns asked for, as Python values."""
+
+    number: int
+    picture: Picture
+    kept: tuple[Any, ...] = ()
+
+
+def read_rows(
+    file: "pyarrow.parquet.ParquetFile",
+    key: str,
+    column: str,
+    max_bytes: int,
+    start: int = 0,
+    stop: int | None = None,
+    keep: Sequence[str] = (),
+) -> Iterator[TableRow]:
+    """Rows start to stop (None: all) of an open file, with keys `key::row`. keep: other columns to read.
+
+    A null, or a struct without bytes, is UNREADABLE: a path in the table is never followed, as the table may
+    come from a stranger. Rows over max_bytes are TOO_LARGE. In a damaged row group each row not reached is
+    UNREADABLE with the reason and None in its kept columns, and reading goes on with the next group. Row groups
+    without a wanted row are not read.
+    """
+    metadata = file.metadata
+    stop = metadata.num_rows if stop is None else min(stop, metadata.num_rows)
+    first = 0
+    for group in range(metadata.num_row_groups):
+        begin, end = first, first + metadata.row_group(group).num_rows
+        first = end
+        row, last = max(begin, start), min(end, stop)
+        if row >= last:
+            continue
+        try:
+            batches = file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[column, *keep], use_threads=False)
+            at = begin
+            for batch in batches:
+                wanted = batch.slice(row - at, last - row) if row < at + batch.num_rows else None
+                at += batch.num_rows
+                if wanted is None:
+                    continue
+                kept = zip(*(wanted.column(name).to_pylist() for name in keep), strict=True) if keep else None
+                for cell in _cells(wanted.column(column)):
+                    values = next(kept) if kept is not None else ()
+                    yield TableRow(row, _picture(f"{key}::{row}", cell, max_bytes), values)
+                    row += 1
+                if row >= last:
+                    break
+        except Exception as e:
+            reason = f"parquet row group {group}: {reason_of(e)}"
+            for lost in range(row, last):
+                picture = Picture(f"{key}::{lost}", None, Status.UNREADABLE, reason)
+                yield TableRow(lost, picture, (None,) * len(keep))
 
 
 def open_table(path: str) -> "pyarrow.parquet.ParquetFile":

@@ -1,5 +1,7 @@
 """The decoder of the default installation: rows, boxes, batches."""
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,11 +9,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from emonet_fast.decoders.base import MAX_ROWS, grouped, in_proportion
+from emonet_fast.decoders.pillow import PillowDecoder
 from emonet_fast.options import Options
 from emonet_fast.preprocess import crop, resize
 from emonet_fast.records import Box, Decoded, Picture, Status
 
-from .making import BILINEAR, encoded, pillow, rows
+from .making import BILINEAR, encoded, pillow, rows, untimed
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 
@@ -83,3 +86,19 @@ def test_a_folder_of_broken_files_streams():
 def test_input_in_the_pictures_proportions():
     assert in_proportion(np.zeros((3, 384, 384), np.uint8), 1920, 1080).shape == (216, 384, 3)
     assert in_proportion(np.zeros((3, 384, 384), np.uint8), 1, 5000).shape == (384, 1, 3)
+
+
+def test_threads_keep_order_and_content():
+    """The same rows from several threads, boxes and bad pictures among them; and giving up midway ends the threads."""
+    data = encoded(PIXELS, "PNG")
+    pictures = [Picture(f"{i}", data if i % 5 else b"bad", boxes=(Box(0, 0, 9 + i, 9),) * (i % 3)) for i in range(40)]
+    several = PillowDecoder(BILINEAR, Options(), untimed, threads=4)
+    one, four = rows(pillow(), pictures), rows(several, pictures)
+    assert [d for d, _ in one] == [d for d, _ in four]
+    for (_, a), (_, b) in zip(one, four, strict=True):
+        np.testing.assert_array_equal(a, b)
+    before = threading.active_count()
+    batches = several.batches(pictures, 4, keep_rgb=False)
+    next(batches)
+    batches.close()
+    assert threading.active_count() == before

@@ -1,0 +1,77 @@
+"""Bounded queues between the stages of a pipeline, which know how long each side waited for the other."""
+
+import threading
+import time
+from collections import deque
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class ClosedError(Exception):
+    """The other side has ended: nothing more will come, or nothing more is wanted."""
+
+
+class Channel(Generic[T]):
+    """First in, first out, between one thread that puts and one that gets.
+
+    items, weight: what it holds at most, in numbers and in the sum of the weights given with them (bytes). One item
+    always fits, however heavy. wait_put, wait_get: seconds that a side has waited so far.
+    """
+
+    def __init__(self, items: int, weight: int | None = None) -> None:
+        self.wait_put = self.wait_get = 0.0
+        self._items, self._weight = items, weight
+        self._held: deque[tuple[T, int]] = deque()
+        self._heavy = 0
+        self._ended = self._aborted = False
+        self._changed = threading.Condition()
+
+    def put(self, item: T, weight: int = 0) -> None:
+        """Raises ClosedError after abort()."""
+        with self._changed:
+            if self._full(weight) and not self._aborted:
+                began = time.perf_counter()
+                self._changed.wait_for(lambda: self._aborted or not self._full(weight))
+                self.wait_put += time.perf_counter() - began
+            if self._aborted:
+                raise ClosedError
+            self._held.append((item, weight))
+            self._heavy += weight
+            self._changed.notify_all()
+
+    def get(self) -> T:
+        """Raises ClosedError after abort(), and after close() once everything was taken."""
+        with self._changed:
+            if not self._held and not self._aborted and not self._ended:
+                began = time.perf_counter()
+                self._changed.wait_for(lambda: self._held or self._aborted or self._ended)
+                self.wait_get += time.perf_counter() - began
+            if self._aborted or not self._held:
+                raise ClosedError
+            item, weight = self._held.popleft()
+            self._heavy -= weight
+            self._changed.notify_all()
+            return item
+
+    def close(self) -> None:
+        """Nothing more will be put."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def abort(self) -> None:
+        """Wake both sides with ClosedError and let go of what is held."""
+        with self._changed:
+            self._aborted = True
+            self._held.clear()
+            self._changed.notify_all()
+
+    @property
+    def aborted(self) -> bool:
+        return self._aborted
+
+    def _full(self, weight: int) -> bool:
+        if not self._held:
+            return False
+        return len(self._held) >= self._items or (self._weight is not None and self._heavy + weight > self._weight)

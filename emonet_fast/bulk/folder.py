@@ -1,0 +1,266 @@
+"""The output folder: what is in it, what of that is true, and how it gets there.
+
+    plan.json, files.parquet   see plan.py          lock, lock-i-of-n    see lock.py
+    00012.parquet              a shard's rows       00012.json           its marker, written after it
+    00012.failed.json          a shard that was given up
+
+A shard is done if its marker belongs to this plan and fingerprint and the file has the marker's size and SHA-256.
+Anything else is as if it were not there, and is scored again.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, EmonetError, OptionError
+from ..files import PendingFile, sync_folder, write_whole
+from .plan import FILES, PLAN, Plan
+from .settings import differences
+
+MARKER_FORMAT = "emonet_fast.bulk.shard"
+MARKER_VERSION = 1
+_TEMPORARY = re.compile(r"\.(plan\.json|files\.parquet|(\d{5,})\.(parquet|json|failed\.json))\.[0-9a-f]{8}\.tmp")
+_OURS = re.compile(r"lock(-\d+-of-\d+)?|\..*\.tmp|report\.html|\d{5,}\.attempt")
+_HASHERS = 4
+
+
+class State(StrEnum):
+    """What became of a shard."""
+
+    DONE = "done"
+    FAILED = "failed"
+    TODO = "todo"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A shard as it was found. marker: of a done or failed one. reason: why something found counts for nothing."""
+
+    state: State
+    marker: dict[str, Any] | None = None
+    reason: str = ""
+
+
+class Folder:
+    """An output folder; made if it is missing.
+
+    Raises:
+        OptionError: it cannot be made, is a file, or holds something that no bulk run wrote.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            names = sorted(os.listdir(path))  # noqa: PTH208 - names are wanted, not paths
+        except OSError as error:
+            raise OptionError(f"cannot use {path} as output folder: {error.strerror}") from error
+        strange = [n for n in names if not _OURS.fullmatch(n)]
+        if PLAN not in names and any(n != FILES for n in strange):
+            raise OptionError(
+                f"{path} has no {PLAN} but holds {', '.join(n for n in strange[:3] if n != FILES)}; "
+                "expected an empty or new folder, or one of an earlier bulk run"
+            )
+
+    def read_plan(self) -> Plan | None:
+        """The folder's plan; None if it has none yet.
+
+        Raises:
+            DataError: it cannot be read, or the list of its image files is not the one it was made with.
+        """
+        path = self.path / PLAN
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} cannot be read ({error})") from error
+        plan = Plan.from_text(text, path)
+        if plan.files_hash and _hash_or_none(self.path / FILES) != plan.files_hash:
+            raise DataError(f"{self.path / FILES} is not the list that {path} was made with; begin in a new folder")
+        return plan
+
+    def keep_plan(self, plan: Plan) -> Plan:
+        """Write the plan if the folder has none, in one step; the one that is there otherwise, checked against this.
+
+        Several runs on parts of one plan may do so at once: the first one's counts, and it is the same for all.
+
+        Raises:
+            DataError: the folder's plan is another one; the text names the differences.
+        """
+        path = self.path / PLAN
+        pending = PendingFile(path)
+        try:
+            pending.file.write(plan.text().encode())
+            pending.finish()
+            pending.publish_new()
+        except FileExistsError:
+            pass
+        finally:
+            pending.discard()
+        sync_folder(self.path)
+        kept = self.read_plan()
+        assert kept is not None  # noqa: S101 - it was just written, and nobody removes it
+        check_same(self.path, kept, plan)
+        return kept
+
+    def stem(self, plan: Plan, shard: int) -> Path:
+        return self.path / plan.stem(shard)
+
+    def publish(self, plan: Plan, shard: int, pending: PendingFile, marker: dict[str, Any]) -> dict[str, Any]:
+        """Put a finished shard in place and, once it is on the disk, its marker. Gives the marker.
+
+        marker: counts and rates; what the file is, is added here.
+
+        Raises:
+            EmonetError: the disk refuses; what was there before is still whole, or counts for nothing.
+        """
+        digest, size = pending.hashed()
+        pending.publish()
+        sync_folder(self.path)
+        whole = {
+            "format": MARKER_FORMAT,
+            "version": MARKER_VERSION,
+            "shard": shard,
+            "sha256": digest,
+            "bytes": size,
+            **marker,
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+            "plan": plan.id,
+            "fingerprint": dict(plan.fingerprint),
+        }
+        stem = self.stem(plan, shard)
+        write_whole(stem.with_suffix(".json"), json.dumps(whole, indent=1).encode() + b"\n")
+        stem.with_suffix(".failed.json").unlink(missing_ok=True)
+        sync_folder(self.path)
+        return whole
+
+    def give_up(self, plan: Plan, shard: int, reason: str, attempts: int) -> dict[str, Any]:
+        """Mark a shard as failed."""
+        marker = {
+            "format": MARKER_FORMAT,
+            "version": MARKER_VERSION,
+            "shard": shard,
+            "failed": reason,
+            "attempts": attempts,
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+            "plan": plan.id,
+            "fingerprint": dict(plan.fingerprint),
+        }
+        path = self.stem(plan, shard).with_suffix(".failed.json")
+        write_whole(path, json.dumps(marker, indent=1).encode() + b"\n")
+        sync_folder(self.path)
+        return marker
+
+    def look(
+        self, plan: Plan, shards: Iterable[int], progress: Callable[[], None] = lambda: None, *, hashes: bool = True
+    ) -> dict[int, Found]:
+        """What each shard is, by its files. progress: called after each. hashes: read files whole."""
+        wanted = list(shards)
+        with ThreadPoolExecutor(_HASHERS) as pool:
+            found = {}
+            for shard, state in zip(wanted, pool.map(lambda s: self._look(plan, s, hashes), wanted), strict=True):
+                found[shard] = state
+                progress()
+        return found
+
+    def _look(self, plan: Plan, shard: int, hashes: bool) -> Found:
+        stem = self.stem(plan, shard)
+        marker, fault = _read_marker(stem.with_suffix(".json"), plan, shard)
+        if marker is not None:
+            fault = _file_fault(stem.with_suffix(".parquet"), marker, hashes)
+            if not fault:
+                return Found(State.DONE, marker)
+        failed, _ = _read_marker(stem.with_suffix(".failed.json"), plan, shard)
+        if failed is not None and "failed" in failed:
+            return Found(State.FAILED, failed, fault)
+        return Found(State.TODO, None, fault)
+
+    def clear_temporary(self, shards: Iterable[int]) -> None:
+        """Remove what killed runs left unfinished of these shards. Only for the holder of the lock."""
+        wanted = set(shards)
+        for name in os.listdir(self.path):  # noqa: PTH208 - names are wanted, not paths
+            match = _TEMPORARY.fullmatch(name)
+            if match is not None and (match[2] is None or int(match[2]) in wanted):
+                (self.path / name).unlink(missing_ok=True)
+
+
+def check_same(folder: Path, kept: Plan, asked: Plan) -> None:
+    """Raises DataError where the folder's plan is not the asked one."""
+    found = differences(kept.asked(), asked.asked())
+    found += differences(dict(kept.fingerprint), dict(asked.fingerprint))
+    if not found and asked.sources and kept.id != asked.id:
+        found = ["the input files: they have changed since the folder's plan was made"]
+    if found:
+        refuse(folder, found)
+
+
+def refuse(folder: Path, found: list[str]) -> None:
+    """Raises DataError with the differences."""
+    raise DataError(
+        f"{folder} was begun by another run; " + "; ".join(found) + ". Use the same settings, or another output folder"
+    )
+
+
+def _read_marker(path: Path, plan: Plan, shard: int) -> tuple[dict[str, Any] | None, str]:
+    """A marker that belongs to the plan, or why there is none ("" where there is no file)."""
+    try:
+        marker = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(marker, dict) or marker.get("format") != MARKER_FORMAT:
+            return None, f"{path.name} is no marker"
+        if (marker["plan"], marker["shard"]) != (plan.id, shard):
+            return None, f"{path.name} belongs to another plan"
+        if marker["fingerprint"] != dict(plan.fingerprint):
+            return None, f"{path.name} has another fingerprint"
+    except FileNotFoundError:
+        return None, ""
+    except (OSError, ValueError, KeyError) as error:
+        return None, f"{path.name} cannot be read ({type(error).__name__})"
+    return marker, ""
+
+
+def _file_fault(path: Path, marker: dict[str, Any], hashes: bool) -> str:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        return f"{path.name}: {error.strerror}"
+    if size != marker.get("bytes"):
+        return f"{path.name} has {size} bytes, its marker says {marker.get('bytes')}"
+    if hashes and _hash_or_none(path) != marker.get("sha256"):
+        return f"{path.name} is damaged: its SHA-256 is not its marker's"
+    return ""
+
+
+def _hash_or_none(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def full_disk(error: BaseException) -> bool:
+    """Whether an error, or what caused it, is that of a full disk or a spent quota."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def no_space(folder: Path, error: BaseException) -> EmonetError:
+    """The error of a full disk, with what to do."""
+    return EmonetError(
+        f"no space is left for {folder} ({error}). Every shard that has its marker is whole; free some space and run "
+        "the same command again: only what is missing is scored"
+    )

@@ -1,0 +1,255 @@
+"""The local engine: one process a device, each taking shards from the plan as it gets on.
+
+A process that dies is started anew. The shards it had are then tried one at a time, so that the one at fault is known;
+the second time that one takes its process with it, it is marked as failed and the rest goes on.
+"""
+
+import contextlib
+import multiprocessing
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol
+
+from ..errors import BackendError, EmonetError
+from .folder import Folder
+from .plan import Plan
+from .settings import Settings, parse_devices, threads_each
+from .worker import FINISH, STOP, Advance, Done, Failed, Ready, serve
+
+ATTEMPTS = 2
+# A shard in the engine, and one whose reading goes on meanwhile.
+_AHEAD = 2
+_STOP_SECONDS = 30.0
+
+
+class Listener(Protocol):
+    """Told what happens, for progress and summary."""
+
+    def ready(self, device: str, engine: str, memory: Mapping[str, float]) -> None: ...
+
+    def advance(self, shard: int, rows: int, bad: int) -> None: ...
+
+    def done(self, marker: Mapping[str, Any], memory: Mapping[str, float]) -> None: ...
+
+    def again(self, shards: Iterable[int], reason: str) -> None: ...
+
+    def failed(self, shard: int, reason: str) -> None: ...
+
+
+@dataclass
+class Queue:
+    """Which shards are still to be scored. suspects: those that a process had when it died, tried one at a time."""
+
+    waiting: deque[int]
+    suspects: deque[int] = field(default_factory=deque)
+    attempts: Counter[int] = field(default_factory=Counter)
+
+    def take(self, idle: bool) -> int | None:
+        """The next shard; a suspect only for a process that has nothing else."""
+        if self.suspects:
+            return self.suspects.popleft() if idle else None
+        return self.waiting.popleft() if self.waiting else None
+
+    def lost(self, held: Iterable[int], fault: int | None) -> list[int]:
+        """A process ended with these shards. fault: the one known to be at fault. Gives those that are given up."""
+        shards = list(held)
+        blamed = {fault} if fault is not None else set(shards[:1]) if len(shards) == 1 else set()
+        given_up = []
+        for shard in shards:
+            if shard in blamed:
+                self.attempts[shard] += 1
+            elif not blamed:  # one of several: counted once it is alone
+                self.attempts[shard] = max(self.attempts[shard], 1)
+            if self.attempts[shard] >= ATTEMPTS:
+                given_up.append(shard)
+            else:
+                self.suspects.append(shard)
+        return given_up
+
+    @property
+    def empty(self) -> bool:
+        return not self.waiting and not self.suspects
+
+
+class _Process:
+    """One worker process. held: shards it was given and has not finished, in order."""
+
+    def __init__(self, settings: Settings, device: str, threads: int | None) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.device, self.threads = device, threads
+        self.connection: Connection
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(
+            target=serve, args=(theirs, settings, device, threads), name=f"emonet-fast {device}", daemon=True
+        )
+        self.process.start()
+        theirs.close()
+        self.held: deque[int] = deque()
+        self.ready = self.finishing = False
+        self.careful = False  # after a suspect was given: nothing beside it
+        self.failure: Failed | None = None
+
+    def send(self, message: Any) -> None:
+        with contextlib.suppress(OSError):  # it has died, which is noticed by its end
+            self.connection.send(message)
+
+    def end(self) -> None:
+        self.connection.close()
+        self.process.join()
+
+
+def run_local(
+    settings: Settings,
+    folder: Folder,
+    shards: Iterable[int],
+    settle: Callable[[Mapping[str, str]], Plan],
+    listener: Listener,
+) -> None:
+    """Score these shards. settle: given an open engine's fingerprint, writes or checks the plan.
+
+    Raises:
+        EmonetError: nothing can go on (the disk is full, no engine opens, settle refuses). KeyboardInterrupt: as it
+            came; every process has ended, and nothing unfinished is left.
+    """
+    devices = parse_devices(settings.devices)
+    threads = threads_each(devices, settings.threads)
+    queue = Queue(deque(shards))
+    run = _Run(settings, folder, queue, settle, listener)
+    try:
+        run.loop(devices[: max(1, len(queue.waiting))], threads)
+    except BaseException:
+        run.stop()
+        raise
+
+
+class _Run:
+    """The state of run_local."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Folder,
+        queue: Queue,
+        settle: Callable[[Mapping[str, str]], Plan],
+        listener: Listener,
+    ) -> None:
+        self._settings, self._folder, self._queue = settings, folder, queue
+        self._settle, self._listener = settle, listener
+        self._plan: Plan | None = None
+        self._processes: list[_Process] = []
+        self._opened: Counter[str] = Counter()  # failures to open, by device
+        self._later: deque[tuple[str, int | None]] = deque()
+
+    def _start(self, device: str, threads: int | None) -> None:
+        self._processes.append(_Process(self._settings, device, threads))
+
+    def _start_rest(self) -> None:
+        while self._later:
+            self._start(*self._later.popleft())
+
+    def loop(self, devices: Iterable[str], threads: int | None) -> None:
+        """Score everything. The first process opens alone: what it compiles, the others find."""
+        self._later.extend((device, threads) for device in devices)
+        self._start(*self._later.popleft())
+        while self._processes:
+            by_handle: dict[Any, _Process] = {p.connection: p for p in self._processes}
+            by_handle |= {p.process.sentinel: p for p in self._processes}
+            for handle in wait(list(by_handle)):
+                process = by_handle[handle]
+                if process in self._processes and not self._receive(process) and not process.process.is_alive():
+                    self._ended(process)
+            for process in self._processes:
+                self._feed(process)
+        if not self._queue.empty:
+            raise BackendError("no worker process is left to go on with")
+
+    def stop(self) -> None:
+        """Tell every process to give up, and wait for it; by force if it does not."""
+        for process in self._processes:
+            if process.ready:
+                process.send(STOP)
+            else:  # it listens only once its engine is open, and has begun nothing
+                process.process.terminate()
+        for process in self._processes:
+            process.process.join(_STOP_SECONDS)
+            if process.process.is_alive():
+                process.process.kill()
+            process.end()
+        self._processes.clear()
+
+    def _receive(self, process: _Process) -> bool:
+        """Handle what has come from a process; whether there was anything."""
+        came = False
+        while True:
+            try:
+                if not process.connection.poll():
+                    return came
+                message = process.connection.recv()
+            except (EOFError, OSError):
+                # Its end of the pipe closes a moment before the process does.
+                process.process.join()
+                return came
+            came = True
+            if isinstance(message, Ready):
+                self._plan = self._settle(message.fingerprint)
+                process.ready = True
+                self._listener.ready(process.device, message.engine, message.memory)
+                self._start_rest()
+            elif isinstance(message, Advance):
+                self._listener.advance(message.shard, message.rows, message.bad)
+            elif isinstance(message, Done):
+                process.held.remove(message.marker["shard"])
+                process.careful = False
+                self._listener.done(message.marker, message.memory)
+            elif isinstance(message, Failed):
+                process.failure = message
+                if message.fatal:
+                    raise EmonetError(message.reason)
+
+    def _feed(self, process: _Process) -> None:
+        if not process.ready or process.finishing or process.failure is not None:
+            return
+        while not process.careful and len(process.held) < _AHEAD:
+            suspects = bool(self._queue.suspects)
+            shard = self._queue.take(idle=not process.held)
+            if shard is None:
+                break
+            process.careful = suspects
+            process.held.append(shard)
+            process.send(shard)
+        if self._queue.empty and not any(p.held for p in self._processes):
+            for every in self._processes:
+                every.finishing = True
+                every.send(FINISH)
+
+    def _ended(self, process: _Process) -> None:
+        """A process has ended: done with everything, or dead."""
+        self._processes.remove(process)
+        process.end()
+        if process.finishing and not process.held:
+            return
+        failure, code = process.failure, process.process.exitcode
+        reason = failure.reason if failure is not None else f"its process ended with {_signal(code)}"
+        if not process.ready:
+            self._opened[process.device] += 1
+            if self._opened[process.device] >= ATTEMPTS:
+                self._start_rest()
+                if not self._processes:
+                    raise BackendError(f"no engine could be opened on {process.device}: {reason}")
+                return
+        given_up = self._queue.lost(process.held, failure.shard if failure is not None else None)
+        for shard in given_up:
+            assert self._plan is not None  # noqa: S101 - the process had a shard
+            self._folder.give_up(self._plan, shard, reason, ATTEMPTS)
+            self._listener.failed(shard, reason)
+        self._listener.again([s for s in process.held if s not in given_up], reason)
+        if not self._queue.empty or not process.ready:
+            self._start(process.device, process.threads)
+
+
+def _signal(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"exit status {code}"
+    return f"signal {-code}" + (" (out of memory?)" if code == -9 else "")

@@ -1,0 +1,287 @@
+"""Shards scored by one device: four stages that work side by side, each in a thread of its own.
+
+    reader -> pictures -> preparer -> batches -> engine -> results -> writer
+    files      bounded     faces,      bounded   calling    bounded   parquet, rename, marker
+               by bytes    decoding              thread
+
+The reader goes on into the next shard while the engine is still at the last one. Batches never hold rows of two shards:
+so a shard's file does not depend on which shards came before it. Where the decoder leaves its batches on the GPU it is
+called by the engine's thread, as it works beside the host by itself and reuses its buffers.
+"""
+
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from ..backends.base import DeviceBackend
+from ..decoders import Prepared
+from ..records import Picture, Status
+from ..scorer import ScoredBatch, Scorer
+from ..scores import distinct_notes
+from .channel import Channel, ClosedError
+from .faces import FaceStep, ShardFaces
+from .folder import Folder
+from .plan import Plan
+from .rows import Origin, Row, read_spans
+from .shard_file import ShardFile
+
+# Encoded pictures waiting to be decoded, batches waiting for the engine, results waiting to be written.
+_SHARDS = 4
+_PICTURES, _PICTURE_BYTES, _BATCHES, _RESULTS = 256, 128 << 20, 2, 64
+
+
+class ShardError(Exception):
+    """A shard cannot be scored. shard: which. The cause is what happened."""
+
+    def __init__(self, shard: int, error: BaseException) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.shard = shard
+
+
+@dataclass(slots=True)
+class Job:
+    """A shard under way.
+
+    faces: what knows its rows' boxes. origins: rows of input whose results have not come yet, with how many each gives.
+    """
+
+    shard: int
+    faces: ShardFaces | None = None
+    origins: deque[tuple[Origin, int]] = field(default_factory=deque)
+    began: float = field(default_factory=time.perf_counter)
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """After the last item of a shard."""
+
+
+_Item: TypeAlias = "Job | _End | Any"
+
+
+class Pipeline:
+    """Scores shards of one plan with one open scorer.
+
+    place: the device's name, for markers. faces: opened once for many pipelines, used by one at a time. done: called
+    with each finished shard's marker, in order, by the writer's thread. advance: called with (shard, rows, rows
+    without scores) as they are scored. shards: what to score; the reader takes from it ahead of need, and closing it
+    ends `run`.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        plan: Plan,
+        folder: Folder,
+        place: str,
+        *,
+        faces: FaceStep,
+        done: Callable[[dict[str, Any]], None],
+        advance: Callable[[int, int, int], None] = lambda shard, rows, bad: None,
+    ) -> None:
+        self._scorer, self._plan, self._folder, self._place = scorer, plan, folder, place
+        self._done, self._advance = done, advance
+        self.shards: Channel[int] = Channel(_SHARDS)
+        self._pictures: Channel[_Item] = Channel(_PICTURES, _PICTURE_BYTES)
+        self._batches: Channel[_Item] = Channel(_BATCHES)
+        self._results: Channel[_Item] = Channel(_RESULTS)
+        self._errors: list[BaseException] = []
+        # DALI on a GPU works beside the host by itself, and reuses its buffers: no thread between it and the engine.
+        self._threaded = not (isinstance(scorer.backend, DeviceBackend) and scorer.decoder.name == "dali")
+        self._waited = self._waits()
+        self._last_done = time.perf_counter()
+        self._keep = plan.keep_schema()
+        self._embeddings = plan.fingerprint["embeddings"]
+        self._faces = faces
+
+    def run(self) -> None:
+        """Score what comes in `shards` until that is closed.
+
+        Raises:
+            ShardError: one of them cannot be scored; later ones that were begun are given up too. What is done is done.
+        """
+        targets: list[Callable[[], None]] = [self._read, self._write]
+        if self._threaded:
+            targets.insert(1, self._prepare)
+        threads = [threading.Thread(target=self._guarded, args=(t,), daemon=True) for t in targets]
+        for thread in threads:
+            thread.start()
+        try:
+            self._guarded(self._score)
+        except BaseException:  # KeyboardInterrupt
+            self.abort()
+            raise
+        finally:
+            for thread in threads:
+                thread.join()
+        if self._errors:
+            raise self._errors[0]
+
+    def abort(self) -> None:
+        """Stop at the next opportunity, from any thread; shards under way leave nothing behind."""
+        for channel in (self.shards, self._pictures, self._batches, self._results):
+            channel.abort()
+
+    def _guarded(self, stage: Callable[[], None]) -> None:
+        try:
+            stage()
+        except ClosedError:
+            pass
+        except Exception as error:
+            self._errors.append(error)
+            self.abort()
+
+    def _read(self) -> None:
+        limit = self._scorer.options.max_bytes
+        for shard in _until_closed(self.shards):
+            self._pictures.put(Job(shard))
+            with _at(shard):
+                for row in read_spans(self._plan, self._folder.path, shard, limit):
+                    data = row.picture.data
+                    self._pictures.put(row, len(data) if isinstance(data, bytes) else 0)
+            self._pictures.put(_End())
+        self._pictures.close()
+
+    def _prepare(self) -> None:
+        for job, rows in _segments(self._pictures):
+            self._batches.put(job)
+            with _at(job.shard):
+                for prepared in self._scorer.prepare(self._taken(job, rows)):
+                    self._batches.put(prepared)
+            self._batches.put(_End())
+        self._batches.close()
+
+    def _taken(self, job: Job, rows: Iterable[Row]) -> Iterator[Picture]:
+        """The rows' pictures, with the faces' boxes; each row is noted with how many results it will give."""
+        read: deque[Origin] = deque()
+
+        def pictures() -> Iterator[Picture]:
+            for row in rows:
+                read.append(row.origin)
+                yield row.picture
+
+        job.faces = self._faces.begin(pictures())
+        for picture in job.faces:
+            job.origins.append((read.popleft(), len(picture.row_keys())))
+            yield picture
+
+    def _score(self) -> None:
+        embeddings = self._embeddings != "none"
+        for job, items in _segments(self._batches if self._threaded else self._pictures):
+            self._results.put(job)
+            with _at(job.shard):
+                batches: Iterable[Prepared] = items if self._threaded else self._scorer.prepare(self._taken(job, items))
+                for scored in self._scorer.score_prepared(batches, embeddings=embeddings):
+                    self._results.put(scored)
+                    bad = sum(s != Status.OK for s in scored.scores.status)
+                    self._advance(job.shard, len(scored.scores), bad)
+            self._results.put(_End())
+        self._results.close()
+
+    def _write(self) -> None:
+        for job, results in _segments(self._results):
+            with _at(job.shard):
+                self._write_shard(job, results)
+
+    def _write_shard(self, job: Job, results: Iterable[ScoredBatch]) -> None:
+        path = self._folder.stem(self._plan, job.shard).with_suffix(".parquet")
+        file = ShardFile(path, self._keep, self._embeddings, dict(self._plan.fingerprint) | {"plan": self._plan.id})
+        notes: tuple[str, ...] = ()
+        inputs = rows = 0
+        try:
+            for scored in results:
+                origins: list[Origin] = []
+                while len(origins) < len(scored.scores):
+                    inputs += self._take_origin(job, origins, len(scored.scores))
+                assert job.faces is not None  # noqa: S101 - set before its first row could be scored
+                file.write(job.faces.boxed(scored.scores), origins)
+                rows += len(origins)
+                notes = distinct_notes((*notes, *scored.scores.notes))
+            assert job.faces is not None  # noqa: S101 - set when the shard was begun
+            file.finish(job.faces.boxed(self._scorer.empty(embeddings=self._embeddings != "none")))
+            planned = self._plan.rows_of(job.shard)
+            if job.origins or (planned is not None and inputs != planned):
+                raise RuntimeError(f"{inputs} rows of input were written; planned were {planned}")
+            facts = {"rows": rows, "inputs": inputs, "counts": dict(sorted(file.counts.items())), "notes": list(notes)}
+            marker = self._folder.publish(self._plan, job.shard, file.pending, facts | self._rates(rows))
+        finally:
+            file.discard()
+        self._done(marker)
+
+    @staticmethod
+    def _take_origin(job: Job, origins: list[Origin], rows: int) -> int:
+        """Add the next origins, as far as results have come; 1 where a row of input is complete, else 0.
+
+        A picture with several boxes may have its results in several batches.
+        """
+        origin, results = job.origins.popleft()
+        taken = min(results, rows - len(origins))
+        origins.extend([origin] * taken)
+        if taken < results:
+            job.origins.appendleft((origin, results - taken))
+            return 0
+        return 1
+
+    def _rates(self, rows: int) -> dict[str, Any]:
+        """Seconds since the last shard was done, rows a second, and what each stage waited for meanwhile."""
+        now = time.perf_counter()
+        seconds, self._last_done = now - self._last_done, now
+        waits = self._waits()
+        waited = {name: round(waits[name] - self._waited[name], 3) for name in waits}
+        self._waited = waits
+        return {
+            "seconds": round(seconds, 3),
+            "rows_per_second": round(rows / seconds, 3) if seconds else 0.0,
+            "waited": waited,
+            "device": self._place,
+            "host": socket.gethostname(),
+        }
+
+    def _waits(self) -> dict[str, float]:
+        """Seconds that each stage has waited for another so far."""
+        found = {"reader_for_room": self._pictures.wait_put}
+        found["preparer_for_pictures" if self._threaded else "engine_for_pictures"] = self._pictures.wait_get
+        if self._threaded:
+            found |= {"preparer_for_room": self._batches.wait_put, "engine_for_batches": self._batches.wait_get}
+        return found | {"engine_for_writer": self._results.wait_put, "writer_for_results": self._results.wait_get}
+
+
+class _at:  # noqa: N801 - used like a function
+    """Errors inside become a ShardError of that shard; ClosedError and interrupts pass."""
+
+    def __init__(self, shard: int) -> None:
+        self._shard = shard
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception) and not isinstance(error, ClosedError | ShardError):
+            raise ShardError(self._shard, error) from error
+
+
+def _until_closed(channel: Channel[Any]) -> Iterator[Any]:
+    """Everything that comes. Raises ClosedError if the channel is aborted."""
+    while True:
+        try:
+            item = channel.get()
+        except ClosedError:
+            if channel.aborted:
+                raise
+            return
+        yield item
+
+
+def _segments(channel: Channel[_Item]) -> Iterator[tuple[Job, Iterator[Any]]]:
+    """Each shard's job and its items; the items must be used up before the next one is asked for."""
+    for job in _until_closed(channel):
+        yield job, _items(channel)
+
+
+def _items(channel: Channel[_Item]) -> Iterator[Any]:
+    while not isinstance(item := channel.get(), _End):
+        yield item

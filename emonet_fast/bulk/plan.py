@@ -1,0 +1,244 @@
+"""Which rows make which shard: decided once, from footers and names, the same for the same inputs.
+
+    plan.json      inputs, settings, sources, shards, fingerprint; written before anything is scored
+    files.parquet  the image files of the plan, if it has any: path, key, fault; one row group a shard
+
+A shard is a list of spans: rows start to stop of one source. Shards follow row groups, so that none is read for two of
+them unless it is larger than a shard. A tar is one shard, whatever its size, as its members cannot be counted without
+reading it. Kinds are not mixed: tables come first, then tars, then image files.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import DataError, InputError
+from .inputs import Listing
+
+if TYPE_CHECKING:
+    import pyarrow
+
+PLAN, FILES = "plan.json", "files.parquet"
+FORMAT = "emonet_fast.bulk.plan"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where rows come from. kind "files": all image files together, listed in files.parquet, path and key "".
+
+    rows: None for a tar. size: bytes, which must not have changed when it is read. column: of a table's images.
+    """
+
+    kind: Literal["table", "tar", "files"]
+    path: str
+    key: str
+    rows: int | None
+    size: int
+    column: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Rows start to stop of a source; stop None: to its end (a tar)."""
+
+    source: int
+    start: int
+    stop: int | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """inputs: absolute paths and hub ids, sorted. shards: each a tuple of spans. files_hash: SHA-256 of files.parquet.
+
+    keep: a base64 schema of the kept columns, "" without any. fingerprint: {} until an engine is open.
+    """
+
+    inputs: tuple[str, ...]
+    shard_size: int
+    image_column: str | None
+    sources: tuple[Source, ...]
+    shards: tuple[tuple[Span, ...], ...]
+    keep: str
+    keep_names: tuple[str, ...]
+    files_hash: str
+    fingerprint: Mapping[str, str]
+
+    @cached_property
+    def id(self) -> str:
+        """SHA-256 of everything but the fingerprint: what a marker says it belongs to."""
+        text = json.dumps({k: v for k, v in self.as_dict().items() if k != "fingerprint"}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def rows_of(self, shard: int) -> int | None:
+        """How many rows of input a shard has; None for a tar."""
+        total = 0
+        for span in self.shards[shard]:
+            if span.stop is None:
+                return None
+            total += span.stop - span.start
+        return total
+
+    def rows(self, shards: Iterable[int]) -> int | None:
+        """How many rows these shards have together; None if a tar is among them."""
+        total = 0
+        for shard in shards:
+            rows = self.rows_of(shard)
+            if rows is None:
+                return None
+            total += rows
+        return total
+
+    def keep_schema(self) -> "pyarrow.Schema":
+        """Names and types of the kept columns."""
+        import pyarrow as pa
+
+        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(self.keep))) if self.keep else pa.schema([])
+
+    def stem(self, shard: int) -> str:
+        """The name of a shard's files without the suffix: 00012."""
+        return f"{shard:0{max(5, len(str(len(self.shards) - 1)))}d}"
+
+    def with_fingerprint(self, fingerprint: Mapping[str, str]) -> "Plan":
+        return replace(self, fingerprint=dict(fingerprint))
+
+    def asked(self) -> dict[str, str]:
+        """What two runs on one folder must have in common beside the fingerprint, for the text of a refusal."""
+        return asked(self.inputs, self.shard_size, self.image_column, self.keep_names)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "inputs": list(self.inputs),
+            "shard_size": self.shard_size,
+            "image_column": self.image_column,
+            "keep_names": list(self.keep_names),
+            "keep": self.keep,
+            "files_hash": self.files_hash,
+            "sources": [[s.kind, s.path, s.key, s.rows, s.size, s.column] for s in self.sources],
+            "shards": [[[s.source, s.start, s.stop] for s in spans] for spans in self.shards],
+            "fingerprint": dict(self.fingerprint),
+        }
+
+    def text(self) -> str:
+        """plan.json: one line a source and a shard."""
+        facts = self.as_dict()
+        lines = []
+        for name, value in facts.items():
+            if name in ("sources", "shards"):
+                inner = ",\n  ".join(json.dumps(v) for v in value)
+                lines.append(f' "{name}": [\n  {inner}\n ]')
+            else:
+                lines.append(f" {json.dumps(name)}: {json.dumps(value)}")
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+    @classmethod
+    def from_text(cls, text: str, where: Path) -> "Plan":
+        """Raises DataError: not a plan, or of another version."""
+        try:
+            facts = json.loads(text)
+            if facts["format"] != FORMAT or facts["version"] != VERSION:
+                raise DataError(
+                    f"{where} is of the format {facts['format']} {facts['version']}; expected {FORMAT} {VERSION}: "
+                    "go on with the version of emonet-fast that wrote it"
+                )
+            return cls(
+                inputs=tuple(facts["inputs"]),
+                shard_size=facts["shard_size"],
+                image_column=facts["image_column"],
+                sources=tuple(Source(*s) for s in facts["sources"]),
+                shards=tuple(tuple(Span(*s) for s in spans) for spans in facts["shards"]),
+                keep=facts["keep"],
+                keep_names=tuple(facts["keep_names"]),
+                files_hash=facts["files_hash"],
+                fingerprint=facts["fingerprint"],
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"{where} is no plan of a bulk run ({error}); choose another output folder, or remove what is in it"
+            ) from None
+
+
+def asked(
+    inputs: Sequence[str], shard_size: int, image_column: str | None, keep_names: Sequence[str]
+) -> dict[str, str]:
+    """What decides a plan, as texts to compare; inputs: settled by inputs.canonical."""
+    return {
+        "inputs": ", ".join(sorted(inputs)),
+        "shard_size": str(shard_size),
+        "image_column": image_column or "(by type)",
+        "kept_columns": ", ".join(keep_names) or "(none)",
+    }
+
+
+def make_plan(
+    listing: Listing, inputs: Sequence[str], shard_size: int, image_column: str | None, files_hash: str
+) -> Plan:
+    """The plan of a listing. inputs: as settled by inputs.canonical. files_hash: see write_files.
+
+    Raises:
+        InputError: there is no row at all.
+    """
+    tables = [Source("table", t.path, t.key, sum(t.groups), t.size, t.column) for t in listing.tables]
+    tars = [Source("tar", t.path, t.key, None, t.size) for t in listing.tars]
+    files = [Source("files", "", "", len(listing.files), 0)] if listing.files else []
+    shards = list(cut([t.groups for t in listing.tables], shard_size))
+    shards += [(Span(len(tables) + i, 0, None),) for i in range(len(tars))]
+    for start in range(0, len(listing.files), shard_size):
+        shards.append((Span(len(tables) + len(tars), start, min(start + shard_size, len(listing.files))),))
+    if not shards:
+        raise InputError("the inputs have no rows: every parquet file is empty")
+    return Plan(
+        inputs=tuple(sorted(inputs)),
+        shard_size=shard_size,
+        image_column=image_column,
+        sources=(*tables, *tars, *files),
+        shards=tuple(shards),
+        keep=_encode(listing.keep),
+        keep_names=tuple(listing.keep),
+        files_hash=files_hash,
+        fingerprint={},
+    )
+
+
+def cut(groups: Sequence[Sequence[int]], shard_size: int) -> Iterator[tuple[Span, ...]]:
+    """Shards of at most shard_size rows from the row groups of each table.
+
+    A row group goes whole into the present shard or the next one; only one larger than a shard is cut. Every row is
+    in one span, spans go up, and a shard's spans of neighbouring groups are one.
+    """
+    spans: list[Span] = []
+    room = shard_size
+    for source, sizes in enumerate(groups):
+        at = 0
+        for size in sizes:
+            if size > room and spans:
+                yield tuple(spans)
+                spans, room = [], shard_size
+            while size:
+                taken = min(size, room)
+                last = spans[-1] if spans else None
+                if last is not None and last.source == source and last.stop == at:
+                    spans[-1] = Span(source, last.start, at + taken)
+                else:
+                    spans.append(Span(source, at, at + taken))
+                at, size, room = at + taken, size - taken, room - taken
+                if not room:
+                    yield tuple(spans)
+                    spans, room = [], shard_size
+    if spans:
+        yield tuple(spans)
+
+
+def _encode(keep: "Mapping[str, pyarrow.DataType]") -> str:
+    import pyarrow as pa
+
+    if not keep:
+        return ""
+    return base64.b64encode(pa.schema(list(keep.items())).serialize().to_pybytes()).decode("ascii")

@@ -1,0 +1,184 @@
+"""All shards in one pass, to counts, histograms and a few best rows for each emotion, in bounded memory."""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ... import taxonomy
+from ...errors import DataError
+from ...scores import FACE_COLUMNS
+from ..folder import Folder
+from ..plan import Plan
+from ..shard_file import KEEP
+from .labels import Agreement
+
+EXAMPLES = 5  # rows shown for each kind of error
+TYPICAL = 4  # pictures shown for each emotion
+STRONGEST = 5  # emotions of a row that count as being there together
+# Scores beyond the ends are counted in the last bins; the annotators' scale is 0 to 7, less a neutral mean.
+EDGES = np.linspace(-3.0, 7.0, 81)
+_ROWS = 4096
+_FIXED = ("key", "status", "reason", "source", "row")
+
+Rectangle = tuple[float, float, float, float]  # x, y, width, height
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(order=True, frozen=True, slots=True)
+class Best:
+    """A row that an emotion is strong in. face: its box, where the row is a face.
+
+    Ordered by value, then by key, so that every pass finds the same ones.
+    """
+
+    value: float
+    key: str
+    source: str = field(compare=False)
+    row: int = field(compare=False)
+    shard: int = field(compare=False)
+    face: Rectangle | None = field(default=None, compare=False)
+
+
+@dataclass
+class Collected:
+    """Everything the page is made from.
+
+    emotions: E column names in the guide's order. kind: which columns were read, "score_" or "raw_".
+    histogram: [E, len(EDGES) - 1] rows. together: [E, E] rows that have both emotions among their STRONGEST; on the
+    diagonal those that have the one. best: the TYPICAL rows of each emotion, best first.
+    """
+
+    emotions: tuple[str, ...]
+    kind: str
+    fingerprint: Mapping[str, str]
+    inputs: tuple[str, ...]
+    statuses: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    notes: dict[str, None] = field(default_factory=dict)
+    scored: int = 0
+    seconds: float = 0.0
+    sums: Float64 = field(default_factory=lambda: np.zeros(0))
+    histogram: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    together: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    best: list[list[Best]] = field(default_factory=list)
+    agreements: dict[str, Agreement] = field(default_factory=dict)
+    done: int = 0
+    shards: int = 0
+    failed: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        return sum(self.statuses.values())
+
+
+def collect(folder: Folder, plan: Plan, shards: Iterable[int]) -> Collected:
+    """Read these shards. Raises DataError for one that cannot be read."""
+    import pyarrow.parquet as pq
+
+    found: Collected | None = None
+    for shard in shards:
+        path = folder.stem(plan, shard).with_suffix(".parquet")
+        try:
+            with pq.ParquetFile(path) as file:
+                found = found or _begin(file.schema_arrow.names, plan)
+                scores = [found.kind + e for e in found.emotions]
+                more = [KEEP + name for name in found.agreements]
+                more += [name for name in FACE_COLUMNS if name in file.schema_arrow.names]
+                for batch in file.iter_batches(_ROWS, columns=[*_FIXED, *scores, *more]):
+                    _add(found, batch, shard)
+        except Exception as error:  # pyarrow's errors have no base of their own
+            raise DataError(f"{path} cannot be read ({error}); run `emonet-fast bulk` again, which mends it") from None
+        found.done += 1
+    assert found is not None  # noqa: S101 - at least one shard was given
+    found.best = [sorted(heap, reverse=True) for heap in found.best]
+    return found
+
+
+def _begin(names: list[str], plan: Plan) -> Collected:
+    kind = "score_" if any(n.startswith("score_") for n in names) else "raw_"
+    emotions = tuple(d.slug for d in taxonomy.EMOTIONS if kind + d.slug in names)
+    size = len(emotions)
+    return Collected(
+        emotions=emotions,
+        kind=kind,
+        fingerprint=plan.fingerprint,
+        inputs=plan.inputs,
+        sums=np.zeros(size),
+        histogram=np.zeros((size, len(EDGES) - 1), np.int64),
+        together=np.zeros((size, size), np.int64),
+        best=[[] for _ in emotions],
+        agreements={name: Agreement(emotions) for name in plan.keep_names},
+    )
+
+
+def _add(found: Collected, batch: Any, shard: int) -> None:
+    status = batch.column("status").to_pylist()
+    found.statuses.update(status)
+    ok = np.array([s == "ok" for s in status], bool)
+    for i in np.flatnonzero(~ok):
+        examples = found.examples.setdefault(status[i], [])
+        if len(examples) < EXAMPLES:
+            examples.append((batch.column("key")[int(i)].as_py(), batch.column("reason")[int(i)].as_py()))
+    columns = [batch.column(found.kind + e).to_numpy(zero_copy_only=False) for e in found.emotions]
+    if not ok.any() or not columns:
+        return
+    values = np.stack(columns, axis=1).astype(np.float64)[ok]
+    found.scored += len(values)
+    found.sums += values.sum(axis=0)
+    inside = np.clip(values, EDGES[0], EDGES[-1])
+    for e in range(len(found.emotions)):
+        found.histogram[e] += np.histogram(inside[:, e], EDGES)[0]
+    order = np.argsort(-values, axis=1, kind="stable")
+    strong = np.zeros(values.shape, np.int64)
+    np.put_along_axis(strong, order[:, :STRONGEST], 1, axis=1)
+    found.together += strong.T @ strong
+    at = np.flatnonzero(ok)
+    _keep_best(found, values, at, batch, shard)
+    for name, agreement in found.agreements.items():
+        labels = batch.column(KEEP + name).to_pylist()
+        agreement.add([labels[i] for i in at], order)
+
+
+def _keep_best(found: Collected, values: Float64, at: npt.NDArray[np.intp], batch: Any, shard: int) -> None:
+    for e, heap in enumerate(found.best):
+        for i in np.argsort(-values[:, e], kind="stable")[:TYPICAL]:
+            value, row = float(values[i, e]), int(at[i])
+            if len(heap) == TYPICAL and value < heap[0].value:
+                break
+            best = Best(
+                value,
+                batch.column("key")[row].as_py(),
+                batch.column("source")[row].as_py(),
+                batch.column("row")[row].as_py(),
+                shard,
+                _face(batch, row),
+            )
+            if len(heap) < TYPICAL:
+                heapq.heappush(heap, best)
+            else:
+                heapq.heappushpop(heap, best)
+
+
+def _face(batch: Any, row: int) -> Rectangle | None:
+    if FACE_COLUMNS[0] not in batch.schema.names:
+        return None
+    x, y, width, height = (batch.column(name)[row].as_py() for name in FACE_COLUMNS[:4])
+    return x, y, width, height
+
+
+def quantile(counts: npt.NDArray[np.int64], share: float) -> float:
+    """The value below which `share` of a histogram over EDGES lies, linear within its bin; NaN without rows."""
+    total = int(counts.sum())
+    if not total:
+        return float("nan")
+    reached = np.cumsum(counts)
+    bin_ = int(np.searchsorted(reached, share * total))
+    bin_ = min(bin_, len(counts) - 1)
+    before = reached[bin_] - counts[bin_]
+    inside = (share * total - before) / counts[bin_] if counts[bin_] else 0.0
+    return float(EDGES[bin_] + inside * (EDGES[bin_ + 1] - EDGES[bin_]))

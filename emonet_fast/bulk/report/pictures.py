@@ -1,0 +1,77 @@
+"""The few pictures that the page shows, read again from where the plan says they are."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from ...decode import decode
+from ...errors import EmonetError
+from ...faces import Face, face_crop
+from ...options import Options
+from ...preprocess import crop
+from ...records import Picture
+from ...sinks.report import encoded, thumbnail
+from ...sources.folder import read_file
+from ...sources.shards import read_shard
+from ...sources.table import open_table, read_rows
+from ..folder import Folder
+from ..plan import FILES, Plan, Source
+from ..rows import read_files
+from .collect import Best, Collected, Rectangle
+
+SIDE = 128  # pixels
+
+
+def thumbnails(folder: Folder, plan: Plan, found: Collected, options: Options) -> dict[str, str]:
+    """Base64 JPEGs by row key. A picture that is gone, or another one by now, is simply not there."""
+    wanted: dict[str, dict[int, list[Best]]] = defaultdict(lambda: defaultdict(list))
+    for best in (b for rows in found.best for b in rows):
+        wanted[best.source][best.row].append(best)
+    sources = {s.key: s for s in plan.sources if s.kind != "files"}
+    shown: dict[str, str] = {}
+    for key, rows in wanted.items():
+        try:
+            pictures = list(_read(folder, plan, sources.get(key), rows, options.max_bytes))
+        except Exception:  # noqa: S112 - whatever a file that is gone or damaged leads to; the page says so
+            continue
+        for number, picture in pictures:
+            for best in rows[number]:
+                image = _thumbnail(picture, best.face, plan, options)
+                if image:
+                    shown[best.key] = image
+    return shown
+
+
+def _read(
+    folder: Folder, plan: Plan, source: Source | None, rows: dict[int, list[Best]], max_bytes: int
+) -> Iterator[tuple[int, Picture]]:
+    if source is None:  # an image file: its shard tells its path
+        best = next(iter(rows.values()))[0]
+        for span in plan.shards[best.shard]:
+            for one in read_files(folder.path / FILES, span, plan.shard_size):
+                if one.key == best.source:
+                    yield 0, read_file(one.path, one.key, max_bytes)
+    elif source.kind == "table":
+        with open_table(source.path) as file:
+            for number in sorted(rows):
+                for row in read_rows(file, source.key, source.column, max_bytes, number, number + 1):
+                    yield number, row.picture
+    else:
+        last = max(rows)
+        for number, picture in enumerate(read_shard(source.path, source.key, max_bytes)):
+            if number in rows:
+                yield number, picture
+            if number >= last:
+                return
+
+
+def _thumbnail(picture: Picture, face: Rectangle | None, plan: Plan, options: Options) -> str:
+    try:
+        exif = plan.fingerprint.get("exif") == "yes"
+        rgb = decode(picture, exif=exif, max_pixels=options.max_pixels, max_bytes=options.max_bytes).rgb
+        if rgb is None:
+            return ""
+        if face is not None:
+            rgb = crop(rgb, face_crop(Face(*face), float(plan.fingerprint["face_margin"])))
+        return encoded(thumbnail(rgb), SIDE)
+    except EmonetError:
+        return ""

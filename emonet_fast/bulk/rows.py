@@ -1,0 +1,152 @@
+"""A shard's spans to pictures, each with where it came from. Every planned row comes, readable or not."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ..datasets.reader import class_names
+from ..errors import DataError
+from ..records import Picture, Status
+from ..sources.folder import read_file, reason_of, stat_file
+from ..sources.shards import read_shard
+from ..sources.table import open_table, read_rows
+from .inputs import OneFile
+from .plan import FILES, Plan, Source, Span
+
+_COLUMNS = ("path", "key", "fault")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a row comes from. source: the key of its file. number: in that file, from 0. kept: its other columns."""
+
+    source: str
+    number: int
+    kept: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of input."""
+
+    origin: Origin
+    picture: Picture
+
+
+def read_spans(plan: Plan, folder: Path, shard: int, max_bytes: int) -> Iterator[Row]:
+    """All rows of a shard, in order. folder: where the plan's files.parquet lies."""
+    for span in plan.shards[shard]:
+        source = plan.sources[span.source]
+        if source.kind == "table":
+            yield from _table(source, span, plan.keep_names, max_bytes)
+        elif source.kind == "tar":
+            yield from _tar(source, len(plan.keep_names), max_bytes)
+        else:
+            yield from _files(folder, span, plan, max_bytes)
+
+
+def _table(source: Source, span: Span, keep: Sequence[str], max_bytes: int) -> Iterator[Row]:
+    """Rows of a parquet file. Where it is gone, damaged or another one by now, each of them says so."""
+    assert span.stop is not None  # noqa: S101 - only a tar's span has no end
+    at = span.start
+    nothing = (None,) * len(keep)
+    fault = "the file has fewer rows than when the plan was made"
+    try:
+        _check_size(source)
+        with open_table(source.path) as file:
+            labels = _labels(file.schema_arrow, source.path, keep)
+            for row in read_rows(file, source.key, source.column, max_bytes, span.start, span.stop, keep):
+                yield Row(Origin(source.key, row.number, _named(row.kept, labels)), row.picture)
+                at = row.number + 1
+    except GeneratorExit:
+        raise
+    except Exception as error:  # pyarrow's errors have no base of their own
+        fault = f"parquet file: {reason_of(error)}"
+    for lost in range(at, span.stop):
+        picture = Picture(f"{source.key}::{lost}", None, Status.UNREADABLE, fault)
+        yield Row(Origin(source.key, lost, nothing), picture)
+
+
+def _labels(schema: Any, path: str, keep: Sequence[str]) -> tuple[Sequence[str] | None, ...]:
+    """The names of each kept column's classes; None for a column of another kind."""
+    known: Mapping[str, Sequence[str]] = class_names(schema, Path(path)) if keep else {}
+    return tuple(known.get(name) for name in keep)
+
+
+def _named(values: tuple[Any, ...], labels: tuple[Sequence[str] | None, ...]) -> tuple[Any, ...]:
+    """Class labels by name; null for -1, the published layout's "no label", and for a number without a name."""
+    if not any(labels):
+        return values
+    return tuple(
+        v if names is None else names[v] if isinstance(v, int) and 0 <= v < len(names) else None
+        for v, names in zip(values, labels, strict=True)
+    )
+
+
+def _tar(source: Source, kept: int, max_bytes: int) -> Iterator[Row]:
+    nothing = (None,) * kept
+    try:
+        _check_size(source)
+    except (OSError, ValueError, DataError) as error:
+        picture = Picture(source.key, None, Status.UNREADABLE, f"tar archive: {reason_of(error)}")
+        yield Row(Origin(source.key, 0, nothing), picture)
+        return
+    for number, picture in enumerate(read_shard(source.path, source.key, max_bytes)):
+        yield Row(Origin(source.key, number, nothing), picture)
+
+
+def _check_size(source: Source) -> None:
+    """Raises DataError where the file is not the one that was planned."""
+    size = stat_file(source.path).st_size
+    if size != source.size:
+        raise DataError(f"the file has changed since the plan was made: {size} bytes, not {source.size}")
+
+
+def _files(folder: Path, span: Span, plan: Plan, max_bytes: int) -> Iterator[Row]:
+    nothing = (None,) * len(plan.keep_names)
+    for one in read_files(folder / FILES, span, plan.shard_size):
+        if one.fault:
+            picture = Picture(one.key, None, Status.UNREADABLE, one.fault)
+        else:
+            picture = read_file(one.path, one.key, max_bytes)
+        yield Row(Origin(one.key, 0, nothing), picture)
+
+
+def write_files(files: Iterable[OneFile], shard_size: int) -> bytes:
+    """files.parquet: path, key and fault of each image file; a row group a shard. Paths as the bytes they are."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    entries = list(files)
+    table = pa.table(
+        {
+            "path": pa.array([os.fsencode(f.path) for f in entries], pa.binary()),
+            "key": pa.array([f.key for f in entries], pa.string()),
+            "fault": pa.array([f.fault for f in entries], pa.string()),
+        }
+    )
+    out = pa.BufferOutputStream()
+    pq.write_table(table, out, compression="zstd", row_group_size=shard_size)
+    data: bytes = out.getvalue().to_pybytes()
+    return data
+
+
+def read_files(path: Path, span: Span, shard_size: int) -> Iterator[OneFile]:
+    """The image files of a span; span.start is a multiple of shard_size.
+
+    Raises:
+        DataError: the list cannot be read.
+    """
+    import pyarrow.parquet as pq
+
+    assert span.stop is not None  # noqa: S101 - only a tar's span has no end
+    try:
+        with pq.ParquetFile(path) as file:
+            rows = file.read_row_group(span.start // shard_size, columns=list(_COLUMNS)).to_pylist()
+    except Exception as error:  # pyarrow's errors have no base of their own
+        raise DataError(f"{path} cannot be read ({error}); begin in a new folder") from None
+    for row in islice(rows, span.stop - span.start):
+        yield OneFile(os.fsdecode(row["path"]), row["key"], fault=row["fault"])

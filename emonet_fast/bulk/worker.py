@@ -1,0 +1,136 @@
+"""One process of the local engine: opens a scorer, says what it is, scores the shards it is told to.
+
+In:  a shard's number; FINISH: no more will come; STOP: give up what is under way.
+Out: Ready once the engine is open; Advance as rows are scored; Done for each shard; Failed, and then it ends.
+"""
+
+import os
+import signal
+import threading
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from ..errors import EmonetError
+from ..machine import memory_mb
+from .faces import FaceStep
+from .folder import Folder, full_disk, no_space
+from .pipeline import Pipeline, ShardError
+from .settings import Settings
+
+FINISH, STOP = "finish", "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The engine is open. fingerprint: see Settings.fingerprint. engine: for people. memory: as of Done."""
+
+    fingerprint: dict[str, str]
+    engine: str
+    memory: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """Rows of a shard were scored, some of them without scores."""
+
+    shard: int
+    rows: int
+    bad: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A shard's file and marker are on the disk. memory: of this process, in MB; see machine.memory_mb."""
+
+    marker: dict[str, Any]
+    memory: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The process ends. shard: the one at fault, None if it is none's. fatal: other processes would fail as well."""
+
+    shard: int | None
+    reason: str
+    fatal: bool
+
+
+def serve(connection: Connection, settings: Settings, device: str, threads: int | None) -> None:
+    """The process' main function."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    send = _Sender(connection)
+    try:
+        with settings.scorer(device, threads) as scorer:
+            scorer.open()
+            faces = FaceStep(settings.faces, scorer.options)
+            engine = f"{scorer.backend.name} {scorer.backend.precision}, decoded by {scorer.decoder.name}"
+            send(Ready(settings.fingerprint(scorer), engine, memory_mb()))
+            first = connection.recv()  # the plan is written before anything is asked for
+            folder = Folder(Path(settings.output))
+            plan = folder.read_plan()
+            assert plan is not None  # noqa: S101 - see above
+            pipeline = Pipeline(
+                scorer,
+                plan,
+                folder,
+                device,
+                faces=faces,
+                done=lambda marker: send(Done(marker, memory_mb())),
+                advance=lambda shard, rows, bad: send(Advance(shard, rows, bad)),
+            )
+            threading.Thread(target=_listen, args=(connection, pipeline, first), daemon=True).start()
+            pipeline.run()
+    except ShardError as error:
+        cause = error.__cause__
+        if cause is not None and full_disk(cause):
+            send(Failed(None, str(no_space(settings.output, cause)), True))
+        else:
+            send(Failed(error.shard, str(error), False))
+    except EmonetError as error:
+        send(Failed(None, str(error), True))
+    except Exception as error:
+        send(Failed(None, f"{type(error).__name__}: {error}", False))
+
+
+def _listen(connection: Connection, pipeline: Pipeline, first: Any) -> None:
+    """Hands on what comes in."""
+    message = first
+    try:
+        while message not in (FINISH, STOP):
+            pipeline.shards.put(message)
+            message = connection.recv()
+    except (EOFError, OSError):
+        message = STOP
+    except Exception:  # ClosedError: the pipeline ends by itself
+        return
+    if message == STOP:
+        pipeline.abort()
+    else:
+        pipeline.shards.close()
+
+
+def _end_with_parent() -> None:
+    """A process whose parent was killed must not go on writing beside the one that takes over."""
+    import multiprocessing
+
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+class _Sender:
+    """Messages from several threads over one connection; silent once nobody listens."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._lock = connection, threading.Lock()
+
+    def __call__(self, message: Any) -> None:
+        with self._lock:
+            try:
+                self._connection.send(message)
+            except OSError:
+                os._exit(1)

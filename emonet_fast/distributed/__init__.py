@@ -1,0 +1,1 @@
+"""Scoring on clusters: Ray (extra `ray`)."""

@@ -1,0 +1,60 @@
+"""YuNet's 12 outputs to boxes, and non-maximum suppression.
+
+At stride s the cell in row r and column c gives
+
+    score  = sqrt(clip(cls, 0, 1) x clip(obj, 0, 1))
+    centre = ((c + dx) s, (r + dy) s)        size = (exp(dw) s, exp(dh) s)        with bbox = (dx, dy, dw, dh)
+    landmark k = ((c + kps[2k]) s, (r + kps[2k + 1]) s)
+
+Source: Wu, Peng, Yu: YuNet, Machine Intelligence Research 2023, and OpenCV's FaceDetectorYN, which this equals.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from .face import Float64, overlaps
+
+STRIDES = (8, 16, 32)
+OUTPUTS = tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES)
+WIDTHS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
+# Candidates above the threshold that go into suppression, the strongest ones: bounds its n x n table.
+MAX_CANDIDATES = 1000
+_MAX_EXPONENT = 10.0  # exp of it times 32 is far beyond any picture; more could only come from a broken file
+
+
+def candidates(
+    outputs: Mapping[str, npt.NDArray[np.float32]], index: int, width: int, height: int, min_score: float
+) -> Float64:
+    """Rows (x, y, width, height, score, 10 landmark coordinates) of picture `index`: [n, 15], strongest first.
+
+    outputs: the 12 arrays [batch, cells, k] of an input of width x height. Not finite rows are dropped.
+    """
+    rows = []
+    for stride in STRIDES:
+        cls, obj, bbox, kps = (np.asarray(outputs[f"{k}_{stride}"][index], np.float64) for k in WIDTHS)
+        score = np.sqrt(np.clip(cls[:, 0], 0, 1) * np.clip(obj[:, 0], 0, 1))
+        kept = np.flatnonzero(score >= min_score)
+        columns = width // stride
+        cell = np.stack([kept % columns, kept // columns], axis=1)
+        size = np.exp(np.minimum(bbox[kept, 2:], _MAX_EXPONENT)) * stride
+        centre = (cell + bbox[kept, :2]) * stride
+        marks = (np.tile(cell, 5) + kps[kept]) * stride
+        rows.append(np.concatenate([centre - size / 2, size, score[kept, None], marks], axis=1))
+    found: Float64 = np.concatenate(rows)
+    found = found[np.isfinite(found).all(axis=1)]
+    strongest: Float64 = found[np.argsort(-found[:, 4], kind="stable")][:MAX_CANDIDATES]
+    return strongest
+
+
+def suppress(rows: Float64, threshold: float) -> Float64:
+    """Keep each row whose box overlaps no kept stronger one by more than threshold (IoU). rows: strongest first."""
+    table = overlaps(rows[:, :4], rows[:, :4])
+    free = np.ones(len(rows), bool)
+    kept = []
+    for i in range(len(rows)):
+        if free[i]:
+            kept.append(i)
+            free &= table[i] <= threshold
+    return rows[kept]

@@ -1,0 +1,140 @@
+"""Pictures to faces: letterbox, network, decoding, two scales, one suppression over both.
+
+YuNet is best for faces of about 10 to 300 pixels of its input: on a portrait of 1024 pixels its box is a fifth too
+small, in a crowd at 480 pixels it misses faces. So the first scale answers for all faces, and the second, finer one
+adds those that are small in it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ..errors import OptionError
+from ..options import FaceOptions, default_cache_dir
+from ..records import UInt8Array
+from .decoding import candidates, suppress
+from .face import Face, Float64
+from .letterbox import STRIDE, letterbox, plan
+from .model import find_model
+from .network import BATCH, Network
+
+_DEFAULT = FaceOptions()
+SCALES = (480, 960)
+MIN_SCORE = _DEFAULT.min_score
+MIN_FACE = _DEFAULT.min_face
+_NMS = 0.3  # as OpenCV's FaceDetectorYN
+# Pixels of the finer scale's own input up to which it answers.
+_SMALL = 128.0
+# A finer scale must be that much finer to be worth its time.
+_FINER = 1.5
+
+
+class FaceFinder(Protocol):
+    """What finds faces in pictures. name: for metadata."""
+
+    name: str
+
+    def detect(self, pictures: Sequence[UInt8Array], keys: Sequence[str]) -> list[tuple[Face, ...]]:
+        """The faces of each [H, W, 3] uint8 RGB picture, strongest first. keys: the pictures' own."""
+        ...
+
+
+class FaceDetector:
+    """Faces of pictures by YuNet on the CPU. Not thread-safe.
+
+    model: the ONNX file. scales: longer sides in pixels at which a picture is looked at, multiples of 32, coarse to
+    fine; no picture is enlarged. min_score: 0..1. min_face: faces whose longer side is below so many of the picture's
+    own pixels are dropped. threads: of the CPU, None for all.
+
+    Raises:
+        OptionError: a setting that cannot work. CheckpointError: the file is no YuNet model.
+    """
+
+    name = "yunet"
+
+    def __init__(
+        self,
+        model: Path,
+        *,
+        scales: tuple[int, ...] = SCALES,
+        min_score: float = MIN_SCORE,
+        min_face: float = MIN_FACE,
+        threads: int | None = None,
+    ) -> None:
+        if not scales or any(s % STRIDE or s < STRIDE for s in scales) or list(scales) != sorted(set(scales)):
+            raise OptionError(f"scales is {scales}; expected multiples of {STRIDE} in rising order")
+        if not 0 < min_score <= 1:
+            raise OptionError(f"min_score is {min_score}; expected above 0 and at most 1")
+        if not 0 <= min_face < float("inf"):
+            raise OptionError(f"min_face is {min_face}; expected 0 or more pixels")
+        self._scales, self._min_score, self._min_face = scales, min_score, min_face
+        self._network = Network(model, threads)
+
+    def detect(self, pictures: Sequence[UInt8Array], keys: Sequence[str] = ()) -> list[tuple[Face, ...]]:
+        """The faces of each [H, W, 3] uint8 RGB picture, strongest first; pictures may differ in size.
+
+        A picture's faces do not depend on the pictures beside it. keys: not needed here.
+        """
+        del keys
+        rows: list[list[Float64]] = [[] for _ in pictures]
+        for scale in self._scales:
+            chosen = [i for i, rgb in enumerate(pictures) if self._worth(rgb, scale)]
+            by_size: dict[tuple[int, int], list[int]] = {}
+            for i in chosen:
+                frame = plan(pictures[i].shape[1], pictures[i].shape[0], scale)
+                by_size.setdefault((frame.width, frame.height), []).append(i)
+            for members in by_size.values():
+                for start in range(0, len(members), BATCH):
+                    self._run(pictures, members[start : start + BATCH], scale, rows)
+        return [self._faces(found) for found in rows]
+
+    def _worth(self, rgb: UInt8Array, scale: int) -> bool:
+        """Whether this scale sees more of the picture than the one before it."""
+        first = self._scales[0]
+        longer = max(rgb.shape[:2])
+        return scale == first or min(longer, scale) >= _FINER * first
+
+    def _run(self, pictures: Sequence[UInt8Array], members: list[int], scale: int, rows: list[list[Float64]]) -> None:
+        frames = [plan(pictures[i].shape[1], pictures[i].shape[0], scale) for i in members]
+        pixels = np.empty((len(members), 3, frames[0].height, frames[0].width), np.float32)
+        for place, (i, frame) in enumerate(zip(members, frames, strict=True)):
+            letterbox(pictures[i], frame, pixels[place])
+        outputs = self._network(pixels)
+        for place, (i, frame) in enumerate(zip(members, frames, strict=True)):
+            found = suppress(candidates(outputs, place, frame.width, frame.height, self._min_score), _NMS)
+            if scale != self._scales[0]:
+                found = found[found[:, 2:4].max(axis=1, initial=0) <= _SMALL]
+            inside = (found[:, 0] < frame.inner_width) & (found[:, 1] < frame.inner_height)
+            found = found[inside & (found[:, 0] + found[:, 2] > 0) & (found[:, 1] + found[:, 3] > 0)]
+            found[:, [0, 2, *range(5, 15, 2)]] /= frame.factor_x
+            found[:, [1, 3, *range(6, 15, 2)]] /= frame.factor_y
+            rows[i].append(found)
+
+    def _faces(self, found: list[Float64]) -> tuple[Face, ...]:
+        rows = np.concatenate(found) if found else np.empty((0, 15))
+        rows = rows[rows[:, 2:4].max(axis=1, initial=0) >= self._min_face]
+        rows = suppress(rows[np.argsort(-rows[:, 4], kind="stable")], _NMS)
+        return tuple(
+            Face(x, y, width, height, score, tuple(zip(marks[::2], marks[1::2], strict=True)))
+            for x, y, width, height, score, *marks in rows.tolist()
+        )
+
+
+def open_detector(
+    model: Path | None = None,
+    *,
+    cache_dir: Path | None = None,
+    min_score: float = MIN_SCORE,
+    min_face: float = MIN_FACE,
+    threads: int | None = None,
+) -> FaceDetector:
+    """A FaceDetector of the named ONNX file, or of the hub's, which is downloaded at its first use.
+
+    Raises:
+        CheckpointError: the model is not to be had (the text says what to do) or is no YuNet. OptionError: see
+        FaceDetector.
+    """
+    found = find_model(model, default_cache_dir() if cache_dir is None else cache_dir)
+    return FaceDetector(found, min_score=min_score, min_face=min_face, threads=threads)

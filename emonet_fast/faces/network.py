@@ -1,0 +1,81 @@
+"""YuNet by OpenVINO on the CPU, in float32, compiled for a few fixed sizes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import CheckpointError
+from .decoding import OUTPUTS, STRIDES, WIDTHS
+
+# Pictures a call: more gained nothing that could be measured in float32, and cost memory.
+BATCH = 4
+_SIZES = (1, 2, BATCH)
+# Compiled sizes that are kept: letterbox.plan gives three a scale, each for _SIZES.
+_MAX_COMPILED = 18
+
+
+class Network:
+    """12 outputs by name, [n, cells, k] float32, for [n, 3, H, W] float32 BGR 0..255, H and W multiples of 32.
+
+    Works in the calling thread; not thread-safe. threads: of the CPU, None for all.
+
+    Raises:
+        CheckpointError: the file is no YuNet model that OpenVINO reads.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        import openvino as ov
+
+        self._path, self._core = path, ov.Core()
+        self._settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        if threads is not None:
+            self._settings["INFERENCE_NUM_THREADS"] = threads
+        self._compiled: dict[tuple[int, ...], Any] = {}
+        try:
+            self._model = self._core.read_model(str(path))
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{path} is no ONNX model that OpenVINO reads ({_line(error)}); expected YuNet, "
+                "such as face_detection_yunet_2023mar.onnx"
+            ) from error
+        names = {name for output in self._model.outputs for name in output.names}
+        missing = [name for name in OUTPUTS if name not in names]
+        if missing or len(self._model.inputs) != 1:
+            raise CheckpointError(
+                f"{path} lacks the outputs {', '.join(missing[:3])}...; expected YuNet of 2023 with 12 outputs "
+                "(cls, obj, bbox and kps at strides 8, 16 and 32)"
+            )
+
+    def __call__(self, pixels: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+        """pixels of 1 to BATCH pictures; fewer are padded inside. The arrays are the caller's."""
+        n, _, height, width = pixels.shape
+        size = next(size for size in _SIZES if size >= n)
+        if n < size:
+            pixels = np.concatenate([pixels, np.zeros((size - n, *pixels.shape[1:]), np.float32)])
+        request = self._request(size, height, width)
+        results = request.infer({0: pixels}, share_inputs=True)
+        found = {}
+        for name in OUTPUTS:
+            cells = (height // STRIDES[OUTPUTS.index(name) % 3]) * (width // STRIDES[OUTPUTS.index(name) % 3])
+            # A model of fixed size has its batch folded into the cells; both lie in memory alike.
+            found[name] = np.array(results[name]).reshape(size, cells, WIDTHS[name.partition("_")[0]])[:n]
+        return found
+
+    def _request(self, *shape: int) -> Any:
+        if shape not in self._compiled:
+            if len(self._compiled) >= _MAX_COMPILED:
+                self._compiled.pop(next(iter(self._compiled)))
+            size, height, width = shape
+            try:
+                self._model.reshape({0: [size, 3, height, width]})
+                compiled = self._core.compile_model(self._model, "CPU", self._settings)
+            except RuntimeError as error:
+                raise CheckpointError(f"{self._path} does not work for {width} x {height}: {_line(error)}") from error
+            self._compiled[shape] = compiled.create_infer_request()
+        return self._compiled[shape]
+
+
+def _line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines()[::-1] if line.strip()), type(error).__name__)[:200]

@@ -1,0 +1,140 @@
+"""Pictures to pictures with boxes, and `emonet-fast score --faces`."""
+
+import io
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import emonet_fast as ef
+from emonet_fast.errors import OptionError
+from emonet_fast.faces import BoxFile, Face, PictureBoxes, WithFaces, face_crop, open_detector
+from emonet_fast.job import with_boxes
+from emonet_fast.options import Options
+from emonet_fast.preprocess import crop
+from emonet_fast.records import Picture, Status
+
+from ..tiny import write_tiny
+
+
+@pytest.fixture(scope="module")
+def tiny_scorer(tmp_path_factory, cache_dir):
+    folder = write_tiny(tmp_path_factory.mktemp("tiny"))
+    with ef.Scorer(folder, precision="fp32", cache_dir=cache_dir) as scorer:
+        yield scorer
+
+
+@pytest.fixture(scope="module")
+def detector(yunet):
+    return open_detector(yunet)
+
+
+def encoded(rgb, **more):
+    file = io.BytesIO()
+    Image.fromarray(rgb).save(file, "PNG", **more)
+    return file.getvalue()
+
+
+def test_rows_of_faces_and_of_pictures_without(detector, tiny_scorer, astronaut):
+    two = np.concatenate([astronaut, astronaut], axis=1)
+    pictures = [
+        Picture("two.png", encoded(two)),
+        Picture("none.png", encoded(np.full((200, 300, 3), 128, np.uint8))),
+        Picture("broken.png", encoded(two)[:4000]),
+        Picture("array", astronaut),
+        Picture("gone", None, Status.UNREADABLE, "no such file"),
+    ]
+    faces = WithFaces(pictures, detector, Options())
+    scores = ef.Scores.concat([with_boxes(b.scores, faces) for b in tiny_scorer.stream(faces)])
+    assert scores.keys == ("two.png::box0", "two.png::box1", "none.png", "broken.png", "array::box0", "gone")
+    assert [str(s) for s in scores.status] == ["ok", "ok", "no_face", "truncated", "ok", "unreadable"]
+    assert "no face" in scores.reason[2]
+    assert np.isfinite(scores.faces).all(axis=1).tolist() == [s == "ok" for s in scores.status]
+    columns = scores.to_arrow().column_names
+    assert columns[-5:] == ["face_x", "face_y", "face_width", "face_height", "face_score"]
+    assert faces.take("two.png::box0") is None  # taken once
+
+
+def test_score_is_that_of_the_crop(detector, tiny_scorer, astronaut):
+    """A face's row equals scoring the file that holds its crop: one rule in every path."""
+    faces = WithFaces([Picture("a", encoded(astronaut))], detector, Options(), keep=False)
+    (batch,) = tiny_scorer.stream(faces)
+    box = face_crop(detector.detect([astronaut])[0][0])
+    alone = tiny_scorer([crop(astronaut, box)])
+    np.testing.assert_array_equal(batch.scores.raw, alone.raw)
+    assert faces.take("a::box0") is None
+
+
+def test_faces_are_found_in_the_upright_picture(detector, astronaut):
+    turned = Image.fromarray(astronaut).transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    turned.save(file, "JPEG", quality=95, exif=exif)
+    upright = list(WithFaces([Picture("a", file.getvalue())], detector, Options()))
+    lying = list(WithFaces([Picture("a", file.getvalue())], detector, Options(exif=False)))
+    straight = list(WithFaces([Picture("a", encoded(astronaut))], detector, Options()))
+    for one, other in zip(
+        (upright[0].boxes[0].left, upright[0].boxes[0].top), (straight[0].boxes[0].left, straight[0].boxes[0].top),
+        strict=True,
+    ):  # fmt: skip
+        assert abs(one - other) <= 2
+    assert lying[0].boxes != upright[0].boxes
+
+
+def test_streams_in_order_and_bounded(astronaut):
+    """An endless source: no more pictures are read than the detector takes at once."""
+    read = []
+
+    def endless():
+        i = 0
+        while True:
+            read.append(i)
+            yield Picture(f"#{i}", astronaut)
+            i += 1
+
+    class Fixed:
+        name = "fixed"
+
+        def detect(self, pictures, keys):
+            return [(Face(0, 0, 10, 10),) for _ in pictures]
+
+    stream = iter(WithFaces(endless(), Fixed(), Options()))
+    assert [next(stream).key for _ in range(10)] == [f"#{i}" for i in range(10)]
+    assert len(read) <= 12
+
+
+def test_margin_is_checked_at_once(astronaut):
+    with pytest.raises(OptionError, match="margin"):
+        WithFaces([], PictureBoxes.__new__(PictureBoxes), Options(), margin=-1.0)
+
+
+def test_command(yunet, tmp_path, cache_dir, astronaut):
+    folder = write_tiny(tmp_path / "tiny")
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    Image.fromarray(astronaut).save(pictures / "a.png")
+    Image.fromarray(np.full((64, 64, 3), 9, np.uint8)).save(pictures / "b.png")
+    command = [
+        sys.executable, "-m", "emonet_fast.cli", "score", pictures, "-c", folder, "--precision", "fp32",
+        "--detector-model", yunet, "--faces", "detect", "-o", tmp_path / "s.parquet",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ})
+    assert done.returncode == 0, done.stderr
+    assert "1 no_face" in done.stdout
+    table = pq.read_table(tmp_path / "s.parquet")
+    rows = table.to_pylist()
+    assert [r["status"] for r in rows] == ["ok", "no_face"]
+    assert rows[0]["key"].endswith("a.png::box0")
+    assert rows[0]["face_width"] == pytest.approx(88, abs=8)
+    assert rows[1]["face_x"] is None
+    assert table.schema.metadata[b"faces"] == b"yunet"
+    # The table comes back as boxes, for the same crops again.
+    assert len(BoxFile(tmp_path / "s.parquet").of_picture(str(pictures / "a.png"))) == 1
+    refused = subprocess.run([*command[:-4], "--faces", "find"], capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "expected 'none', 'detect' or 'boxes:FILE'" in refused.stderr
