@@ -122,6 +122,7 @@ class Settings:
             "exif": "yes" if self.exif else "no",
             "max_pixels": str(options.max_pixels),
             "max_bytes": str(options.max_bytes),
+            "pillow": PIL.__version__,  # its resize decides pixels, whichever decoder is used
             **known(self.faces),
             "embeddings": self.embeddings,
         }
