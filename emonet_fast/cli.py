@@ -15,6 +15,7 @@ from ._version import __version__
 from .errors import EmonetError
 from .evaluate.cli import evaluate
 from .options import BACKENDS, DECODERS, PRECISIONS, Options
+from .video.cli import video
 
 EXIT_NOTHING_SCORED = 2
 EXIT_ERROR = 2
@@ -363,6 +364,7 @@ def doctor(as_json: bool) -> None:
 
 
 cli.add_command(evaluate)
+cli.add_command(video)
 
 
 def _folder(cache_dir: Path | None) -> dict[str, Any]:

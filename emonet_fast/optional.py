@@ -15,6 +15,7 @@ EXTRAS = {
     "matplotlib": "eval",
     "triton": "gpu",
     "nvidia.dali": "dali",
+    "av": "video",
 }
 
 

@@ -49,7 +49,7 @@ def test_rows_of_faces_and_of_pictures_without(detector, tiny_scorer, astronaut)
         Picture("gone", None, Status.UNREADABLE, "no such file"),
     ]
     faces = WithFaces(pictures, detector, Options())
-    scores = ef.Scores.concat([with_boxes(b.scores, faces) for b in tiny_scorer.stream(faces)])
+    scores = ef.Scores.concat([with_boxes(b.scores, faces) for b in tiny_scorer.batches(faces)])
     assert scores.keys == ("two.png::box0", "two.png::box1", "none.png", "broken.png", "array::box0", "gone")
     assert [str(s) for s in scores.status] == ["ok", "ok", "no_face", "truncated", "ok", "unreadable"]
     assert "no face" in scores.reason[2]
@@ -62,7 +62,7 @@ def test_rows_of_faces_and_of_pictures_without(detector, tiny_scorer, astronaut)
 def test_score_is_that_of_the_crop(detector, tiny_scorer, astronaut):
     """A face's row equals scoring the file that holds its crop: one rule in every path."""
     faces = WithFaces([Picture("a", encoded(astronaut))], detector, Options(), keep=False)
-    (batch,) = tiny_scorer.stream(faces)
+    (batch,) = tiny_scorer.batches(faces)
     box = face_crop(detector.detect([astronaut])[0][0])
     alone = tiny_scorer([crop(astronaut, box)])
     np.testing.assert_array_equal(batch.scores.raw, alone.raw)
