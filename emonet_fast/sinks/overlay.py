@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from .. import taxonomy
 from ..errors import EmonetError, OptionError
 from ..optional import need
 from ..records import Status, UInt8Array
@@ -24,6 +25,7 @@ from .growing import SUFFIX
 _COLOURS = ("#66ccee", "#ee6677", "#ccbb44", "#228833", "#aa3377", "#4477aa")
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+_CLUSTERS = {"cluster_time_limit": "1000"}  # milliseconds
 # Audio packets that wait for the first frame.
 _EARLY = 512
 # Boxes of a sampled frame stay no longer than this.
@@ -49,7 +51,7 @@ class Overlay:
         self.frames = 0
         self._top = top
         try:
-            options = _FRAGMENTS if kind in ("mp4", "mov") else {}
+            options = {"flush_packets": "1", **(_FRAGMENTS if kind in ("mp4", "mov") else _CLUSTERS)}
             self._out = self._av.open(str(self.partial), "w", format=kind, container_options=options)
         except (self._av.error.FFmpegError, OSError) as error:
             raise OptionError(f"cannot write {path}: {error.strerror or error}") from None
@@ -110,7 +112,7 @@ class Overlay:
             track = int(timeline.track[i])
             colour = _COLOURS[track % len(_COLOURS)]
             name = "" if track == NO_TRACK else f"#{track}"
-            said = [f"{emotion.replace('_', ' ')} {value:.2f}" for emotion, value in top[i]]
+            said = [f"{taxonomy.find(emotion).name} {value:.2f}" for emotion, value in top[i]]
             self._labels.append(((x, y, x + width, y + height), colour, [name, *said] if name else said))
 
     def _frame(self, frame: Frame) -> None:
@@ -129,8 +131,10 @@ class Overlay:
 
     def _begin(self, frame: Frame, rgb: UInt8Array) -> None:
         codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
-        # No frames out of order: a cut file then plays to its very end.
-        options = {"preset": "veryfast", "crf": "20", "bf": "0", "g": "50"} if codec == "libx264" else {"bf": "0"}
+        # Nothing held back in the encoder, and a fragment for each 25 frames: a cut file plays almost to its end.
+        options = {"bf": "0", "g": "25"}
+        if codec == "libx264":
+            options |= {"preset": "veryfast", "crf": "20", "tune": "zerolatency"}
         self._video = self._out.add_stream(codec, rate=self._rate, options=options)
         self._video.height, self._video.width = rgb.shape[0] // 2 * 2 or 2, rgb.shape[1] // 2 * 2 or 2
         self._video.pix_fmt = "yuv420p"

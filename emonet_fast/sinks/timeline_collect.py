@@ -1,7 +1,8 @@
 """What a time line's report is made from, collected in bounded memory: time bins that widen, a few small pictures.
 
-Each video has one axis of at most BINS bins. A time beyond its end joins the bins in pairs and doubles their width, for
-all its tracks together. Of each track and emotion the strongest moment is kept with a thumbnail.
+Each video has one axis of at most BINS bins, of the width that its first frames ask for. A time beyond its end joins
+the bins in pairs and doubles their width, for all its tracks together. Of each track and emotion the strongest moment
+is kept with a thumbnail.
 """
 
 import base64
@@ -16,8 +17,11 @@ from ..scores import Float64
 from ..timeline import Timeline
 
 BINS = 240
-_FIRST_WIDTH = 0.25  # seconds
-MAX_TRACKS = 48  # a video's; those with the fewest rows go first
+_NARROWEST = 0.02  # seconds
+# Of the time between the first two sampled frames: bins a little wider than that leave no empty ones between.
+_ROOMY = 1.25
+MAX_TRACKS = 48  # a video's; of those not seen for _RECENT seconds the one with the fewest rows goes first
+_RECENT = 10.0
 MAX_SOURCES = 16
 _THUMBNAIL = 112
 # A new peak replaces an old one's picture only if it is that much stronger: making pictures takes time.
@@ -50,7 +54,7 @@ class Video:
 
     name: str
     start: float
-    width: float = _FIRST_WIDTH
+    width: float = 0.0  # seconds a bin; 0 until a second frame came
     end: float = 0.0
     frames: int = 0
     without: int = 0
@@ -59,6 +63,10 @@ class Video:
 
     def bin_of(self, seconds: float) -> int:
         """The bin of a time, after widening the axis where it must."""
+        if not self.width:
+            if seconds <= self.start:
+                return 0
+            self.width = max(_NARROWEST, _ROOMY * (seconds - self.start))
         while seconds - self.start >= self.width * BINS:
             self.width *= 2
             for track in self.tracks.values():
@@ -110,7 +118,7 @@ class Collector:
         track = video.tracks.get(number)
         if track is None:
             if len(video.tracks) >= MAX_TRACKS:
-                least = min(video.tracks.values(), key=lambda t: (t.rows, -t.last))
+                least = min(video.tracks.values(), key=lambda t: (now - t.last < _RECENT, t.rows))
                 del video.tracks[least.number]
                 video.forgotten += 1
             track = Track(number, np.zeros((BINS, len(values))), np.zeros(BINS), first=now)

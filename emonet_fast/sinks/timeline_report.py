@@ -19,7 +19,7 @@ from ..scores import Float64, distinct_notes
 from ..timeline import NO_TRACK, Timeline
 from .base import SCHEMA_VERSION, open_pending
 from .text import visible
-from .timeline_collect import Collector, Track, Video
+from .timeline_collect import BINS, Collector, Track, Video
 
 _SHOWN_TRACKS = 16
 _LINES = 5
@@ -101,13 +101,14 @@ class TimelineReport:
     def _video(self, video: Video) -> dict[str, object]:
         tracks = sorted(video.tracks.values(), key=lambda t: (-t.rows, t.first))
         shown = sorted(tracks[:_SHOWN_TRACKS], key=lambda t: (t.first, t.number))
-        used = max(1, math.ceil((video.end - video.start) / video.width + 1e-9))
+        width = video.width or 1.0
+        used = min(BINS, int((video.end - video.start) / width) + 1)
         return {
             "name": visible(video.name),
             "frames": video.frames,
             "without": video.without,
             "span": f"{_clock(video.start)} to {_clock(video.end)}",
-            "bin": f"{video.width:g} s",
+            "bin": f"{width:.3g} s",
             "ticks": _ticks(video, used),
             "tracks": [self._track(video, track, used) for track in shown],
             "hidden": len(tracks) - len(shown) + video.forgotten,
@@ -193,7 +194,7 @@ def _dash(point: str, step: float) -> list[str]:
 
 
 def _ticks(video: Video, used: int) -> list[dict[str, str]]:
-    length = used * video.width
+    length = used * (video.width or 1.0)
     return [{"at": f"{part * 100:g}", "text": _clock(video.start + part * length)} for part in (0, 0.25, 0.5, 0.75, 1)]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import taxonomy
 from ..records import Status
 from ..timeline import NO_TRACK, Timeline
 from .growing import GrowingFile
@@ -56,8 +57,9 @@ class WebVtt:
         cue = self._open.pop(track)
         start = max(0.0, cue.start)  # WebVTT has no times before 0
         end = max(cue.end, start + _SHORTEST) if cue.end <= cue.start else max(cue.end, start)
+        name = taxonomy.find(cue.emotion).name.replace("&", "&amp;")  # WebVTT has HTML's escapes
         who = "" if track == NO_TRACK else f"<v Face {track}>"
-        text = f"{_clock(start)} --> {_clock(end)}\n{who}{cue.emotion.replace('_', ' ')} {cue.value:.2f}\n\n"
+        text = f"{_clock(start)} --> {_clock(end)}\n{who}{name} {cue.value:.2f}\n\n"
         try:
             self._growing.file.write(text.encode())
         except OSError as error:

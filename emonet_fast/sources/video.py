@@ -171,7 +171,8 @@ class AvSource:
             except (self._av.error.FFmpegError, OSError) as error:
                 self.faults.ended = _reason(error, self.name)
                 break
-            if packet.stream_index != self._stream.index:
+            # Not packet.stream_index, which is 0 for the empty packets that flush a decoder.
+            if packet.stream.index != self._stream.index:
                 if packet.size:
                     yield Sound(packet)
                 continue

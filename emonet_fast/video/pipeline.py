@@ -90,6 +90,7 @@ class Pipeline:
         both_open = options.score_every is None and options.score_change is None
         self._policy = ReusePolicy(1 if both_open else options.score_every, options.score_change)
         self._kept: OrderedDict[int, _Kept] = OrderedDict()
+        self._failure: Exception | None = None
         self._ahead = Ahead(source)
 
     def __iter__(self) -> Iterator[VideoBatch]:
@@ -97,7 +98,7 @@ class Pipeline:
         items: list[Frame | Sound] = []
         pictures: list[tuple[Frame, UInt8Array]] = []
         pixels = 0
-        for item in self._ahead:
+        for item in self._read():
             items.append(item)
             if not isinstance(item, Frame) or not item.chosen:
                 continue
@@ -110,6 +111,15 @@ class Pipeline:
                 items, pictures, pixels = [], [], 0
         if items:
             yield self._batch(items, pictures)
+        if self._failure is not None:
+            raise self._failure
+
+    def _read(self) -> Iterator[Frame | Sound]:
+        """The source's items; its error is kept until what came before it is scored."""
+        try:
+            yield from self._ahead
+        except Exception as error:
+            self._failure = error
 
     def stop(self) -> None:
         """Let the iteration end after the frames that were read; for signal handlers, as it takes no lock."""
