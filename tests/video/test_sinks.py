@@ -140,7 +140,7 @@ def test_full_disk_keeps_what_was_written(tmp_path, kind):
         assert path.stat().st_size >= size
         return
     found = json.loads(path.read_text())["annotations"] if kind == "json" else read(path)
-    assert len(found) == many
+    assert len(found) in (many, 4 * many)  # parquet's group that had no room is written when there is
 
 
 def test_coco_is_what_the_viewer_reads(tmp_path):
@@ -217,13 +217,17 @@ def test_overlay_has_every_frame_the_boxes_and_the_sound(tmp_path, scorer, walk,
     np.testing.assert_allclose([f.seconds for f in frames], np.array(walk.ticks) / 1000, atol=1e-6)
     original = [f for f in AvSource(str(walk.path), Sampling()) if isinstance(f, Frame)]
     shown, plain = frames[20].rgb().astype(int), original[20].rgb().astype(int)
-    changed = np.abs(shown - plain).max(axis=2) > 60
+    changed = np.abs(shown - plain).max(axis=2) > 30
     x, y, _, height = walk.truth[20, 0]
     edge = changed[int(y + height / 2), int(x) - 14 : int(x) + 15]
     assert edge.any()  # the box's left side
     assert not changed[:, -3:].any()
     with av.open(str(walk.path)) as one, av.open(str(tmp_path / "o.mp4")) as two:
-        assert [p.size for p in one.demux(audio=0) if p.size] == [p.size for p in two.demux(audio=0) if p.size]
+        kept = [
+            p.size for p in one.demux(audio=0) if p.size and p.pts >= 0
+        ]  # what begins before the pictures is left out
+        assert [p.size for p in two.demux(audio=0) if p.size] == kept
+        assert len(kept) > 20
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mkv"])
