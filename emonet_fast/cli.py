@@ -123,6 +123,7 @@ def score(
     """
     from . import job
     from .faces import WithFaces, open_finder
+    from .faces.finder import detector_device
     from .options import FaceOptions
     from .scorer import Scorer
     from .sources import open_inputs
@@ -142,12 +143,12 @@ def score(
         trust_engine=trust_engine,
     ) as scorer:
         found = open_inputs(inputs, scorer.options, image_column=image_column)
-        finder = open_finder(chosen, scorer.options.cache_dir, threads)
-        pictures = found if finder is None else WithFaces(found, finder, scorer.options, margin=chosen.margin)
         asked = job.Outputs(output, layout, report, _title(inputs), embeddings, top)
         job.check(asked)
         with _steps("packing") as done:
             scorer.open(done)
+        finder = open_finder(chosen, scorer.options.cache_dir, threads, detector_device(scorer.place))
+        pictures = found if finder is None else WithFaces(found, finder, scorer.options, margin=chosen.margin)
         # With faces, how many rows there will be is known at the end.
         with _progress(found.total if finder is None else None) as bar:
             summary = job.run(scorer, pictures, asked, bar.update)

@@ -32,6 +32,7 @@ def report() -> dict[str, Any]:
         "gpu_engine": _gpu_engine(),
         "tensorrt_engine": _tensorrt_engine(),
         "decoders": _decoders(),
+        "video": _video(),
         "optional": {name: _optional(name, extra) for name, extra in EXTRAS.items()},
         "folders": {
             "cache": str(default_cache_dir()),
@@ -137,6 +138,20 @@ def _decoders() -> dict[str, Any]:
     gpu = not isinstance(look(), NoGpu)
     facts["auto"] = "dali" if gpu and available("nvidia.dali") else "pillow"
     return facts
+
+
+def _video() -> dict[str, Any]:
+    """What reads video, and whether its build knows NVDEC and cameras."""
+    if not available("av"):
+        return {"pyav": _optional("av", EXTRAS["av"])}
+    import av
+
+    kinds: list[str] = getattr(getattr(av.codec, "hwaccel", None), "hwdevices_available", list)()
+    return {
+        "pyav": _version("av"),
+        "cameras": any("v4l2" in name for name in av.formats_available),
+        "nvdec_built_in": "cuda" in kinds,
+    }
 
 
 def _dali() -> str:

@@ -166,6 +166,11 @@ class Scorer:
         return self._backend
 
     @property
+    def place(self) -> tuple[int, int] | None:
+        """The GPU's index and the engine's CUDA stream; None on the CPU. Opens the engine."""
+        return self.backend.place() if isinstance(self.backend, DeviceBackend) else None
+
+    @property
     def decoder(self) -> Decoder:
         """What reads the pictures; opens it."""
         self.open()

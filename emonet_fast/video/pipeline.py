@@ -309,6 +309,7 @@ def video_finder(faces: FaceOptions, scorer: Scorer) -> Finder:
     from pathlib import Path
 
     from ..faces import open_detector
+    from ..faces.finder import detector_device
 
     if faces.faces == "none":
         return None
@@ -321,4 +322,5 @@ def video_finder(faces: FaceOptions, scorer: Scorer) -> Finder:
         min_score=faces.min_score,
         min_face=faces.min_face,
         threads=options.threads,
+        device=detector_device(scorer.place),
     )
