@@ -46,6 +46,8 @@ class TextTable:
         self._growing = GrowingFile(path)
 
     def write(self, timeline: Timeline) -> None:
+        if not len(timeline):
+            return
         data = self._encoded(timeline)
         try:
             self._growing.file.write(data)

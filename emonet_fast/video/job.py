@@ -222,7 +222,7 @@ class VideoRun:
                     now = float(batch.timeline.seconds[-1]) - first
                     summary.frames, summary.faces = before[0] + pipeline.frames, before[1] + pipeline.faces
                     done = shares(_added(summary.seconds, pipeline.seconds))
-                    progress(Progress(opened.name, now, opened.duration, summary.frames, summary.faces, done))
+                    progress(Progress(opened.name, now, self._length(opened), summary.frames, summary.faces, done))
         except EmonetError as error:
             summary.said.append(str(error))
             summary.stopped = not isinstance(error, InputError)
@@ -233,10 +233,16 @@ class VideoRun:
             self._account(pipeline, opened)
             self._close_overlay(overlay)
 
+    def _length(self, opened: AnySource) -> float | None:
+        """Seconds that will be scored, for people: files need not begin at 0, and may state their length wrongly."""
+        start, end = self._options.start or 0.0, self._options.end
+        last = opened.duration if end is None else end if opened.duration is None else min(end, opened.duration)
+        return None if last is None else max(0.0, last - start)
+
     def _take(self, batch: VideoBatch, overlay: Overlay | None) -> None:
         summary, timeline = self.summary, batch.timeline
         with self._timed("write"):
-            for sink in self._sinks:
+            for sink in self._sinks if len(timeline) else ():
                 sink.write(timeline)
             if overlay is not None:
                 for item, rows in batch.items:

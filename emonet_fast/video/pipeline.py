@@ -28,6 +28,8 @@ Finder: TypeAlias = FaceDetector | BoxFile | None
 _MAX_FRAMES = 16
 _MAX_PIXELS = 50_000_000
 _MIN_FRAMES = 4
+# Frames and audio packets between two sampled frames that are held.
+_MAX_BETWEEN = 8
 # A gap of so many time constants, at least a track's memory, begins a smoothed curve anew.
 _GAP = 3.0
 _MAX_TRACKS = 256
@@ -101,6 +103,9 @@ class Pipeline:
         for item in self._read():
             items.append(item)
             if not isinstance(item, Frame) or not item.chosen:
+                if len(items) >= _MAX_BETWEEN and not pictures:  # for an overlay: they wait for nothing
+                    yield self._batch(items, pictures)
+                    items = []
                 continue
             with self._timed("convert"):
                 rgb = item.rgb()

@@ -11,7 +11,6 @@ import emonet_fast as ef
 from emonet_fast.options import FaceOptions
 
 from ..faces.conftest import SHARED_MODELS
-from ..tiny import write_tiny
 from .making import write_clip
 
 WIDTH, HEIGHT, SIDE = 400, 300, 140
@@ -40,11 +39,6 @@ def model() -> Path:
 @pytest.fixture(scope="session")
 def found_faces(model) -> FaceOptions:
     return FaceOptions(faces="detect", model=model)
-
-
-@pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory) -> Path:
-    return write_tiny(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")

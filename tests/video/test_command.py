@@ -31,6 +31,21 @@ def emonet(*arguments: object, **more) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.fixture
+def inside(monkeypatch, capsys):
+    """Runs the command in this process: exit status, standard output, standard error."""
+    from emonet_fast import cli
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["emonet-fast", "video", *map(str, arguments), "--precision", "fp32"])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        said = capsys.readouterr()
+        return int(stopped.value.code or 0), said.out, said.err
+
+    return run
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, walk, tiny_folder, model):
     out = tmp_path_factory.mktemp("out")
@@ -74,14 +89,14 @@ def test_a_bad_input_does_not_take_the_others(tmp_path, walk, tiny_folder):
     assert out.read_text().count("walk.mp4::frame") == 1
 
 
-def test_nothing_scored_is_status_2(tmp_path, walk, tiny_folder):
-    out = tmp_path / "a.csv"
-    found = emonet("http://127.0.0.1:9/x.mp4", "-c", tiny_folder, "--detector", "none", "-o", out)
-    assert found.returncode == 2
-    assert "server running" in found.stderr
-    late = emonet(walk.path, "-c", tiny_folder, "--detector", "none", "-o", out, "--start", "100")
-    assert late.returncode == 2
-    assert "gave no frame" in late.stderr
+def test_nothing_scored_is_status_2(tmp_path, walk, tiny_folder, inside):
+    more = ("-c", tiny_folder, "--detector", "none", "-o", tmp_path / "a.csv")
+    status, _, errors = inside("http://127.0.0.1:9/x.mp4", *more)
+    assert status == 2
+    assert "server running" in errors
+    status, _, errors = inside(walk.path, *more, "--start", "100")
+    assert status == 2
+    assert "gave no frame" in errors
     assert list(tmp_path.iterdir()) == []
 
 
@@ -98,15 +113,11 @@ def test_nothing_scored_is_status_2(tmp_path, walk, tiny_folder):
         (["more.mp4", "-o", "a.json"], "holds one video"),
     ],
 )
-def test_refused_before_anything_is_read(tmp_path, monkeypatch, capsys, arguments, said):
-    from emonet_fast import cli
-
+def test_refused_before_anything_is_read(tmp_path, monkeypatch, inside, arguments, said):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["emonet-fast", "video", "clip.mp4", "-c", "none", *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    assert stopped.value.code == 2
-    assert said in capsys.readouterr().err
+    status, _, errors = inside("clip.mp4", "-c", "none", *arguments)
+    assert status == 2
+    assert said in errors
     assert list(tmp_path.iterdir()) == []
 
 
@@ -181,7 +192,7 @@ def test_killed_run_leaves_its_rows(tmp_path, long_clip, tiny_folder):
     assert seconds == [40 * i / 1000 for i in range(rows)]
 
 
-def test_server_that_hangs_up(tmp_path, tiny_folder):
+def test_server_that_hangs_up(tmp_path, tiny_folder, inside):
     """Half a file over HTTP: what came is scored, and the reason said."""
     clip = write_clip(tmp_path / "a.mkv", range(0, 40 * 200, 40))
     data = clip.read_bytes()
@@ -201,9 +212,9 @@ def test_server_that_hangs_up(tmp_path, tiny_folder):
     try:
         out = tmp_path / "a.jsonl"
         where = f"http://127.0.0.1:{server.server_port}/a.mkv"
-        found = emonet(where, "-c", tiny_folder, "--detector", "none", "-o", out)
+        status, _, errors = inside(where, "-c", tiny_folder, "--detector", "none", "-o", out)
     finally:
         server.shutdown()
         server.server_close()
-    assert found.returncode == 0, found.stderr
+    assert status == 0, errors
     assert 2 < len(out.read_text().splitlines()) < 16
