@@ -36,6 +36,11 @@ def is_live(where: str) -> bool:
     return bool(_CAMERA.fullmatch(where) or _LIVE_URL.match(where))
 
 
+def without_password(where: str) -> str:
+    """A URL as it may be shown and written: what stands before the host's @ is taken out."""
+    return re.sub(r"^([a-z][a-z0-9+.-]+://)[^/?#]*@", r"\1", where, flags=re.I)
+
+
 class AvSource:
     """See VideoSource. where: a path, a URL, a camera (`0`, `/dev/video0`), or an open av.container.InputContainer.
 
@@ -61,8 +66,8 @@ class AvSource:
         self._sampling, self._every = sampling, every
         self.faults = Faults()
         self._own = not hasattr(where, "demux")
-        self.name = str(where) if self._own else str(getattr(where, "name", "container"))
-        self._container = self._open(self.name, hardware) if self._own else where
+        self.name = without_password(str(where) if self._own else str(getattr(where, "name", "container")))
+        self._container = self._open(str(where), hardware) if self._own else where
         if not self._container.streams.video:
             kinds = sorted({s.type for s in self._container.streams}) or ["nothing"]
             self.close()
@@ -73,7 +78,7 @@ class AvSource:
         self.time_base = self._stream.time_base or Fraction(1, 1_000_000)
         length = self._container.duration
         self.duration = None if not length or length < 0 else length / 1_000_000
-        self.live = is_live(self.name) if live is None else live
+        self.live = (self._own and is_live(str(where))) if live is None else live
         self.decoder = _decoder_name(self._stream)
 
     @property
@@ -108,7 +113,8 @@ class AvSource:
         try:
             return self._av.open(target, **options)
         except (self._av.error.FFmpegError, OSError, ValueError) as error:
-            raise InputError(f"{name} cannot be opened as video: {_reason(error, name)}") from None
+            shown = without_password(name)
+            raise InputError(f"{shown} cannot be opened as video: {_reason(error, name)}") from None
 
     def _open_by_nvdec(self, target: str, options: dict[str, Any]) -> Any | None:
         """Opened with FFmpeg's NVDEC, whose frames come back to the host; None, and a line that says so, without it."""

@@ -135,7 +135,9 @@ def _fps(text: str) -> float | None:
 
 
 def _title(inputs: tuple[str, ...]) -> str:
-    return inputs[0] + (f" and {len(inputs) - 1} more" if len(inputs) > 1 else "")
+    from ..sources.video import without_password
+
+    return without_password(inputs[0]) + (f" and {len(inputs) - 1} more" if len(inputs) > 1 else "")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from emonet_fast.preprocess import crop
 from emonet_fast.sources.frames import Frame, Sampling
 from emonet_fast.sources.video import AvSource
 from emonet_fast.timeline import Timeline
+from emonet_fast.video.pipeline import Pipeline
 
 from ..tolerances import SAME_ENGINE
 from .making import numbered
@@ -189,3 +190,15 @@ def test_source_that_ends_with_an_error_gives_what_it_had(scorer):
 def test_options_refused(settings):
     with pytest.raises(OptionError, match=r"expected|need"):
         VideoOptions(**settings)
+
+
+def test_frames_between_samples_are_not_held(scorer, walk):
+    """For an overlay every frame is given on, in order, a few at a time, however rarely one is sampled."""
+    options = VideoOptions(fps=0.5, faces=FaceOptions())
+    pipeline = Pipeline(scorer, AvSource(str(walk.path), Sampling(0.5), every=True), options, None, every=True)
+    batches = list(pipeline)
+    pipeline.close()
+    assert max(len(batch.items) for batch in batches) <= 9
+    given = [item.index for batch in batches for item, _ in batch.items if isinstance(item, Frame)]
+    assert given == list(range(50))
+    assert sum(len(batch.timeline) for batch in batches) == 2

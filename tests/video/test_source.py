@@ -12,7 +12,7 @@ from emonet_fast.errors import InputError, OptionError
 from emonet_fast.options import VideoOptions
 from emonet_fast.sources.frames import Frame, Sampling
 from emonet_fast.sources.given import GivenSource
-from emonet_fast.sources.video import AvSource, is_live, square_size, upright
+from emonet_fast.sources.video import AvSource, is_live, square_size, upright, without_password
 from emonet_fast.video.source import open_video
 
 from .making import HEIGHT, WIDTH, av, move_edit_list, number_of, numbered, write_clip
@@ -266,6 +266,14 @@ def test_what_is_no_video_is_said(tmp_path, kind, said):
 def test_unreachable_sources(where, said):
     with pytest.raises(InputError, match=said):
         AvSource(where, Sampling())
+
+
+def test_passwords_are_not_shown():
+    with pytest.raises(InputError) as refused:
+        AvSource("rtsp://me:secret@127.0.0.1:9/door?x=a@b", Sampling())
+    assert "secret" not in str(refused.value)
+    assert "rtsp://127.0.0.1:9/door?x=a@b" in str(refused.value)
+    assert without_password("a@b.mp4") == "a@b.mp4"
 
 
 def test_which_sources_are_live():
