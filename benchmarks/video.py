@@ -281,7 +281,8 @@ def page(found: dict[str, Any]) -> str:
         (
             f"decode, sample, detect, track; {fast['clip']}; {fast['fps']:g} sampled frames/s; {found['cores']} cores",
             "4 times real time",
-            f"{fast['times_real_time']:.1f} times",
+            f"{fast['times_real_time']:.1f} times by the clock at a load average of {fast['load_average']:.1f}; "
+            f"a second of one core does {fast['times_real_time_a_cpu_second']:.1f} s of video",
         ),
         ("our own Python's part of that CPU time", "under 10%", f"{own['share']:.1%}"),
         (

@@ -40,7 +40,7 @@ def covered(people, t) -> bool:
 
 
 @pytest.mark.parametrize("suppressed", [True, False])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, derandomize=True)  # jitter is random: the same cases in every run
 @given(
     seed=st.integers(0, 2**32 - 1),
     fps=st.sampled_from([5.0, 12.5, 25.0]),
