@@ -11,7 +11,7 @@ from ..optional import need
 from ..records import UInt8Array
 from .frames import Faults, Frame, Sampling, Sound
 from .memory import array_fault
-from .video import _Rgb
+from .video import _Rgb, display_matrix
 
 # Times come as numbers, not as ticks; a microsecond is FFmpeg's own unit.
 _TIME_BASE = Fraction(1, 1_000_000)
@@ -70,7 +70,8 @@ def to_host(frame: Any) -> Any:
     if isinstance(frame, np.ndarray):
         return frame
     if hasattr(frame, "to_ndarray") and hasattr(frame, "pts"):  # an av.VideoFrame
-        return _Rgb(frame, Fraction(1))()
+        # Side data is read only where there is a turn: see AvSource._turn.
+        return _Rgb(frame, Fraction(1), display_matrix(frame) if frame.rotation else None)()
     if hasattr(frame, "__dlpack__"):
         kind = int(frame.__dlpack_device__()[0])
         if kind == 1:  # kDLCPU

@@ -80,6 +80,8 @@ class AvSource:
         self.duration = None if not length or length < 0 else length / 1_000_000
         self.live = (self._own and is_live(str(where))) if live is None else live
         self.decoder = _decoder_name(self._stream)
+        self._kind: tuple[int, int, int] | None = None
+        self._matrix: tuple[int, int, int, int] | None = None
 
     @property
     def audio(self) -> Any:
@@ -147,12 +149,23 @@ class AvSource:
             if chosen or (self._every and not self._sampling.before(at)):
                 base = raw.time_base or self.time_base
                 pts = raw.pts if raw.pts is not None else round(at / base)
-                yield Frame(index, pts, base, _Rgb(raw, self._aspect(raw)), chosen, estimated)
+                yield Frame(index, pts, base, _Rgb(raw, self._aspect(raw), self._turn(raw)), chosen, estimated)
 
     def _time(self, raw: Any, last: Fraction | None, step: Fraction) -> tuple[Fraction, bool]:
         if raw.pts is not None:
             return raw.pts * (raw.time_base or self.time_base), False
         return (Fraction(0) if last is None else last + step), True
+
+    def _turn(self, raw: Any) -> tuple[int, int, int, int] | None:
+        """The frame's display matrix, read anew where its angle or the size changes.
+
+        Not at every frame: PyAV's side data refers to its frame and the frame to it, and such a circle keeps a picture
+        in memory until Python's collector comes by; 200 MB were seen.
+        """
+        kind = (raw.rotation, raw.width, raw.height)
+        if kind != self._kind:
+            self._kind, self._matrix = kind, display_matrix(raw)
+        return self._matrix
 
     def _aspect(self, raw: Any) -> Fraction:
         found = getattr(raw, "sample_aspect_ratio", None) or self._stream.sample_aspect_ratio
@@ -215,15 +228,15 @@ class AvSource:
 class _Rgb:
     """A decoded frame's pixels, converted when asked for."""
 
-    __slots__ = ("_aspect", "_raw")
+    __slots__ = ("_aspect", "_matrix", "_raw")
 
-    def __init__(self, raw: Any, aspect: Fraction) -> None:
-        self._raw, self._aspect = raw, aspect
+    def __init__(self, raw: Any, aspect: Fraction, matrix: tuple[int, int, int, int] | None) -> None:
+        self._raw, self._aspect, self._matrix = raw, aspect, matrix
 
     def __call__(self) -> UInt8Array:
         width, height = square_size(self._raw.width, self._raw.height, self._aspect)
         rgb = self._raw.to_ndarray(format="rgb24", width=width, height=height)
-        return np.ascontiguousarray(upright(rgb, display_matrix(self._raw)))
+        return np.ascontiguousarray(upright(rgb, self._matrix))
 
 
 def square_size(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
