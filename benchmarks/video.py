@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -21,7 +22,7 @@ RESULT = ROOT / "benchmarks" / "results" / "cpu-video.json"
 PAGE = ROOT / "docs" / "video.md"
 WIDTH, HEIGHT, RATE, FPS = 1280, 720, 30, 2.0
 SECONDS = 30  # of the clip for speed
-LONG_RATE, LONG_PART, LONG_MINUTES = 10, 30, 30
+LONG_RATE, LONG_PART = 10, 30
 ROUNDS = 5
 
 
@@ -170,19 +171,20 @@ def own_share(clip: Path, model: Path) -> dict[str, Any]:
     return {"share": max(0.0, share), "cpu_seconds": [list(row) for row in rows]}
 
 
-def memory(clip: Path, model: Path, folder: Path) -> dict[str, Any]:
+def memory(clip: Path, model: Path, folder: Path, minutes: int) -> dict[str, Any]:
     """Resident anonymous memory of `emonet-fast video` (table, JSON, report; two shallow layers) over the long clip."""
-    sys.path.insert(0, str(ROOT))
     from emonet_fast.machine import memory_mb
     from emonet_fast.options import FaceOptions, VideoOptions
     from emonet_fast.scorer import Scorer
     from emonet_fast.video.job import Progress, VideoOutputs, VideoRun
-    from tests.tiny import write_tiny
 
     scratch = folder / "scratch"
     scratch.mkdir()
     tempfile.tempdir = str(scratch)
-    checkpoint = write_tiny(folder / "tiny")
+    # In a process of its own, as PyTorch writes it, which is no part of what is measured.
+    checkpoint = folder / "tiny"
+    code = f"from pathlib import Path; from tests.tiny import write_tiny; write_tiny(Path({str(checkpoint)!r}))"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
     outputs = VideoOutputs((folder / "o.parquet", folder / "o.json"), None, folder / "o.html")
     options = VideoOptions(fps=FPS, faces=FaceOptions(faces="detect", model=model))
     at, samples, litter = [0.0], [], set()
@@ -204,15 +206,15 @@ def memory(clip: Path, model: Path, folder: Path) -> dict[str, Any]:
         summary = run.run([str(clip)], progress)
         done.set()
         watcher.join()
-    early = [mb for second, mb in samples if 30 < second <= 300]
-    late = [mb for second, mb in samples if second > (LONG_MINUTES - 10) * 60]
+    early = [mb for second, mb in samples if minutes < second <= minutes * 10]
+    late = [mb for second, mb in samples if second > minutes * 40]
     return {
-        "clip": f"{WIDTH} x {HEIGHT}, {LONG_RATE} frames/s, H.264, {LONG_MINUTES} min",
+        "clip": f"{WIDTH} x {HEIGHT}, {LONG_RATE} frames/s, H.264, {minutes} min",
         "frames": summary.frames,
         "faces": summary.faces,
         "tracks": summary.tracks,
-        "first_minutes_mb": statistics.median(early),
-        "last_minutes_mb": statistics.median(late),
+        "first_sixth_mb": statistics.median(early),
+        "last_third_mb": statistics.median(late),
         "growth": statistics.median(late) / statistics.median(early) - 1,
         "samples": [len(early), len(late)],
         "temporary_files": sorted(litter),
@@ -286,10 +288,10 @@ def page(found: dict[str, Any]) -> str:
         ),
         ("our own Python's part of that CPU time", "under 10%", f"{own['share']:.1%}"),
         (
-            f"memory over {long['clip']}, {long['frames']} frames and {long['faces']} faces scored: last 10 minutes "
-            "against first 5",
+            f"memory over {long['clip']}, {long['frames']} frames and {long['faces']} faces scored: its last third "
+            "against its first sixth",
             "under 5% more",
-            f"{long['growth']:+.1%} ({long['first_minutes_mb']:.0f} MB, {long['last_minutes_mb']:.0f} MB)",
+            f"{long['growth']:+.1%} ({long['first_sixth_mb']:.0f} MB, {long['last_third_mb']:.0f} MB)",
         ),
         ("temporary files in that run", "none", str(len(long["temporary_files"]))),
         (f"detection, {detect['frame']}", "", f"{detect['ms_a_frame']:.0f} ms a frame"),
@@ -323,6 +325,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, help="YuNet's ONNX file")
     parser.add_argument("--only", choices=["speed", "memory"], help="Measure a part and keep the rest of the results.")
+    parser.add_argument("--minutes", type=int, default=30, help="Of the clip for memory; the bar is for 30.")
     parser.add_argument("--page", action="store_true")
     parser.add_argument("--check", action="store_true")
     asked = parser.parse_args()
@@ -345,8 +348,8 @@ def main() -> None:
             found |= {"speed": speed(clip, model), "own_python": own_share(clip, model), "detector": detector(model)}
             print(json.dumps(found, indent=1), flush=True)
         if asked.only != "speed":
-            write_clip(long_clip, LONG_PART, LONG_RATE, repeats=LONG_MINUTES * 60 // LONG_PART)
-            found["memory"] = memory(long_clip, model, folder)
+            write_clip(long_clip, LONG_PART, LONG_RATE, repeats=asked.minutes * 60 // LONG_PART)
+            found["memory"] = memory(long_clip, model, folder, asked.minutes)
             print(json.dumps(found["memory"], indent=1))
     RESULT.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     if PAGE.exists() and {"speed", "memory"} <= set(found):
