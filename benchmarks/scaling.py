@@ -164,7 +164,7 @@ def images(scorer: Scorer, most: int) -> Iterator[dict[str, Any]]:
     points, memory = [], []
     for n in counts:
         began = time.perf_counter()
-        for _ in scorer.stream(Picture(f"{i}", data) for i in range(n)):
+        for _ in scorer.batches(Picture(f"{i}", data) for i in range(n)):
             pass
         points.append((float(n), time.perf_counter() - began))
         memory.append(round(memory_mb().get("now", 0.0), 1))
@@ -187,7 +187,7 @@ def faces(scorer: Scorer) -> Iterator[dict[str, Any]]:
     for count in FACES:
         boxes = tuple(Box(x, y, x + 200, y + 200) for x, y in [(20 * i, 10 * i) for i in range(count)])
         picture = Picture("0", out.getvalue(), boxes=boxes)
-        calls[float(count)] = lambda picture=picture: list(scorer.stream([picture]))
+        calls[float(count)] = lambda picture=picture: list(scorer.batches([picture]))
     yield curve("a picture without its network", "faces in it", timed(calls))
 
 

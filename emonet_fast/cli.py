@@ -16,6 +16,7 @@ from .errors import EmonetError
 from .evaluate.cli import evaluate
 from .options import BACKENDS, DECODERS, PRECISIONS, Options
 from .profile.cli import profile
+from .video.cli import video
 
 EXIT_NOTHING_SCORED = 2
 EXIT_ERROR = 2
@@ -123,6 +124,7 @@ def score(
     """
     from . import job
     from .faces import WithFaces, open_finder
+    from .faces.finder import detector_device
     from .options import FaceOptions
     from .scorer import Scorer
     from .sources import open_inputs
@@ -142,12 +144,12 @@ def score(
         trust_engine=trust_engine,
     ) as scorer:
         found = open_inputs(inputs, scorer.options, image_column=image_column)
-        finder = open_finder(chosen, scorer.options.cache_dir, threads)
-        pictures = found if finder is None else WithFaces(found, finder, scorer.options, margin=chosen.margin)
         asked = job.Outputs(output, layout, report, _title(inputs), embeddings, top)
         job.check(asked)
         with steps("packing") as done:
             scorer.open(done)
+        finder = open_finder(chosen, scorer.options.cache_dir, threads, detector_device(scorer.place))
+        pictures = found if finder is None else WithFaces(found, finder, scorer.options, margin=chosen.margin)
         # With faces, how many rows there will be is known at the end.
         with progress(found.total if finder is None else None) as bar:
             summary = job.run(scorer, pictures, asked, bar.update)
@@ -323,6 +325,7 @@ cli.add_command(evaluate)
 cli.add_command(profile)
 cli.add_command(bulk)
 cli.add_command(report)
+cli.add_command(video)
 
 
 def _folder(cache_dir: Path | None) -> dict[str, Any]:

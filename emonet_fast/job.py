@@ -95,7 +95,7 @@ def run(scorer: Scorer, inputs: Inputs | WithFaces, outputs: Outputs, advance: C
             )
         if outputs.report is not None:
             report = stack.enter_context(Report(outputs.report, outputs.title, metadata, top=outputs.top))
-        for batch in scorer.stream(inputs, embeddings=outputs.embeddings, keep_rgb=report is not None):
+        for batch in scorer.batches(inputs, embeddings=outputs.embeddings, keep_rgb=report is not None):
             counts.update(batch.scores.status)
             notes = distinct_notes((*notes, *batch.scores.notes))
             scores = batch.scores if faces is None else with_boxes(batch.scores, faces)

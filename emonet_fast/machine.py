@@ -32,6 +32,7 @@ def report() -> dict[str, Any]:
         "gpu_engine": _gpu_engine(),
         "tensorrt_engine": _tensorrt_engine(),
         "decoders": _decoders(),
+        "video": _video(),
         "optional": {name: _optional(name, extra) for name, extra in EXTRAS.items()},
         "folders": {
             "cache": str(default_cache_dir()),
@@ -136,6 +137,20 @@ def _decoders() -> dict[str, Any]:
     facts: dict[str, Any] = {"pillow": _version("pillow"), "dali": _optional("nvidia.dali", EXTRAS["nvidia.dali"])}
     facts["auto"] = "dali" if available("nvidia.dali") else "pillow"
     return facts
+
+
+def _video() -> dict[str, Any]:
+    """What reads video, and whether its build knows NVDEC and cameras."""
+    if not available("av"):
+        return {"pyav": _optional("av", EXTRAS["av"])}
+    import av
+
+    kinds: list[str] = getattr(getattr(av.codec, "hwaccel", None), "hwdevices_available", list)()
+    return {
+        "pyav": _version("av"),
+        "cameras": any("v4l2" in name for name in av.formats_available),
+        "nvdec_built_in": "cuda" in kinds,
+    }
 
 
 def _dali() -> str:

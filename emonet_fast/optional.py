@@ -17,6 +17,7 @@ EXTRAS = {
     "nvidia.dali": "dali",
     "pyinstrument": "profile",
     "ray": "ray",
+    "av": "video",
 }
 
 

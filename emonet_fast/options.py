@@ -54,6 +54,36 @@ class FaceOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class VideoOptions:
+    """How a video becomes a time line.
+
+    fps: sampled frames a second, None for all. start, end: seconds of the video's own time. faces: see FaceOptions;
+    "none" scores whole frames. track: follow faces from frame to frame. smooth: time constant in seconds of the
+    smoothed columns, 0 for none; needs track. score_every, score_change: see faces.reuse.ReusePolicy; both None
+    scores every face. live: the source does not wait for its reader, None to tell by its name. hardware: decode by
+    NVDEC where PyAV and the machine can. embeddings: keep them in each batch's scores.
+    """
+
+    fps: float | None = 2.0
+    start: float | None = None
+    end: float | None = None
+    faces: FaceOptions = field(default_factory=lambda: FaceOptions(faces="detect"))
+    track: bool = True
+    smooth: float = 1.0
+    score_every: int | None = None
+    score_change: float | None = None
+    live: bool | None = None
+    hardware: bool = True
+    embeddings: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.smooth < 1e6:
+            raise OptionError(f"smooth is {self.smooth}; expected 0 or more seconds")
+        if not self.track and (self.score_every is not None or self.score_change is not None):
+            raise OptionError("score_every and score_change follow tracks; they need track")
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """Settings of a Scorer.
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,10 +27,13 @@ from .checkpoint.tensors import Progress
 from .decoders import Decoder, Prepared, open_decoder
 from .errors import InputError
 from .machine import available_cores
-from .options import MAX_BYTES, MAX_PIXELS, Options, default_cache_dir
+from .options import MAX_BYTES, MAX_PIXELS, Options, VideoOptions, default_cache_dir
 from .records import Decoded, Picture, Status
 from .scores import Float32, Scores
 from .sources.memory import Memory
+
+if TYPE_CHECKING:
+    from .timeline import Timeline
 
 _TIMINGS = threading.Lock()
 UNTRAINED = "untrained weights: the numbers mean nothing"
@@ -166,6 +169,11 @@ class Scorer:
         return self._backend
 
     @property
+    def place(self) -> tuple[int, int] | None:
+        """The GPU's index and the engine's CUDA stream; None on the CPU. Opens the engine."""
+        return self.backend.place() if isinstance(self.backend, DeviceBackend) else None
+
+    @property
     def decoder(self) -> Decoder:
         """What reads the pictures; opens it."""
         self.open()
@@ -195,7 +203,7 @@ class Scorer:
             InputError: images is one picture, not a sequence of them.
         """
         pictures = Memory(images, self.options.max_bytes)
-        parts = [batch.scores for batch in self.stream(pictures, embeddings=embeddings)]
+        parts = [batch.scores for batch in self.batches(pictures, embeddings=embeddings)]
         scores = Scores.concat(parts) if parts else self._scores([], None)
         for note in scores.notes:
             if "scaling fault" in note:
@@ -224,7 +232,7 @@ class Scorer:
         decoded = [Decoded(name, None) for name in names]
         return self._scores(decoded, outputs.raw, outputs.embedding if embeddings else None)
 
-    def stream(
+    def batches(
         self, pictures: Iterable[Picture], *, embeddings: bool = False, keep_rgb: bool = False
     ) -> Iterator[ScoredBatch]:
         """Score an endless or long row of pictures in bounded memory, in order, a batch at a time.
@@ -252,6 +260,25 @@ class Scorer:
         """Scores of no rows, with the columns that this checkpoint's scores have."""
         width = self.checkpoint.vision.hidden_size
         return self._scores([], None, np.empty((0, width), np.float32) if embeddings else None)
+
+    def stream(self, source: Any, options: VideoOptions | None = None) -> "Iterator[Timeline]":
+        """The time line of a video's faces, some rows at a time, in order and in bounded memory (extra `video`).
+
+        source: a path, a URL (RTSP, HTTP, ...), a camera (0, "/dev/video0"), an open PyAV container, or an iterable of
+        (seconds, frame) with frames [H, W, 3] uint8 RGB, on the host or, with `__dlpack__`, on the GPU. Decoding runs
+        ahead on a thread; of a live source the newest frame wins. Close the generator to end early.
+
+        Raises:
+            InputError: the source cannot be opened or has no video. OptionError, MissingPackageError, CheckpointError.
+        """
+        from .video.pipeline import open_pipeline  # above this file: the door to it, not a part of scoring
+
+        pipeline = open_pipeline(self, source, options or VideoOptions())
+        try:
+            for batch in pipeline:
+                yield batch.timeline
+        finally:
+            pipeline.close()
 
     def _submit(self, batch: Prepared, embeddings: bool) -> Callable[[], ScoredBatch]:
         """Hand the batch's pixels to the engine; the result is what the returned function gives."""

@@ -9,7 +9,7 @@ Source: the published outputs of EmpathicInsight-Face, reproduced to 1.2e-7.
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -248,6 +248,21 @@ class Scores:
         """One flat dict a row with the names of `columns()`; None where a row has no scores."""
         rows: list[dict[str, Any]] = self.to_arrow().to_pylist()
         return rows
+
+    def select(self, rows: Sequence[int], keys: Sequence[str] | None = None) -> "Scores":
+        """The rows of these places, in their order, each as often as it is named; under new keys where given."""
+        at = np.asarray(rows, np.intp)
+        return replace(
+            self,
+            raw=self.raw[at],
+            mean_subtracted=self.mean_subtracted[at],
+            softmax=self.softmax[at],
+            keys=tuple(self.keys[i] for i in rows) if keys is None else tuple(keys),
+            status=tuple(self.status[i] for i in rows),
+            reason=tuple(self.reason[i] for i in rows),
+            embeddings=None if self.embeddings is None else self.embeddings[at],
+            faces=None if self.faces is None else self.faces[at],
+        )
 
     @classmethod
     def concat(cls, parts: Sequence["Scores"]) -> "Scores":

@@ -59,6 +59,14 @@ def large(published_large: Path, cache_dir: Path) -> Checkpoint:
 
 
 @pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published folder of tests.tiny, shared by tests that need any scores, not certain ones."""
+    from .tiny import write_tiny
+
+    return write_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
 def photos() -> list[np.ndarray]:
     """scikit-image's photographs as [H, W, 3] uint8 RGB, and the two faces of ../shared/data where it exists."""
     from PIL import Image

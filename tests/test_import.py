@@ -51,7 +51,7 @@ def test_scoring_path_needs_no_extra():
     """Everything that `score` imports works while the extras' packages cannot be imported."""
     out = run(
         "import sys\n"
-        "names = ('torch', 'transformers', 'pandas', 'skimage', 'scipy', 'matplotlib', 'nvidia')\n"
+        "names = ('torch', 'transformers', 'pandas', 'skimage', 'scipy', 'matplotlib', 'nvidia', 'av')\n"
         "for name in names: sys.modules[name] = None\n"
         "import emonet_fast.cli, emonet_fast.job, emonet_fast.scorer, emonet_fast.verify\n"
         "import emonet_fast.backends.openvino_cpu, emonet_fast.checkpoint.synthetic, emonet_fast.sinks.report\n"

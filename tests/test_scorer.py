@@ -158,7 +158,7 @@ def test_streams_one_batch_at_a_time(scorer, photos):
             taken.append(1)
             yield Picture(f"#{len(taken)}", photos[0])
 
-    stream = scorer.stream(endless())
+    stream = scorer.batches(endless())
     assert next(stream).scores.keys == ("#1",)
     assert next(stream).scores.keys == ("#2",)
     assert len(taken) == 2
@@ -167,7 +167,7 @@ def test_streams_one_batch_at_a_time(scorer, photos):
 def test_broken_inputs_alone_stream_too(scorer):
     from emonet_fast.records import Picture
 
-    sizes = [len(b.scores) for b in scorer.stream(Picture(f"#{i}", b"") for i in range(600))]
+    sizes = [len(b.scores) for b in scorer.batches(Picture(f"#{i}", b"") for i in range(600))]
     assert sum(sizes) == 600
     assert max(sizes) <= 256
 

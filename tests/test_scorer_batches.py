@@ -89,7 +89,7 @@ def test_batches_under_way_keep_their_order(scorer, photos, depth):
     late = Late(inner, depth)
     scorer._backend = late
     try:
-        parts = [batch.scores for batch in scorer.stream(Memory(images, scorer.options.max_bytes))]
+        parts = [batch.scores for batch in scorer.batches(Memory(images, scorer.options.max_bytes))]
     finally:
         scorer._backend = inner
     got = ef.Scores.concat(parts)

@@ -58,3 +58,6 @@ FUSED_HEADS = 0.05
 # YuNet beside OpenCV's FaceDetectorYN on the same pixels: the project's bar. Both sum in float32, in another order.
 DETECTOR_IOU = 0.98
 DETECTOR_SCORE = 0.01
+
+# Boxes of the same network by two libraries, both float32: sums in another order, in pixels of the picture.
+DETECTOR_PIXELS = 1e-2

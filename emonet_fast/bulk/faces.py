@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..faces import WithFaces, open_finder
 from ..faces.detector import FaceFinder
+from ..faces.finder import detector_device
 from ..faces.model import find_model
 from ..job import with_boxes
 from ..options import FaceOptions, Options
@@ -14,15 +15,15 @@ from ..scores import Scores
 
 
 class FaceStep:
-    """Opened once a process: the detector's network is loaded here. With faces "none" it leaves everything as it is.
+    """Opened once a process: the detector's network is loaded here. place: of the scorer. With faces "none" it leaves everything as it is.
 
     Raises:
         CheckpointError: the detector's model is not to be had.
     """
 
-    def __init__(self, faces: FaceOptions, options: Options) -> None:
+    def __init__(self, faces: FaceOptions, options: Options, place: tuple[int, int] | None) -> None:
         self._faces, self._options = faces, options
-        self._finder: FaceFinder | None = open_finder(faces, options.cache_dir, options.threads)
+        self._finder: FaceFinder | None = open_finder(faces, options.cache_dir, options.threads, detector_device(place))
 
     def begin(self, pictures: Iterable[Picture]) -> "ShardFaces":
         """The step over one shard's pictures: the same ones in the same order, with boxes or a status."""

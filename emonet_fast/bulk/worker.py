@@ -65,7 +65,7 @@ def serve(connection: Connection, settings: Settings, device: str, threads: int 
     try:
         with settings.scorer(device, threads) as scorer:
             scorer.open()
-            faces = FaceStep(settings.faces, scorer.options)
+            faces = FaceStep(settings.faces, scorer.options, scorer.place)
             engine = f"{scorer.backend.name} {scorer.backend.precision}, decoded by {scorer.decoder.name}"
             send(Ready(settings.fingerprint(scorer), engine, memory_mb()))
             first = connection.recv()  # the plan is written before anything is asked for

@@ -180,7 +180,7 @@ class _ShardActor:
                     f"an actor's engine differs from the plan's in: {other}; name --precision, --backend and "
                     "--batch-size, or use nodes of one kind"
                 )
-            self._faces = FaceStep(self._settings.faces, self._scorer.options)
+            self._faces = FaceStep(self._settings.faces, self._scorer.options, self._scorer.place)
             self._plan = plan
         return self._plan
 

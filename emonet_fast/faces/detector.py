@@ -19,6 +19,7 @@ from .face import Face, Float64
 from .letterbox import STRIDE, letterbox, plan
 from .model import find_model
 from .network import BATCH, Network
+from .network_torch import TorchNetwork
 
 _DEFAULT = FaceOptions()
 SCALES = (480, 960)
@@ -42,11 +43,11 @@ class FaceFinder(Protocol):
 
 
 class FaceDetector:
-    """Faces of pictures by YuNet on the CPU. Not thread-safe.
+    """Faces of pictures by YuNet. Not thread-safe.
 
     model: the ONNX file. scales: longer sides in pixels at which a picture is looked at, multiples of 32, coarse to
     fine; no picture is enlarged. min_score: 0..1. min_face: faces whose longer side is below so many of the picture's
-    own pixels are dropped. threads: of the CPU, None for all.
+    own pixels are dropped. threads: of the CPU, None for all. device: "cpu" (OpenVINO), or one of PyTorch ("cuda:0").
 
     Raises:
         OptionError: a setting that cannot work. CheckpointError: the file is no YuNet model.
@@ -62,6 +63,7 @@ class FaceDetector:
         min_score: float = MIN_SCORE,
         min_face: float = MIN_FACE,
         threads: int | None = None,
+        device: str = "cpu",
     ) -> None:
         if not scales or any(s % STRIDE or s < STRIDE for s in scales) or list(scales) != sorted(set(scales)):
             raise OptionError(f"scales is {scales}; expected multiples of {STRIDE} in rising order")
@@ -70,7 +72,7 @@ class FaceDetector:
         if not 0 <= min_face < float("inf"):
             raise OptionError(f"min_face is {min_face}; expected 0 or more pixels")
         self._scales, self._min_score, self._min_face = scales, min_score, min_face
-        self._network = Network(model, threads)
+        self._network = Network(model, threads) if device == "cpu" else TorchNetwork(model, device)
 
     def detect(self, pictures: Sequence[UInt8Array], keys: Sequence[str] = ()) -> list[tuple[Face, ...]]:
         """The faces of each [H, W, 3] uint8 RGB picture, strongest first; pictures may differ in size.
@@ -129,6 +131,7 @@ def open_detector(
     min_score: float = MIN_SCORE,
     min_face: float = MIN_FACE,
     threads: int | None = None,
+    device: str = "cpu",
 ) -> FaceDetector:
     """A FaceDetector of the named ONNX file, or of the hub's, which is downloaded at its first use.
 
@@ -137,4 +140,4 @@ def open_detector(
         FaceDetector.
     """
     found = find_model(model, default_cache_dir() if cache_dir is None else cache_dir)
-    return FaceDetector(found, min_score=min_score, min_face=min_face, threads=threads)
+    return FaceDetector(found, min_score=min_score, min_face=min_face, threads=threads, device=device)

@@ -2,13 +2,21 @@
 
 from pathlib import Path
 
+from ..optional import available
 from ..options import FaceOptions
 from .detector import FaceFinder, open_detector
 from .files import BoxFile, PictureBoxes
 
 
-def open_finder(options: FaceOptions, cache_dir: Path, threads: int | None = None) -> FaceFinder | None:
-    """The detector, or the boxes of a file; None for faces "none".
+def detector_device(place: tuple[int, int] | None) -> str:
+    """Where to find faces: on the GPU that scores (its index and stream), where PyTorch is there; else on the CPU."""
+    return f"cuda:{place[0]}" if place is not None and available("torch") else "cpu"
+
+
+def open_finder(
+    options: FaceOptions, cache_dir: Path, threads: int | None = None, device: str = "cpu"
+) -> FaceFinder | None:
+    """The detector, or the boxes of a file; None for faces "none". device: see FaceDetector.
 
     Raises:
         CheckpointError: the detector's model is not to be had. InputError: the file's boxes cannot be used.
@@ -22,5 +30,6 @@ def open_finder(options: FaceOptions, cache_dir: Path, threads: int | None = Non
             min_score=options.min_score,
             min_face=options.min_face,
             threads=threads,
+            device=device,
         )
     return PictureBoxes(BoxFile(Path(options.faces.removeprefix("boxes:"))), options.min_face)

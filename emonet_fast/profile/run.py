@@ -101,7 +101,7 @@ def profile(
         if around is not None:
             stack.enter_context(around())
         began = time.perf_counter()
-        for batch in scorer.stream(source):
+        for batch in scorer.batches(source):
             rows += len(batch.scores)
             scored += sum(status == Status.OK for status in batch.scores.status)
             advance(len(batch.scores))

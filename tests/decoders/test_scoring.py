@@ -61,7 +61,7 @@ def test_boxes_of_pictures_are_rows(scorers, photos):
     data = encoded(photos[0], "PNG")
     boxes = (Box(100, 50, 400, 350), Box(-20, -20, 300, 280))
     pictures = [Picture("a", data, boxes=boxes), Picture("b", data)]
-    found = [ef.Scores.concat([b.scores for b in scorer.stream(pictures)]) for scorer in scorers.values()]
+    found = [ef.Scores.concat([b.scores for b in scorer.batches(pictures)]) for scorer in scorers.values()]
     assert found[0].keys == found[1].keys == ("a::box0", "a::box1", "b")
     cropped = scorers["pillow"]([photos[0][50:350, 100:400]])
     np.testing.assert_array_equal(found[0].raw[0], cropped.raw[0])
@@ -69,7 +69,7 @@ def test_boxes_of_pictures_are_rows(scorers, photos):
 
 
 def test_pictures_for_the_report(scorers, images):
-    batches = list(scorers["dali"].stream(Memory(images, 10**9), keep_rgb=True))
+    batches = list(scorers["dali"].batches(Memory(images, 10**9), keep_rgb=True))
     decoded = [one for batch in batches for one in batch.decoded]
     assert [one.rgb is not None for one in decoded] == [one.status == "ok" for one in decoded]
 

@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,17 +15,14 @@ import emonet_fast as ef
 from emonet_fast.errors import OptionError
 from emonet_fast.faces import BoxFile, Face, PictureBoxes, WithFaces, face_crop, open_detector
 from emonet_fast.job import with_boxes
-from emonet_fast.options import Options
+from emonet_fast.options import FaceOptions, Options
 from emonet_fast.preprocess import crop
 from emonet_fast.records import Picture, Status
 
-from ..tiny import write_tiny
-
 
 @pytest.fixture(scope="module")
-def tiny_scorer(tmp_path_factory, cache_dir):
-    folder = write_tiny(tmp_path_factory.mktemp("tiny"))
-    with ef.Scorer(folder, precision="fp32", cache_dir=cache_dir) as scorer:
+def tiny_scorer(tiny_folder, cache_dir):
+    with ef.Scorer(tiny_folder, precision="fp32", cache_dir=cache_dir) as scorer:
         yield scorer
 
 
@@ -49,7 +47,7 @@ def test_rows_of_faces_and_of_pictures_without(detector, tiny_scorer, astronaut)
         Picture("gone", None, Status.UNREADABLE, "no such file"),
     ]
     faces = WithFaces(pictures, detector, Options())
-    scores = ef.Scores.concat([with_boxes(b.scores, faces) for b in tiny_scorer.stream(faces)])
+    scores = ef.Scores.concat([with_boxes(b.scores, faces) for b in tiny_scorer.batches(faces)])
     assert scores.keys == ("two.png::box0", "two.png::box1", "none.png", "broken.png", "array::box0", "gone")
     assert [str(s) for s in scores.status] == ["ok", "ok", "no_face", "truncated", "ok", "unreadable"]
     assert "no face" in scores.reason[2]
@@ -62,7 +60,7 @@ def test_rows_of_faces_and_of_pictures_without(detector, tiny_scorer, astronaut)
 def test_score_is_that_of_the_crop(detector, tiny_scorer, astronaut):
     """A face's row equals scoring the file that holds its crop: one rule in every path."""
     faces = WithFaces([Picture("a", encoded(astronaut))], detector, Options(), keep=False)
-    (batch,) = tiny_scorer.stream(faces)
+    (batch,) = tiny_scorer.batches(faces)
     box = face_crop(detector.detect([astronaut])[0][0])
     alone = tiny_scorer([crop(astronaut, box)])
     np.testing.assert_array_equal(batch.scores.raw, alone.raw)
@@ -113,14 +111,13 @@ def test_margin_is_checked_at_once(astronaut):
         WithFaces([], PictureBoxes.__new__(PictureBoxes), Options(), margin=-1.0)
 
 
-def test_command(yunet, tmp_path, cache_dir, astronaut):
-    folder = write_tiny(tmp_path / "tiny")
+def test_command(yunet, tmp_path, tiny_folder, astronaut):
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     Image.fromarray(astronaut).save(pictures / "a.png")
     Image.fromarray(np.full((64, 64, 3), 9, np.uint8)).save(pictures / "b.png")
     command = [
-        sys.executable, "-m", "emonet_fast.cli", "score", pictures, "-c", folder, "--precision", "fp32",
+        sys.executable, "-m", "emonet_fast.cli", "score", pictures, "-c", tiny_folder, "--precision", "fp32",
         "--detector-model", yunet, "--faces", "detect", "-o", tmp_path / "s.parquet",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ})
@@ -135,6 +132,11 @@ def test_command(yunet, tmp_path, cache_dir, astronaut):
     assert table.schema.metadata[b"faces"] == b"yunet"
     # The table comes back as boxes, for the same crops again.
     assert len(BoxFile(tmp_path / "s.parquet").of_picture(str(pictures / "a.png"))) == 1
-    refused = subprocess.run([*command[:-4], "--faces", "find"], capture_output=True, text=True, check=False)
-    assert refused.returncode == 2
-    assert "expected 'none', 'detect' or 'boxes:FILE'" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "settings", [{"faces": "find"}, {"model": Path("a.onnx")}, {"margin": -1.0}, {"min_score": 0.0}]
+)
+def test_options_refused(settings):
+    with pytest.raises(OptionError, match=r"expected|is for faces 'detect'"):
+        FaceOptions(**settings)

@@ -10,7 +10,7 @@ from emonet_fast.errors import CheckpointError, OptionError
 from emonet_fast.faces.detector import FaceDetector
 from emonet_fast.faces.face import boxes_of, overlaps
 
-from ..tolerances import DETECTOR_IOU, DETECTOR_SCORE
+from ..tolerances import DETECTOR_IOU, DETECTOR_PIXELS, DETECTOR_SCORE
 
 
 def crowd(astronaut: np.ndarray, width: int, height: int, seed: int = 0) -> np.ndarray:
@@ -98,6 +98,18 @@ def test_tiny_and_odd_pictures(yunet):
     shapes = [(1, 1), (3, 700), (700, 3), (31, 33)]
     found = FaceDetector(yunet).detect([np.zeros((h, w, 3), np.uint8) for h, w in shapes])
     assert found == [()] * 4
+
+
+@pytest.mark.parametrize("file", ["yunet_s_dynamic.onnx", "yunet_n_dynamic.onnx"])
+def test_pytorch_network_is_the_same(yunet, astronaut, file):
+    """The path of a GPU, run where there is none: the same graph, the same numbers."""
+    pytest.importorskip("torch")
+    pictures = [crowd(astronaut, 640, 360, seed) for seed in range(2)] + [astronaut]
+    ours = FaceDetector(yunet.with_name(file)).detect(pictures)
+    theirs = FaceDetector(yunet.with_name(file), device="cpu:0").detect(pictures)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(boxes_of(one), boxes_of(other), atol=DETECTOR_PIXELS)
+        np.testing.assert_allclose([f.score for f in one], [f.score for f in other], atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+"""YuNet by PyTorch, for a GPU that scores with PyTorch already: the ONNX graph's nodes one by one, in float32.
+
+The graph holds eight kinds of nodes that compute. Those that only work out a shape are left out: an output's cells are
+what is left over. Not measured on a GPU; equal to OpenVINO's on the CPU (a test).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import CheckpointError
+from ..optional import need
+from .decoding import OUTPUTS, WIDTHS
+
+_SHAPES = {"Shape", "Gather", "Unsqueeze", "Concat", "Constant"}
+
+
+class TorchNetwork:
+    """As network.Network: 12 outputs by name for [n, 3, H, W] float32 BGR 0..255. device: of PyTorch, "cuda:0".
+
+    Raises:
+        MissingPackageError: PyTorch is not installed. CheckpointError: the file is no YuNet model.
+    """
+
+    def __init__(self, path: Path, device: str) -> None:
+        import onnx
+        from onnx import numpy_helper
+
+        self._torch = need("torch", "finding faces on the GPU")
+        self._device = self._torch.device(device)
+        try:
+            graph = onnx.load(str(path)).graph
+        except Exception as error:  # protobuf's own errors
+            raise CheckpointError(f"{path} is no ONNX model ({error}); expected YuNet") from None
+        names = {output.name for output in graph.output}
+        unknown = {node.op_type for node in graph.node} - _SHAPES - set(self._operations())
+        if unknown or not set(OUTPUTS) <= names or len(graph.input) < 1:
+            raise CheckpointError(
+                f"{path} lacks outputs of YuNet or holds {sorted(unknown)}; expected YuNet of 2023 with 12 outputs"
+            )
+        self._input = graph.input[0].name
+        self._weights = {
+            tensor.name: self._torch.from_numpy(numpy_helper.to_array(tensor).copy()).to(self._device)
+            for tensor in graph.initializer
+        }
+        self._nodes = [
+            (node.op_type, list(node.input), node.output[0], _attributes(node))
+            for node in graph.node
+            if node.op_type not in _SHAPES
+        ]
+
+    def __call__(self, pixels: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+        """See network.Network."""
+        torch, operations = self._torch, self._operations()
+        # TF32 would cost three digits of the boxes.
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+            values: dict[str, Any] = {self._input: torch.from_numpy(pixels).to(self._device)}
+            for kind, inputs, output, attributes in self._nodes:
+                taken = [values[name] if name in values else self._weights.get(name) for name in inputs]
+                values[output] = operations[kind](taken, attributes)
+            n = len(pixels)
+            return {
+                name: values[name].reshape(n, -1, WIDTHS[name.partition("_")[0]]).float().cpu().numpy()
+                for name in OUTPUTS
+            }
+
+    def _operations(self) -> dict[str, Callable[[list[Any], dict[str, Any]], Any]]:
+        torch = self._torch
+        run = torch.nn.functional
+        return {
+            "Conv": lambda x, a: run.conv2d(
+                x[0], x[1], x[2] if len(x) > 2 else None, a["strides"], a["pads"][:2], a["dilations"], a["group"]
+            ),
+            "Relu": lambda x, a: run.relu(x[0]),
+            "Add": lambda x, a: x[0] + x[1],
+            "Sigmoid": lambda x, a: torch.sigmoid(x[0]),
+            "MaxPool": lambda x, a: run.max_pool2d(x[0], a["kernel_shape"], a["strides"], a["pads"][:2]),
+            "Resize": lambda x, a: run.interpolate(x[0], scale_factor=2.0, mode="nearest"),
+            "Transpose": lambda x, a: x[0].permute(*a["perm"]),
+            "Reshape": lambda x, a: x[0].reshape(len(x[0]), -1, x[0].shape[-1]),
+        }
+
+
+def _attributes(node: Any) -> dict[str, Any]:
+    from onnx.helper import get_attribute_value
+
+    return {attribute.name: get_attribute_value(attribute) for attribute in node.attribute}

@@ -1,0 +1,159 @@
+"""COCO-style JSON that VideoAnnotator's viewer loads (as its LAION face analysis): one annotation a face and frame.
+
+    {"info": {...}, "categories": [...], "annotations": [{"id", "image_id", "category_id", "bbox": [x, y, w, h], "area",
+     "iscrowd", "score", "face_id", "timestamp", "frame_number", "backend", "person_id", ..., "attributes": {"emotions":
+     {name: {"score", "rank", "raw_score"}}, "model_info": {...}}}], "images": [{"id", "file_name", "timestamp", ...}]}
+
+score is the softmax value (raw where there is no neutral baseline), rank counts from 1. The file is valid JSON after
+each piece: its end is written each time, and written over by the next piece; only the list of images comes at last.
+"""
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..records import Status
+from ..timeline import NO_TRACK, Timeline
+from .growing import GrowingFile
+
+_END = b'\n],\n"images": []}\n'
+# Text of the images that is held in memory before it goes to a temporary file.
+_IN_MEMORY = 8 * 1024 * 1024
+
+
+class CocoJson:
+    """See TimelineSink."""
+
+    def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
+        self.path, self.rows = path, 0
+        self._model = {
+            "model_size": metadata.get("checkpoint", ""),
+            "embedding_dim": int(metadata.get("embedding_dim", 1152)),
+        }
+        self._growing = GrowingFile(path)
+        self._images = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed with the sink
+        self._last_image = ""
+        category = [{"id": 1, "name": "face", "supercategory": "person"}]
+        head = {"info": dict(metadata), "licenses": [], "categories": category}
+        self._growing.file.write(json.dumps(head, ensure_ascii=False)[:-1].encode() + b',\n"annotations": [')
+        self._place = self._growing.file.tell()
+        self._growing.file.write(_END)
+        self._growing.good()
+
+    def write(self, timeline: Timeline) -> None:
+        if not len(timeline):
+            return
+        parts = []
+        for i in range(len(timeline)):
+            self._image(timeline, i)
+            if timeline.scores.status[i] == Status.OK:
+                self.rows += 1
+                parts.append((b",\n" if self.rows > 1 else b"\n") + _json(self._annotation(timeline, i)))
+        if parts:
+            self._put(b"".join(parts))
+
+    def _put(self, data: bytes) -> None:
+        file = self._growing.file
+        try:
+            file.seek(self._place)
+            file.write(data + _END)
+        except OSError as error:
+            self._end_here()
+            raise self._growing.failed(error) from error
+        self._place += len(data)
+        self._growing.good()
+
+    def _annotation(self, timeline: Timeline, i: int) -> dict[str, Any]:
+        scores = timeline.scores
+        x, y, width, height, score = (0.0,) * 5 if scores.faces is None else scores.faces[i].tolist()
+        names, table = scores.ranking()
+        order = (-table[i]).argsort(kind="stable")
+        raw = dict(zip(scores.names, scores.raw[i].tolist(), strict=True))
+        emotions = {
+            names[e]: {"score": float(table[i, e]), "rank": rank + 1, "raw_score": raw[names[e]]}
+            for rank, e in enumerate(order.tolist())
+        }
+        whole = x != x  # no box: the whole frame was scored
+        crop = timeline.crops[i] if timeline.crops else None
+        if whole:
+            x = y = 0.0
+            height, width = (0.0, 0.0) if crop is None else (float(crop.shape[0]), float(crop.shape[1]))
+            score = 1.0
+        track = int(timeline.track[i])
+        return {
+            "id": self.rows,
+            "image_id": _image_id(timeline, i),
+            "category_id": 1,
+            "bbox": [x, y, width, height],
+            "area": width * height,
+            "iscrowd": 0,
+            "score": score,
+            "face_id": track if track != NO_TRACK else _place_in_frame(scores.keys[i]),
+            "timestamp": float(timeline.seconds[i]),
+            "frame_number": int(timeline.frame[i]),
+            "backend": "emonet-fast",
+            "person_id": "unknown" if track == NO_TRACK else f"track_{track}",
+            "person_label": "unknown",
+            "person_label_confidence": 0.0,
+            "person_labeling_method": "none",
+            "attributes": {"emotions": emotions, "model_info": self._model},
+        }
+
+    def _image(self, timeline: Timeline, i: int) -> None:
+        name = _image_id(timeline, i)
+        if name == self._last_image:
+            return
+        image = {
+            "id": name,
+            "file_name": Path(timeline.source).name,
+            "timestamp": float(timeline.seconds[i]),
+            "frame_number": int(timeline.frame[i]),
+        }
+        self._images.write((b",\n" if self._last_image else b"\n") + _json(image))
+        self._last_image = name
+
+    def close(self) -> None:
+        """The images' list takes the place of the empty one."""
+        file = self._growing.file
+        try:
+            file.seek(self._place)
+            file.write(b'\n],\n"images": [')
+            self._images.seek(0)
+            while piece := self._images.read(1 << 20):
+                file.write(piece)
+            file.write(b"\n]}\n")
+            file.truncate()
+            self._growing.good()
+        except OSError:  # then without the list of images
+            self._end_here()
+        finally:
+            self._images.close()
+        self._growing.publish()
+
+    def _end_here(self) -> None:
+        """The end over what a full disk took of the last piece: its room is there already."""
+        with contextlib.suppress(OSError):
+            self._growing.file.seek(self._place)
+            self._growing.file.write(_END)
+            self._growing.file.truncate()
+            self._growing.good()
+
+    def abort(self) -> None:
+        self._images.close()
+        self._growing.discard()
+
+
+def _image_id(timeline: Timeline, i: int) -> str:
+    return f"{Path(timeline.source).stem}_frame_{int(timeline.frame[i])}"
+
+
+def _place_in_frame(key: str) -> int:
+    place = key.rpartition("::box")[2]
+    return int(place) if place.isdigit() else 0
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace")

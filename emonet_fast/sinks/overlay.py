@@ -1,0 +1,192 @@
+"""The video once more, with boxes, track numbers and the strongest emotions drawn into it, and its audio.
+
+Every frame is written, with its own time; between two sampled frames the last boxes stay. The file is a fragmented MP4
+(or Matroska): it plays to its last fragment wherever a run was cut off.
+"""
+
+import contextlib
+from collections import deque
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from .. import taxonomy
+from ..errors import EmonetError, OptionError
+from ..optional import need
+from ..records import Status, UInt8Array
+from ..sources.frames import Frame, Sound
+from ..timeline import NO_TRACK, Timeline
+from .growing import SUFFIX
+
+# Paul Tol's "bright" scheme, as in the reports.
+_COLOURS = ("#66ccee", "#ee6677", "#ccbb44", "#228833", "#aa3377", "#4477aa")
+_FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+_FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+_CLUSTERS = {"cluster_time_limit": "1000"}  # milliseconds
+# Audio packets that wait for the first frame.
+_EARLY = 512
+# Boxes of a sampled frame stay no longer than this.
+_HOLD = Fraction(3, 2)
+
+
+class Overlay:
+    """One overlay video. start() before the first frame, write() for each item of a VideoBatch, close() at the end.
+
+    top: emotions a face. audio_note: why there is no audio, "" if there is.
+
+    Raises:
+        OptionError: an unknown suffix, or a folder that cannot be written. MissingPackageError: PyAV is missing.
+    """
+
+    def __init__(self, path: Path, top: int = 3) -> None:
+        self._av = need("av", "an overlay video")
+        kind = _FORMATS.get(path.suffix.lower())
+        if kind is None:
+            raise OptionError(f"cannot tell the kind of video from {path.name!r}; expected {', '.join(_FORMATS)}")
+        self.path, self.partial = path, path.with_name(path.name + SUFFIX)
+        self.audio_note = ""
+        self.frames = 0
+        self._top = top
+        try:
+            options = {"flush_packets": "1", **(_FRAGMENTS if kind in ("mp4", "mov") else _CLUSTERS)}
+            self._out = self._av.open(str(self.partial), "w", format=kind, container_options=options)
+        except (self._av.error.FFmpegError, OSError) as error:
+            raise OptionError(f"cannot write {path}: {error.strerror or error}") from None
+        self._video: Any = None
+        self._audio: Any = None
+        self._early: deque[Any] = deque(maxlen=_EARLY)
+        self._first: Fraction | None = None
+        self._last_pts = -(1 << 62)
+        self._labels: list[tuple[tuple[float, float, float, float], str, list[str]]] = []
+        self._labelled: Fraction | None = None
+
+    def start(self, rate: Fraction | None, audio: Any) -> None:
+        """rate: frames a second as a hint for the encoder. audio: the source's audio stream, None without."""
+        self._rate = rate or Fraction(25)
+        if audio is None:
+            self.audio_note = "the source has no audio"
+            return
+        try:
+            self._audio = self._out.add_stream_from_template(audio)
+        except (self._av.error.FFmpegError, ValueError) as error:
+            self.audio_note = f"its audio ({audio.codec_context.name}) cannot be kept in {self.path.suffix}: {error}"
+
+    def write(self, item: Frame | Sound, timeline: Timeline, rows: range | None) -> None:
+        """One frame or audio packet; rows: the frame's rows of the time line where it was sampled.
+
+        Raises:
+            EmonetError: the disk or the encoder refuses; what was written before plays.
+        """
+        try:
+            if isinstance(item, Sound):
+                self._sound(item.packet)
+            else:
+                if rows is not None or item.chosen:
+                    self._label(timeline, rows or range(0), item.time)
+                self._frame(item)
+        except (self._av.error.FFmpegError, OSError) as error:
+            raise EmonetError(f"cannot write {self.path}: {error}; what was written before is kept") from error
+
+    def _sound(self, packet: Any) -> None:
+        if self._audio is None or packet.dts is None:
+            return
+        if self._first is None:
+            self._early.append(packet)
+        elif packet.pts is None or packet.pts * packet.time_base >= self._first:
+            packet.stream = self._audio
+            self._out.mux(packet)
+
+    def _label(self, timeline: Timeline, rows: range, at: Fraction) -> None:
+        self._labels, self._labelled = [], at
+        scores = timeline.scores
+        if scores.faces is None:
+            return
+        top = scores.top(self._top)
+        for i in rows:
+            x, y, width, height = scores.faces[i, :4].tolist()
+            if scores.status[i] != Status.OK or x != x:
+                continue
+            track = int(timeline.track[i])
+            colour = _COLOURS[track % len(_COLOURS)]
+            name = "" if track == NO_TRACK else f"#{track}"
+            said = [f"{taxonomy.find(emotion).name} {value:.2f}" for emotion, value in top[i]]
+            self._labels.append(((x, y, x + width, y + height), colour, [name, *said] if name else said))
+
+    def _frame(self, frame: Frame) -> None:
+        if frame.pts <= self._last_pts:  # a late frame has no place in a file
+            return
+        rgb = frame.rgb()
+        if self._video is None:
+            self._begin(frame, rgb)
+        if self._labels and self._labelled is not None and frame.time - self._labelled <= _HOLD:
+            rgb = draw(rgb, self._labels)
+        picture = self._av.VideoFrame.from_ndarray(_fitted(rgb, self._video.width, self._video.height), format="rgb24")
+        picture.pts, picture.time_base = frame.pts, frame.time_base
+        self._out.mux(self._video.encode(picture))
+        self._last_pts = frame.pts
+        self.frames += 1
+
+    def _begin(self, frame: Frame, rgb: UInt8Array) -> None:
+        codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
+        # Nothing held back in the encoder, and a fragment for each 25 frames: a cut file plays almost to its end.
+        options = {"bf": "0", "g": "25"}
+        if codec == "libx264":
+            options |= {"preset": "veryfast", "crf": "20", "tune": "zerolatency"}
+        self._video = self._out.add_stream(codec, rate=self._rate, options=options)
+        self._video.height, self._video.width = rgb.shape[0] // 2 * 2 or 2, rgb.shape[1] // 2 * 2 or 2
+        self._video.pix_fmt = "yuv420p"
+        self._video.codec_context.time_base = frame.time_base
+        self._first = frame.time
+        early, self._early = list(self._early), deque(maxlen=_EARLY)
+        self._out.start_encoding()
+        for packet in early:
+            self._sound(packet)
+
+    def close(self) -> None:
+        """Finish the file and rename it into place; without a single frame it is removed."""
+        if self._video is None:
+            self.abort()
+            return
+        try:
+            self._out.mux(self._video.encode(None))
+            self._out.close()
+        except (self._av.error.FFmpegError, OSError) as error:
+            raise EmonetError(f"cannot finish {self.path}: {error}; {self.partial} plays to its last part") from error
+        self.partial.replace(self.path)
+
+    def abort(self) -> None:
+        """Remove what was written."""
+        with contextlib.suppress(self._av.error.FFmpegError, OSError, ValueError):
+            self._out.close()
+        self.partial.unlink(missing_ok=True)
+
+
+def draw(rgb: UInt8Array, labels: list[tuple[tuple[float, float, float, float], str, list[str]]]) -> UInt8Array:
+    """A copy of the picture with boxes (left, top, right, bottom), colours and lines of text."""
+    image = Image.fromarray(rgb)
+    pen = ImageDraw.Draw(image)
+    size = max(10, round(min(image.size) / 32))
+    font = ImageFont.load_default(size)
+    for (left, top, right, bottom), colour, lines in labels:
+        pen.rectangle((left, top, right, bottom), outline=colour, width=max(2, size // 7))
+        if not lines:
+            continue
+        widest = max(pen.textlength(line, font=font) for line in lines)
+        step, pad = round(size * 1.25), size // 4
+        tall = step * len(lines) + 2 * pad
+        x = min(max(0.0, left), max(0.0, image.width - widest - 2 * pad))
+        y = bottom + 2 if bottom + 2 + tall <= image.height else max(0.0, top - tall - 2)
+        pen.rectangle((x, y, x + widest + 2 * pad, y + tall), fill="#101217")
+        for i, line in enumerate(lines):
+            pen.text((x + pad, y + pad + i * step), line, font=font, fill=colour if i == 0 else "#eceef2")
+    return np.asarray(image)
+
+
+def _fitted(rgb: UInt8Array, width: int, height: int) -> UInt8Array:
+    """The picture in the size that the video began with: cut by a pixel for even sides, resized after a change."""
+    if rgb.shape[0] - height in (0, 1) and rgb.shape[1] - width in (0, 1):
+        return np.ascontiguousarray(rgb[:height, :width])
+    return np.asarray(Image.fromarray(rgb).resize((width, height)))

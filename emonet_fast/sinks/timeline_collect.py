@@ -1,0 +1,142 @@
+"""What a time line's report is made from, collected in bounded memory: time bins that widen, a few small pictures.
+
+Each video has one axis of at most BINS bins, of the width that its first frames ask for. A time beyond its end joins
+the bins in pairs and doubles their width, for all its tracks together. Of each track and emotion the strongest moment
+is kept with a thumbnail.
+"""
+
+import base64
+import io
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from ..records import Status, UInt8Array
+from ..scores import Float64
+from ..timeline import Timeline
+
+BINS = 240
+_NARROWEST = 0.02  # seconds
+# Of the time between the first two sampled frames: bins a little wider than that leave no empty ones between.
+_ROOMY = 1.25
+MAX_TRACKS = 48  # a video's; of those not seen for _RECENT seconds the one with the fewest rows goes first
+_RECENT = 10.0
+MAX_SOURCES = 16
+_THUMBNAIL = 112
+# A new peak replaces an old one's picture only if it is that much stronger: making pictures takes time.
+_STRONGER = 1.05
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    value: float
+    seconds: float
+    image: str  # base64 JPEG, "" without one
+
+
+@dataclass(slots=True)
+class Track:
+    """sums: [BINS, E] of the emotions' values, counts: [BINS] of rows. peaks: by the emotion's place."""
+
+    number: int
+    sums: Float64
+    counts: Float64
+    rows: int = 0
+    first: float = 0.0
+    last: float = 0.0
+    peaks: dict[int, Peak] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Video:
+    """frames: sampled, with_faces: of those with a scored row. forgotten: tracks that had no room."""
+
+    name: str
+    start: float
+    width: float = 0.0  # seconds a bin; 0 until a second frame came
+    end: float = 0.0
+    frames: int = 0
+    without: int = 0
+    forgotten: int = 0
+    tracks: dict[int, Track] = field(default_factory=dict)
+
+    def bin_of(self, seconds: float) -> int:
+        """The bin of a time, after widening the axis where it must."""
+        if not self.width:
+            if seconds <= self.start:
+                return 0
+            self.width = max(_NARROWEST, _ROOMY * (seconds - self.start))
+        while seconds - self.start >= self.width * BINS:
+            self.width *= 2
+            for track in self.tracks.values():
+                track.sums = _paired(track.sums)
+                track.counts = _paired(track.counts)
+        return max(0, int((seconds - self.start) / self.width))
+
+
+def _paired(values: Float64) -> Float64:
+    half = values.reshape(BINS // 2, 2, *values.shape[1:]).sum(axis=1)
+    return np.concatenate([half, np.zeros_like(half)])
+
+
+@dataclass(slots=True)
+class Collector:
+    """All videos of a report. emotions, kind: of Scores.ranking and value_kind. left_out: videos without room."""
+
+    videos: dict[str, Video] = field(default_factory=dict)
+    emotions: tuple[str, ...] = ()
+    kind: str = ""
+    left_out: int = 0
+
+    def add(self, timeline: Timeline) -> None:
+        """Take in some rows of one video."""
+        if not len(timeline):
+            return
+        self.emotions, table = timeline.scores.ranking()
+        self.kind = timeline.scores.value_kind
+        video = self.videos.get(timeline.source)
+        if video is None:
+            if len(self.videos) >= MAX_SOURCES:
+                self.left_out += 1
+                return
+            video = self.videos[timeline.source] = Video(timeline.source, float(timeline.seconds[0]))
+        seen = set()
+        for i in range(len(timeline)):
+            now = float(timeline.seconds[i])
+            video.end = max(video.end, now)
+            seen.add(int(timeline.frame[i]))
+            if timeline.scores.status[i] != Status.OK:
+                video.without += timeline.scores.status[i] == Status.NO_FACE
+                continue
+            crop = timeline.crops[i] if timeline.crops else None
+            self._row(video, int(timeline.track[i]), now, table[i], crop)
+        video.frames += len(seen)
+
+    def _row(self, video: Video, number: int, now: float, values: Float64, crop: UInt8Array | None) -> None:
+        at = video.bin_of(now)
+        track = video.tracks.get(number)
+        if track is None:
+            if len(video.tracks) >= MAX_TRACKS:
+                least = min(video.tracks.values(), key=lambda t: (now - t.last < _RECENT, t.rows))
+                del video.tracks[least.number]
+                video.forgotten += 1
+            track = Track(number, np.zeros((BINS, len(values))), np.zeros(BINS), first=now)
+            video.tracks[number] = track
+        track.sums[at] += values
+        track.counts[at] += 1
+        track.rows += 1
+        track.last = now
+        strongest = int(np.argmax(values))
+        before = track.peaks.get(strongest)
+        if before is None or values[strongest] > before.value * _STRONGER:
+            image = "" if crop is None or not crop.size else _jpeg(crop)
+            track.peaks[strongest] = Peak(float(values[strongest]), now, image)
+
+
+def _jpeg(rgb: UInt8Array) -> str:
+    image = Image.fromarray(np.ascontiguousarray(rgb))
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX, reducing_gap=2.0)
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=80)
+    return base64.b64encode(out.getvalue()).decode()

@@ -1,0 +1,220 @@
+"""`emonet-fast video` as a user meets it: a process, its files, its last words, its exit status, and what ends it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pyarrow.parquet as pq
+import pytest
+
+from emonet_fast.sinks.timeline import recover
+from emonet_fast.sources.frames import Frame, Sampling
+from emonet_fast.sources.video import AvSource
+
+from .making import write_clip
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "emonet_fast.cli", "video", *map(str, arguments), "--precision", "fp32"]
+
+
+def emonet(*arguments: object, **more) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, check=False, env={**os.environ}, timeout=120, **more
+    )
+
+
+@pytest.fixture
+def inside(monkeypatch, capsys):
+    """Runs the command in this process: exit status, standard output, standard error."""
+    from emonet_fast import cli
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["emonet-fast", "video", *map(str, arguments), "--precision", "fp32"])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        said = capsys.readouterr()
+        return int(stopped.value.code or 0), said.out, said.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, walk, tiny_folder, model):
+    out = tmp_path_factory.mktemp("out")
+    wanted = [out / f"a.{kind}" for kind in ("parquet", "csv", "jsonl", "json", "vtt")]
+    tables = [text for path in wanted for text in ("-o", path)]
+    found = emonet(
+        walk.path, "-c", tiny_folder, "--detector-model", model, *tables, "--overlay", out / "a.mp4",
+        "--report", out / "a.html", "--fps", "2.5", "--score-every", "2", "--end", "3.9",
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    return found, out
+
+
+def test_all_files_are_written(done, walk):
+    _, out = done
+    assert sorted(p.name for p in out.iterdir()) == [
+        "a.csv", "a.csv.meta.json", "a.html", "a.json", "a.jsonl", "a.jsonl.meta.json", "a.mp4", "a.parquet", "a.vtt",
+    ]  # fmt: skip
+    table = pq.read_table(out / "a.parquet")
+    assert set(table["status"].to_pylist()) == {"ok", "no_face"}
+    assert table.schema.metadata[b"fps"] == b"2.5"
+    assert len((out / "a.jsonl").read_text().splitlines()) == len(table)
+    faces = json.loads((out / "a.json").read_text())["annotations"]
+    assert len(faces) == table["status"].to_pylist().count("ok")
+    played = [f.seconds for f in AvSource(str(out / "a.mp4"), Sampling()) if isinstance(f, Frame)]
+    assert played == [tick / 1000 for tick in walk.ticks if tick <= 3900]
+
+
+def test_last_line_tells_what_was_done_and_how_fast(done):
+    last = done[0].stdout.splitlines()[-1]
+    for part in ("rows:", "scored", "no_face", "sampled", "in 2 tracks", "decode", "detect", "score", "write", "p50",
+                 "p95", "rows have the scores of an earlier crop"):  # fmt: skip
+        assert part in last
+
+
+def test_a_bad_input_does_not_take_the_others(tmp_path, walk, tiny_folder):
+    out = tmp_path / "a.csv"
+    found = emonet(tmp_path / "none.mp4", walk.path, "-c", tiny_folder, "--detector", "none", "-o", out, "--end", "0.5")
+    assert found.returncode == 0
+    assert "none.mp4 cannot be opened" in found.stderr
+    assert out.read_text().count("walk.mp4::frame") == 1
+
+
+def test_nothing_scored_is_status_2(tmp_path, walk, tiny_folder, inside):
+    more = ("-c", tiny_folder, "--detector", "none", "-o", tmp_path / "a.csv")
+    status, _, errors = inside("http://127.0.0.1:9/x.mp4", *more)
+    assert status == 2
+    assert "server running" in errors
+    status, _, errors = inside(walk.path, *more, "--start", "100")
+    assert status == 2
+    assert "gave no frame" in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-o", "a.txt"], "expected one of"),
+        (["-o", "nowhere/a.csv"], "there is no folder"),
+        (["-o", "a.csv", "--report", "a.csv"], "same name"),
+        (["--fps", "fast"], "expected a number or all"),
+        (["--fps", "-1"], "expected above 0"),
+        (["--start", "2", "--end", "1"], "expected end after start"),
+        (["--detector", "mtcnn"], "expected 'none', 'detect' or"),
+        (["more.mp4", "-o", "a.json"], "holds one video"),
+    ],
+)
+def test_refused_before_anything_is_read(tmp_path, monkeypatch, inside, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    status, _, errors = inside("clip.mp4", "-c", "none", *arguments)
+    assert status == 2
+    assert said in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_disk_that_fills_up(tmp_path, walk, tiny_folder):
+    """The system refuses to let the file grow: the rows before that are kept, and the exit status tells."""
+    import resource
+
+    out = tmp_path / "a.csv"
+    limit = 40_000
+    found = emonet(
+        walk.path, "-c", tiny_folder, "--detector", "none", "-o", out, "--fps", "all",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )  # fmt: skip
+    assert found.returncode == 1, found.stderr
+    assert "what was written before is kept" in found.stderr
+    text = out.read_text()
+    assert text.endswith("\n")
+    assert 1 < len(text.splitlines()) < 50
+
+
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory) -> Path:
+    return write_clip(
+        tmp_path_factory.mktemp("long") / "long.mp4", range(0, 40 * 3000, 40), options={"preset": "ultrafast"}
+    )
+
+
+@contextmanager
+def running(*arguments: object, until: Path, size: int):
+    """The command, handed over when its file has grown to `size` bytes."""
+    process = subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ},
+        # a test run in the background of a shell ignores the signal, and its children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 100
+        while not (until.exists() and until.stat().st_size > size) and time.monotonic() < deadline:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_interrupt_finishes_every_file(tmp_path, long_clip, tiny_folder):
+    out, overlay = tmp_path / "a.parquet", tmp_path / "a.mp4"
+    arguments = (long_clip, "-c", tiny_folder, "--detector", "none", "--fps", "all", "-o", out, "--overlay", overlay)
+    with running(*arguments, until=tmp_path / "a.parquet.partial", size=100_000) as process:
+        process.send_signal(signal.SIGINT)
+        said, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "interrupted: what was scored until then is in the files" in said
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "a.parquet"]
+    rows = pq.read_table(out)
+    assert 0 < len(rows) < 3000
+    played = [f.seconds for f in AvSource(str(overlay), Sampling()) if isinstance(f, Frame)]
+    assert played == rows["seconds"].to_pylist()
+
+
+def test_killed_run_leaves_its_rows(tmp_path, long_clip, tiny_folder):
+    out = tmp_path / "a.parquet"
+    arguments = (long_clip, "-c", tiny_folder, "--detector", "none", "--fps", "all", "-o", out)
+    with running(*arguments, until=tmp_path / "a.parquet.partial", size=100_000) as process:
+        process.kill()
+        process.communicate(timeout=60)
+    assert not out.exists()
+    rows = recover(out)
+    seconds = pq.read_table(out)["seconds"].to_pylist()
+    assert len(seconds) == rows > 0
+    assert seconds == [40 * i / 1000 for i in range(rows)]
+
+
+def test_server_that_hangs_up(tmp_path, tiny_folder, inside):
+    """Half a file over HTTP: what came is scored, and the reason said."""
+    clip = write_clip(tmp_path / "a.mkv", range(0, 40 * 200, 40))
+    data = clip.read_bytes()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[: len(data) * 3 // 4])
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        out = tmp_path / "a.jsonl"
+        where = f"http://127.0.0.1:{server.server_port}/a.mkv"
+        status, _, errors = inside(where, "-c", tiny_folder, "--detector", "none", "-o", out)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert status == 0, errors
+    assert 2 < len(out.read_text().splitlines()) < 16

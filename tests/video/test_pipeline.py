@@ -1,0 +1,204 @@
+"""Video to rows: each sampled frame and face once, at the true time and place, with the scores of its crop."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from emonet_fast.errors import InputError, OptionError
+from emonet_fast.faces import Face, face_crop
+from emonet_fast.faces.face import overlaps
+from emonet_fast.options import FaceOptions, VideoOptions
+from emonet_fast.preprocess import crop
+from emonet_fast.sources.frames import Frame, Sampling
+from emonet_fast.sources.video import AvSource
+from emonet_fast.timeline import Timeline
+from emonet_fast.video.pipeline import Pipeline
+
+from ..tolerances import SAME_ENGINE
+from .making import numbered
+
+
+def rows_of(batches: list[Timeline]) -> list[dict]:
+    return [row for batch in batches for row in batch.to_dicts()]
+
+
+@pytest.fixture(scope="module")
+def batches(scorer, walk, found_faces):
+    return list(scorer.stream(walk.path, VideoOptions(fps=5, faces=found_faces, embeddings=True)))
+
+
+@pytest.fixture(scope="module")
+def rows(batches):
+    return rows_of(batches)
+
+
+def sampled(walk):
+    return list(AvSource(str(walk.path), Sampling(5)))
+
+
+def test_a_row_a_face_and_a_row_for_none(rows, walk):
+    frames = sorted({row["frame"] for row in rows})
+    assert frames == [f.index for f in sampled(walk) if isinstance(f, Frame)]
+    for frame in frames:
+        status = [row["status"] for row in rows if row["frame"] == frame]
+        assert status == (["no_face"] if frame in walk.gone else ["ok", "ok"])
+    assert all(row["seconds"] == walk.ticks[row["frame"]] / 1000 for row in rows)
+    assert all(row["source"] == str(walk.path) for row in rows)
+    assert len({row["key"] for row in rows}) == len(rows)
+
+
+def test_faces_are_where_they_were_put(rows, walk):
+    for row in rows:
+        if row["status"] == "ok":
+            box = np.array([[row[f"face_{n}"] for n in ("x", "y", "width", "height")]])
+            assert overlaps(box, walk.truth[row["frame"]]).max() > 0.7
+
+
+def test_identities_hold_while_they_pass(rows, walk):
+    """The upper face walks to the right and the lower one to the left: each is one track from end to end."""
+    tracks = {True: set(), False: set()}
+    for row in rows:
+        if row["status"] == "ok":
+            tracks[row["face_y"] < 100].add(row["track"])
+        else:
+            assert row["track"] is None
+    assert [len(t) for t in tracks.values()] == [1, 1]
+    assert not tracks[True] & tracks[False]
+
+
+def test_scores_are_those_of_the_crop(batches, scorer, walk, found_faces):
+    """The crop and the resize are those of pictures: the same numbers, bit for bit."""
+    pixels = {f.index: f.rgb() for f in sampled(walk) if isinstance(f, Frame)}
+    scores = batches[0].scores
+    crops = []
+    for i in range(4):
+        face = Face(*scores.faces[i].tolist())
+        crops.append(crop(pixels[int(batches[0].frame[i])], face_crop(face, found_faces.margin)))
+    alone = scorer(crops, embeddings=True)
+    np.testing.assert_allclose(scores.raw[:4], alone.raw, rtol=0, atol=SAME_ENGINE)
+    np.testing.assert_allclose(scores.embeddings[:4], alone.embeddings, rtol=0, atol=SAME_ENGINE)
+
+
+def test_smoothed_columns_stand_beside_the_raw_ones(batches):
+    first = batches[0]
+    names = first.to_arrow().column_names
+    assert [n for n in names if n.startswith("smooth_")] == [f"smooth_{d}" for d in first.scores.names]
+    weight = 1 - np.exp(-(first.seconds[2] - first.seconds[0]) / 1.0)
+    raw = first.scores.raw.astype(np.float64)
+    np.testing.assert_allclose(first.smooth[0], raw[0])
+    by_track = [i for i in range(4) if first.track[i] == first.track[0]]
+    np.testing.assert_allclose(first.smooth[by_track[1]], raw[0] + weight * (raw[by_track[1]] - raw[0]))
+
+
+def test_gaps_have_no_value(batches):
+    last = batches[-1]
+    assert last.scores.status[-1] == "no_face"
+    assert np.isnan(last.smooth[-1]).all()
+
+
+@pytest.mark.parametrize("settings", [{"score_every": 3}, {"score_change": 0.4}])
+def test_reused_scores_are_marked(scorer, walk, found_faces, settings):
+    """A track's rows carry the scores of its last scored crop, and say so."""
+    found = rows_of(list(scorer.stream(walk.path, VideoOptions(fps=5, faces=found_faces, **settings))))
+    last: dict[int, float] = {}
+    reused = 0
+    for row in found:
+        if row["status"] != "ok":
+            assert not row["reused"]
+        elif row["reused"]:
+            assert row["raw_awe"] == last[row["track"]]
+            reused += 1
+        else:
+            last[row["track"]] = row["raw_awe"]
+    scored = [row for row in found if row["status"] == "ok" and not row["reused"]]
+    assert reused > 0
+    if "score_every" in settings:
+        frames = [row["frame"] for row in scored if row["track"] == 1]
+        taken = sorted({row["frame"] for row in found if row["status"] == "ok"})
+        assert frames == taken[::3]
+
+
+def test_without_tracks(scorer, walk, found_faces):
+    (first, *_) = scorer.stream(walk.path, VideoOptions(fps=2, faces=found_faces, track=False, smooth=0))
+    row = first.to_dicts()[0]
+    assert row["track"] is None
+    assert not any(name.startswith("smooth_") for name in row)
+
+
+def test_whole_frames(scorer, walk):
+    """Detector none: one row a frame, without a box."""
+    found = rows_of(list(scorer.stream(walk.path, VideoOptions(fps=2, faces=FaceOptions()))))
+    assert [row["status"] for row in found] == ["ok"] * 8
+    assert found[0]["face_x"] is None
+    assert found[0]["smooth_awe"] is not None
+
+
+def test_boxes_from_a_file(scorer, walk, tmp_path):
+    path = tmp_path / "boxes.csv"
+    with path.open("w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["frame", "x", "y", "width", "height", "track_id"])
+        out.writerows([i, *walk.truth[i, 0], 9] for i in range(0, 30))
+    options = VideoOptions(fps=5, faces=FaceOptions(faces=f"boxes:{path}"))
+    found = rows_of(list(scorer.stream(walk.path, options)))
+    assert {row["track"] for row in found if row["frame"] < 30} == {9}
+    assert {row["status"] for row in found if row["frame"] >= 30} == {"no_face"}
+
+
+def test_pairs_that_a_pipeline_holds(scorer, found_faces, walk):
+    """The same frames from a file and from memory give the same rows."""
+    pairs = [(f.seconds, f.rgb()) for f in AvSource(str(walk.path), Sampling()) if isinstance(f, Frame)][:15]
+    options = VideoOptions(fps=5, faces=found_faces)
+    given = rows_of(list(scorer.stream(iter(pairs), options)))
+    read = rows_of(list(scorer.stream(walk.path, replace(options, end=pairs[-1][0]))))
+    assert [(r["seconds"], r["raw_awe"]) for r in given] == [(r["seconds"], r["raw_awe"]) for r in read]
+
+
+def test_endless_source_is_read_as_far_as_needed(scorer):
+    taken = []
+
+    def endless():
+        i = 0
+        while True:
+            taken.append(i)
+            yield i / 10, numbered(i % 256)
+            i += 1
+
+    stream = scorer.stream(endless(), VideoOptions(fps=None, faces=FaceOptions()))
+    rows = sum(len(next(stream)) for _ in range(3))
+    stream.close()
+    assert rows <= len(taken) <= rows + 16 + 8
+
+
+def test_source_that_ends_with_an_error_gives_what_it_had(scorer):
+    """A camera that is unplugged."""
+
+    def unplugged():
+        for i in range(10):
+            yield i / 10, numbered(i)
+        raise InputError("the camera is gone")
+
+    found = []
+    with pytest.raises(InputError, match="gone"):
+        found.extend(scorer.stream(unplugged(), VideoOptions(fps=None, faces=FaceOptions())))
+    assert sum(map(len, found)) == 10  # all that came before it went
+
+
+@pytest.mark.parametrize("settings", [{"smooth": -1.0}, {"track": False, "score_every": 2}])
+def test_options_refused(settings):
+    with pytest.raises(OptionError, match=r"expected|need"):
+        VideoOptions(**settings)
+
+
+def test_frames_between_samples_are_not_held(scorer, walk):
+    """For an overlay every frame is given on, in order, a few at a time, however rarely one is sampled."""
+    options = VideoOptions(fps=0.5, faces=FaceOptions())
+    pipeline = Pipeline(scorer, AvSource(str(walk.path), Sampling(0.5), every=True), options, None, every=True)
+    batches = list(pipeline)
+    pipeline.close()
+    assert max(len(batch.items) for batch in batches) <= 9
+    given = [item.index for batch in batches for item, _ in batch.items if isinstance(item, Frame)]
+    assert given == list(range(50))
+    assert sum(len(batch.timeline) for batch in batches) == 2

@@ -1,0 +1,345 @@
+"""Outputs of a video run: whole at the end, readable when cut off, kept when the disk is full."""
+
+import csv
+import json
+import re
+from fractions import Fraction
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from emonet_fast.errors import EmonetError, OptionError
+from emonet_fast.options import VideoOptions
+from emonet_fast.records import Status
+from emonet_fast.sinks import timeline as tables
+from emonet_fast.sinks.coco import CocoJson
+from emonet_fast.sinks.growing import GrowingFile
+from emonet_fast.sinks.overlay import Overlay
+from emonet_fast.sinks.timeline import open_timeline, recover
+from emonet_fast.sinks.timeline_collect import BINS, MAX_TRACKS, Collector
+from emonet_fast.sinks.timeline_report import TimelineReport, heat_map, polylines
+from emonet_fast.sinks.webvtt import WebVtt
+from emonet_fast.sources.frames import Frame, Sampling, Sound
+from emonet_fast.sources.video import AvSource
+from emonet_fast.timeline import Timeline
+from emonet_fast.video.pipeline import Pipeline, video_finder
+
+from ..sinks.rows import HOSTILE, made
+from ..sinks.test_report import Page
+from .making import av
+
+
+def line(start, n, *, source="a.mp4", step=0.5, tracks=(1,), bad=(), seed=None, crops=False):
+    """n sampled frames from frame `start` on, each with a row for every track."""
+    keys = [f"{source}::frame{start + i}::box{j}" for i in range(n) for j in range(len(tracks))]
+    scores = made(keys, seed=start if seed is None else seed, bad=bad)
+    rows = len(keys)
+    frame = np.repeat(np.arange(start, start + n), len(tracks))
+    boxes = np.random.default_rng(start).uniform(1, 50, (rows, 5))
+    boxes[[i in bad for i in range(rows)]] = np.nan
+    object.__setattr__(scores, "faces", boxes)
+    return Timeline(
+        scores=scores,
+        source=source,
+        pts=frame * 500,
+        seconds=frame * step,
+        frame=frame,
+        time_bases=(Fraction(1, 1000),) * rows,
+        track=np.tile(np.array(tracks), n),
+        reused=np.zeros(rows, bool),
+        smooth=scores.raw.astype(np.float64),
+        crops=tuple(np.full((30, 20, 3), 90, np.uint8) for _ in range(rows)) if crops else (),
+    )
+
+
+def read(path):
+    if path.suffix == ".parquet":
+        return pq.read_table(path).to_pylist()
+    if path.suffix == ".csv":
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    return [json.loads(text) for text in path.read_text("utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_tables_hold_every_row(tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    sink = open_timeline(path, {"checkpoint": "x"})
+    parts = [line(0, 3, tracks=(1, 2), bad=(1,)), line(3, 1), line(4, 100, source=HOSTILE[4])]
+    for part in parts:
+        sink.write(part)
+    assert not path.exists()
+    sink.close()
+    assert [p.name for p in tmp_path.iterdir() if p.name.endswith(".partial")] == []
+    expected = [row for part in parts for row in part.to_dicts()]
+    found = read(path)
+    assert len(found) == len(expected) == sink.rows
+    for mine, theirs in zip(expected, found, strict=True):
+        assert list(theirs) == list(mine)
+        for name, value in mine.items():
+            if kind != "csv":
+                assert theirs[name] == value
+            elif isinstance(value, float):
+                exact = np.float32 if name.startswith("raw_") else np.float64
+                assert exact(theirs[name]) == exact(value)
+            else:
+                assert theirs[name] == ("" if value is None else str(value).lower() if name == "reused" else str(value))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_what_a_killed_run_left_is_readable(tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    sink = open_timeline(path, {"checkpoint": "x"})
+    sink.write(line(0, tables._GROUP_ROWS))
+    sink.write(line(tables._GROUP_ROWS, 5))
+    with (tmp_path / f"a.{kind}.partial").open("ab") as file:  # a piece that was cut off
+        file.write(b"\xff\xff\xff\xff\x10\x02" if kind == "parquet" else b"half a line")
+    with pytest.raises(OptionError, match="killed"):
+        open_timeline(path, {})
+    whole = tables._GROUP_ROWS + (0 if kind == "parquet" else 5)
+    assert recover(path) == whole == len(read(path))
+    with pytest.raises(EmonetError, match="expected what a killed run left"):
+        recover(path)
+
+
+class Full:
+    """A disk that has room for so many bytes more."""
+
+    def __init__(self, file, room):
+        self._file, self._room = file, room
+
+    def write(self, data):
+        data = bytes(data)
+        taken = data[: max(0, self._room)]
+        self._room -= len(data)
+        self._file.write(taken)
+        if len(taken) < len(data):
+            raise OSError(28, "No space left on device")
+        return len(taken)
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "json", "parquet", "vtt"])
+def test_full_disk_keeps_what_was_written(tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    sink = open_timeline(path, {})
+    many = tables._GROUP_ROWS
+    disk = sink._growing.file = Full(sink._growing.file, 10**9)
+    sink.write(line(0, many))
+    size = disk.tell()
+    disk._room = 1500 if kind != "vtt" else 20
+    with pytest.raises(EmonetError, match="No space left on device; what was written before is kept"):
+        sink.write(line(many, 3 * many))
+    disk._room = 10**9  # room again, for the copy to parquet
+    sink.close()
+    if kind == "vtt":
+        assert path.read_text().startswith("WEBVTT")
+        assert path.stat().st_size >= size
+        return
+    found = json.loads(path.read_text())["annotations"] if kind == "json" else read(path)
+    assert len(found) in (many, 4 * many)  # parquet's group that had no room is written when there is
+
+
+def test_coco_is_what_the_viewer_reads(tmp_path):
+    """Its parser keeps annotations with a number face_id, 4 numbers bbox, a timestamp and attributes.emotions."""
+    path = tmp_path / "face_analysis.json"
+    sink = CocoJson(path, {"checkpoint": "c", "embedding_dim": "1152"})
+    part = line(0, 4, tracks=(1, 7), bad=(2,))
+    for some in (part, line(4, 2)):
+        sink.write(some)
+        half = json.loads((tmp_path / "face_analysis.json.partial").read_text())  # valid at any time
+        assert len(half["annotations"]) == sink.rows
+    sink.close()
+    found = json.loads(path.read_text())
+    assert len(found["annotations"]) == 9
+    assert [i["frame_number"] for i in found["images"]] == [0, 1, 2, 3, 4, 5]
+    ids = {i["id"] for i in found["images"]}
+    for face in found["annotations"]:
+        assert isinstance(face["face_id"], int)
+        assert len(face["bbox"]) == 4
+        assert isinstance(face["timestamp"], float)
+        assert face["image_id"] in ids
+        emotions = face["attributes"]["emotions"]
+        assert sorted(e["rank"] for e in emotions.values()) == list(range(1, 41))
+        best = min(emotions, key=lambda name: emotions[name]["rank"])
+        assert emotions[best]["score"] == max(e["score"] for e in emotions.values())
+    first = found["annotations"][0]
+    assert first["bbox"] == part.scores.faces[0, :4].tolist()
+    assert first["attributes"]["emotions"]["awe"]["raw_score"] == float(
+        part.scores.raw[0, part.scores.names.index("awe")]
+    )
+    assert {a["face_id"] for a in found["annotations"]} == {1, 7}
+
+
+_CUE = re.compile(r"(\d\d):(\d\d):(\d\d)\.(\d{3}) --> (\d\d):(\d\d):(\d\d)\.(\d{3})\n(.+)\n")
+
+
+def test_webvtt(tmp_path):
+    path = tmp_path / "a.vtt"
+    sink = WebVtt(path, {})
+    for start in range(0, 20, 4):
+        sink.write(line(start, 4, tracks=(1, 2), seed=start // 8))
+    sink.write(line(40, 1))
+    sink.close()
+    text = path.read_text()
+    assert text.startswith("WEBVTT\n\n")
+    cues = [[int(v) for v in m[:8]] for m in _CUE.findall(text)]
+    spans = [
+        ((h * 60 + m) * 60 + s + ms / 1000, (i * 60 + n) * 60 + t + ns / 1000) for h, m, s, ms, i, n, t, ns in cues
+    ]
+    assert len(spans) == text.count("-->") >= 3
+    assert all(end > start for start, end in spans)
+    assert max(end for _, end in spans) == 20.5
+    assert {m[8][:8] for m in _CUE.findall(text)} == {"<v Face "}
+
+
+def pipeline_items(scorer, walk, found_faces, fps=5.0):
+    options = VideoOptions(fps=fps, faces=found_faces)
+    source = AvSource(str(walk.path), Sampling(fps), every=True)
+    pipeline = Pipeline(scorer, source, options, video_finder(found_faces, scorer), every=True)
+    return source, pipeline
+
+
+def test_overlay_has_every_frame_the_boxes_and_the_sound(tmp_path, scorer, walk, found_faces):
+    source, pipeline = pipeline_items(scorer, walk, found_faces)
+    overlay = Overlay(tmp_path / "o.mp4")
+    overlay.start(source.rate, source.audio)
+    for batch in pipeline:
+        for item, rows in batch.items:
+            overlay.write(item, batch.timeline, rows)
+    overlay.close()
+    pipeline.close()
+    assert overlay.audio_note == ""
+    frames = [f for f in AvSource(str(tmp_path / "o.mp4"), Sampling()) if isinstance(f, Frame)]
+    np.testing.assert_allclose([f.seconds for f in frames], np.array(walk.ticks) / 1000, atol=1e-6)
+    original = [f for f in AvSource(str(walk.path), Sampling()) if isinstance(f, Frame)]
+    shown, plain = frames[20].rgb().astype(int), original[20].rgb().astype(int)
+    changed = np.abs(shown - plain).max(axis=2) > 30
+    x, y, _, height = walk.truth[20, 0]
+    edge = changed[int(y + height / 2), int(x) - 14 : int(x) + 15]
+    assert edge.any()  # the box's left side
+    assert not changed[:, -3:].any()
+    with av.open(str(walk.path)) as one, av.open(str(tmp_path / "o.mp4")) as two:
+        kept = [
+            p.size for p in one.demux(audio=0) if p.size and p.pts >= 0
+        ]  # what begins before the pictures is left out
+        assert [p.size for p in two.demux(audio=0) if p.size] == kept
+        assert len(kept) > 20
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mkv"])
+def test_overlay_that_was_cut_off_plays(tmp_path, walk, kind):
+    """As a killed run leaves it: what is on the disk by then is a video."""
+    overlay = Overlay(tmp_path / f"o.{kind}")
+    source = AvSource(str(walk.path), Sampling(), every=True)
+    overlay.start(source.rate, source.audio)
+    empty = line(0, 0)
+    for item in source:
+        overlay.write(item, empty, None)
+    data = overlay.partial.read_bytes()
+    cut = tmp_path / f"cut.{kind}"
+    cut.write_bytes(data[: len(data) * 3 // 4])
+    played = [f.seconds for f in AvSource(str(cut), Sampling()) if isinstance(f, Frame)]
+    overlay.abort()
+    assert not overlay.partial.exists()
+    if kind == "mkv" or played:
+        np.testing.assert_allclose(played, np.array(walk.ticks[: len(played)]) / 1000, atol=1e-6)
+    assert len(played) > 0
+
+
+def test_overlay_says_why_there_is_no_sound(tmp_path):
+    overlay = Overlay(tmp_path / "o.mp4")
+    overlay.start(None, None)
+    assert "no audio" in overlay.audio_note
+    overlay.write(Sound(None), line(0, 0), None)  # of no stream that is kept
+    overlay.close()  # not one frame: nothing is left
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_report_shows_tracks_and_runs_nothing(tmp_path):
+    path = tmp_path / "r.html"
+    report = TimelineReport(path, HOSTILE[8], {"checkpoint": HOSTILE[9]})
+    for start in range(0, 40, 4):
+        report.write(line(start, 4, tracks=(1, 2), crops=True, source=HOSTILE[8], bad=(3,)))
+    report.tell({"frames": "40 sampled"})
+    report.close()
+    text = path.read_text("utf-8")
+    page = Page(text)
+    assert "<script" not in text
+    assert "http" not in re.sub(r"http-equiv", "", text)
+    assert "Face 1" in page.text
+    assert "Face 2" in page.text
+    assert "40 sampled" in page.text
+    assert HOSTILE[8] in page.text
+    assert len([a for a in page.all("img") if "Heat map" in a["alt"]]) == 2
+    assert all(a["src"].startswith("data:image/") for a in page.all("img"))
+    assert len(page.all("polyline")) >= 10
+
+
+def test_report_of_a_video_without_faces(tmp_path):
+    part = line(0, 2, bad=(0, 1))
+    assert Status.OK not in part.scores.status
+    report = TimelineReport(tmp_path / "r.html", "none", {})
+    report.write(part)
+    report.close()
+    assert "No face was scored" in Page((tmp_path / "r.html").read_text()).text
+
+
+def test_what_a_report_keeps_is_bounded():
+    collected = Collector()
+    for start in range(0, 6000, 40):
+        collected.add(line(start, 40, tracks=(start, start + 1), crops=True, seed=start % 7))
+    (video,) = collected.videos.values()
+    assert len(video.tracks) == MAX_TRACKS
+    assert video.forgotten == 300 - MAX_TRACKS
+    assert all(track.sums.shape == (BINS, 40) for track in video.tracks.values())
+    assert video.width * BINS >= 3000
+    assert video.width < 4 * 3000 / BINS
+
+
+@pytest.mark.parametrize("length", [1, 100, 3000])
+def test_bins_keep_sums_while_they_widen(length):
+    collected = Collector()
+    total = np.zeros(40)
+    for start in range(0, length, 10):
+        part = line(start, min(10, length - start), seed=start)
+        total += part.scores.softmax.sum(axis=0)
+        collected.add(part)
+    track = next(iter(collected.videos.values())).tracks[1]
+    np.testing.assert_allclose(track.sums.sum(axis=0), total, rtol=1e-9)
+    assert track.counts.sum() == length
+
+
+def test_drawings():
+    values = np.array([0.1, 0.2, np.nan, np.nan, 0.5, np.nan, 0.3, 0.4])
+    drawn = polylines(values)
+    assert [len(points.split()) for points in drawn] == [2, 2, 2]
+    import base64
+    import io
+
+    from PIL import Image
+
+    means = np.array([[0.0, 1.0], [np.nan, np.nan]])
+    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(heat_map(means)))))
+    assert image.shape == (2, 2, 4)
+    assert image[..., 3].tolist() == [[255, 0], [255, 0]]
+    assert image[0, 0, :3].tolist() == [68, 1, 84]
+    assert image[1, 0, :3].tolist() == [253, 231, 37]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a", "none/a.csv"])
+def test_outputs_refused(tmp_path, name):
+    with pytest.raises(OptionError, match=r"expected one of|there is no folder"):
+        open_timeline(tmp_path / name, {})
+    if name != "none/a.csv":
+        with pytest.raises(OptionError, match="expected"):
+            Overlay(tmp_path / name)
+
+
+def test_growing_file_over_a_folder(tmp_path):
+    (tmp_path / "a.csv").mkdir()
+    with pytest.raises(OptionError, match="not a file"):
+        GrowingFile(tmp_path / "a.csv")
