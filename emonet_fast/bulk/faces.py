@@ -15,7 +15,9 @@ from ..scores import Scores
 
 
 class FaceStep:
-    """Opened once a process: the detector's network is loaded here. place: of the scorer. With faces "none" it leaves everything as it is.
+    """Opened once a process: the detector's network is loaded here. With faces "none" it leaves everything as it is.
+
+    place: of the scorer, beside which faces are found.
 
     Raises:
         CheckpointError: the detector's model is not to be had.
