@@ -13,6 +13,8 @@ pytest.importorskip("torch", reason="PyTorch (extra reference) is not installed"
 from benchmarks import compare
 from benchmarks.ratios import ratio
 
+from .alone import alone
+
 SECONDS = st.floats(1e-6, 1e3)
 ROUNDS = st.lists(SECONDS, min_size=1, max_size=30)
 
@@ -197,7 +199,7 @@ def pytester_run(tmp_path):
     )
     out = tmp_path / "out.json"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path), f"--benchmark-json={out}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=alone())
     assert done.returncode == 0, done.stdout + done.stderr
     return compare.read(out)
 

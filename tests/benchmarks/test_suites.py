@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ..tiny import write_tiny
+from .alone import alone
 
 pytest.importorskip("pytest_benchmark", reason="pytest-benchmark (extra bench) is not installed")
 pytest.importorskip("transformers", reason="transformers (extra reference) is not installed")
@@ -20,7 +21,7 @@ SUITE = "benchmarks/suites/test_scores.py"
 
 def suites(*arguments):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=alone())
 
 
 @pytest.fixture(scope="module")

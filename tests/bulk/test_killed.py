@@ -74,7 +74,14 @@ def test_ctrl_c_says_how_to_go_on(in_memory, tiny, faces_set, whole):
     """SIGINT to the whole group, as a terminal sends it: exit status 130, nothing unfinished, and it goes on."""
     output = in_memory / "out"
     command = _command(faces_set, tiny, output)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # As on a terminal: a program that runs in the background has it ignored, and so its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     _until_a_shard_is_done(process)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
