@@ -7,13 +7,17 @@ The cost model's assumptions stand below. Rates of GPUs are predictions of docs/
 """
 
 import json
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from benchmarks.marked import page  # noqa: E402
+
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "scaling.md"
 
@@ -123,21 +127,10 @@ def _short(number: float) -> str:
     return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
 
 
-def page(text: str, found: dict[str, Any]) -> str:
-    for make in (measured, cost):
-        name = make.__name__
-        pattern = re.compile(rf"<!-- {name} -->\n.*?<!-- /{name} -->", re.DOTALL)
-        if not pattern.search(text):
-            raise SystemExit(f"{PAGE.name} has no markers for {name}")
-        made = f"<!-- {name} -->\n{make(found)}\n<!-- /{name} -->"
-        text = pattern.sub(lambda _, made=made: made, text)
-    return text
-
-
 def main() -> None:
     found = json.loads((RESULTS / "cpu-bulk.json").read_text("utf-8"))
     old = PAGE.read_text("utf-8")
-    new = page(old, found)
+    new = page(old, {make.__name__: make(found) for make in (measured, cost)}, PAGE.name)
     if "--check" in sys.argv:
         if new != old:
             raise SystemExit(f"{PAGE.name}: not up to date; run python benchmarks/bulk_page.py")

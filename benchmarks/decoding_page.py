@@ -4,12 +4,16 @@
 """
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from benchmarks.marked import page  # noqa: E402
+
 RESULT = ROOT / "benchmarks" / "results" / "cpu-decoding.json"
 PAGE, CURVE = ROOT / "docs" / "decoding.md", ROOT / "docs" / "decoding-memory.svg"
 
@@ -113,22 +117,16 @@ def curve(found: dict[str, Any]) -> str:
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 
-def page(text: str, found: dict[str, Any]) -> str:
+def blocks(found: dict[str, Any]) -> dict[str, str]:
     machine = found["machine"]
     where = f"{machine['machine']['cores']} cores of an {machine['processor']}; DALI {machine['decoders']['dali']}."
-    parts = {"machine": lambda _: where, **{f.__name__: f for f in (fidelity, scores, speed, regions, damage, memory)}}
-    for name, make in parts.items():
-        pattern = re.compile(rf"<!-- {name} -->\n.*?<!-- /{name} -->", re.DOTALL)
-        if not pattern.search(text):
-            raise SystemExit(f"{PAGE.name} has no markers for {name}")
-        made = f"<!-- {name} -->\n{make(found)}\n<!-- /{name} -->"
-        text = pattern.sub(lambda _, made=made: made, text)
-    return text
+    makers = (fidelity, scores, speed, regions, damage, memory)
+    return {"machine": where, **{make.__name__: make(found) for make in makers}}
 
 
 def main() -> None:
     found = json.loads(RESULT.read_text("utf-8"))
-    new = {PAGE: page(PAGE.read_text("utf-8"), found), CURVE: curve(found)}
+    new = {PAGE: page(PAGE.read_text("utf-8"), blocks(found), PAGE.name), CURVE: curve(found)}
     old = [path.name for path, text in new.items() if not path.exists() or path.read_text("utf-8") != text]
     if "--check" in sys.argv:
         if old:

@@ -41,7 +41,8 @@ def observe(
         outputs.append([np.array(found[name]) for name in ("embedding", "raw")])
         for name, layer in gathered.items():
             layer.add(found[f"{name}/input"][0], float(found[f"{name}/power"]))
-        streams.append([float(found[f"{block}/stream"]) for block in range(vision.num_hidden_layers)])
+        if layers:
+            streams.append([float(found[f"{block}/stream"]) for block in range(vision.num_hidden_layers)])
         if progress is not None:
             progress(i + 1, len(pixels))
     embedding, raw = (np.concatenate(parts) for parts in zip(*outputs, strict=True))

@@ -6,7 +6,6 @@ Everything heavy is imported when the command runs, so that `emonet-fast --help`
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -54,6 +53,7 @@ def profile(
 
     The first batches are part of it: of a short run they are much. Exit status 2 when nothing was scored.
     """
+    from ..bars import progress
     from ..files import PendingFile, write_whole
     from ..scorer import Scorer
     from ..sources import open_inputs
@@ -76,7 +76,7 @@ def profile(
         cache_dir=cache_dir,
     ) as scorer:
         source = open_inputs(inputs, scorer.options)
-        with _bar(pictures, source.total) as bar:
+        with progress(pictures if source.total is None else min(pictures, source.total)) as bar:
             found = measured(scorer, source, limit=pictures, around=sampler.recording, advance=bar.update)
     sampler.write()
     click.echo(text(found))
@@ -85,11 +85,3 @@ def profile(
         write_whole(json_path, json.dumps(found.as_dict(), indent=1).encode() + b"\n")
         click.echo(f"wrote {json_path}")
     sys.exit(0 if found.scored else _NOTHING_SCORED)
-
-
-def _bar(limit: int, total: int | None) -> Any:
-    """On a terminal's standard error, nothing elsewhere."""
-    from tqdm import tqdm
-
-    length = limit if total is None else min(limit, total)
-    return tqdm(total=length, unit="image", disable=not sys.stderr.isatty(), leave=False)
