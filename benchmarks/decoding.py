@@ -287,7 +287,7 @@ def boxes_of(rng: np.random.Generator, width: int, height: int) -> tuple[Box, ..
 
 
 def levels(pictures: Sequence[Picture]) -> dict[str, Any]:
-    """Differences from Pillow of the decoder on the CPU, and of the whole pipeline as a GPU runs it."""
+    """Differences from Pillow of the decoder on the CPU, and of the whole pipeline, with DALI's own resize."""
     decoder, found = dali(), {"decoder": [0, 0.0, 0], "pipeline": [0, 0.0, 0]}
     want = list(pixels_of(PillowDecoder(SPEC, OPTIONS, untimed), pictures))
     got = list(pixels_of(decoder, pictures))
@@ -317,7 +317,7 @@ def whole_pipeline(samples: Sequence[Sample]) -> Iterator[Any]:
 
 
 def scores(checkpoint: str, count: int) -> dict[str, Any]:
-    """fp32 scores through DALI beside those through Pillow: by the decoder on the CPU, and by the whole pipeline."""
+    """fp32 scores through DALI beside those through Pillow: by the decoder on the CPU, and by DALI's own resize."""
     datas = [jpeg(photograph(400 + 37 * i, 380 + 29 * i, i), quality=80) for i in range(count)]
     pictures = [Picture(f"{i}", data) for i, data in enumerate(datas)]
     samples = [sample for picture in pictures for sample in triage(picture, OPTIONS) or ()]

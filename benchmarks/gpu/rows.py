@@ -1,4 +1,4 @@
-"""Kernels that take one row at a time: LayerNorm, GELU, quantisation, patches; and fc1's GELU in either place."""
+"""Kernels that take one row at a time: LayerNorm, GELU, quantisation; resize, patches; fc1's GELU in either place."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +21,7 @@ def measure(context: Context) -> list[dict[str, Any]]:
         for part in (layer_norms, gelus, fc1, residual, quantisation):
             rows += part(context, m)
         rows += patch_rows(context, images)
+        rows += resize_rows(context, images)
         context.free()
     return rows
 
@@ -232,3 +233,34 @@ def patch_rows(context: Context, images: int) -> list[dict[str, Any]]:
         "torch": Side(lambda: [lambda x=x: plain(x) for x in given], lambda: off(out, want)),
     }  # fmt: skip
     return case(context, "patches", f"{images} x {size} x {size}", sides, bytes=float(bytes_moved))
+
+
+def resize_rows(context: Context, images: int) -> list[dict[str, Any]]:
+    """Decoded pictures to the network's size in Pillow's arithmetic, and in PyTorch's, which is up to a level off."""
+    from emonet_fast.kernels.resize import Pixels, Resizer, reference
+
+    side, size = (48, 32) if context.dry else (1024, 384)
+    bytes_moved = images * 3 * (side * side + 2 * side * size + size * size)
+    given = [
+        torch.randint(0, 256, (images, side, side, 3), dtype=torch.uint8, device=context.device)
+        for _ in range(copies(bytes_moved, context.device))
+    ]
+    resizer = Resizer(size, "bilinear", context.device)
+    left: dict[str, Any] = {}
+
+    def ours(x: Any) -> None:
+        left["ours"] = resizer([Pixels(one.data_ptr(), side, side, False) for one in x])
+
+    def plain(x: Any) -> None:
+        planes = x.permute(0, 3, 1, 2).float()
+        found = functional.interpolate(planes, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+        left["torch"] = found.round().to(torch.uint8)
+
+    want = torch.from_numpy(reference(given[-1][0].cpu().numpy(), size, "bilinear", rows_first=False)).double()
+
+    def side(name: str, run: Callable[[Any], None]) -> Side:
+        # Not recorded: the addresses come from the host, as they do in the decoder.
+        return Side(lambda: [lambda x=x: run(x) for x in given], lambda: off(left[name][0].cpu(), want), graph=False)
+
+    sides = {"ours": side("ours", ours), "torch": side("torch", plain)}
+    return case(context, "resize", f"{images} x {side} x {side} to {size}", sides, bytes=float(bytes_moved))

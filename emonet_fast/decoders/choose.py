@@ -7,7 +7,7 @@ from ..checkpoint.spec import Preprocess
 from ..optional import available, need
 from ..options import Options
 from .base import Decoder, Timed
-from .dali.border import RESAMPLES
+from .dali.exact import exact_possible, gpu_resamples
 from .pillow import PillowDecoder
 
 _log = logging.getLogger("emonet_fast")
@@ -37,8 +37,11 @@ def choose(options: Options, spec: Preprocess, gpu: bool) -> Choice:
         return Choice("pillow", f"DALI, which decodes on the GPU, is not installed: {INSTALL}", notable=True)
     if not gpu:
         return Choice("dali", "a few percent faster than Pillow on the CPU")
-    if spec.resample not in RESAMPLES:
+    if spec.resample not in gpu_resamples():
         return Choice("pillow", f"DALI does not equal it for the filter {spec.resample!r}", notable=True)
+    if not exact_possible():
+        reason = "decodes and resizes on the GPU, within a level of Pillow (equal to it with PyTorch and Triton)"
+        return Choice("dali", reason, notable=True)
     return Choice("dali", "decodes on the GPU")
 
 

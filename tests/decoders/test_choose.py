@@ -7,6 +7,7 @@ import pytest
 from emonet_fast import machine
 from emonet_fast.decoders import choose as room
 from emonet_fast.decoders.choose import choose, open_decoder
+from emonet_fast.decoders.dali import exact
 from emonet_fast.errors import InputError, MissingPackageError, OptionError
 from emonet_fast.optional import available
 from emonet_fast.options import Options
@@ -28,16 +29,28 @@ from .making import BILINEAR, untimed
 )
 def test_what_is_taken(asked, gpu, installed, taken, notable, monkeypatch):
     monkeypatch.setattr(room, "available", lambda package: installed)
+    monkeypatch.setattr(exact, "available", lambda package: True)
     choice = choose(Options(decoder=asked), BILINEAR, gpu)
     assert (choice.decoder, choice.notable) == (taken, notable)
     assert ("pip install 'emonet-fast[dali]'" in choice.reason) == (gpu and not installed)
 
 
-def test_auto_leaves_other_filters_to_pillow(monkeypatch):
+@pytest.mark.parametrize(("torch", "resample"), [(True, "lanczos"), (False, "bicubic")])
+def test_auto_leaves_other_filters_to_pillow(torch, resample, monkeypatch):
     monkeypatch.setattr(room, "available", lambda package: True)
-    choice = choose(Options(), replace(BILINEAR, resample="bicubic"), gpu=True)
+    monkeypatch.setattr(exact, "available", lambda package: torch)
+    choice = choose(Options(), replace(BILINEAR, resample=resample), gpu=True)
     assert (choice.decoder, choice.notable) == ("pillow", True)
-    assert choose(Options(), replace(BILINEAR, resample="bicubic"), gpu=False).decoder == "dali"
+    assert choose(Options(), replace(BILINEAR, resample=resample), gpu=False).decoder == "dali"
+
+
+def test_auto_says_that_dalis_own_resize_is_not_exact(monkeypatch):
+    monkeypatch.setattr(room, "available", lambda package: True)
+    monkeypatch.setattr(exact, "available", lambda package: package != "triton")
+    choice = choose(Options(), BILINEAR, gpu=True)
+    assert (choice.decoder, choice.notable) == ("dali", True)
+    assert "equal to it with PyTorch and Triton" in choice.reason
+    assert choose(Options(), BILINEAR, gpu=False).reason == "a few percent faster than Pillow on the CPU"
 
 
 def test_dali_by_name_where_it_is_missing(monkeypatch):

@@ -19,6 +19,10 @@ from .making import BILINEAR, apart, by_pipeline, check_resized, dali, encoded, 
 pytest.importorskip("nvidia.dali", reason="DALI (extra dali) is not installed")
 
 from emonet_fast.decoders.dali.decoder import DaliDecoder
+from emonet_fast.decoders.dali.definition import Definition
+from emonet_fast.decoders.dali.feeding import rows_of
+from emonet_fast.decoders.dali.runner import Runner
+from emonet_fast.decoders.dali.triage import triage
 
 # Shapes as (height, width): larger and smaller than the network's input, long, thin, single pixels, equal sides.
 SHAPES = ((1024, 1024), (400, 600), (1200, 900), (385, 383), (384, 384), (100, 300), (1, 1), (3, 900), (900, 3), (2, 2))
@@ -152,8 +156,9 @@ def test_other_filters_are_pillows_on_the_cpu_and_refused_on_a_gpu(photos):
     spec = replace(BILINEAR, resample="bicubic")
     pictures = [Picture("x", encoded(photos[0], "PNG"))]
     assert furthest(rows(dali(spec), pictures), rows(pillow(spec), pictures)) == 0
-    with pytest.raises(BackendError, match=r"'bicubic'.*use decoder 'pillow'"):
-        DaliDecoder(spec, Options(), untimed, threads=2, device_id=0, stream=0)
+    # Lanczos is neither's: not DALI's own resize's, which is bilinear, nor our kernel's.
+    with pytest.raises(BackendError, match=r"'lanczos'.*use decoder 'pillow'"):
+        DaliDecoder(replace(BILINEAR, resample="lanczos"), Options(), untimed, threads=2, device_id=0, stream=0)
 
 
 def test_nothing_is_read_further_than_needed(photos):
@@ -177,18 +182,52 @@ def test_a_run_goes_to_torch_over_dlpack(photos):
     """The hand-over to a GPU engine, with DALI's memory on the host; the batch keeps that memory."""
     torch = pytest.importorskip("torch", reason="torch takes the batch")
     from emonet_fast.backends.cuda.inputs import as_tensor
-    from emonet_fast.decoders.dali.decoder import Batch
-    from emonet_fast.decoders.dali.definition import Definition
-    from emonet_fast.decoders.dali.runner import Runner
-    from emonet_fast.decoders.dali.triage import triage
 
     pictures = [Picture(f"{i}", encoded(p)) for i, p in enumerate(photos[:3])]
     runner = Runner(Definition(BILINEAR, None, 4, 2))
     runner.start([sample for picture in pictures for sample in triage(picture, Options())])
-    batch = Batch(runner.finish().outputs[0].tensors)
+    batch = runner.finish().outputs[0].batch()
     runner.close()
     tensor = as_tensor(batch, torch.device("cpu"), 384)
     assert tensor.shape == (3, 3, 384, 384)
     assert tensor.dtype == torch.uint8
     for got, want in zip(tensor.numpy(), by_pipeline(pictures), strict=True):
         np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("boxes", [(), (Box(3, 5, 60, 90), Box(-9, 20, 70, 130))], ids=["whole", "boxes"])
+def test_the_exact_resize_is_pillows(photos, boxes):
+    """As a GPU does it: DALI's pictures resized by our kernel where they lie. Here both are on the CPU."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    pytest.importorskip("triton", reason="Triton is not installed")
+    from emonet_fast.decoders.dali.exact import ExactResize
+
+    small = replace(BILINEAR, size=64)
+    tall = photos[0][:200, :60]
+    pictures = [
+        Picture("a", encoded(photos[1][:150, :120]), boxes=boxes),
+        Picture("tall", encoded(tall), boxes=boxes[:1]),
+    ]
+    samples = [sample for picture in pictures for sample in triage(picture, Options())]
+    runner = Runner(Definition(small, None, 4, 2, rows=rows_of(samples), output="pictures"))
+    runner.start(samples)
+    resized = ExactResize(small, None, None)(runner.finish().outputs[0])
+    runner.close()
+    want = rows(pillow(small), pictures)
+    assert resized.places == tuple(range(len(want)))
+    for got, (_, expected) in zip(resized.on_host(), want, strict=True):
+        np.testing.assert_array_equal(got, expected)
+    assert torch.equal(torch.from_dlpack(resized.batch()), resized.tensor)
+
+
+def test_the_exact_resize_takes_dalis_pictures_only(photos):
+    pytest.importorskip("triton", reason="Triton is not installed")
+    torch = pytest.importorskip("torch")
+    from emonet_fast.kernels.resize import FILTERS
+
+    from emonet_fast.decoders.dali.exact import EXACT_RESAMPLES, ExactResize
+    from emonet_fast.decoders.dali.outputs import Resized
+
+    assert tuple(FILTERS) == EXACT_RESAMPLES
+    with pytest.raises(TypeError, match="expected DALI's output, got Resized"):
+        ExactResize(BILINEAR, None, None)(Resized((), None, torch.empty(0)))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from emonet_fast.decoders.dali.triage import MAX_DALI_PIXELS, jpeg_is_whole, triage
+from emonet_fast.decoders.dali.triage import MAX_DALI_PIXELS, MAX_DALI_SIDE, jpeg_is_whole, triage
 from emonet_fast.options import Options
 from emonet_fast.records import Box, Picture
 
@@ -53,6 +53,15 @@ def test_others_are_pillows():
 def test_large_pictures_are_pillows():
     side = int(MAX_DALI_PIXELS**0.5) + 1
     assert not for_dali(encoded(np.zeros((side, side), np.uint8), "PNG", compress_level=1))
+
+
+def test_long_pictures_and_boxes_are_pillows():
+    def png(length: int) -> bytes:
+        return encoded(np.zeros((length, 2), np.uint8), "PNG", compress_level=1)
+
+    assert for_dali(png(MAX_DALI_SIDE))
+    assert not for_dali(png(MAX_DALI_SIDE + 1))
+    assert not for_dali(JPEG, boxes=(Box(0, 0, 4, MAX_DALI_SIDE + 1),))
 
 
 def test_boxes():

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import triton
-from emonet_fast.kernels import attention, gelu, head_launch, head_weights, heads, layer_norm, patches, quantise
+from emonet_fast.kernels import attention, gelu, head_launch, head_weights, heads, layer_norm, patches, quantise, resize
 from emonet_fast.kernels.ahead import Variant
 from triton import knobs
 from triton.backends.compiler import GPUTarget
@@ -106,6 +106,10 @@ def other_launches() -> Iterator[tuple[str, Callable[[], None]]]:
     pixels, factor = torch.zeros(2, 3, 384, 384, dtype=torch.uint8), (0.1, 0.1, 0.1)
     to = torch.empty(rows, 768, dtype=bf16)
     yield "patches", partial(patches.patches, pixels, to, 16, factor=factor, shift=factor)
+    picture = torch.zeros(40, 50, 3, dtype=torch.uint8)
+    for first in (False, True):
+        given = [resize.Pixels(picture.data_ptr(), 40, 50, first)] * 3
+        yield "resize", partial(resize.Resizer(384, "bilinear", "cpu"), given)
     for batch in (1, 256):
         qkv = torch.empty(batch * 576, 3 * 1152, dtype=bf16)
         out = torch.empty(batch * 576, 1152, dtype=bf16)
@@ -115,7 +119,7 @@ def other_launches() -> Iterator[tuple[str, Callable[[], None]]]:
 def differences() -> Iterator[str]:
     """Launches that are not compiled ahead. Each kernel file's check that tensors are on a GPU is left out."""
     known: dict[str, list[Described]] = {}
-    files = ("attention", "gelu", "heads", "layer_norm", "patches", "quantise")
+    files = ("attention", "gelu", "heads", "layer_norm", "patches", "quantise", "resize")
     for file in files:
         module = importlib.import_module(f"emonet_fast.kernels.{file}")
         module.check_device = lambda tensors: None

@@ -1,7 +1,7 @@
 """The DALI decoder: pictures in, batches of the network's input out, some runs ahead of the caller.
 
-On a GPU DALI does everything. On the CPU it decodes and crops, and Pillow resizes on threads of ours: as fast as DALI's
-own resize there (docs/decoding.md), and equal to Pillow bit for bit, which DALI's is not.
+It decodes and crops. What comes then is equal to Pillow bit for bit, which DALI's own resize is not: on the CPU Pillow
+resizes on threads of ours, on a GPU our Triton kernel (exact.py); DALI's resize serves GPUs without PyTorch and Triton.
 """
 
 from collections import deque
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -20,10 +20,11 @@ from ...preprocess import resize
 from ...records import Decoded, Picture, UInt8Array
 from ..base import MAX_ROWS, Part, Prepared, Row, Timed, grouped, in_proportion
 from ..pillow import prepare
-from .border import RESAMPLES
 from .definition import Definition
+from .exact import ExactResize, exact_possible, gpu_resamples
 from .feeding import rows_of
-from .runner import Result, Runner
+from .outputs import Result
+from .runner import Runner
 from .triage import Sample, triage
 
 # Runs that work while one is waited for: the decode of the next overlaps with the engine's work on this.
@@ -54,29 +55,13 @@ class _Run:
 _Placed: TypeAlias = tuple[Decoded, int | UInt8Array | None]
 
 
-class Batch:
-    """A run's rows of one shape where DALI has them, for other libraries over DLPack; keeps the memory.
-
-    The consumer's stream goes to DALI, which makes it wait for the data: nothing waits for the whole device.
-    """
-
-    def __init__(self, tensors: Any) -> None:
-        self._tensors, self._tensor = tensors, tensors.as_tensor()
-
-    def __dlpack__(self, **options: Any) -> Any:  # the protocol's own signature
-        return self._tensor.__dlpack__(**options)
-
-    def __dlpack_device__(self) -> Any:
-        return self._tensor.__dlpack_device__()
-
-
 class DaliDecoder:
     """See Decoder. Decodes on the GPU device_id, or on the CPU where that is None.
 
     threads: CPU threads of DALI. stream: handle of the CUDA stream that the engine works on; batches are ordered on it.
 
     Raises:
-        BackendError: the checkpoint's filter is not bilinear, on a GPU; or, when pictures come, DALI does not work.
+        BackendError: on a GPU, a filter that neither resize has; or, when pictures come, DALI does not work.
     """
 
     name = "dali"
@@ -90,13 +75,15 @@ class DaliDecoder:
         device_id: int | None = None,
         stream: int | None = None,
     ) -> None:
-        if device_id is not None and spec.resample not in RESAMPLES:
+        if device_id is not None and spec.resample not in gpu_resamples():
             raise BackendError(
-                f"the checkpoint's filter is {spec.resample!r}; on a GPU the decoder 'dali' equals Pillow for "
-                f"{', '.join(RESAMPLES)} only: use decoder 'pillow'"
+                f"the checkpoint's filter is {spec.resample!r}; on this GPU the decoder 'dali' equals Pillow for "
+                f"{', '.join(gpu_resamples())} only: use decoder 'pillow'"
             )
         self._spec, self._options, self._timed = spec, options, timed
         self._device_id, self._stream = device_id, stream
+        exact = device_id is not None and exact_possible()
+        self._exact = ExactResize(spec, device_id, stream) if exact else None
         self._threads = min(threads, _MAX_THREADS)
         self._counts = {"dali": 0, "pillow": 0}
 
@@ -152,7 +139,7 @@ class DaliDecoder:
         for rows, result in self._results(pictures, batch_size, keep_rgb):
             place = {at: i for i, (_, at) in enumerate(rows) if isinstance(at, int)}
             parts = [
-                Part(tuple(place[i] for i in output.places), Batch(output.tensors), on_device=True)
+                Part(tuple(place[i] for i in output.places), output.batch(), on_device=True)
                 for output in (result.outputs if result else ())
             ]
             host = [(i, at) for i, (_, at) in enumerate(rows) if isinstance(at, np.ndarray)]
@@ -192,7 +179,7 @@ class DaliDecoder:
                 self._threads,
                 exif=self._options.exif,
                 rows=rows,
-                output="pictures" if self._device_id is None else "uint8",
+                output="pictures" if self._device_id is None or self._exact else "uint8",
             )
             runners[rows] = Runner(definition, self._stream)
         return runners[rows]
@@ -227,6 +214,8 @@ class DaliDecoder:
         """A run's rows. What DALI could not decode, Pillow judges."""
         with self._timed("decode"):
             result = runners[rows_of(run.samples)].finish() if run.samples else None
+            if result and self._exact:
+                result = replace(result, outputs=tuple(map(self._exact, result.outputs)))
             failed = set(result.failed) if result else set()
             on_gpu = self._device_id is not None
             shown = _by_place(result) if keep_rgb and on_gpu else {}

@@ -9,15 +9,12 @@ import logging
 import re
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from ...errors import BackendError
 from .definition import Definition
 from .feeding import inputs
+from .outputs import Output, Result
 from .pipeline import build
 from .triage import Sample
 
@@ -25,27 +22,6 @@ _log = logging.getLogger("emonet_fast")
 _NAMED = re.compile(r"[Ff]ailed to decode sample #(\d+)")
 # What DALI raises for a run that failed; anything else is a fault of ours.
 _DALI_ERRORS = (RuntimeError, ValueError, IndexError, TypeError, MemoryError)
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """One DALI output: rows of pixels, and their places in the run. tensors: DALI's TensorList, keeps the memory."""
-
-    places: tuple[int, ...]
-    tensors: Any
-
-    def on_host(self) -> list[npt.NDArray[np.uint8]]:
-        """Each row's array, of its own memory: a view would not keep DALI's."""
-        on_cpu = self.tensors.as_cpu()
-        return [np.array(on_cpu.at(i)) for i in range(len(on_cpu))]
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """outputs: what DALI gave, mostly one. failed: places of samples that DALI cannot decode."""
-
-    outputs: tuple[Output, ...]
-    failed: tuple[int, ...]
 
 
 class Runner:

@@ -19,6 +19,8 @@ from ..pillow import box_fault
 
 # Larger pictures go to Pillow: DALI keeps every buffer at the largest size that it ever had.
 MAX_DALI_PIXELS = 25_000_000
+# Longer ones too (JPEG and WebP end there anyway): what a resize's first axis leaves is that long, 75 MB at 384.
+MAX_DALI_SIDE = 65_535
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _TIFF_COMPRESSION, _TIFF_BITS, _TIFF_PLANAR, _TIFF_ORIENTATION = 259, 258, 284, 274
 _BMP_HEADER = 34  # bytes up to and with the compression
@@ -50,7 +52,7 @@ def triage(picture: Picture, options: Options) -> list[Sample] | None:
     if picture.status != Status.OK or not isinstance(data, bytes):
         return None
     header = read_header(data, exif=options.exif, max_pixels=options.max_pixels, max_bytes=options.max_bytes)
-    if header is None or header.width * header.height > MAX_DALI_PIXELS or not _intact(data, header):
+    if header is None or not _fits(header.width, header.height) or not _intact(data, header):
         return None
     boxes: tuple[Box | None, ...] = picture.boxes or (None,)
     samples = [
@@ -60,9 +62,15 @@ def triage(picture: Picture, options: Options) -> list[Sample] | None:
     return samples if all(_can_be_cut(sample, options) for sample in samples) else None
 
 
+def _fits(width: int, height: int) -> bool:
+    return width * height <= MAX_DALI_PIXELS and max(width, height) <= MAX_DALI_SIDE
+
+
 def _can_be_cut(sample: Sample, options: Options) -> bool:
-    limit = min(options.max_pixels, MAX_DALI_PIXELS)
-    return sample.box is None or box_fault(sample.box, sample.width, sample.height, limit) is None
+    box = sample.box
+    if box is None:
+        return True
+    return _fits(box.width, box.height) and box_fault(box, sample.width, sample.height, options.max_pixels) is None
 
 
 def _intact(data: bytes, header: Header) -> bool:
