@@ -239,17 +239,17 @@ def resize_rows(context: Context, images: int) -> list[dict[str, Any]]:
     """Decoded pictures to the network's size in Pillow's arithmetic, and in PyTorch's, which is up to a level off."""
     from emonet_fast.kernels.resize import Pixels, Resizer, reference
 
-    side, size = (48, 32) if context.dry else (1024, 384)
-    bytes_moved = images * 3 * (side * side + 2 * side * size + size * size)
+    edge, size = (48, 32) if context.dry else (1024, 384)
+    bytes_moved = images * 3 * (edge * edge + 2 * edge * size + size * size)
     given = [
-        torch.randint(0, 256, (images, side, side, 3), dtype=torch.uint8, device=context.device)
+        torch.randint(0, 256, (images, edge, edge, 3), dtype=torch.uint8, device=context.device)
         for _ in range(copies(bytes_moved, context.device))
     ]
     resizer = Resizer(size, "bilinear", context.device)
     left: dict[str, Any] = {}
 
     def ours(x: Any) -> None:
-        left["ours"] = resizer([Pixels(one.data_ptr(), side, side, False) for one in x])
+        left["ours"] = resizer([Pixels(one.data_ptr(), edge, edge, False) for one in x])
 
     def plain(x: Any) -> None:
         planes = x.permute(0, 3, 1, 2).float()
@@ -263,4 +263,4 @@ def resize_rows(context: Context, images: int) -> list[dict[str, Any]]:
         return Side(lambda: [lambda x=x: run(x) for x in given], lambda: off(left[name][0].cpu(), want), graph=False)
 
     sides = {"ours": side("ours", ours), "torch": side("torch", plain)}
-    return case(context, "resize", f"{images} x {side} x {side} to {size}", sides, bytes=float(bytes_moved))
+    return case(context, "resize", f"{images} x {edge} x {edge} to {size}", sides, bytes=float(bytes_moved))

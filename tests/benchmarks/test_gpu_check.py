@@ -69,7 +69,7 @@ def test_every_figure_is_there(dry):
     assert not [row for row in rows if row.get("wrong")]
     assert all(row["ms"]["q1"] <= row["ms"]["median"] <= row["ms"]["q3"] for row in rows)
     whats = {row["what"].split(",")[0] for row in rows}
-    assert {"heads", "LayerNorm + residual", "bias + GELU", "quantise", "patches", "device copy"} <= whats
+    assert {"heads", "LayerNorm + residual", "bias + GELU", "quantise", "patches", "resize", "device copy"} <= whats
     assert {
         "attention",
         "fc1 + GELU",
