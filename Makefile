@@ -11,7 +11,7 @@ INPUT ?=
 OUTPUT ?= demo-output
 SYNTHETIC := models/synthetic-27
 
-.PHONY: demo test lint test-lowest bench bench-quick bench-spread bench-scaling bench-others fidelity gpu-check trt-check clean compile-check
+.PHONY: demo test lint test-lowest bench bench-quick bench-track bench-spread bench-scaling bench-others fidelity gpu-check trt-check clean compile-check
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "emonet-fast needs Python 3.11 or newer, this is " + sys.version.split()[0])'
@@ -75,6 +75,10 @@ bench: $(VENV)/.test
 # A case a room at one layer, to see that they run: at most 2 minutes.
 bench-quick: $(VENV)/.test
 	$(BIN)/python benchmarks/run.py --quick
+
+# The same cases in rounds enough for benchmarks/compare.py: four minutes. Not those that start processes.
+bench-track: $(VENV)/.test
+	$(BIN)/python benchmarks/run.py --track
 
 # How far the ratios that CI compares vary from run to run; and the curves of docs/scaling.md.
 bench-spread: $(VENV)/.test

@@ -112,7 +112,7 @@ def others(found: dict[str, Any] | None) -> str:
 def spread(found: dict[str, Any] | None) -> str:
     if found is None:
         return "Not measured yet: `make bench-spread` writes `benchmarks/results/spread.json`."
-    lines = [f"{found['runs']} runs of `make bench-quick`, {found['cores']} cores of an {found['processor']}, "]
+    lines = [f"{found['runs']} runs of `make bench-track`, {found['cores']} cores of an {found['processor']}, "]
     lines[0] += f"{found['date']}. Spread: standard deviation over the mean."
     lines += ["", "| group | side | ratio, lowest..highest | spread |", "|---|---|---|---|"]
     for key, ratios in found["ratios"].items():

@@ -1,9 +1,10 @@
-"""`make bench` and `make bench-quick`: makes the checkpoints that are missing, then runs the suites by pytest.
+"""`make bench`, `bench-quick` and `bench-track`: makes the checkpoints that are missing, runs the suites by pytest.
 
-    python benchmarks/run.py [--quick] [--device D] [--large C] [--small C] [-- options of pytest]
+    python benchmarks/run.py [--quick | --track] [--device D] [--large C] [--small C] [-- options of pytest]
 
-A whole run ends in one file of benchmarks/results/: machine, versions, commit and every round. A quick one is written
-to build/bench-quick.json and kept nowhere else: it says that the suites run, at one layer.
+A whole run ends in one file of benchmarks/results/: machine, versions, commit and every round. --quick says that the
+suites run, at one layer; --track takes the quick cases' ratios often enough that compare.py can tell a loss from noise.
+Both are written to build/ and kept nowhere else.
 """
 
 import argparse
@@ -39,8 +40,8 @@ def target(asked: argparse.Namespace) -> Path:
     """One file a run, named by device, date and commit."""
     from benchmarks.gpu.facts import commit
 
-    if asked.quick:
-        return ROOT / "build" / "bench-quick.json"
+    if asked.quick or asked.track:
+        return ROOT / "build" / f"bench-{'track' if asked.track else 'quick'}.json"
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     named = (commit() or "no-commit").replace("+", "-changed")
     return RESULTS / f"bench-{asked.device.split(':')[0]}-{stamp}-{named}.json"
@@ -48,7 +49,9 @@ def target(asked: argparse.Namespace) -> Path:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a case a room, one layer, the Small heads")
+    depth = parser.add_mutually_exclusive_group()
+    depth.add_argument("--quick", action="store_true", help="a case a room, one layer, the Small heads")
+    depth.add_argument("--track", action="store_true", help="these in many rounds, but for those that start processes")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--large", help="a checkpoint with the Large heads (an untrained one is made)")
     parser.add_argument("--small", help="a checkpoint with the Small heads (likewise)")
@@ -57,8 +60,9 @@ def main() -> int:
     parser.add_argument("rest", nargs="*", metavar="-- ...", help="options of pytest, or suites instead of all")
     asked = parser.parse_args()
     began = time.monotonic()
-    if asked.quick:
-        given = ["--small", asked.small or str(checkpoint("small", SHALLOW)), "--quick"]
+    if asked.quick or asked.track:
+        depth_asked = "--track" if asked.track else "--quick"
+        given = ["--small", asked.small or str(checkpoint("small", SHALLOW)), depth_asked]
     else:
         given = ["--large", asked.large or str(checkpoint("large", asked.layers))]
         given += ["--small", asked.small or str(checkpoint("small", asked.layers))]

@@ -1,4 +1,4 @@
-"""Run-to-run spread of the ratios that CI compares: the quick suites several times, one run after the other.
+"""Run-to-run spread of the ratios that CI compares: `make bench-track` several times, one run after the other.
 
     python benchmarks/spread.py [--runs 6] [--json benchmarks/results/spread.json] [FILE.json ...]
 
@@ -42,7 +42,7 @@ def main() -> None:
     files = list(asked.files)
     for i in range(0 if files else asked.runs):
         out = ROOT / "build" / "spread" / f"{i}.json"
-        command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--quick", "--json", str(out)]
+        command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--track", "--json", str(out)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         files.append(out)
     ratios = gathered(files)

@@ -37,7 +37,8 @@ ENGINES = {
 class Workshop:
     """device: torch's name. checkpoints: folder or packed file by heads variant.
 
-    quick: as little as shows that it runs. backends, precisions: which engines; empty means all of the device.
+    quick: as little as shows that it runs. track: the quick cases, in rounds enough to be compared from run to run.
+    backends, precisions: which engines; empty means all of the device.
     batches: sizes of the curve.
     """
 
@@ -48,13 +49,16 @@ class Workshop:
     precisions: tuple[str, ...] = ()
     batches: tuple[int, ...] = ()
     rounds: int = 0
+    track: bool = False
     kept: dict[Any, Any] = field(default_factory=dict)
 
     # -- how long ------------------------------------------------------------------------------------------------
 
     @property
     def pace(self) -> Pace:
-        """At least 5 rounds, and what a case may take beyond: the spread that this leaves is in docs/benchmarks.md."""
+        """At least 5 rounds, and what a case may take beyond; the spread of tracking is in docs/benchmarks.md."""
+        if self.track:
+            return Pace(self.rounds or 15, 0.05, 25.0)
         if self.quick:
             return Pace(self.rounds or 5, 0.05, 5.0)
         return Pace(self.rounds or (5 if self.device.type == "cpu" else 15), 0.1, 6.0)

@@ -40,6 +40,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--batches", nargs="+", type=int, default=(), help="sizes of the batch curve")
     group.addoption("--rounds", type=int, default=0, help="at least so many (5 on a CPU, 15 on a GPU)")
     group.addoption("--quick", action="store_true", help="a case a room: to see that they run")
+    group.addoption(
+        "--track", action="store_true", help="the quick cases in many rounds: to be compared from run to run"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,8 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--device {device} was asked for, and PyTorch finds no GPU here")
     checkpoints = {heads: asked(heads) for heads in ("large", "small") if asked(heads)}
     config.stash[_SHOP] = Workshop(
-        device, checkpoints, asked("quick"), tuple(asked("backends")),
-        tuple(asked("precisions")), tuple(asked("batches")), asked("rounds"),
+        device, checkpoints, asked("quick") or asked("track"), tuple(asked("backends")),
+        tuple(asked("precisions")), tuple(asked("batches")), asked("rounds"), asked("track"),
     )  # fmt: skip
     config.stash[_CASES], config.stash[_DONE] = {}, {}
 
@@ -61,7 +64,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     shop = metafunc.config.stash[_SHOP]
     if not shop.checkpoints:
         raise pytest.UsageError("the suites need a checkpoint: --large C, --small C or both")
-    cases = list(metafunc.module.cases(shop))
+    # Tracked are no starts of processes: each takes seconds, too many for the rounds that their spread needs.
+    cases = [case for case in metafunc.module.cases(shop) if not (shop.track and case.process)]
     metafunc.config.stash[_CASES] |= {case.group: case for case in cases}
     sides = [(case.group, name) for case in cases for name in case.sides]
     ids = [f"{group} | {name}" for group, name in sides]
@@ -120,4 +124,4 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
         machine_info["gpu"] = torch.cuda.get_device_name(shop.device)
     machine_info["gemm_tflops"] = {name: round(rate / 1e12, 4) for name, rate in shop.ceilings.items()}
     machine_info["layers"] = {heads: shop.depth(heads) for heads in shop.checkpoints}
-    machine_info["quick"] = shop.quick
+    machine_info["quick"], machine_info["track"] = shop.quick, shop.track
