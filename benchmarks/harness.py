@@ -33,6 +33,8 @@ class Case:
     judge: verdicts from what each side computed of the first `check` inputs. images: of one input.
     flop: of one input. precisions: of the sides, for the share of the ceiling. rounds: at least.
     process: every call starts a process: nothing in this one gets warm, and exactly `rounds` are timed.
+    beside: each of our sides to the side that compare.py divides it by, where that is not the baseline; the other sides
+    are then not compared. For sides of one kind, float32 or bf16: a busy machine slows the kinds down differently.
     """
 
     group: str
@@ -45,6 +47,7 @@ class Case:
     precisions: Mapping[str, str] = field(default_factory=dict)
     rounds: int | None = None
     process: bool = False
+    beside: Mapping[str, str] = field(default_factory=dict)
     info: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -155,6 +158,8 @@ def _figures(case: Case, name: str, taken: Times, baseline: Times, ceilings: Map
         "ratio": ratio(baseline.seconds, taken.seconds, paired=True).record(),
         **case.info,
     }
+    if case.beside:
+        found["beside"] = case.beside.get(name, "")
     precision = case.precisions.get(name, "")
     if precision:
         found["precision"] = precision

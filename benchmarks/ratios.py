@@ -37,7 +37,7 @@ def ratio(baseline: Sequence[float], own: Sequence[float], *, paired: bool, quan
     """baseline / own, both in seconds, one value a round. paired: round i of both ran side by side.
 
     quantile 0.5: the median of the rounds' ratios where paired, else the ratio of medians. Another: the ratio of that
-    quantile of either side; 0.25 looks at the rounds that nothing disturbed.
+    quantile of either side; a low one looks at the rounds that nothing disturbed.
 
     Raises:
         ValueError: no rounds, rounds that are not positive, or paired ones of different number.

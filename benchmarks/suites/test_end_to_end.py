@@ -16,6 +16,8 @@ BASELINES = {
     "compiled": fairness.TORCH_BF16,
     "onnxruntime": "fp32",
 }
+# Whom our sides are compared with from run to run, by precision.
+ALIKE = {"fp32": "onnxruntime", "bf16": "batched", "fp8": "compiled"}
 CPU_RUN, GPU_RUN = 1, 64
 
 
@@ -44,6 +46,7 @@ def cases(shop: Workshop) -> Iterator[Case]:
             check=max(1, shop.pictures_checked // run),
             flop=run * shop.flop(heads),
             precisions=precisions,
+            beside={name: ALIKE[precisions[name]] for name in sides if name not in BASELINES} if first else {},
             info={"heads": heads},
         )
 

@@ -222,6 +222,22 @@ def test_bad_files_are_named(tmp_path, capsys, text, said):
     assert said in capsys.readouterr().err
 
 
+def test_a_side_that_names_another_is_divided_by_that():
+    """And only by that: what it names may be missing, and what names nobody is left out."""
+    made = [
+        entry("base", [8.0], baseline=True, side="base"),
+        entry("alike", [4.0], side="alike"),
+        entry("ours", [2.0], side="ours"),
+        entry("lost", [2.0], side="lost"),
+    ]
+    for one, beside in zip(made[1:], ("", "alike", "nobody"), strict=True):
+        one["extra_info"]["beside"] = beside
+    found = compare.measured({"benchmarks": made})
+    assert {key: one.ratio.value for key, one in found.items()} == {"g | ours": 2.0}
+    named = compare.measured({"benchmarks": made}, baseline="base")
+    assert {key: one.ratio.value for key, one in named.items()} == {"g | alike": 2.0, "g | ours": 4.0, "g | lost": 4.0}
+
+
 def test_two_baselines_are_refused():
     with pytest.raises(compare.InputError, match="2 baselines: a, b"):
         compare.measured({"benchmarks": [entry("a", [1.0], baseline=True), entry("b", [1.0], baseline=True)]})
