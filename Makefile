@@ -22,7 +22,7 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e '.[demo]'
 	touch $@
 
-# PyTorch is pinned to a CPU build's version: what the tests compare with must not change under them.
+# PyTorch and matplotlib are pinned: what the tests compare with must not change under them.
 $(VENV)/.test: pyproject.toml tests/constraints/test.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c tests/constraints/test.txt -e '.[test]'
 	touch $@

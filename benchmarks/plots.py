@@ -83,6 +83,8 @@ def throughput(axes: Any, curves: dict[str, list[tuple[int, float]]]) -> None:
     for side, points in curves.items():
         axes.plot(*zip(*sorted(points), strict=True), marker="o", label=side)
     axes.set_xscale("log", base=2)
+    sizes = sorted({size for points in curves.values() for size, _ in points})
+    axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.set_ylim(bottom=0)
     axes.set_xlabel("batch size")
     axes.set_ylabel("img/s")
