@@ -1,8 +1,9 @@
 """Run-to-run spread of the ratios that CI compares: `make bench-track` several times, one run after the other.
 
-    python benchmarks/spread.py [--runs 6] [--json benchmarks/results/spread.json] [FILE.json ...]
+    python benchmarks/spread.py [--runs 6] [--suites FILE.py ...] [--json F] [FILE.json ...]
 
 Spread: standard deviation of a ratio over the runs, divided by its mean. FILEs of earlier runs are taken as they are.
+With --suites only those run, and the other groups keep their figures in the file.
 """
 
 import argparse
@@ -37,12 +38,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--runs", type=int, default=6)
+    parser.add_argument("--suites", nargs="+", default=[], help="of benchmarks/suites, instead of all")
     parser.add_argument("--json", type=Path, default=RESULT)
     asked = parser.parse_args()
     files = list(asked.files)
     for i in range(0 if files else asked.runs):
         out = ROOT / "build" / "spread" / f"{i}.json"
         command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--track", "--json", str(out)]
+        command += ["--", *asked.suites] if asked.suites else []
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         files.append(out)
     ratios = gathered(files)
@@ -55,6 +58,12 @@ def main() -> None:
         "ratios": {key: [round(v, 4) for v in values] for key, values in ratios.items()},
         "spread": {key: round(spread(values), 4) for key, values in ratios.items()},
     }
+    if asked.suites and asked.json.exists():
+        new = {key.partition(" | ")[0] for key in ratios}
+        before = json.loads(asked.json.read_text("utf-8"))
+        for part in ("ratios", "spread"):
+            kept = {key: value for key, value in before[part].items() if key.partition(" | ")[0] not in new}
+            found[part] = dict(sorted((kept | found[part]).items()))
     asked.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     for key, value in sorted(found["spread"].items(), key=lambda item: -item[1]):
         print(f"{value:6.1%}  {key}")

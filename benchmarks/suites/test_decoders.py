@@ -3,11 +3,13 @@
 Baseline: Pillow and transformers' image processor, as published, to the same uint8. Sides: our decoders.
 """
 
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from benchmarks import fairness
 from benchmarks.baselines.alone import rgb
@@ -35,10 +37,12 @@ def cases(shop: Workshop) -> Iterator[Case]:
             inputs=lambda size=size: chunks(shop.portraits(3 * RUN, size)),
             sides={
                 "published processor": lambda: processor(shop.checkpoint(heads).preprocess),
+                "bare Pillow": lambda: bare(shop.checkpoint(heads).preprocess),
                 "pillow": lambda: ours(shop.checkpoint(heads).preprocess, "pillow"),
                 "dali": lambda: ours(shop.checkpoint(heads).preprocess, "dali"),
             },
             judge=judge,
+            beside={"pillow": "bare Pillow", "dali": "bare Pillow"},
             images=RUN,
             check=2,
             info={"size": size},
@@ -65,6 +69,17 @@ def processor(spec: Preprocess) -> Run:
         images = [rgb(data) for data in files]
         done = made(images=images, return_tensors="np", do_rescale=False, do_normalize=False)
         return np.asarray(done["pixel_values"])
+
+    return run
+
+
+def bare(spec: Preprocess) -> Run:
+    """The least that decodes and resizes: no file is looked at, no orientation, nothing kept."""
+    filter_ = Image.Resampling[spec.resample.upper()]
+
+    def run(files: list[bytes]) -> Any:
+        small = [Image.open(io.BytesIO(one)).convert("RGB").resize((spec.size, spec.size), filter_) for one in files]
+        return np.stack([np.asarray(one).transpose(2, 0, 1) for one in small])
 
     return run
 
