@@ -60,7 +60,7 @@ class Workshop:
         if self.track:
             return Pace(self.rounds or 15, 0.05, 25.0)
         if self.quick:
-            return Pace(self.rounds or 5, 0.05, 5.0)
+            return Pace(self.rounds or 5, 0.05, 4.0)
         return Pace(self.rounds or (5 if self.device.type == "cpu" else 15), 0.1, 6.0)
 
     @property

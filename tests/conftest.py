@@ -1,7 +1,14 @@
 """Checkpoints and pictures that many tests share, made once a run."""
 
+import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
+
+# Beside each other pytest-xdist's processes share the cores: threads for all of them in each would wait for another.
+# Read by PyTorch and by numpy's BLAS when they are imported, and handed on to every program that a test starts.
+if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -24,14 +31,23 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that the first of pytest-xdist's processes makes, whole or not at all, and the others wait for."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (base / name).exists():
+            make(base / name)
+    return base / name
+
+
 @pytest.fixture(scope="session")
 def published_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A published folder of 2 layers and the Small heads."""
     from emonet_fast.checkpoint.synthetic import write_synthetic
 
-    folder = tmp_path_factory.mktemp("synthetic") / "small"
-    write_synthetic(folder, heads="small", layers=2, seed=0)
-    return folder
+    return once(tmp_path_factory, "small", lambda to: write_synthetic(to, heads="small", layers=2, seed=0))
 
 
 @pytest.fixture(scope="session")
@@ -39,9 +55,7 @@ def published_large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A published folder of 3 layers and the Large heads."""
     from emonet_fast.checkpoint.synthetic import write_synthetic
 
-    folder = tmp_path_factory.mktemp("synthetic") / "large"
-    write_synthetic(folder, heads="large", layers=3, seed=1)
-    return folder
+    return once(tmp_path_factory, "large", lambda to: write_synthetic(to, heads="large", layers=3, seed=1))
 
 
 @pytest.fixture(scope="session")
