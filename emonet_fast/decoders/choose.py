@@ -26,8 +26,8 @@ class Choice:
 def choose(options: Options, spec: Preprocess, gpu: bool) -> Choice:
     """Which decoder serves these options. gpu: the engine works on a GPU.
 
-    "auto" takes DALI where it is installed: on the CPU too, where it decodes on every core and Pillow on one, 1.3 to 1.5
-    times as fast for the same pixels; with as many threads neither is faster (docs/decoding.md).
+    "auto" takes DALI where it is installed: on the CPU too, where it decodes on every core and Pillow on one, 1.3 to
+    1.5 times as fast for the same pixels; with as many threads neither is faster (docs/decoding.md).
     """
     if options.decoder != "auto":
         return Choice(options.decoder, "asked for")
