@@ -34,9 +34,9 @@ def emotiefflib(crops):
 
 
 def pyfeat(crops):
-    from feat import Detector
+    from feat import Detectorv1
 
-    detector = Detector(emotion_model="resmasknet", device="cpu")
+    detector = Detectorv1(emotion_model="resmasknet", device="cpu")
     return lambda: detector.detect(crops, data_type="image", progress_bar=False)
 
 
