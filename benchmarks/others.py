@@ -40,7 +40,11 @@ OTHERS = (
     Other("py-feat", ("py-feat>=2.1",), "7 emotions, ResMaskNet on 48 x 48 grey crops; finds the face first"),
     Other("emotiefflib", ("emotiefflib",), "8 emotions, EfficientNet-B0 on 224 x 224 crops"),
     # DeepFace imports werkzeug, and does not ask for it.
-    Other("deepface", ("deepface", "tf-keras", "werkzeug"), "7 emotions, a small convolutional network on 48 x 48 grey crops"),
+    Other(
+        "deepface",
+        ("deepface", "tf-keras", "werkzeug"),
+        "7 emotions, a small convolutional network on 48 x 48 grey crops",
+    ),
 )
 
 
