@@ -38,7 +38,7 @@ from .contract import check_device
 
 BITS: tl.constexpr = tl.constexpr(22)
 """Of the fraction of a tap: 255 times the taps' sum, and what a cubic overshoots, stay in int32."""
-HALF: tl.constexpr = tl.constexpr(1 << 21)
+HALF: tl.constexpr = tl.constexpr(1 << (BITS.value - 1))
 BLOCK = 512
 WARPS = 4
 _KNOWN = 512
@@ -202,7 +202,7 @@ class Resizer:
         tables = np.zeros((2, len(pictures), _COLUMNS), np.int64)
         tables[:, :, : len(first[0])] = [first, second]
         for table, lines in zip(self._sent(tables), (first, second), strict=True):
-            largest = max(size * inner * outer for *_, size, inner, outer, _, _, _, _ in lines)
+            largest = max(size * inner * outer for *_, inner, outer, _, _, _, _ in lines)
             grid = (triton.cdiv(largest, BLOCK), len(lines))
             _along[grid](table, _COLUMNS, BLOCK, num_warps=WARPS, num_stages=1, enable_fp_fusion=True)
         # Only now: freed memory goes to whatever comes next on this stream, which must be after the kernels.

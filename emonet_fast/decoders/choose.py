@@ -23,8 +23,8 @@ class Choice:
     notable: bool = False
 
 
-def choose(options: Options, spec: Preprocess, gpu: bool) -> Choice:
-    """Which decoder serves these options. gpu: the engine works on a GPU.
+def choose(options: Options, spec: Preprocess, device_id: int | None) -> Choice:
+    """Which decoder serves these options. device_id: of the engine's GPU, None without one.
 
     "auto" takes DALI where it is installed: on the CPU too, where it decodes on every core and Pillow on one, 1.3 to
     1.5 times as fast for the same pixels; with as many threads neither is faster (docs/decoding.md).
@@ -32,14 +32,15 @@ def choose(options: Options, spec: Preprocess, gpu: bool) -> Choice:
     if options.decoder != "auto":
         return Choice(options.decoder, "asked for")
     if not available("nvidia.dali"):
-        if not gpu:
+        if device_id is None:
             return Choice("pillow", "DALI is not installed")
         return Choice("pillow", f"DALI, which decodes on the GPU, is not installed: {INSTALL}", notable=True)
-    if not gpu:
+    if device_id is None:
         return Choice("dali", "decodes on every core, where Pillow takes one")
-    if spec.resample not in gpu_resamples():
+    exact = exact_possible(device_id)
+    if spec.resample not in gpu_resamples(exact):
         return Choice("pillow", f"DALI does not equal it for the filter {spec.resample!r}", notable=True)
-    if not exact_possible():
+    if not exact:
         reason = "decodes and resizes on the GPU, within a level of Pillow (equal to it with PyTorch and Triton)"
         return Choice("dali", reason, notable=True)
     return Choice("dali", "decodes on the GPU")
@@ -53,7 +54,7 @@ def open_decoder(
     Raises:
         MissingPackageError, BackendError: DALI was asked for by name and cannot be used.
     """
-    choice = choose(options, spec, device_id is not None)
+    choice = choose(options, spec, device_id)
     if choice.notable:
         _log.warning("decoder 'auto' takes %s: %s", choice.decoder, choice.reason)
     if choice.decoder == "pillow":

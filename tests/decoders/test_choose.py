@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from emonet_fast import machine
+from emonet_fast.backends.cuda.device import Gpu, NoGpu
 from emonet_fast.decoders import choose as room
 from emonet_fast.decoders.choose import choose, open_decoder
 from emonet_fast.decoders.dali import exact
@@ -14,6 +15,9 @@ from emonet_fast.options import Options
 from emonet_fast.records import Box
 
 from .making import BILINEAR, untimed
+
+GPU = Gpu(0, "a GPU", (9, 0), 80_000_000_000, 80_000_000_000)
+NO_GPU = NoGpu("PyTorch is built without CUDA", hardware=True)
 
 
 @pytest.mark.parametrize(
@@ -29,8 +33,8 @@ from .making import BILINEAR, untimed
 )
 def test_what_is_taken(asked, gpu, installed, taken, notable, monkeypatch):
     monkeypatch.setattr(room, "available", lambda package: installed)
-    monkeypatch.setattr(exact, "available", lambda package: True)
-    choice = choose(Options(decoder=asked), BILINEAR, gpu)
+    monkeypatch.setattr(exact, "look", lambda device: GPU)
+    choice = choose(Options(decoder=asked), BILINEAR, 0 if gpu else None)
     assert (choice.decoder, choice.notable) == (taken, notable)
     assert ("pip install 'emonet-fast[dali]'" in choice.reason) == (gpu and not installed)
 
@@ -38,19 +42,19 @@ def test_what_is_taken(asked, gpu, installed, taken, notable, monkeypatch):
 @pytest.mark.parametrize(("torch", "resample"), [(True, "lanczos"), (False, "bicubic")])
 def test_auto_leaves_other_filters_to_pillow(torch, resample, monkeypatch):
     monkeypatch.setattr(room, "available", lambda package: True)
-    monkeypatch.setattr(exact, "available", lambda package: torch)
-    choice = choose(Options(), replace(BILINEAR, resample=resample), gpu=True)
+    monkeypatch.setattr(exact, "look", lambda device: GPU if torch else NO_GPU)
+    choice = choose(Options(), replace(BILINEAR, resample=resample), device_id=0)
     assert (choice.decoder, choice.notable) == ("pillow", True)
-    assert choose(Options(), replace(BILINEAR, resample=resample), gpu=False).decoder == "dali"
+    assert choose(Options(), replace(BILINEAR, resample=resample), device_id=None).decoder == "dali"
 
 
 def test_auto_says_that_dalis_own_resize_is_not_exact(monkeypatch):
     monkeypatch.setattr(room, "available", lambda package: True)
-    monkeypatch.setattr(exact, "available", lambda package: package != "triton")
-    choice = choose(Options(), BILINEAR, gpu=True)
+    monkeypatch.setattr(exact, "look", lambda device: NO_GPU)
+    choice = choose(Options(), BILINEAR, device_id=0)
     assert (choice.decoder, choice.notable) == ("dali", True)
     assert "equal to it with PyTorch and Triton" in choice.reason
-    assert choose(Options(), BILINEAR, gpu=False).reason == "decodes on every core, where Pillow takes one"
+    assert choose(Options(), BILINEAR, device_id=None).reason == "decodes on every core, where Pillow takes one"
 
 
 def test_dali_by_name_where_it_is_missing(monkeypatch):

@@ -75,14 +75,14 @@ class DaliDecoder:
         device_id: int | None = None,
         stream: int | None = None,
     ) -> None:
-        if device_id is not None and spec.resample not in gpu_resamples():
+        exact = device_id is not None and exact_possible(device_id)
+        if device_id is not None and spec.resample not in gpu_resamples(exact):
             raise BackendError(
                 f"the checkpoint's filter is {spec.resample!r}; on this GPU the decoder 'dali' equals Pillow for "
-                f"{', '.join(gpu_resamples())} only: use decoder 'pillow'"
+                f"{', '.join(gpu_resamples(exact))} only: use decoder 'pillow'"
             )
         self._spec, self._options, self._timed = spec, options, timed
         self._device_id, self._stream = device_id, stream
-        exact = device_id is not None and exact_possible()
         self._exact = ExactResize(spec, device_id, stream) if exact else None
         self._threads = min(threads, _MAX_THREADS)
         self._counts = {"dali": 0, "pillow": 0}

@@ -4,8 +4,10 @@ DALI's own resize sums in float32 and leaves values a level from Pillow's where 
 serves where PyTorch or Triton is missing: beside the engine `tensorrt` alone.
 """
 
+from ...backends.cuda.device import NoGpu, look
+from ...backends.cuda.inputs import named_stream
 from ...checkpoint.spec import Preprocess
-from ...optional import available, need
+from ...optional import need
 from .border import RESAMPLES, rows_first
 from .outputs import Output, Resized, Rows
 
@@ -13,14 +15,14 @@ from .outputs import Output, Resized, Rows
 EXACT_RESAMPLES = ("bilinear", "bicubic")
 
 
-def exact_possible() -> bool:
-    """Whether PyTorch and Triton are installed."""
-    return available("torch") and available("triton")
+def exact_possible(device_id: int) -> bool:
+    """Whether PyTorch (built with CUDA) and Triton are there for that GPU: what the heads' kernel asks for too."""
+    return not isinstance(look(f"cuda:{device_id}"), NoGpu)
 
 
-def gpu_resamples() -> tuple[str, ...]:
-    """Filters for which DALI on a GPU equals Pillow: exactly, or without PyTorch and Triton within a level."""
-    return EXACT_RESAMPLES if exact_possible() else RESAMPLES
+def gpu_resamples(exact: bool) -> tuple[str, ...]:
+    """Filters for which DALI on a GPU equals Pillow: exactly, or by its own resize within a level."""
+    return EXACT_RESAMPLES if exact else RESAMPLES
 
 
 class ExactResize:
@@ -35,8 +37,7 @@ class ExactResize:
         self._device = torch.device("cpu") if device_id is None else torch.device("cuda", device_id)
         self._stream = None
         if device_id is not None:
-            cuda = torch.cuda
-            self._stream = cuda.ExternalStream(stream, self._device) if stream else cuda.default_stream(self._device)
+            self._stream = named_stream(stream or 0, self._device)
         self._resizer = Resizer(spec.size, spec.resample, self._device)
 
     def __call__(self, output: Rows) -> Resized:
