@@ -33,9 +33,9 @@ class Output:
     tensors: Any
 
     def on_host(self) -> list[UInt8Array]:
-        """Each row's array, of its own memory: a view would not keep DALI's."""
+        """Each row's array, where DALI has put it: it keeps that memory. A list's `at` copies, its tensors do not."""
         on_cpu = self.tensors.as_cpu()
-        return [np.array(on_cpu.at(i)) for i in range(len(on_cpu))]
+        return [np.asarray(on_cpu[i]) for i in range(len(on_cpu))]
 
     def batch(self) -> Batch:
         """The rows for other libraries, over DLPack; all of one shape."""
