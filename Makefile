@@ -52,7 +52,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror csrc/tensorrt/*.h csrc/tensorrt/*.cpp tests/csrc/*.cpp tests/csrc/fake/*.h tests/csrc/fake/*.cpp tests/csrc/fake/include/*.h
+	$(BIN)/clang-format --dry-run --Werror csrc/*/*.h csrc/*/*.cpp tests/csrc/*.cpp tests/csrc/fake/*.h tests/csrc/fake/*.cpp tests/csrc/fake/include/*.h
 
 # Every Triton kernel compiled for every supported GPU, without one: no spills, no shared memory above the limit.
 compile-check: $(VENV)/.test

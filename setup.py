@@ -1,6 +1,9 @@
-"""Builds the TensorRT extension where TensorRT's headers are; everything else is in pyproject.toml.
+"""Builds the C++ extensions: the JPEG cutter anywhere on Linux, TensorRT's where its headers are.
 
-Says in one line whether it did and why not, and never fails the installation: the package works without it.
+Says in one line of each whether it did and why not, and never fails the installation: the package works without them.
+EMONET_FAST_EXTENSIONS names those to try (`jpeg,tensorrt`, the default; empty for none, which makes a wheel for any
+machine). Everything else is in pyproject.toml.
+
 TENSORRT_INCLUDE_DIR and CUDA_INCLUDE_DIR name the headers' folders; without them the usual places are searched.
 """
 
@@ -13,7 +16,30 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
-SOURCES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc" / "tensorrt").glob("*.cpp"))
+FLAGS = ["-std=c++17", "-fvisibility=hidden", "-g0", "-Wall", "-Wextra"]
+
+
+def files(folder: str, ending: str) -> list[str]:
+    """The files of csrc/`folder`, as setuptools wants them."""
+    return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc" / folder).glob(f"*.{ending}"))
+
+
+def made(folder: str, headers: list[Path]) -> Extension:
+    """emonet_fast._`folder` from csrc/`folder`. headers: folders of other people's."""
+    import pybind11
+
+    # As system headers: their own deprecation warnings are not ours.
+    system = [flag for headers_folder in headers for flag in ("-isystem", str(headers_folder))]
+    return Extension(
+        f"emonet_fast._{folder}",
+        files(folder, "cpp"),
+        include_dirs=[pybind11.get_include()],
+        depends=files(folder, "h"),
+        extra_compile_args=[*FLAGS, *system],
+        extra_link_args=["-ldl"],
+        language="c++",
+        optional=True,
+    )
 
 
 def places(variable: str, usual: list[Path]) -> list[Path]:
@@ -44,53 +70,60 @@ def find(folders: list[Path], header: str) -> Path | None:
     return next((folder for folder in folders if (folder / header).is_file()), None)
 
 
-def extension() -> tuple[Extension | None, str]:
-    """The extension to build, or None; and the reason in a few words."""
+def missing() -> str | None:
+    """What all extensions need and is not there."""
     if not sys.platform.startswith("linux"):
-        return None, f"only on Linux, this is {sys.platform}"
-    tensorrt = find(tensorrt_places(), "NvInfer.h")
-    if tensorrt is None or not (tensorrt / "NvOnnxParser.h").is_file():
-        missing = "NvInfer.h" if tensorrt is None else "NvOnnxParser.h"
-        return None, f"no TensorRT headers ({missing}) found; set TENSORRT_INCLUDE_DIR (docs/tensorrt.md)"
-    cuda = find([tensorrt, *cuda_places()], "cuda_runtime_api.h")
+        return f"only on Linux, this is {sys.platform}"
+    try:
+        import pybind11  # noqa: F401
+    except ImportError:
+        return "pybind11 is not installed"
+    return None
+
+
+def tensorrt() -> tuple[Extension | None, str]:
+    """The extension to build, or None; and the reason in a few words."""
+    reason = missing()
+    if reason is not None:
+        return None, reason
+    headers = find(tensorrt_places(), "NvInfer.h")
+    if headers is None or not (headers / "NvOnnxParser.h").is_file():
+        name = "NvInfer.h" if headers is None else "NvOnnxParser.h"
+        return None, f"no TensorRT headers ({name}) found; set TENSORRT_INCLUDE_DIR (docs/tensorrt.md)"
+    cuda = find([headers, *cuda_places()], "cuda_runtime_api.h")
     if cuda is None:
         return None, "TensorRT headers found, but not CUDA's cuda_runtime_api.h; set CUDA_INCLUDE_DIR"
-    try:
-        import pybind11
-    except ImportError:
-        return None, "pybind11 is not installed"
-    # As system headers: their own deprecation warnings are not ours.
-    system = [flag for folder in (tensorrt, cuda) for flag in ("-isystem", str(folder))]
-    made = Extension(
-        "emonet_fast._tensorrt",
-        SOURCES,
-        include_dirs=[pybind11.get_include()],
-        depends=[str(path.relative_to(ROOT)) for path in (ROOT / "csrc" / "tensorrt").glob("*.h")],
-        extra_compile_args=["-std=c++17", "-fvisibility=hidden", "-g0", "-Wall", "-Wextra", *system],
-        extra_link_args=["-ldl"],
-        language="c++",
-        optional=True,
-    )
-    return made, f"with the headers of {tensorrt}"
+    return made("tensorrt", [headers, cuda]), f"with the headers of {headers}"
+
+
+def jpeg() -> tuple[Extension | None, str]:
+    """As tensorrt()."""
+    reason = missing()
+    return (made("jpeg", []), "faster boxes of large JPEGs") if reason is None else (None, reason)
 
 
 class Build(build_ext):
-    """Says what became of the extension."""
+    """Says what became of the extensions."""
 
     def build_extension(self, ext: Extension) -> None:
+        name = ext.name.rpartition("_")[2]
         try:
             super().build_extension(ext)
         except Exception as error:  # a compiler that is missing or fails in any way must not end the installation
-            say(False, f"the compiler failed: {error}")
+            say(name, False, f"the compiler failed: {error}")
             return
-        say(True, REASON)
+        say(name, True, FOUND[name][1])
 
 
-def say(built: bool, reason: str) -> None:
-    print(f"emonet-fast: TensorRT extension {'built' if built else 'not built'}: {reason}", file=sys.stderr)
+def say(name: str, built: bool, reason: str) -> None:
+    print(f"emonet-fast: {NAMES[name]} {'built' if built else 'not built'}: {reason}", file=sys.stderr)
 
 
-FOUND, REASON = extension()
-if FOUND is None:
-    say(False, REASON)
-setup(ext_modules=[] if FOUND is None else [FOUND], cmdclass={"build_ext": Build})
+NAMES = {"tensorrt": "TensorRT extension", "jpeg": "JPEG cutter"}
+WANTED = os.environ.get("EMONET_FAST_EXTENSIONS", ",".join(NAMES)).split(",")
+MAKERS = {"tensorrt": tensorrt, "jpeg": jpeg}
+FOUND = {name: make() if name in WANTED else (None, "not in EMONET_FAST_EXTENSIONS") for name, make in MAKERS.items()}
+for name, (extension, reason) in FOUND.items():
+    if extension is None:
+        say(name, False, reason)
+setup(ext_modules=[found for found, _ in FOUND.values() if found is not None], cmdclass={"build_ext": Build})

@@ -135,6 +135,7 @@ def _gpu_engine() -> dict[str, Any]:
 def _decoders() -> dict[str, Any]:
     """Which decoders there are, by which of DALI's packages, and what `--decoder auto` takes."""
     facts: dict[str, Any] = {"pillow": _version("pillow"), "dali": _optional("nvidia.dali", EXTRAS["nvidia.dali"])}
+    facts["jpeg_cutter"] = available("emonet_fast._jpeg")
     facts["auto"] = "dali" if available("nvidia.dali") else "pillow"
     return facts
 

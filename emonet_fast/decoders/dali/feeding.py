@@ -1,6 +1,7 @@
 """Rows to the arrays that the pipeline's external inputs take. Pure: no DALI here."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +9,7 @@ import numpy.typing as npt
 from ...records import Box
 from . import border
 from . import definition as names
+from .cutting import Cut
 from .definition import Definition
 from .triage import Sample
 
@@ -18,14 +20,16 @@ PLACEHOLDER = np.frombuffer(b"P6\n1 1\n255\n\0\0\0", np.uint8)
 _REGION = 0.5
 
 
-def inputs(samples: Sequence[Sample], definition: Definition) -> Mapping[str, Arrays]:
-    """One list of arrays for each external input, an entry a sample."""
+def inputs(
+    samples: Sequence[Sample], definition: Definition, cuts: Mapping[int, Cut] = MappingProxyType({})
+) -> Mapping[str, Arrays]:
+    """One list of arrays for each external input, an entry a sample. cuts: files to take instead, by row."""
     if definition.rows == names.WHOLE:
         found: dict[str, Arrays] = {names.ENCODED: [np.frombuffer(one.data, np.uint8) for one in samples]}
         sizes = [(one.width, one.height) for one in samples]
     else:
         boxes = [_box_of(one) for one in samples]
-        found = _box_inputs(samples, boxes)
+        found = _box_inputs(samples, boxes, cuts)
         if definition.rows == names.OVER:
             found |= _over_inputs(samples, boxes)
         sizes = [(box.width, box.height) for box in boxes]
@@ -38,30 +42,44 @@ def inputs(samples: Sequence[Sample], definition: Definition) -> Mapping[str, Ar
     return found
 
 
-def _box_inputs(samples: Sequence[Sample], boxes: Sequence[Box]) -> dict[str, Arrays]:
-    """Rows of one picture share one decode, by the first of them; the region decoded holds all their boxes."""
+def regions_of(samples: Sequence[Sample]) -> dict[int, Box]:
+    """What is decoded of each picture, by the place of its first row: the region of all its boxes, if that is small."""
     first: dict[int, int] = {}
     regions: dict[int, Box] = {}
-    for i, (one, box) in enumerate(zip(samples, boxes, strict=True)):
-        first.setdefault(id(one.data), i)
-        part = _part(one, box)
-        known = regions.get(id(one.data), part)
-        regions[id(one.data)] = Box(
+    for i, one in enumerate(samples):
+        at, part = first.setdefault(id(one.data), i), _part(one, _box_of(one))
+        known = regions.get(at, part)
+        regions[at] = Box(
             min(known.left, part.left),
             min(known.top, part.top),
             max(known.right, part.right),
             max(known.bottom, part.bottom),
         )
+    for i, region in regions.items():
+        whole = _whole(samples[i])
+        if region.width * region.height > _REGION * whole.width * whole.height:
+            regions[i] = whole
+    return regions
+
+
+def small_regions(samples: Sequence[Sample]) -> dict[int, Box]:
+    """Those of regions_of that are not the whole picture."""
+    return {i: region for i, region in regions_of(samples).items() if region != _whole(samples[i])}
+
+
+def _box_inputs(samples: Sequence[Sample], boxes: Sequence[Box], cuts: Mapping[int, Cut]) -> dict[str, Arrays]:
+    """Rows of one picture share one decode, by the first of them; the region decoded holds all their boxes."""
+    regions = regions_of(samples)
+    first = {id(samples[i].data): i for i in regions}
     found: dict[str, Arrays] = {name: [] for name in (names.ENCODED, *names.BOX_INPUTS)}
     for i, (one, box) in enumerate(zip(samples, boxes, strict=True)):
-        region = regions[id(one.data)]
-        if region.width * region.height > _REGION * one.width * one.height:
-            region = Box(0, 0, one.width, one.height)
-        own, part = first[id(one.data)] == i, _part(one, box)
+        at, part = first[id(one.data)], _part(one, box)
+        region, own, cut = regions[at], at == i, cuts.get(i)
+        held = cut.held if cut else _whole(one)
         rows = {
-            names.ENCODED: np.frombuffer(one.data, np.uint8) if own else PLACEHOLDER,
-            names.PICK: np.int32(first[id(one.data)]),
-            names.DECODE_START: _pair(region.top, region.left) if own else _pair(0, 0),
+            names.ENCODED: np.frombuffer(cut.data if cut else one.data, np.uint8) if own else PLACEHOLDER,
+            names.PICK: np.int32(at),
+            names.DECODE_START: _pair(region.top - held.top, region.left - held.left) if own else _pair(0, 0),
             names.DECODE_SHAPE: _pair(region.height, region.width) if own else _pair(1, 1),
             names.CROP_START: _pair(part.top - region.top, part.left - region.left),
             names.CROP_SHAPE: _pair(part.height, part.width),
@@ -89,8 +107,12 @@ def rows_of(samples: Sequence[Sample]) -> str:
     return names.INSIDE if inside else names.OVER
 
 
+def _whole(sample: Sample) -> Box:
+    return Box(0, 0, sample.width, sample.height)
+
+
 def _box_of(sample: Sample) -> Box:
-    return sample.box or Box(0, 0, sample.width, sample.height)
+    return sample.box or _whole(sample)
 
 
 def _part(sample: Sample, box: Box) -> Box:

@@ -1,7 +1,7 @@
 """Freed memory goes back to the system, on the C library that DALI's wheels are built for.
 
-Picture buffers are allocated and freed by half a dozen threads in ever other sizes. glibc gives each thread an arena of
-its own and returns only what is free at an arena's end, so that a long run's memory crept up by a quarter without anything
+Picture buffers are allocated and freed by half a dozen threads in ever other sizes. glibc gives each thread an arena
+of its own and returns only what is free at its end, so that a long run's memory crept up by a quarter without anything
 being held. malloc_trim returns every free page and changes no setting of the process.
 """
 

@@ -8,12 +8,14 @@ same pixels as in a run without failures.
 import logging
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ...errors import BackendError
-from .definition import Definition
-from .feeding import inputs
+from .cutting import Cut, cut
+from .definition import WHOLE, Definition
+from .feeding import inputs, small_regions
 from .outputs import Output, Result
 from .pipeline import build
 from .triage import Sample
@@ -35,6 +37,8 @@ class Runner:
         self.rebuilt = 0
         self._stream = stream
         self._pipe: Any = None
+        cutting = definition.device_id is None and definition.rows != WHOLE
+        self._cutters = ThreadPoolExecutor(definition.threads, "cut") if cutting else None
         # Kept until their run is done: DALI reads the bytes where they lie, and a failure runs them again.
         self._started: deque[tuple[Sequence[Sample], Any]] = deque()
 
@@ -42,7 +46,7 @@ class Runner:
         """Hand over a run, of at most batch_size samples; returns at once."""
         if not 0 < len(samples) <= self.definition.batch_size:
             raise ValueError(f"a run of {len(samples)} samples; expected 1 to {self.definition.batch_size}")
-        arrays = inputs(samples, self.definition)
+        arrays = inputs(samples, self.definition, self._cuts(samples))
         self._started.append((samples, arrays))
         self._feed(arrays)
 
@@ -62,6 +66,16 @@ class Runner:
         """Free the pipeline; runs under way are lost."""
         self._started.clear()
         self._pipe = None
+        if self._cutters is not None:
+            self._cutters.shutdown(cancel_futures=True)
+
+    def _cuts(self, samples: Sequence[Sample]) -> Mapping[int, Cut]:
+        """Small files for small boxes, where these can be cut from the large ones. A failed run goes without them."""
+        if self._cutters is None:
+            return {}
+        regions = small_regions(samples)
+        found = self._cutters.map(lambda i: cut(samples[i], regions[i]), regions)
+        return {i: part for i, part in zip(regions, found, strict=True) if part is not None}
 
     def _feed(self, arrays: Any) -> None:
         if self._pipe is None:
