@@ -135,7 +135,7 @@ def _fps(text: str) -> float | None:
 
 
 def _title(inputs: tuple[str, ...]) -> str:
-    from ..sources.video import without_password
+    from ..sources.opening import without_password
 
     return without_password(inputs[0]) + (f" and {len(inputs) - 1} more" if len(inputs) > 1 else "")
 

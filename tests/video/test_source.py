@@ -12,7 +12,8 @@ from emonet_fast.errors import InputError, OptionError
 from emonet_fast.options import VideoOptions
 from emonet_fast.sources.frames import Frame, Sampling
 from emonet_fast.sources.given import GivenSource
-from emonet_fast.sources.video import AvSource, is_live, square_size, upright, without_password
+from emonet_fast.sources.opening import is_live, without_password
+from emonet_fast.sources.video import AvSource, square_size, upright
 from emonet_fast.video.source import open_video
 
 from .making import HEIGHT, WIDTH, av, move_edit_list, number_of, numbered, write_clip
