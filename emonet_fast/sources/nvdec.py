@@ -171,8 +171,6 @@ class NvdecDecoder:
 
     def _begin(self, packet: Any, sets: frozenset[bytes]) -> None:
         """A decoder for the sequence that begins with this key frame."""
-        if packet.pts is None:
-            raise NoNvdecError("its packets have no times")
         self._session, self._graph, self._waiting, self._fed = None, None, [], {}
         context = self._stream.codec_context
         if context.is_open:  # what came before the key frame, and its faults, are not this picture's

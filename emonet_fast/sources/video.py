@@ -143,6 +143,7 @@ class AvSource:
                 break
             except self._av.error.BlockingIOError:  # a camera without a new frame yet
                 time.sleep(0.001)
+                packets = self._container.demux(*streams)  # an error ends PyAV's generator, not the reading
                 continue
             except (self._av.error.FFmpegError, OSError) as error:
                 self.faults.ended = reason_of(error, self.name)
