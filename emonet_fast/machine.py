@@ -145,14 +145,14 @@ def _video() -> dict[str, Any]:
         return {"pyav": _optional("av", EXTRAS["av"])}
     import av
 
-    from .sources import nvdec
+    from .sources.opening import who_decodes
 
     kinds: list[str] = getattr(getattr(av.codec, "hwaccel", None), "hwdevices_available", list)()
     return {
         "pyav": _version("av"),
         "cameras": any("v4l2" in name for name in av.formats_available),
         "nvdec_built_in": "cuda" in kinds,
-        "decoding": nvdec.who_decodes(driver_present(), "cuda" in kinds),
+        "decoding": who_decodes(driver_present(), "cuda" in kinds),
     }
 
 

@@ -21,6 +21,7 @@ PyNvVideoCodec's interface is that of version 2 (version 1 carried no times).
 import ctypes
 import importlib
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
@@ -34,7 +35,7 @@ from .packets import AvDecoder
 _log = logging.getLogger("emonet_fast")
 PACKAGE = "PyNvVideoCodec"
 # FFmpeg's name: NVIDIA's name, the filter to Annex B, and the first byte's shift, mask and value of a sequence set.
-_CODECS = {
+CODECS = {
     "h264": ("H264", "h264_mp4toannexb", (0, 31, 7)),
     "hevc": ("HEVC", "hevc_mp4toannexb", (1, 63, 33)),
 }
@@ -59,25 +60,14 @@ def library() -> ModuleType:
     try:
         return importlib.import_module(PACKAGE)
     except Exception as error:  # RuntimeError where the driver's libraries are missing, ImportError for others
-        raise NoNvdecError(f"{PACKAGE} cannot be used: {_first_line(error)}") from None
-
-
-def who_decodes(driver: bool, built_in: bool) -> str:
-    """Who decodes video on this machine, and why. built_in: PyAV was built with NVDEC."""
-    if not driver:
-        return "PyAV on the CPU (no NVIDIA driver was found)"
-    try:
-        library()
-    except NoNvdecError as why:
-        return f"PyAV, {'by its own NVDEC where it can' if built_in else 'on the CPU'} ({why})"
-    return f"{PACKAGE} for {' and '.join(_CODECS)}, PyAV for others"
+        raise NoNvdecError(f"{PACKAGE} cannot be used: {_said(error)}") from None
 
 
 def unsuited(stream: Any) -> str:
     """Why a stream is not for this decoder, "" where it is."""
     context = stream.codec_context
-    if context.name not in _CODECS:
-        return f"{PACKAGE} is used for {' and '.join(_CODECS)}, and this is {context.name}"
+    if context.name not in CODECS:
+        return f"{PACKAGE} is used for {' and '.join(CODECS)}, and this is {context.name}"
     if context.pix_fmt not in _FORMATS:
         return f"{PACKAGE} is used for 4:2:0 of 8 bits, and this is {context.pix_fmt}"
     if context.field_order not in _PROGRESSIVE:
@@ -87,7 +77,7 @@ def unsuited(stream: Any) -> str:
 
 def parameter_sets(data: bytes, codec: str) -> frozenset[bytes]:
     """The sequence parameter sets (NAL units) in an Annex B packet of H.264 or HEVC."""
-    shift, mask, value = _CODECS[codec][2]
+    shift, mask, value = CODECS[codec][2]
     units = data.split(b"\0\0\1")[1:]
     return frozenset(unit.rstrip(b"\0") for unit in units if unit and unit[0] >> shift & mask == value)
 
@@ -124,7 +114,7 @@ class NvdecDecoder:
     def __init__(self, av: Any, stream: Any, nvc: Any) -> None:
         self._av, self._stream, self._nvc = av, stream, nvc
         self._codec = str(stream.codec_context.name)
-        self._filter = av.bitstream.BitStreamFilterContext(_CODECS[self._codec][1], stream)
+        self._filter = av.bitstream.BitStreamFilterContext(CODECS[self._codec][1], stream)
         self._software = AvDecoder(stream)
         self.name = f"{self._codec} by NVDEC through {PACKAGE}"
         self._session: Any = None  # None before the first key frame, and when libavcodec has taken over
@@ -184,11 +174,11 @@ class NvdecDecoder:
         self._like = found[0]
         if self._like.format.name not in _FORMATS or self._like.interlaced_frame:
             raise NoNvdecError("it is interlaced, or not 4:2:0 of 8 bits")
-        codec = getattr(self._nvc.cudaVideoCodec, _CODECS[self._codec][0])
+        codec = getattr(self._nvc.cudaVideoCodec, CODECS[self._codec][0])
         try:
             self._session = self._nvc.CreateDecoder(gpuid=0, codec=codec, usedevicememory=False)
         except Exception as error:  # PyNvVCException is derived from Exception alone
-            raise NoNvdecError(_first_line(error)) from None
+            raise NoNvdecError(_said(error)) from None
         self._sets, self._first = sets, packet.pts
 
     def _copied(self, packet: Any) -> Any:
@@ -213,8 +203,8 @@ class NvdecDecoder:
             found = self._session.Decode(sent)
         except Exception as error:  # see _begin
             if self._waiting is not None:
-                raise NoNvdecError(_first_line(error)) from None
-            raise ValueError(f"NVDEC: {_first_line(error)}") from None
+                raise NoNvdecError(_said(error)) from None
+            raise ValueError(f"NVDEC: {_said(error)}") from None
         for picture in found:
             name = int(picture.getPTS())
             self._check(picture)
@@ -298,5 +288,8 @@ class NvdecDecoder:
         self._session, self._graph, self._waiting, self._fed = None, None, None, {}
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _said(error: Exception) -> str:
+    """What an exception says: of PyNvVideoCodec's, which name function, number, reason and source line, the reason."""
+    reason = re.search(r"Error Type : (.*?)(\nat |\Z)", str(error), re.DOTALL)
+    lines = [" ".join(reason[1].split())] if reason else str(error).strip().splitlines()
+    return (lines or [type(error).__name__])[0]

@@ -81,6 +81,17 @@ def _open_for_nvdec(av: Any, target: str, options: dict[str, Any], nvc: Any) -> 
     return container, None
 
 
+def who_decodes(driver: bool, built_in: bool) -> str:
+    """Who decodes video on this machine, and why. built_in: PyAV was built with NVDEC."""
+    if not driver:
+        return "PyAV on the CPU (no NVIDIA driver was found)"
+    try:
+        nvdec.library()
+    except nvdec.NoNvdecError as why:
+        return f"PyAV, {'by its own NVDEC where it can' if built_in else 'on the CPU'} ({why})"
+    return f"{nvdec.PACKAGE} for {' and '.join(nvdec.CODECS)}, PyAV for others"
+
+
 def packet_decoder(av: Any, stream: Any, nvc: Any) -> PacketDecoder:
     """What decodes a stream. nvc: as `open_media` gave it."""
     return AvDecoder(stream) if nvc is None else nvdec.NvdecDecoder(av, stream, nvc)

@@ -133,6 +133,11 @@ def test_broken_packets_cost_their_frames(tmp_path):
     assert not source.faults.ended
 
 
+def refusal(why: str) -> PyNvVCException:
+    """As the binding words it."""
+    return PyNvVCException(f"HandleVideoSequence : \nError code : 801\nError Type : {why}\nat /a/NvDecoder.cpp:274\n")
+
+
 class Refusing(StandIn):
     """Hardware that cannot do it, and says so in one of the places where it may."""
 
@@ -142,13 +147,13 @@ class Refusing(StandIn):
 
     def CreateDecoder(self, *, gpuid, codec, usedevicememory):  # noqa: N802
         if self._where == "create":
-            raise PyNvVCException("Codec not supported on this GPU\nmore")
+            raise refusal("Codec not supported on this GPU")
         decoder = super().CreateDecoder(gpuid=gpuid, codec=codec, usedevicememory=usedevicememory)
         whole = decoder.Decode
 
         def decode(sent):
             if self._where == "first packet":
-                raise PyNvVCException("Resolution not supported on this GPU\nmore")
+                raise refusal("\nResolution : 9000x9000\nResolution not supported on this GPU")
             frames = whole(sent)
             if self._where == "times":
                 frames = [DecodedFrame(-1, frame._nv12) for frame in frames]
@@ -167,7 +172,7 @@ class Refusing(StandIn):
     ("where", "said"),
     [
         ("create", "Codec not supported on this GPU"),
-        ("first packet", "Resolution not supported on this GPU"),
+        ("first packet", "Resolution : 9000x9000 Resolution not supported on this GPU"),
         ("times", "carries no times"),
         ("size", "expected NV12 of 4608"),
         ("format", "expected NV12"),
@@ -181,7 +186,7 @@ def test_what_nvdec_cannot_do_pyav_does(tmp_path, caplog, where, said, case):
         source = same(CASES[case](tmp_path), Refusing(where), sessions=None)
     assert source.decoder == "h264 by PyAV"
     assert any("decoded by PyAV on the CPU from here on" in line and said in line for line in caplog.messages)
-    assert "more" not in caplog.text
+    assert "NvDecoder.cpp" not in caplog.text
 
 
 def test_a_fault_in_mid_stream_costs_its_packet(tmp_path, monkeypatch):
@@ -259,12 +264,12 @@ def test_who_decodes_is_said(tmp_path, monkeypatch, caplog, driver):
 
 
 def test_doctor_says_who_decodes(monkeypatch):
-    assert nvdec.who_decodes(False, True) == "PyAV on the CPU (no NVIDIA driver was found)"
+    assert opening.who_decodes(False, True) == "PyAV on the CPU (no NVIDIA driver was found)"
     monkeypatch.setattr(nvdec, "available", lambda package: False)
-    assert nvdec.who_decodes(True, True).startswith("PyAV, by its own NVDEC where it can (PyNvVideoCodec is not inst")
-    assert nvdec.who_decodes(True, False).startswith("PyAV, on the CPU (")
+    assert opening.who_decodes(True, True).startswith("PyAV, by its own NVDEC where it can (PyNvVideoCodec is not inst")
+    assert opening.who_decodes(True, False).startswith("PyAV, on the CPU (")
     monkeypatch.setattr(nvdec, "library", StandIn)
-    assert nvdec.who_decodes(True, True) == "PyNvVideoCodec for h264 and hevc, PyAV for others"
+    assert opening.who_decodes(True, True) == "PyNvVideoCodec for h264 and hevc, PyAV for others"
 
 
 def test_a_package_that_finds_no_driver(tmp_path, monkeypatch):
