@@ -100,7 +100,11 @@ def packet_decoder(av: Any, stream: Any, nvc: Any) -> PacketDecoder:
 def reason_of(error: Exception, name: str) -> str:
     """What an error of PyAV means, for people. name: what was opened."""
     text = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
-    if type(error).__name__ == "InvalidDataError":
+    if type(error).__name__ == "ExitError":  # PyAV's time limit
+        text = f"nothing came for {_TIMEOUT:g} seconds"
+    elif type(error).__name__ == "InvalidDataError" and _LIVE_URL.match(name):
+        text += f" (no video, or no answer within {_TIMEOUT:g} seconds)"
+    elif type(error).__name__ == "InvalidDataError":
         text += " (damaged, cut short, or no video: of an MP4 the index `moov` may be missing)"
     if name.startswith("/dev/video") or name.isdigit():
         text += " (is the camera plugged in, and may this user read it?)"

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 from .making import av
 
@@ -26,14 +26,14 @@ def _units(data: bytes) -> list[bytes]:
 class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = allow_reuse_address = True
 
-    def __init__(self, clip: Path, user: str | None, frames: int | None) -> None:
+    def __init__(self, clip: Path, user: str | None, silent: Event | None) -> None:
         super().__init__(("127.0.0.1", 0), _Session)
-        self.user, self.asked = user, []
+        self.user, self.silent, self.asked = user, silent, []
         with av.open(str(clip)) as container:
             stream = container.streams.video[0]
             to_units = av.bitstream.BitStreamFilterContext("h264_mp4toannexb", stream)
             found = [p for packet in container.demux(stream) if packet.size for p in to_units.filter(packet)]
-            self.frames = [(round(p.pts * stream.time_base * _CLOCK), _units(bytes(p))) for p in found[:frames]]
+            self.frames = [(round(p.pts * stream.time_base * _CLOCK), _units(bytes(p))) for p in found]
 
     def description(self) -> str:
         sets = [unit for unit in self.frames[0][1] if unit[0] & 31 in (7, 8)]
@@ -66,6 +66,8 @@ class _Session(socketserver.StreamRequestHandler):
                 self._answer(fields, more="Public: DESCRIBE, SETUP, PLAY, TEARDOWN\r\nSession: 1\r\n")
             if method == "PLAY":
                 self._send()
+                if self.server.silent is not None:
+                    self.server.silent.wait(20)
                 return
 
     def _allowed(self, fields: dict[str, str]) -> bool:
@@ -88,12 +90,12 @@ class _Session(socketserver.StreamRequestHandler):
 
 
 @contextmanager
-def rtsp_server(clip: Path, user: str | None = None, frames: int | None = None) -> Iterator[tuple[str, list[str]]]:
+def rtsp_server(clip: Path, user: str | None = None, silent: Event | None = None) -> Iterator[tuple[str, list[str]]]:
     """The server's address without a user, and the methods that it was asked for. user: name:password.
 
-    frames: hang up after so many.
+    silent: hang up only when this is set, and send nothing more until then.
     """
-    with _Server(clip, user, frames) as server:
+    with _Server(clip, user, silent) as server:
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         try:
             yield f"127.0.0.1:{server.server_address[1]}/door", server.asked

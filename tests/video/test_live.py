@@ -1,13 +1,14 @@
 """Sources that are not files: HTTP, RTSP and cameras, each served or stood in for on this machine."""
 
 import errno
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ import pytest
 
 from emonet_fast.errors import InputError
 from emonet_fast.options import FaceOptions, VideoOptions
+from emonet_fast.sources import opening
 from emonet_fast.sources.ahead import Ahead
 from emonet_fast.sources.frames import Frame, Sampling
 from emonet_fast.sources.video import AvSource
@@ -125,6 +127,26 @@ def test_rtsp_by_the_command(tmp_path, clip, video):
     assert set(rows["source"].to_pylist()) == {f"rtsp://{where}"}
     written = b"".join(path.read_bytes() for path in tmp_path.iterdir()) + str(rows.to_pylist()).encode()
     assert b"secret" not in written + said.encode() + errors.encode()
+
+
+def test_rtsp_that_falls_silent(clip, monkeypatch):
+    """A connection that stays open without a word ends like one that is cut, with a reason."""
+    monkeypatch.setattr(opening, "_TIMEOUT", 0.3)
+    with rtsp_server(clip, silent=(done := Event())) as (where, _):
+        source = AvSource(f"rtsp://{where}", Sampling())
+        frames = [frame for frame in source if isinstance(frame, Frame)]
+        source.close()
+        done.set()
+    assert [frame.seconds for frame in frames][:10] == SECONDS[:10]
+    assert len(frames) >= N - 1
+    assert source.faults.ended.startswith("nothing came for 0.3 seconds")
+
+
+@pytest.mark.parametrize(("kind", "said"), [("rtsp", "no answer within 0.2"), ("http", "nothing came for 0.2 seconds")])
+def test_server_that_never_answers(monkeypatch, kind, said):
+    monkeypatch.setattr(opening, "_TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as deaf, pytest.raises(InputError, match=said):
+        AvSource(f"{kind}://127.0.0.1:{deaf.getsockname()[1]}/a", Sampling())
 
 
 def test_rtsp_with_a_wrong_password(clip):
