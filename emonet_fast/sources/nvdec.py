@@ -70,7 +70,7 @@ def unsuited(stream: Any) -> str:
         return f"{PACKAGE} is used for {' and '.join(CODECS)}, and this is {context.name}"
     if context.pix_fmt not in _FORMATS:
         return f"{PACKAGE} is used for 4:2:0 of 8 bits, and this is {context.pix_fmt}"
-    if context.field_order not in _PROGRESSIVE:
+    if getattr(context, "field_order", 0) not in _PROGRESSIVE:  # PyAV 16 does not say; the first frame will
         return f"{PACKAGE} is used for progressive video, and this is interlaced"
     return ""
 
@@ -154,6 +154,8 @@ class NvdecDecoder:
                 self._begin(packet, sets)
         if self._waiting is not None:
             self._waiting.append(packet)
+            if len(self._waiting) > _PENDING:
+                raise NoNvdecError(f"NVDEC gave no picture for {_PENDING} packets")
         sent = self._nvc.PacketData()
         sent.bsl_data, sent.bsl = filtered.buffer_ptr, filtered.buffer_size
         sent.pts = self._named(packet)
