@@ -4,6 +4,7 @@ Nothing is ever sought: a frame's place is exact only where every frame before i
 it is not sampled is its decoding; colours are converted for sampled frames alone.
 """
 
+import re
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -21,6 +22,7 @@ from .opening import is_live, open_media, packet_decoder, reason_of, without_pas
 # Broken packets in a row after which a source counts as ended: what follows is no video any more.
 _MAX_BROKEN = 1000
 _DEFAULT_STEP = Fraction(1, 25)
+_CUT = 1.0  # seconds that are missing at the end of a file that is cut off
 
 
 class AvSource:
@@ -104,6 +106,21 @@ class AvSource:
                 base = raw.time_base or self.time_base
                 pts = raw.pts if raw.pts is not None else round(at / base)
                 yield Frame(index, pts, base, self._rgb(raw), chosen, estimated)
+        if last is not None and not self.faults.ended:
+            self.faults.ended = self._cut_off(last + step)
+
+    def _cut_off(self, end: Fraction) -> str:
+        """What to say where the video ends long before its stated end, "" otherwise.
+
+        Of Matroska alone: other containers give an error where they are cut, or state nothing that edits leave true.
+        """
+        stated = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", self._stream.metadata.get("DURATION", ""))
+        if stated is None:
+            return ""
+        expected = int(stated[1]) * 3600 + int(stated[2]) * 60 + float(stated[3])
+        if expected - end <= _CUT:
+            return ""
+        return f"it ends at {float(end):.2f} s and should go on to {expected:.2f} s (cut short?)"
 
     def _rgb(self, raw: Any) -> "_Rgb":
         return _Rgb(self._packets.keep(raw), self._aspect(raw), self._turn(raw))
