@@ -22,6 +22,7 @@ from emonet_fast.sources.frames import Frame, Sampling
 from emonet_fast.sources.video import AvSource
 
 from .making import av, number_of, write_clip
+from .nvdec_stand_in import StandIn
 from .rtsp_server import rtsp_server
 
 N = 30
@@ -99,6 +100,17 @@ def test_rtsp_is_read_whole(clip):
     assert asked[:4] == ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"]
     assert source.live
     assert not source.faults.ended
+    assert [frame.seconds for frame in frames] == SECONDS
+    assert [number_of(frame.rgb()) for frame in frames] == list(range(N))
+
+
+def test_rtsp_by_nvdec(clip):
+    """The first packet of such a stream has no time, and its frame none; see nvdec_stand_in.py."""
+    with rtsp_server(clip) as (where, _):
+        source = AvSource(f"rtsp://{where}", Sampling(), nvc=StandIn())
+        frames = [frame for frame in source if isinstance(frame, Frame)]
+        source.close()
+    assert source.decoder.endswith("PyNvVideoCodec")
     assert [frame.seconds for frame in frames] == SECONDS
     assert [number_of(frame.rgb()) for frame in frames] == list(range(N))
 

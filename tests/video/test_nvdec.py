@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from emonet_fast.backends.cuda.device import driver_present
 from emonet_fast.sources import nvdec, opening
-from emonet_fast.sources.frames import Frame, Sampling
+from emonet_fast.sources.frames import Frame, Sampling, Sound
 from emonet_fast.sources.video import AvSource
 
 from .making import av, move_edit_list, numbered, write_clip
@@ -93,6 +93,19 @@ CASES = {
 def test_the_frames_that_pyav_gives(tmp_path, case):
     source = same(CASES[case](tmp_path), StandIn())
     assert source.decoder.endswith("by NVDEC through PyNvVideoCodec")
+
+
+def test_all_frames_and_the_sound_for_an_overlay(tmp_path):
+    path = write_clip(tmp_path / "a.mp4", CFR, options=B_FRAMES, sound=True)
+    told = []
+    for nvc in (None, StandIn()):
+        source = AvSource(str(path), Sampling(5), every=True, nvc=nvc)
+        items = list(source)
+        told.append([(f.pts, f.chosen) for f in items if isinstance(f, Frame)])
+        assert sum(isinstance(item, Sound) for item in items) > 5
+        source.close()
+    assert told[0] == told[1]
+    assert len(told[0]) == N
 
 
 def test_a_new_size_gets_a_new_decoder(tmp_path):
