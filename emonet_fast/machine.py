@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ._version import __version__
-from .backends.cuda.device import NEEDS, NoGpu, look
+from .backends.cuda.device import NEEDS, NoGpu, driver_present, look
 from .backends.tensorrt_gpu import libraries as tensorrt_libraries
 from .optional import EXTRAS, available
 from .options import default_cache_dir
@@ -141,16 +141,19 @@ def _decoders() -> dict[str, Any]:
 
 
 def _video() -> dict[str, Any]:
-    """What reads video, and whether its build knows NVDEC and cameras."""
+    """What reads video, whether its build knows NVDEC and cameras, and who decodes."""
     if not available("av"):
         return {"pyav": _optional("av", EXTRAS["av"])}
     import av
+
+    from .sources.opening import who_decodes
 
     kinds: list[str] = getattr(getattr(av.codec, "hwaccel", None), "hwdevices_available", list)()
     return {
         "pyav": _version("av"),
         "cameras": any("v4l2" in name for name in av.formats_available),
         "nvdec_built_in": "cuda" in kinds,
+        "decoding": who_decodes(driver_present(), "cuda" in kinds),
     }
 
 

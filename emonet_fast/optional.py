@@ -18,6 +18,7 @@ EXTRAS = {
     "pyinstrument": "profile",
     "ray": "ray",
     "av": "video",
+    "PyNvVideoCodec": "nvdec",
 }
 
 

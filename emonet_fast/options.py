@@ -61,7 +61,7 @@ class VideoOptions:
     "none" scores whole frames. track: follow faces from frame to frame. smooth: time constant in seconds of the
     smoothed columns, 0 for none; needs track. score_every, score_change: see faces.reuse.ReusePolicy; both None
     scores every face. live: the source does not wait for its reader, None to tell by its name. hardware: decode by
-    NVDEC where PyAV and the machine can. embeddings: keep them in each batch's scores.
+    NVDEC where the machine can. embeddings: keep them in each batch's scores.
     """
 
     fps: float | None = 2.0

@@ -36,7 +36,8 @@ class CocoJson:
         self._growing = GrowingFile(path)
         self._images = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed with the sink
         self._last_image = ""
-        category = [{"id": 1, "name": "face", "supercategory": "person"}]
+        # By "attributes" near the file's beginning the viewer knows a face analysis, also where no face was found.
+        category = [{"id": 1, "name": "face", "supercategory": "person", "attributes": ["emotions"]}]
         head = {"info": dict(metadata), "licenses": [], "categories": category}
         self._growing.file.write(json.dumps(head, ensure_ascii=False)[:-1].encode() + b',\n"annotations": [')
         self._place = self._growing.file.tell()

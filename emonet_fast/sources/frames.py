@@ -69,8 +69,10 @@ class VideoSource(Protocol):
     live: bool
     duration: float | None
     time_base: Fraction
-    decoder: str
     faults: Faults
+
+    @property
+    def decoder(self) -> str: ...
 
     def __iter__(self) -> Iterator[Frame | Sound]: ...
 

@@ -4,49 +4,33 @@ Nothing is ever sought: a frame's place is exact only where every frame before i
 it is not sampled is its decoding; colours are converted for sampled frames alone.
 """
 
-import logging
 import re
 import time
 from collections.abc import Iterator
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..backends.cuda.device import driver_present
 from ..errors import InputError
 from ..machine import available_cores
 from ..optional import need
 from ..records import UInt8Array
 from .frames import Faults, Frame, Sampling, Sound
+from .opening import is_live, open_media, packet_decoder, reason_of, without_password
 
-_log = logging.getLogger("emonet_fast")
-_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)
-_LIVE_URL = re.compile(r"(rtsps?|rtmps?|udp|rtp|srt|mms[ht]?)://", re.I)
-_CAMERA = re.compile(r"\d+|/dev/video\d+")
-_TIMEOUT = 10.0  # seconds that a network source or camera may stay silent
 # Broken packets in a row after which a source counts as ended: what follows is no video any more.
 _MAX_BROKEN = 1000
 _DEFAULT_STEP = Fraction(1, 25)
-
-
-def is_live(where: str) -> bool:
-    """Whether a source of that name does not wait for its reader: a camera, or a streaming protocol."""
-    return bool(_CAMERA.fullmatch(where) or _LIVE_URL.match(where))
-
-
-def without_password(where: str) -> str:
-    """A URL as it may be shown and written: what stands before the host's @ is taken out."""
-    return re.sub(r"^([a-z][a-z0-9+.-]+://)[^/?#]*@", r"\1", where, flags=re.I)
+_CUT = 1.0  # seconds that are missing at the end of a file that is cut off
 
 
 class AvSource:
     """See VideoSource. where: a path, a URL, a camera (`0`, `/dev/video0`), or an open av.container.InputContainer.
 
     every: give frames that are not sampled too, with chosen False, and audio packets as Sound, for an overlay.
-    hardware: try FFmpeg's NVDEC where PyAV was built with it and a GPU is there. threads: of the decoder, None for
-    the cores that this process may use.
+    hardware: decode by NVDEC where an NVIDIA driver is there, see opening.py. threads: of PyAV's decoder, None for the
+    cores that this process may use. nvc: PyNvVideoCodec, where it is imported already.
 
     Raises:
         MissingPackageError: PyAV is not installed. InputError: it cannot be opened, or has no video.
@@ -61,13 +45,15 @@ class AvSource:
         live: bool | None = None,
         hardware: bool = False,
         threads: int | None = None,
+        nvc: Any = None,
     ) -> None:
         self._av = need("av", "reading video")
         self._sampling, self._every = sampling, every
         self.faults = Faults()
         self._own = not hasattr(where, "demux")
         self.name = without_password(str(where) if self._own else str(getattr(where, "name", "container")))
-        self._container = self._open(str(where), hardware) if self._own else where
+        self._packets: Any = None
+        self._container, nvc = open_media(self._av, str(where), hardware, nvc) if self._own else (where, None)
         if not self._container.streams.video:
             kinds = sorted({s.type for s in self._container.streams}) or ["nothing"]
             self.close()
@@ -79,9 +65,14 @@ class AvSource:
         length = self._container.duration
         self.duration = None if not length or length < 0 else length / 1_000_000
         self.live = (self._own and is_live(str(where))) if live is None else live
-        self.decoder = _decoder_name(self._stream)
+        self._packets = packet_decoder(self._av, self._stream, nvc)
         self._kind: tuple[int, int, int] | None = None
         self._matrix: tuple[int, int, int, int] | None = None
+
+    @property
+    def decoder(self) -> str:
+        """See VideoSource."""
+        return str(self._packets.name)
 
     @property
     def audio(self) -> Any:
@@ -93,41 +84,6 @@ class AvSource:
         """Frames a second as the stream says, which may be wrong: for encoders and estimates only."""
         found: Fraction | None = self._stream.guessed_rate or self._stream.average_rate
         return found
-
-    def _open(self, name: str, hardware: bool) -> Any:
-        options: dict[str, Any] = {"timeout": _TIMEOUT} if _URL.match(name) else {}
-        target = name
-        if _CAMERA.fullmatch(name):
-            target = f"/dev/video{name}" if name.isdigit() else name
-            options |= {"format": "v4l2", "timeout": _TIMEOUT}
-        elif not _URL.match(name):
-            path = Path(name)
-            if path.is_dir():
-                raise InputError(f"{name} is a folder; expected a video file, URL or camera")
-            if path.is_file() and path.stat().st_size == 0:
-                raise InputError(f"{name} has zero bytes; expected a video")
-        if name.startswith(("rtsp://", "rtsps://")):
-            options["options"] = {"rtsp_transport": "tcp"}
-        if hardware and driver_present():
-            opened = self._open_by_nvdec(target, options)
-            if opened is not None:
-                return opened
-        try:
-            return self._av.open(target, **options)
-        except (self._av.error.FFmpegError, OSError, ValueError) as error:
-            shown = without_password(name)
-            raise InputError(f"{shown} cannot be opened as video: {_reason(error, name)}") from None
-
-    def _open_by_nvdec(self, target: str, options: dict[str, Any]) -> Any | None:
-        """Opened with FFmpeg's NVDEC, whose frames come back to the host; None, and a line that says so, without it."""
-        hwaccel = self._av.codec.hwaccel
-        try:
-            if "cuda" in hwaccel.hwdevices_available():
-                return self._av.open(target, hwaccel=hwaccel.HWAccel("cuda", allow_software_fallback=True), **options)
-            _log.info("video is decoded by PyAV on the CPU: this PyAV was built without NVDEC")
-        except (self._av.error.FFmpegError, OSError, ValueError, RuntimeError) as error:
-            _log.info("video is decoded by PyAV on the CPU: NVDEC cannot be used (%s)", error)
-        return None
 
     def __iter__(self) -> Iterator[Frame | Sound]:
         last: Fraction | None = None
@@ -149,7 +105,25 @@ class AvSource:
             if chosen or (self._every and not self._sampling.before(at)):
                 base = raw.time_base or self.time_base
                 pts = raw.pts if raw.pts is not None else round(at / base)
-                yield Frame(index, pts, base, _Rgb(raw, self._aspect(raw), self._turn(raw)), chosen, estimated)
+                yield Frame(index, pts, base, self._rgb(raw), chosen, estimated)
+        if last is not None and not self.faults.ended:
+            self.faults.ended = self._cut_off(last + step)
+
+    def _cut_off(self, end: Fraction) -> str:
+        """What to say where the video ends long before its stated end, "" otherwise.
+
+        Of Matroska alone: other containers give an error where they are cut, or state nothing that edits leave true.
+        """
+        stated = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", self._stream.metadata.get("DURATION", ""))
+        if stated is None:
+            return ""
+        expected = int(stated[1]) * 3600 + int(stated[2]) * 60 + float(stated[3])
+        if expected - end <= _CUT:
+            return ""
+        return f"it ends at {float(end):.2f} s and should go on to {expected:.2f} s (cut short?)"
+
+    def _rgb(self, raw: Any) -> "_Rgb":
+        return _Rgb(self._packets.keep(raw), self._aspect(raw), self._turn(raw))
 
     def _time(self, raw: Any, last: Fraction | None, step: Fraction) -> tuple[Fraction, bool]:
         if raw.pts is not None:
@@ -186,9 +160,10 @@ class AvSource:
                 break
             except self._av.error.BlockingIOError:  # a camera without a new frame yet
                 time.sleep(0.001)
+                packets = self._container.demux(*streams)  # an error ends PyAV's generator, not the reading
                 continue
             except (self._av.error.FFmpegError, OSError) as error:
-                self.faults.ended = _reason(error, self.name)
+                self.faults.ended = reason_of(error, self.name)
                 break
             # Not packet.stream_index, which is 0 for the empty packets that flush a decoder.
             if packet.stream.index != self._stream.index:
@@ -196,7 +171,7 @@ class AvSource:
                     yield Sound(packet)
                 continue
             try:
-                frames = packet.decode()
+                yield from self._packets.decode(packet)
                 in_a_row = 0
             except self._av.error.EOFError:
                 break
@@ -204,22 +179,22 @@ class AvSource:
                 self.faults.broken += 1
                 in_a_row += 1
                 if in_a_row > _MAX_BROKEN:
-                    self.faults.ended = f"{in_a_row} packets in a row could not be decoded ({_reason(error, '')})"
+                    self.faults.ended = f"{in_a_row} packets in a row could not be decoded ({reason_of(error, '')})"
                     break
-                continue
-            yield from frames
         if self.faults.ended:
             yield from self._flushed()
 
     def _flushed(self) -> Iterator[Any]:
         """What the decoder still holds after reading failed."""
         try:
-            yield from self._stream.codec_context.decode(None)
+            yield from self._packets.flush()
         except (self._av.error.FFmpegError, ValueError):
             return
 
     def close(self) -> None:
         """See VideoSource.close. A container that came from outside stays open."""
+        if self._packets is not None:
+            self._packets.close()
         if self._own and self._container is not None:
             self._container.close()
         self._container = None
@@ -268,19 +243,3 @@ def upright(rgb: UInt8Array, matrix: tuple[int, int, int, int] | None) -> UInt8A
         turned = rgb.transpose(1, 0, 2)
         return turned[:: -1 if b < 0 else 1, :: -1 if c < 0 else 1]
     return rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-
-
-def _decoder_name(stream: Any) -> str:
-    name = str(stream.codec_context.name)
-    return f"{name} by NVDEC through PyAV" if getattr(stream.codec_context, "is_hwaccel", False) else f"{name} by PyAV"
-
-
-def _reason(error: Exception, name: str) -> str:
-    text = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
-    if type(error).__name__ == "InvalidDataError":
-        text += " (damaged, cut short, or no video: of an MP4 the index `moov` may be missing)"
-    if name.startswith("/dev/video") or name.isdigit():
-        text += " (is the camera plugged in, and may this user read it?)"
-    elif _URL.match(name):
-        text += " (is the address right and the server running?)"
-    return text

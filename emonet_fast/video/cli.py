@@ -44,7 +44,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--face-score", default=0.75, show_default=True, help="Of the detector; weaker faces are left out.")
 @click.option("--min-face", default=20.0, show_default=True, metavar="PX", help="Smaller faces are left out.")
 @click.option("--live/--no-live", default=None, help="Newest frame wins.  [default: for cameras and RTSP]")
-@click.option("--nvdec/--no-nvdec", default=True, show_default=True, help="Decode on the GPU where that works.")
+@click.option("--nvdec/--no-nvdec", default=True, show_default=True, help="Decode on an NVIDIA GPU where there is one.")
 @click.option("--embeddings", is_flag=True, help="Also write the 1152-d embeddings.")
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1, 40), help="Emotions shown a face.")
 @click.option("--device", default="auto", show_default=True, metavar="D", help="auto, cpu or cuda[:N].")
@@ -135,7 +135,7 @@ def _fps(text: str) -> float | None:
 
 
 def _title(inputs: tuple[str, ...]) -> str:
-    from ..sources.video import without_password
+    from ..sources.opening import without_password
 
     return without_password(inputs[0]) + (f" and {len(inputs) - 1} more" if len(inputs) > 1 else "")
 

@@ -174,6 +174,16 @@ def test_coco_is_what_the_viewer_reads(tmp_path):
     assert {a["face_id"] for a in found["annotations"]} == {1, 7}
 
 
+def test_coco_without_faces_is_a_face_analysis_too(tmp_path):
+    """The viewer knows the kind of a file by such words in its first 8,000 characters."""
+    sink = CocoJson(tmp_path / "a.json", {"checkpoint": "c"})
+    sink.write(line(0, 2, bad=(0, 1)))
+    sink.close()
+    text = (tmp_path / "a.json").read_text()
+    assert json.loads(text)["annotations"] == []
+    assert '"attributes"' in text[:8000]
+
+
 _CUE = re.compile(r"(\d\d):(\d\d):(\d\d)\.(\d{3}) --> (\d\d):(\d\d):(\d\d)\.(\d{3})\n(.+)\n")
 
 

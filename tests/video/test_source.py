@@ -1,5 +1,6 @@
 """Frames of files: each once, in order, at its own time, upright and with square pixels; and what damage costs."""
 
+import re
 import shutil
 import subprocess
 from fractions import Fraction
@@ -12,7 +13,8 @@ from emonet_fast.errors import InputError, OptionError
 from emonet_fast.options import VideoOptions
 from emonet_fast.sources.frames import Frame, Sampling
 from emonet_fast.sources.given import GivenSource
-from emonet_fast.sources.video import AvSource, is_live, square_size, upright, without_password
+from emonet_fast.sources.opening import is_live, without_password
+from emonet_fast.sources.video import AvSource, square_size, upright
 from emonet_fast.video.source import open_video
 
 from .making import HEIGHT, WIDTH, av, move_edit_list, number_of, numbered, write_clip
@@ -216,6 +218,20 @@ def test_cut_in_the_middle(tmp_path):
     source = AvSource(str(start), Sampling())
     assert 5 < len(list(source)) < N
     assert source.faults.ended or source.faults.broken
+
+
+def test_a_matroska_file_that_is_cut_says_so(tmp_path):
+    path = write_clip(tmp_path / "a.mkv", [i * 200 for i in range(N)], rate=5)
+    whole = AvSource(str(path), Sampling())
+    assert len(list(whole)) == N
+    assert not whole.faults.ended
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 9 // 10])
+    source = AvSource(str(path), Sampling())
+    assert 2 < len(list(source)) < N
+    assert re.fullmatch(r"it ends at \d\.\d\d s and should go on to 8.00 s \(cut short\?\)", source.faults.ended)
+    early = AvSource(str(path), Sampling(end=0.5))  # what is not asked for is not missed
+    assert len(list(early)) == 3
+    assert not early.faults.ended
 
 
 def broken(folder: Path, kind: str) -> str:
