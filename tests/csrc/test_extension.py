@@ -209,6 +209,76 @@ def test_input_written_into_the_engines_own_buffer_is_not_copied(bench, fakes):
     np.testing.assert_allclose(host, expected(pictures(3))[1], rtol=1e-6)
 
 
+class Device:
+    """Batches on the GPU in buffers of their own, run and read back; `ran` gives the copies that a run made."""
+
+    def __init__(self, bench, fakes):
+        self.bench, self.fakes = bench, fakes
+        self.stream = bench.module.Stream(bench.device)
+        self.outputs = [bench.device.array((16, width), "float32") for width in WIDTHS]
+
+    def ran(self, array, pixels, address=None):
+        bench, handle = self.bench, self.stream.handle
+        bench.device.upload(array, pixels, handle)
+        before = self.fakes.count("copy")
+        n = len(pixels)
+        bench.engine.run(address or array.address, n, [o.address for o in self.outputs], handle)
+        copies = self.fakes.count("copy") - before - len(WIDTHS)  # the outputs' are meant
+        host = [np.zeros((n, width), np.float32) for width in WIDTHS]
+        for to, source in zip(host, self.outputs, strict=True):
+            bench.device.download(to, source.rows(0, n), handle)
+        self.stream.synchronize()
+        check(host, pixels)
+        return copies
+
+
+def test_a_buffer_that_comes_again_is_read_where_it_lies(bench, fakes):
+    """The first time it is copied; what lies in it is new every time."""
+    device, array = Device(bench, fakes), bench.device.array((4, *ROW), "uint8")
+    assert [device.ran(array, pictures(4, seed)) for seed in range(5)] == [1, 0, 0, 0, 0]
+    assert bench.engine.in_place() == 1
+    # Padding needs the engine's own buffer: no row behind the caller's is read.
+    assert [device.ran(array.rows(0, 3), pictures(3, seed)) for seed in range(3)] == [1, 1, 1]
+    # The engine's own buffer is never copied onto itself.
+    own = bench.engine.view(bench.device, "pixels", 3)
+    assert device.ran(own, pictures(3, seed=8)) == 0
+    assert device.ran(array, pictures(4, seed=9)) == 0
+
+
+def test_few_buffers_are_kept_and_forgotten_ones_make_room(bench, fakes):
+    device = Device(bench, fakes)
+    arrays = [bench.device.array((4, *ROW), "uint8") for _ in range(5)]
+
+    def rounds(count, used):
+        return [[device.ran(array, pictures(4, seed)) for array in used] for seed in range(count)]
+
+    # More than are kept, in turns: none is captured, since none would last.
+    assert rounds(3, arrays) == [[1] * 5] * 3
+    assert bench.engine.in_place() == 0
+    assert rounds(3, arrays[:4])[-1] == [0] * 4
+    assert device.ran(arrays[4], pictures(4)) == 1
+    assert bench.engine.in_place() == 4
+    rounds(22, arrays[:3])  # 66 runs without the fourth
+    assert [device.ran(arrays[4], pictures(4)) for _ in range(3)] == [1, 0, 0]
+    assert bench.engine.in_place() == 4
+
+
+def test_a_buffer_that_cannot_be_captured_is_copied_ever_after(fakes):
+    said = []
+    bench = Bench(fakes, sink=lambda level, text: said.append(text) if level == 30 else None)
+    device, array = Device(bench, fakes), bench.device.array((4, *ROW), "uint8")
+    assert device.ran(array, pictures(4)) == 1
+    fakes.fail("capture")
+    assert [device.ran(array, pictures(4, seed)) for seed in range(3)] == [1, 1, 1]
+    assert [text.partition(":")[0] for text in said] == ["batch size 4 copies its input on the GPU"]
+
+
+def test_an_address_that_tensorrt_cannot_take_is_copied(bench, fakes):
+    device, array = Device(bench, fakes), bench.device.array((2, *ROW), "uint8")
+    odd = array.rows(1, 2)  # 192 bytes behind an address of 256
+    assert [device.ran(odd, pictures(1, seed)) for seed in range(3)] == [1, 1, 1]
+
+
 class OnlyDlpack:
     def __init__(self, array):
         self.array = array
@@ -256,6 +326,36 @@ def test_the_producers_stream_is_waited_for(bench):
     np.testing.assert_allclose(host, expected(pictures(4))[0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("way", ["dlpack", "own", "interface"])
+def test_a_consumers_stream_waits_for_the_values(bench, way):
+    """By DLPack, to ourselves or by CUDA's interface, on another stream than the one they come to be on."""
+    producer, consumer = bench.module.Stream(bench.device), bench.module.Stream(bench.device)
+    array, ready = bench.device.array((4, 4), "float32"), bench.module.Event(bench.device)
+    values, host = np.arange(16, dtype=np.float32).reshape(4, 4), np.zeros((4, 4), np.float32)
+    bench.device.upload(array, np.zeros((4, 4), np.float32), producer.handle)
+    producer.synchronize()
+    bench.device.upload(array, values, producer.handle)
+    ready.record(producer.handle)
+    array.mark_ready(ready, producer.handle)
+    wrapped = {"dlpack": OnlyDlpack, "own": lambda array: array, "interface": OnlyInterface}[way](array)
+    taken = bench.device.take(wrapped, consumer.handle)
+    bench.device.download(host, taken, consumer.handle)
+    consumer.synchronize()
+    np.testing.assert_array_equal(host, values)
+
+
+def test_a_consumer_may_ask_for_no_waiting_and_gets_no_copy(bench, fakes):
+    array, ready, stream = (
+        bench.device.array((4, 4), "float32"), bench.module.Event(bench.device), bench.module.Stream(bench.device),
+    )  # fmt: skip
+    ready.record(stream.handle)
+    array.mark_ready(ready, stream.handle)
+    array.__dlpack__(stream=-1, max_version=(1, 0), dl_device=(2, 0), copy=False)
+    for asked, words in (({"copy": True}, "no copies"), ({"dl_device": (1, 0)}, "lies on cuda:0 and is not copied")):
+        with pytest.raises(BufferError, match=words):
+            array.__dlpack__(**asked)
+
+
 def test_arrays_that_cannot_be_taken(bench):
     array = bench.device.array((3, *ROW), "uint8")
     error = bench.module.TensorRtError
@@ -267,6 +367,7 @@ def test_arrays_that_cannot_be_taken(bench):
         ({"strides": (999, 64, 8, 1)}, "not contiguous"),
         ({"typestr": "<i8"}, "type <i8; expected"),
         ({"data": (12345, False)}, "no memory of CUDA's"),
+        ({"mask": array}, "has a mask"),
     ]:
         with pytest.raises(error, match=words):
             bench.device.take(OnlyInterface(array, **changes), 0)

@@ -21,8 +21,11 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class DeviceOutputs:
-    """embedding [n, D] and raw [n, H] float32 on the GPU (with __dlpack__ and __cuda_array_interface__), ready on the
-    stream that was given. source: the batch, which must live until then."""
+    """embedding [n, D] and raw [n, H] float32 on the GPU, views by __dlpack__ and __cuda_array_interface__.
+
+    Ready on the stream that was given; a consumer that takes them by either protocol on another stream is made to wait.
+    source: the batch, which must live until then.
+    """
 
     embedding: Any
     raw: Any
@@ -212,6 +215,10 @@ class Runner:
             for first in range(0, n, self.batch_size):
                 part = (first, min(first + self.batch_size, n))
                 self.launch(view.rows(*part).address, embedding.rows(*part), raw.rows(*part), stream)
+            ready = extension.Event(device)
+            ready.record(stream)
+            for made in (embedding, raw):
+                made.mark_ready(ready, stream)
         return DeviceOutputs(embedding, raw, view)
 
     def run_to_host(self, pixels: Any, stream: int) -> Outputs:

@@ -274,7 +274,10 @@ int cuMemGetInfo_v2(std::size_t* free, std::size_t* total) {
 int cuMemAlloc_v2(unsigned long long* address, std::size_t bytes) {
     if (contexts.empty()) return 201;
     if (fake::fails("allocate")) return kOutOfMemory;
-    *address = reinterpret_cast<unsigned long long>(std::malloc(bytes));
+    // Aligned as the real one's, which TensorRT asks for.
+    void* made = nullptr;
+    if (posix_memalign(&made, 256, bytes) != 0) return kOutOfMemory;
+    *address = reinterpret_cast<unsigned long long>(made);
     const std::lock_guard<std::mutex> hold(state().mutex);
     state().memory[*address] = bytes;
     return 0;

@@ -75,6 +75,7 @@ class Context final : public IExecutionContext {
     }
     bool setTensorAddress(const char* name, void* data) noexcept override {
         if (fake::fails("address") || find(name) == nullptr || data == nullptr) return refuse("no such tensor");
+        if (reinterpret_cast<std::uintptr_t>(data) % 256 != 0) return refuse("the address is not aligned");
         addresses_[name] = data;
         return true;
     }
