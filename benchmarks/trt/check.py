@@ -31,8 +31,8 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 NEEDS = (
-    "trt-check needs, in one environment: TensorRT with its builder and its headers (docs/tensorrt.md), setuptools 77 or "
-    "newer, pybind11, g++, PyTorch with CUDA, Triton, transformers and this package's own dependencies; "
+    "trt-check needs, in one environment: TensorRT with its builder and its headers (docs/tensorrt.md), g++, "
+    "setuptools 77 or newer, pybind11, PyTorch with CUDA, Triton, transformers and this package's own dependencies; "
     "`make trt-check PYTHON=...` names its interpreter"
 )
 try:

@@ -2,6 +2,9 @@
 
 import json
 import logging
+import os
+import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -229,6 +232,51 @@ def test_an_interrupted_build_ends_as_the_interruption(make, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         make(progress=progress)
     assert list((tmp_path / "engines").glob("*.engine")) == []
+
+
+def test_ctrl_c_reaches_a_build_whose_progress_comes_from_another_thread(make, fakes, tmp_path):
+    """As TensorRT's may: the main thread, which alone is interrupted, must be free meanwhile."""
+    said = threading.Event()
+
+    class Heard(logging.Handler):
+        def emit(self, record):
+            if "stopped at TensorRT's next step" in record.getMessage():
+                said.set()
+
+    def progress(phase, done, total):
+        if phase == "Building" and done == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert said.wait(20)
+
+    heard, log = Heard(), logging.getLogger("emonet_fast")
+    log.addHandler(heard)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            make(progress=progress)
+    finally:
+        log.removeHandler(heard)
+    assert said.is_set()
+    assert fakes.count("build") == 0
+    assert not (tmp_path / "engines").exists()
+
+
+def test_a_cache_that_cannot_be_written_costs_the_next_build_and_no_more(make, fakes, tell, known, tmp_path, caplog):
+    tell(fakes)
+    (tmp_path / "engines").touch()  # a file where the folder should be
+    backend = make()
+    assert backend.report.stored is None
+    assert "not kept: the cache cannot be written" in backend.report.text()
+    assert "the engine could not be kept in" in caplog.text
+    pixels, seen = known
+    check(backend.run(pixels[:3]), seen, slice(0, 3))
+
+
+def test_a_timing_cache_that_cannot_be_read_is_done_without(backend, make, tmp_path, caplog):
+    (timing,) = (tmp_path / "engines").glob("timing-*.cache")
+    timing.unlink()
+    timing.mkdir()
+    assert make(batch_size=4).report is not None
+    assert f"timing cache {timing} cannot be read" in caplog.text
 
 
 @pytest.mark.parametrize(("precision", "words"), [("fp32", "has precision 'bf16' and 'fp8'; for fp32 use backend")])

@@ -4,8 +4,10 @@ import hashlib
 import logging
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from ... import taxonomy
 from ...checkpoint.layers import layer_names
@@ -36,6 +38,7 @@ _LEVEL = 3
 # Of the graph, by what computes the heads.
 _PARTS = {"graph": "all", "triton": "embedding"}
 
+T = TypeVar("T")
 # (what is under way, steps done, steps in all)
 Progress = Callable[[str, int, int], None]
 
@@ -179,41 +182,42 @@ class _Build:
         return blob, found
 
     def _compile(self, quantised: Quantisation | None) -> bytes:
-        interrupted: list[BaseException] = []
-
-        def told(phase: str, done: int, total: int) -> bool:
-            # TensorRT cannot carry an exception: it is asked to stop, and the exception goes on afterwards.
-            try:
-                self.progress(phase, done, total)
-            except BaseException as error:
-                interrupted.append(error)
-            return not interrupted
-
         timing = self._timing_cache()
         with tempfile.TemporaryDirectory(prefix="emonet-fast-") as folder:
             onnx = write_typed_model(self.checkpoint, Path(folder), quantised, heads=self._fused is None)
-            try:
-                blob, times = self.native.extension.build(
+
+            def compile_now(told: Callable[[str, int, int], bool]) -> tuple[bytes, bytes]:
+                engine, times = self.native.extension.build(
                     self.native.tensorrt,
                     self.native.device,
                     str(onnx),
                     list(self.plan.batch_sizes),
-                    timing.read_bytes() if timing.exists() else b"",
+                    self._known_times(timing),
                     0,
                     _LEVEL,
                     to_logging,
                     told,
                 )
-            except self.native.extension.TensorRtError as error:
-                if interrupted:
-                    raise interrupted[0] from None
-                raise BackendError(str(error)) from None
+                return bytes(engine), bytes(times)
+
+            with self.native.translated():
+                blob, times = _stoppable(compile_now, self.progress)
         try:
             timing.parent.mkdir(parents=True, exist_ok=True)
             write_whole(timing, times)
         except (OSError, EmonetError) as error:
             _log.warning("TensorRT's timing cache could not be kept in %s: %s", timing.parent, error)
-        return bytes(blob)
+        return blob
+
+    def _known_times(self, path: Path) -> bytes:
+        """The timing cache, or nothing where it cannot be read: a build without it only takes longer."""
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            _log.warning("TensorRT's timing cache %s cannot be read (%s) and is not used", path, error)
+            return b""
 
     def _timing_cache(self) -> Path:
         """What TensorRT measured of its kernels, for this version on this GPU: later builds take it over."""
@@ -224,6 +228,34 @@ class _Build:
         from ..openvino_observe import observe
 
         return observe(self.checkpoint, pixels, lambda done, total: self.progress(what, done, total), layers=layers)
+
+
+def _stoppable(build: Callable[[Callable[[str, int, int], bool]], T], progress: Progress) -> T:
+    """build(told), in a thread of its own, stopped by Ctrl-C or by what `progress` raises; that is raised then.
+
+    TensorRT tells its progress from any of its threads, and Python interrupts the main one alone, which must therefore
+    be free. TensorRT can carry no exception: it is asked to stop at its next step, and waited for.
+    """
+    stopped: list[BaseException] = []
+
+    def told(phase: str, done: int, total: int) -> bool:
+        try:
+            if not stopped:
+                progress(phase, done, total)
+        except BaseException as error:
+            stopped.append(error)
+        return not stopped
+
+    with ThreadPoolExecutor(1, "emonet-fast-build") as pool:
+        running = pool.submit(build, told)
+        try:
+            wait([running])
+        except KeyboardInterrupt as error:
+            stopped.append(error)
+            _log.warning("the build is stopped at TensorRT's next step")
+    if stopped:
+        raise stopped[0]
+    return running.result()
 
 
 def _silent(phase: str, done: int, total: int) -> None:

@@ -9,6 +9,7 @@
 #include <memory>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "control.h"
@@ -271,11 +272,10 @@ class Builder final : public IBuilder {
         auto& config = static_cast<Config&>(given);
         logger_.log(ILogger::Severity::kINFO, "building");
         if (config.monitor != nullptr) {
-            config.monitor->phaseStart("Building", nullptr, 3);
-            for (std::int32_t step = 0; step < 3; ++step) {
-                if (!config.monitor->stepComplete("Building", step)) return nullptr;
-            }
-            config.monitor->phaseFinish("Building");
+            // From a thread of its own, as TensorRT may.
+            bool stopped = false;
+            std::thread([&] { stopped = !steps(*config.monitor); }).join();
+            if (stopped) return nullptr;
         }
         if (fake::fails("build")) {
             logger_.log(ILogger::Severity::kERROR, "no implementation for a layer");
@@ -294,6 +294,15 @@ class Builder final : public IBuilder {
     }
 
   private:
+    static bool steps(IProgressMonitor& monitor) {
+        monitor.phaseStart("Building", nullptr, 3);
+        for (std::int32_t step = 0; step < 3; ++step) {
+            if (!monitor.stepComplete("Building", step)) return false;
+        }
+        monitor.phaseFinish("Building");
+        return true;
+    }
+
     ILogger& logger_;
     std::vector<std::unique_ptr<Profile>> profiles_;
 };
