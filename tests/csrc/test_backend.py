@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from emonet_fast.backends.base import DeviceBackend
+from emonet_fast.backends.tensorrt_gpu import libraries as places
 from emonet_fast.backends.tensorrt_gpu.backend import TensorRtBackend, sizes_up_to, stream_handle
 from emonet_fast.backends.tensorrt_gpu.libraries import Libraries, open_native
 from emonet_fast.engines.pictures import generated_pixels
 from emonet_fast.errors import BackendError, InputError
+from emonet_fast.verify import precisions_for
 
 pytestmark = pytest.mark.usefixtures("remembered")
 
@@ -78,6 +80,26 @@ def test_an_engine_that_misses_its_bars_is_not_kept(make, tmp_path):
     with pytest.raises(BackendError, match=r"misses its bars and is not kept: embedding cosine -?0\.\d+ is below"):
         make()
     assert list((tmp_path / "engines").glob("*.engine")) == []
+
+
+@pytest.mark.parametrize("size", [1, 8])
+def test_every_batch_size_is_held_to_the_bars(make, fakes, tell, tmp_path, size):
+    """Each has kernels of its own. The first run of a size is its warm-up."""
+    tell(fakes)
+    fakes.fail(f"kernel of {size}", times=2)
+    with pytest.raises(BackendError, match=r"misses its bars and is not kept: embedding cosine nan is below 0\.9997"):
+        make()
+    assert list((tmp_path / "engines").glob("*.engine")) == []
+
+
+def test_what_verify_tries(fakes, libraries, monkeypatch):
+    monkeypatch.setattr(places, "find", lambda: libraries)
+    assert precisions_for("auto", "cuda", "tensorrt") == ("bf16", "fp8")
+    assert precisions_for("fp8", "auto", "tensorrt") == ("fp8",)
+    with pytest.raises(BackendError, match="for fp32 use backend"):
+        precisions_for("fp32", "auto", "tensorrt")
+    with pytest.raises(BackendError, match="backend 'tensorrt' does not run on device 'cpu'"):
+        precisions_for("auto", "cpu", "tensorrt")
 
 
 def test_a_stored_engine_that_was_changed_is_built_again(backend, make, fakes, caplog):

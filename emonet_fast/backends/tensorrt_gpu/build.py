@@ -14,7 +14,7 @@ from ...checkpoint.layers import layer_names
 from ...checkpoint.spec import Checkpoint
 from ...engines.cache import EngineCache
 from ...engines.calibrate import shortest_keep
-from ...engines.fidelity import MIN_PICTURES_FOR_RANKS, Fidelity, gate_bf16_alone, gate_fp8, measure
+from ...engines.fidelity import MIN_PICTURES_FOR_RANKS, Fidelity, gate_bf16_alone, gate_fp8, measure, worst
 from ...engines.observations import Observations, calibrate
 from ...engines.pictures import generated_pixels
 from ...engines.plan import EnginePlan
@@ -169,15 +169,15 @@ class _Build:
         return built[frozenset(keep)], found, keep
 
     def _try(self, quantised: Quantisation | None) -> tuple[bytes, Fidelity]:
-        """An engine, and how close it comes."""
+        """An engine, and how close it comes at the worst of its batch sizes: each is compiled to kernels of its own."""
         kept = 0 if quantised is None else len(quantised.keep)
         _log.info("building %s%s", self.plan, f", {kept} layers in bf16" if quantised is not None else "")
         blob = self._compile(quantised)
         with self.native.translated():
             runner = Runner(self.native, blob, self.checkpoint, self.plan.batch_sizes[-1], fused=self._fused)
-            embedding, raw = runner.run_all(self._pixels)
+            got = [runner.run_all(self._pixels, size) for size in self.plan.batch_sizes]
             self.inspected = runner.engine.inspect()
-        found = measure((self._want.embedding, self._want.raw), (embedding, raw), self._emotions)
+        found = worst([measure((self._want.embedding, self._want.raw), one, self._emotions) for one in got])
         _log.info("cosine %.6f, lowest Spearman of a head %.5f", found.cosine_min, found.spearman_min)
         return blob, found
 

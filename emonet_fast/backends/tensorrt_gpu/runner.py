@@ -234,9 +234,9 @@ class Runner:
             done.synchronize()
         return Outputs(embedding, raw)
 
-    def run_all(self, pixels: UInt8Array) -> tuple[Float32, Float32]:
-        """(embedding, raw) of host pixels of any number."""
-        parts = [self.submit(pixels[i : i + self.batch_size])() for i in range(0, len(pixels), self.batch_size)]
+    def run_all(self, pixels: UInt8Array, size: int) -> tuple[Float32, Float32]:
+        """(embedding, raw) of host pixels of any number, in batches of `size`."""
+        parts = [self.submit(pixels[i : i + size])() for i in range(0, len(pixels), size)]
         return np.concatenate([p.embedding for p in parts]), np.concatenate([p.raw for p in parts])
 
     def launch(self, pixels: int, embedding: Any, raw: Any, stream: int) -> None:

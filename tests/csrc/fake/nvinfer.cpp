@@ -5,6 +5,7 @@
 #include "NvInfer.h"
 
 #include <cstring>
+#include <limits>
 #include <map>
 #include <memory>
 #include <sstream>
@@ -92,6 +93,7 @@ class Context final : public IExecutionContext {
   private:
     static void compute(const Plan& plan, const std::map<std::string, void*>& addresses, std::size_t batch) {
         fake::begin_kernel();
+        const bool wrong = fake::fails(("kernel of " + std::to_string(batch)).c_str());
         const fake::Value& input = plan.values.front();
         const std::size_t bytes = elements(input.row);
         const auto* pixels = static_cast<const unsigned char*>(addresses.at(input.name));
@@ -105,6 +107,7 @@ class Context final : public IExecutionContext {
                 for (std::size_t j = 0; j < width; ++j) {
                     const double own = sum / 255 + static_cast<double>(j) + 1000.0 * static_cast<double>(which - 1);
                     out[j] = known != nullptr ? known[j] : static_cast<float>(own);
+                    if (wrong) out[j] = std::numeric_limits<float>::quiet_NaN();
                 }
             }
         }
