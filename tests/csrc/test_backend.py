@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import resource
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -291,6 +292,16 @@ def test_a_cache_that_cannot_be_written_costs_the_next_build_and_no_more(make, f
     assert "the engine could not be kept in" in caplog.text
     pixels, seen = known
     check(backend.run(pixels[:3]), seen, slice(0, 3))
+
+
+def test_no_room_for_the_network_is_told(make, known):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(BackendError, match=r"cannot be written to .* \(File too large\).*: set TMPDIR to a folder"):
+            make()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_timing_cache_that_cannot_be_read_is_done_without(backend, make, tmp_path, caplog):

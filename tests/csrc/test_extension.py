@@ -25,7 +25,7 @@ class Bench:
     """An engine on the fake device, and one way to run a batch from the host and back."""
 
     def __init__(self, fakes, blob=BLOB, sink=None):
-        self.module = fakes.extension
+        self.fakes, self.module = fakes, fakes.extension
         self.device = self.module.Device(self.module.Cuda([fakes.driver]), 0)
         self.tensorrt = self.module.TensorRt([fakes.nvinfer], [fakes.parser])
         self.engine = self.module.Engine(self.tensorrt, self.device, blob, sink)
@@ -209,11 +209,11 @@ def test_input_written_into_the_engines_own_buffer_is_not_copied(bench, fakes):
     np.testing.assert_allclose(host, expected(pictures(3))[1], rtol=1e-6)
 
 
-class Device:
+class OnDevice:
     """Batches on the GPU in buffers of their own, run and read back; `ran` gives the copies that a run made."""
 
-    def __init__(self, bench, fakes):
-        self.bench, self.fakes = bench, fakes
+    def __init__(self, bench):
+        self.bench, self.fakes = bench, bench.fakes
         self.stream = bench.module.Stream(bench.device)
         self.outputs = [bench.device.array((16, width), "float32") for width in WIDTHS]
 
@@ -232,9 +232,9 @@ class Device:
         return copies
 
 
-def test_a_buffer_that_comes_again_is_read_where_it_lies(bench, fakes):
+def test_a_buffer_that_comes_again_is_read_where_it_lies(bench):
     """The first time it is copied; what lies in it is new every time."""
-    device, array = Device(bench, fakes), bench.device.array((4, *ROW), "uint8")
+    device, array = OnDevice(bench), bench.device.array((4, *ROW), "uint8")
     assert [device.ran(array, pictures(4, seed)) for seed in range(5)] == [1, 0, 0, 0, 0]
     assert bench.engine.in_place() == 1
     # Padding needs the engine's own buffer: no row behind the caller's is read.
@@ -245,8 +245,8 @@ def test_a_buffer_that_comes_again_is_read_where_it_lies(bench, fakes):
     assert device.ran(array, pictures(4, seed=9)) == 0
 
 
-def test_few_buffers_are_kept_and_forgotten_ones_make_room(bench, fakes):
-    device = Device(bench, fakes)
+def test_few_buffers_are_kept_and_forgotten_ones_make_room(bench):
+    device = OnDevice(bench)
     arrays = [bench.device.array((4, *ROW), "uint8") for _ in range(5)]
 
     def rounds(count, used):
@@ -266,15 +266,15 @@ def test_few_buffers_are_kept_and_forgotten_ones_make_room(bench, fakes):
 def test_a_buffer_that_cannot_be_captured_is_copied_ever_after(fakes):
     said = []
     bench = Bench(fakes, sink=lambda level, text: said.append(text) if level == 30 else None)
-    device, array = Device(bench, fakes), bench.device.array((4, *ROW), "uint8")
+    device, array = OnDevice(bench), bench.device.array((4, *ROW), "uint8")
     assert device.ran(array, pictures(4)) == 1
     fakes.fail("capture")
     assert [device.ran(array, pictures(4, seed)) for seed in range(3)] == [1, 1, 1]
     assert [text.partition(":")[0] for text in said] == ["batch size 4 copies its input on the GPU"]
 
 
-def test_an_address_that_tensorrt_cannot_take_is_copied(bench, fakes):
-    device, array = Device(bench, fakes), bench.device.array((2, *ROW), "uint8")
+def test_an_address_that_tensorrt_cannot_take_is_copied(bench):
+    device, array = OnDevice(bench), bench.device.array((2, *ROW), "uint8")
     odd = array.rows(1, 2)  # 192 bytes behind an address of 256
     assert [device.ran(odd, pictures(1, seed)) for seed in range(3)] == [1, 1, 1]
 
@@ -344,7 +344,7 @@ def test_a_consumers_stream_waits_for_the_values(bench, way):
     np.testing.assert_array_equal(host, values)
 
 
-def test_a_consumer_may_ask_for_no_waiting_and_gets_no_copy(bench, fakes):
+def test_a_consumer_may_ask_for_no_waiting_and_gets_no_copy(bench):
     array, ready, stream = (
         bench.device.array((4, 4), "float32"), bench.module.Event(bench.device), bench.module.Stream(bench.device),
     )  # fmt: skip
@@ -371,6 +371,11 @@ def test_arrays_that_cannot_be_taken(bench):
     ]:
         with pytest.raises(error, match=words):
             bench.device.take(OnlyInterface(array, **changes), 0)
+    other = bench.module.Device(bench.module.Cuda([bench.fakes.driver]), 1)
+    with pytest.raises(error, match=r"lies on DLPack device 2:0; expected the GPU cuda:1 \(2:1\)"):
+        other.take(OnlyDlpack(array), 0)
+    with pytest.raises(error, match="lies on cuda:0, the engine on cuda:1; copy it there first"):
+        other.take(OnlyInterface(array), 0)
     assert bench.device.take(OnlyInterface(array, strides=(192, 64, 8, 1)), 0).address == array.address
 
 
@@ -398,8 +403,8 @@ def test_sizes_on_both_sides_of_a_copy_are_compared(bench):
     assert (pinned.shape, pinned.dtype, pinned.flags.writeable) == ((2, 4), np.float32, True)
 
 
-def test_eight_threads_at_once(bench):
-    """Each on a stream of its own, all through the same buffers."""
+def test_eight_threads_at_once(bench, fakes):
+    """Each on a stream of its own, all through the same buffers, and never two in one launch."""
 
     def work(seed):
         stream = bench.module.Stream(bench.device)
@@ -410,6 +415,7 @@ def test_eight_threads_at_once(bench):
     with ThreadPoolExecutor(8) as pool:
         for done in [pool.submit(work, seed) for seed in range(8)]:
             done.result()
+    assert fakes.count("overlap") == 0
 
 
 def test_runs_on_two_streams_wait_for_each_other(bench):
@@ -430,17 +436,20 @@ def test_runs_on_two_streams_wait_for_each_other(bench):
         check(host, pixels)
 
 
-def test_pythons_lock_is_released_while_the_gpu_is_waited_for(bench, fakes):
+@pytest.mark.parametrize("what", ["synchronize", "run", "prepare"])
+def test_pythons_lock_is_released_while_the_gpu_is_waited_for(bench, fakes, what):
     """The kernel blocks until Python unblocks it: a lock that is held would keep Python from that for 20 s."""
     pixels, found = pictures(2), []
-    bench.engine.prepare(2)
+    if what == "synchronize":
+        bench.engine.prepare(2)  # else the warm-up is what blocks, inside of run
     fakes.control.fake_block()
-    worker = threading.Thread(target=lambda: found.append(bench.run(pixels)))
+    act = (lambda: bench.engine.prepare(2)) if what == "prepare" else (lambda: found.append(bench.run(pixels)))
+    worker = threading.Thread(target=act)
     worker.start()
     fakes.control.fake_wait_blocked()
     fakes.control.fake_unblock()
     worker.join()
-    check(found[0], pixels)
+    check(found[0] if found else bench.run(pixels), pixels)
     assert (fakes.count("blocked"), fakes.count("timed out")) == (1, 0)
 
 

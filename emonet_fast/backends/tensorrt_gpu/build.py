@@ -184,7 +184,13 @@ class _Build:
     def _compile(self, quantised: Quantisation | None) -> bytes:
         timing = self._timing_cache()
         with tempfile.TemporaryDirectory(prefix="emonet-fast-") as folder:
-            onnx = write_typed_model(self.checkpoint, Path(folder), quantised, heads=self._fused is None)
+            try:
+                onnx = write_typed_model(self.checkpoint, Path(folder), quantised, heads=self._fused is None)
+            except OSError as error:
+                raise BackendError(
+                    f"the network for TensorRT cannot be written to {folder} ({error.strerror or error}); it takes "
+                    "1.1 GB and more there while it is built: set TMPDIR to a folder with room"
+                ) from None
 
             def compile_now(told: Callable[[str, int, int], bool]) -> tuple[bytes, bytes]:
                 engine, times = self.native.extension.build(
