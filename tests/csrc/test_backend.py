@@ -134,6 +134,13 @@ def test_rows_of_every_batch_size_from_the_host(backend, known, fakes, mix):
             backend.run(pixels[:n])
 
 
+def test_batches_of_another_kind_are_refused(backend):
+    """Normalised floats would all be 0 as bytes."""
+    for shape, dtype in (((2, 3, 32, 32), np.float32), ((2, 3, 16, 32), np.uint8), ((3, 32, 32), np.uint8)):
+        with pytest.raises(InputError, match=r"expected uint8 \[n, 3, 32, 32\] on the host"):
+            backend.run(np.zeros(shape, dtype))
+
+
 def test_batches_under_way_keep_their_results_and_free_their_input(backend, known):
     pixels, seen = known
     waiting = []

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,7 +112,8 @@ class Runner:
         )
 
     def submit(self, pixels: UInt8Array) -> Callable[[], Outputs]:
-        """See Backend.submit."""
+        """See Backend.submit. Raises InputError: no uint8 [n, 3, S, S]."""
+        self._need_pixels(str(pixels.dtype), pixels.shape, "on the host")
         n = len(pixels)
         with self.native.translated():
             self.engine.size_for(n)  # refuses a batch that is empty or too large
@@ -202,12 +203,7 @@ class Runner:
             view = device.take(pixels, stream)
         except extension.TensorRtError as error:
             raise InputError(f"pixels cannot be taken: {error}") from None
-        side = self._size
-        if view.dtype != "uint8" or len(view.shape) != 4 or tuple(view.shape[1:]) != (3, side, side):
-            raise InputError(
-                f"pixels are {view.dtype} {list(view.shape)}; expected uint8 [n, 3, {side}, {side}] on the GPU "
-                "(the engine normalises by itself)"
-            )
+        self._need_pixels(view.dtype, view.shape, "on the GPU")
         n = len(view)
         with self.native.translated():
             embedding = device.array((n, self._hidden), "float32")
@@ -220,6 +216,14 @@ class Runner:
             for made in (embedding, raw):
                 made.mark_ready(ready, stream)
         return DeviceOutputs(embedding, raw, view)
+
+    def _need_pixels(self, dtype: str, shape: Sequence[int], where: str) -> None:
+        side = self._size
+        if dtype != "uint8" or len(shape) != 4 or tuple(shape[1:]) != (3, side, side):
+            raise InputError(
+                f"pixels are {dtype} {list(shape)}; expected uint8 [n, 3, {side}, {side}] {where} "
+                "(the engine normalises by itself)"
+            )
 
     def run_to_host(self, pixels: Any, stream: int) -> Outputs:
         """As run_device, waits, and gives the outputs on the host."""
