@@ -249,7 +249,8 @@ Engine::Lane Engine::make_lane(std::int64_t size) {
         fail("TensorRT could not run batch size " + std::to_string(size));
     }
     stream_->wait_all();
-    made.graph = capture(*made.context, "batch size " + std::to_string(size) + " runs without a CUDA graph");
+    made.graph = capture(*made.context, "batch size " + std::to_string(size) + " runs without a CUDA graph",
+                         buffer(tensors_.front().name));
     return made;
 }
 
@@ -279,16 +280,16 @@ void Engine::set_address(nvinfer1::IExecutionContext& context, const Tensor& ten
 const Graph* Engine::graph_in_place(Lane& lane, std::int64_t size, Address input) {
     // Without a graph of its own this size cannot be captured at all.
     if (lane.graph == nullptr) return nullptr;
+    // The context keeps the last address that was captured: from now on it runs by its graphs alone.
     return lane.in_place.find(input, *idle_, [&](Address address) {
-        // The context's address is left as it is: from now on it runs by its graphs alone.
-        set_address(*lane.context, tensors_.front(), address);
-        return capture(*lane.context, "batch size " + std::to_string(size) + " copies its input on the GPU");
+        return capture(*lane.context, "batch size " + std::to_string(size) + " copies its input on the GPU", address);
     });
 }
 
-std::unique_ptr<Graph> Engine::capture(nvinfer1::IExecutionContext& context, const std::string& what) {
+std::unique_ptr<Graph> Engine::capture(nvinfer1::IExecutionContext& context, const std::string& what, Address input) {
     const Cuda& cuda = device_->cuda();
     try {
+        set_address(context, tensors_.front(), input);
         // thread-local: other threads go on using the GPU
         cuda.check(cuda.capture_begin(stream_->handle(), kCaptureThreadLocal), "cuStreamBeginCapture");
         const bool queued = context.enqueueV3(stream_->handle());

@@ -71,8 +71,8 @@ class Engine {
     Lane make_lane(std::int64_t size);
     void configure(nvinfer1::IExecutionContext& context, std::int64_t size);
     void set_address(nvinfer1::IExecutionContext& context, const Tensor& tensor, Address address);
-    // what: is lost where it fails, for the warning.
-    std::unique_ptr<Graph> capture(nvinfer1::IExecutionContext& context, const std::string& what);
+    // A graph that reads `input`, or nullptr. what: the warning then.
+    std::unique_ptr<Graph> capture(nvinfer1::IExecutionContext& context, const std::string& what, Address input);
     // The graph for rows that lie at `input`, or nullptr: they must be copied.
     const Graph* graph_in_place(Lane& lane, std::int64_t size, Address input);
     [[noreturn]] void fail(const std::string& text);

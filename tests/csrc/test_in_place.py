@@ -1,6 +1,7 @@
 """Batches that the engine reads where they lie, and those that it copies first."""
 
 import numpy as np
+import pytest
 
 from .bench import ROW, WIDTHS, Bench, check, expected, pictures
 
@@ -59,12 +60,13 @@ def test_few_buffers_are_kept_and_forgotten_ones_make_room(bench):
     assert bench.engine.in_place() == 4
 
 
-def test_a_buffer_that_cannot_be_captured_is_copied_ever_after(fakes):
+@pytest.mark.parametrize("what", ["capture", "address", "enqueue", "instantiate"])
+def test_a_buffer_that_cannot_be_captured_is_copied_ever_after(fakes, what):
     said = []
     bench = Bench(fakes, sink=lambda level, text: said.append(text) if level == 30 else None)
     device, array = OnDevice(bench), bench.device.array((4, *ROW), "uint8")
     assert device.ran(array, pictures(4)) == 1
-    fakes.fail("capture")
+    fakes.fail(what)
     assert [device.ran(array, pictures(4, seed)) for seed in range(3)] == [1, 1, 1]
     assert [text.partition(":")[0] for text in said] == ["batch size 4 copies its input on the GPU"]
 
