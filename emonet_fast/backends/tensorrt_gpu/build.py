@@ -253,8 +253,8 @@ def _stoppable(build: Callable[[Callable[[str, int, int], bool]], T], progress: 
         return not stopped
 
     with ThreadPoolExecutor(1, "emonet-fast-build") as pool:
-        running = pool.submit(build, told)
         try:
+            running = pool.submit(build, told)
             wait([running])
         except KeyboardInterrupt as error:
             stopped.append(error)
