@@ -109,7 +109,7 @@ gpu-check:
 
 # TensorRT engines built and measured beside the others, on a machine that has TensorRT, its headers (docs/tensorrt.md),
 # pybind11, PyTorch, Triton and transformers beside this package's own dependencies. Like gpu-check it makes no
-# environment and fetches nothing.
+# environment and fetches nothing. TRT_CHECK=--dry proves the scripts on the fakes, without a GPU and TensorRT (2 min).
 TRT_CHECK ?=
 trt-check:
 	$(PYTHON) benchmarks/gpu/install.py $(GPU_SITE)

@@ -183,6 +183,7 @@ def _show(summary: Any, asked: Any) -> None:
 @click.option("--images", type=click.Path(path_type=Path), help="Folder of pictures.  [default: generated ones]")
 @click.option("--pictures", default=64, show_default=True, type=click.IntRange(1), help="At most so many.")
 @_device
+@_backend
 @_precision
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write the result there.")
 @_revision
@@ -192,6 +193,7 @@ def verify(
     images: Path | None,
     pictures: int,
     device: str,
+    backend: str,
     precision: str,
     json_path: Path | None,
     revision: str | None,
@@ -205,14 +207,16 @@ def verify(
     from .checkpoint import open_checkpoint
     from .files import write_whole
 
-    options = Options(device=device, precision=precision, revision=revision, **_folder(cache_dir))
+    options = Options(device=device, precision=precision, revision=revision, backend=backend, **_folder(cache_dir))
+    precisions = side_by_side.precisions_for(precision, device, backend)  # says what is missing before anything else
     with steps("packing") as done:
         known = open_checkpoint(checkpoint, options.cache_dir, revision=revision, progress=done)
     report = side_by_side.run(
         checkpoint,
         side_by_side.pictures_for(images, pictures, options),
-        side_by_side.precisions_for(precision, device),
+        precisions,
         device=device,
+        backend=backend,
         revision=revision,
         cache_dir=options.cache_dir,
         names=known.names,
@@ -283,6 +287,7 @@ def build(
 
     An engine that misses its bars is not kept; exit status 2, and the text says by how much.
     """
+    from .backends.choose import choose
     from .backends.tensorrt_gpu.backend import TensorRtBackend
     from .backends.tensorrt_gpu.libraries import find, open_native
     from .checkpoint import open_checkpoint
@@ -295,6 +300,7 @@ def build(
         backend=backend,
         **_folder(cache_dir),
     )
+    choose(options)  # refuses a device that is no GPU
     libraries = find()
     open_native(libraries, device)  # says what is missing before anything is packed
     with steps("packing") as done:

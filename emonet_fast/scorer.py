@@ -215,10 +215,11 @@ class Scorer:
     ) -> Scores:
         """Score a batch that is the network's input already, on the host or on the GPU.
 
-        pixels: [n, 3, S, S] RGB planes. On the host uint8 (numpy). On the GPU (device "cuda") uint8, or normalised
-        float32, float16 or bfloat16, as a torch tensor or anything with `__dlpack__` or `__cuda_array_interface__`;
-        it is read where it lies. keys: n names, "#0", "#1", ... where None. stream: the CUDA stream on which the
-        batch becomes ready, see CudaBackend.run_device. n is free. A row with NaN or infinite pixels gets a status.
+        pixels: [n, 3, S, S] RGB planes. On the host uint8, of numpy or of anything with `__dlpack__` (DALI's CPU
+        tensors). On the GPU (device "cuda") uint8, or normalised float32, float16 or bfloat16, as a torch tensor or
+        anything with `__dlpack__` or `__cuda_array_interface__`; it is read where it lies. keys: n names, "#0", "#1",
+        ... where None. stream: the CUDA stream on which the batch becomes ready, see CudaBackend.run_device. n is free.
+        A row with NaN or infinite pixels gets a status.
 
         Raises:
             InputError: another shape, dtype or place, or not n keys. BackendError: see run_device.

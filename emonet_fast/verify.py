@@ -134,13 +134,21 @@ class _Worker:
         return answer
 
 
-def precisions_for(asked: str, device: str) -> tuple[str, ...]:
-    """The precisions to try: the one asked for, or for "auto" all that this device computes in.
+def precisions_for(asked: str, device: str, backend: str = "auto") -> tuple[str, ...]:
+    """The precisions to try: the one asked for, or for "auto" all that this backend computes in on this device.
 
     Raises:
-        BackendError: see backends.choose.
+        BackendError: see backends.choose; for backend "tensorrt", what is missing for it.
     """
-    choice = choose(Options(device=device, precision=asked))
+    choice = choose(Options(device=device, precision=asked, backend=backend))
+    if choice.backend == "tensorrt":
+        from .backends.tensorrt_gpu.backend import precision_for
+        from .backends.tensorrt_gpu.libraries import find, open_native
+
+        gpu = open_native(find(), device).gpu
+        if asked == "auto":
+            return ("bf16", "fp8") if gpu.fp8 else ("bf16",)
+        return (precision_for(gpu, asked),)
     if asked != "auto":
         return (asked,)
     if choice.backend == "cuda":
@@ -182,6 +190,7 @@ def run(
     cache_dir: Path,
     names: tuple[str, ...],
     checkpoint_hash: str,
+    backend: str = "auto",
     progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Score `pictures` ([H, W, 3] uint8 RGB each) by the reference and by the engine at each precision.
@@ -200,6 +209,7 @@ def run(
         order = {
             "where": where,
             "device": device,
+            "backend": backend,
             "revision": revision,
             "cache_dir": str(cache_dir),
             "pictures": str(folder),

@@ -32,6 +32,7 @@ class _EngineSide:
         self.scorer = Scorer(
             order["where"],
             device=order["device"],
+            backend=order["backend"],
             precision=order["precision"],
             revision=order["revision"],
             cache_dir=order["cache_dir"],

@@ -270,3 +270,10 @@ def test_verify_small_run(published_small, folder, tmp_path):
     body = json.loads(target.read_text())
     assert body["pictures"] == 3
     assert [row["name"] for row in body["rows"]] == ["reference fp32", "engine fp32"]
+
+
+@pytest.mark.parametrize("command", ["build", "verify"])
+def test_tensorrt_is_not_for_the_cpu(command, published_small):
+    done = emonet(command, "-c", published_small, "--backend", "tensorrt", "--device", "cpu")
+    assert done.returncode == 2
+    assert done.stderr == "error: backend 'tensorrt' does not run on device 'cpu'; expected device cuda or auto\n"

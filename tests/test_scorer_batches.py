@@ -35,12 +35,31 @@ def test_pixels_score_as_the_pictures_that_they_came_from(scorer, small, photos)
     assert len(scorer.score_pixels(pixels[:0])) == 0
 
 
+class OnlyDlpack:
+    """Memory on the host as DALI hands it over."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **asked):
+        return self.array.__dlpack__(**asked)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+def test_pixels_on_the_host_of_another_library(scorer):
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 3, 384, 384), dtype=np.uint8)
+    np.testing.assert_array_equal(scorer.score_pixels(OnlyDlpack(pixels)).raw, scorer.score_pixels(pixels).raw)
+
+
 @pytest.mark.parametrize(
     ("pixels", "said"),
     [
         (np.zeros((1, 3, 384, 384), np.float32), r"float32 \[1, 3, 384, 384\]; expected uint8"),
         (np.zeros((1, 3, 224, 224), np.uint8), r"expected uint8 \[n, 3, 384, 384\]"),
         (np.zeros((3, 384, 384), np.uint8), "expected uint8"),
+        (OnlyDlpack(np.zeros((1, 3, 384, 384), np.float32)), "float32 .* expected uint8"),
         ([[1, 2]], "list and the engine is 'openvino'"),
     ],
 )

@@ -23,6 +23,7 @@ def report(published_small, small, photos, cache_dir):
         cache_dir=cache_dir,
         names=small.names,
         checkpoint_hash=small.weights_hash,
+        backend="openvino",
     )
 
 

@@ -5,7 +5,8 @@ latency at batch 1, start (a fresh process from the stored engine to its first s
 results are written after each, to benchmarks/results/trt-<GPU>.json and .md. Needs TensorRT with its builder, our
 extension (docs/tensorrt.md), PyTorch with CUDA and transformers; no network.
 
---dry FOLDER runs the scripts on the fakes that tests/csrc/building.py has put there: it proves them, measures nothing.
+--dry runs the scripts on the fakes of tests/csrc (compiled for it, or those in a FOLDER where building.py has put
+them): it proves them, measures nothing.
 """
 
 import argparse
@@ -29,14 +30,23 @@ ROOT = Path(__file__).parents[2]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-import torch  # noqa: E402
+NEEDS = (
+    "trt-check needs, in one environment: TensorRT with its builder and its headers (docs/tensorrt.md), g++, "
+    "setuptools 77 or newer, pybind11, PyTorch with CUDA, Triton, transformers and this package's own dependencies; "
+    "`make trt-check PYTHON=...` names its interpreter"
+)
+try:
+    import torch
+except ImportError as missing:
+    sys.exit(f"trt-check: {missing}\n{NEEDS}")
 
 from benchmarks.gpu.context import Context, Side, case, describe  # noqa: E402
 from benchmarks.gpu.engines import flop_an_image, make_engine, random_batches, weight_sets  # noqa: E402
 from benchmarks.gpu.published import Published  # noqa: E402
 from emonet_fast.backends.tensorrt_gpu.backend import TensorRtBackend  # noqa: E402
-from emonet_fast.backends.tensorrt_gpu.libraries import Libraries, find  # noqa: E402
+from emonet_fast.backends.tensorrt_gpu.libraries import Libraries, find, open_native  # noqa: E402
 from emonet_fast.checkpoint import open_checkpoint  # noqa: E402
+from emonet_fast.errors import BackendError  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 SCHEMA = 1
@@ -231,7 +241,7 @@ def _row(row: dict[str, Any], part: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dry", type=Path, metavar="FOLDER", help="of the fakes")
+    parser.add_argument("--dry", nargs="?", const=Path(), type=Path, metavar="FOLDER", help="of the fakes")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--layers", type=int, default=27, help="of the synthetic checkpoint (%(default)s)")
     parser.add_argument("--results", type=Path, help="folder of the two files")
@@ -243,7 +253,11 @@ def main() -> int:
 def check(asked: argparse.Namespace, folder: Path) -> int:
     dry = asked.dry is not None
     device = torch.device("cpu" if dry else "cuda")
-    run = prepared(asked, folder, device)
+    try:
+        run = prepared(asked, folder, device)
+    except BackendError as error:
+        print(f"trt-check: {error}\n{NEEDS}", file=sys.stderr)
+        return 1
     doc = {
         "schema": SCHEMA,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -277,13 +291,26 @@ def prepared(asked: argparse.Namespace, folder: Path, device: torch.device) -> R
 
     cache = folder / "cache"
     if asked.dry is None:
+        libraries, batch = find(), asked.batch
+        open_native(libraries, "cuda")  # says what is missing before a checkpoint of 4 GB is written
         write_synthetic(folder / "published", heads="large", layers=asked.layers)
-        checkpoint, libraries, batch = open_checkpoint(folder / "published", cache), find(), asked.batch
+        checkpoint = open_checkpoint(folder / "published", cache)
     else:
-        checkpoint, libraries = dry_parts(asked.dry, folder)
+        checkpoint, libraries = dry_parts(asked.dry if asked.dry.name else made_fakes(folder / "fakes"), folder)
         batch = 2
     context = Context(device, asked.dry is not None, cache, checkpoint)
     return Run(context, batch, libraries, checkpoint.path)
+
+
+def made_fakes(folder: Path) -> Path:
+    """The fakes and the extension against them, compiled into `folder`."""
+    from tests.csrc.building import make_extension, make_fakes
+
+    print("compiling the fakes ...", flush=True)
+    folder.mkdir()
+    make_fakes(folder)
+    make_extension(folder)
+    return folder
 
 
 def dry_parts(fakes_folder: Path, folder: Path) -> tuple[Any, Libraries]:

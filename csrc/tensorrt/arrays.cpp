@@ -99,6 +99,9 @@ Array take_interface(const std::shared_ptr<const Device>& device, const py::obje
         if (typestr == kind.typestr) dtype = kind.dtype;
     }
     if (dtype.empty()) throw Error("an array has type " + typestr + "; expected |u1, <f4 or <f2");
+    if (interface.contains("mask") && !interface["mask"].is_none()) {
+        throw Error("an array has a mask; expected one whose values all count");
+    }
     if (interface.contains("strides") && !interface["strides"].is_none()) {
         const auto strides = interface["strides"].cast<std::vector<std::int64_t>>();
         std::int64_t step = kind_of(dtype).bits / 8;
@@ -122,8 +125,27 @@ Array take_interface(const std::shared_ptr<const Device>& device, const py::obje
     return found;
 }
 
+// stream: of the consumer, as DLPack names it: None is the legacy default stream, -1 asks for no waiting.
+void hold_consumer(const Array& array, const py::object& stream) {
+    const std::intptr_t handle = stream.is_none() ? 1 : stream.cast<std::intptr_t>();
+    if (handle != -1) array.hold(reinterpret_cast<StreamHandle>(handle));
+}
+
+void need_view(const Array& array, const py::kwargs& asked) {
+    const auto given = [&asked](const char* name) { return asked.contains(name) && !asked[name].is_none(); };
+    if (given("copy") && asked["copy"].cast<bool>()) throw py::buffer_error("this array gives views, and no copies");
+    if (!given("dl_device")) return;
+    const auto device = asked["dl_device"].cast<std::pair<int, int>>();
+    if (device != std::make_pair(dlpack::kCuda, array.device->index())) {
+        throw py::buffer_error("this array lies on cuda:" + std::to_string(array.device->index()) +
+                               " and is not copied elsewhere");
+    }
+}
+
 // A capsule of its own for each call: DLPack's consumer frees it.
-py::capsule to_dlpack(const Array& array) {
+py::capsule to_dlpack(const Array& array, const py::object& stream, const py::kwargs& asked) {
+    need_view(array, asked);
+    hold_consumer(array, stream);
     struct Held {
         Array array;
         dlpack::Managed managed;
@@ -155,6 +177,7 @@ py::dict to_interface(const Array& array) {
     out["typestr"] = kind.typestr;
     out["data"] = py::make_tuple(array.address, false);
     out["version"] = 3;
+    if (array.ready != nullptr) out["stream"] = dlpack_stream(array.stream);  // both forbid 0
     return out;
 }
 
@@ -177,8 +200,16 @@ std::size_t Array::bytes() const {
     return sum;
 }
 
+void Array::hold(StreamHandle other) const {
+    if (ready != nullptr && other != stream) ready->hold(other);
+}
+
 Array take(const std::shared_ptr<const Device>& device, const py::object& obj, StreamHandle stream) {
-    if (py::isinstance<Array>(obj)) return obj.cast<Array>();
+    if (py::isinstance<Array>(obj)) {
+        auto own = obj.cast<Array>();
+        own.hold(stream);
+        return own;
+    }
     if (py::hasattr(obj, "__dlpack__")) return take_dlpack(device, obj, stream);
     if (py::hasattr(obj, "__cuda_array_interface__")) return take_interface(device, obj, stream);
     throw Error("an object of type " + py::str(py::type::of(obj).attr("__name__")).cast<std::string>() +
@@ -196,9 +227,15 @@ void bind_arrays(py::module_& module) {
             "rows", [](const Array& a, std::int64_t first, std::int64_t end) { return rows(a, first, end); },
             py::arg("first"), py::arg("end"), "A view of rows first to end.")
         .def("__len__", [](const Array& a) { return a.shape.empty() ? 0 : a.shape.front(); })
+        .def("__dlpack__", &to_dlpack, py::arg("stream") = py::none(),
+             "A view; the consumer's stream is made to wait for the values.")
         .def(
-            "__dlpack__", [](const Array& a, const py::object&, const py::kwargs&) { return to_dlpack(a); },
-            py::arg("stream") = py::none())
+            "mark_ready",
+            [](Array& a, std::shared_ptr<const Event> ready, std::intptr_t stream) {
+                a.ready = std::move(ready);
+                a.stream = reinterpret_cast<StreamHandle>(stream);
+            },
+            py::arg("ready"), py::arg("stream"), "Its values are there after this event, recorded on this stream.")
         .def("__dlpack_device__", [](const Array& a) { return py::make_tuple(dlpack::kCuda, a.device->index()); })
         .def_property_readonly("__cuda_array_interface__", &to_interface);
 }

@@ -13,15 +13,20 @@
 
 namespace emonet {
 
-// GPU memory with a shape. owner keeps it alive.
+// GPU memory with a shape. owner keeps it alive. ready: where its values come to be there on a stream of their own, the
+// point after which they are; whoever takes it on another stream is made to wait for that.
 struct Array {
     std::shared_ptr<const Device> device;
     std::shared_ptr<const void> owner;
     Address address;
     std::string dtype;
     std::vector<std::int64_t> shape;
+    std::shared_ptr<const Event> ready = nullptr;
+    StreamHandle stream = nullptr;
 
     std::size_t bytes() const;
+    // Makes `other` wait until the values are there.
+    void hold(StreamHandle other) const;
 };
 
 // obj: anything with __dlpack__ or __cuda_array_interface__. stream: where the work on it will be queued; the producer

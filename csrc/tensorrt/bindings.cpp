@@ -150,8 +150,8 @@ void bind_cuda(py::module_& m) {
         .def(py::init([](const std::shared_ptr<Device>& device) { return std::make_unique<Stream>(device); }))
         .def_property_readonly("handle", [](const Stream& s) { return reinterpret_cast<std::intptr_t>(s.handle()); })
         .def("synchronize", &Stream::wait_all, Unlocked());
-    py::class_<Event>(m, "Event", "A point in a stream.")
-        .def(py::init([](const std::shared_ptr<Device>& device) { return std::make_unique<Event>(device); }))
+    py::class_<Event, std::shared_ptr<Event>>(m, "Event", "A point in a stream.")
+        .def(py::init([](const std::shared_ptr<Device>& device) { return std::make_shared<Event>(device); }))
         .def(
             "record", [](const Event& e, std::intptr_t stream) { e.record(handle_of(stream)); }, Unlocked())
         .def(
@@ -182,6 +182,7 @@ void bind_tensorrt(py::module_& m) {
         .def_property_readonly("tensors", &Engine::tensors)
         .def_property_readonly("batch_sizes", &Engine::batch_sizes)
         .def("captured", &Engine::captured, Unlocked(), "The batch sizes whose graph is captured.")
+        .def("in_place", &Engine::in_place, Unlocked(), "How many graphs read a caller's buffer where it lies.")
         .def_property_readonly("buffer_bytes", &Engine::buffer_bytes)
         .def("size_for", &Engine::size_for, py::arg("n"))
         .def("prepare", &Engine::prepare, py::arg("n"), Unlocked())

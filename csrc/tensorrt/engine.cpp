@@ -150,6 +150,13 @@ std::vector<std::int64_t> Engine::captured() const {
     return out;
 }
 
+std::size_t Engine::in_place() const {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    std::size_t sum = 0;
+    for (const auto& [size, lane] : lanes_) sum += lane.in_place.size();
+    return sum;
+}
+
 std::size_t Engine::buffer_bytes() const {
     std::size_t sum = scratch_->bytes();
     for (const auto& [name, memory] : buffers_) sum += memory->bytes();
@@ -201,12 +208,15 @@ void Engine::run(Address input, std::int64_t n, const std::vector<Address>& outp
     Lane& used = lane(size);
     const auto rows = static_cast<std::size_t>(n);
     idle_->hold(stream);
-    if (input != 0) {
-        const Tensor& first = tensors_.front();
+    const Tensor& first = tensors_.front();
+    const bool elsewhere = input != 0 && input != buffer(first.name);
+    const Graph* graph = elsewhere && n == size ? graph_in_place(used, size, input) : nullptr;
+    if (elsewhere && graph == nullptr) {
         cuda.check(cuda.copy(buffer(first.name), input, rows * first.row_bytes, stream), "cuMemcpyDtoDAsync");
     }
-    if (used.graph != nullptr) {
-        used.graph->launch(stream);
+    if (graph == nullptr) graph = used.graph.get();
+    if (graph != nullptr) {
+        graph->launch(stream);
     } else if (!used.context->enqueueV3(stream)) {
         fail("TensorRT could not run batch size " + std::to_string(size));
     }
@@ -239,7 +249,8 @@ Engine::Lane Engine::make_lane(std::int64_t size) {
         fail("TensorRT could not run batch size " + std::to_string(size));
     }
     stream_->wait_all();
-    made.graph = capture(*made.context, size);
+    made.graph = capture(*made.context, "batch size " + std::to_string(size) + " runs without a CUDA graph",
+                         buffer(tensors_.front().name));
     return made;
 }
 
@@ -257,16 +268,28 @@ void Engine::configure(nvinfer1::IExecutionContext& context, std::int64_t size) 
     if (!context.setInputShape(input.name.c_str(), shape)) {
         fail("TensorRT refused the shape of '" + input.name + "' at batch size " + std::to_string(size));
     }
-    for (const Tensor& tensor : tensors_) {
-        if (!context.setTensorAddress(tensor.name.c_str(), reinterpret_cast<void*>(buffer(tensor.name)))) {
-            fail("TensorRT refused the address of '" + tensor.name + "'");
-        }
+    for (const Tensor& tensor : tensors_) set_address(context, tensor, buffer(tensor.name));
+}
+
+void Engine::set_address(nvinfer1::IExecutionContext& context, const Tensor& tensor, Address address) {
+    if (!context.setTensorAddress(tensor.name.c_str(), reinterpret_cast<void*>(address))) {
+        fail("TensorRT refused the address of '" + tensor.name + "'");
     }
 }
 
-std::unique_ptr<Graph> Engine::capture(nvinfer1::IExecutionContext& context, std::int64_t size) {
+const Graph* Engine::graph_in_place(Lane& lane, std::int64_t size, Address input) {
+    // Without a graph of its own this size cannot be captured at all.
+    if (lane.graph == nullptr) return nullptr;
+    // The context keeps the last address that was captured: from now on it runs by its graphs alone.
+    return lane.in_place.find(input, *idle_, [&](Address address) {
+        return capture(*lane.context, "batch size " + std::to_string(size) + " copies its input on the GPU", address);
+    });
+}
+
+std::unique_ptr<Graph> Engine::capture(nvinfer1::IExecutionContext& context, const std::string& what, Address input) {
     const Cuda& cuda = device_->cuda();
     try {
+        set_address(context, tensors_.front(), input);
         // thread-local: other threads go on using the GPU
         cuda.check(cuda.capture_begin(stream_->handle(), kCaptureThreadLocal), "cuStreamBeginCapture");
         const bool queued = context.enqueueV3(stream_->handle());
@@ -275,8 +298,7 @@ std::unique_ptr<Graph> Engine::capture(nvinfer1::IExecutionContext& context, std
         return graph;
     } catch (const Error& error) {
         // Some networks cannot be captured; they run all the same, only with more work for the host.
-        logger_.say(Level::kWarning, "batch size " + std::to_string(size) +
-                                         " runs without a CUDA graph: " + error.what() + logger_.errors());
+        logger_.say(Level::kWarning, what + ": " + error.what() + logger_.errors());
         return nullptr;
     }
 }

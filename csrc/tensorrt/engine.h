@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cuda.h"
+#include "inputs.h"
 #include "logger.h"
 
 namespace emonet {
@@ -37,6 +38,8 @@ class Engine {
     const std::vector<Tensor>& tensors() const { return tensors_; }
     std::vector<std::int64_t> batch_sizes() const;
     std::vector<std::int64_t> captured() const;
+    // How many graphs read a caller's buffer in place.
+    std::size_t in_place() const;
     // Bytes of device memory for buffers and scratch, beside the engine's own weights.
     std::size_t buffer_bytes() const;
     // The smallest batch size that holds n rows. Throws Error where there is none.
@@ -44,8 +47,10 @@ class Engine {
     // Makes the context and the graph of the batch size for n rows, if they are not there.
     void prepare(std::int64_t n);
     // Queues n rows on `stream`: from `input` (0: they lie in the input's buffer already) to `outputs`, one address for
-    // each output in the order of tensors() (none: they stay in the outputs' buffers). Rows of the padding hold what an
-    // earlier batch left there; no row depends on another. Throws Error and leaves the engine usable.
+    // each output in the order of tensors() (none: they stay in the outputs' buffers). A batch of exactly one of the
+    // sizes is read where it lies once its address is known, see inputs.h; others are copied into the input's buffer,
+    // and rows of the padding hold what an earlier batch left there; no row depends on another. Throws Error and leaves
+    // the engine usable.
     void run(Address input, std::int64_t n, const std::vector<Address>& outputs, StreamHandle stream);
     // A tensor's buffer, of the largest batch size; the next run of any thread overwrites it.
     Address buffer(const std::string& name) const;
@@ -56,6 +61,7 @@ class Engine {
     struct Lane {
         std::unique_ptr<nvinfer1::IExecutionContext> context;
         std::unique_ptr<Graph> graph;
+        InputGraphs in_place;
     };
 
     void read_tensors();
@@ -64,7 +70,11 @@ class Engine {
     Lane& lane(std::int64_t size);
     Lane make_lane(std::int64_t size);
     void configure(nvinfer1::IExecutionContext& context, std::int64_t size);
-    std::unique_ptr<Graph> capture(nvinfer1::IExecutionContext& context, std::int64_t size);
+    void set_address(nvinfer1::IExecutionContext& context, const Tensor& tensor, Address address);
+    // A graph that reads `input`, or nullptr. what: the warning then.
+    std::unique_ptr<Graph> capture(nvinfer1::IExecutionContext& context, const std::string& what, Address input);
+    // The graph for rows that lie at `input`, or nullptr: they must be copied.
+    const Graph* graph_in_place(Lane& lane, std::int64_t size, Address input);
     [[noreturn]] void fail(const std::string& text);
 
     std::shared_ptr<const TensorRt> tensorrt_;

@@ -7,13 +7,22 @@ import numpy as np
 from ..errors import InputError
 from .base import Backend, DeviceBackend, Outputs
 
+DLPACK_CPU = 1  # kDLCPU
+
 
 def run_pixels(backend: Backend, pixels: Any, image_size: int, stream: object = None) -> Outputs:
     """pixels [n, 3, S, S] of any n, in parts of the backend's batch size where they lie on the host.
 
+    On the host: a numpy array, or anything of another library with __dlpack__, which is viewed and not copied.
+
     Raises:
         InputError: another shape, dtype or place than this backend takes.
     """
+    if not isinstance(pixels, np.ndarray) and _on_host(pixels):
+        try:
+            pixels = np.from_dlpack(pixels)
+        except (BufferError, RuntimeError, TypeError) as error:
+            raise InputError(f"pixels is {type(pixels).__name__}, which numpy cannot view: {error}") from None
     if isinstance(pixels, np.ndarray):
         return _run_host(backend, pixels, image_size)
     if not isinstance(backend, DeviceBackend):
@@ -22,6 +31,10 @@ def run_pixels(backend: Backend, pixels: Any, image_size: int, stream: object = 
             "array [n, 3, S, S] uint8, or a scorer on device 'cuda'"
         )
     return backend.run_to_host(pixels, stream)
+
+
+def _on_host(pixels: Any) -> bool:
+    return hasattr(pixels, "__dlpack_device__") and pixels.__dlpack_device__()[0] == DLPACK_CPU
 
 
 def _run_host(backend: Backend, pixels: np.ndarray, image_size: int) -> Outputs:

@@ -53,7 +53,11 @@ class EngineCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         path, record = self._paths(plan)
         write_whole(path, blob)
-        write_whole(record, json.dumps(_record(plan, blob), indent=1, sort_keys=True).encode())
+        try:
+            write_whole(record, json.dumps(_record(plan, blob), indent=1, sort_keys=True).encode())
+        except BaseException:
+            path.unlink(missing_ok=True)  # without a record it is never loaded: a gigabyte for nothing
+            raise
 
     def _paths(self, plan: EnginePlan) -> tuple[Path, Path]:
         key = plan.key()

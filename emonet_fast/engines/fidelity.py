@@ -1,5 +1,6 @@
 """How close an engine comes to the float32 reference, and whether that is close enough."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,29 @@ class Fidelity:
     def spearman_min(self) -> float:
         """Of the head that kept its order of the images least; NaN if a head has no spread."""
         return float(np.min(self.spearman))
+
+
+def worst(found: Sequence[Fidelity]) -> Fidelity:
+    """Of several measurements over the same pictures the worst of each figure, head by head; NaN is the worst."""
+
+    def low(name: str) -> float:
+        return float(np.min([getattr(f, name) for f in found]))  # Python's own min may pass over NaN
+
+    def high(name: str) -> float:
+        return float(np.max([getattr(f, name) for f in found]))
+
+    return Fidelity(
+        pictures=found[0].pictures,
+        cosine_min=low("cosine_min"),
+        cosine_mean=low("cosine_mean"),
+        max_error=high("max_error"),
+        rms_error=high("rms_error"),
+        max_relative=high("max_relative"),
+        rms_relative=high("rms_relative"),
+        spread_min=found[0].spread_min,
+        spearman=tuple(np.min([f.spearman for f in found], axis=0).tolist()),
+        top1_agreement=low("top1_agreement"),
+    )
 
 
 @dataclass(frozen=True, slots=True)

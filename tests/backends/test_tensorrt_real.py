@@ -44,6 +44,18 @@ def test_a_row_depends_neither_on_the_others_nor_on_its_place(backend, small, ph
     np.testing.assert_array_equal(together.raw, reversed_.raw[::-1])
 
 
+def test_a_buffer_that_is_read_in_place_gives_what_a_copied_one_does(backend, native, small, photos):
+    """The first time it is copied, the second time captured, then read where it lies; with new pictures every time."""
+    stream = native.extension.Stream(native.device)
+    pixels = np.stack([resize(photo, small.preprocess) for photo in photos[:2]] * 4)
+    array = native.device.array(pixels.shape, "uint8")
+    for turn in range(4):
+        rolled = np.ascontiguousarray(np.roll(pixels, turn, axis=0))
+        native.device.upload(array, rolled, stream.handle)
+        np.testing.assert_array_equal(backend.run_to_host(array, stream.handle).raw, backend.run(rolled).raw)
+    assert backend.runner.engine.in_place() > 0
+
+
 def test_the_inspector_names_the_layers_in_fp8(backend):
     if backend.precision == "fp8":
         assert any(layer.precision == "fp8" for layer in backend.report.precisions.layers), backend.report.text()

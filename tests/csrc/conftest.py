@@ -12,6 +12,7 @@ from emonet_fast.backends.tensorrt_gpu import build
 from emonet_fast.checkpoint import open_checkpoint
 
 from ..tiny import write_tiny
+from .bench import Bench
 from .building import compiler, make_extension, make_fakes, make_sanitized, open_fakes
 
 # Set by test_sanitized.py for the run inside its own: where the sanitized build lies.
@@ -49,6 +50,11 @@ def fakes(opened):
     opened.control.fake_reset()
     yield opened
     opened.control.fake_reset()
+
+
+@pytest.fixture
+def bench(fakes) -> Bench:
+    return Bench(fakes)
 
 
 @pytest.fixture(scope="session")

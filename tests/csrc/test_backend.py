@@ -2,16 +2,22 @@
 
 import json
 import logging
+import os
+import resource
+import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from emonet_fast.backends.base import DeviceBackend
+from emonet_fast.backends.tensorrt_gpu import libraries as places
 from emonet_fast.backends.tensorrt_gpu.backend import TensorRtBackend, sizes_up_to, stream_handle
 from emonet_fast.backends.tensorrt_gpu.libraries import Libraries, open_native
 from emonet_fast.engines.pictures import generated_pixels
 from emonet_fast.errors import BackendError, InputError
+from emonet_fast.verify import precisions_for
 
 pytestmark = pytest.mark.usefixtures("remembered")
 
@@ -77,6 +83,26 @@ def test_an_engine_that_misses_its_bars_is_not_kept(make, tmp_path):
     assert list((tmp_path / "engines").glob("*.engine")) == []
 
 
+@pytest.mark.parametrize("size", [1, 8])
+def test_every_batch_size_is_held_to_the_bars(make, fakes, tell, tmp_path, size):
+    """Each has kernels of its own. The first run of a size is its warm-up."""
+    tell(fakes)
+    fakes.fail(f"kernel of {size}", times=2)
+    with pytest.raises(BackendError, match=r"misses its bars and is not kept: embedding cosine nan is below 0\.9997"):
+        make()
+    assert list((tmp_path / "engines").glob("*.engine")) == []
+
+
+def test_what_verify_tries(fakes, libraries, monkeypatch):
+    monkeypatch.setattr(places, "find", lambda: libraries)
+    assert precisions_for("auto", "cuda", "tensorrt") == ("bf16", "fp8")
+    assert precisions_for("fp8", "auto", "tensorrt") == ("fp8",)
+    with pytest.raises(BackendError, match="for fp32 use backend"):
+        precisions_for("fp32", "auto", "tensorrt")
+    with pytest.raises(BackendError, match="backend 'tensorrt' does not run on device 'cpu'"):
+        precisions_for("auto", "cpu", "tensorrt")
+
+
 def test_a_stored_engine_that_was_changed_is_built_again(backend, make, fakes, caplog):
     path = backend.report.stored
     path.write_bytes(path.read_bytes() + b"\n")
@@ -106,6 +132,13 @@ def test_rows_of_every_batch_size_from_the_host(backend, known, fakes, mix):
     for n in (0, 9):
         with pytest.raises(BackendError, match=f"a batch has {n} rows"):
             backend.run(pixels[:n])
+
+
+def test_batches_of_another_kind_are_refused(backend):
+    """Normalised floats would all be 0 as bytes."""
+    for shape, dtype in (((2, 3, 32, 32), np.float32), ((2, 3, 16, 32), np.uint8), ((3, 32, 32), np.uint8)):
+        with pytest.raises(InputError, match=r"expected uint8 \[n, 3, 32, 32\] on the host"):
+            backend.run(np.zeros(shape, dtype))
 
 
 def test_batches_under_way_keep_their_results_and_free_their_input(backend, known):
@@ -141,9 +174,9 @@ def test_batches_on_the_gpu_of_any_length(backend, known):
         check(backend.run_to_host(array, stream), seen, slice(0, n))
     found = backend.run_device(array, stream)
     assert found.raw.shape == (20, 44)
-    host = np.empty((20, 44), np.float32)
-    device.download(host, found.raw, stream.handle)
-    stream.synchronize()
+    host, other = np.empty((20, 44), np.float32), extension.Stream(device)
+    device.download(host, device.take(found.raw, other.handle), other.handle)  # which waits for the first one
+    other.synchronize()
     np.testing.assert_array_equal(host, seen.raw[:20])
     with pytest.raises(InputError, match=r"pixels are float32 \[2, 3, 32, 32\]; expected uint8"):
         backend.run_to_host(device.array((2, 3, 32, 32), "float32"))
@@ -229,6 +262,63 @@ def test_an_interrupted_build_ends_as_the_interruption(make, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         make(progress=progress)
     assert list((tmp_path / "engines").glob("*.engine")) == []
+
+
+def test_ctrl_c_reaches_a_build_whose_progress_comes_from_another_thread(make, fakes, tmp_path):
+    """As TensorRT's may: the main thread, which alone is interrupted, must be free meanwhile."""
+    said = threading.Event()
+
+    class Heard(logging.Handler):
+        def emit(self, record):
+            if "stopped at TensorRT's next step" in record.getMessage():
+                said.set()
+
+    def progress(phase, done, total):
+        if phase == "Building" and done == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert said.wait(20)
+
+    heard, log = Heard(), logging.getLogger("emonet_fast")
+    log.addHandler(heard)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            make(progress=progress)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        log.removeHandler(heard)
+    assert said.is_set()
+    assert fakes.count("build") == 0
+    assert not (tmp_path / "engines").exists()
+
+
+def test_a_cache_that_cannot_be_written_costs_the_next_build_and_no_more(make, fakes, tell, known, tmp_path, caplog):
+    tell(fakes)
+    (tmp_path / "engines").touch()  # a file where the folder should be
+    backend = make()
+    assert backend.report.stored is None
+    assert "not kept: the cache cannot be written" in backend.report.text()
+    assert "the engine could not be kept in" in caplog.text
+    pixels, seen = known
+    check(backend.run(pixels[:3]), seen, slice(0, 3))
+
+
+def test_no_room_for_the_network_is_told(make, known):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(BackendError, match=r"cannot be written to .* \(File too large\).*: set TMPDIR to a folder"):
+            make()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_timing_cache_that_cannot_be_read_is_done_without(backend, make, tmp_path, caplog):
+    (timing,) = (tmp_path / "engines").glob("timing-*.cache")
+    timing.unlink()
+    timing.mkdir()
+    assert make(batch_size=4).report is not None
+    assert f"timing cache {timing} cannot be read" in caplog.text
 
 
 @pytest.mark.parametrize(("precision", "words"), [("fp32", "has precision 'bf16' and 'fp8'; for fp32 use backend")])

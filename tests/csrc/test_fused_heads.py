@@ -35,6 +35,8 @@ def make(checkpoint, libraries, tmp_path, fakes, known, monkeypatch):
     monkeypatch.setattr(HostHeads, "native", open_native(libraries, "auto"))
     monkeypatch.setattr(room, "FusedHeads", HostHeads)
     monkeypatch.setattr(heads_room, "look", lambda device: object())
+    # One batch size: the gate tries each, and by the interpreter a launch of the heads takes a second.
+    monkeypatch.setattr(room, "SIZES", ())
 
     def opened(**more):
         return TensorRtBackend(checkpoint, "auto", "bf16", 32, tmp_path, libraries=libraries, **more)

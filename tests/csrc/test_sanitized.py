@@ -1,4 +1,4 @@
-"""test_extension.py again, compiled with AddressSanitizer, in a process that has its library loaded first."""
+"""The tests of the extension again, compiled with AddressSanitizer, in a process that has its library loaded first."""
 
 import os
 import subprocess
@@ -22,8 +22,8 @@ def test_the_whole_body_under_address_sanitizer(sanitized_folder):
         "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",
         "PYTHONMALLOC": "malloc",
     }
-    body = Path(__file__).with_name("test_extension.py")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(body)]
+    body = [str(Path(__file__).with_name(f"test_{name}.py")) for name in ("extension", "arrays", "in_place")]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *body]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
     assert " passed" in done.stdout

@@ -9,6 +9,7 @@ import pytest
 
 from emonet_fast.engines.cache import EngineCache
 from emonet_fast.engines.plan import EnginePlan
+from emonet_fast.errors import EmonetError
 
 PLAN = EnginePlan("tower", "openvino", "2026.4", "a processor", "fp32", (1,), 1, "sha256:aa", "bb")
 
@@ -60,6 +61,14 @@ def test_nothing_is_left_when_writing_fails(tmp_path):
         cache.store(PLAN, object())  # type: ignore[arg-type]
     assert cache.load(PLAN) == b"engine"
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".engine", ".json"]
+
+
+def test_an_engine_whose_record_cannot_be_written_does_not_stay(tmp_path):
+    cache = EngineCache(tmp_path)
+    (tmp_path / f"{PLAN.key()}.json").mkdir()
+    with pytest.raises(EmonetError):
+        cache.store(PLAN, b"engine")
+    assert list(tmp_path.glob("*.engine")) == []
 
 
 def test_a_plan_can_be_printed_and_hashed():

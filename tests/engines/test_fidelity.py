@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emonet_fast.engines.fidelity import Fidelity, gate_bf16, gate_fp32, measure, spearman
+from emonet_fast.engines.fidelity import Fidelity, gate_bf16, gate_bf16_alone, gate_fp32, measure, spearman, worst
 
 stats = pytest.importorskip("scipy.stats", reason="scipy comes with the extra demo")
 GOOD = Fidelity(64, 1.0, 1.0, 1e-4, 1e-5, 1e-4, 1e-5, 0.5, (0.9999, 0.999), 1.0)
@@ -59,3 +59,19 @@ def test_gate_bf16_at_its_bars():
     few = gate_bf16(replace(GOOD, pictures=63, spearman=(1.0, 0.5)), theirs)
     assert few.passed
     assert "needs 64 pictures, had 63" in few.unproved[0]
+
+
+def test_the_worst_of_several_is_taken_figure_by_figure():
+    rng = np.random.default_rng(0)
+    want = (rng.standard_normal((64, 8)), rng.standard_normal((64, 2)))
+    far = (want[0], want[1] + [0.5, 0.0])
+    other = (want[0] + 0.1, want[1].copy())
+    other[1][[0, 1], 1] = other[1][[1, 0], 1]  # two pictures change places
+    one, two = measure(want, far, [0, 1]), measure(want, other, [0, 1])
+    both = worst([one, two])
+    assert (both.cosine_min, both.max_error) == (two.cosine_min, max(one.max_error, two.max_error))
+    assert both.spearman == (1.0, two.spearman[1])
+    assert two.spearman[1] < 1.0
+    broken = measure(want, (np.full((64, 8), np.nan), want[1]), [0, 1])
+    for order in ([one, broken], [broken, one]):
+        assert not gate_bf16_alone(worst(order)).passed

@@ -4,15 +4,17 @@ import hashlib
 import logging
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from ... import taxonomy
 from ...checkpoint.layers import layer_names
 from ...checkpoint.spec import Checkpoint
 from ...engines.cache import EngineCache
 from ...engines.calibrate import shortest_keep
-from ...engines.fidelity import MIN_PICTURES_FOR_RANKS, Fidelity, gate_bf16_alone, gate_fp8, measure
+from ...engines.fidelity import MIN_PICTURES_FOR_RANKS, Fidelity, gate_bf16_alone, gate_fp8, measure, worst
 from ...engines.observations import Observations, calibrate
 from ...engines.pictures import generated_pixels
 from ...engines.plan import EnginePlan
@@ -36,6 +38,7 @@ _LEVEL = 3
 # Of the graph, by what computes the heads.
 _PARTS = {"graph": "all", "triton": "embedding"}
 
+T = TypeVar("T")
 # (what is under way, steps done, steps in all)
 Progress = Callable[[str, int, int], None]
 
@@ -166,54 +169,61 @@ class _Build:
         return built[frozenset(keep)], found, keep
 
     def _try(self, quantised: Quantisation | None) -> tuple[bytes, Fidelity]:
-        """An engine, and how close it comes."""
+        """An engine, and how close it comes at the worst of its batch sizes: each is compiled to kernels of its own."""
         kept = 0 if quantised is None else len(quantised.keep)
         _log.info("building %s%s", self.plan, f", {kept} layers in bf16" if quantised is not None else "")
         blob = self._compile(quantised)
         with self.native.translated():
             runner = Runner(self.native, blob, self.checkpoint, self.plan.batch_sizes[-1], fused=self._fused)
-            embedding, raw = runner.run_all(self._pixels)
+            got = [runner.run_all(self._pixels, size) for size in self.plan.batch_sizes]
             self.inspected = runner.engine.inspect()
-        found = measure((self._want.embedding, self._want.raw), (embedding, raw), self._emotions)
+        found = worst([measure((self._want.embedding, self._want.raw), one, self._emotions) for one in got])
         _log.info("cosine %.6f, lowest Spearman of a head %.5f", found.cosine_min, found.spearman_min)
         return blob, found
 
     def _compile(self, quantised: Quantisation | None) -> bytes:
-        interrupted: list[BaseException] = []
-
-        def told(phase: str, done: int, total: int) -> bool:
-            # TensorRT cannot carry an exception: it is asked to stop, and the exception goes on afterwards.
-            try:
-                self.progress(phase, done, total)
-            except BaseException as error:
-                interrupted.append(error)
-            return not interrupted
-
         timing = self._timing_cache()
         with tempfile.TemporaryDirectory(prefix="emonet-fast-") as folder:
-            onnx = write_typed_model(self.checkpoint, Path(folder), quantised, heads=self._fused is None)
             try:
-                blob, times = self.native.extension.build(
+                onnx = write_typed_model(self.checkpoint, Path(folder), quantised, heads=self._fused is None)
+            except OSError as error:
+                raise BackendError(
+                    f"the network for TensorRT cannot be written to {folder} ({error.strerror or error}); it takes "
+                    "1.1 GB and more there while it is built: set TMPDIR to a folder with room"
+                ) from None
+
+            def compile_now(told: Callable[[str, int, int], bool]) -> tuple[bytes, bytes]:
+                engine, times = self.native.extension.build(
                     self.native.tensorrt,
                     self.native.device,
                     str(onnx),
                     list(self.plan.batch_sizes),
-                    timing.read_bytes() if timing.exists() else b"",
+                    self._known_times(timing),
                     0,
                     _LEVEL,
                     to_logging,
                     told,
                 )
-            except self.native.extension.TensorRtError as error:
-                if interrupted:
-                    raise interrupted[0] from None
-                raise BackendError(str(error)) from None
+                return bytes(engine), bytes(times)
+
+            with self.native.translated():
+                blob, times = _stoppable(compile_now, self.progress)
         try:
             timing.parent.mkdir(parents=True, exist_ok=True)
             write_whole(timing, times)
         except (OSError, EmonetError) as error:
             _log.warning("TensorRT's timing cache could not be kept in %s: %s", timing.parent, error)
-        return bytes(blob)
+        return blob
+
+    def _known_times(self, path: Path) -> bytes:
+        """The timing cache, or nothing where it cannot be read: a build without it only takes longer."""
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            _log.warning("TensorRT's timing cache %s cannot be read (%s) and is not used", path, error)
+            return b""
 
     def _timing_cache(self) -> Path:
         """What TensorRT measured of its kernels, for this version on this GPU: later builds take it over."""
@@ -224,6 +234,34 @@ class _Build:
         from ..openvino_observe import observe
 
         return observe(self.checkpoint, pixels, lambda done, total: self.progress(what, done, total), layers=layers)
+
+
+def _stoppable(build: Callable[[Callable[[str, int, int], bool]], T], progress: Progress) -> T:
+    """build(told), in a thread of its own, stopped by Ctrl-C or by what `progress` raises; that is raised then.
+
+    TensorRT tells its progress from any of its threads, and Python interrupts the main one alone, which must therefore
+    be free. TensorRT can carry no exception: it is asked to stop at its next step, and waited for.
+    """
+    stopped: list[BaseException] = []
+
+    def told(phase: str, done: int, total: int) -> bool:
+        try:
+            if not stopped:
+                progress(phase, done, total)
+        except BaseException as error:
+            stopped.append(error)
+        return not stopped
+
+    with ThreadPoolExecutor(1, "emonet-fast-build") as pool:
+        try:
+            running = pool.submit(build, told)
+            wait([running])
+        except KeyboardInterrupt as error:
+            stopped.append(error)
+            _log.warning("the build is stopped at TensorRT's next step")
+    if stopped:
+        raise stopped[0]
+    return running.result()
 
 
 def _silent(phase: str, done: int, total: int) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +21,11 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class DeviceOutputs:
-    """embedding [n, D] and raw [n, H] float32 on the GPU (with __dlpack__ and __cuda_array_interface__), ready on the
-    stream that was given. source: the batch, which must live until then."""
+    """embedding [n, D] and raw [n, H] float32 on the GPU, views by __dlpack__ and __cuda_array_interface__.
+
+    Ready on the stream that was given; a consumer that takes them by either protocol on another stream is made to wait.
+    source: the batch, which must live until then.
+    """
 
     embedding: Any
     raw: Any
@@ -109,7 +112,8 @@ class Runner:
         )
 
     def submit(self, pixels: UInt8Array) -> Callable[[], Outputs]:
-        """See Backend.submit."""
+        """See Backend.submit. Raises InputError: no uint8 [n, 3, S, S]."""
+        self._need_pixels(str(pixels.dtype), pixels.shape, "on the host")
         n = len(pixels)
         with self.native.translated():
             self.engine.size_for(n)  # refuses a batch that is empty or too large
@@ -199,12 +203,7 @@ class Runner:
             view = device.take(pixels, stream)
         except extension.TensorRtError as error:
             raise InputError(f"pixels cannot be taken: {error}") from None
-        side = self._size
-        if view.dtype != "uint8" or len(view.shape) != 4 or tuple(view.shape[1:]) != (3, side, side):
-            raise InputError(
-                f"pixels are {view.dtype} {list(view.shape)}; expected uint8 [n, 3, {side}, {side}] on the GPU "
-                "(the engine normalises by itself)"
-            )
+        self._need_pixels(view.dtype, view.shape, "on the GPU")
         n = len(view)
         with self.native.translated():
             embedding = device.array((n, self._hidden), "float32")
@@ -212,7 +211,19 @@ class Runner:
             for first in range(0, n, self.batch_size):
                 part = (first, min(first + self.batch_size, n))
                 self.launch(view.rows(*part).address, embedding.rows(*part), raw.rows(*part), stream)
+            ready = extension.Event(device)
+            ready.record(stream)
+            for made in (embedding, raw):
+                made.mark_ready(ready, stream)
         return DeviceOutputs(embedding, raw, view)
+
+    def _need_pixels(self, dtype: str, shape: Sequence[int], where: str) -> None:
+        side = self._size
+        if dtype != "uint8" or len(shape) != 4 or tuple(shape[1:]) != (3, side, side):
+            raise InputError(
+                f"pixels are {dtype} {list(shape)}; expected uint8 [n, 3, {side}, {side}] {where} "
+                "(the engine normalises by itself)"
+            )
 
     def run_to_host(self, pixels: Any, stream: int) -> Outputs:
         """As run_device, waits, and gives the outputs on the host."""
@@ -227,9 +238,9 @@ class Runner:
             done.synchronize()
         return Outputs(embedding, raw)
 
-    def run_all(self, pixels: UInt8Array) -> tuple[Float32, Float32]:
-        """(embedding, raw) of host pixels of any number."""
-        parts = [self.submit(pixels[i : i + self.batch_size])() for i in range(0, len(pixels), self.batch_size)]
+    def run_all(self, pixels: UInt8Array, size: int) -> tuple[Float32, Float32]:
+        """(embedding, raw) of host pixels of any number, in batches of `size`."""
+        parts = [self.submit(pixels[i : i + size])() for i in range(0, len(pixels), size)]
         return np.concatenate([p.embedding for p in parts]), np.concatenate([p.raw for p in parts])
 
     def launch(self, pixels: int, embedding: Any, raw: Any, stream: int) -> None:

@@ -9,9 +9,11 @@ struct CUstream_st;
 
 extern "C" {
 // The next `times` calls of what `what` names fail: "deserialize", "context", "enqueue", "shape", "address",
-// "profile", "runtime", "builder", "build", "parse", "timing", "capture", "allocate", "allocate_host".
+// "profile", "runtime", "builder", "build", "parse", "timing", "capture", "allocate", "allocate_host"; "kernel of 8"
+// gives NaN for a batch of 8.
 void fake_fail(const char* what, int times);
-// How often something happened, by the same names and "launch", "copy", "destroy_context", ...
+// How often something happened, by the same names and "launch", "copy", "overlap" (two threads in one graph's launch),
+// ...
 std::int64_t fake_count(const char* what);
 // The order of "make X" and "destroy X", one a line. Valid until the next call.
 const char* fake_story();

@@ -2,6 +2,7 @@
 //
 // Streams are as lazy as the rules of CUDA allow: work is done only when somebody waits for it, and nothing but an
 // event orders two streams. So a wait that is missing gives wrong numbers every time, not once in a while.
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
@@ -11,6 +12,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "control.h"
@@ -23,6 +25,7 @@ struct CUgraph_st {
 };
 struct CUgraphExec_st {
     std::vector<std::function<void()>> work;
+    std::atomic<int> launching{0};
 };
 struct CUstream_st {
     CUgraph_st* capturing = nullptr;
@@ -274,7 +277,10 @@ int cuMemGetInfo_v2(std::size_t* free, std::size_t* total) {
 int cuMemAlloc_v2(unsigned long long* address, std::size_t bytes) {
     if (contexts.empty()) return 201;
     if (fake::fails("allocate")) return kOutOfMemory;
-    *address = reinterpret_cast<unsigned long long>(std::malloc(bytes));
+    // Aligned as the real one's, which TensorRT asks for.
+    void* made = nullptr;
+    if (posix_memalign(&made, 256, bytes) != 0) return kOutOfMemory;
+    *address = reinterpret_cast<unsigned long long>(made);
     const std::lock_guard<std::mutex> hold(state().mutex);
     state().memory[*address] = bytes;
     return 0;
@@ -358,14 +364,20 @@ int cuStreamEndCapture(CUstream_st* stream, CUgraph_st** graph) {
 }
 int cuGraphInstantiateWithFlags(CUgraphExec_st** made, CUgraph_st* graph, unsigned long long) {
     if (fake::fails("instantiate")) return kInvalid;
-    *made = new CUgraphExec_st{graph->work};
+    *made = new CUgraphExec_st{graph->work, {}};
     fake::made("graph");
     return 0;
 }
 int cuGraphLaunch(CUgraphExec_st* graph, CUstream_st* stream) {
     fake::tell("launch");
-    const Device hold(state().device);
-    for (const auto& work : graph->work) fake::launch(stream, work);
+    // CUDA asks that a graph is launched by one thread at a time.
+    if (++graph->launching > 1) fake::tell("overlap");
+    std::this_thread::yield();
+    {
+        const Device hold(state().device);
+        for (const auto& work : graph->work) fake::launch(stream, work);
+    }
+    --graph->launching;
     return 0;
 }
 int cuGraphExecDestroy(CUgraphExec_st* graph) {

@@ -5,10 +5,12 @@
 #include "NvInfer.h"
 
 #include <cstring>
+#include <limits>
 #include <map>
 #include <memory>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "control.h"
@@ -75,6 +77,7 @@ class Context final : public IExecutionContext {
     }
     bool setTensorAddress(const char* name, void* data) noexcept override {
         if (fake::fails("address") || find(name) == nullptr || data == nullptr) return refuse("no such tensor");
+        if (reinterpret_cast<std::uintptr_t>(data) % 256 != 0) return refuse("the address is not aligned");
         addresses_[name] = data;
         return true;
     }
@@ -90,6 +93,7 @@ class Context final : public IExecutionContext {
   private:
     static void compute(const Plan& plan, const std::map<std::string, void*>& addresses, std::size_t batch) {
         fake::begin_kernel();
+        const bool wrong = fake::fails(("kernel of " + std::to_string(batch)).c_str());
         const fake::Value& input = plan.values.front();
         const std::size_t bytes = elements(input.row);
         const auto* pixels = static_cast<const unsigned char*>(addresses.at(input.name));
@@ -103,6 +107,7 @@ class Context final : public IExecutionContext {
                 for (std::size_t j = 0; j < width; ++j) {
                     const double own = sum / 255 + static_cast<double>(j) + 1000.0 * static_cast<double>(which - 1);
                     out[j] = known != nullptr ? known[j] : static_cast<float>(own);
+                    if (wrong) out[j] = std::numeric_limits<float>::quiet_NaN();
                 }
             }
         }
@@ -270,11 +275,10 @@ class Builder final : public IBuilder {
         auto& config = static_cast<Config&>(given);
         logger_.log(ILogger::Severity::kINFO, "building");
         if (config.monitor != nullptr) {
-            config.monitor->phaseStart("Building", nullptr, 3);
-            for (std::int32_t step = 0; step < 3; ++step) {
-                if (!config.monitor->stepComplete("Building", step)) return nullptr;
-            }
-            config.monitor->phaseFinish("Building");
+            // From a thread of its own, as TensorRT may.
+            bool stopped = false;
+            std::thread([&] { stopped = !steps(*config.monitor); }).join();
+            if (stopped) return nullptr;
         }
         if (fake::fails("build")) {
             logger_.log(ILogger::Severity::kERROR, "no implementation for a layer");
@@ -293,6 +297,15 @@ class Builder final : public IBuilder {
     }
 
   private:
+    static bool steps(IProgressMonitor& monitor) {
+        monitor.phaseStart("Building", nullptr, 3);
+        for (std::int32_t step = 0; step < 3; ++step) {
+            if (!monitor.stepComplete("Building", step)) return false;
+        }
+        monitor.phaseFinish("Building");
+        return true;
+    }
+
     ILogger& logger_;
     std::vector<std::unique_ptr<Profile>> profiles_;
 };
