@@ -29,8 +29,9 @@ from emonet_fast import Scorer
 from emonet_fast.checkpoint.spec import Preprocess
 from emonet_fast.decoders.base import Decoder
 from emonet_fast.decoders.dali.decoder import DaliDecoder
-from emonet_fast.decoders.dali.definition import Definition
+from emonet_fast.decoders.dali.definition import REGIONS, WHOLE, Definition
 from emonet_fast.decoders.dali.feeding import rows_of
+from emonet_fast.decoders.dali.regions import cut_out
 from emonet_fast.decoders.dali.runner import Runner
 from emonet_fast.decoders.dali.triage import Sample, triage
 from emonet_fast.decoders.pillow import PillowDecoder, prepare
@@ -246,12 +247,14 @@ def alone_decoded(data: bytes, box: Box | None, cutting: bool) -> Callable[[], i
     """Decodes it 8 times, on one thread at a time: the cutter's and then DALI's. cutting: with our cutter."""
     picture = Picture("0", data, boxes=() if box is None else (box,))
     samples = [replace(triage(picture, OPTIONS)[0], data=bytes(bytearray(data))) for _ in range(8)]
-    runner = Runner(Definition(SPEC, None, len(samples), 1, rows=rows_of(samples), output="pictures"))
+    rows = WHOLE if box is None else REGIONS
+    runner = Runner(Definition(SPEC, None, len(samples), 1, rows=rows, output="pictures"))
 
     def call() -> int:
         with nullcontext() if cutting else mock.patch("emonet_fast.decoders.dali.runner.cut", return_value=None):
             runner.start(samples)
-        return len(runner.finish().outputs[0].on_host())
+        decoded = runner.finish().outputs[0].on_host()
+        return len(decoded if box is None else cut_out(samples, decoded))
 
     return call
 

@@ -57,7 +57,8 @@ class BitWriter {
     void put(std::uint32_t value, int count) {
         if (count == 0) return;
         buffer_ = (buffer_ << count) | (value & (0xFFFFFFFFU >> (32 - count)));
-        for (count_ += count; count_ >= 8; count_ -= 8) byte(static_cast<std::uint8_t>(buffer_ >> (count_ - 8)));
+        count_ += count;
+        if (count_ >= 32) four();
     }
 
     // Bits [from, to) of data without stuffing, with BitReader::kPadding bytes behind its end.
@@ -71,12 +72,25 @@ class BitWriter {
         }
     }
 
-    // Fills the last byte with ones, as JPEG asks before a marker.
+    // Fills the last byte with ones, as JPEG asks before a marker, and writes all that is left.
     void align() {
-        if (count_ > 0) put(0xFF, 8 - count_);
+        if (count_ % 8 > 0) put(0xFF, 8 - count_ % 8);
+        for (; count_ > 0; count_ -= 8) byte(static_cast<std::uint8_t>(buffer_ >> (count_ - 8)));
     }
 
   private:
+    void four() {
+        count_ -= 32;
+        const auto word = static_cast<std::uint32_t>(buffer_ >> count_);
+        // Whether a byte is 0xFF, that is, 0 in the complement.
+        if (((~word - 0x01010101U) & word & 0x80808080U) == 0) {
+            const std::uint32_t ordered = __builtin_bswap32(word);
+            file_.append(reinterpret_cast<const char*>(&ordered), sizeof ordered);
+            return;
+        }
+        for (int shift = 24; shift >= 0; shift -= 8) byte(static_cast<std::uint8_t>(word >> shift));
+    }
+
     void byte(std::uint8_t value) {
         file_.push_back(static_cast<char>(value));
         if (value == 0xFF) file_.push_back('\0');

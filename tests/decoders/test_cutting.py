@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 from emonet_fast.decoders.dali import cutting
 from emonet_fast.decoders.dali.cutting import cut, to_stored, to_upright
-from emonet_fast.decoders.dali.feeding import small_regions
+from emonet_fast.decoders.dali.regions import small_regions
 from emonet_fast.decoders.dali.triage import triage
 from emonet_fast.options import Options
 from emonet_fast.records import Box, Picture

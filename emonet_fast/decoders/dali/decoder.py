@@ -5,7 +5,7 @@ resizes on threads of ours, on a GPU our Triton kernel (exact.py); DALI's resize
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -20,11 +20,12 @@ from ...preprocess import resize
 from ...records import Decoded, Picture, UInt8Array
 from ..base import MAX_ROWS, Part, Prepared, Row, Timed, grouped, in_proportion
 from ..pillow import prepare
-from .definition import Definition
+from .definition import REGIONS, WHOLE, Definition
 from .exact import ExactResize, exact_possible, gpu_resamples
 from .feeding import rows_of
 from .heap import give_back
 from .outputs import Result
+from .regions import cut_out
 from .runner import Runner
 from .triage import Sample, triage
 
@@ -120,10 +121,10 @@ class DaliDecoder:
         """Resizes one run while the next is waited for."""
         with ThreadPoolExecutor(self._threads) as pool:
             before: list[tuple[Decoded, Future[UInt8Array] | UInt8Array | None]] = []
-            for i, (rows, result) in enumerate(self._results(pictures, run_size, keep_rgb), 1):
+            for i, (rows, result, samples) in enumerate(self._results(pictures, run_size, keep_rgb), 1):
                 if i % _GIVE_BACK == 0:
                     pool.submit(give_back)
-                decoded = _by_place(result)
+                decoded = _by_place(result, samples)
                 under_way = {place: pool.submit(resize, rgb, self._spec) for place, rgb in decoded.items()}
                 yield from self._resized(before)
                 before = [
@@ -141,7 +142,7 @@ class DaliDecoder:
             yield row, found
 
     def _device_batches(self, pictures: Iterable[Picture], batch_size: int, keep_rgb: bool) -> Iterator[Prepared]:
-        for rows, result in self._results(pictures, batch_size, keep_rgb):
+        for rows, result, _ in self._results(pictures, batch_size, keep_rgb):
             place = {at: i for i, (_, at) in enumerate(rows) if isinstance(at, int)}
             parts = [
                 Part(tuple(place[i] for i in output.places), output.batch(), on_device=True)
@@ -155,7 +156,7 @@ class DaliDecoder:
 
     def _results(
         self, pictures: Iterable[Picture], run_size: int, keep_rgb: bool
-    ) -> Iterator[tuple[list[_Placed], Result | None]]:
+    ) -> Iterator[tuple[list[_Placed], Result | None, list[Sample]]]:
         """Runs in order, each started AHEAD runs before it is waited for."""
         runners: dict[str, Runner] = {}
         started: deque[_Run] = deque()
@@ -164,16 +165,23 @@ class DaliDecoder:
                 for run in self._runs(pictures, run_size, keep_rgb, pool):
                     if run.samples:
                         with self._timed("decode"):
-                            self._runner(runners, rows_of(run.samples), run_size).start(run.samples)
+                            self._runner(runners, self._rows_of(run), run_size).start(run.samples)
                     started.append(run)
                     if len(started) > AHEAD:
-                        yield self._finish(started.popleft(), runners, keep_rgb)
+                        done = started.popleft()
+                        yield *self._finish(done, runners, keep_rgb), done.samples
                 while started:
-                    yield self._finish(started.popleft(), runners, keep_rgb)
+                    done = started.popleft()
+                    yield *self._finish(done, runners, keep_rgb), done.samples
             finally:
                 for runner in runners.values():
                     runner.close()
                 pool.shutdown(wait=True, cancel_futures=True)
+
+    def _rows_of(self, run: _Run) -> str:
+        """What DALI is asked for; on the CPU boxes are cut out here, where that is a view."""
+        rows = rows_of(run.samples)
+        return REGIONS if self._device_id is None and rows != WHOLE else rows
 
     def _runner(self, runners: dict[str, Runner], rows: str, run_size: int) -> Runner:
         if rows not in runners:
@@ -218,7 +226,7 @@ class DaliDecoder:
     def _finish(self, run: _Run, runners: dict[str, Runner], keep_rgb: bool) -> tuple[list[_Placed], Result | None]:
         """A run's rows. What DALI could not decode, Pillow judges."""
         with self._timed("decode"):
-            result = runners[rows_of(run.samples)].finish() if run.samples else None
+            result = runners[self._rows_of(run)].finish() if run.samples else None
             if result and self._exact:
                 result = replace(result, outputs=tuple(map(self._exact, result.outputs)))
             failed = set(result.failed) if result else set()
@@ -253,11 +261,14 @@ def _peeked(pictures: Iterable[Picture]) -> tuple[Picture | None, Iterable[Pictu
     return first, () if first is None else chain((first,), rest)
 
 
-def _by_place(result: Result | None) -> dict[int, UInt8Array]:
-    """What DALI gave, on the host, by the sample's place in its run."""
+def _by_place(result: Result | None, samples: Sequence[Sample] = ()) -> dict[int, UInt8Array]:
+    """What DALI gave, on the host, by the sample's place in its run. samples: the run's, to cut boxes."""
     found: dict[int, UInt8Array] = {}
     for output in result.outputs if result else ():
-        found |= dict(zip(output.places, output.on_host(), strict=True))
+        pixels = output.on_host()
+        if samples and samples[0].box:
+            pixels = cut_out([samples[i] for i in output.places], pixels)
+        found |= dict(zip(output.places, pixels, strict=True))
     return found
 
 

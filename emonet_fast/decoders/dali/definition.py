@@ -12,12 +12,14 @@ ROWS_FIRST = "rows_first"  # bool []: border.rows_first
 PICK = "pick"  # int32 []: the sample whose decoded picture this row is cut from
 DECODE_START, DECODE_SHAPE = "decode_start", "decode_shape"  # int32 [2], y and x: what of the picture is decoded
 CROP_START, CROP_SHAPE = "crop_start", "crop_shape"  # int32 [2]: the box's part inside the picture, in what was decoded
-BOX_INPUTS = (PICK, DECODE_START, DECODE_SHAPE, CROP_START, CROP_SHAPE)
+REGION_INPUTS = (DECODE_START, DECODE_SHAPE)
+BOX_INPUTS = (*REGION_INPUTS, PICK, CROP_START, CROP_SHAPE)
 # Of boxes that reach over the picture's edge: an affine matrix float32 [2, 3] that shifts the crop to its place in the
 # box, and the box's height and width, float32 [2].
 SHIFT, EXTENT = "shift", "extent"
-# Rows are whole pictures, boxes inside their pictures, or boxes of which some reach over the edge.
-WHOLE, INSIDE, OVER = "whole", "inside", "over"
+# Rows are whole pictures, boxes inside their pictures, or boxes of which some reach over the edge; or regions of
+# pictures, of which boxes are cut afterwards.
+WHOLE, INSIDE, OVER, REGIONS = "whole", "inside", "over", "regions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +27,10 @@ class Definition:
     """What a pipeline is built from.
 
     device_id: the GPU, None for the CPU. batch_size: samples of a run, at most. threads: CPU threads of DALI.
-    exif: turn pictures upright first. rows: WHOLE, INSIDE or OVER: what the rows are, and so which inputs there are.
+    exif: turn pictures upright first. rows: WHOLE, INSIDE, OVER or REGIONS: what the rows are, and so what the inputs.
     output: one of OUTPUTS. The first three are [rows, 3, S, S]: uint8 pixels, or values normalised as
     preprocess.normalise does; bfloat16 comes as its bits in uint16, as DALI has no such type. "pictures": decoded and
-    cropped only, [h, w, 3] uint8 of any size.
+    cropped only, [h, w, 3] uint8 of any size, as REGIONS must be.
     """
 
     preprocess: Preprocess

@@ -11,13 +11,12 @@ from . import border
 from . import definition as names
 from .cutting import Cut
 from .definition import Definition
+from .regions import box_of, part_of, regions_of, whole
 from .triage import Sample
 
 Arrays = list[npt.NDArray[np.generic]]
 # A picture of one pixel, in place of bytes that another row of the run carries.
 PLACEHOLDER = np.frombuffer(b"P6\n1 1\n255\n\0\0\0", np.uint8)
-# A region is decoded alone where it is at most this part of the picture; above, the whole is as fast.
-_REGION = 0.5
 
 
 def inputs(
@@ -28,8 +27,10 @@ def inputs(
         found: dict[str, Arrays] = {names.ENCODED: [np.frombuffer(one.data, np.uint8) for one in samples]}
         sizes = [(one.width, one.height) for one in samples]
     else:
-        boxes = [_box_of(one) for one in samples]
+        boxes = [box_of(one) for one in samples]
         found = _box_inputs(samples, boxes, cuts)
+        if definition.rows == names.REGIONS:
+            return {name: found[name] for name in (names.ENCODED, *names.REGION_INPUTS)}
         if definition.rows == names.OVER:
             found |= _over_inputs(samples, boxes)
         sizes = [(box.width, box.height) for box in boxes]
@@ -42,40 +43,15 @@ def inputs(
     return found
 
 
-def regions_of(samples: Sequence[Sample]) -> dict[int, Box]:
-    """What is decoded of each picture, by the place of its first row: the region of all its boxes, if that is small."""
-    first: dict[int, int] = {}
-    regions: dict[int, Box] = {}
-    for i, one in enumerate(samples):
-        at, part = first.setdefault(id(one.data), i), _part(one, _box_of(one))
-        known = regions.get(at, part)
-        regions[at] = Box(
-            min(known.left, part.left),
-            min(known.top, part.top),
-            max(known.right, part.right),
-            max(known.bottom, part.bottom),
-        )
-    for i, region in regions.items():
-        whole = _whole(samples[i])
-        if region.width * region.height > _REGION * whole.width * whole.height:
-            regions[i] = whole
-    return regions
-
-
-def small_regions(samples: Sequence[Sample]) -> dict[int, Box]:
-    """Those of regions_of that are not the whole picture."""
-    return {i: region for i, region in regions_of(samples).items() if region != _whole(samples[i])}
-
-
 def _box_inputs(samples: Sequence[Sample], boxes: Sequence[Box], cuts: Mapping[int, Cut]) -> dict[str, Arrays]:
     """Rows of one picture share one decode, by the first of them; the region decoded holds all their boxes."""
     regions = regions_of(samples)
     first = {id(samples[i].data): i for i in regions}
     found: dict[str, Arrays] = {name: [] for name in (names.ENCODED, *names.BOX_INPUTS)}
     for i, (one, box) in enumerate(zip(samples, boxes, strict=True)):
-        at, part = first[id(one.data)], _part(one, box)
+        at, part = first[id(one.data)], part_of(one, box)
         region, own, cut = regions[at], at == i, cuts.get(i)
-        held = cut.held if cut else _whole(one)
+        held = cut.held if cut else whole(one)
         rows = {
             names.ENCODED: np.frombuffer(cut.data if cut else one.data, np.uint8) if own else PLACEHOLDER,
             names.PICK: np.int32(at),
@@ -93,7 +69,7 @@ def _over_inputs(samples: Sequence[Sample], boxes: Sequence[Box]) -> dict[str, A
     """Where each box's crop goes in the box; a box inside its picture is its own crop."""
     found: dict[str, Arrays] = {names.SHIFT: [], names.EXTENT: []}
     for one, box in zip(samples, boxes, strict=True):
-        part = _part(one, box)
+        part = part_of(one, box)
         found[names.SHIFT].append(np.array([[1, 0, box.left - part.left], [0, 1, box.top - part.top]], np.float32))
         found[names.EXTENT].append(np.array([box.height, box.width], np.float32))
     return found
@@ -105,21 +81,6 @@ def rows_of(samples: Sequence[Sample]) -> str:
         return names.WHOLE
     inside = all(one.box is not None and one.box == one.box.inside(one.width, one.height) for one in samples)
     return names.INSIDE if inside else names.OVER
-
-
-def _whole(sample: Sample) -> Box:
-    return Box(0, 0, sample.width, sample.height)
-
-
-def _box_of(sample: Sample) -> Box:
-    return sample.box or _whole(sample)
-
-
-def _part(sample: Sample, box: Box) -> Box:
-    part = box.inside(sample.width, sample.height)
-    if part is None:
-        raise ValueError(f"{box} touches no pixel of {sample.key}")
-    return part
 
 
 def _pair(y: int, x: int) -> npt.NDArray[np.int32]:

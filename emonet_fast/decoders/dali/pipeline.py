@@ -25,6 +25,8 @@ from .definition import (
     EXTENT,
     OVER,
     PICK,
+    REGION_INPUTS,
+    REGIONS,
     ROWS_FIRST,
     SHIFT,
     WEIGHT_X,
@@ -65,7 +67,7 @@ def _graph(definition: Definition) -> Any:
     gpu = definition.device_id is not None
     inputs = _Inputs(definition, gpu)
     picture = _decoded(definition, inputs, "mixed" if gpu else "cpu")
-    if definition.rows != WHOLE:
+    if definition.rows not in (WHOLE, REGIONS):
         picture = _cropped(picture, inputs)
     return _output(definition, picture, inputs)
 
@@ -82,8 +84,11 @@ class _Inputs:
         self.encoded = of(ENCODED, types.UINT8, 1)
         self.box: dict[str, Any] = {}
         if definition.rows != WHOLE:
+            for name in REGION_INPUTS:
+                self.box[name] = of(name, types.INT32, 1)
+        if definition.rows not in (WHOLE, REGIONS):
             self.box[PICK] = of(PICK, types.INT32, 0)
-            for name in (DECODE_START, DECODE_SHAPE, CROP_START, CROP_SHAPE):
+            for name in (CROP_START, CROP_SHAPE):
                 self.box[name] = of(name, types.INT32, 1)
         if definition.rows == OVER:
             self.box[SHIFT], self.box[EXTENT] = of(SHIFT, types.FLOAT, 2), of(EXTENT, types.FLOAT, 1)
@@ -108,7 +113,7 @@ def _decoded(definition: Definition, inputs: _Inputs, device: str) -> Any:
     part = fn.decoders.image_slice(
         inputs.encoded, start=box[DECODE_START], shape=box[DECODE_SHAPE], axis_names="HW", **settings
     )
-    return fn.permute_batch(part, indices=box[PICK])
+    return part if definition.rows == REGIONS else fn.permute_batch(part, indices=box[PICK])
 
 
 def _cropped(picture: Any, inputs: _Inputs) -> Any:
