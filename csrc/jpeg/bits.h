@@ -14,7 +14,7 @@ class BitReader {
   public:
     static constexpr std::size_t kPadding = 2560;
 
-    BitReader(const std::uint8_t* data, std::size_t start) : data_(data), next_(data + start) {}
+    explicit BitReader(const std::uint8_t* data) : data_(data), next_(data) {}
 
     // At least 56 bits can be peeked at and skipped after this.
     void refill() {
@@ -37,6 +37,9 @@ class BitReader {
         buffer_ <<= count;
         count_ -= static_cast<unsigned>(count);
     }
+
+    // The data have moved towards their start by so many bytes.
+    void back(std::size_t bytes) { next_ -= bytes; }
 
     // Bits read so far, counted from the start of the data.
     [[nodiscard]] std::size_t position() const { return static_cast<std::size_t>(next_ - data_) * 8 - count_; }

@@ -1,9 +1,10 @@
 #include "cut.h"
 
 #include <algorithm>
-#include <cstring>
+#include <utility>
 
 #include "header.h"
+#include "source.h"
 
 namespace emonet::jpeg {
 
@@ -17,34 +18,6 @@ constexpr std::array<std::uint16_t, kDcSizes> kDcCodes{0x0, 0x2,  0x3,  0x4,  0x
 constexpr std::array<int, kDcSizes> kDcLengths{2, 3, 3, 3, 3, 3, 4, 5, 6, 7, 8, 9};
 
 constexpr std::uint8_t kRestart0 = 0xD0;
-
-// The pixel data without byte stuffing and restart markers, and where each restart interval begins; padded for reading.
-struct Data {
-    std::vector<std::uint8_t> bytes;
-    std::vector<std::size_t> starts;  // one more than there are intervals: the last is the end
-};
-
-std::optional<Data> unstuffed(std::string_view file, const Header& header) {
-    Data data;
-    data.bytes.resize(file.size() - header.data + BitReader::kPadding);
-    data.starts.push_back(0);
-    std::size_t filled = 0;
-    for (std::size_t at = header.data;;) {
-        const std::size_t found = file.find('\xFF', at);
-        if (found == std::string_view::npos || found + 1 >= file.size()) return std::nullopt;
-        const auto next = static_cast<std::uint8_t>(file[found + 1]);
-        const std::size_t count = found - at + (next == 0 ? 1 : 0);
-        std::memcpy(data.bytes.data() + filled, file.data() + at, count);
-        filled += count;
-        at = found + 2;
-        if (next == 0) continue;
-        const std::size_t intervals = data.starts.size();
-        data.starts.push_back(filled);
-        if (header.restart == 0 || next != kRestart0 + (intervals - 1) % 8) break;  // the data end at any other marker
-    }
-    std::fill(data.bytes.begin() + static_cast<std::ptrdiff_t>(filled), data.bytes.end(), std::uint8_t{0});
-    return data;
-}
 
 // Its tables and its component, of each block of a minimum coded unit (MCU).
 struct Block {
@@ -106,12 +79,13 @@ bool write_difference(BitWriter& writer, int value) {
 // Goes through the MCUs of a scan, first to last; some may be jumped over where there are restart markers.
 class Scan {
   public:
-    Scan(const Data& data, const std::vector<Block>& blocks, int restart)
-        : data_(data), blocks_(blocks), interval_(static_cast<std::size_t>(restart)), reader_(data.bytes.data(), 0) {}
+    // restart: MCUs between restart markers, 0 without them.
+    Scan(Source source, const std::vector<Block>& blocks, int restart)
+        : source_(std::move(source)), blocks_(blocks), restart_(static_cast<std::size_t>(restart)) {}
 
     // To MCU `number`, from an earlier one. False where the data are damaged, or end before.
     bool go_to(std::size_t number) {
-        if (interval_ > 0 && number - next_ >= interval_) next_ = number / interval_ * interval_;
+        if (interval_of(number) > interval_of(next_)) next_ = interval_of(number) * restart_;
         return pass<false>(number - next_, nullptr);
     }
 
@@ -121,13 +95,14 @@ class Scan {
   private:
     using Values = std::array<int, 3>;
 
+    [[nodiscard]] std::size_t interval_of(std::size_t number) const { return restart_ > 0 ? number / restart_ : 0; }
+
     template <bool copying>
     bool pass(std::size_t count, BitWriter* writer) {
         Values written{};
         while (count > 0) {
-            if (!begin()) return false;
-            const std::size_t left = interval_ > 0 ? interval_ - next_ % interval_ : count;
-            const std::size_t some = std::min(count, left);
+            if (!enter(interval_of(next_))) return false;
+            const std::size_t some = restart_ > 0 ? std::min(count, restart_ - next_ % restart_) : count;
             if (!run<copying>(some, writer, written)) return false;
             next_ += some;
             count -= some;
@@ -135,15 +110,17 @@ class Scan {
         return true;
     }
 
-    // At the start of a restart interval, or of the scan: DC values begin at 0 again.
-    bool begin() {
-        if (interval_ > 0 ? next_ % interval_ != 0 : next_ != 0) return true;
-        const std::size_t place = interval_ > 0 ? next_ / interval_ : 0;
-        if (place + 1 >= data_.starts.size()) return false;
-        reader_ = BitReader(data_.bytes.data(), data_.starts[place]);
+    // To the start of a restart interval, if it is not the one in which the reader is; there DC values begin at 0
+    // again.
+    bool enter(std::size_t interval) {
+        if (begun_ && interval == interval_) return true;
+        if (!source_.leave(interval - interval_, interval_)) return false;
+        source_.begin();
+        reader_ = BitReader(source_.data());
         reader_.refill();
-        end_ = data_.starts[place + 1] * 8;
         values_ = {};
+        interval_ = interval;
+        begun_ = true;
         return true;
     }
 
@@ -154,6 +131,7 @@ class Scan {
                                [[maybe_unused]] Values& written) {
         BitReader reader = reader_;
         Values values = values_;
+        std::size_t limit = source_.limit();
         for (; count > 0; --count) {
             for (const Block& block : blocks_) {
                 int& value = values[block.component];
@@ -164,22 +142,28 @@ class Scan {
                     int& before = written[block.component];
                     if (!write_difference(*writer, value - before)) return false;
                     before = value;
-                    writer->copy(data_.bytes.data(), from, reader.position());
+                    writer->copy(source_.data(), from, reader.position());
                 }
             }
-            if (reader.position() > end_) return false;
+            if (reader.position() <= limit) continue;
+            if (source_.ended()) return false;
+            const std::size_t used = reader.position() / 8;
+            source_.slide(used);
+            reader.back(used);
+            limit = source_.limit();
         }
         reader_ = reader;
         values_ = values;
         return true;
     }
 
-    const Data& data_;
+    Source source_;
     const std::vector<Block>& blocks_;
-    const std::size_t interval_;  // MCUs between restart markers, 0 without them
-    BitReader reader_;
-    std::size_t end_ = 0;  // bits, of the restart interval
-    std::size_t next_ = 0;
+    const std::size_t restart_;
+    BitReader reader_{nullptr};
+    bool begun_ = false;
+    std::size_t interval_ = 0;
+    std::size_t next_ = 0;  // MCU
     Values values_{};
 };
 
@@ -243,8 +227,7 @@ std::optional<Cut> cut(std::string_view file, Region region) {
     if (!header || !inside(region, *header)) return std::nullopt;
     Tables tables;
     const std::vector<Block> blocks = tables.make(*header);
-    const std::optional<Data> data = unstuffed(file, *header);
-    if (blocks.empty() || !data) return std::nullopt;
+    if (blocks.empty()) return std::nullopt;
 
     const Region mcus = units(region, *header);
     const Region held{mcus.left * header->mcu_width, mcus.top * header->mcu_height,
@@ -252,7 +235,7 @@ std::optional<Cut> cut(std::string_view file, Region region) {
                       std::min(mcus.bottom * header->mcu_height, header->height)};
     std::string out = segments(*header, held.right - held.left, held.bottom - held.top, mcus.right - mcus.left);
     BitWriter writer(out);
-    Scan scan(*data, blocks, header->restart);
+    Scan scan(Source(file, header->data), blocks, header->restart);
     const int row_length = (header->width + header->mcu_width - 1) / header->mcu_width;
     for (int row = mcus.top; row < mcus.bottom; ++row) {
         if (row > mcus.top) {

@@ -86,14 +86,17 @@ def test_a_damaged_file_is_cut_as_it_is_decoded_or_not_at_all(data):
     assert found is None or equal(bytes(damaged), region, found)
 
 
-def test_a_large_file_becomes_a_small_one():
+@pytest.mark.parametrize("how", [{}, {"restart_marker_rows": 1}, {"restart_marker_rows": 30}], ids=["plain", "1", "30"])
+def test_a_large_file_becomes_a_small_one(how):
     rng = np.random.default_rng(3)
     image = Image.fromarray(rng.integers(0, 256, (540, 960, 3), np.uint8)).resize((1920, 1080))
-    file = saved(image)
+    file = saved(image, **how)
     found = cutter.cut(file, 800, 400, 1000, 500)
     assert found[1:] == (784, 384, 1008, 512)  # whole units of 16 x 16 pixels, one value of colour beyond the region
     assert len(found[0]) < len(file) / 40
     assert equal(file, (800, 400, 1000, 500), found)
+    for region in ((0, 0, 9, 9), (1911, 1071, 1920, 1080), (5, 700, 1900, 720)):
+        assert equal(file, region, cutter.cut(file, *region))
 
 
 GREY = Image.fromarray(np.arange(64 * 64, dtype=np.uint8).reshape(64, 64))
@@ -130,20 +133,23 @@ def test_damaged_files_under_address_sanitizer(tmp_path):
     if not sys.platform.startswith("linux"):
         pytest.skip("only on Linux")
     program, folder = tmp_path / "cut_damaged", ROOT / "csrc" / "jpeg"
-    sources = [str(folder / f"{name}.cpp") for name in ("cut", "header", "huffman")]
+    sources = [str(folder / f"{name}.cpp") for name in ("cut", "header", "huffman", "source")]
     main = str(Path(__file__).with_name("cut_damaged.cpp"))
     flags = [*SANITIZED, "-O1", "-fsanitize=undefined", "-fno-sanitize-recover=all", f"-I{folder}"]
     done = subprocess.run(["g++", *flags, main, *sources, "-o", program], capture_output=True, text=True, check=False)
     if "cannot find" in done.stderr:
         pytest.skip("g++ has no sanitizers")
     assert done.returncode == 0, done.stderr
-    photo = np.asarray(GREY.resize((100, 90)).convert("RGB"))
-    noisy = np.random.default_rng(0).integers(0, 40, photo.shape, np.uint8) + photo // 2
     cuts = 0
-    for i, how in enumerate([{}, {"restart_marker_blocks": 3}, {"subsampling": "4:4:4", "optimize": True}]):
+    ways = [{}, {"restart_marker_blocks": 3}, {"subsampling": "4:4:4", "optimize": True}, {"quality": 95}]
+    for i, how in enumerate(ways):
+        large = "quality" in how  # longer than the window in which the data are read
+        width, height, count = (500, 400, 300) if large else (100, 90, 3000)
+        noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
         path = tmp_path / f"{i}.jpg"
-        path.write_bytes(saved(Image.fromarray(noisy), **how))
-        done = subprocess.run([program, path, "3000"], capture_output=True, text=True, check=False)
+        path.write_bytes(saved(Image.fromarray(noise), **how))
+        command = [program, path, str(count), str(width), str(height)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
         cuts += int(done.stdout)
     assert cuts > 300  # some got through, so that all of the code was met
