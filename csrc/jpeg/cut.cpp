@@ -52,7 +52,7 @@ class Tables {
 };
 
 // Adds a block's difference from the DC value before (T.81 F.2.2.1) to `value`. False where no code is.
-[[gnu::always_inline]] inline bool read_difference(BitReader& reader, const Huffman& table, int& value) {
+[[gnu::always_inline]] inline bool read_difference(BitReader& reader, const Huffman& table, std::int64_t& value) {
     const Huffman::Found found = table.find(reader.peek(16));
     reader.refill();
     if (found.length == 0) return false;
@@ -66,9 +66,9 @@ class Tables {
     return true;
 }
 
-bool write_difference(BitWriter& writer, int value) {
+bool write_difference(BitWriter& writer, std::int64_t value) {
     int size = 0;
-    for (unsigned rest = static_cast<unsigned>(value < 0 ? -value : value); rest != 0; rest >>= 1U) ++size;
+    for (auto rest = static_cast<std::uint64_t>(value < 0 ? -value : value); rest != 0; rest >>= 1U) ++size;
     if (size >= kDcSizes) return false;
     const auto place = static_cast<std::size_t>(size);
     writer.put(kDcCodes[place], kDcLengths[place]);
@@ -93,7 +93,8 @@ class Scan {
     bool copy(std::size_t count, BitWriter& writer) { return pass<true>(count, &writer); }
 
   private:
-    using Values = std::array<int, 3>;
+    // Damaged files may sum up to more than 32 bits hold.
+    using Values = std::array<std::int64_t, 3>;
 
     [[nodiscard]] std::size_t interval_of(std::size_t number) const { return restart_ > 0 ? number / restart_ : 0; }
 
@@ -134,12 +135,12 @@ class Scan {
         std::size_t limit = source_.limit();
         for (; count > 0; --count) {
             for (const Block& block : blocks_) {
-                int& value = values[block.component];
+                std::int64_t& value = values[block.component];
                 if (!read_difference(reader, *block.dc, value)) return false;
                 [[maybe_unused]] const std::size_t from = reader.position();
                 if (!block.ac->skip(reader)) return false;
                 if constexpr (copying) {
-                    int& before = written[block.component];
+                    std::int64_t& before = written[block.component];
                     if (!write_difference(*writer, value - before)) return false;
                     before = value;
                     writer->copy(source_.data(), from, reader.position());
