@@ -35,7 +35,7 @@ AHEAD = 2
 _RUN_PIXELS = 64_000_000
 # Rows of a run on the CPU: the engine's batch within these, so that a few pictures are not read ahead in vain.
 _CPU_RUN_LEAST, _CPU_RUN = 4, 16
-# Runs on the CPU after which free memory is given back: flat memory for some 20 ms in every 128 pictures.
+# Runs on the CPU after which free memory is given back, so that it stays flat; it takes about 20 ms.
 _GIVE_BACK = 8
 _MAX_THREADS = 16
 # Pictures that Pillow decodes beside DALI: as many at once, each of up to max_pixels.
