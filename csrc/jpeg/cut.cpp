@@ -17,8 +17,6 @@ constexpr std::array<std::uint16_t, kDcSizes> kDcCodes{0x0, 0x2,  0x3,  0x4,  0x
                                                        0xE, 0x1E, 0x3E, 0x7E, 0xFE, 0x1FE};
 constexpr std::array<int, kDcSizes> kDcLengths{2, 3, 3, 3, 3, 3, 4, 5, 6, 7, 8, 9};
 
-constexpr std::uint8_t kRestart0 = 0xD0;
-
 // Its tables and its component, of each block of a minimum coded unit (MCU).
 struct Block {
     const Huffman* dc;

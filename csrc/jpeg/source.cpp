@@ -8,7 +8,6 @@ namespace emonet::jpeg {
 namespace {
 
 constexpr char kMarker = '\xFF';
-constexpr std::uint8_t kRestart0 = 0xD0;
 
 }  // namespace
 

@@ -11,6 +11,9 @@
 
 namespace emonet::jpeg {
 
+// The first of the eight restart markers, which take turns.
+inline constexpr std::uint8_t kRestart0 = 0xD0;
+
 // Of one restart interval after the other; all of the data where there are no restart markers.
 class Source {
   public:

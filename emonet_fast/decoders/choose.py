@@ -27,7 +27,7 @@ def choose(options: Options, spec: Preprocess, device_id: int | None) -> Choice:
     """Which decoder serves these options. device_id: of the engine's GPU, None without one.
 
     "auto" takes DALI where it is installed: on the CPU too, where it decodes on every core and Pillow on one, 1.3 to
-    1.5 times as fast for the same pixels; with as many threads neither is faster (docs/decoding.md).
+    1.5 times as fast for the same pixels; with as many threads a little faster (docs/decoding.md).
     """
     if options.decoder != "auto":
         return Choice(options.decoder, "asked for")

@@ -11,7 +11,7 @@ from . import border
 from . import definition as names
 from .cutting import Cut
 from .definition import Definition
-from .regions import box_of, part_of, regions_of, whole
+from .regions import box_of, first_rows, part_of, regions_of, whole
 from .triage import Sample
 
 Arrays = list[npt.NDArray[np.generic]]
@@ -46,10 +46,10 @@ def inputs(
 def _box_inputs(samples: Sequence[Sample], boxes: Sequence[Box], cuts: Mapping[int, Cut]) -> dict[str, Arrays]:
     """Rows of one picture share one decode, by the first of them; the region decoded holds all their boxes."""
     regions = regions_of(samples)
-    first = {id(samples[i].data): i for i in regions}
+    first = first_rows(samples, regions)
     found: dict[str, Arrays] = {name: [] for name in (names.ENCODED, *names.BOX_INPUTS)}
     for i, (one, box) in enumerate(zip(samples, boxes, strict=True)):
-        at, part = first[id(one.data)], part_of(one, box)
+        at, part = first[i], part_of(one, box)
         region, own, cut = regions[at], at == i, cuts.get(i)
         held = cut.held if cut else whole(one)
         rows = {

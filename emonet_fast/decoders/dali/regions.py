@@ -1,6 +1,6 @@
 """What is decoded of a picture for its boxes, and the rows cut out of that on the CPU. Pure: no DALI here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ...preprocess import crop
@@ -54,16 +54,21 @@ def small_regions(samples: Sequence[Sample]) -> dict[int, Box]:
     return {i: region for i, region in regions_of(samples).items() if region != whole(samples[i])}
 
 
+def first_rows(samples: Sequence[Sample], regions: Mapping[int, Box]) -> list[int]:
+    """For each row the place of its picture's first row, where the region is. regions: of regions_of."""
+    first = {id(samples[i].data): i for i in regions}
+    return [first[id(one.data)] for one in samples]
+
+
 def cut_out(samples: Sequence[Sample], decoded: Sequence[UInt8Array]) -> list[UInt8Array]:
     """Each row's box, by preprocess.crop. decoded: what came of regions_of, at the place of each picture's first row.
 
     A region ends at the picture's edge where one of its boxes goes beyond it: the edge pixels are the picture's.
     """
     regions = regions_of(samples)
-    first = {id(samples[i].data): i for i in regions}
     rows = []
-    for one in samples:
-        at, box = first[id(one.data)], box_of(one)
+    for one, at in zip(samples, first_rows(samples, regions), strict=True):
+        box = box_of(one)
         x, y = regions[at].left, regions[at].top
         moved = replace(box, left=box.left - x, top=box.top - y, right=box.right - x, bottom=box.bottom - y)
         rows.append(crop(decoded[at], moved))
