@@ -12,7 +12,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
@@ -126,4 +126,8 @@ FOUND = {name: make() if name in WANTED else (None, "not in EMONET_FAST_EXTENSIO
 for name, (extension, reason) in FOUND.items():
     if extension is None:
         say(name, False, reason)
-setup(ext_modules=[found for found, _ in FOUND.values() if found is not None], cmdclass={"build_ext": Build})
+setup(
+    packages=[*find_packages(include=["emonet_fast", "emonet_fast.*"]), "emonet_fast.kernels"],
+    ext_modules=[found for found, _ in FOUND.values() if found is not None],
+    cmdclass={"build_ext": Build},
+)

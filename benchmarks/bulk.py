@@ -36,7 +36,8 @@ from emonet_fast.bulk.local import run_local  # noqa: E402
 from emonet_fast.bulk.progress import Progress  # noqa: E402
 from emonet_fast.bulk.settings import Settings  # noqa: E402
 from emonet_fast.decoders.pillow import prepare  # noqa: E402
-from emonet_fast.machine import memory_mb, report  # noqa: E402
+from emonet_fast.doctor import report  # noqa: E402
+from emonet_fast.process import memory_mb  # noqa: E402
 from emonet_fast.records import Picture  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "cpu-bulk.json"
@@ -83,7 +84,7 @@ def data_set(
 
 def checkpoints(folder: Path) -> tuple[Path, Path]:
     """(shallow, tiny)."""
-    from emonet_fast.checkpoint.synthetic import write_synthetic
+    from emonet_fast.testing.synthetic import write_synthetic
     from tests.tiny import write_tiny
 
     write_synthetic(folder / "shallow", heads="large", layers=2, seed=0)
@@ -146,7 +147,7 @@ def run(asked: Settings, watch: Watch) -> None:
 
     watch.begin(plan, todo)
     if asked.engine == "ray":
-        from emonet_fast.distributed.bulk import run_ray
+        from emonet_fast.bulk.ray import run_ray
 
         run_ray(asked, folder, todo, settle, watch)
     else:

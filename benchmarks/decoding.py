@@ -35,8 +35,9 @@ from emonet_fast.decoders.dali.regions import cut_out
 from emonet_fast.decoders.dali.runner import Runner
 from emonet_fast.decoders.dali.triage import Sample, triage
 from emonet_fast.decoders.pillow import PillowDecoder, prepare
-from emonet_fast.machine import memory_mb, report
+from emonet_fast.doctor import report
 from emonet_fast.options import Options
+from emonet_fast.process import memory_mb
 from emonet_fast.records import Box, Picture
 
 RESULT = Path(__file__).parent / "results" / "cpu-decoding.json"

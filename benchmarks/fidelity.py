@@ -31,13 +31,13 @@ with emonet_fast.Scorer(sys.argv[1], precision=sys.argv[2], cache_dir=sys.argv[3
     scorer([picture])
     first = time.perf_counter() - began
     scorer([picture] * 3)
-    from emonet_fast.machine import memory_mb
+    from emonet_fast.process import memory_mb
     print(json.dumps({"import_seconds": imported, "first_score_seconds": first, "memory_mb": memory_mb()}))
 """
 
 
 def emonet(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "emonet_fast.cli", *arguments], check=True)
+    subprocess.run([sys.executable, "-m", "emonet_fast", *arguments], check=True)
 
 
 def start(packed: Path, precision: str, cache: Path) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def measure(heads: str, layers: int, pictures: int) -> dict[str, Any]:
             [
                 sys.executable,
                 "-m",
-                "emonet_fast.cli",
+                "emonet_fast",
                 *command,
                 "--pictures",
                 str(pictures),
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     doctor = subprocess.run(
-        [sys.executable, "-m", "emonet_fast.cli", "doctor", "--json"],
+        [sys.executable, "-m", "emonet_fast", "doctor", "--json"],
         check=True,
         capture_output=True,
         text=True,

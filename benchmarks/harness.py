@@ -17,7 +17,7 @@ from benchmarks.fairness import Verdict
 from benchmarks.ratios import ratio
 from benchmarks.timer import HostClock, Times, compare
 from emonet_fast.errors import EmonetError
-from emonet_fast.machine import memory_mb
+from emonet_fast.process import memory_mb
 
 Run = Callable[[Any], Any]
 

@@ -123,7 +123,7 @@ def main() -> None:
                 text = f"{1 / statistics.median(found['seconds_an_image']):.1f} img/s"
             print(f"{other.name}: {text} ({other.task})", flush=True)
     if not asked.resolve:
-        from emonet_fast.machine import available_cores
+        from emonet_fast.process import available_cores
 
         facts = {"date": datetime.now(UTC).date().isoformat(), "cores": available_cores(), "crops": len(pictures)}
         RESULT.write_text(json.dumps({**facts, "others": rows}, indent=1) + "\n", "utf-8")

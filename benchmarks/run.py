@@ -30,7 +30,7 @@ def checkpoint(heads: str, layers: int) -> Path:
         print(f"making an untrained checkpoint in models/{name}, once", flush=True)
         folder.parent.mkdir(exist_ok=True)
         made = folder.with_name(f".{name}-{os.getpid()}")
-        command = [sys.executable, "-m", "emonet_fast.cli", "synthetic", str(made)]
+        command = [sys.executable, "-m", "emonet_fast", "synthetic", str(made)]
         subprocess.run([*command, "--heads", heads, "--layers", str(layers)], check=True)
         made.rename(folder)
     return folder

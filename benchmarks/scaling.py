@@ -40,8 +40,9 @@ from emonet_fast import Scorer  # noqa: E402
 from emonet_fast.checkpoint import open_checkpoint  # noqa: E402
 from emonet_fast.checkpoint.spec import Checkpoint, Preprocess, TensorInfo  # noqa: E402
 from emonet_fast.decoders.pillow import prepare  # noqa: E402
-from emonet_fast.machine import memory_mb, report  # noqa: E402
+from emonet_fast.doctor import report  # noqa: E402
 from emonet_fast.options import Options  # noqa: E402
+from emonet_fast.process import memory_mb  # noqa: E402
 from emonet_fast.records import Box, Picture  # noqa: E402
 
 RESULT = ROOT / "benchmarks" / "results" / "scaling.json"

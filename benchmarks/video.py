@@ -72,9 +72,9 @@ def speed(clip: Path, model: Path) -> dict[str, Any]:
     """Decode on its thread, sampling, detection and tracking, without scoring: times real time, medians."""
     from emonet_fast.faces import open_detector
     from emonet_fast.faces.track import Tracker
-    from emonet_fast.sources.ahead import Ahead
-    from emonet_fast.sources.frames import Frame, Sampling
-    from emonet_fast.sources.video import AvSource
+    from emonet_fast.sources.video.ahead import Ahead
+    from emonet_fast.sources.video.av import AvSource
+    from emonet_fast.sources.video.frames import Frame, Sampling
 
     detector = open_detector(model, threads=2)
     walls, cpu, faces, frames = [], [], 0, 0
@@ -121,8 +121,8 @@ def own_share(clip: Path, model: Path) -> dict[str, Any]:
     from emonet_fast.faces import open_detector
     from emonet_fast.faces.letterbox import plan
     from emonet_fast.faces.track import Tracker
-    from emonet_fast.sources.frames import Frame, Sampling
-    from emonet_fast.sources.video import AvSource
+    from emonet_fast.sources.video.av import AvSource
+    from emonet_fast.sources.video.frames import Frame, Sampling
 
     detector = open_detector(model, threads=1)
 
@@ -173,8 +173,8 @@ def own_share(clip: Path, model: Path) -> dict[str, Any]:
 
 def memory(clip: Path, model: Path, folder: Path, minutes: int) -> dict[str, Any]:
     """Resident anonymous memory of `emonet-fast video` (table, JSON, report; two shallow layers) over the long clip."""
-    from emonet_fast.machine import memory_mb
     from emonet_fast.options import FaceOptions, VideoOptions
+    from emonet_fast.process import memory_mb
     from emonet_fast.scorer import Scorer
     from emonet_fast.video.job import Progress, VideoOutputs, VideoRun
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from .faces import Face, WithFaces
 from .records import Status
+from .reports.pictures import Report, thumbnail
 from .scorer import ScoredBatch, Scorer
 from .scores import Scores, distinct_notes
 from .sinks import open_sink
-from .sinks.report import Report, thumbnail
 from .sources import Inputs
 
 # Rows kept for the table on the terminal; files get all of them.

@@ -3,12 +3,9 @@
 sources -> decoders (decode, preprocess) -> backend -> scores
 """
 
-import threading
-import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,8 +23,8 @@ from .checkpoint.spec import Checkpoint
 from .checkpoint.tensors import Progress
 from .decoders import Decoder, Prepared, open_decoder
 from .errors import InputError
-from .machine import available_cores
 from .options import MAX_BYTES, MAX_PIXELS, Options, VideoOptions, default_cache_dir
+from .process import Stopwatch, available_cores
 from .records import Decoded, Picture, Status
 from .scores import Float32, Scores
 from .sources.memory import Memory
@@ -35,7 +32,6 @@ from .sources.memory import Memory
 if TYPE_CHECKING:
     from .timeline import Timeline
 
-_TIMINGS = threading.Lock()
 UNTRAINED = "untrained weights: the numbers mean nothing"
 
 
@@ -105,7 +101,7 @@ class Scorer:
             trust_engine=Path(trust_engine) if trust_engine is not None else None,
         )
         # Seconds by stage. "wait" is the part of "engine" in which the host has nothing to do but wait for it.
-        self.timings = dict.fromkeys(("open", "decode", "preprocess", "engine", "wait", "scores"), 0.0)
+        self._timed = Stopwatch("open", "decode", "preprocess", "engine", "wait", "scores")
         self._checkpoint: Checkpoint | None = None
         self._backend: Backend | None = None
         self._decoder: Decoder | None = None
@@ -153,6 +149,11 @@ class Scorer:
             if opened is not None:
                 opened.close()
         self._decoder = self._backend = None
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Seconds by stage so far."""
+        return self._timed.seconds
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -326,12 +327,3 @@ class Scorer:
             notes=[UNTRAINED] if self.checkpoint.untrained else [],
             metadata=self.metadata,
         )
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            with _TIMINGS:  # decoding may run in several threads
-                self.timings[stage] += time.perf_counter() - began

@@ -13,8 +13,8 @@ if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
 import numpy as np
 import pytest
 
-from emonet_fast.backends.cuda.device import driver_present
 from emonet_fast.checkpoint.spec import Checkpoint
+from emonet_fast.gpu import driver_present
 
 if not driver_present():
     # Kernels run in Triton's interpreter. Must be set before the first import of Triton, wherever that is.
@@ -45,7 +45,7 @@ def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
 @pytest.fixture(scope="session")
 def published_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A published folder of 2 layers and the Small heads."""
-    from emonet_fast.checkpoint.synthetic import write_synthetic
+    from emonet_fast.testing.synthetic import write_synthetic
 
     return once(tmp_path_factory, "small", lambda to: write_synthetic(to, heads="small", layers=2, seed=0))
 
@@ -53,7 +53,7 @@ def published_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def published_large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A published folder of 3 layers and the Large heads."""
-    from emonet_fast.checkpoint.synthetic import write_synthetic
+    from emonet_fast.testing.synthetic import write_synthetic
 
     return once(tmp_path_factory, "large", lambda to: write_synthetic(to, heads="large", layers=3, seed=1))
 

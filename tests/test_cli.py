@@ -19,7 +19,7 @@ from emonet_fast.optional import available
 
 
 def emonet(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "emonet_fast.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "emonet_fast", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
 
 
@@ -154,7 +154,7 @@ def test_folder_without_images(tmp_path, published_small):
 )
 def test_errors_are_one_message(arguments, words, folder, published_small, tmp_path):
     filled = [str(published_small) if a == "SMALL" else a for a in arguments]
-    command = [sys.executable, "-m", "emonet_fast.cli", "score", str(folder / "photo0.png"), *filled]
+    command = [sys.executable, "-m", "emonet_fast", "score", str(folder / "photo0.png"), *filled]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
@@ -190,7 +190,7 @@ def test_interrupt_leaves_nothing_half_written(published_small, photos, tmp_path
     out.parent.mkdir()
     out.write_text("older")
     process = subprocess.Popen(
-        [sys.executable, "-m", "emonet_fast.cli", "score", pictures, "-c", published_small, "-o", out],
+        [sys.executable, "-m", "emonet_fast", "score", pictures, "-c", published_small, "-o", out],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # a test run in the background of a shell ignores the signal, and its children inherit that
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),

@@ -53,8 +53,8 @@ def test_scoring_path_needs_no_extra():
         "import sys\n"
         "names = ('torch', 'transformers', 'pandas', 'skimage', 'scipy', 'matplotlib', 'nvidia', 'av')\n"
         "for name in names: sys.modules[name] = None\n"
-        "import emonet_fast.cli, emonet_fast.job, emonet_fast.scorer, emonet_fast.verify\n"
-        "import emonet_fast.backends.openvino_cpu, emonet_fast.checkpoint.synthetic, emonet_fast.sinks.report\n"
+        "import emonet_fast.commands.main, emonet_fast.job, emonet_fast.scorer, emonet_fast.verify.run\n"
+        "import emonet_fast.backends.openvino.backend, emonet_fast.testing.synthetic, emonet_fast.reports.pictures\n"
         "import emonet_fast as ef, numpy as np\n"
         "print(ef.Scores.from_raw(np.zeros((1, 1)), ['Awe'], {'awe': 1.0}).mean_subtracted[0, 0])"
     )

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from emonet_fast import cli
+from emonet_fast.commands import main as cli
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

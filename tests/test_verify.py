@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emonet_fast import verify
 from emonet_fast.options import Options
+from emonet_fast.verify import run as verify
 
 pytest.importorskip("torch", reason="the reference (extra reference) is not installed")
 

@@ -28,7 +28,7 @@ def test_top_level_names(wheel):
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"emonet_fast"}
     assert "emonet_fast/py.typed" in names
-    assert "emonet_fast/sinks/report.html" in names
+    assert "emonet_fast/reports/pictures.html" in names
     assert "emonet_fast/evaluate/report.html" in names
     # With the C++ extension, where there is a compiler, the wheel is of this machine's kind.
     cutter = any(name.startswith("emonet_fast/_jpeg.") for name in names)

@@ -13,8 +13,8 @@ from PIL import Image
 
 from emonet_fast.backends.base import Outputs
 from emonet_fast.checkpoint import open_checkpoint
-from emonet_fast.machine import memory_mb
 from emonet_fast.options import default_cache_dir
+from emonet_fast.process import memory_mb
 
 
 class Baseline(Protocol):

@@ -136,7 +136,7 @@ def make_checkpoint(folder: Path, layers: int) -> None:
     """Write and pack it."""
     from benchmarks.gpu.pictures import pictures
     from emonet_fast.checkpoint import open_checkpoint
-    from emonet_fast.checkpoint.synthetic import write_synthetic
+    from emonet_fast.testing.synthetic import write_synthetic
 
     drawn = pictures(CALIBRATION_PICTURES, CALIBRATION_SEED)
     write_synthetic(folder / "published", heads="large", layers=layers, pictures=drawn)

@@ -23,7 +23,7 @@ import torch  # noqa: E402
 from benchmarks.gpu.facts import version  # noqa: E402
 from benchmarks.harness import Case, Result, replay, replayed, run_case  # noqa: E402
 from benchmarks.workshop import Workshop  # noqa: E402
-from emonet_fast.machine import report  # noqa: E402
+from emonet_fast.doctor import report  # noqa: E402
 
 _SHOP = pytest.StashKey[Workshop]()
 _CASES = pytest.StashKey[dict[str, Case]]()

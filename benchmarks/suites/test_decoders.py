@@ -19,9 +19,9 @@ from emonet_fast.backends.reference import image_processor
 from emonet_fast.checkpoint.spec import Preprocess
 from emonet_fast.decoders.pillow import PillowDecoder
 from emonet_fast.errors import EmonetError
-from emonet_fast.machine import available_cores
 from emonet_fast.optional import need
 from emonet_fast.options import Options
+from emonet_fast.process import available_cores
 from emonet_fast.records import Picture
 
 # Levels of 255 that a pixel may lie off: the project's bar for DALI's resize. Pillow's own must be exact, and is.

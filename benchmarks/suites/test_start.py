@@ -28,7 +28,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from benchmarks.baselines.alone import gpu_memory
 from benchmarks.baselines.published import Published
-from emonet_fast.machine import memory_mb
+from emonet_fast.process import memory_mb
 found = Published(sys.argv[2], sys.argv[3]).scores([Path(sys.argv[4]).read_bytes()])
 print(json.dumps({"embedding": found.embedding.tolist(), "raw": found.raw.tolist(), **memory_mb(), **gpu_memory()}))
 """
@@ -36,7 +36,7 @@ _OURS = """
 import json, sys
 from pathlib import Path
 import emonet_fast
-from emonet_fast.machine import memory_mb
+from emonet_fast.process import memory_mb
 with emonet_fast.Scorer(sys.argv[2], device=sys.argv[3], backend=sys.argv[5], precision=sys.argv[6]) as scorer:
     found = scorer([Path(sys.argv[4]).read_bytes()], embeddings=True)
     print(json.dumps({"embedding": found.embeddings.tolist(), "raw": found.raw.tolist(), **memory_mb()}))

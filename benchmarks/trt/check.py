@@ -43,8 +43,8 @@ except ImportError as missing:
 from benchmarks.gpu.context import Context, Side, case, describe  # noqa: E402
 from benchmarks.gpu.engines import flop_an_image, make_engine, random_batches, weight_sets  # noqa: E402
 from benchmarks.gpu.published import Published  # noqa: E402
-from emonet_fast.backends.tensorrt_gpu.backend import TensorRtBackend  # noqa: E402
-from emonet_fast.backends.tensorrt_gpu.libraries import Libraries, find, open_native  # noqa: E402
+from emonet_fast.backends.tensorrt.backend import TensorRtBackend  # noqa: E402
+from emonet_fast.backends.tensorrt.libraries import Libraries, find, open_native  # noqa: E402
 from emonet_fast.checkpoint import open_checkpoint  # noqa: E402
 from emonet_fast.errors import BackendError  # noqa: E402
 
@@ -287,7 +287,7 @@ def check(asked: argparse.Namespace, folder: Path) -> int:
 
 def prepared(asked: argparse.Namespace, folder: Path, device: torch.device) -> Run:
     """The checkpoint and what stands for TensorRT."""
-    from emonet_fast.checkpoint.synthetic import write_synthetic
+    from emonet_fast.testing.synthetic import write_synthetic
 
     cache = folder / "cache"
     if asked.dry is None:
@@ -315,7 +315,7 @@ def made_fakes(folder: Path) -> Path:
 
 def dry_parts(fakes_folder: Path, folder: Path) -> tuple[Any, Libraries]:
     """A tiny checkpoint, and fakes that answer as the float32 network does."""
-    from emonet_fast.backends.openvino_observe import observe
+    from emonet_fast.backends.openvino.observe import observe
     from emonet_fast.engines.pictures import generated_pixels
     from tests.csrc.building import open_fakes
     from tests.tiny import write_tiny

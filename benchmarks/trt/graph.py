@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from emonet_fast import taxonomy
-from emonet_fast.backends.openvino_observe import observe
+from emonet_fast.backends.openvino.observe import observe
 from emonet_fast.backends.reference import Reference
-from emonet_fast.backends.tensorrt_gpu.build import CALIBRATION_PICTURES
+from emonet_fast.backends.tensorrt.build import CALIBRATION_PICTURES
 from emonet_fast.checkpoint import open_checkpoint
-from emonet_fast.checkpoint.synthetic_pictures import calibration_pictures
+from emonet_fast.engines.drawing import calibration_pictures
 from emonet_fast.engines.fidelity import measure
 from emonet_fast.engines.observations import calibrate
 from emonet_fast.engines.pictures import generated_pixels

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 from ..checkpoint.spec import Checkpoint
 from ..errors import BackendError
+from ..gpu import NoGpu, look
 from ..options import Options
 from .base import Backend
-from .cuda.device import NoGpu, look
 
 _log = logging.getLogger("emonet_fast")
 
@@ -78,7 +78,7 @@ def open_backend(checkpoint: Checkpoint, options: Options) -> Backend:
     options = _by_name(options)
     choice = choose(options)
     if choice.backend == "tensorrt":
-        from .tensorrt_gpu.backend import TensorRtBackend
+        from .tensorrt.backend import TensorRtBackend
 
         return TensorRtBackend(
             checkpoint,
@@ -101,7 +101,7 @@ def open_backend(checkpoint: Checkpoint, options: Options) -> Backend:
         # Once for each scorer; a warning only where a GPU is there that a person may have counted on.
         level = logging.WARNING if choice.notable else logging.INFO
         _log.log(level, "device 'auto' takes the CPU: %s", choice.reason.removeprefix("CPU by OpenVINO: "))
-    from .openvino_cpu import OpenVinoBackend
+    from .openvino.backend import OpenVinoBackend
 
     return OpenVinoBackend(
         checkpoint, options.precision, options.batch_size, options.threads, cache_dir=options.cache_dir

@@ -148,7 +148,7 @@ def _engine(settings: Settings, folder: Folder, plan: Plan, fresh: bool, todo: l
     progress.begin(plan, todo)
     try:
         if settings.engine == "ray":
-            from ..distributed.bulk import run_ray
+            from .ray import run_ray
 
             run_ray(settings, folder, todo, settle, progress)
         else:

@@ -7,12 +7,12 @@ from pathlib import Path
 import PIL
 
 from .._version import __version__
-from ..backends.cuda.device import Gpu, look
 from ..checkpoint.fetch import VARIANTS
 from ..errors import OptionError
-from ..machine import available_cores
+from ..gpu import Gpu, look
 from ..optional import need
 from ..options import FaceOptions, Options, default_cache_dir
+from ..process import available_cores
 from ..scorer import Scorer
 from ..sinks.base import SCHEMA_VERSION
 from .faces import known, model_hash

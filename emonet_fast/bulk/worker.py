@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EmonetError
-from ..machine import memory_mb
+from ..process import memory_mb
 from .faces import FaceStep
 from .folder import Folder, full_disk, no_space
 from .pipeline import Pipeline, ShardError
@@ -42,7 +42,7 @@ class Advance:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A shard's file and marker are on the disk. memory: of this process, in MB; see machine.memory_mb."""
+    """A shard's file and marker are on the disk. memory: of this process, in MB; see process.memory_mb."""
 
     marker: dict[str, Any]
     memory: dict[str, float]

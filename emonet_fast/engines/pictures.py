@@ -11,7 +11,7 @@ def generated_pixels(checkpoint: Checkpoint, count: int, seed: int) -> UInt8Arra
 
     No engine may depend on what a user happens to score first.
     """
-    from ..checkpoint.synthetic_pictures import calibration_pictures
     from ..preprocess import resize
+    from .drawing import calibration_pictures
 
     return np.stack([resize(rgb, checkpoint.preprocess) for rgb in calibration_pictures(count, seed=seed)])

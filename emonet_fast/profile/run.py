@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
-from ..machine import memory_mb
+from ..process import memory_mb
 from ..records import Picture, Status
 from ..scorer import Scorer
 from .kernels import Kernel, Kernels

@@ -17,7 +17,7 @@ from .. import taxonomy
 from ..errors import EmonetError, OptionError
 from ..optional import need
 from ..records import Status, UInt8Array
-from ..sources.frames import Frame, Sound
+from ..sources.video.frames import Frame, Sound
 from ..timeline import NO_TRACK, Timeline
 from .growing import SUFFIX
 

@@ -12,14 +12,14 @@ import numpy as np
 from ..errors import EmonetError, InputError, OptionError
 from ..options import VideoOptions
 from ..records import Status
+from ..reports.timeline import TimelineReport
 from ..scorer import Scorer
 from ..scores import distinct_notes
 from ..sinks.overlay import Overlay
 from ..sinks.timeline import TimelineSink, open_timeline
-from ..sinks.timeline_report import TimelineReport
+from ..sources.video.choose import AnySource, open_video
 from ..timeline import NO_TRACK
 from .pipeline import Finder, Pipeline, VideoBatch, video_finder
-from .source import AnySource, open_video
 
 # Latencies that the percentiles are taken of: the last so many frames.
 _LATENCIES = 10_000

@@ -16,11 +16,11 @@ from ..options import FaceOptions, VideoOptions
 from ..records import Box, Picture, Status, UInt8Array
 from ..scorer import Scorer
 from ..scores import Scores
-from ..sources.ahead import Ahead
-from ..sources.frames import Frame, Sound
+from ..sources.video.ahead import Ahead
+from ..sources.video.choose import AnySource, open_video
+from ..sources.video.frames import Frame, Sound
 from ..timeline import NO_TRACK, Timeline
 from .smooth import Smoother
-from .source import AnySource, open_video
 
 # What finds the faces of a video's frames; None takes whole frames.
 Finder: TypeAlias = FaceDetector | BoxFile | None

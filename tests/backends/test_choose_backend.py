@@ -5,9 +5,9 @@ import importlib.util
 import pytest
 
 from emonet_fast.backends.choose import choose
-from emonet_fast.backends.cuda.device import NoGpu
-from emonet_fast.backends.tensorrt_gpu import libraries
+from emonet_fast.backends.tensorrt import libraries
 from emonet_fast.errors import BackendError, OptionError
+from emonet_fast.gpu import NoGpu
 from emonet_fast.options import Options
 
 
@@ -38,7 +38,7 @@ def test_an_installation_without_the_extension_says_so():
     assert "docs/tensorrt.md" in libraries.NEEDS
     from click.testing import CliRunner
 
-    from emonet_fast.cli import cli
+    from emonet_fast.commands.main import cli
 
     done = CliRunner().invoke(cli, ["build", "-c", "never opened", "--backend", "tensorrt"])
     assert isinstance(done.exception, BackendError)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from emonet_fast.backends.tensorrt_gpu.precisions import read
+from emonet_fast.backends.tensorrt.precisions import read
 
 
 def layer(name, inputs, kind="gemm", metadata=""):

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from emonet_fast.backends.cuda.device import NoGpu
-from emonet_fast.backends.openvino_observe import observe
-from emonet_fast.backends.tensorrt_gpu import libraries
-from emonet_fast.backends.tensorrt_gpu.backend import TensorRtBackend
-from emonet_fast.backends.tensorrt_gpu.libraries import Native
+from emonet_fast.backends.openvino.observe import observe
+from emonet_fast.backends.tensorrt import libraries
+from emonet_fast.backends.tensorrt.backend import TensorRtBackend
+from emonet_fast.backends.tensorrt.libraries import Native
+from emonet_fast.gpu import NoGpu
 from emonet_fast.preprocess import resize
 
 FOUND = libraries.look()

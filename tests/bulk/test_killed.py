@@ -17,7 +17,7 @@ _LINE = re.compile(rb"shard \d+ done")
 def _command(data: Path, checkpoint: Path, output: Path) -> list[str]:
     options = ["--shard-size", "10", "--batch-size", "4", "--devices", "cpu", "--threads", "1", "--embeddings", "fp16"]
     inputs = [str(data), "--checkpoint", str(checkpoint), "--output", str(output)]
-    return [sys.executable, "-m", "emonet_fast.cli", "bulk", *inputs, *options]
+    return [sys.executable, "-m", "emonet_fast", "bulk", *inputs, *options]
 
 
 def _until_a_shard_is_done(process: subprocess.Popen[bytes]) -> None:

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emonet_fast.bulk import settings
-from emonet_fast.bulk.cli import EMBEDDINGS, ENGINES, FACES, SHARD_SIZE
 from emonet_fast.bulk.inputs import canonical, find
 from emonet_fast.bulk.plan import Plan, Span, cut, make_plan
 from emonet_fast.bulk.rows import read_files, write_files
 from emonet_fast.bulk.settings import Settings, parse_devices, parse_part, threads_each
+from emonet_fast.commands.bulk import EMBEDDINGS, ENGINES, FACES, SHARD_SIZE
 from emonet_fast.errors import DataError, InputError, OptionError
 
 from .made import IMAGE, jpeg, table

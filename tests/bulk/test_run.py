@@ -189,7 +189,7 @@ def test_a_process_that_dies_costs_its_shard_alone(tiny, tmp_path):
     assert killer.shards == 3
     states = folder.look(folder.read_plan(), range(4))
     assert [states[i].state for i in range(4)] == [State.DONE, State.FAILED, State.DONE, State.DONE]
-    command = ["emonet_fast.cli", "bulk", str(tmp_path / "data"), "-c", str(tiny), "-o", str(output)]
+    command = ["emonet_fast", "bulk", str(tmp_path / "data"), "-c", str(tiny), "-o", str(output)]
     options = ["--shard-size", "20", "--batch-size", "4", "--devices", "cpu"]
     left = subprocess.run([sys.executable, "-m", *command, *options], capture_output=True, text=True, check=False)
     assert left.returncode == 3, left.stderr

@@ -10,9 +10,9 @@ from PIL import Image
 from safetensors import safe_open
 
 from emonet_fast import taxonomy
-from emonet_fast.checkpoint import synthetic, synthetic_tower
-from emonet_fast.checkpoint.synthetic import HEAD_WIDTHS, calibration_pictures, write_synthetic
 from emonet_fast.errors import OptionError
+from emonet_fast.testing import synthetic, synthetic_tower
+from emonet_fast.testing.synthetic import HEAD_WIDTHS, calibration_pictures, write_synthetic
 
 from ..pictures import photographs
 from ..tolerances import FAULT, FP32_SCORE_SHALLOW

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emonet_fast.backends import openvino_observe
-from emonet_fast.backends.openvino_observe import observe
-from emonet_fast.backends.tensorrt_gpu import build
+from emonet_fast.backends.openvino import observe as openvino_observe
+from emonet_fast.backends.openvino.observe import observe
+from emonet_fast.backends.tensorrt import build
 from emonet_fast.checkpoint import open_checkpoint
 
 from ..tiny import write_tiny

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from emonet_fast.backends.tensorrt_gpu.heads import FusedHeads
+from emonet_fast.backends.tensorrt.heads import FusedHeads
 
 
 class HostHeads(FusedHeads):

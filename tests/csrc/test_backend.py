@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from emonet_fast.backends.base import DeviceBackend
-from emonet_fast.backends.tensorrt_gpu import libraries as places
-from emonet_fast.backends.tensorrt_gpu.backend import TensorRtBackend, sizes_up_to, stream_handle
-from emonet_fast.backends.tensorrt_gpu.libraries import Libraries, open_native
+from emonet_fast.backends.tensorrt import libraries as places
+from emonet_fast.backends.tensorrt.backend import TensorRtBackend, sizes_up_to, stream_handle
+from emonet_fast.backends.tensorrt.libraries import Libraries, open_native
 from emonet_fast.engines.pictures import generated_pixels
 from emonet_fast.errors import BackendError, InputError
-from emonet_fast.verify import precisions_for
+from emonet_fast.verify.run import precisions_for
 
 pytestmark = pytest.mark.usefixtures("remembered")
 

@@ -7,13 +7,13 @@ import pytest
 
 pytest.importorskip("triton", reason="Triton (extra gpu) is not installed")
 
-from emonet_fast.backends.cuda.device import NoGpu
-from emonet_fast.backends.tensorrt_gpu import backend as room
-from emonet_fast.backends.tensorrt_gpu import heads as heads_room
-from emonet_fast.backends.tensorrt_gpu.backend import TensorRtBackend
-from emonet_fast.backends.tensorrt_gpu.heads import choose_heads
-from emonet_fast.backends.tensorrt_gpu.libraries import Libraries, open_native
+from emonet_fast.backends.tensorrt import backend as room
+from emonet_fast.backends.tensorrt import heads as heads_room
+from emonet_fast.backends.tensorrt.backend import TensorRtBackend
+from emonet_fast.backends.tensorrt.heads import choose_heads
+from emonet_fast.backends.tensorrt.libraries import Libraries, open_native
 from emonet_fast.errors import BackendError
+from emonet_fast.gpu import NoGpu
 
 from ..tolerances import FUSED_HEADS
 from .fused import HostHeads

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from emonet_fast.backends.cuda.device import driver_present
+from emonet_fast.gpu import driver_present
 
 NO_LEAN = "NVIDIA's lean runtime (tensorrt-lean-cu13-libs, extra test) is not installed"
 

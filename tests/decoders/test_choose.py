@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from emonet_fast import machine
-from emonet_fast.backends.cuda.device import Gpu, NoGpu
+from emonet_fast import doctor as machine
 from emonet_fast.decoders import choose as room
 from emonet_fast.decoders.choose import choose, open_decoder
 from emonet_fast.decoders.dali import exact
 from emonet_fast.errors import InputError, MissingPackageError, OptionError
+from emonet_fast.gpu import Gpu, NoGpu
 from emonet_fast.optional import available
 from emonet_fast.options import Options
 from emonet_fast.records import Box

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import emonet_fast as ef
-from emonet_fast.cli import cli
+from emonet_fast.commands.main import cli
 from emonet_fast.sources import Memory
 
 from ..tiny import write_tiny

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from emonet_fast import Scorer
+from emonet_fast.bulk.ray import _ShardActor
 from emonet_fast.bulk.settings import Settings
-from emonet_fast.distributed.bulk import _ShardActor
-from emonet_fast.distributed.ray import EmoNetScorer
 from emonet_fast.errors import InputError
+from emonet_fast.ray_scorer import EmoNetScorer
 
 from ..bulk.made import contents, jpeg, run, table
 from ..tiny import write_tiny

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from emonet_fast.cli import cli
+from emonet_fast.commands.main import cli
 from emonet_fast.errors import DataError, MissingPackageError, OptionError
 from emonet_fast.evaluate import annotations
 
@@ -229,7 +229,7 @@ def test_lacking_images_need_partial(hq, tmp_path):
 
 
 def test_errors_are_one_line(tmp_path):
-    command = [sys.executable, "-m", "emonet_fast.cli", "evaluate", "hq", "-p", "nowhere.parquet"]
+    command = [sys.executable, "-m", "emonet_fast", "evaluate", "hq", "-p", "nowhere.parquet"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("error: nowhere.parquet is not a file")
@@ -255,7 +255,7 @@ def test_outputs_are_tried_before_anything_is_computed(hq, tmp_path, monkeypatch
 def test_help_is_cheap():
     """Listing the commands loads nothing that computes."""
     code = (
-        "import sys\nfrom click.testing import CliRunner\nfrom emonet_fast.cli import cli\n"
+        "import sys\nfrom click.testing import CliRunner\nfrom emonet_fast.commands.main import cli\n"
         "for a in (['--help'], ['evaluate', '--help'], ['evaluate', 'hq', '--help']):\n"
         "    assert CliRunner().invoke(cli, a).exit_code == 0\n"
         "print(*sorted({'numpy', 'scipy', 'matplotlib', 'pyarrow', 'jinja2'} & set(sys.modules)))"

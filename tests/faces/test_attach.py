@@ -117,7 +117,7 @@ def test_command(yunet, tmp_path, tiny_folder, astronaut):
     Image.fromarray(astronaut).save(pictures / "a.png")
     Image.fromarray(np.full((64, 64, 3), 9, np.uint8)).save(pictures / "b.png")
     command = [
-        sys.executable, "-m", "emonet_fast.cli", "score", pictures, "-c", tiny_folder, "--precision", "fp32",
+        sys.executable, "-m", "emonet_fast", "score", pictures, "-c", tiny_folder, "--precision", "fp32",
         "--detector-model", yunet, "--faces", "detect", "-o", tmp_path / "s.parquet",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ})

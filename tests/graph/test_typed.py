@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 
-from emonet_fast.backends.openvino_observe import observe
+from emonet_fast.backends.openvino.observe import observe
 from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.checkpoint.layers import layer_names, layer_of, prefixes_of
 from emonet_fast.engines.moments import BETWEEN_PICTURES

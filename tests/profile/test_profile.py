@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from emonet_fast import Scorer
-from emonet_fast.cli import cli
+from emonet_fast.commands.main import cli
 from emonet_fast.errors import OptionError
 from emonet_fast.profile.flame import Flame, without_fetches
 from emonet_fast.profile.kernels import Kernel, Kernels, table

@@ -12,8 +12,8 @@ from PIL import Image
 from emonet_fast import taxonomy
 from emonet_fast.errors import EmonetError, OptionError
 from emonet_fast.records import Status
+from emonet_fast.reports.pictures import Report, thumbnail
 from emonet_fast.scores import NO_BASELINE, Scores
-from emonet_fast.sinks.report import Report, thumbnail
 
 from .rows import HOSTILE, METADATA, NAMES, made
 

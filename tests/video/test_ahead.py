@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from emonet_fast.sources.ahead import Ahead
-from emonet_fast.sources.frames import Faults, Frame, Sound
+from emonet_fast.sources.video.ahead import Ahead
+from emonet_fast.sources.video.frames import Faults, Frame, Sound
 
 
 class Source:

@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from emonet_fast.sinks.timeline import recover
-from emonet_fast.sources.frames import Frame, Sampling
-from emonet_fast.sources.video import AvSource
+from emonet_fast.sources.video.av import AvSource
+from emonet_fast.sources.video.frames import Frame, Sampling
 
 from .making import write_clip
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "emonet_fast.cli", "video", *map(str, arguments), "--precision", "fp32"]
+    return [sys.executable, "-m", "emonet_fast", "video", *map(str, arguments), "--precision", "fp32"]
 
 
 def emonet(*arguments: object, **more) -> subprocess.CompletedProcess[str]:
@@ -34,7 +34,7 @@ def emonet(*arguments: object, **more) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def inside(monkeypatch, capsys):
     """Runs the command in this process: exit status, standard output, standard error."""
-    from emonet_fast import cli
+    from emonet_fast.commands import main as cli
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["emonet-fast", "video", *map(str, arguments), "--precision", "fp32"])

@@ -16,10 +16,10 @@ import pytest
 
 from emonet_fast.errors import InputError
 from emonet_fast.options import FaceOptions, VideoOptions
-from emonet_fast.sources import opening
-from emonet_fast.sources.ahead import Ahead
-from emonet_fast.sources.frames import Frame, Sampling
-from emonet_fast.sources.video import AvSource
+from emonet_fast.sources.video import opening
+from emonet_fast.sources.video.ahead import Ahead
+from emonet_fast.sources.video.av import AvSource
+from emonet_fast.sources.video.frames import Frame, Sampling
 
 from .making import av, number_of, write_clip
 from .nvdec_stand_in import StandIn
@@ -44,7 +44,7 @@ def clip(tmp_path_factory) -> Path:
 @pytest.fixture
 def video(monkeypatch, capsys, tiny_folder) -> Callable[..., tuple[int, str, str]]:
     """Runs `emonet-fast video` in this process on whole frames: exit status, standard output, standard error."""
-    from emonet_fast import cli
+    from emonet_fast.commands import main as cli
 
     def run(*arguments: object) -> tuple[int, str, str]:
         told = [str(a) for a in (*arguments, "-c", tiny_folder, "--detector", "none", "--precision", "fp32")]

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emonet_fast.backends.cuda.device import driver_present
-from emonet_fast.sources import nvdec, opening
-from emonet_fast.sources.frames import Frame, Sampling, Sound
-from emonet_fast.sources.video import AvSource
+from emonet_fast.gpu import driver_present
+from emonet_fast.sources.video import nvdec, opening
+from emonet_fast.sources.video.av import AvSource
+from emonet_fast.sources.video.frames import Frame, Sampling, Sound
 
 from .making import av, move_edit_list, numbered, write_clip
 from .nvdec_stand_in import DecodedFrame, Decoder, Pixel_Format, PyNvVCException, StandIn

@@ -11,8 +11,8 @@ from emonet_fast.faces import Face, face_crop
 from emonet_fast.faces.face import overlaps
 from emonet_fast.options import FaceOptions, VideoOptions
 from emonet_fast.preprocess import crop
-from emonet_fast.sources.frames import Frame, Sampling
-from emonet_fast.sources.video import AvSource
+from emonet_fast.sources.video.av import AvSource
+from emonet_fast.sources.video.frames import Frame, Sampling
 from emonet_fast.timeline import Timeline
 from emonet_fast.video.pipeline import Pipeline
 

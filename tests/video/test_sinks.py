@@ -12,16 +12,16 @@ import pytest
 from emonet_fast.errors import EmonetError, OptionError
 from emonet_fast.options import VideoOptions
 from emonet_fast.records import Status
+from emonet_fast.reports.timeline import TimelineReport, heat_map, polylines
+from emonet_fast.reports.timeline_collect import BINS, MAX_TRACKS, Collector
 from emonet_fast.sinks import timeline as tables
 from emonet_fast.sinks.coco import CocoJson
 from emonet_fast.sinks.growing import GrowingFile
 from emonet_fast.sinks.overlay import Overlay
 from emonet_fast.sinks.timeline import open_timeline, recover
-from emonet_fast.sinks.timeline_collect import BINS, MAX_TRACKS, Collector
-from emonet_fast.sinks.timeline_report import TimelineReport, heat_map, polylines
 from emonet_fast.sinks.webvtt import WebVtt
-from emonet_fast.sources.frames import Frame, Sampling, Sound
-from emonet_fast.sources.video import AvSource
+from emonet_fast.sources.video.av import AvSource
+from emonet_fast.sources.video.frames import Frame, Sampling, Sound
 from emonet_fast.timeline import Timeline
 from emonet_fast.video.pipeline import Pipeline, video_finder
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from ...checkpoint.spec import Checkpoint
 from ...errors import BackendError
+from ...gpu import SMALLER, NoGpu, check_memory, choose_precision, look
 from ...optional import need
 from ...records import UInt8Array
 from ..base import Outputs
-from .device import SMALLER, NoGpu, check_memory, choose_precision, look
 from .engine import Engine
 from .fp8 import certified
 from .graphs import CudaCapture

@@ -18,9 +18,9 @@ from ...engines.fidelity import MIN_PICTURES_FOR_RANKS, measure
 from ...engines.gptq import Rounding
 from ...engines.moments import Collector, Moments
 from ...engines.pictures import generated_pixels
+from ...gpu import Gpu, check_memory
 from ...optional import need
 from ...records import UInt8Array
-from .device import Gpu, check_memory
 from .engine import Engine
 from .graphs import call_directly
 from .linear import dequantised, exact_float32, nearest_e4m3, with_values

@@ -9,7 +9,7 @@ from ...faces import Face, face_crop
 from ...options import Options
 from ...preprocess import crop
 from ...records import Picture
-from ...sinks.report import encoded, thumbnail
+from ...reports.pictures import encoded, thumbnail
 from ...sources.folder import read_file
 from ...sources.shards import read_shard
 from ...sources.table import open_table, read_rows

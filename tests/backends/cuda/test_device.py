@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from emonet_fast import gpu as device_module
 from emonet_fast.backends.choose import choose, open_backend
-from emonet_fast.backends.cuda import device as device_module
-from emonet_fast.backends.cuda.device import SMALLER, Gpu, NoGpu, check_memory, choose_precision, driver_present, look
 from emonet_fast.backends.cuda.inputs import as_tensor, check_tensor, on_device
 from emonet_fast.errors import BackendError, InputError
+from emonet_fast.gpu import SMALLER, Gpu, NoGpu, check_memory, choose_precision, driver_present, look
 from emonet_fast.options import Options
 
 A100 = Gpu(0, "NVIDIA A100", (8, 0), 40_000_000_000, 1_000_000_000)

@@ -1,0 +1,5 @@
+"""`python -m emonet_fast`: the command line."""
+
+from .commands.main import main
+
+main()

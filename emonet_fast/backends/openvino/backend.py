@@ -1,0 +1,144 @@
+"""The CPU backend: the ONNX graph compiled by OpenVINO, fp32 or bf16."""
+
+import hashlib
+import json
+import logging
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...checkpoint.spec import Checkpoint
+from ...engines.cache import EngineCache
+from ...engines.plan import EnginePlan
+from ...errors import BackendError, EmonetError
+from ...graph import GRAPH_VERSION
+from ...records import UInt8Array
+from ..base import Outputs, padded
+from .build import build_in_process, compile_options
+from .pages import release_file_pages
+
+_log = logging.getLogger("emonet_fast")
+
+# More images a call gain nothing that could be measured (576 tokens already fill the matrix products), cost
+# memory, and would make short inputs wait for padding.
+DEFAULT_BATCH = 1
+
+
+class OpenVinoBackend:
+    """Two compiled engines of one batch size: the tower in `precision`, the top in float32.
+
+    Thread-safe: calls take turns.
+
+    Raises:
+        BackendError: OpenVINO does not work here, or the processor lacks bf16 and it was asked for.
+    """
+
+    name = "openvino"
+    depth = 0
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        precision: str = "auto",
+        batch_size: int | None = None,
+        threads: int | None = None,
+        *,
+        cache_dir: Path,
+    ) -> None:
+        import openvino as ov
+
+        core = ov.Core()
+        self.precision = choose_precision(core, precision)
+        self.batch_size = batch_size or DEFAULT_BATCH
+        self._lock = threading.Lock()
+        requests = []
+        # The pooling head and the heads stay in float32: see graph.PARTS.
+        for part, part_precision in (("tower", self.precision), ("top", "fp32")):
+            plan = plan_for(core, checkpoint, part, part_precision, self.batch_size)
+            blob = _engine(plan, checkpoint, EngineCache(cache_dir / "engines"))
+            options = {**compile_options(part_precision), "WEIGHTS_PATH": str(checkpoint.path)}
+            if threads is not None:
+                options["INFERENCE_NUM_THREADS"] = threads
+            try:
+                compiled = core.import_model(ov.Tensor(np.frombuffer(blob, np.uint8)), "CPU", options)
+            except RuntimeError as error:
+                raise BackendError(f"OpenVINO could not load the engine of {checkpoint.path}: {error}") from error
+            requests.append(compiled.create_infer_request())
+        self._tower, self._top = requests
+        release_file_pages(checkpoint.path)
+
+    def run(self, pixels: UInt8Array) -> Outputs:
+        """See Backend.run."""
+        n = len(pixels)
+        batch = padded(pixels, self.batch_size)
+        with self._lock:
+            tokens = self._tower.infer({"pixels": batch}, share_inputs=True)["tokens"]
+            result = self._top.infer({"tokens": tokens}, share_inputs=True)
+            return Outputs(result["embedding"][:n].copy(), result["raw"][:n].copy())
+
+    def submit(self, pixels: UInt8Array) -> Callable[[], Outputs]:
+        """See Backend.submit. The cores that would prepare the next batch are those that work on this one."""
+        outputs = self.run(pixels)
+        return lambda: outputs
+
+    def close(self) -> None:
+        """See Backend.close."""
+        del self._tower, self._top
+
+
+def _engine(plan: EnginePlan, checkpoint: Checkpoint, cache: EngineCache) -> bytes:
+    """The stored engine of this plan, or a new one, which is stored."""
+    blob = cache.load(plan)
+    if blob is None:
+        _log.info("compiling the %s in %s, batch %d (once)", plan.part, plan.precision, *plan.batch_sizes)
+        with tempfile.TemporaryDirectory(prefix="emonet-fast-") as folder:
+            target = Path(folder) / "engine"
+            build_in_process(checkpoint.path.resolve(), plan.part, plan.precision, plan.batch_sizes[0], target)
+            blob = target.read_bytes()
+        try:
+            cache.store(plan, blob)
+        except (OSError, EmonetError) as error:
+            _log.warning("the compiled engine could not be kept in %s: %s", cache.folder, error)
+    return blob
+
+
+def choose_precision(core: Any, asked: str) -> str:
+    """The precision to use: "auto" takes bf16 where the processor computes in it, else fp32."""
+    fast = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if asked == "auto":
+        return "bf16" if fast else "fp32"
+    if asked == "bf16" and not fast:
+        raise BackendError(
+            f"precision bf16 was asked for, but {device_name(core)} has no bf16 instructions "
+            "(AVX-512 BF16, AMX or the Arm equivalents); use precision 'fp32' or 'auto'"
+        )
+    return asked
+
+
+def device_name(core: Any) -> str:
+    """The processor's full name and what OpenVINO can use of it."""
+    capabilities = sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    return f"{core.get_property('CPU', 'FULL_DEVICE_NAME')} [{', '.join(capabilities)}]"
+
+
+def plan_for(core: Any, checkpoint: Checkpoint, part: str, precision: str, batch_size: int) -> EnginePlan:
+    """The full key of an engine for one of graph.PARTS."""
+    from openvino import get_version
+
+    places = json.dumps(sorted((name, astuple(info)) for name, info in checkpoint.tensors.items()))
+    return EnginePlan(
+        part=part,
+        backend=OpenVinoBackend.name,
+        version=get_version(),
+        device=device_name(core),
+        precision=precision,
+        batch_sizes=(batch_size,),
+        graph_version=GRAPH_VERSION,
+        weights_hash=checkpoint.weights_hash,
+        layout=hashlib.sha256(places.encode()).hexdigest(),
+    )

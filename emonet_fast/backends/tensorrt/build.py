@@ -1,0 +1,268 @@
+"""Network to engine: calibrated, built, compared with the float32 network, and only then put into the cache."""
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from ... import taxonomy
+from ...checkpoint.layers import layer_names
+from ...checkpoint.spec import Checkpoint
+from ...engines.cache import EngineCache
+from ...engines.calibrate import shortest_keep
+from ...engines.fidelity import MIN_PICTURES_FOR_RANKS, Fidelity, gate_bf16_alone, gate_fp8, measure, worst
+from ...engines.observations import Observations, calibrate
+from ...engines.pictures import generated_pixels
+from ...engines.plan import EnginePlan
+from ...errors import BackendError, EmonetError
+from ...files import write_whole
+from ...graph import GRAPH_VERSION
+from ...graph.quantise import Quantisation
+from ...graph.typed import TYPED_VERSION, write_typed_model
+from ...records import UInt8Array
+from .heads import FusedHeads
+from .libraries import Native, to_logging
+from .precisions import Precisions, read
+from .runner import Runner
+
+_log = logging.getLogger("emonet_fast")
+
+CALIBRATION_PICTURES = 64
+# TensorRT's optimisation level: 3 is its own default; higher ones try more kernels for hours.
+_LEVEL = 3
+
+# Of the graph, by what computes the heads.
+_PARTS = {"graph": "all", "triton": "embedding"}
+
+T = TypeVar("T")
+# (what is under way, steps done, steps in all)
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a build. keep: layers that FP8 left in bf16. stored: where it lies, None where it was not kept."""
+
+    plan: EnginePlan
+    fidelity: Fidelity
+    precisions: Precisions
+    keep: tuple[str, ...]
+    stored: Path | None
+
+    def text(self) -> str:
+        """For people: plan, fidelity, precisions of the layers, where it lies."""
+        f = self.fidelity
+        lines = [
+            f"built {self.plan}",
+            f"against float32 over {f.pictures} pictures: embedding cosine {f.cosine_min:.6f} (lowest), score error "
+            f"{f.max_error:.3f} (max) / {f.rms_error:.4f} (RMS), Spearman {f.spearman_min:.5f} (lowest head)",
+        ]
+        if self.plan.precision == "fp8":
+            lines.append(f"in bf16 for fidelity: {', '.join(self.keep) or 'no layer'}")
+        lines += [self.precisions.text(), *(f"warning: {text}" for text in self.precisions.warnings())]
+        lines.append(f"kept as {self.stored}" if self.stored else "not kept: the cache cannot be written")
+        return "\n".join(lines)
+
+
+def plan_for(
+    native: Native, checkpoint: Checkpoint, precision: str, batch_sizes: tuple[int, ...], heads: str
+) -> EnginePlan:
+    """The full key of an engine. heads: "graph", or "triton" for one that ends with the embedding."""
+    gpu = native.gpu
+    return EnginePlan(
+        part=_PARTS[heads],
+        backend="tensorrt",
+        version=native.version,
+        device=f"{gpu.name} [{gpu.capability[0]}.{gpu.capability[1]}]",
+        precision=precision,
+        batch_sizes=batch_sizes,
+        graph_version=GRAPH_VERSION,
+        weights_hash=checkpoint.weights_hash,
+        layout=f"typed {TYPED_VERSION}",
+    )
+
+
+def build(
+    native: Native,
+    checkpoint: Checkpoint,
+    plan: EnginePlan,
+    cache_dir: Path,
+    progress: Progress | None = None,
+    fused: FusedHeads | None = None,
+) -> tuple[bytes, Report]:
+    """Build the engine of `plan`, hold it to its gate and store it.
+
+    FP8: scales, weights and biases from 64 generated pictures; then as many layers are put back to bf16, in the order
+    of their estimated cost, as the gate needs, each try being a build. The comparison is over 64 other pictures.
+    fused: the heads, for a plan whose engine has none.
+
+    Raises:
+        BackendError: TensorRT cannot build it, or it misses its bars; says by how much. Nothing is stored then.
+    """
+    if native.tensorrt.build_fault:
+        raise BackendError(f"this TensorRT cannot build engines: {native.tensorrt.build_fault}")
+    work = _Build(native, checkpoint, plan, cache_dir / "engines", progress or _silent, fused)
+    blob, fidelity, keep = work.fp8() if plan.precision == "fp8" else work.bf16()
+    asked = set(layer_names(checkpoint.vision.num_hidden_layers)) - set(keep) if plan.precision == "fp8" else set()
+    precisions = read(work.inspected, sorted(asked))
+    for warning in precisions.warnings():
+        _log.warning("%s", warning)
+    cache = EngineCache(cache_dir / "engines")
+    stored: Path | None = cache.folder / f"{plan.key()}.engine"
+    try:
+        cache.store(plan, blob)
+    except (OSError, EmonetError) as error:
+        _log.warning("the engine could not be kept in %s: %s", cache.folder, error)
+        stored = None
+    return blob, Report(plan, fidelity, precisions, keep, stored)
+
+
+class _Build:
+    """One plan's builds: the pictures and what the float32 network gives for them are there once."""
+
+    def __init__(
+        self,
+        native: Native,
+        checkpoint: Checkpoint,
+        plan: EnginePlan,
+        folder: Path,
+        progress: Progress,
+        fused: FusedHeads | None,
+    ) -> None:
+        self.native, self.checkpoint, self.plan, self.progress = native, checkpoint, plan, progress
+        self._fused = fused
+        self.inspected = ""
+        self.folder = folder
+        self._emotions = [i for i, slug in enumerate(checkpoint.names) if taxonomy.find(slug).is_emotion]
+        self._pixels = generated_pixels(checkpoint, MIN_PICTURES_FOR_RANKS, 0)
+        self._want = self._observe(self._pixels, "the float32 network")
+
+    def bf16(self) -> tuple[bytes, Fidelity, tuple[str, ...]]:
+        blob, found = self._try(None)
+        gate = gate_bf16_alone(found)
+        if not gate.passed:
+            raise BackendError(f"the engine in bf16 misses its bars and is not kept: {'; '.join(gate.failures)}")
+        return blob, found, ()
+
+    def fp8(self) -> tuple[bytes, Fidelity, tuple[str, ...]]:
+        pictures = generated_pixels(self.checkpoint, CALIBRATION_PICTURES, 1)
+        calibrated = calibrate(self.checkpoint, self._observe(pictures, "calibration", layers=True))
+        full = calibrated.quantisation
+        built: dict[frozenset[str], bytes] = {}
+
+        def evaluate(keep: frozenset[str]) -> Fidelity:
+            blob, found = self._try(replace(full, keep=keep))
+            if gate_fp8(found).passed:
+                built.clear()  # the search only ever asks for shorter ones after one that passes
+                built[keep] = blob
+            return found
+
+        found = evaluate(frozenset())
+        keep: tuple[str, ...] = ()
+        if not gate_fp8(found).passed:
+            _log.info("FP8 in all layers misses the bars (%s)", "; ".join(gate_fp8(found).failures))
+            keep, found = shortest_keep(list(calibrated.cost), evaluate)
+        return built[frozenset(keep)], found, keep
+
+    def _try(self, quantised: Quantisation | None) -> tuple[bytes, Fidelity]:
+        """An engine, and how close it comes at the worst of its batch sizes: each is compiled to kernels of its own."""
+        kept = 0 if quantised is None else len(quantised.keep)
+        _log.info("building %s%s", self.plan, f", {kept} layers in bf16" if quantised is not None else "")
+        blob = self._compile(quantised)
+        with self.native.translated():
+            runner = Runner(self.native, blob, self.checkpoint, self.plan.batch_sizes[-1], fused=self._fused)
+            got = [runner.run_all(self._pixels, size) for size in self.plan.batch_sizes]
+            self.inspected = runner.engine.inspect()
+        found = worst([measure((self._want.embedding, self._want.raw), one, self._emotions) for one in got])
+        _log.info("cosine %.6f, lowest Spearman of a head %.5f", found.cosine_min, found.spearman_min)
+        return blob, found
+
+    def _compile(self, quantised: Quantisation | None) -> bytes:
+        timing = self._timing_cache()
+        with tempfile.TemporaryDirectory(prefix="emonet-fast-") as folder:
+            try:
+                onnx = write_typed_model(self.checkpoint, Path(folder), quantised, heads=self._fused is None)
+            except OSError as error:
+                raise BackendError(
+                    f"the network for TensorRT cannot be written to {folder} ({error.strerror or error}); it takes "
+                    "1.1 GB and more there while it is built: set TMPDIR to a folder with room"
+                ) from None
+
+            def compile_now(told: Callable[[str, int, int], bool]) -> tuple[bytes, bytes]:
+                engine, times = self.native.extension.build(
+                    self.native.tensorrt,
+                    self.native.device,
+                    str(onnx),
+                    list(self.plan.batch_sizes),
+                    self._known_times(timing),
+                    0,
+                    _LEVEL,
+                    to_logging,
+                    told,
+                )
+                return bytes(engine), bytes(times)
+
+            with self.native.translated():
+                blob, times = _stoppable(compile_now, self.progress)
+        try:
+            timing.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(timing, times)
+        except (OSError, EmonetError) as error:
+            _log.warning("TensorRT's timing cache could not be kept in %s: %s", timing.parent, error)
+        return blob
+
+    def _known_times(self, path: Path) -> bytes:
+        """The timing cache, or nothing where it cannot be read: a build without it only takes longer."""
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            _log.warning("TensorRT's timing cache %s cannot be read (%s) and is not used", path, error)
+            return b""
+
+    def _timing_cache(self) -> Path:
+        """What TensorRT measured of its kernels, for this version on this GPU: later builds take it over."""
+        key = hashlib.sha256(f"{self.plan.version} {self.plan.device}".encode()).hexdigest()[:32]
+        return self.folder / f"timing-{key}.cache"
+
+    def _observe(self, pixels: UInt8Array, what: str, *, layers: bool = False) -> Observations:
+        from ..openvino.observe import observe
+
+        return observe(self.checkpoint, pixels, lambda done, total: self.progress(what, done, total), layers=layers)
+
+
+def _stoppable(build: Callable[[Callable[[str, int, int], bool]], T], progress: Progress) -> T:
+    """build(told), in a thread of its own, stopped by Ctrl-C or by what `progress` raises; that is raised then.
+
+    TensorRT tells its progress from any of its threads, and Python interrupts the main one alone, which must therefore
+    be free. TensorRT can carry no exception: it is asked to stop at its next step, and waited for.
+    """
+    stopped: list[BaseException] = []
+
+    def told(phase: str, done: int, total: int) -> bool:
+        try:
+            if not stopped:
+                progress(phase, done, total)
+        except BaseException as error:
+            stopped.append(error)
+        return not stopped
+
+    with ThreadPoolExecutor(1, "emonet-fast-build") as pool:
+        try:
+            running = pool.submit(build, told)
+            wait([running])
+        except KeyboardInterrupt as error:
+            stopped.append(error)
+            _log.warning("the build is stopped at TensorRT's next step")
+    if stopped:
+        raise stopped[0]
+    return running.result()
+
+
+def _silent(phase: str, done: int, total: int) -> None:
+    pass

@@ -1,0 +1,134 @@
+"""Where TensorRT, the driver and our extension are, or what is missing."""
+
+import importlib
+import importlib.util
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import BackendError
+from ...gpu import CAPABILITY_BF16, Gpu, NoGpu
+
+_log = logging.getLogger("emonet_fast.tensorrt")
+
+NEEDS = (
+    "an NVIDIA GPU of compute capability 8.0 or newer (8.9 for FP8), TensorRT 10.13 or newer, or 11 "
+    "(pip install 'emonet-fast[tensorrt]'), and the extension built with TensorRT's headers: docs/tensorrt.md"
+)
+_EXTENSION = "emonet_fast._tensorrt"
+# The wheels' folders of libraries, by TensorRT's wheels of all kinds; the lean one can run engines and not build them.
+_PACKAGES = ("tensorrt_libs", "tensorrt_lean_libs")
+
+
+@dataclass(frozen=True, slots=True)
+class Libraries:
+    """The extension module, and the files to open: the first of each that opens is taken."""
+
+    extension: Any
+    driver: tuple[str, ...]
+    nvinfer: tuple[str, ...]
+    parser: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """What was opened: the extension, TensorRT and one GPU (extension.TensorRt, extension.Device)."""
+
+    extension: Any
+    tensorrt: Any
+    device: Any
+
+    @property
+    def version(self) -> str:
+        return ".".join(map(str, self.tensorrt.version))
+
+    @property
+    def gpu(self) -> Gpu:
+        free, total = self.device.memory()
+        return Gpu(self.device.index, self.device.name, tuple(self.device.capability), total, free)
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """The extension's errors as BackendError."""
+        try:
+            yield
+        except self.extension.TensorRtError as error:
+            raise BackendError(str(error)) from None
+
+
+def find() -> Libraries:
+    """The extension and the places of TensorRT's wheels, before those of the system.
+
+    Raises:
+        BackendError: the extension was not built.
+    """
+    if importlib.util.find_spec(_EXTENSION) is None:
+        raise BackendError(
+            "the TensorRT extension is not part of this installation: it is built where TensorRT's headers are found "
+            "(docs/tensorrt.md says how)"
+        )
+    extension = importlib.import_module(_EXTENSION)
+    major = extension.header_version[0]
+    nvinfer, parser = [], []
+    for package in _PACKAGES:
+        for folder in _folders(package):
+            nvinfer += sorted(map(str, folder.glob("libnvinfer.so.*"))) + sorted(
+                map(str, folder.glob("libnvinfer_lean.so.*"))
+            )
+            parser += sorted(map(str, folder.glob("libnvonnxparser.so.*")))
+    return Libraries(
+        extension,
+        ("libcuda.so.1",),
+        (*nvinfer, f"libnvinfer.so.{major}", f"libnvinfer_lean.so.{major}"),
+        (*parser, f"libnvonnxparser.so.{major}"),
+    )
+
+
+def open_native(libraries: Libraries, device: str) -> Native:
+    """Open the driver first, so that TensorRT is never asked on a machine without a GPU, where it would crash.
+
+    device: "auto", "cuda" or "cuda:N".
+
+    Raises:
+        BackendError: no driver, no such GPU, no TensorRT, or one that does not fit; names it.
+    """
+    extension = libraries.extension
+    try:
+        found = extension.Device(extension.Cuda(list(libraries.driver)), int(device.partition(":")[2] or 0))
+        tensorrt = extension.TensorRt(list(libraries.nvinfer), list(libraries.parser))
+    except extension.TensorRtError as error:
+        raise BackendError(f"TensorRT cannot be used: {error}") from None
+    native = Native(extension, tensorrt, found)
+    capability = native.gpu.capability
+    if capability < CAPABILITY_BF16:
+        raise BackendError(
+            f"cuda:{found.index} ({found.name}) has compute capability {capability[0]}.{capability[1]}; expected "
+            f"{CAPABILITY_BF16[0]}.{CAPABILITY_BF16[1]} or newer"
+        )
+    return native
+
+
+def look(device: str = "cuda") -> Native | NoGpu:
+    """What `open_native` gives, or why not, for `doctor`."""
+    try:
+        return open_native(find(), device)
+    except BackendError as error:
+        return NoGpu(re.sub(r"\s+", " ", str(error)), hardware=False)
+
+
+def to_logging(level: int, message: str) -> None:
+    """TensorRT's messages in Python's logging: its information is our detail."""
+    _log.log(min(level, logging.DEBUG) if level <= logging.INFO else level, "%s", message)
+
+
+def _folders(package: str) -> list[Path]:
+    """The folder of an installed package, which is not imported: its __init__ would load every library."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return []
+    return [] if spec is None else [Path(place) for place in spec.submodule_search_locations or ()]

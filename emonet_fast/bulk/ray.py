@@ -1,0 +1,209 @@
+"""The engine "ray" of bulk scoring: the same plan, shards and markers, by actors of Ray Data.
+
+What goes through Ray are shard numbers one way and markers the other. An actor reads its shard's images itself and
+writes the shard itself, so images are never in the object store. Input, output and checkpoint must be where every node
+sees them under the same path.
+
+Ray Data restarts a dead actor and gives its task to another, without end; each attempt is noted beside the shard first,
+so that one which kills its actor every time is marked as failed and the rest goes on.
+"""
+
+import json
+import logging
+import os
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..errors import BackendError, EmonetError, OptionError
+from ..files import write_whole
+from ..optional import need
+from ..process import memory_mb
+from ..scorer import Scorer
+from .faces import FaceStep
+from .folder import Folder, full_disk, no_space
+from .local import ATTEMPTS, Listener
+from .pipeline import Pipeline, ShardError
+from .plan import Plan
+from .settings import Settings, parse_devices, threads_each
+
+
+def run_ray(
+    settings: Settings,
+    folder: Folder,
+    shards: Iterable[int],
+    settle: Callable[[Mapping[str, str]], Plan],
+    listener: Listener,
+) -> None:
+    """Score these shards by one actor a device. settle: as of run_local.
+
+    Raises:
+        MissingPackageError: no Ray. OptionError: the cluster lacks what `devices` asks for. EmonetError: nothing can go
+            on, such as a full disk.
+    """
+    ray = need("ray", "engine 'ray'")
+    need("ray.data", "engine 'ray'")
+    ours = not ray.is_initialized()
+    if ours:
+        # Workers get the driver's environment; nothing of theirs is printed but what they warn of.
+        ray.init(address=settings.ray_address, log_to_driver=False, include_dashboard=False, logging_level="warning")
+    try:
+        _score(ray, settings, folder, list(shards), settle, listener)
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _score(
+    ray: Any,
+    settings: Settings,
+    folder: Folder,
+    shards: list[int],
+    settle: Callable[[Mapping[str, str]], Plan],
+    listener: Listener,
+) -> None:
+    actors, resources, device, threads = _actors(settings, ray.cluster_resources())
+    probe = ray.remote(**resources)(_fingerprint).remote(settings, device, threads)
+    fingerprint, engine = ray.get(probe)
+    settle(fingerprint)
+    listener.ready(f"ray x{actors} {device}", engine, {})
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    rows = ray.data.from_items([{"shard": s} for s in shards], override_num_blocks=len(shards)).map_batches(
+        _ShardActor,
+        fn_constructor_args=(settings, device, threads, secrets.token_hex(4)),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=min(actors, len(shards)), max_tasks_in_flight_per_actor=2),
+        **resources,
+    )
+    for row in rows.iter_rows():
+        told = json.loads(row["told"])
+        if "fatal" in told:
+            raise EmonetError(told["fatal"])
+        if "failed" in told["marker"]:
+            listener.failed(told["marker"]["shard"], told["marker"]["failed"])
+        else:
+            listener.done(told["marker"], told["memory"])
+
+
+def _actors(settings: Settings, cluster: Mapping[str, float]) -> tuple[int, dict[str, Any], str, int | None]:
+    """How many actors, what each asks Ray for, the device that each opens, and its CPU threads.
+
+    Raises:
+        OptionError: the cluster has too few GPUs or cores.
+    """
+    gpus, cores = int(cluster.get("GPU", 0)), int(cluster.get("CPU", 0))
+    if settings.devices == "auto":
+        if gpus:
+            return gpus, {"num_gpus": 1}, "cuda", settings.threads
+        share = settings.threads or max(1, cores)
+        return max(1, cores // share), {"num_cpus": share}, "cpu", share
+    devices = parse_devices(settings.devices)
+    kinds = {d.partition(":")[0] for d in devices}
+    if len(kinds) > 1:
+        raise OptionError(f"devices is {settings.devices!r}; with engine 'ray' all are GPUs or all are CPUs")
+    if kinds == {"cuda"}:
+        if len(devices) > gpus:
+            raise OptionError(f"devices is {settings.devices!r}, but the cluster has {gpus} GPUs")
+        return len(devices), {"num_gpus": 1}, "cuda", settings.threads
+    share = threads_each(devices, settings.threads) or max(1, cores // len(devices))
+    if share * len(devices) > cores:
+        raise OptionError(
+            f"{len(devices)} actors of {share} threads are asked for, but the cluster has {cores} cores; "
+            "use fewer --devices or --threads"
+        )
+    return len(devices), {"num_cpus": share}, "cpu", share
+
+
+def _fingerprint(settings: Settings, device: str, threads: int | None) -> tuple[dict[str, str], str]:
+    """Runs on a worker: what an engine there is."""
+    with settings.scorer(device, threads) as scorer:
+        return settings.fingerprint(scorer), f"{scorer.backend.name} {scorer.backend.precision}"
+
+
+class _ShardActor:
+    """Scores one shard a call; the engine is opened at the first. run: tells this run's attempts from older ones."""
+
+    def __init__(self, settings: Settings, device: str, threads: int | None, run: str) -> None:
+        self._settings, self._device, self._run = settings, device, run
+        self._scorer: Scorer = settings.scorer(device, threads)
+        self._folder = Folder(Path(settings.output))
+        self._plan: Plan | None = None
+        self._faces: FaceStep | None = None
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        return {"told": [json.dumps(self._told(int(shard))) for shard in batch["shard"]]}
+
+    def _told(self, shard: int) -> dict[str, Any]:
+        try:
+            return {"marker": self._marker(shard), "memory": memory_mb()}
+        except EmonetError as error:
+            return {"fatal": str(error)}
+
+    def _marker(self, shard: int) -> dict[str, Any]:
+        plan = self._open()
+        while True:
+            attempt = self._attempt(plan, shard)
+            if attempt > ATTEMPTS:
+                marker = self._folder.give_up(plan, shard, "its actor died each time", ATTEMPTS)
+                break
+            try:
+                marker = self._score(plan, shard)
+                break
+            except ShardError as error:
+                cause = error.__cause__
+                if cause is not None and full_disk(cause):
+                    raise no_space(self._folder.path, cause) from error
+                if attempt == ATTEMPTS:
+                    marker = self._folder.give_up(plan, shard, str(error), ATTEMPTS)
+                    break
+        with suppress(OSError):
+            self._attempts(plan, shard).unlink()
+        return marker
+
+    def _open(self) -> Plan:
+        """The plan, once this actor's engine was found to be the plan's.
+
+        Raises:
+            BackendError: it is another one, as on a cluster of several kinds of GPU.
+        """
+        if self._plan is None:
+            plan = self._folder.read_plan()
+            assert plan is not None  # noqa: S101 - it is written before any actor starts
+            mine = self._settings.fingerprint(self._scorer.open())
+            if mine != dict(plan.fingerprint):
+                other = ", ".join(k for k in mine if mine[k] != plan.fingerprint.get(k))
+                raise BackendError(
+                    f"an actor's engine differs from the plan's in: {other}; name --precision, --backend and "
+                    "--batch-size, or use nodes of one kind"
+                )
+            self._faces = FaceStep(self._settings.faces, self._scorer.options, self._scorer.place)
+            self._plan = plan
+        return self._plan
+
+    def _score(self, plan: Plan, shard: int) -> dict[str, Any]:
+        markers: list[dict[str, Any]] = []
+        assert self._faces is not None  # noqa: S101 - see _open
+        place = f"ray {self._device}"
+        pipeline = Pipeline(self._scorer, plan, self._folder, place, faces=self._faces, done=markers.append)
+        pipeline.shards.put(shard)
+        pipeline.shards.close()
+        pipeline.run()
+        return markers[0]
+
+    def _attempts(self, plan: Plan, shard: int) -> Path:
+        return self._folder.stem(plan, shard).with_suffix(".attempt")
+
+    def _attempt(self, plan: Plan, shard: int) -> int:
+        """Note that this run begins the shard, with this process' id; how many times it has, by now."""
+        path = self._attempts(plan, shard)
+        try:
+            noted = json.loads(path.read_text())
+        except (OSError, ValueError):
+            noted = {}
+        number = noted.get("attempts", 0) + 1 if noted.get("run") == self._run else 1
+        write_whole(path, json.dumps({"run": self._run, "attempts": number, "pid": os.getpid()}).encode())
+        return int(number)

@@ -1,1 +1,0 @@
-"""Scoring on clusters: Ray (extra `ray`)."""

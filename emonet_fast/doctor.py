@@ -1,0 +1,166 @@
+"""What this computer can do and why not: the text of `emonet-fast doctor`."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from ._version import __version__
+from .backends.tensorrt import libraries as tensorrt_libraries
+from .gpu import NEEDS, NoGpu, driver_present, look
+from .optional import EXTRAS, available
+from .options import default_cache_dir
+from .process import available_cores
+
+_PACKAGES = ("numpy", "openvino", "onnx", "safetensors", "pillow", "pyarrow", "huggingface_hub")
+_DALI = ("nvidia-dali-cuda130", "nvidia-dali-cuda120", "nvidia-dali-cuda110")
+
+
+def report() -> dict[str, Any]:
+    """Facts in groups, JSON-ready: package, machine, packages, engines, decoders, optional packages, folders."""
+    return {
+        "emonet_fast": __version__,
+        "machine": {
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "cores": available_cores(),
+            "memory_gb": _total_memory_gb(),
+        },
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "cpu_engine": _cpu_engine(),
+        "gpu_engine": _gpu_engine(),
+        "tensorrt_engine": _tensorrt_engine(),
+        "decoders": _decoders(),
+        "video": _video(),
+        "optional": {name: _optional(name, extra) for name, extra in EXTRAS.items()},
+        "folders": {
+            "cache": str(default_cache_dir()),
+            "hub_cache": _hub_cache(),
+            "hub_offline": os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"},
+        },
+    }
+
+
+def text(facts: dict[str, Any]) -> str:
+    """The report for people."""
+    lines = []
+    for group, content in facts.items():
+        if not isinstance(content, dict):
+            lines.append(f"{group} {content}")
+            continue
+        lines.append(f"\n{group.replace('_', ' ')}")
+        lines += [f"  {key:<16} {_plain(value)}" for key, value in content.items()]
+    return "\n".join(lines)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _optional(package: str, extra: str) -> str:
+    if available(package):
+        return _dali() if package == "nvidia.dali" else _version({"skimage": "scikit-image"}.get(package, package))
+    return f"not installed: pip install 'emonet-fast[{extra}]'"
+
+
+def _cpu_engine() -> dict[str, Any]:
+    try:
+        import openvino
+
+        from .backends.openvino.backend import choose_precision
+
+        core = openvino.Core()
+        return {
+            "available": True,
+            "name": core.get_property("CPU", "FULL_DEVICE_NAME"),
+            "capabilities": sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")),
+            "precision_auto": choose_precision(core, "auto"),
+        }
+    except (ImportError, RuntimeError) as error:
+        return {"available": False, "reason": str(error)}
+
+
+def _gpu_engine() -> dict[str, Any]:
+    found = look()
+    if isinstance(found, NoGpu):
+        return {"available": False, "reason": found.reason, "needs": NEEDS}
+    return {
+        "available": True,
+        "name": found.name,
+        "device": f"cuda:{found.index}",
+        "compute_capability": f"{found.capability[0]}.{found.capability[1]}",
+        "memory_gb": round(found.memory / 1e9, 1),
+        "memory_free_gb": round(found.free / 1e9, 1),
+        "precisions": ["fp32", "bf16", "fp8"] if found.fp8 else ["fp32", "bf16"],
+        "torch": _version("torch"),
+        "triton": _version("triton"),
+    }
+
+
+def _decoders() -> dict[str, Any]:
+    """Which decoders there are, by which of DALI's packages, and what `--decoder auto` takes."""
+    facts: dict[str, Any] = {"pillow": _version("pillow"), "dali": _optional("nvidia.dali", EXTRAS["nvidia.dali"])}
+    facts["jpeg_cutter"] = available("emonet_fast._jpeg")
+    facts["auto"] = "dali" if available("nvidia.dali") else "pillow"
+    return facts
+
+
+def _video() -> dict[str, Any]:
+    """What reads video, whether its build knows NVDEC and cameras, and who decodes."""
+    if not available("av"):
+        return {"pyav": _optional("av", EXTRAS["av"])}
+    import av
+
+    from .sources.video.opening import who_decodes
+
+    kinds: list[str] = getattr(getattr(av.codec, "hwaccel", None), "hwdevices_available", list)()
+    return {
+        "pyav": _version("av"),
+        "cameras": any("v4l2" in name for name in av.formats_available),
+        "nvdec_built_in": "cuda" in kinds,
+        "decoding": who_decodes(driver_present(), "cuda" in kinds),
+    }
+
+
+def _dali() -> str:
+    """DALI's version and package: one for each major version of CUDA, all imported as nvidia.dali."""
+    found = [f"{version} ({name})" for name in _DALI if (version := _version(name)) != "not installed"]
+    return ", ".join(found) or "installed, of an unknown version"
+
+
+def _tensorrt_engine() -> dict[str, Any]:
+    found = tensorrt_libraries.look()
+    if isinstance(found, NoGpu):
+        return {"available": False, "reason": found.reason, "needs": tensorrt_libraries.NEEDS}
+    return {
+        "available": True,
+        "name": found.gpu.name,
+        "device": f"cuda:{found.gpu.index}",
+        "tensorrt": found.version,
+        "library": str(found.tensorrt.path),
+        "can_build": found.tensorrt.build_fault or True,
+        "precisions": ["bf16", "fp8"] if found.gpu.fp8 else ["bf16"],
+    }
+
+
+def _hub_cache() -> str:
+    if not available("huggingface_hub"):
+        return "not installed"
+    from huggingface_hub import constants
+
+    return str(constants.HF_HUB_CACHE)
+
+
+def _total_memory_gb() -> float | None:
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
+    return None

@@ -1,0 +1,126 @@
+"""Which GPU there is, and why it cannot be used: asked without PyTorch where there is no driver."""
+
+import ctypes
+import importlib.util
+import re
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from .errors import BackendError
+from .optional import need
+
+# bf16 matrix units: Ampere and newer. FP8 (e4m3) ones: Ada (8.9), Hopper (9.0) and newer.
+CAPABILITY_BF16 = (8, 0)
+CAPABILITY_FP8 = (8, 9)
+# What to do about an engine that does not fit.
+SMALLER = "use a smaller batch size (--batch-size)"
+MIN_TORCH, MIN_TRITON = (2, 11), (3, 6)
+_INSTALL = "pip install 'emonet-fast[gpu]'"
+NEEDS = (
+    f"an NVIDIA GPU of compute capability {CAPABILITY_BF16[0]}.{CAPABILITY_BF16[1]} or newer "
+    f"({CAPABILITY_FP8[0]}.{CAPABILITY_FP8[1]} for FP8), PyTorch {MIN_TORCH[0]}.{MIN_TORCH[1]} with CUDA and "
+    f"Triton {MIN_TRITON[0]}.{MIN_TRITON[1]} or newer: {_INSTALL}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU that can be used. memory, free: bytes."""
+
+    index: int
+    name: str
+    capability: tuple[int, int]
+    memory: int
+    free: int
+
+    @property
+    def fp8(self) -> bool:
+        return self.capability >= CAPABILITY_FP8
+
+
+@dataclass(frozen=True, slots=True)
+class NoGpu:
+    """Why no GPU can be used. hardware: a driver is there, so a person may expect it to work."""
+
+    reason: str
+    hardware: bool
+
+
+def look(device: str = "cuda") -> Gpu | NoGpu:
+    """The GPU that "cuda", "cuda:N" or "auto" means.
+
+    PyTorch is imported only where there is an NVIDIA driver and PyTorch is new enough: on a machine without a GPU
+    the question must cost nothing.
+    """
+    if not driver_present():
+        return NoGpu("no NVIDIA driver was found on this machine", hardware=False)
+    for package, lowest in (("torch", MIN_TORCH), ("triton", MIN_TRITON)):
+        fault = _too_old(package, lowest)
+        if fault:
+            return NoGpu(fault, hardware=True)
+    torch = need("torch", "the GPU engine")
+    if torch.version.cuda is None:
+        return NoGpu(f"PyTorch {torch.__version__} is built without CUDA; expected a CUDA build", hardware=True)
+    if not torch.cuda.is_available():
+        return NoGpu("PyTorch finds no GPU that it can use (driver too old, or none visible)", hardware=True)
+    index = int(device.partition(":")[2] or torch.cuda.current_device())
+    count = torch.cuda.device_count()
+    if index >= count:
+        return NoGpu(f"device cuda:{index} does not exist; this machine has cuda:0 to cuda:{count - 1}", hardware=True)
+    capability = torch.cuda.get_device_capability(index)
+    name = torch.cuda.get_device_name(index)
+    if capability < CAPABILITY_BF16:
+        return NoGpu(
+            f"cuda:{index} ({name}) has compute capability {capability[0]}.{capability[1]}; "
+            f"expected {CAPABILITY_BF16[0]}.{CAPABILITY_BF16[1]} or newer",
+            hardware=True,
+        )
+    free, total = torch.cuda.mem_get_info(index)
+    return Gpu(index, name, capability, total, free)
+
+
+def driver_present() -> bool:
+    """Whether NVIDIA's driver library can be opened."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def check_memory(gpu: Gpu, needed: int, what: str, advice: str) -> None:
+    """Raises BackendError where the GPU has less than `needed` bytes free; advice: what to do beside freeing some."""
+    if gpu.free < needed:
+        raise BackendError(
+            f"cuda:{gpu.index} ({gpu.name}) has {gpu.free / 1e9:.1f} GB of {gpu.memory / 1e9:.1f} GB free; {what} "
+            f"needs {needed / 1e9:.1f} GB: {advice}, or free memory on the GPU"
+        )
+
+
+def _too_old(package: str, lowest: tuple[int, int]) -> str:
+    """What is wrong with an installed package's version, or "" where it will do."""
+    if importlib.util.find_spec(package) is None:
+        return f"the package '{package}' is not installed: {_INSTALL}"
+    try:
+        found = version(package)
+    except PackageNotFoundError:
+        return f"the package '{package}' has no version: {_INSTALL}"
+    numbers = tuple(int(part) for part in re.findall(r"\d+", found)[:2])
+    if numbers < lowest:
+        return f"{package} {found} is installed; expected {lowest[0]}.{lowest[1]} or newer: {_INSTALL}"
+    return ""
+
+
+def choose_precision(gpu: Gpu, asked: str) -> str:
+    """The precision to use: "auto" takes bf16; FP8 only by name, and only where the GPU has it.
+
+    Raises:
+        BackendError: fp8 on a GPU without it.
+    """
+    if asked == "fp8" and not gpu.fp8:
+        raise BackendError(
+            f"precision fp8 was asked for, but {gpu.name} (compute capability {gpu.capability[0]}."
+            f"{gpu.capability[1]}) has no FP8 matrix units (8.9 or newer); use 'bf16' or 'auto'"
+        )
+    return "bf16" if asked == "auto" else asked

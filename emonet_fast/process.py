@@ -1,0 +1,63 @@
+"""This process: the cores it may use, the memory it takes, and where its time goes."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def available_cores() -> int:
+    """Cores this process may use, which a container or taskset can make fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_mb() -> dict[str, float]:
+    """This process' resident memory now and at its peak, in MB (10^6 bytes); empty where that is unknown.
+
+    `anonymous` leaves out file pages, which the system takes back when it needs them.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        names = {"now": "VmRSS", "anonymous": "RssAnon", "peak": "VmHWM"}
+        return {ours: int(fields[name].split()[0]) * 1024 / 1e6 for ours, name in names.items() if name in fields}
+    if sys.platform == "win32":
+        return {}
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"peak": peak * (1 if sys.platform == "darwin" else 1024) / 1e6}
+
+
+# One for all: a Stopwatch must stay picklable.
+_STOPWATCH_LOCK = threading.Lock()
+
+
+class Stopwatch:
+    """Adds up seconds by stage; stages may nest, and several threads may share one.
+
+    Args:
+        stages: names that are there from the start, at 0 seconds.
+
+    Attributes:
+        seconds: seconds so far by stage.
+    """
+
+    def __init__(self, *stages: str) -> None:
+        self.seconds = dict.fromkeys(stages, 0.0)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Add the seconds of a `with` block to `stage`."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            passed = time.perf_counter() - began
+            with _STOPWATCH_LOCK:
+                self.seconds[stage] = self.seconds.get(stage, 0.0) + passed

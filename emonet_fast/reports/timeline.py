@@ -1,0 +1,210 @@
+"""One HTML page of a video run: for each track a heat map of emotions over time, its strongest lines, and its peaks.
+
+Nothing is executed and nothing loaded: the page's pictures are in it. The look is in `timeline.html`.
+"""
+
+import base64
+import io
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .. import taxonomy
+from ..scores import Float64, distinct_notes
+from ..sinks.base import SCHEMA_VERSION, open_pending
+from ..sinks.text import visible
+from ..timeline import NO_TRACK, Timeline
+from .timeline_collect import BINS, Collector, Track, Video
+
+_SHOWN_TRACKS = 16
+_LINES = 5
+_PEAKS = 6
+_WIDTH, _HEIGHT = 1000, 160  # of the lines' drawing, in its own units
+_KINDS = {"prob": "softmax over the 40 emotions", "score": "score above the neutral mean", "raw": "raw score"}
+# Dark to light, even steps to the eye (viridis, matplotlib, CC0).
+_SCALE = np.array(
+    [(68, 1, 84), (72, 40, 120), (62, 74, 137), (49, 104, 142), (38, 130, 142), (31, 158, 137), (53, 183, 121),
+     (110, 206, 88), (181, 222, 43), (253, 231, 37)],
+    np.float64,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """name: of the emotion. points: SVG polylines, broken at gaps. mean, colour: for the legend."""
+
+    name: str
+    colour: int
+    mean: float
+    points: tuple[str, ...]
+
+
+class TimelineReport:
+    """See TimelineSink; the page is written at the end. title: for people. metadata: as in the tables.
+
+    Raises:
+        OptionError: the folder is missing or cannot be written.
+    """
+
+    def __init__(self, path: Path, title: str, metadata: Mapping[str, str]) -> None:
+        self.path, self.rows = path, 0
+        self._title, self._metadata = title, {**metadata, "schema_version": SCHEMA_VERSION}
+        self._collected = Collector()
+        self._notes: tuple[str, ...] = ()
+        self._facts: dict[str, str] = {}
+        self._file = open_pending(path)
+
+    def write(self, timeline: Timeline) -> None:
+        """Take in some rows, with their crops where peaks are to have pictures."""
+        self._collected.add(timeline)
+        self._notes = distinct_notes((*self._notes, *timeline.scores.notes))
+        self.rows += len(timeline)
+
+    def tell(self, facts: Mapping[str, str]) -> None:
+        """Facts of the run for the page's head: frames, times, speed."""
+        self._facts |= dict(facts)
+
+    def close(self) -> None:
+        """Write the page. Raises EmonetError where the disk refuses."""
+        try:
+            self._file.file.write(self._page().encode("utf-8", "backslashreplace"))
+            self._file.finish()
+            self._file.publish()
+        except BaseException:
+            self._file.discard()
+            raise
+
+    def abort(self) -> None:
+        self._file.discard()
+
+    def _page(self) -> str:
+        from jinja2 import Environment, StrictUndefined
+
+        look = resources.files(__package__).joinpath("timeline.html").read_text("utf-8")
+        environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        kind = self._collected.kind
+        return environment.from_string(look).render(
+            title=visible(self._title),
+            notes=[visible(n) for n in self._notes],
+            facts={k: visible(v) for k, v in self._facts.items()},
+            metadata={k: visible(v) for k, v in self._metadata.items()},
+            videos=[self._video(video) for video in self._collected.videos.values()],
+            left_out=self._collected.left_out,
+            kind=_KINDS.get(kind, ""),
+        )
+
+    def _video(self, video: Video) -> dict[str, object]:
+        tracks = sorted(video.tracks.values(), key=lambda t: (-t.rows, t.first))
+        shown = sorted(tracks[:_SHOWN_TRACKS], key=lambda t: (t.first, t.number))
+        width = video.width or 1.0
+        used = min(BINS, int((video.end - video.start) / width) + 1)
+        return {
+            "name": visible(video.name),
+            "frames": video.frames,
+            "without": video.without,
+            "span": f"{_clock(video.start)} to {_clock(video.end)}",
+            "bin": f"{width:.3g} s",
+            "ticks": _ticks(video, used),
+            "tracks": [self._track(video, track, used) for track in shown],
+            "hidden": len(tracks) - len(shown) + video.forgotten,
+        }
+
+    def _track(self, video: Video, track: Track, used: int) -> dict[str, object]:
+        counts = track.counts[:used]
+        known = counts > 0
+        means = np.full((used, len(self._collected.emotions)), np.nan)
+        means[known] = track.sums[:used][known] / counts[known, None]
+        overall = track.sums.sum(axis=0) / max(1.0, float(track.counts.sum()))
+        order = np.argsort(-overall, kind="stable")
+        top = float(np.nanmax(means)) if known.any() else 0.0
+        return {
+            "name": "all frames" if track.number == NO_TRACK else f"Face {track.number}",
+            "rows": track.rows,
+            "span": f"{_clock(track.first)} to {_clock(track.last)}",
+            "heat": heat_map(means[:, order]),
+            "emotions": [_name(self._collected.emotions[e]) for e in order],
+            "top": f"{top:.2f}",
+            "lines": self._lines(means, order[:_LINES], overall),
+            "peaks": self._peaks(track),
+        }
+
+    def _lines(self, means: Float64, places: Iterable[int], overall: Float64) -> list[Line]:
+        chosen = means[:, list(places)]
+        low = min(0.0, float(np.nanmin(chosen))) if np.isfinite(chosen).any() else 0.0
+        high = float(np.nanmax(chosen)) if np.isfinite(chosen).any() else 1.0
+        span = max(high - low, 1e-9)
+        return [
+            Line(
+                _name(self._collected.emotions[place]),
+                colour,
+                float(overall[place]),
+                polylines((means[:, place] - low) / span),
+            )
+            for colour, place in enumerate(places)
+        ]
+
+    def _peaks(self, track: Track) -> list[dict[str, str]]:
+        strongest = sorted(track.peaks.items(), key=lambda item: -item[1].value)[:_PEAKS]
+        return [
+            {
+                "emotion": _name(self._collected.emotions[place]),
+                "value": f"{peak.value:.2f}",
+                "at": _clock(peak.seconds),
+                "image": peak.image,
+            }
+            for place, peak in strongest
+        ]
+
+
+def heat_map(means: Float64) -> str:
+    """[bins, E] values to a base64 PNG of E x bins pixels, from 0 to the largest; transparent where there is none."""
+    known = np.isfinite(means)
+    high = float(np.max(means, where=known, initial=0.0))
+    low = float(np.min(means, where=known, initial=0.0))
+    place = (np.where(known, means, low) - low) / max(high - low, 1e-12) * (len(_SCALE) - 1)
+    below = np.minimum(place.astype(int), len(_SCALE) - 2)
+    rest = (place - below)[..., None]
+    rgb = _SCALE[below] * (1 - rest) + _SCALE[below + 1] * rest
+    rgba = np.concatenate([rgb, np.where(known, 255.0, 0.0)[..., None]], axis=2).round().astype(np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(rgba.transpose(1, 0, 2)), "RGBA").save(out, "PNG", optimize=True)
+    return base64.b64encode(out.getvalue()).decode()
+
+
+def polylines(values: Float64) -> tuple[str, ...]:
+    """[bins] values of 0..1, NaN for gaps, to the points of SVG polylines; a lone bin becomes a short dash."""
+    runs: list[list[str]] = [[]]
+    step = _WIDTH / len(values)
+    for i, value in enumerate(values.tolist()):
+        if math.isfinite(value):
+            runs[-1].append(f"{(i + 0.5) * step:.1f},{_HEIGHT - 4 - value * (_HEIGHT - 8):.1f}")
+        elif runs[-1]:
+            runs.append([])
+    return tuple(" ".join(run if len(run) > 1 else _dash(run[0], step)) for run in runs if run)
+
+
+def _dash(point: str, step: float) -> list[str]:
+    x, y = point.split(",")
+    return [f"{float(x) - step / 2:.1f},{y}", f"{float(x) + step / 2:.1f},{y}"]
+
+
+def _ticks(video: Video, used: int) -> list[dict[str, str]]:
+    length = used * (video.width or 1.0)
+    return [{"at": f"{part * 100:g}", "text": _clock(video.start + part * length)} for part in (0, 0.25, 0.5, 0.75, 1)]
+
+
+def _clock(seconds: float) -> str:
+    sign, ticks = ("-" if seconds < 0 else ""), round(abs(seconds) * 10)
+    hours, rest = divmod(ticks, 36000)
+    minutes, tenths = divmod(rest, 600)
+    head = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
+    return f"{sign}{head}:{tenths / 10:04.1f}"
+
+
+def _name(slug: str) -> str:
+    return taxonomy.find(slug).name

@@ -1,0 +1,130 @@
+"""What every source of video gives: frames with their true time, and which of them are sampled."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Protocol
+
+from ...errors import OptionError
+from ...records import UInt8Array
+
+# A step back in time beyond this is a new beginning (a restarted or wrapped stream), not a late frame.
+_RESTART = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded frame.
+
+    index: how many frames were decoded before it. pts: in units of time_base; seconds: their product, exactly as the
+    stream says it, which need not begin at 0. chosen: it is sampled (scored); others are for an overlay only.
+    estimated: the stream gave no time, and it was continued from the frame before. arrived: time.perf_counter() when
+    it was decoded. rgb(): [H, W, 3] uint8, upright, square pixels; converts at each call.
+    """
+
+    index: int
+    pts: int
+    time_base: Fraction
+    rgb: Callable[[], UInt8Array]
+    chosen: bool = True
+    estimated: bool = False
+    arrived: float = field(default_factory=time.perf_counter)
+
+    @property
+    def time(self) -> Fraction:
+        return self.pts * self.time_base
+
+    @property
+    def seconds(self) -> float:
+        return float(self.time)
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A packet of the audio that belongs to the frames around it, as PyAV gave it."""
+
+    packet: Any
+
+
+@dataclass(slots=True)
+class Faults:
+    """What went wrong while reading. broken: packets that could not be decoded. dropped: frames of a live source that
+    were too old. estimated: frames without a time of their own. ended: why reading stopped early, "" at a true end."""
+
+    broken: int = 0
+    dropped: int = 0
+    estimated: int = 0
+    ended: str = ""
+
+
+class VideoSource(Protocol):
+    """Frames in the order of their times. name: for keys and tables. live: it will not wait for its reader.
+
+    duration: seconds, None where unknown. time_base: of pts. decoder: what decodes, for people.
+    """
+
+    name: str
+    live: bool
+    duration: float | None
+    time_base: Fraction
+    faults: Faults
+
+    @property
+    def decoder(self) -> str: ...
+
+    def __iter__(self) -> Iterator[Frame | Sound]: ...
+
+    def close(self) -> None:
+        """Free the decoder and its threads; may be called twice."""
+        ...
+
+
+class Sampling:
+    """Which frames are taken: by time, never by counting. One for each run over a source.
+
+    fps: frames a second of the stream's time, None for all. start, end: seconds of the stream's own time; frames from
+    `start` to `end`, both with them. The first frame taken anchors a grid of 1 / fps, and of each of its cells the
+    first frame is taken: exact in fractions, so that nothing drifts, and right for a variable frame rate.
+
+    Raises:
+        OptionError: fps or a time cannot work.
+    """
+
+    def __init__(self, fps: float | None = None, start: float | None = None, end: float | None = None) -> None:
+        if fps is not None and not (math.isfinite(fps) and 0 < fps <= 1000):
+            raise OptionError(f"fps is {fps}; expected above 0 and at most 1000, or all")
+        for name, value in (("start", start), ("end", end)):
+            if value is not None and not math.isfinite(value):
+                raise OptionError(f"{name} is {value}; expected seconds")
+        if start is not None and end is not None and end <= start:
+            raise OptionError(f"end is {end} and start {start}; expected end after start")
+        self.rate = None if fps is None else Fraction(fps).limit_denominator(100_000)
+        self._start = None if start is None else Fraction(start).limit_denominator(10**9)
+        self._end = None if end is None else Fraction(end).limit_denominator(10**9)
+        self._anchor: Fraction | None = None
+        self._cell = -1
+
+    def over(self, at: Fraction) -> bool:
+        """Whether a frame at this time, and so all after it, lies beyond the end."""
+        return self._end is not None and at > self._end
+
+    def before(self, at: Fraction) -> bool:
+        """Whether a frame at this time lies before the start."""
+        return self._start is not None and at < self._start
+
+    def take(self, at: Fraction) -> bool:
+        """Whether to take the next frame, whose time this is."""
+        if self.before(at) or self.over(at):
+            return False
+        if self.rate is None:
+            return True
+        if self._anchor is None or at < self._anchor + Fraction(self._cell) / self.rate - _RESTART:
+            self._anchor, self._cell = at, 0
+            return True
+        cell = math.floor((at - self._anchor) * self.rate)
+        if cell <= self._cell:
+            return False
+        self._cell = cell
+        return True

@@ -1,0 +1,1 @@
+"""What tests and demos stand on: an untrained checkpoint in the published layout."""

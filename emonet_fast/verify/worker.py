@@ -1,0 +1,104 @@
+"""One side of `verify` in a process of its own, so that its memory can be told from the other side's.
+
+Speaks JSON lines: the first line in is the order; each next line is the number of a picture to score, or null
+to finish. Each line out answers one line in.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+
+from ..backends.base import Outputs
+from ..optional import need
+from ..process import memory_mb
+from ..records import UInt8Array
+
+
+class Side(Protocol):
+    """Something that scores one picture [H, W, 3] uint8 RGB, preprocessing included."""
+
+    def score_one(self, picture: UInt8Array) -> Outputs: ...
+
+
+class _EngineSide:
+    def __init__(self, order: dict[str, Any]) -> None:
+        from ..scorer import Scorer
+
+        self.scorer = Scorer(
+            order["where"],
+            device=order["device"],
+            backend=order["backend"],
+            precision=order["precision"],
+            revision=order["revision"],
+            cache_dir=order["cache_dir"],
+        ).open()
+
+    def score_one(self, picture: UInt8Array) -> Outputs:
+        scores = self.scorer([picture], embeddings=True)
+        assert scores.embeddings is not None  # noqa: S101 - for the type checker: they were asked for
+        return Outputs(scores.embeddings, scores.raw)
+
+
+class _ReferenceSide:
+    def __init__(self, order: dict[str, Any]) -> None:
+        from ..backends.reference import Reference
+        from ..checkpoint import open_checkpoint, resolve_published
+
+        # A published encoder's text tower is left out on purpose: no list of it, and no bars of our own process.
+        quiet = need("transformers.utils.logging", "verify")
+        quiet.set_verbosity_error()
+        quiet.disable_progress_bar()
+        place = (order["where"], Path(order["cache_dir"]))
+        checkpoint = open_checkpoint(*place, revision=order["revision"])
+        published = resolve_published(*place, revision=order["revision"])
+        if published is None:
+            self.reference = Reference.from_packed(checkpoint, order["precision"])
+        else:
+            self.reference = Reference.from_published(
+                published, checkpoint.names, checkpoint.l2_normalise, order["precision"]
+            )
+
+    def score_one(self, picture: UInt8Array) -> Outputs:
+        return self.reference.score([picture])
+
+
+def serve(lines: IO[str], answers: IO[str]) -> None:
+    """Carry out one order read from `lines`; writes `<pictures>/<side>.npz` at its end."""
+    order = json.loads(lines.readline())
+    folder = Path(order["pictures"])
+    began = time.perf_counter()
+    side: Side = _EngineSide(order) if order["side"] == "engine" else _ReferenceSide(order)
+    _say(answers, {"open_seconds": time.perf_counter() - began})
+    found: dict[int, Outputs] = {}
+    for line in lines:
+        number = json.loads(line)
+        if number is None:
+            break
+        picture = np.load(folder / f"{number}.npy")
+        began = time.perf_counter()
+        found[number] = side.score_one(picture)
+        _say(answers, {"seconds": time.perf_counter() - began})
+    ordered = [found[number] for number in sorted(found)]
+    np.savez(
+        folder / f"{order['name']}.npz",
+        embedding=np.concatenate([one.embedding for one in ordered]),
+        raw=np.concatenate([one.raw for one in ordered]),
+    )
+    _say(answers, {"memory": memory_mb()})
+
+
+def _say(answers: IO[str], what: dict[str, Any]) -> None:
+    answers.write(json.dumps(what) + "\n")
+    answers.flush()
+
+
+if __name__ == "__main__":
+    # what libraries print must not mix with the answers
+    private = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    serve(sys.stdin, private)
