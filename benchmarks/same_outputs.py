@@ -190,7 +190,7 @@ def cases(folder: Path, old_video: bool) -> Iterator[tuple[str, list[str]]]:
 
 
 def run(folder: Path, out: Path, command: Path, wanted: list[str]) -> None:
-    """Every case of `cases`, or those wanted, into out/<case>/, its standard output and exit status beside its files."""
+    """Run `cases`, or those wanted, each into out/<case>/ with its standard output and exit status."""
     environment = os.environ | {
         "EMONET_FAST_CACHE": str(out.absolute() / "cache"),
         "CI": "true",
