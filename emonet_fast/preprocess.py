@@ -8,10 +8,9 @@ Source: transformers' SigLIP image processor (PIL), equal to it bit for bit in t
 """
 
 import numpy as np
-import numpy.typing as npt
 
 from .checkpoint.spec import Preprocess
-from .records import Box, UInt8Array
+from .records import Box, Float32Array, UInt8Array
 
 
 def crop(rgb: UInt8Array, box: Box) -> UInt8Array:
@@ -40,10 +39,10 @@ def resize(rgb: UInt8Array, spec: Preprocess) -> UInt8Array:
     return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
 
 
-def normalise(pixels: UInt8Array, spec: Preprocess) -> npt.NDArray[np.float32]:
+def normalise(pixels: UInt8Array, spec: Preprocess) -> Float32Array:
     """[..., 3, H, W] uint8 to float32 (x * rescale_factor - mean) / std. Engines do this inside their graph."""
     mean = np.array(spec.mean, np.float32)[:, None, None]
     std = np.array(spec.std, np.float32)[:, None, None]
     scaled = pixels.astype(np.float32) * np.float32(spec.rescale_factor)
-    out: npt.NDArray[np.float32] = (scaled - mean) / std
+    out: Float32Array = (scaled - mean) / std
     return out

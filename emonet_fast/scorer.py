@@ -25,8 +25,8 @@ from .decoders import Decoder, Prepared, open_decoder
 from .errors import InputError
 from .options import MAX_BYTES, MAX_PIXELS, Options, VideoOptions, default_cache_dir
 from .process import Stopwatch, available_cores
-from .records import Decoded, Picture, Status
-from .scores import Float32, Scores
+from .records import Decoded, Float32Array, Picture, Status
+from .scores import Scores
 from .sources.memory import Memory
 
 if TYPE_CHECKING:
@@ -308,7 +308,9 @@ class Scorer:
 
         return result
 
-    def _scores(self, decoded: Sequence[Decoded], raw: Float32 | None, embeddings: Float32 | None = None) -> Scores:
+    def _scores(
+        self, decoded: Sequence[Decoded], raw: Float32Array | None, embeddings: Float32Array | None = None
+    ) -> Scores:
         names = self.checkpoint.names
         values = raw if raw is not None else np.empty((0, len(names)), np.float32)
         status, reason = [], []

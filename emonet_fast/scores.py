@@ -19,7 +19,7 @@ import numpy.typing as npt
 from . import taxonomy
 from .errors import OptionError
 from .optional import need
-from .records import Status
+from .records import Float32Array, Float64Array, Status
 
 if TYPE_CHECKING:
     import pandas
@@ -33,16 +33,13 @@ _SCALING = "likely a scaling fault, such as embeddings that were not L2-normalis
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _N_EMOTIONS = len(taxonomy.EMOTIONS)
 
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 
-
-def subtract_means(raw: Float32, means: Float64) -> Float64:
+def subtract_means(raw: Float32Array, means: Float64Array) -> Float64Array:
     """[N, D] float32 raw scores minus [D] float64 neutral means, in float64."""
     return raw.astype(np.float64) - means
 
 
-def softmax(scores: Float64) -> Float64:
+def softmax(scores: Float64Array) -> Float64Array:
     """Row-wise softmax of [N, K] at temperature 1; rows that hold NaN or an infinity give NaN."""
     if scores.shape[1] == 0:
         return scores.astype(np.float64)
@@ -86,17 +83,17 @@ class Scores:
     faces: [N, 5] float64 of FACE_COLUMNS where rows are faces of pictures, NaN where a row is none; else None.
     """
 
-    raw: Float32
-    mean_subtracted: Float64
-    softmax: Float64
+    raw: Float32Array
+    mean_subtracted: Float64Array
+    softmax: Float64Array
     names: tuple[str, ...]
     keys: tuple[str, ...]
     status: tuple[Status, ...]
     reason: tuple[str, ...]
-    embeddings: Float32 | None = None
+    embeddings: Float32Array | None = None
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
-    faces: Float64 | None = None
+    faces: Float64Array | None = None
 
     @classmethod
     def from_raw(
@@ -108,7 +105,7 @@ class Scores:
         keys: Sequence[str] | None = None,
         status: Sequence[Status] | None = None,
         reason: Sequence[str] | None = None,
-        embeddings: Float32 | None = None,
+        embeddings: Float32Array | None = None,
         notes: Iterable[str] = (),
         metadata: Mapping[str, str] | None = None,
     ) -> "Scores":
@@ -192,7 +189,7 @@ class Scores:
             for good, columns, row in zip(self.ok, order.tolist(), values.tolist(), strict=True)
         ]
 
-    def ranking(self) -> tuple[tuple[str, ...], Float64]:
+    def ranking(self) -> tuple[tuple[str, ...], Float64Array]:
         """What emotions are compared by: E slugs in the guide's order and [N, E] float64 of `value_kind`."""
         if self.has_softmax:
             return _emotion_slugs(), self.softmax
@@ -303,7 +300,7 @@ def _emotion_slugs() -> tuple[str, ...]:
     return tuple(d.slug for d in taxonomy.EMOTIONS)
 
 
-def _slugs(names: Sequence[str], values: Float32) -> tuple[str, ...]:
+def _slugs(names: Sequence[str], values: Float32Array) -> tuple[str, ...]:
     slugs = tuple(taxonomy.find(n).slug for n in names)
     if values.ndim != 2 or values.shape[1] != len(slugs):
         raise OptionError(f"raw has shape {values.shape}; expected [N, {len(slugs)}], one column a name")
@@ -314,14 +311,16 @@ def _slugs(names: Sequence[str], values: Float32) -> tuple[str, ...]:
     return slugs
 
 
-def _checked_embeddings(embeddings: Float32, n: int) -> Float32:
+def _checked_embeddings(embeddings: Float32Array, n: int) -> Float32Array:
     vectors = np.asarray(embeddings, dtype=np.float32)
     if vectors.ndim != 2 or len(vectors) != n:
         raise OptionError(f"embeddings has shape {vectors.shape}; expected [{n}, width], one row for each of raw")
     return vectors
 
 
-def _fail_rows_not_finite(values: Float32, vectors: Float32 | None, states: list[Status], reasons: list[str]) -> None:
+def _fail_rows_not_finite(
+    values: Float32Array, vectors: Float32Array | None, states: list[Status], reasons: list[str]
+) -> None:
     """Turn "ok" rows with NaN or infinities into "failed", in place."""
     finite = {"raw scores": np.isfinite(values).all(axis=1)}
     if vectors is not None:
@@ -333,7 +332,7 @@ def _fail_rows_not_finite(values: Float32, vectors: Float32 | None, states: list
                 reasons[i] = "; ".join(filter(None, [reasons[i], f"{what} are not finite"]))
 
 
-def _concat_embeddings(parts: Sequence[Scores]) -> Float32 | None:
+def _concat_embeddings(parts: Sequence[Scores]) -> Float32Array | None:
     widths = {p.embeddings.shape[1] for p in parts if p.embeddings is not None}
     if not widths:
         return None
@@ -345,14 +344,14 @@ def _concat_embeddings(parts: Sequence[Scores]) -> Float32 | None:
     )
 
 
-def _concat_faces(parts: Sequence[Scores]) -> Float64 | None:
+def _concat_faces(parts: Sequence[Scores]) -> Float64Array | None:
     if all(p.faces is None for p in parts):
         return None
     width = len(FACE_COLUMNS)
     return np.concatenate([np.full((len(p), width), np.nan) if p.faces is None else p.faces for p in parts])
 
 
-def _means_vector(slugs: tuple[str, ...], neutral_means: Mapping[str, float] | None) -> Float64:
+def _means_vector(slugs: tuple[str, ...], neutral_means: Mapping[str, float] | None) -> Float64Array:
     if neutral_means is None:
         return np.full(len(slugs), np.nan)
     by_slug: dict[str, float] = {}
@@ -368,14 +367,14 @@ def _means_vector(slugs: tuple[str, ...], neutral_means: Mapping[str, float] | N
     return np.array([by_slug[s] for s in slugs], dtype=np.float64)
 
 
-def _emotion_softmax(subtracted: Float64, slugs: tuple[str, ...]) -> Float64:
+def _emotion_softmax(subtracted: Float64Array, slugs: tuple[str, ...]) -> Float64Array:
     emotions = _emotion_slugs()
     if not set(emotions) <= set(slugs):
         return np.full((len(subtracted), _N_EMOTIONS), np.nan)
     return softmax(subtracted[:, [slugs.index(s) for s in emotions]])
 
 
-def _scaling_note(values: Float32) -> list[str]:
+def _scaling_note(values: Float32Array) -> list[str]:
     low, high = LIKELY_RANGE
     outside = (values < low) | (values > high)  # NaN compares false
     if not outside.any():

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .records import UInt8Array
-from .scores import Float64, Scores, utf8_text
+from .records import Float64Array, UInt8Array
+from .scores import Scores, utf8_text
 
 if TYPE_CHECKING:
     import pyarrow
@@ -30,12 +30,12 @@ class Timeline:
     scores: Scores
     source: str
     pts: npt.NDArray[np.int64]
-    seconds: Float64
+    seconds: Float64Array
     frame: npt.NDArray[np.int64]
     time_bases: tuple[Fraction, ...]
     track: npt.NDArray[np.int64]
     reused: npt.NDArray[np.bool_]
-    smooth: Float64 | None = None
+    smooth: Float64Array | None = None
     crops: tuple[UInt8Array | None, ...] = ()
 
     def __len__(self) -> int:

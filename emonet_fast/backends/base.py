@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
-from ..records import UInt8Array
+from ..records import Float32Array, UInt8Array
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
     """embedding: [n, hidden] float32, not normalised. raw: [n, H] float32 in the order of Checkpoint.names."""
 
-    embedding: npt.NDArray[np.float32]
-    raw: npt.NDArray[np.float32]
+    embedding: Float32Array
+    raw: Float32Array
 
 
 class Backend(Protocol):

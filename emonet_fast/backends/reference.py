@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import taxonomy
 from ..checkpoint.spec import RESAMPLE_NAMES, Checkpoint, Preprocess
 from ..optional import need
-from ..records import UInt8Array
+from ..records import Float32Array, UInt8Array
 from .base import Outputs
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ class Reference:
         """pictures: arrays [H, W, 3] uint8 RGB of any sizes -> embedding [n, hidden] and raw [n, H], float32."""
         return self.score_processed(self._process(pictures))
 
-    def processed(self, picture: UInt8Array) -> npt.NDArray[np.float32]:
+    def processed(self, picture: UInt8Array) -> Float32Array:
         """The processor's own output for one picture [H, W, 3]: [3, S, S] float32."""
         return np.asarray(self._process([picture])[0], np.float32)
 
@@ -107,7 +106,7 @@ class Reference:
         """transformers' image processor, made late: it needs Pillow, which ready pixels do not."""
         return self._make_processor()
 
-    def score_processed(self, pixels: npt.NDArray[np.float32]) -> Outputs:
+    def score_processed(self, pixels: Float32Array) -> Outputs:
         """As `score`, from normalised pixels [n, 3, S, S] float32: tests feed wrong pixels through it."""
         torch = need("torch", _PURPOSE)
         with torch.inference_mode():
@@ -145,8 +144,8 @@ def read_packed(checkpoint: Checkpoint) -> tuple[Any, dict[str, Any]]:
     return transformers.SiglipVisionModel.from_pretrained(None, config=config, state_dict=state), tensors
 
 
-def _numpy(tensor: Any) -> npt.NDArray[np.float32]:
-    values: npt.NDArray[np.float32] = tensor.float().cpu().numpy()
+def _numpy(tensor: Any) -> Float32Array:
+    values: Float32Array = tensor.float().cpu().numpy()
     return values
 
 

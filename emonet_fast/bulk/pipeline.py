@@ -91,7 +91,7 @@ class Pipeline:
         self._results: Channel[_Item] = Channel(_RESULTS)
         self._errors: list[BaseException] = []
         # DALI on a GPU works beside the host by itself, and reuses its buffers: no thread between it and the engine.
-        self._threaded = not (isinstance(scorer.backend, DeviceBackend) and scorer.decoder.name == "dali")
+        self._threaded = not (isinstance(scorer.backend, DeviceBackend) and scorer.decoder.reads_ahead)
         self._waited = self._waits()
         self._last_done = time.perf_counter()
         self._keep = plan.keep_schema()

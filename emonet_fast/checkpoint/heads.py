@@ -8,15 +8,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import taxonomy
 from ..errors import CheckpointError
+from ..records import Float32Array
 from . import jsonfile
 from .pickles import read_state_dict
 
-Float32 = npt.NDArray[np.float32]
-Layers = list[tuple[Float32, Float32]]  # (weight [out, in], bias [out]) in the order of data
+Layers = list[tuple[Float32Array, Float32Array]]  # (weight [out, in], bias [out]) in the order of data
 
 HEAD_PATTERN = "model_*_best.pth"
 MEANS_PATTERN = "neutral_stats_cache*"

@@ -18,12 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import CheckpointError, UnsafePickleError
+from ..records import Float32Array
 from .torchzip import STORAGES, Storage, TorchArchive
-
-Float32 = npt.NDArray[np.float32]
 
 MAX_STEPS = 1_000_000
 _LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # the first number of torch files before 1.6, as LONG1
@@ -50,7 +48,7 @@ class _Mark:
 _MARK = _Mark()
 
 
-def read_state_dict(path: Path) -> dict[str, Float32]:
+def read_state_dict(path: Path) -> dict[str, Float32Array]:
     """The tensors of a file written by `torch.save(state_dict, path)`, as new contiguous float32 arrays.
 
     A state dict wrapped in another dict's `state_dict` is unwrapped. float16, bfloat16 and float64 are cast.
@@ -92,7 +90,7 @@ def _refuse_other_kinds(path: Path, head: bytes) -> None:
         )
 
 
-def _state_dict(path: Path, value: object) -> dict[str, Float32]:
+def _state_dict(path: Path, value: object) -> dict[str, Float32Array]:
     if isinstance(value, dict) and isinstance(value.get("state_dict"), dict):
         value = value["state_dict"]
     if not isinstance(value, dict) or not value:

@@ -1,13 +1,13 @@
 """The pooling head's probe, folded into its key projection: what every engine computes the pooling logits with."""
 
 import numpy as np
-import numpy.typing as npt
 
+from ..records import Float64Array
 from .spec import Checkpoint
 from .tensors import SafetensorsFile
 
 
-def probe_keys(checkpoint: Checkpoint) -> npt.NDArray[np.float64]:
+def probe_keys(checkpoint: Checkpoint) -> Float64Array:
     """[hidden, heads] float64: column h is Wk_h^T (Wq probe + bq)_h / sqrt(head_dim)."""
     vision = checkpoint.vision
     heads, width, size = vision.num_attention_heads, vision.hidden_size, vision.head_dim
@@ -17,5 +17,5 @@ def probe_keys(checkpoint: Checkpoint) -> npt.NDArray[np.float64]:
     bias = file.array("vision_model.head.attention.in_proj_bias")[:width].astype(np.float64)
     query = (weight[:width] @ probe + bias).reshape(heads, size) * size**-0.5
     keys = weight[width:].reshape(heads, size, width)
-    result: npt.NDArray[np.float64] = np.einsum("hsw,hs->wh", keys, query)
+    result: Float64Array = np.einsum("hsw,hs->wh", keys, query)
     return result

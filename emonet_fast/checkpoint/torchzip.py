@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Float32 = npt.NDArray[np.float32]
+from ..records import Float32Array
 
 MAX_PICKLE = 4 * 1024 * 1024  # bytes; a published head's has about 1 kB, without any weights
 _MAX_DIMENSIONS = 8
@@ -109,7 +109,7 @@ class TorchArchive:
             raise ValueError(f"storage {key} has {len(storage.values)} values, but {count} are announced")
         return storage
 
-    def tensor(self, storage: Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Float32:
+    def tensor(self, storage: Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Float32Array:
         """A view of a storage, as contiguous float32. offset and strides are in values, not in bytes."""
         numbers = (offset, *shape, *strides)
         asked = f"tensor with offset {offset}, shape {reprlib.repr(shape)}, strides {reprlib.repr(strides)}"
@@ -128,7 +128,7 @@ class TorchArchive:
         return _contiguous(storage, offset, shape, strides)
 
 
-def _contiguous(storage: Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Float32:
+def _contiguous(storage: Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Float32Array:
     if math.prod(shape) == 0:
         return np.zeros(shape, np.float32)
     flat = storage.values[offset:]

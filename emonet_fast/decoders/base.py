@@ -40,9 +40,14 @@ class Prepared:
 
 
 class Decoder(Protocol):
-    """Pictures to batches. name: for the run's summary."""
+    """Pictures to batches.
+
+    name: for the run's summary. reads_ahead: it decodes beside its caller, into buffers that
+    it uses again: its batches are taken by the thread that hands them to the engine.
+    """
 
     name: str
+    reads_ahead: bool
 
     def batches(self, pictures: Iterable[Picture], batch_size: int, *, keep_rgb: bool) -> Iterator[Prepared]:
         """Batches of at most batch_size readable rows, all but the last of exactly that where it lies on the host.

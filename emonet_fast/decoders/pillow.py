@@ -21,6 +21,7 @@ class PillowDecoder:
     """See Decoder. threads: 1 works in the calling thread, more in threads that live as long as a call of `batches`."""
 
     name = "pillow"
+    reads_ahead = False
 
     def __init__(self, spec: Preprocess, options: Options, timed: Timed, threads: int = 1) -> None:
         self._spec, self._options, self._timed, self._threads = spec, options, timed, threads

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..records import Float64Array
+
 Array = npt.NDArray[np.floating]
 
 # Spearman over fewer pictures says little: one swap of neighbours among 20 already costs 0.0015.
@@ -104,7 +106,7 @@ def measure(reference: tuple[Array, Array], engine: tuple[Array, Array], emotion
     )
 
 
-def spearman(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
+def spearman(a: Float64Array, b: Float64Array) -> float:
     """Spearman's rank correlation of two rows of N values, ties by their mean rank; NaN without spread."""
     x, y = _ranks(a), _ranks(b)
     x, y = x - x.mean(), y - y.mean()
@@ -112,14 +114,14 @@ def spearman(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
     return float((x * y).sum() / scale) if scale > 0 else float("nan")
 
 
-def _float64(values: Array) -> npt.NDArray[np.float64]:
+def _float64(values: Array) -> Float64Array:
     return np.asarray(values, np.float64)
 
 
-def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _ranks(values: Float64Array) -> Float64Array:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts).astype(np.float64)
-    ranks: npt.NDArray[np.float64] = (last - (counts - 1) / 2)[inverse]
+    ranks: Float64Array = (last - (counts - 1) / 2)[inverse]
     return ranks
 
 

@@ -5,16 +5,14 @@ from dataclasses import dataclass, field
 
 import ml_dtypes
 import numpy as np
-import numpy.typing as npt
 
 from ..checkpoint.layers import layer_names, prefixes_of
 from ..checkpoint.spec import Checkpoint
 from ..checkpoint.tensors import SafetensorsFile
 from ..graph.quantise import Quantisation, nearest_e4m3, weight_scale
+from ..records import Float32Array
 from .gptq import Rounding
 from .moments import Collector
-
-Float32 = npt.NDArray[np.float32]
 
 # e4m3 keeps 3 bits behind the leading one: a step of 2^-3 of the power of two below, so an error of at most 2^-4 and,
 # uniform within the step and over the mantissas, a mean square of (2^-3)^2 / 12 / mean(m^2) = 2^-9.8 of the square.
@@ -30,11 +28,11 @@ class Layer:
 
     def __init__(self, tokens: int) -> None:
         self.largest = self.power = 0.0
-        self.square: Float32 | float = 0.0
+        self.square: Float32Array | float = 0.0
         self.inputs = Collector(tokens)
         self._pictures = 0
 
-    def add(self, x: Float32, power: float) -> None:
+    def add(self, x: Float32Array, power: float) -> None:
         """x [tokens, in]: the input of one picture."""
         self._pictures += 1
         self.largest = max(self.largest, float(np.abs(x).max()))
@@ -51,8 +49,8 @@ class Observations:
     checkpoint/layers.py, and stream: the mean square of the residual stream before each block; both only where asked.
     """
 
-    embedding: Float32
-    raw: Float32
+    embedding: Float32Array
+    raw: Float32Array
     layers: Mapping[str, Layer] = field(default_factory=dict)
     stream: tuple[float, ...] = ()
 
@@ -102,9 +100,9 @@ def calibrate(checkpoint: Checkpoint, seen: Observations) -> Calibrated:
     return Calibrated(Quantisation(largest, codes=codes, corrections=corrections), ordered)
 
 
-def _weight(file: SafetensorsFile, prefix: str, checkpoint: Checkpoint) -> Float32:
+def _weight(file: SafetensorsFile, prefix: str, checkpoint: Checkpoint) -> Float32Array:
     """[out, in] as typed.py rounds it: q with its factor."""
-    weight: Float32 = file.array(f"{prefix}.weight")
+    weight: Float32Array = file.array(f"{prefix}.weight")
     if prefix.endswith("self_attn.q_proj"):
         weight = weight * np.float32(checkpoint.vision.head_dim**-0.5)
     return weight

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from ..records import Float64Array
+
+Floats = Float64Array
 Bools = npt.NDArray[np.bool_]
 
 LEVELS = 8  # ratings 0..7

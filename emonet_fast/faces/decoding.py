@@ -12,9 +12,9 @@ Source: Wu, Peng, Yu: YuNet, Machine Intelligence Research 2023, and OpenCV's Fa
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
-from .face import Float64, overlaps
+from ..records import Float32Array, Float64Array
+from .face import overlaps
 
 STRIDES = (8, 16, 32)
 OUTPUTS = tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES)
@@ -25,8 +25,8 @@ _MAX_EXPONENT = 10.0  # exp of it times 32 is far beyond any picture; more could
 
 
 def candidates(
-    outputs: Mapping[str, npt.NDArray[np.float32]], index: int, width: int, height: int, min_score: float
-) -> Float64:
+    outputs: Mapping[str, Float32Array], index: int, width: int, height: int, min_score: float
+) -> Float64Array:
     """Rows (x, y, width, height, score, 10 landmark coordinates) of picture `index`: [n, 15], strongest first.
 
     outputs: the 12 arrays [batch, cells, k] of an input of width x height. Not finite rows are dropped.
@@ -42,13 +42,13 @@ def candidates(
         centre = (cell + bbox[kept, :2]) * stride
         marks = (np.tile(cell, 5) + kps[kept]) * stride
         rows.append(np.concatenate([centre - size / 2, size, score[kept, None], marks], axis=1))
-    found: Float64 = np.concatenate(rows)
+    found: Float64Array = np.concatenate(rows)
     found = found[np.isfinite(found).all(axis=1)]
-    strongest: Float64 = found[np.argsort(-found[:, 4], kind="stable")][:MAX_CANDIDATES]
+    strongest: Float64Array = found[np.argsort(-found[:, 4], kind="stable")][:MAX_CANDIDATES]
     return strongest
 
 
-def suppress(rows: Float64, threshold: float) -> Float64:
+def suppress(rows: Float64Array, threshold: float) -> Float64Array:
     """Keep each row whose box overlaps no kept stronger one by more than threshold (IoU). rows: strongest first."""
     table = overlaps(rows[:, :4], rows[:, :4])
     free = np.ones(len(rows), bool)

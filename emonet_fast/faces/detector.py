@@ -13,9 +13,9 @@ import numpy as np
 
 from ..errors import OptionError
 from ..options import FaceOptions, default_cache_dir
-from ..records import UInt8Array
+from ..records import Float64Array, UInt8Array
 from .decoding import candidates, suppress
-from .face import Face, Float64
+from .face import Face
 from .letterbox import STRIDE, letterbox, plan
 from .model import find_model
 from .network import BATCH, Network
@@ -80,7 +80,7 @@ class FaceDetector:
         A picture's faces do not depend on the pictures beside it. keys: not needed here.
         """
         del keys
-        rows: list[list[Float64]] = [[] for _ in pictures]
+        rows: list[list[Float64Array]] = [[] for _ in pictures]
         for scale in self._scales:
             chosen = [i for i, rgb in enumerate(pictures) if self._worth(rgb, scale)]
             by_size: dict[tuple[int, int], list[int]] = {}
@@ -98,7 +98,9 @@ class FaceDetector:
         longer = max(rgb.shape[:2])
         return scale == first or min(longer, scale) >= _FINER * first
 
-    def _run(self, pictures: Sequence[UInt8Array], members: list[int], scale: int, rows: list[list[Float64]]) -> None:
+    def _run(
+        self, pictures: Sequence[UInt8Array], members: list[int], scale: int, rows: list[list[Float64Array]]
+    ) -> None:
         frames = [plan(pictures[i].shape[1], pictures[i].shape[0], scale) for i in members]
         pixels = np.empty((len(members), 3, frames[0].height, frames[0].width), np.float32)
         for place, (i, frame) in enumerate(zip(members, frames, strict=True)):
@@ -114,7 +116,7 @@ class FaceDetector:
             found[:, [1, 3, *range(6, 15, 2)]] /= frame.factor_y
             rows[i].append(found)
 
-    def _faces(self, found: list[Float64]) -> tuple[Face, ...]:
+    def _faces(self, found: list[Float64Array]) -> tuple[Face, ...]:
         rows = np.concatenate(found) if found else np.empty((0, 15))
         rows = rows[rows[:, 2:4].max(axis=1, initial=0) >= self._min_face]
         rows = suppress(rows[np.argsort(-rows[:, 4], kind="stable")], _NMS)

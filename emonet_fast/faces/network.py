@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import CheckpointError
+from ..records import Float32Array
 from .decoding import OUTPUTS, STRIDES, WIDTHS
 
 # Pictures a call: more gained nothing that could be measured in float32, and cost memory.
@@ -48,7 +48,7 @@ class Network:
                 "(cls, obj, bbox and kps at strides 8, 16 and 32)"
             )
 
-    def __call__(self, pixels: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+    def __call__(self, pixels: Float32Array) -> dict[str, Float32Array]:
         """pixels of 1 to BATCH pictures; fewer are padded inside. The arrays are the caller's."""
         n, _, height, width = pixels.shape
         size = next(size for size in _SIZES if size >= n)

@@ -8,11 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from ..errors import CheckpointError
 from ..optional import need
+from ..records import Float32Array
 from .decoding import OUTPUTS, WIDTHS
 
 _SHAPES = {"Shape", "Gather", "Unsqueeze", "Concat", "Constant"}
@@ -52,7 +50,7 @@ class TorchNetwork:
             if node.op_type not in _SHAPES
         ]
 
-    def __call__(self, pixels: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+    def __call__(self, pixels: Float32Array) -> dict[str, Float32Array]:
         """See network.Network."""
         torch, operations = self._torch, self._operations()
         # TF32 would cost three digits of the boxes.

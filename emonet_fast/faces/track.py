@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..optional import need
-from .face import Face, Float64, boxes_of, overlaps
+from ..records import Float64Array
+from .face import Face, boxes_of, overlaps
 
 MEMORY = 1.0
 # Sizes that a face may be away from where its track should be. At 2 frames a second a walking person's face moves by
@@ -32,12 +33,12 @@ _STEADY = 0.4
 @dataclass(slots=True)
 class _Track:
     number: int
-    box: Float64  # x, y, width, height
-    velocity: Float64  # of x and y, pixels a second
+    box: Float64Array  # x, y, width, height
+    velocity: Float64Array  # of x and y, pixels a second
     seen: float
     times: int = 1
 
-    def at(self, seconds: float) -> Float64:
+    def at(self, seconds: float) -> Float64Array:
         moved = self.box.copy()
         moved[:2] += self.velocity * (seconds - self.seen)
         return moved
@@ -78,7 +79,7 @@ class Tracker:
             found.append(track.number if given is None else given)
         return found
 
-    def _pairs(self, seconds: float, boxes: Float64) -> list[tuple[int, _Track]]:
+    def _pairs(self, seconds: float, boxes: Float64Array) -> list[tuple[int, _Track]]:
         if not len(boxes) or not self._tracks:
             return []
         predicted = np.array([t.at(seconds) for t in self._tracks])
@@ -92,7 +93,7 @@ class Tracker:
         rows, columns = self._assign(np.where(allowed, cost, 4 * miss))
         return [(int(r), self._tracks[c]) for r, c in zip(rows, columns, strict=True) if allowed[r, c]]
 
-    def _move(self, track: _Track, seconds: float, box: Float64) -> None:
+    def _move(self, track: _Track, seconds: float, box: Float64Array) -> None:
         passed = seconds - track.seen
         if passed > 0:
             moved = (box[:2] + box[2:] / 2 - track.box[:2] - track.box[2:] / 2) / passed

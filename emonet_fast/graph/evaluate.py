@@ -13,6 +13,8 @@ import numpy.typing as npt
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
+from ..records import Float32Array
+
 Array = npt.NDArray[Any]
 
 
@@ -31,7 +33,7 @@ def evaluator(path: Path) -> ReferenceEvaluator:
     return ReferenceEvaluator(str(path), new_ops=_OPERATORS)
 
 
-def _f32(x: Array) -> npt.NDArray[np.float32]:
+def _f32(x: Array) -> Float32Array:
     return np.asarray(x, np.float32)
 
 

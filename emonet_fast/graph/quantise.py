@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-Float32 = npt.NDArray[np.float32]
+from ..records import Float32Array
 
 E4M3_MAX = 448.0
 
@@ -25,7 +25,7 @@ class Quantisation:
     largest: Mapping[str, float]
     keep: frozenset[str] = frozenset()
     codes: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
-    corrections: Mapping[str, Float32] = field(default_factory=dict)
+    corrections: Mapping[str, Float32Array] = field(default_factory=dict)
 
 
 def scale_for(largest: float) -> float:
@@ -40,17 +40,17 @@ def scale_for(largest: float) -> float:
     return float(rounded)
 
 
-def to_e4m3(values: Float32, scale: float) -> npt.NDArray[Any]:
+def to_e4m3(values: Float32Array, scale: float) -> npt.NDArray[Any]:
     """values / scale as e4m3 (round to nearest even), held at the largest finite values."""
     rounded: npt.NDArray[Any] = np.clip(values / np.float32(scale), -E4M3_MAX, E4M3_MAX).astype(ml_dtypes.float8_e4m3fn)
     return rounded
 
 
-def weight_scale(weight: Float32) -> float:
+def weight_scale(weight: Float32Array) -> float:
     """The scale of a whole matrix, by its largest magnitude."""
     return scale_for(float(np.abs(weight).max()))
 
 
-def nearest_e4m3(values: Float32) -> Float32:
+def nearest_e4m3(values: Float32Array) -> Float32Array:
     """float32 values to the nearest of e4m3, held at the largest finite ones."""
     return to_e4m3(values, 1.0).astype(np.float32)

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 from ..checkpoint.layers import layer_of
 from ..checkpoint.spec import Checkpoint
 from ..checkpoint.tensors import SafetensorsFile
+from ..records import Float32Array
 from .backbone import add_pooling, add_tower
 from .heads import add_heads
 from .model import pixels_of, scores_of
@@ -157,7 +158,7 @@ class TypedWriter(GraphWriter):
             )
         return self._quantised_inputs[x]
 
-    def _dequantised(self, weight: npt.NDArray[np.float32], codes: npt.NDArray[Any] | None, name: str) -> str:
+    def _dequantised(self, weight: Float32Array, codes: npt.NDArray[Any] | None, name: str) -> str:
         """weight [in, out]; codes [out, in] e4m3, None for the nearest."""
         scale = weight_scale(weight)
         values = to_e4m3(weight, scale) if codes is None else np.ascontiguousarray(codes.T)

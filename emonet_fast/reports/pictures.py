@@ -15,13 +15,12 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from .. import taxonomy
 from ..errors import EmonetError, OptionError
 from ..files import cannot_write
-from ..records import UInt8Array
+from ..records import Float64Array, UInt8Array
 from ..scores import Scores, distinct_notes
 from ..sinks.base import SCHEMA_VERSION, open_pending
 
@@ -63,7 +62,7 @@ class Collected:
     emotions: tuple[str, ...] = ()
     statuses: Counter[str] = field(default_factory=Counter)
     scored: int = 0
-    emotion_sums: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    emotion_sums: Float64Array = field(default_factory=lambda: np.zeros(0))
     cards: list[Card] = field(default_factory=list)
 
     @property
@@ -198,7 +197,7 @@ def _cards(scores: Scores, thumbnails: Sequence[Image.Image | None], room: int, 
     return cards
 
 
-def _groups(emotions: tuple[str, ...], values: npt.NDArray[np.float64], kind: str) -> tuple[float, ...]:
+def _groups(emotions: tuple[str, ...], values: Float64Array, kind: str) -> tuple[float, ...]:
     """One value for each of the 7 groups: the sum of the probabilities, else the strongest score."""
     out = []
     for group in taxonomy.GROUPS:

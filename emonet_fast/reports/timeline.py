@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from .. import taxonomy
-from ..scores import Float64, distinct_notes
+from ..records import Float64Array
+from ..scores import distinct_notes
 from ..sinks.base import SCHEMA_VERSION, open_pending
 from ..sinks.text import visible
 from ..timeline import NO_TRACK, Timeline
@@ -133,7 +134,7 @@ class TimelineReport:
             "peaks": self._peaks(track),
         }
 
-    def _lines(self, means: Float64, places: Iterable[int], overall: Float64) -> list[Line]:
+    def _lines(self, means: Float64Array, places: Iterable[int], overall: Float64Array) -> list[Line]:
         chosen = means[:, list(places)]
         low = min(0.0, float(np.nanmin(chosen))) if np.isfinite(chosen).any() else 0.0
         high = float(np.nanmax(chosen)) if np.isfinite(chosen).any() else 1.0
@@ -161,7 +162,7 @@ class TimelineReport:
         ]
 
 
-def heat_map(means: Float64) -> str:
+def heat_map(means: Float64Array) -> str:
     """[bins, E] values to a base64 PNG of E x bins pixels, from 0 to the largest; transparent where there is none."""
     known = np.isfinite(means)
     high = float(np.max(means, where=known, initial=0.0))
@@ -176,7 +177,7 @@ def heat_map(means: Float64) -> str:
     return base64.b64encode(out.getvalue()).decode()
 
 
-def polylines(values: Float64) -> tuple[str, ...]:
+def polylines(values: Float64Array) -> tuple[str, ...]:
     """[bins] values of 0..1, NaN for gaps, to the points of SVG polylines; a lone bin becomes a short dash."""
     runs: list[list[str]] = [[]]
     step = _WIDTH / len(values)

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from ..records import Status, UInt8Array
-from ..scores import Float64
+from ..records import Float64Array, Status, UInt8Array
 from ..timeline import Timeline
 
 BINS = 240
@@ -40,8 +39,8 @@ class Track:
     """sums: [BINS, E] of the emotions' values, counts: [BINS] of rows. peaks: by the emotion's place."""
 
     number: int
-    sums: Float64
-    counts: Float64
+    sums: Float64Array
+    counts: Float64Array
     rows: int = 0
     first: float = 0.0
     last: float = 0.0
@@ -75,7 +74,7 @@ class Video:
         return max(0, int((seconds - self.start) / self.width))
 
 
-def _paired(values: Float64) -> Float64:
+def _paired(values: Float64Array) -> Float64Array:
     half = values.reshape(BINS // 2, 2, *values.shape[1:]).sum(axis=1)
     return np.concatenate([half, np.zeros_like(half)])
 
@@ -113,7 +112,7 @@ class Collector:
             self._row(video, int(timeline.track[i]), now, table[i], crop)
         video.frames += len(seen)
 
-    def _row(self, video: Video, number: int, now: float, values: Float64, crop: UInt8Array | None) -> None:
+    def _row(self, video: Video, number: int, now: float, values: Float64Array, crop: UInt8Array | None) -> None:
         at = video.bin_of(now)
         track = video.tracks.get(number)
         if track is None:

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from ..records import Float32Array
 from ..scores import Scores, utf8_text
 
 
@@ -60,7 +61,7 @@ def _numbers(values: npt.NDArray[Any], ok: npt.NDArray[np.bool_]) -> list[str]:
     return [str(v) if k else "" for v, k in zip(values, known, strict=True)]
 
 
-def _lists(embeddings: npt.NDArray[np.float32], ok: npt.NDArray[np.bool_]) -> Iterable[str]:
+def _lists(embeddings: Float32Array, ok: npt.NDArray[np.bool_]) -> Iterable[str]:
     """Each row as a JSON list, one row in memory at a time."""
     known = ok & np.isfinite(embeddings).all(axis=1)
     return ("[" + ", ".join(map(str, row)) + "]" if k else "" for row, k in zip(embeddings, known, strict=True))

@@ -19,8 +19,8 @@ import numpy as np
 
 from .. import taxonomy
 from ..errors import OptionError
-from ..records import UInt8Array
-from .synthetic_files import Float32, SafetensorsStream, write_torch_state_dict
+from ..records import Float32Array, UInt8Array
+from .synthetic_files import SafetensorsStream, write_torch_state_dict
 from .synthetic_maths import HIDDEN, IMAGE
 from .synthetic_tower import Tower, generator, rounded, tensor_shapes, vision_config
 
@@ -98,7 +98,9 @@ def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_encoder(folder: Path, layers: int, seed: int, pictures: Sequence[UInt8Array], progress: Progress) -> Float32:
+def _write_encoder(
+    folder: Path, layers: int, seed: int, pictures: Sequence[UInt8Array], progress: Progress
+) -> Float32Array:
     """The tower's files. Returns the calibration pictures' embeddings [N, 1152]."""
     folder.mkdir()
     _write_json(folder / "config.json", _encoder_config(layers))
@@ -170,7 +172,7 @@ def _preprocessor_config() -> dict[str, object]:
     }
 
 
-def _write_heads(folder: Path, widths: tuple[int, ...], seed: int, embeddings: Float32) -> None:
+def _write_heads(folder: Path, widths: tuple[int, ...], seed: int, embeddings: Float32Array) -> None:
     """44 heads, the neutral statistics, and the mark that all this is untrained."""
     folder.mkdir()
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
@@ -184,7 +186,7 @@ def _write_heads(folder: Path, widths: tuple[int, ...], seed: int, embeddings: F
     _write_json(folder / "emonet_fast.json", {"untrained": True, "l2_normalise": True})
 
 
-def _loud_directions(unit: Float32) -> tuple[Float32, Float32]:
+def _loud_directions(unit: Float32Array) -> tuple[Float32Array, Float32Array]:
     """The 3 directions [1152, 3] in which pictures differ most, and the share [3] that heads shall lose of them.
 
     They are mostly brightness and colour, and twice to four times as strong as the fourth. Left as they are, a
@@ -195,14 +197,18 @@ def _loud_directions(unit: Float32) -> tuple[Float32, Float32]:
 
 
 def _head(
-    dimension: taxonomy.Dimension, widths: tuple[int, ...], seed: int, unit: Float32, loud: tuple[Float32, Float32]
-) -> tuple[dict[str, Float32], float, float]:
+    dimension: taxonomy.Dimension,
+    widths: tuple[int, ...],
+    seed: int,
+    unit: Float32Array,
+    loud: tuple[Float32Array, Float32Array],
+) -> tuple[dict[str, Float32Array], float, float]:
     """One head's state dict, and the mean and standard deviation of its scores.
 
     unit: [N, 1152] float32, the calibration pictures' embeddings at norm 1. loud: what `_loud_directions` gave.
     """
     rng = generator(seed, dimension.file_stem)
-    state: dict[str, Float32] = {}
+    state: dict[str, Float32Array] = {}
     x = unit
     for i, (columns, rows) in enumerate(itertools.pairwise(widths[:-1])):
         # inputs have norm 1 at first (not elements of size 1), and half the energy after each ReLU
@@ -224,7 +230,9 @@ def _head(
     return state, float(rounded(scores.mean())), float(rounded(scores.std()))
 
 
-def _last_layer(rng: np.random.Generator, x: Float32, mean: float, std: float) -> tuple[Float32, Float32]:
+def _last_layer(
+    rng: np.random.Generator, x: Float32Array, mean: float, std: float
+) -> tuple[Float32Array, Float32Array]:
     """[1, columns] weight and [1] bias that give the calibration pictures' scores this mean and deviation.
 
     Of 16 draws the one whose farthest picture is nearest: a scale set by a single odd picture left that head with

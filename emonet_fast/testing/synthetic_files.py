@@ -14,9 +14,9 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
-Float32 = npt.NDArray[np.float32]
+from ..records import Float32Array
+
 _ALIGNMENT = 64  # torch aligns each storage of its archives to 64 bytes
 
 
@@ -38,7 +38,7 @@ class SafetensorsStream:
         self._file = path.open("wb")
         self._file.write(struct.pack("<Q", len(text)) + text)
 
-    def put(self, name: str, tensor: Float32) -> None:
+    def put(self, name: str, tensor: Float32Array) -> None:
         """Write the next tensor. Raises ValueError if it is not the one announced for this place."""
         expected = next(iter(self._waiting.items()), None)
         if expected != (name, tensor.shape):
@@ -55,7 +55,7 @@ class SafetensorsStream:
             raise ValueError(f"tensors announced and never written: {list(self._waiting)}")
 
 
-def write_torch_state_dict(path: Path, tensors: Mapping[str, Float32]) -> None:
+def write_torch_state_dict(path: Path, tensors: Mapping[str, Float32Array]) -> None:
     """Write what `torch.save(module.state_dict(), path)` writes: a zip of `data.pkl` and a raw file a storage.
 
     Readable by `torch.load(path, weights_only=True)`. Like a module's own state dict it carries `_metadata`.
@@ -124,7 +124,7 @@ def _tensor(index: int, shape: tuple[int, ...]) -> bytes:
     return _global("torch._utils", "_rebuild_tensor_v2") + _tuple(arguments) + pickle.REDUCE
 
 
-def _state_dict_pickle(tensors: Mapping[str, Float32]) -> bytes:
+def _state_dict_pickle(tensors: Mapping[str, Float32Array]) -> bytes:
     state = _ordered_dict((name, _tensor(i, tensor.shape)) for i, (name, tensor) in enumerate(tensors.items()))
     modules = ["", *dict.fromkeys(part for name in tensors for part in _parents(name))]
     version = pickle.EMPTY_DICT + _text("version") + _whole(1) + pickle.SETITEM

@@ -3,11 +3,8 @@
 import math
 
 import numpy as np
-import numpy.typing as npt
 
-from ..records import UInt8Array
-
-Float32 = npt.NDArray[np.float32]
+from ..records import Float32Array, UInt8Array
 
 HIDDEN, HEADS, IMAGE, PATCH = 1152, 16, 384, 16
 GRID = IMAGE // PATCH
@@ -17,7 +14,7 @@ EPS = 1e-6
 PLAIN = 0.022
 
 
-def patch_filters(rng: np.random.Generator) -> Float32:
+def patch_filters(rng: np.random.Generator) -> Float32Array:
     """[1152, 3, 16, 16] float32, exact in bfloat16: Gabor filters of mean zero, and one in 12 of plain colour.
 
     Photographs have amplitude 1/f, so gains grow with f: every band counts, and a resize filter, which changes
@@ -46,14 +43,14 @@ def patch_filters(rng: np.random.Generator) -> Float32:
     return bfloat16_exact(out)
 
 
-def bfloat16_exact(values: Float32) -> Float32:
+def bfloat16_exact(values: Float32Array) -> Float32Array:
     """Round (halves away from zero) to 8 significant bits, so that bfloat16 holds them exactly."""
     bits = values.view(np.uint32) + np.uint32(0x8000)
     bits &= np.uint32(0xFFFF0000)
     return bits.view(np.float32)
 
 
-def near_bfloat16(values: Float32) -> Float32:
+def near_bfloat16(values: Float32Array) -> Float32Array:
     """Move each value three quarters of its way to the next bfloat16 number, in place.
 
     Pictures differ here by how much of each band they hold, which GELU's mean turns into a small part of a large
@@ -66,7 +63,7 @@ def near_bfloat16(values: Float32) -> Float32:
     return values
 
 
-def patches(picture: UInt8Array) -> Float32:
+def patches(picture: UInt8Array) -> Float32Array:
     """[H, W, 3] uint8 -> [576, 3*16*16] float32: resized as SigLIP2 resizes, in -1..1, cut into patches.
 
     Needs Pillow for pictures that are not 384x384; at that size its resize changes nothing.
@@ -80,15 +77,15 @@ def patches(picture: UInt8Array) -> Float32:
     return cut.reshape(TOKENS, 3 * PATCH * PATCH)
 
 
-def layer_norm(x: Float32, gamma: Float32, beta: Float32) -> Float32:
-    centred: Float32 = x - x.mean(axis=-1, keepdims=True)
+def layer_norm(x: Float32Array, gamma: Float32Array, beta: Float32Array) -> Float32Array:
+    centred: Float32Array = x - x.mean(axis=-1, keepdims=True)
     centred /= np.sqrt(np.mean(centred * centred, axis=-1, keepdims=True) + np.float32(EPS))
     centred *= gamma
     centred += beta
     return centred
 
 
-def gelu(x: Float32) -> Float32:
+def gelu(x: Float32Array) -> Float32Array:
     """0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))."""
     t = x * x
     t *= np.float32(0.044715)
@@ -102,7 +99,7 @@ def gelu(x: Float32) -> Float32:
     return t
 
 
-def attend(q: Float32, k: Float32, v: Float32) -> Float32:
+def attend(q: Float32Array, k: Float32Array, v: Float32Array) -> Float32Array:
     """Multi-head attention of [N, Q, 1152] to [N, T, 1152], one picture at a time."""
     out = np.empty(q.shape, np.float32)
     width = HIDDEN // HEADS

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..checkpoint.spec import VisionConfig
-from ..records import UInt8Array
+from ..records import Float32Array, UInt8Array
 from .synthetic_maths import (
     EPS,
     HEADS,
@@ -25,7 +25,6 @@ from .synthetic_maths import (
     IMAGE,
     PATCH,
     TOKENS,
-    Float32,
     attend,
     gelu,
     layer_norm,
@@ -34,7 +33,7 @@ from .synthetic_maths import (
     patches,
 )
 
-Put = Callable[[str, Float32], None]
+Put = Callable[[str, Float32Array], None]
 
 MLP = 4304
 CALIBRATION_TOKENS = TOKENS // 4
@@ -85,7 +84,7 @@ def generator(seed: int, name: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(name.encode())])))
 
 
-def rounded(values: npt.ArrayLike) -> Float32:
+def rounded(values: npt.ArrayLike) -> Float32Array:
     """About 3 significant digits of the array's own size, so that another BLAS gives the same constants."""
     array = np.asarray(values, np.float64)
     size = float(np.sqrt(np.mean(array**2)))
@@ -108,37 +107,37 @@ class Tower:
 
     # -- making tensors ------------------------------------------------------------------------------------
 
-    def _make(self, name: str, tensor: Float32) -> Float32:
+    def _make(self, name: str, tensor: Float32Array) -> Float32Array:
         self.put(name, tensor)
         return tensor
 
-    def _normal(self, name: str, shape: tuple[int, ...], std: float, mean: float = 0.0) -> Float32:
+    def _normal(self, name: str, shape: tuple[int, ...], std: float, mean: float = 0.0) -> Float32Array:
         out = generator(self.seed, name).standard_normal(shape, np.float32)
         out *= np.float32(std)
         if mean:
             out += np.float32(mean)
         return near_bfloat16(out)
 
-    def _selective(self, name: str, shape: tuple[int, int], std: float) -> Float32:
+    def _selective(self, name: str, shape: tuple[int, int], std: float) -> Float32Array:
         """Signed squares of normal numbers: few large weights a row, so that rows differ."""
         out = generator(self.seed, name).standard_normal(shape, np.float32)
         out *= np.abs(out)
         out *= np.float32(std / math.sqrt(3.0))  # E[n^4] = 3
         return near_bfloat16(out)
 
-    def _layer_norm(self, name: str, x: Float32) -> Float32:
+    def _layer_norm(self, name: str, x: Float32Array) -> Float32Array:
         gamma = self._make(name + ".weight", self._normal(name + ".weight", (HIDDEN,), 0.15, 1.0))
         beta = self._make(name + ".bias", self._normal(name + ".bias", (HIDDEN,), 0.1))
         return layer_norm(x, gamma, beta)
 
-    def _linear(self, name: str, x: Float32, rows: int, gain: float, bias: float = 0.1) -> Float32:
+    def _linear(self, name: str, x: Float32Array, rows: int, gain: float, bias: float = 0.1) -> Float32Array:
         """y = x W^T + b with W of std gain / sqrt(columns)."""
         columns = x.shape[-1]
         w = self._make(name + ".weight", self._normal(name + ".weight", (rows, columns), gain / math.sqrt(columns)))
         b = self._make(name + ".bias", self._normal(name + ".bias", (rows,), bias))
         return x @ w.T + b
 
-    def _centred(self, name: str, y: Float32) -> Float32:
+    def _centred(self, name: str, y: Float32Array) -> Float32Array:
         """Add the bias that takes away the mean of `y` over pictures and tokens."""
         mean = y.reshape(-1, y.shape[-1]).mean(axis=0, dtype=np.float64)
         bias = self._make(name, near_bfloat16(rounded(-mean)))
@@ -146,7 +145,7 @@ class Tower:
 
     # -- the network ---------------------------------------------------------------------------------------
 
-    def _embed(self, pictures: Sequence[UInt8Array]) -> Float32:
+    def _embed(self, pictures: Sequence[UInt8Array]) -> Float32Array:
         at = "vision_model.embeddings."
         filters = self._make(at + "patch_embedding.weight", patch_filters(generator(self.seed, at)))
         name = at + "patch_embedding.bias"
@@ -166,7 +165,7 @@ class Tower:
             self.x += self._mlp(at, self._layer_norm(at + "layer_norm2", self.x), gain, massive=i >= self.layers // 2)
             yield i
 
-    def _attention(self, at: str, x: Float32, gain: float) -> Float32:
+    def _attention(self, at: str, x: Float32Array, gain: float) -> Float32Array:
         # q and k of std 1.2 give logits of std 1.4: selective, yet far from one-hot, where rounding would flip
         q = self._linear(at + "self_attn.q_proj", x, HIDDEN, 1.2)
         k = self._linear(at + "self_attn.k_proj", x, HIDDEN, 1.2)
@@ -177,7 +176,7 @@ class Tower:
         w = self._make(name + ".weight", self._normal(name + ".weight", (HIDDEN, HIDDEN), 3 * gain / math.sqrt(HIDDEN)))
         return self._centred(name + ".bias", mixed @ w.T)
 
-    def _mlp(self, at: str, x: Float32, gain: float, massive: bool) -> Float32:
+    def _mlp(self, at: str, x: Float32Array, gain: float, massive: bool) -> Float32Array:
         w1 = self._selective(at + "mlp.fc1.weight", (MLP, HIDDEN), 1.3 / math.sqrt(HIDDEN))
         b1 = self._normal(at + "mlp.fc1.bias", (MLP,), 0.3, -0.3)
         w2 = self._normal(at + "mlp.fc2.weight", (HIDDEN, MLP), 1.5 * gain / math.sqrt(MLP))
@@ -189,7 +188,7 @@ class Tower:
         self._make(at + "mlp.fc2.weight", w2)
         return self._centred(at + "mlp.fc2.bias", hidden @ w2.T)
 
-    def _massive(self, at: str, x: Float32, w1: Float32, b1: Float32, w2: Float32) -> None:
+    def _massive(self, at: str, x: Float32Array, w1: Float32Array, b1: Float32Array, w2: Float32Array) -> None:
         """Make 6 channels silent but on one of 3 tokens, and there hundreds of times the median.
 
         Their rows of fc1 point at what the token has and others lack (its position embedding, at this depth),
@@ -214,7 +213,7 @@ class Tower:
             b1[channel] = rounded(-steep * threshold)
             w2[:, channel] *= np.float32(4.0 / height)
 
-    def pool(self) -> Float32:
+    def pool(self) -> Float32Array:
         """Make the attention-pooling head and return the calibration pictures' embeddings [N, 1152]."""
         x = self._layer_norm("vision_model.post_layernorm", self.x)
         at = "vision_model.head."

@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from ..scores import Float64
+from ..records import Float64Array
 
 # Tracks that are remembered; the one that was longest unseen goes first.
 _MAX_TRACKS = 256
@@ -21,9 +21,9 @@ class Smoother:
 
     def __init__(self, tau: float, gap: float) -> None:
         self._tau, self._gap = tau, gap
-        self._last: OrderedDict[int, tuple[float, Float64]] = OrderedDict()
+        self._last: OrderedDict[int, tuple[float, Float64Array]] = OrderedDict()
 
-    def __call__(self, track: int, seconds: float, values: Float64) -> Float64:
+    def __call__(self, track: int, seconds: float, values: Float64Array) -> Float64Array:
         """The smoothed values [D] of a track at a time; `values` come back where it begins (anew)."""
         before = self._last.pop(track, None)
         found = np.asarray(values, np.float64)

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ...checkpoint.spec import Checkpoint
 from ...errors import BackendError, InputError
-from ...records import UInt8Array
+from ...records import Float32Array, UInt8Array
 from ..base import Outputs
 from .heads import FusedHeads
 from .libraries import Native, to_logging
-
-Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +45,8 @@ class _Slot:
 class _Result:
     """Pinned memory of one batch's results, and when they are there."""
 
-    embedding: Float32
-    raw: Float32
+    embedding: Float32Array
+    raw: Float32Array
     ready: Any
 
 
@@ -238,7 +235,7 @@ class Runner:
             done.synchronize()
         return Outputs(embedding, raw)
 
-    def run_all(self, pixels: UInt8Array, size: int) -> tuple[Float32, Float32]:
+    def run_all(self, pixels: UInt8Array, size: int) -> tuple[Float32Array, Float32Array]:
         """(embedding, raw) of host pixels of any number, in batches of `size`."""
         parts = [self.submit(pixels[i : i + size])() for i in range(0, len(pixels), size)]
         return np.concatenate([p.embedding for p in parts]), np.concatenate([p.raw for p in parts])

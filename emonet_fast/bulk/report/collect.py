@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ... import taxonomy
 from ...errors import DataError
+from ...records import Float64Array
 from ...scores import FACE_COLUMNS
 from ..folder import Folder
 from ..plan import Plan
@@ -26,7 +27,6 @@ _ROWS = 4096
 _FIXED = ("key", "status", "reason", "source", "row")
 
 Rectangle = tuple[float, float, float, float]  # x, y, width, height
-Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(order=True, frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Collected:
     notes: dict[str, None] = field(default_factory=dict)
     scored: int = 0
     seconds: float = 0.0
-    sums: Float64 = field(default_factory=lambda: np.zeros(0))
+    sums: Float64Array = field(default_factory=lambda: np.zeros(0))
     histogram: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     together: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     best: list[list[Best]] = field(default_factory=list)
@@ -144,7 +144,7 @@ def _add(found: Collected, batch: Any, shard: int) -> None:
         agreement.add([labels[i] for i in at], order)
 
 
-def _keep_best(found: Collected, values: Float64, at: npt.NDArray[np.intp], batch: Any, shard: int) -> None:
+def _keep_best(found: Collected, values: Float64Array, at: npt.NDArray[np.intp], batch: Any, shard: int) -> None:
     for e, heap in enumerate(found.best):
         for i in np.argsort(-values[:, e], kind="stable")[:TYPICAL]:
             value, row = float(values[i, e]), int(at[i])

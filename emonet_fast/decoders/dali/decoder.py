@@ -69,6 +69,7 @@ class DaliDecoder:
     """
 
     name = "dali"
+    reads_ahead = True
 
     def __init__(
         self,
