@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .records import Status
     from .scorer import ScalingWarning, Scorer
     from .scores import Scores
+    from .video.pipeline import stream
 
 _HOME = {
     "BackendError": "errors",
@@ -38,6 +39,7 @@ _HOME = {
     "ScalingWarning": "scorer",
     "Scorer": "scorer",
     "Scores": "scores",
+    "stream": "video.pipeline",
 }
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "Status",
     "UnsafePickleError",
     "__version__",
+    "stream",
 ]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,14 +23,11 @@ from .checkpoint.spec import Checkpoint
 from .checkpoint.tensors import Progress
 from .decoders import Decoder, Prepared, open_decoder
 from .errors import InputError
-from .options import MAX_BYTES, MAX_PIXELS, Options, VideoOptions, default_cache_dir
+from .options import MAX_BYTES, MAX_PIXELS, Options, default_cache_dir
 from .process import Stopwatch, available_cores
 from .records import Decoded, Float32Array, Picture, Status
 from .scores import Scores
 from .sources.memory import Memory
-
-if TYPE_CHECKING:
-    from .timeline import Timeline
 
 UNTRAINED = "untrained weights: the numbers mean nothing"
 
@@ -245,11 +242,11 @@ class Scorer:
         return self.score_prepared(self.prepare(pictures, keep_rgb=keep_rgb), embeddings=embeddings)
 
     def prepare(self, pictures: Iterable[Picture], *, keep_rgb: bool = False) -> Iterator[Prepared]:
-        """The first half of `stream`: batches of the network's input. May run in a thread of its own."""
+        """The first half of `batches`: batches of the network's input. May run in a thread of its own."""
         return self.decoder.batches(pictures, self.backend.batch_size, keep_rgb=keep_rgb)
 
     def score_prepared(self, batches: Iterable[Prepared], *, embeddings: bool = False) -> Iterator[ScoredBatch]:
-        """The second half of `stream`: batches of `prepare` to scores, in order."""
+        """The second half of `batches`: batches of `prepare` to scores, in order."""
         under_way: deque[Callable[[], ScoredBatch]] = deque()
         for batch in batches:
             under_way.append(self._submit(batch, embeddings))
@@ -262,25 +259,6 @@ class Scorer:
         """Scores of no rows, with the columns that this checkpoint's scores have."""
         width = self.checkpoint.vision.hidden_size
         return self._scores([], None, np.empty((0, width), np.float32) if embeddings else None)
-
-    def stream(self, source: Any, options: VideoOptions | None = None) -> "Iterator[Timeline]":
-        """The time line of a video's faces, some rows at a time, in order and in bounded memory (extra `video`).
-
-        source: a path, a URL (RTSP, HTTP, ...), a camera (0, "/dev/video0"), an open PyAV container, or an iterable of
-        (seconds, frame) with frames [H, W, 3] uint8 RGB, on the host or, with `__dlpack__`, on the GPU. Decoding runs
-        ahead on a thread; of a live source the newest frame wins. Close the generator to end early.
-
-        Raises:
-            InputError: the source cannot be opened or has no video. OptionError, MissingPackageError, CheckpointError.
-        """
-        from .video.pipeline import open_pipeline  # above this file: the door to it, not a part of scoring
-
-        pipeline = open_pipeline(self, source, options or VideoOptions())
-        try:
-            for batch in pipeline:
-                yield batch.timeline
-        finally:
-            pipeline.close()
 
     def _submit(self, batch: Prepared, embeddings: bool) -> Callable[[], ScoredBatch]:
         """Hand the batch's pixels to the engine; the result is what the returned function gives."""

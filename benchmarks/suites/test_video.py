@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+import emonet_fast
 from benchmarks import fairness
 from benchmarks.harness import Case, Run
 from benchmarks.workshop import Workshop
@@ -33,7 +34,7 @@ def cases(shop: Workshop) -> Iterator[Case]:
         inputs=lambda: [film(shop, count)],
         sides={
             f"a loop over frames, {precision}": lambda: loop(shop, heads, backend, precision),
-            f"Scorer.stream, {precision}": lambda: stream(shop, heads, backend, precision),
+            f"emonet_fast.stream, {precision}": lambda: stream(shop, heads, backend, precision),
         },
         judge=lambda outputs: fairness.values(outputs, SCORE, "scores"),
         images=count,
@@ -80,4 +81,4 @@ def stream(shop: Workshop, heads: str, backend: str, precision: str) -> Run:
 
     scorer = shop.scorer(heads, backend, precision)
     options = VideoOptions(fps=None, faces=FaceOptions(faces="none"), track=False, smooth=0.0)
-    return lambda path: np.concatenate([part.scores.raw for part in scorer.stream(str(path), options)])
+    return lambda path: np.concatenate([part.scores.raw for part in emonet_fast.stream(scorer, str(path), options)])

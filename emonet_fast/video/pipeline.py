@@ -295,14 +295,39 @@ class Pipeline:
             self.seconds[stage] += time.perf_counter() - began
 
 
-def open_pipeline(scorer: Scorer, source: Any, options: VideoOptions) -> Pipeline:
-    """A Pipeline over whatever `open_video` takes; see Scorer.stream for what is raised."""
-    opened = open_video(source, options, threads=scorer.options.threads)
+def stream(scorer: Scorer, source: Any, options: VideoOptions | None = None) -> Iterator[Timeline]:
+    """Score the faces of a video (extra `video`).
+
+    A generator: it decodes ahead on a thread, and its memory is bounded however long the source is. Of a live source
+    the newest frame wins. Close the generator to end early.
+
+    Args:
+        scorer: scores the crops of the faces; it is opened where that is not done yet.
+        source: a path, a URL (RTSP, HTTP, ...), a camera (0, "/dev/video0"), an open PyAV container, or an iterable
+            of (seconds, frame) with frames [H, W, 3] uint8 RGB, on the host or, with `__dlpack__`, on the GPU.
+        options: which frames and faces are scored. None takes the defaults of VideoOptions.
+
+    Returns:
+        Timelines of some consecutive rows each, in the order of time.
+
+    Raises:
+        InputError: when the source cannot be opened, has no video, or ends with an error.
+        OptionError: when the sampling or the face options cannot work.
+        MissingPackageError: when PyAV, scipy or another package of the extra is not installed.
+        CheckpointError: when the scorer's weights or the face detector's model cannot be had.
+    """
+    chosen = options or VideoOptions()
+    opened = open_video(source, chosen, threads=scorer.options.threads)
     try:
-        return Pipeline(scorer, opened, options, video_finder(options.faces, scorer))
+        pipeline = Pipeline(scorer, opened, chosen, video_finder(chosen.faces, scorer))
     except BaseException:
         opened.close()
         raise
+    try:
+        for batch in pipeline:
+            yield batch.timeline
+    finally:
+        pipeline.close()
 
 
 def video_finder(faces: FaceOptions, scorer: Scorer) -> Finder:

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from emonet_fast import stream
 from emonet_fast.errors import InputError
 from emonet_fast.options import FaceOptions, VideoOptions
 from emonet_fast.sources.video import opening
@@ -85,9 +86,9 @@ def test_http_by_the_command(tmp_path, clip, video):
 
 def test_http_in_python(clip, scorer):
     with web_server(clip.parent) as url:
-        rows = [second for part in scorer.stream(f"{url}/clip.mp4", WHOLE) for second in part.seconds.tolist()]
+        rows = [second for part in stream(scorer, f"{url}/clip.mp4", WHOLE) for second in part.seconds.tolist()]
         with pytest.raises(InputError, match="404"):
-            next(iter(scorer.stream(f"{url}/none.mp4", WHOLE)))
+            next(iter(stream(scorer, f"{url}/none.mp4", WHOLE)))
     assert rows == SECONDS
 
 
@@ -209,7 +210,7 @@ def test_camera_that_is_unplugged(clip, scorer, caplog):
     assert [frame.seconds for frame in frames] == SECONDS[:12]
     assert source.faults.ended == "No such device (is the camera plugged in, and may this user read it?)"
     options = VideoOptions(fps=None, faces=FaceOptions(faces="none"), track=False, live=False)
-    rows = [s for part in scorer.stream(Camera(clip, (12, errno.ENODEV)), options) for s in part.seconds.tolist()]
+    rows = [s for part in stream(scorer, Camera(clip, (12, errno.ENODEV)), options) for s in part.seconds.tolist()]
     assert rows == SECONDS[:12]
 
 

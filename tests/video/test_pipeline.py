@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from emonet_fast import stream
 from emonet_fast.errors import InputError, OptionError
 from emonet_fast.faces import Face, face_crop
 from emonet_fast.faces.face import overlaps
@@ -26,7 +27,7 @@ def rows_of(batches: list[Timeline]) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def batches(scorer, walk, found_faces):
-    return list(scorer.stream(walk.path, VideoOptions(fps=5, faces=found_faces, embeddings=True)))
+    return list(stream(scorer, walk.path, VideoOptions(fps=5, faces=found_faces, embeddings=True)))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def test_gaps_have_no_value(batches):
 @pytest.mark.parametrize("settings", [{"score_every": 3}, {"score_change": 0.4}])
 def test_reused_scores_are_marked(scorer, walk, found_faces, settings):
     """A track's rows carry the scores of its last scored crop, and say so."""
-    found = rows_of(list(scorer.stream(walk.path, VideoOptions(fps=5, faces=found_faces, **settings))))
+    found = rows_of(list(stream(scorer, walk.path, VideoOptions(fps=5, faces=found_faces, **settings))))
     last: dict[int, float] = {}
     reused = 0
     for row in found:
@@ -121,7 +122,7 @@ def test_reused_scores_are_marked(scorer, walk, found_faces, settings):
 
 
 def test_without_tracks(scorer, walk, found_faces):
-    (first, *_) = scorer.stream(walk.path, VideoOptions(fps=2, faces=found_faces, track=False, smooth=0))
+    (first, *_) = stream(scorer, walk.path, VideoOptions(fps=2, faces=found_faces, track=False, smooth=0))
     row = first.to_dicts()[0]
     assert row["track"] is None
     assert not any(name.startswith("smooth_") for name in row)
@@ -129,7 +130,7 @@ def test_without_tracks(scorer, walk, found_faces):
 
 def test_whole_frames(scorer, walk):
     """Detector none: one row a frame, without a box."""
-    found = rows_of(list(scorer.stream(walk.path, VideoOptions(fps=2, faces=FaceOptions()))))
+    found = rows_of(list(stream(scorer, walk.path, VideoOptions(fps=2, faces=FaceOptions()))))
     assert [row["status"] for row in found] == ["ok"] * 8
     assert found[0]["face_x"] is None
     assert found[0]["smooth_awe"] is not None
@@ -142,7 +143,7 @@ def test_boxes_from_a_file(scorer, walk, tmp_path):
         out.writerow(["frame", "x", "y", "width", "height", "track_id"])
         out.writerows([i, *walk.truth[i, 0], 9] for i in range(0, 30))
     options = VideoOptions(fps=5, faces=FaceOptions(faces=f"boxes:{path}"))
-    found = rows_of(list(scorer.stream(walk.path, options)))
+    found = rows_of(list(stream(scorer, walk.path, options)))
     assert {row["track"] for row in found if row["frame"] < 30} == {9}
     assert {row["status"] for row in found if row["frame"] >= 30} == {"no_face"}
 
@@ -151,8 +152,8 @@ def test_pairs_that_a_pipeline_holds(scorer, found_faces, walk):
     """The same frames from a file and from memory give the same rows."""
     pairs = [(f.seconds, f.rgb()) for f in AvSource(str(walk.path), Sampling()) if isinstance(f, Frame)][:15]
     options = VideoOptions(fps=5, faces=found_faces)
-    given = rows_of(list(scorer.stream(iter(pairs), options)))
-    read = rows_of(list(scorer.stream(walk.path, replace(options, end=pairs[-1][0]))))
+    given = rows_of(list(stream(scorer, iter(pairs), options)))
+    read = rows_of(list(stream(scorer, walk.path, replace(options, end=pairs[-1][0]))))
     assert [(r["seconds"], r["raw_awe"]) for r in given] == [(r["seconds"], r["raw_awe"]) for r in read]
 
 
@@ -166,9 +167,9 @@ def test_endless_source_is_read_as_far_as_needed(scorer):
             yield i / 10, numbered(i % 256)
             i += 1
 
-    stream = scorer.stream(endless(), VideoOptions(fps=None, faces=FaceOptions()))
-    rows = sum(len(next(stream)) for _ in range(3))
-    stream.close()
+    parts = stream(scorer, endless(), VideoOptions(fps=None, faces=FaceOptions()))
+    rows = sum(len(next(parts)) for _ in range(3))
+    parts.close()
     assert rows <= len(taken) <= rows + 16 + 8
 
 
@@ -182,7 +183,7 @@ def test_source_that_ends_with_an_error_gives_what_it_had(scorer):
 
     found = []
     with pytest.raises(InputError, match="gone"):
-        found.extend(scorer.stream(unplugged(), VideoOptions(fps=None, faces=FaceOptions())))
+        found.extend(stream(scorer, unplugged(), VideoOptions(fps=None, faces=FaceOptions())))
     assert sum(map(len, found)) == 10  # all that came before it went
 
 
