@@ -1,10 +1,8 @@
-"""Builds the C++ extensions: the JPEG cutter anywhere on Linux, TensorRT's where its headers are.
+"""Builds the C++ extension for TensorRT where TensorRT's headers are; without them the wheel is pure Python.
 
-Says in one line of each whether it did and why not, and never fails the installation: the package works without them.
-EMONET_FAST_EXTENSIONS names those to try (`jpeg,tensorrt`, the default; empty for none, which makes a wheel for any
-machine). Everything else is in pyproject.toml.
-
+Says in one line whether it did and why not, and never fails the installation: the package works without the extension.
 TENSORRT_INCLUDE_DIR and CUDA_INCLUDE_DIR name the headers' folders; without them the usual places are searched.
+Everything else is in pyproject.toml.
 """
 
 import os
@@ -19,27 +17,27 @@ ROOT = Path(__file__).parent
 FLAGS = ["-std=c++17", "-fvisibility=hidden", "-g0", "-Wall", "-Wextra"]
 
 
-def files(folder: str, ending: str) -> list[str]:
-    """The files of csrc/`folder`, as setuptools wants them."""
-    return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc" / folder).glob(f"*.{ending}"))
-
-
-def made(folder: str, headers: list[Path]) -> Extension:
-    """emonet_fast._`folder` from csrc/`folder`. headers: folders of other people's."""
+def extension(headers: list[Path]) -> Extension:
+    """emonet_fast._tensorrt from csrc/tensorrt. headers: the folders of TensorRT's and CUDA's headers."""
     import pybind11
 
     # As system headers: their own deprecation warnings are not ours.
-    system = [flag for headers_folder in headers for flag in ("-isystem", str(headers_folder))]
+    system = [flag for folder in headers for flag in ("-isystem", str(folder))]
     return Extension(
-        f"emonet_fast._{folder}",
-        files(folder, "cpp"),
+        "emonet_fast._tensorrt",
+        sources("cpp"),
         include_dirs=[pybind11.get_include()],
-        depends=files(folder, "h"),
+        depends=sources("h"),
         extra_compile_args=[*FLAGS, *system],
         extra_link_args=["-ldl"],
         language="c++",
         optional=True,
     )
+
+
+def sources(ending: str) -> list[str]:
+    """The files of csrc/tensorrt with that ending, relative to this folder as setuptools wants them."""
+    return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc" / "tensorrt").glob(f"*.{ending}"))
 
 
 def places(variable: str, usual: list[Path]) -> list[Path]:
@@ -70,22 +68,14 @@ def find(folders: list[Path], header: str) -> Path | None:
     return next((folder for folder in folders if (folder / header).is_file()), None)
 
 
-def missing() -> str | None:
-    """What all extensions need and is not there."""
+def tensorrt() -> tuple[Extension | None, str]:
+    """The extension to build, or None; and the reason in a few words."""
     if not sys.platform.startswith("linux"):
-        return f"only on Linux, this is {sys.platform}"
+        return None, f"only on Linux, this is {sys.platform}"
     try:
         import pybind11  # noqa: F401
     except ImportError:
-        return "pybind11 is not installed"
-    return None
-
-
-def tensorrt() -> tuple[Extension | None, str]:
-    """The extension to build, or None; and the reason in a few words."""
-    reason = missing()
-    if reason is not None:
-        return None, reason
+        return None, "pybind11 is not installed"
     headers = find(tensorrt_places(), "NvInfer.h")
     if headers is None or not (headers / "NvOnnxParser.h").is_file():
         name = "NvInfer.h" if headers is None else "NvOnnxParser.h"
@@ -93,41 +83,32 @@ def tensorrt() -> tuple[Extension | None, str]:
     cuda = find([headers, *cuda_places()], "cuda_runtime_api.h")
     if cuda is None:
         return None, "TensorRT headers found, but not CUDA's cuda_runtime_api.h; set CUDA_INCLUDE_DIR"
-    return made("tensorrt", [headers, cuda]), f"with the headers of {headers}"
+    return extension([headers, cuda]), f"with the headers of {headers}"
 
 
-def jpeg() -> tuple[Extension | None, str]:
-    """As tensorrt()."""
-    reason = missing()
-    return (made("jpeg", []), "faster boxes of large JPEGs") if reason is None else (None, reason)
+def say(built: bool, reason: str) -> None:
+    print(f"emonet-fast: TensorRT extension {'built' if built else 'not built'}: {reason}", file=sys.stderr)
+
+
+EXTENSION, REASON = tensorrt()
 
 
 class Build(build_ext):
-    """Says what became of the extensions."""
+    """Says what became of the extension."""
 
     def build_extension(self, ext: Extension) -> None:
-        name = ext.name.rpartition("_")[2]
         try:
             super().build_extension(ext)
         except Exception as error:  # a compiler that is missing or fails in any way must not end the installation
-            say(name, False, f"the compiler failed: {error}")
+            say(False, f"the compiler failed: {error}")
             return
-        say(name, True, FOUND[name][1])
+        say(True, REASON)
 
 
-def say(name: str, built: bool, reason: str) -> None:
-    print(f"emonet-fast: {NAMES[name]} {'built' if built else 'not built'}: {reason}", file=sys.stderr)
-
-
-NAMES = {"tensorrt": "TensorRT extension", "jpeg": "JPEG cutter"}
-WANTED = os.environ.get("EMONET_FAST_EXTENSIONS", ",".join(NAMES)).split(",")
-MAKERS = {"tensorrt": tensorrt, "jpeg": jpeg}
-FOUND = {name: make() if name in WANTED else (None, "not in EMONET_FAST_EXTENSIONS") for name, make in MAKERS.items()}
-for name, (extension, reason) in FOUND.items():
-    if extension is None:
-        say(name, False, reason)
+if EXTENSION is None:
+    say(False, REASON)
 setup(
     packages=[*find_packages(include=["emonet_fast", "emonet_fast.*"]), "emonet_fast.kernels"],
-    ext_modules=[found for found, _ in FOUND.values() if found is not None],
+    ext_modules=[] if EXTENSION is None else [EXTENSION],
     cmdclass={"build_ext": Build},
 )

@@ -230,11 +230,9 @@ def regions() -> dict[str, Any]:
     rows = []
     for quality, noise in ((75, 0.0), (75, 3.0), (75, 6.0), (85, 6.0), (92, 6.0)):
         data = jpeg(photograph(1920, 1080, 1, noise), quality=quality)
-        contestants = {"all": alone_decoded(data, None, True)}
+        contestants = {"all": alone_decoded(data, None)}
         for name, (top, left) in PLACES.items():
-            box = Box(left, top, left + 400, top + 400)
-            contestants[name] = alone_decoded(data, box, True)
-            contestants[f"{name}, by DALI"] = alone_decoded(data, box, False)
+            contestants[name] = alone_decoded(data, Box(left, top, left + 400, top + 400))
         rates = turns(contestants, 15)
         factors = {name: rate / rates["all"] for name, rate in rates.items() if name != "all"}
         rows.append({"quality": quality, "bytes": len(data), "all_ms": 1e3 / rates["all"], "factors": factors})
@@ -244,16 +242,15 @@ def regions() -> dict[str, Any]:
 PLACES = {"top left": (0, 0), "upper third, middle": (160, 760), "centre": (340, 760), "bottom right": (680, 1520)}
 
 
-def alone_decoded(data: bytes, box: Box | None, cutting: bool) -> Callable[[], int]:
-    """Decodes it 8 times, on one thread at a time: the cutter's and then DALI's. cutting: with our cutter."""
+def alone_decoded(data: bytes, box: Box | None) -> Callable[[], int]:
+    """Decodes it 8 times on one thread of DALI's."""
     picture = Picture("0", data, boxes=() if box is None else (box,))
     samples = [replace(triage(picture, OPTIONS)[0], data=bytes(bytearray(data))) for _ in range(8)]
     rows = WHOLE if box is None else REGIONS
     runner = Runner(Definition(SPEC, None, len(samples), 1, rows=rows, output="pictures"))
 
     def call() -> int:
-        with nullcontext() if cutting else mock.patch("emonet_fast.decoders.dali.runner.cut", return_value=None):
-            runner.start(samples)
+        runner.start(samples)
         decoded = runner.finish().outputs[0].on_host()
         return len(decoded if box is None else cut_out(samples, decoded))
 

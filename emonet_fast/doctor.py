@@ -109,8 +109,10 @@ def _gpu_engine() -> dict[str, Any]:
 def _decoders() -> dict[str, Any]:
     """Which decoders there are, by which of DALI's packages, and what `--decoder auto` takes."""
     facts: dict[str, Any] = {"pillow": _version("pillow"), "dali": _optional("nvidia.dali", EXTRAS["nvidia.dali"])}
-    facts["jpeg_cutter"] = available("emonet_fast._jpeg")
-    facts["auto"] = "dali" if available("nvidia.dali") else "pillow"
+    on_gpu = available("nvidia.dali") and not all(
+        isinstance(found, NoGpu) for found in (look(), tensorrt_libraries.look())
+    )
+    facts["auto"] = "dali" if on_gpu else "pillow"
     return facts
 
 

@@ -49,7 +49,6 @@ def make_extension(folder: Path, optimise: str = "-O0") -> str:
         "TENSORRT_INCLUDE_DIR": headers,
         "CUDA_INCLUDE_DIR": headers,
         "CXXFLAGS": f"{optimise} -Werror",
-        "EMONET_FAST_EXTENSIONS": "tensorrt",
     }
     command = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(folder)]
     return _run([*command, "--build-temp", str(folder / "temp")], environment)

@@ -1,7 +1,6 @@
 """Rows to the arrays that the pipeline's external inputs take. Pure: no DALI here."""
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -9,9 +8,8 @@ import numpy.typing as npt
 from ...records import Box
 from . import border
 from . import definition as names
-from .cutting import Cut
 from .definition import Definition
-from .regions import box_of, first_rows, part_of, regions_of, whole
+from .regions import box_of, first_rows, part_of, regions_of
 from .triage import Sample
 
 Arrays = list[npt.NDArray[np.generic]]
@@ -19,16 +17,14 @@ Arrays = list[npt.NDArray[np.generic]]
 PLACEHOLDER = np.frombuffer(b"P6\n1 1\n255\n\0\0\0", np.uint8)
 
 
-def inputs(
-    samples: Sequence[Sample], definition: Definition, cuts: Mapping[int, Cut] = MappingProxyType({})
-) -> Mapping[str, Arrays]:
-    """One list of arrays for each external input, an entry a sample. cuts: files to take instead, by row."""
+def inputs(samples: Sequence[Sample], definition: Definition) -> Mapping[str, Arrays]:
+    """One list of arrays for each external input, an entry a sample."""
     if definition.rows == names.WHOLE:
         found: dict[str, Arrays] = {names.ENCODED: [np.frombuffer(one.data, np.uint8) for one in samples]}
         sizes = [(one.width, one.height) for one in samples]
     else:
         boxes = [box_of(one) for one in samples]
-        found = _box_inputs(samples, boxes, cuts)
+        found = _box_inputs(samples, boxes)
         if definition.rows == names.REGIONS:
             return {name: found[name] for name in (names.ENCODED, *names.REGION_INPUTS)}
         if definition.rows == names.OVER:
@@ -43,19 +39,18 @@ def inputs(
     return found
 
 
-def _box_inputs(samples: Sequence[Sample], boxes: Sequence[Box], cuts: Mapping[int, Cut]) -> dict[str, Arrays]:
+def _box_inputs(samples: Sequence[Sample], boxes: Sequence[Box]) -> dict[str, Arrays]:
     """Rows of one picture share one decode, by the first of them; the region decoded holds all their boxes."""
     regions = regions_of(samples)
     first = first_rows(samples, regions)
     found: dict[str, Arrays] = {name: [] for name in (names.ENCODED, *names.BOX_INPUTS)}
     for i, (one, box) in enumerate(zip(samples, boxes, strict=True)):
         at, part = first[i], part_of(one, box)
-        region, own, cut = regions[at], at == i, cuts.get(i)
-        held = cut.held if cut else whole(one)
+        region, own = regions[at], at == i
         rows = {
-            names.ENCODED: np.frombuffer(cut.data if cut else one.data, np.uint8) if own else PLACEHOLDER,
+            names.ENCODED: np.frombuffer(one.data, np.uint8) if own else PLACEHOLDER,
             names.PICK: np.int32(at),
-            names.DECODE_START: _pair(region.top - held.top, region.left - held.left) if own else _pair(0, 0),
+            names.DECODE_START: _pair(region.top, region.left) if own else _pair(0, 0),
             names.DECODE_SHAPE: _pair(region.height, region.width) if own else _pair(1, 1),
             names.CROP_START: _pair(part.top - region.top, part.left - region.left),
             names.CROP_SHAPE: _pair(part.height, part.width),

@@ -49,11 +49,6 @@ def regions_of(samples: Sequence[Sample]) -> dict[int, Box]:
     return regions
 
 
-def small_regions(samples: Sequence[Sample]) -> dict[int, Box]:
-    """Those of regions_of that are not the whole picture."""
-    return {i: region for i, region in regions_of(samples).items() if region != whole(samples[i])}
-
-
 def first_rows(samples: Sequence[Sample], regions: Mapping[int, Box]) -> list[int]:
     """For each row the place of its picture's first row, where the region is. regions: of regions_of."""
     first = {id(samples[i].data): i for i in regions}

@@ -8,17 +8,14 @@ same pixels as in a run without failures.
 import logging
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import Any
 
 from ...errors import BackendError
-from .cutting import Cut, cut
-from .definition import WHOLE, Definition
+from .definition import Definition
 from .feeding import inputs
 from .outputs import Output, Result
 from .pipeline import build
-from .regions import small_regions
 from .triage import Sample
 
 _log = logging.getLogger("emonet_fast")
@@ -38,8 +35,6 @@ class Runner:
         self.rebuilt = 0
         self._stream = stream
         self._pipe: Any = None
-        cutting = definition.device_id is None and definition.rows != WHOLE
-        self._cutters = ThreadPoolExecutor(definition.threads, "cut") if cutting else None
         # Kept until their run is done: DALI reads the bytes where they lie, and a failure runs them again.
         self._started: deque[tuple[Sequence[Sample], Any]] = deque()
 
@@ -47,7 +42,7 @@ class Runner:
         """Hand over a run, of at most batch_size samples; returns at once."""
         if not 0 < len(samples) <= self.definition.batch_size:
             raise ValueError(f"a run of {len(samples)} samples; expected 1 to {self.definition.batch_size}")
-        arrays = inputs(samples, self.definition, self._cuts(samples))
+        arrays = inputs(samples, self.definition)
         self._started.append((samples, arrays))
         self._feed(arrays)
 
@@ -67,19 +62,6 @@ class Runner:
         """Free the pipeline; runs under way are lost."""
         self._started.clear()
         self._pipe = None
-        if self._cutters is not None:
-            self._cutters.shutdown(cancel_futures=True)
-
-    def _cuts(self, samples: Sequence[Sample]) -> Mapping[int, Cut]:
-        """Small files for small boxes, where these can be cut from the large ones. A failed run goes without them."""
-        if self._cutters is None:
-            return {}
-        regions = small_regions(samples)
-        places = [*regions]
-        # A share for each thread: handing over every picture would take a fifth of the time.
-        shares = [places[i :: self.definition.threads] for i in range(min(self.definition.threads, len(places)))]
-        found = self._cutters.map(lambda share: [(i, cut(samples[i], regions[i])) for i in share], shares)
-        return {i: part for share in found for i, part in share if part is not None}
 
     def _feed(self, arrays: Any) -> None:
         if self._pipe is None:

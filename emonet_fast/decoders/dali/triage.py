@@ -35,8 +35,7 @@ _RESTARTS = frozenset(range(0xD0, 0xD8))
 class Sample:
     """One row for DALI. key: of the row. width, height: of the upright picture. box: None for the whole of it.
 
-    orientation: EXIF tag 0x0112 as it will be applied, 1 to 8. picture: where the row comes from, for Pillow to judge
-    if DALI fails; rows of one picture share the object.
+    picture: where the row comes from, for Pillow to judge if DALI fails; rows of one picture share the object.
     """
 
     key: str
@@ -45,7 +44,6 @@ class Sample:
     width: int
     height: int
     box: Box | None
-    orientation: int = 1
 
 
 def triage(picture: Picture, options: Options) -> list[Sample] | None:
@@ -58,7 +56,7 @@ def triage(picture: Picture, options: Options) -> list[Sample] | None:
         return None
     boxes: tuple[Box | None, ...] = picture.boxes or (None,)
     samples = [
-        Sample(key, picture, data, header.width, header.height, box, header.orientation)
+        Sample(key, picture, data, header.width, header.height, box)
         for key, box in zip(picture.row_keys(), boxes, strict=True)
     ]
     return samples if all(_can_be_cut(sample, options) for sample in samples) else None
