@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from . import taxonomy
 from ._version import __version__
 from .backends.base import Backend, DeviceBackend, Outputs
 from .backends.choose import open_backend
@@ -25,7 +24,7 @@ from .decoders import Decoder, Prepared, open_decoder
 from .errors import InputError
 from .options import MAX_BYTES, MAX_PIXELS, Options, default_cache_dir
 from .process import Stopwatch, available_cores
-from .records import Decoded, Float32Array, Picture, Status
+from .records import Decoded, Float32Array, Picture
 from .scores import Scores
 from .sources.memory import Memory
 
@@ -289,20 +288,14 @@ class Scorer:
     def _scores(
         self, decoded: Sequence[Decoded], raw: Float32Array | None, embeddings: Float32Array | None = None
     ) -> Scores:
-        names = self.checkpoint.names
-        values = raw if raw is not None else np.empty((0, len(names)), np.float32)
-        status, reason = [], []
-        for row, one in zip(values, decoded, strict=True):
-            failed = one.status == Status.OK and not np.isfinite(row).all()
-            status.append(Status.FAILED if failed else one.status)
-            reason.append("the engine gave a value that is not finite" if failed else one.reason)
-        return Scores.from_raw(
-            values,
-            [taxonomy.find(name).name for name in names],
-            self.checkpoint.neutral_means,
+        names, means = self.checkpoint.names, self.checkpoint.neutral_means
+        return Scores.of_checked(
+            np.empty((0, len(names)), np.float32) if raw is None else raw,
+            names,
+            None if means is None else np.array([means[name] for name in names]),
             keys=[one.key for one in decoded],
-            status=status,
-            reason=reason,
+            status=[one.status for one in decoded],
+            reason=[one.reason for one in decoded],
             embeddings=embeddings,
             notes=[UNTRAINED] if self.checkpoint.untrained else [],
             metadata=self.metadata,

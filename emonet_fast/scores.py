@@ -1,22 +1,16 @@
-"""Raw head outputs to mean-subtracted scores, softmax and top emotions; the table that users get.
-
-    mean_subtracted = float64(float32 raw) - neutral mean of the head
-    softmax         = softmax over the 40 emotions' mean_subtracted, temperature 1 (extra dimensions get none)
-
-Source: the published outputs of EmpathicInsight-Face, reproduced to 1.2e-7.
-"""
+"""The table of scores that users get, made from the heads' raw outputs by the published arithmetic."""
 
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from . import taxonomy
+from .arithmetic import EMOTIONS, LIKELY_RANGE, SCALING, emotion_softmax, scaling_note
 from .errors import OptionError
 from .optional import need
 from .records import Float32Array, Float64Array, Status
@@ -27,40 +21,24 @@ if TYPE_CHECKING:
 
 # A face's box as it was found, in pixels of the upright picture, and the detector's score of 0..1.
 FACE_COLUMNS = ("face_x", "face_y", "face_width", "face_height", "face_score")
-LIKELY_RANGE = (-20.0, 20.0)
 NO_BASELINE = "no neutral means: raw scores only, no mean-subtracted scores and no softmax"
-_SCALING = "likely a scaling fault, such as embeddings that were not L2-normalised; do not trust these scores"
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_N_EMOTIONS = len(taxonomy.EMOTIONS)
-
-
-def subtract_means(raw: Float32Array, means: Float64Array) -> Float64Array:
-    """[N, D] float32 raw scores minus [D] float64 neutral means, in float64."""
-    return raw.astype(np.float64) - means
-
-
-def softmax(scores: Float64Array) -> Float64Array:
-    """Row-wise softmax of [N, K] at temperature 1; rows that hold NaN or an infinity give NaN."""
-    if scores.shape[1] == 0:
-        return scores.astype(np.float64)
-    finite = np.isfinite(scores).all(axis=1, keepdims=True)
-    # Row-major, or numpy sums in an order that depends on N, and a row's last bit on the rows beside it.
-    known = np.ascontiguousarray(np.where(finite, scores, 0.0))
-    e = np.exp(known - known.max(axis=1, keepdims=True))
-    return np.where(finite, e / e.sum(axis=1, keepdims=True), np.nan)
 
 
 def distinct_notes(notes: Iterable[str]) -> tuple[str, ...]:
-    """The notes of several batches without repeats; those on scaling, which count rows, become one without a count."""
+    """The notes of several batches without repeats.
+
+    Notes on scaling count the rows of their batch; they become one note without a count.
+    """
     low, high = LIKELY_RANGE
-    plain = f"some rows have raw scores outside {low:g}..{high:g}: {_SCALING}"
-    return tuple(dict.fromkeys(plain if n.endswith(_SCALING) else n for n in notes))
+    plain = f"some rows have raw scores outside {low:g}..{high:g}: {SCALING}"
+    return tuple(dict.fromkeys(plain if n.endswith(SCALING) else n for n in notes))
 
 
 def utf8_text(text: str) -> str:
     """`text` as every file format can hold it: bytes of a file name that are not UTF-8 become `\\xNN`.
 
-    Python carries such bytes as lone surrogates, which neither Parquet nor JSON readers accept.
+    Python keeps such bytes as lone surrogates. Neither Parquet nor readers of JSON accept those.
     """
     return _SURROGATE.sub(_visible_surrogate, text)
 
@@ -74,13 +52,20 @@ def _visible_surrogate(match: re.Match[str]) -> str:
 class Scores:
     """Scores of N inputs by D heads. Rows whose status is not "ok" hold NaN; "ok" rows are finite.
 
-    raw: [N, D] float32, the heads' outputs. mean_subtracted: [N, D] float64, NaN without neutral means.
-    softmax: [N, 40] float64 over the emotions in the guide's order; NaN without neutral means or where
-    not all 40 emotions have a head. names: D column slugs. keys, status, reason: N each.
-    embeddings: [N, 1152] float32, not normalised, or None if they were not asked for.
-    notes: what a reader must know (no neutral baseline, likely scaling fault, untrained weights).
-    metadata: checkpoint hash, precision, backend and versions, as text.
-    faces: [N, 5] float64 of FACE_COLUMNS where rows are faces of pictures, NaN where a row is none; else None.
+    Args:
+        raw: [N, D] float32, the heads' outputs.
+        mean_subtracted: [N, D] float64; NaN without neutral means.
+        softmax: [N, 40] float64 over the emotions in the guide's order; NaN without neutral means, and where one
+            of the 40 emotions has no head.
+        names: D column slugs.
+        keys: N names of the rows.
+        status: N statuses.
+        reason: N texts, why a row has no scores or what decoding had to do; "" for most rows.
+        embeddings: [N, hidden] float32, not normalised; None if nobody asked for them.
+        notes: what a reader must know: no neutral means, scores outside the trained scale, untrained weights.
+        metadata: checkpoint hash, precision, backend and versions, as text.
+        faces: [N, 5] float64 of FACE_COLUMNS where rows are faces of pictures, NaN where a row has no face;
+            None where whole pictures were scored.
     """
 
     raw: Float32Array
@@ -109,42 +94,75 @@ class Scores:
         notes: Iterable[str] = (),
         metadata: Mapping[str, str] | None = None,
     ) -> "Scores":
-        """The published arithmetic for anybody's raw outputs.
+        """Scores of anybody's raw outputs, by the published arithmetic.
 
-        raw: [N, D] float. names: D names in any published spelling. neutral_means: by name in any
-        spelling, one for every head, or None. status: None means "ok" for all; a row that is "ok" and not
-        finite becomes "failed". keys: None means `#0`, `#1`, ... embeddings: [N, W].
+        Args:
+            raw: [N, D] float.
+            names: D names in any published spelling.
+            neutral_means: by name in any spelling, one for every head; None for raw scores only.
+            keys: N names of the rows; None for `#0`, `#1`, ...
+            status: N statuses; None for "ok" in all. A row that is "ok" and not finite becomes "failed".
+            reason: N texts; None for "" in all.
+            embeddings: [N, W] float, one row for each of `raw`.
+            notes: what a reader must know.
+            metadata: what the output files carry.
 
         Raises:
-            OptionError: shapes, lengths or names do not fit, a name occurs twice, a head has no finite mean.
+            OptionError: when shapes, lengths or names do not fit, a name occurs twice, or a head has no finite mean.
         """
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, so its row "failed"
             values = np.asarray(raw).astype(np.float32)
-        slugs = _slugs(names, values)
-        n = len(values)
-        vectors = None if embeddings is None else _checked_embeddings(embeddings, n)
-        said = ["" for _ in range(n)] if reason is None else list(reason)
-        states = [Status.OK] * n if status is None else [Status(s) for s in status]
+        slugs, n = _slugs(names, values), len(values)
         labels = [f"#{i}" for i in range(n)] if keys is None else list(keys)
-        for what, given in (("keys", labels), ("status", states), ("reason", said)):
-            if len(given) != n:
-                raise OptionError(f"{what} has {len(given)} entries; expected {n}, one for each row of raw")
-        _fail_rows_not_finite(values, vectors, states, said)
+        states = [Status.OK] * n if status is None else [Status(s) for s in status]
+        reasons = [""] * n if reason is None else list(reason)
+        for what, column in (("keys", labels), ("status", states), ("reason", reasons)):
+            if len(column) != n:
+                raise OptionError(f"{what} has {len(column)} entries; expected {n}, one for each row of raw")
+        return cls.of_checked(
+            values,
+            slugs,
+            None if neutral_means is None else _means_vector(slugs, neutral_means),
+            keys=labels,
+            status=states,
+            reason=reasons,
+            embeddings=None if embeddings is None else _checked_embeddings(embeddings, n),
+            notes=notes,
+            metadata=metadata or {},
+        )
+
+    @classmethod
+    def of_checked(
+        cls,
+        raw: Float32Array,
+        slugs: tuple[str, ...],
+        means: Float64Array | None,
+        *,
+        keys: Sequence[str],
+        status: Sequence[Status],
+        reason: Sequence[str],
+        embeddings: Float32Array | None,
+        notes: Iterable[str],
+        metadata: Mapping[str, str],
+    ) -> "Scores":
+        """`from_raw` for a Scorer's batches: D slugs, [D] means, and N of all else are known to fit."""
+        states, reasons = list(status), list(reason)
+        _fail_rows_not_finite(raw, embeddings, states, reasons)
         good = np.array([s == Status.OK for s in states], dtype=bool)
-        values = np.where(good[:, None], values, np.float32(np.nan))
-        subtracted = subtract_means(values, _means_vector(slugs, neutral_means))
-        no_baseline = [] if neutral_means is not None else [NO_BASELINE]
+        values = np.where(good[:, None], raw, np.float32(np.nan))
+        subtracted = values.astype(np.float64) - (np.nan if means is None else means)
+        no_baseline = [NO_BASELINE] if means is None else []
         return cls(
             raw=values,
             mean_subtracted=subtracted,
-            softmax=_emotion_softmax(subtracted, slugs),
+            softmax=emotion_softmax(subtracted, slugs),
             names=slugs,
-            keys=tuple(labels),
+            keys=tuple(keys),
             status=tuple(states),
-            reason=tuple(said),
-            embeddings=vectors,
-            notes=tuple(dict.fromkeys([*notes, *no_baseline, *_scaling_note(values)])),
-            metadata=dict(metadata or {}),
+            reason=tuple(reasons),
+            embeddings=embeddings,
+            notes=tuple(dict.fromkeys([*notes, *no_baseline, *scaling_note(values)])),
+            metadata=dict(metadata),
         )
 
     def __len__(self) -> int:
@@ -163,7 +181,7 @@ class Scores:
     @property
     def has_softmax(self) -> bool:
         """Whether neutral means and all 40 emotions are there."""
-        return self.has_baseline and set(_emotion_slugs()) <= set(self.names)
+        return self.has_baseline and set(EMOTIONS) <= set(self.names)
 
     @property
     def value_kind(self) -> str:
@@ -192,8 +210,8 @@ class Scores:
     def ranking(self) -> tuple[tuple[str, ...], Float64Array]:
         """What emotions are compared by: E slugs in the guide's order and [N, E] float64 of `value_kind`."""
         if self.has_softmax:
-            return _emotion_slugs(), self.softmax
-        emotions = tuple(s for s in _emotion_slugs() if s in self.names)
+            return EMOTIONS, self.softmax
+        emotions = tuple(s for s in EMOTIONS if s in self.names)
         columns = [self.names.index(s) for s in emotions]
         table = self.mean_subtracted if self.has_baseline else self.raw.astype(np.float64)
         return emotions, table[:, columns]
@@ -209,7 +227,7 @@ class Scores:
         if self.has_baseline:
             out |= {f"score_{n}": self.mean_subtracted[:, i] for i, n in enumerate(self.names)}
         if self.has_softmax:
-            out |= {f"prob_{n}": self.softmax[:, i] for i, n in enumerate(_emotion_slugs())}
+            out |= {f"prob_{n}": self.softmax[:, i] for i, n in enumerate(EMOTIONS)}
         if self.faces is not None:
             out |= {name: self.faces[:, i] for i, name in enumerate(FACE_COLUMNS)}
         return out
@@ -277,7 +295,7 @@ class Scores:
         if len({p.has_baseline for p in parts}) > 1:
             raise OptionError("Scores.concat was given parts with and without neutral means; score them alike")
         raw = np.concatenate([p.raw for p in parts])
-        notes = [n for p in parts for n in p.notes if not n.endswith(_SCALING)]
+        notes = [n for p in parts for n in p.notes if not n.endswith(SCALING)]
         names = dict.fromkeys(k for p in parts for k in p.metadata)
         values = {k: dict.fromkeys(p.metadata[k] for p in parts if k in p.metadata) for k in names}
         return cls(
@@ -289,15 +307,10 @@ class Scores:
             status=tuple(s for p in parts for s in p.status),
             reason=tuple(r for p in parts for r in p.reason),
             embeddings=_concat_embeddings(parts),
-            notes=tuple(dict.fromkeys([*notes, *_scaling_note(raw)])),
+            notes=tuple(dict.fromkeys([*notes, *scaling_note(raw)])),
             metadata={k: "; ".join(v) for k, v in values.items()},
             faces=_concat_faces(parts),
         )
-
-
-@cache
-def _emotion_slugs() -> tuple[str, ...]:
-    return tuple(d.slug for d in taxonomy.EMOTIONS)
 
 
 def _slugs(names: Sequence[str], values: Float32Array) -> tuple[str, ...]:
@@ -322,14 +335,14 @@ def _fail_rows_not_finite(
     values: Float32Array, vectors: Float32Array | None, states: list[Status], reasons: list[str]
 ) -> None:
     """Turn "ok" rows with NaN or infinities into "failed", in place."""
-    finite = {"raw scores": np.isfinite(values).all(axis=1)}
+    finite = {"the engine gave a value that is not finite": np.isfinite(values).all(axis=1)}
     if vectors is not None:
-        finite["embeddings"] = np.isfinite(vectors).all(axis=1)
-    for what, good in finite.items():
+        finite["embeddings are not finite"] = np.isfinite(vectors).all(axis=1)
+    for fault, good in finite.items():
         for i in np.flatnonzero(~good):
             if states[i] == Status.OK:
                 states[i] = Status.FAILED
-                reasons[i] = "; ".join(filter(None, [reasons[i], f"{what} are not finite"]))
+                reasons[i] = "; ".join(filter(None, [reasons[i], fault]))
 
 
 def _concat_embeddings(parts: Sequence[Scores]) -> Float32Array | None:
@@ -351,9 +364,7 @@ def _concat_faces(parts: Sequence[Scores]) -> Float64Array | None:
     return np.concatenate([np.full((len(p), width), np.nan) if p.faces is None else p.faces for p in parts])
 
 
-def _means_vector(slugs: tuple[str, ...], neutral_means: Mapping[str, float] | None) -> Float64Array:
-    if neutral_means is None:
-        return np.full(len(slugs), np.nan)
+def _means_vector(slugs: tuple[str, ...], neutral_means: Mapping[str, float]) -> Float64Array:
     by_slug: dict[str, float] = {}
     for name, given in neutral_means.items():
         slug, value = taxonomy.find(name).slug, float(given)
@@ -365,20 +376,3 @@ def _means_vector(slugs: tuple[str, ...], neutral_means: Mapping[str, float] | N
     if missing:
         raise OptionError(f"neutral_means lacks {missing}; expected a mean for each of {len(slugs)} heads")
     return np.array([by_slug[s] for s in slugs], dtype=np.float64)
-
-
-def _emotion_softmax(subtracted: Float64Array, slugs: tuple[str, ...]) -> Float64Array:
-    emotions = _emotion_slugs()
-    if not set(emotions) <= set(slugs):
-        return np.full((len(subtracted), _N_EMOTIONS), np.nan)
-    return softmax(subtracted[:, [slugs.index(s) for s in emotions]])
-
-
-def _scaling_note(values: Float32Array) -> list[str]:
-    low, high = LIKELY_RANGE
-    outside = (values < low) | (values > high)  # NaN compares false
-    if not outside.any():
-        return []
-    worst = float(values[outside][np.argmax(np.abs(values[outside]))])
-    rows = int(outside.any(axis=1).sum())
-    return [f"{rows} of {len(values)} rows have raw scores outside {low:g}..{high:g} (worst {worst:.4g}): {_SCALING}"]

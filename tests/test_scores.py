@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from emonet_fast import taxonomy
+from emonet_fast.arithmetic import softmax
 from emonet_fast.errors import OptionError
 from emonet_fast.records import Status
-from emonet_fast.scores import NO_BASELINE, Scores, distinct_notes, softmax, utf8_text
+from emonet_fast.scores import NO_BASELINE, Scores, distinct_notes, utf8_text
 
 ALL = [d.name for d in taxonomy.DIMENSIONS]
 FORTY = [d.name for d in taxonomy.EMOTIONS]
@@ -150,7 +151,7 @@ class TestRows:
         raw[1, 3], raw[2, 0] = np.nan, -np.inf
         scores = Scores.from_raw(raw, ALL, {m: 0.01 * i for i, m in enumerate(ALL)})
         assert scores.status == (Status.OK, Status.FAILED, Status.FAILED, Status.OK)
-        assert scores.reason[1] == "raw scores are not finite"
+        assert scores.reason[1] == "the engine gave a value that is not finite"
         assert np.isnan(scores.raw[1:3]).all()
         assert np.isnan(scores.softmax[1:3]).all()
         assert np.array_equal(scores.softmax[[0, 3]], clean.softmax[[0, 3]])
@@ -159,7 +160,7 @@ class TestRows:
         raw = np.array([[np.nan], [1.0]])
         scores = Scores.from_raw(raw, ["awe"], status=[Status.OK, Status.OK], reason=["turned upright", ""])
         assert scores.status == (Status.FAILED, Status.OK)
-        assert scores.reason[0] == "turned upright; raw scores are not finite"
+        assert scores.reason[0] == "turned upright; the engine gave a value that is not finite"
 
     def test_embeddings_that_are_not_finite_fail_their_row(self):
         vectors = np.zeros((2, 3), np.float32)

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
+from ..arithmetic import softmax
 from ..errors import DataError
-from ..scores import softmax
 from .align import places
 from .mapping import Mapping
 from .metrics import Bools, Floats, mean_known

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from .. import taxonomy
+from ..arithmetic import LIKELY_RANGE
 from ..errors import DataError
-from ..scores import LIKELY_RANGE
 from .metrics import Bools, Floats
 from .prediction_files import Table, read_table
 

@@ -287,7 +287,7 @@ def test_csv_keys_are_not_altered_and_numbers_are_short(tmp_path):
     lines = (tmp_path / "out.csv").read_text(encoding="utf-8").split("\n")
     assert lines[0] == "key,status,reason,raw_awe,score_awe"
     assert lines[1] == "=1+1.jpg,ok,,0.1,0.10000000149011612"
-    assert lines[2] == "b,failed,raw scores are not finite,,"
+    assert lines[2] == "b,failed,the engine gave a value that is not finite,,"
 
 
 def test_pandas_reads_the_csv(tmp_path):
