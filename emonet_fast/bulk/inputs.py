@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..datasets.reader import class_names, open_dataset
 from ..errors import DataError, InputError
+from ..scores import utf8_text
 from ..sources.folder import (
     Found,
     has_wildcards,
@@ -19,7 +20,7 @@ from ..sources.folder import (
     search_glob,
     stat_file,
 )
-from ..sources.keys import UniqueKeys, printable
+from ..sources.keys import UniqueKeys
 from ..sources.shards import is_shard_name
 from ..sources.table import choose_column, is_table_name, open_table
 
@@ -102,7 +103,7 @@ def _sort_out(paths: dict[str, tuple[str, str]], image_column: str | None, keep:
     tables: list[tuple[str, str]] = []
     for path in sorted(paths):
         given, fault = paths[path]
-        key = unique(printable(given))
+        key = unique(utf8_text(given))
         if fault:
             listing.files.append(OneFile(path, key, fault=fault))
         elif is_table_name(path):

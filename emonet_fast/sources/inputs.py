@@ -9,6 +9,7 @@ from typing import Literal
 from ..errors import InputError, OptionError
 from ..options import Options
 from ..records import Picture, Status
+from ..scores import utf8_text
 from .folder import (
     Found,
     has_wildcards,
@@ -19,7 +20,7 @@ from .folder import (
     search_glob,
     stat_file,
 )
-from .keys import UniqueKeys, printable
+from .keys import UniqueKeys
 from .shards import is_shard_name, read_shard
 from .table import inspect_table, is_table_name, read_table
 
@@ -138,7 +139,7 @@ class _Plan:
 
     def _add_file(self, path: str) -> None:
         self.anything = True
-        key = self._unique(printable(path))
+        key = self._unique(utf8_text(path))
         if is_shard_name(path):
             self.entries.append(_Entry("shard", path, key))
         elif is_table_name(path):
@@ -163,7 +164,7 @@ class _Plan:
         self.rows += rows
 
     def _add_fault(self, path: str, reason: str) -> None:
-        self.entries.append(_Entry("fault", path, self._unique(printable(path)), reason=reason))
+        self.entries.append(_Entry("fault", path, self._unique(utf8_text(path)), reason=reason))
         self.rows += 1
 
 

@@ -1,12 +1,4 @@
-"""Keys of pictures: printable text, unique in a run, the same in every run."""
-
-import os
-
-
-def printable(name: str | os.PathLike[str]) -> str:
-    """`name` as text that any file format takes: bytes of a file name that are not UTF-8 become `\\xNN`."""
-    raw = os.fspath(name).encode("utf-8", "surrogateescape")
-    return raw.decode("utf-8", "backslashreplace")
+"""Keys of pictures: unique in a run, the same in every run."""
 
 
 class UniqueKeys:

@@ -9,8 +9,9 @@ from PIL import Image
 
 from ..errors import InputError
 from ..records import Picture, Status
+from ..scores import utf8_text
 from .folder import read_file
-from .keys import UniqueKeys, printable
+from .keys import UniqueKeys
 
 _EXPECTED = "expected a path, bytes, a PIL image or an array [H, W, 3] uint8 RGB"
 _ARRAY = "expected [H, W, 3] uint8 RGB, 0..255"
@@ -101,4 +102,4 @@ def _path_key(item: object) -> str | None:
     if not isinstance(item, (str, os.PathLike)):
         return None
     path = os.fspath(item)
-    return printable(path if isinstance(path, str) else os.fsdecode(path))
+    return utf8_text(path if isinstance(path, str) else os.fsdecode(path))

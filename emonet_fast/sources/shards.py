@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Self
 
 from ..records import Picture, Status
+from ..scores import utf8_text
 from .folder import is_image_name, reason_of, stat_file, too_many_bytes
-from .keys import UniqueKeys, printable
+from .keys import UniqueKeys
 
 SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 _MAX_HEADER = 1 << 20  # bytes of a long name or pax record, which tarfile reads whole
@@ -99,8 +100,8 @@ def read_shard(path: str, key: str, max_bytes: int) -> Iterator[Picture]:
             while (member := shard.next_member()) is not None:
                 if not (member.isreg() and is_image_name(member.name)):
                     continue
-                inside = f", in or after member {printable(member.name)!r}"
-                picture = _read_member(shard, member, f"{key}::{printable(member.name)}", max_bytes)
+                inside = f", in or after member {utf8_text(member.name)!r}"
+                picture = _read_member(shard, member, f"{key}::{utf8_text(member.name)}", max_bytes)
                 count += 1
                 yield Picture(unique(picture.key), picture.data, picture.status, picture.reason)
     except Exception as e:  # a damaged archive raises what it likes: TarError, zlib.error, RecursionError

@@ -3,7 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emonet_fast.sources.keys import UniqueKeys, printable
+from emonet_fast.records import Status
+from emonet_fast.scores import utf8_text
+from emonet_fast.sources.keys import UniqueKeys
+from emonet_fast.sources.memory import Memory
 
 
 def test_repeats_are_numbered():
@@ -27,10 +30,15 @@ def test_unique_and_repeatable(names):
 
 @given(st.binary())
 def test_any_file_name_becomes_valid_text(raw):
-    text = printable(raw.decode("utf-8", "surrogateescape"))
+    text = utf8_text(raw.decode("utf-8", "surrogateescape"))
     assert text.encode("utf-8").decode("utf-8") == text
 
 
 def test_bytes_that_are_not_utf8_are_escaped():
-    assert printable(b"caf\xe9.jpg".decode("utf-8", "surrogateescape")) == "caf\\xe9.jpg"
-    assert printable("café.jpg") == "café.jpg"
+    assert utf8_text(b"caf\xe9.jpg".decode("utf-8", "surrogateescape")) == "caf\\xe9.jpg"
+    assert utf8_text("café.jpg") == "café.jpg"
+
+
+def test_a_surrogate_that_stands_for_no_byte_is_escaped_too():
+    (picture,) = Memory(["\ud800.jpg"], max_bytes=9)
+    assert (picture.key, picture.status) == ("\\ud800.jpg", Status.UNREADABLE)
