@@ -2,18 +2,19 @@
 
 from .attach import WithFaces
 from .crop import MARGIN, face_crop
-from .detector import FaceDetector, open_detector
+from .detector import FaceDetector, FaceFinder, open_detector
 from .face import Face
-from .files import BoxFile, PictureBoxes
-from .finder import open_finder
+from .files import BoxFile
+from .finder import detector_device, open_finder
 
 __all__ = [
     "MARGIN",
     "BoxFile",
     "Face",
     "FaceDetector",
-    "PictureBoxes",
+    "FaceFinder",
     "WithFaces",
+    "detector_device",
     "face_crop",
     "open_detector",
     "open_finder",

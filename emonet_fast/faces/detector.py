@@ -7,7 +7,7 @@ adds those that are small in it.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -32,12 +32,16 @@ _SMALL = 128.0
 _FINER = 1.5
 
 
+# A picture's key, or the index and the seconds of a video's frame.
+PictureKey: TypeAlias = str | tuple[int, float]
+
+
 class FaceFinder(Protocol):
     """What finds faces in pictures. name: for metadata."""
 
     name: str
 
-    def detect(self, pictures: Sequence[UInt8Array], keys: Sequence[str]) -> list[tuple[Face, ...]]:
+    def detect(self, pictures: Sequence[UInt8Array], keys: Sequence[PictureKey]) -> list[tuple[Face, ...]]:
         """The faces of each [H, W, 3] uint8 RGB picture, strongest first. keys: the pictures' own."""
         ...
 
@@ -74,7 +78,7 @@ class FaceDetector:
         self._scales, self._min_score, self._min_face = scales, min_score, min_face
         self._network = Network(model, threads) if device == "cpu" else TorchNetwork(model, device)
 
-    def detect(self, pictures: Sequence[UInt8Array], keys: Sequence[str] = ()) -> list[tuple[Face, ...]]:
+    def detect(self, pictures: Sequence[UInt8Array], keys: Sequence[PictureKey] = ()) -> list[tuple[Face, ...]]:
         """The faces of each [H, W, 3] uint8 RGB picture, strongest first; pictures may differ in size.
 
         A picture's faces do not depend on the pictures beside it. keys: not needed here.

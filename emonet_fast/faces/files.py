@@ -19,6 +19,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..records import UInt8Array
+from .detector import PictureKey
 from .face import Face
 
 _BOXES = (
@@ -36,18 +37,25 @@ NEAR = 0.05
 
 
 class BoxFile:
-    """Faces by picture key, frame index or time. name: of the file, for metadata. rows: how many boxes it holds.
+    """The faces that a file names, as a FaceFinder that looks at no pixels. Held in memory: about 200 bytes a box.
 
-    Held in memory: about 200 bytes a box.
+    Args:
+        path: COCO JSON, parquet or CSV.
+        min_face: pixels; faces whose longer side is shorter are left out.
+
+    Attributes:
+        name: of the file, for metadata.
+        rows: how many boxes the file holds, small ones included.
+
+    Raises:
+        InputError: when the file cannot be read, has another layout, or a row has no usable box; the text names the
+            row.
     """
 
-    def __init__(self, path: Path) -> None:
-        """
-        Raises:
-            InputError: it cannot be read, has another layout, or a row has no usable box; the text names the row.
-        """
+    def __init__(self, path: Path, min_face: float = 0.0) -> None:
         self.name = f"boxes:{path.name}"
         self.rows = 0
+        self._min_face = min_face
         self._by_key: dict[str, list[Face]] = {}
         self._by_frame: dict[int, list[Face]] = {}
         self._by_time: dict[float, list[Face]] = {}
@@ -59,6 +67,12 @@ class BoxFile:
                 f"{path} has no rows that name a picture ({', '.join(_KEYS)}), a frame ({', '.join(_FRAMES)}) or a "
                 f"time ({', '.join(_TIMES)})"
             )
+
+    def detect(self, pictures: Sequence[UInt8Array], keys: Sequence[PictureKey]) -> list[tuple[Face, ...]]:
+        """The file's faces of each key; see FaceFinder. The pictures are not looked at."""
+        del pictures
+        faces = [self.of_picture(key) if isinstance(key, str) else self.of_frame(*key) for key in keys]
+        return [tuple(face for face in some if face.longer_side >= self._min_face) for some in faces]
 
     def of_picture(self, key: str) -> tuple[Face, ...]:
         """The faces of a picture by its key, or by its file name where the file has only that."""
@@ -92,19 +106,6 @@ class BoxFile:
             self._by_frame.setdefault(int(frame), []).extend(new)
         if seconds is not None:
             self._by_time.setdefault(seconds, []).extend(new)
-
-
-class PictureBoxes:
-    """A BoxFile as the finder of pictures, which come by their keys. See attach.WithFaces."""
-
-    def __init__(self, boxes: BoxFile, min_face: float = 0.0) -> None:
-        self.name = boxes.name
-        self._boxes, self._min_face = boxes, min_face
-
-    def detect(self, pictures: Sequence[UInt8Array], keys: Sequence[str]) -> list[tuple[Face, ...]]:
-        """The file's faces of each key; the pixels are not looked at."""
-        found = [self._boxes.of_picture(key) for key in keys]
-        return [tuple(face for face in faces if face.longer_side >= self._min_face) for faces in found]
 
 
 def _read(path: Path) -> Iterable[Mapping[str, Any]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from ..optional import available
 from ..options import FaceOptions
 from .detector import FaceFinder, open_detector
-from .files import BoxFile, PictureBoxes
+from .files import BoxFile
 
 
 def detector_device(place: tuple[int, int] | None) -> str:
@@ -32,4 +32,4 @@ def open_finder(
             threads=threads,
             device=device,
         )
-    return PictureBoxes(BoxFile(Path(options.faces.removeprefix("boxes:"))), options.min_face)
+    return BoxFile(Path(options.faces.removeprefix("boxes:")), options.min_face)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import EmonetError, InputError, OptionError
+from ..faces import FaceFinder
 from ..options import VideoOptions
 from ..records import Status
 from ..reports.timeline import TimelineReport
@@ -19,7 +20,7 @@ from ..sinks.overlay import Overlay
 from ..sinks.timeline import TimelineSink, open_timeline
 from ..sources.video.choose import AnySource, open_video
 from ..timeline import NO_TRACK
-from .pipeline import Finder, Pipeline, VideoBatch, video_finder
+from .pipeline import Pipeline, VideoBatch, video_finder
 
 # Latencies that the percentiles are taken of: the last so many frames.
 _LATENCIES = 10_000
@@ -199,7 +200,7 @@ class VideoRun:
         facts["smooth_seconds"] = f"{options.smooth:g}"
         return facts | {"embedding_dim": str(self._scorer.checkpoint.vision.hidden_size)}
 
-    def _video(self, source: object, finder: Finder, progress: Callable[[Progress], None]) -> None:
+    def _video(self, source: object, finder: FaceFinder | None, progress: Callable[[Progress], None]) -> None:
         summary = self.summary
         try:
             opened = open_video(

@@ -5,11 +5,11 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from ..faces import BoxFile, Face, FaceDetector, face_crop
+from ..faces import Face, FaceFinder, detector_device, face_crop, open_finder
 from ..faces.reuse import ReusePolicy
 from ..faces.track import MEMORY, Tracker
 from ..options import FaceOptions, VideoOptions
@@ -22,8 +22,6 @@ from ..sources.video.frames import Frame, Sound
 from ..timeline import NO_TRACK, Timeline
 from .smooth import Smoother
 
-# What finds the faces of a video's frames; None takes whole frames.
-Finder: TypeAlias = FaceDetector | BoxFile | None
 # Sampled frames that are worked on together, and their pixels: 150 MB of RGB.
 _MAX_FRAMES = 16
 _MAX_PIXELS = 50_000_000
@@ -76,7 +74,7 @@ class Pipeline:
         scorer: Scorer,
         source: AnySource,
         options: VideoOptions,
-        finder: Finder,
+        finder: FaceFinder | None,
         *,
         every: bool = False,
         crops: bool = False,
@@ -177,11 +175,8 @@ class Pipeline:
         """The faces of each frame; None for "the whole frame"."""
         if self._finder is None:
             return [None] * len(pictures)
-        if isinstance(self._finder, BoxFile):
-            smallest = self._options.faces.min_face
-            given = [self._finder.of_frame(frame.index, frame.seconds) for frame, _ in pictures]
-            return [tuple(face for face in faces if face.longer_side >= smallest) for faces in given]
-        return self._finder.detect([rgb for _, rgb in pictures])
+        keys = [(frame.index, frame.seconds) for frame, _ in pictures]
+        return self._finder.detect([rgb for _, rgb in pictures], keys)
 
     def _identities(self, frame: Frame, faces: tuple[Face, ...], size: tuple[int, int]) -> list[int]:
         if self._tracker is None:
@@ -330,27 +325,7 @@ def stream(scorer: Scorer, source: Any, options: VideoOptions | None = None) -> 
         pipeline.close()
 
 
-def video_finder(faces: FaceOptions, scorer: Scorer) -> Finder:
-    """The finder of a video's faces.
-
-    Raises:
-        CheckpointError: the detector's model is not to be had. InputError: the file's boxes cannot be used.
-    """
-    from pathlib import Path
-
-    from ..faces import open_detector
-    from ..faces.finder import detector_device
-
-    if faces.faces == "none":
-        return None
-    if faces.faces != "detect":
-        return BoxFile(Path(faces.faces.removeprefix("boxes:")))
+def video_finder(faces: FaceOptions, scorer: Scorer) -> FaceFinder | None:
+    """See faces.open_finder, with the scorer's settings."""
     options = scorer.options
-    return open_detector(
-        faces.model,
-        cache_dir=options.cache_dir,
-        min_score=faces.min_score,
-        min_face=faces.min_face,
-        threads=options.threads,
-        device=detector_device(scorer.place),
-    )
+    return open_finder(faces, options.cache_dir, options.threads, detector_device(scorer.place))

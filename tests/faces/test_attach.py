@@ -13,7 +13,7 @@ from PIL import Image
 
 import emonet_fast as ef
 from emonet_fast.errors import OptionError
-from emonet_fast.faces import BoxFile, Face, PictureBoxes, WithFaces, face_crop, open_detector
+from emonet_fast.faces import BoxFile, Face, WithFaces, face_crop, open_detector
 from emonet_fast.job import with_boxes
 from emonet_fast.options import FaceOptions, Options
 from emonet_fast.preprocess import crop
@@ -108,7 +108,7 @@ def test_streams_in_order_and_bounded(astronaut):
 
 def test_margin_is_checked_at_once(astronaut):
     with pytest.raises(OptionError, match="margin"):
-        WithFaces([], PictureBoxes.__new__(PictureBoxes), Options(), margin=-1.0)
+        WithFaces([], BoxFile.__new__(BoxFile), Options(), margin=-1.0)
 
 
 def test_command(yunet, tmp_path, tiny_folder, astronaut):

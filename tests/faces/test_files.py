@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from emonet_fast.errors import InputError
 from emonet_fast.faces.face import Face
-from emonet_fast.faces.files import BoxFile, PictureBoxes
+from emonet_fast.faces.files import BoxFile
 
 FACE = (10.5, 20.0, 30.25, 40.0)
 
@@ -93,7 +93,7 @@ def test_nearest_time(tmp_path_factory, tenths, seconds):
 
 def test_small_faces_are_left_out(tmp_path):
     rows = [{"key": "a.jpg", "x": 0, "y": 0, "width": s, "height": 5} for s in (10, 30)]
-    boxes = PictureBoxes(BoxFile(write(tmp_path / "b.csv", rows)), min_face=20)
+    boxes = BoxFile(write(tmp_path / "b.csv", rows), min_face=20)
     assert [len(f) for f in boxes.detect([], ["a.jpg", "b.jpg"])] == [1, 0]
 
 
