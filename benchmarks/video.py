@@ -236,7 +236,7 @@ def detector(model: Path) -> dict[str, Any]:
 
     from emonet_fast.faces import open_detector
     from emonet_fast.faces.detector import FaceDetector
-    from emonet_fast.faces.face import boxes_of, overlaps
+    from emonet_fast.faces.overlap import boxes_of, overlaps
 
     frames = [scene(i, 40) for i in range(0, 40, 2)]
     full = open_detector(model, threads=2)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .faces import Face, WithFaces
-from .records import Status
+from .faces import WithFaces
+from .records import Face, Status
 from .reports.pictures import Report, thumbnail
 from .scorer import ScoredBatch, Scorer
 from .scores import Scores, distinct_notes

@@ -1,4 +1,4 @@
-"""What passes between the rooms. Every field names its shape, dtype and layout."""
+"""The records that pass between the rooms. Every field names its shape, dtype and unit."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -34,10 +34,16 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A crop of an upright picture in whole pixels, [left, right) x [top, bottom); may reach over its edges.
+    """A crop of an upright picture, [left, right) x [top, bottom); it may reach over the picture's edges.
+
+    Args:
+        left: first column, in whole pixels of the picture.
+        top: first row.
+        right: the column after the last one.
+        bottom: the row after the last one.
 
     Raises:
-        InputError: it is empty, or not of whole numbers.
+        InputError: when the box is empty, or a side is not a whole number.
     """
 
     left: int
@@ -52,27 +58,64 @@ class Box:
 
     @property
     def width(self) -> int:
+        """Pixels from left to right."""
         return self.right - self.left
 
     @property
     def height(self) -> int:
+        """Pixels from top to bottom."""
         return self.bottom - self.top
 
     def inside(self, width: int, height: int) -> "Box | None":
-        """What of it lies in a picture of that size; None where nothing does."""
+        """The part of the box that lies in a picture of that size; None where no part does."""
         left, top = max(self.left, 0), max(self.top, 0)
         right, bottom = min(self.right, width), min(self.bottom, height)
         return Box(left, top, right, bottom) if left < right and top < bottom else None
 
 
 @dataclass(frozen=True, slots=True)
+class Face:
+    """The box of a face as it was found; it may reach over the picture's edges.
+
+    Args:
+        x: left edge, in pixels of the upright picture.
+        y: top edge, in pixels.
+        width: of the box, in pixels.
+        height: of the box, in pixels.
+        score: confidence of the detector, 0..1; 1 where the finder gave none.
+        landmarks: (x, y) in pixels of right eye, left eye, nose tip, right and left corner of the mouth; empty where
+            there are none.
+        track: the identity that came with a box from a file; None without one.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    score: float = 1.0
+    landmarks: tuple[tuple[float, float], ...] = ()
+    track: int | None = None
+
+    @property
+    def longer_side(self) -> float:
+        """The longer one of width and height, in pixels."""
+        return max(self.width, self.height)
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """One input as a source found it, not decoded yet.
 
-    key: stable name, unique in its source: a path, `shard.tar::member`, `table.parquet::row`, `#index`.
-    data: encoded bytes, a PIL image, or an array [H, W, 3] uint8 RGB; None where reading it failed.
-    status, reason: OK and "" unless the source could not read it.
-    boxes: crops to score instead of the whole picture, each a row of its own with the key `key::box0`, `key::box1`, ...
+    Args:
+        key: stable name, unique in its source: a path, `shard.tar::member`, `table.parquet::row`, `#index`.
+        data: encoded bytes, a PIL image, or an array [H, W, 3] uint8 RGB; None where reading it failed.
+        status: OK unless the source could not read it.
+        reason: why the source could not read it; "" where it could.
+        boxes: crops to score instead of the whole picture, each a row of its own with the key `key::box0`,
+            `key::box1`, ...
+        faces: the face of each box; () where faces were looked for and none was found, None where they were not
+            looked for.
+        origin: anything that its rows carry along, see Decoded.
     """
 
     key: str
@@ -80,22 +123,32 @@ class Picture:
     status: Status = Status.OK
     reason: str = ""
     boxes: tuple[Box, ...] = ()
+    faces: tuple[Face, ...] | None = None
+    origin: object = None
 
     def row_keys(self) -> tuple[str, ...]:
-        """The keys of its rows: one a box, or its own."""
+        """The keys of its rows: one for each box, or its own."""
         return tuple(f"{self.key}::box{i}" for i in range(len(self.boxes))) or (self.key,)
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """One input as RGB.
+    """One row to score: a picture, or a box of one, after decoding.
 
-    rgb: [H, W, 3] uint8, RGB, upright (EXIF applied unless switched off); None unless status is OK and pictures
-        were asked for. Where a decoder goes straight to the network's input, that input in the picture's proportions.
-    reason: why it has no pixels; where status is OK, a note on what decoding had to do ("" mostly).
+    Args:
+        key: of the row, see Picture.row_keys.
+        rgb: [H, W, 3] uint8 RGB, upright (EXIF applied unless switched off); None unless status is OK and pictures
+            were asked for. Where a decoder goes straight to the network's input, that input in the picture's
+            proportions.
+        status: OK where the row has pixels.
+        reason: why it has no pixels; where status is OK, a note on what decoding had to do ("" mostly).
+        face: whose crop the row is; None for any other row.
+        origin: of the row's picture.
     """
 
     key: str
     rgb: UInt8Array | None
     status: Status = Status.OK
     reason: str = ""
+    face: Face | None = None
+    origin: object = None

@@ -3,14 +3,12 @@
 from .attach import WithFaces
 from .crop import MARGIN, face_crop
 from .detector import FaceDetector, FaceFinder, open_detector
-from .face import Face
 from .files import BoxFile
 from .finder import detector_device, open_finder
 
 __all__ = [
     "MARGIN",
     "BoxFile",
-    "Face",
     "FaceDetector",
     "FaceFinder",
     "WithFaces",

@@ -6,10 +6,9 @@ from dataclasses import replace
 
 from ..decode import decode
 from ..options import Options
-from ..records import Picture, Status, UInt8Array
+from ..records import Face, Picture, Status, UInt8Array
 from .crop import MARGIN, face_crop
 from .detector import FaceFinder
-from .face import Face
 from .network import BATCH
 
 # Decoded pixels that wait together for the detector, beside the picture that goes over it.

@@ -11,8 +11,7 @@ import math
 
 from ..errors import InputError, OptionError
 from ..options import FaceOptions
-from ..records import Box
-from .face import Face
+from ..records import Box, Face
 
 MARGIN = FaceOptions().margin
 

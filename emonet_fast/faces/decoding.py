@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..records import Float32Array, Float64Array
-from .face import overlaps
+from .overlap import overlaps
 
 STRIDES = (8, 16, 32)
 OUTPUTS = tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES)

@@ -13,9 +13,8 @@ import numpy as np
 
 from ..errors import OptionError
 from ..options import FaceOptions, default_cache_dir
-from ..records import Float64Array, UInt8Array
+from ..records import Face, Float64Array, UInt8Array
 from .decoding import candidates, suppress
-from .face import Face
 from .letterbox import STRIDE, letterbox, plan
 from .model import find_model
 from .network import BATCH, Network

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..records import UInt8Array
+from ..records import Face, UInt8Array
 from .detector import PictureKey
-from .face import Face
 
 _BOXES = (
     ("x", "y", "width", "height"),

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import OptionError
-from .face import Face, boxes_of, overlaps
+from ..records import Face
+from .overlap import boxes_of, overlaps
 
 
 @dataclass(frozen=True, slots=True)

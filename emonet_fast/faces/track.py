@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..optional import need
-from ..records import Float64Array
-from .face import Face, boxes_of, overlaps
+from ..records import Face, Float64Array
+from .overlap import boxes_of, overlaps
 
 MEMORY = 1.0
 # Sizes that a face may be away from where its track should be. At 2 frames a second a walking person's face moves by

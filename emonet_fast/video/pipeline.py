@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..faces import Face, FaceFinder, detector_device, face_crop, open_finder
+from ..faces import FaceFinder, detector_device, face_crop, open_finder
 from ..faces.reuse import ReusePolicy
 from ..faces.track import MEMORY, Tracker
 from ..options import FaceOptions, VideoOptions
-from ..records import Box, Picture, Status, UInt8Array
+from ..records import Box, Face, Picture, Status, UInt8Array
 from ..scorer import Scorer
 from ..scores import Scores
 from ..sources.video.ahead import Ahead

@@ -13,11 +13,11 @@ from PIL import Image
 
 import emonet_fast as ef
 from emonet_fast.errors import OptionError
-from emonet_fast.faces import BoxFile, Face, WithFaces, face_crop, open_detector
+from emonet_fast.faces import BoxFile, WithFaces, face_crop, open_detector
 from emonet_fast.job import with_boxes
 from emonet_fast.options import FaceOptions, Options
 from emonet_fast.preprocess import crop
-from emonet_fast.records import Picture, Status
+from emonet_fast.records import Face, Picture, Status
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emonet_fast.errors import InputError
-from emonet_fast.faces.face import Face
 from emonet_fast.faces.files import BoxFile
+from emonet_fast.records import Face
 
 FACE = (10.5, 20.0, 30.25, 40.0)
 

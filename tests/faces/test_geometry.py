@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from emonet_fast.errors import InputError, OptionError
 from emonet_fast.faces.crop import face_crop
 from emonet_fast.faces.decoding import MAX_CANDIDATES, STRIDES, candidates, suppress
-from emonet_fast.faces.face import Face, overlaps
 from emonet_fast.faces.letterbox import letterbox, plan
+from emonet_fast.faces.overlap import overlaps
+from emonet_fast.records import Face
 
 _side = st.integers(1, 5000)
 

@@ -8,10 +8,11 @@ import pytest
 
 from emonet_fast import stream
 from emonet_fast.errors import InputError, OptionError
-from emonet_fast.faces import Face, face_crop
-from emonet_fast.faces.face import overlaps
+from emonet_fast.faces import face_crop
+from emonet_fast.faces.overlap import overlaps
 from emonet_fast.options import FaceOptions, VideoOptions
 from emonet_fast.preprocess import crop
+from emonet_fast.records import Face
 from emonet_fast.sources.video.av import AvSource
 from emonet_fast.sources.video.frames import Frame, Sampling
 from emonet_fast.timeline import Timeline

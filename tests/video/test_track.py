@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emonet_fast.errors import OptionError
-from emonet_fast.faces.face import Face, boxes_of, overlaps
+from emonet_fast.faces.overlap import boxes_of, overlaps
 from emonet_fast.faces.reuse import ReusePolicy
 from emonet_fast.faces.track import MEMORY, Tracker
+from emonet_fast.records import Face
 from emonet_fast.video.smooth import Smoother
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 from ...decode import decode
 from ...errors import EmonetError
-from ...faces import Face, face_crop
+from ...faces import face_crop
 from ...options import Options
 from ...preprocess import crop
-from ...records import Picture
+from ...records import Face, Picture
 from ...reports.pictures import encoded, thumbnail
 from ...sources.folder import read_file
 from ...sources.shards import read_shard
