@@ -66,46 +66,48 @@ test-lowest:
 	$(VENV)-lowest/bin/python -m pytest tests/test_lowest.py
 
 # The suites of benchmarks/suites at full depth: within 15 minutes on 2 cores, the two checkpoints (5 minutes and 4 GB,
-# once) not counted. BENCH takes options of benchmarks/run.py, --device cuda for example.
+# once) not counted. BENCH takes options of benchmarks.run, --device cuda for example.
 BENCH ?=
 bench: $(VENV)/.test
-	$(BIN)/python benchmarks/run.py $(BENCH)
-	$(BIN)/python benchmarks/make_tables.py
+	$(BIN)/python -m benchmarks.run $(BENCH)
+	$(BIN)/python -m benchmarks.pages
 
 # A case a room at one layer, to see that they run: at most 2 minutes.
 bench-quick: $(VENV)/.test
-	$(BIN)/python benchmarks/run.py --quick
+	$(BIN)/python -m benchmarks.run --quick
 
-# The same cases in rounds enough for benchmarks/compare.py: four minutes. Not those that start processes.
+# The same cases in rounds enough for benchmarks.compare: four minutes. Not those that start processes.
 bench-track: $(VENV)/.test
-	$(BIN)/python benchmarks/run.py --track
+	$(BIN)/python -m benchmarks.run --track
 
 # How far the ratios that CI compares vary from run to run; and the curves of docs/scaling.md.
 bench-spread: $(VENV)/.test
-	$(BIN)/python benchmarks/spread.py
-	$(BIN)/python benchmarks/make_tables.py
+	$(BIN)/python -m benchmarks.spread
+	$(BIN)/python -m benchmarks.pages
 
 bench-scaling: $(VENV)/.test
-	$(BIN)/python benchmarks/scaling.py
-	$(BIN)/python benchmarks/make_tables.py
+	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.pages
 
 # Other people's packages, in an environment of their own.
 bench-others: $(VENV)/.test
-	$(BIN)/python benchmarks/others.py
+	$(BIN)/python -m benchmarks.others
 
 # The README's tables of fidelity and start: the reference beside the engine, 64 pictures each: far longer than bench.
 fidelity: $(VENV)/.test
-	$(BIN)/python benchmarks/fidelity.py
-	$(BIN)/python benchmarks/make_tables.py
+	$(BIN)/python -m benchmarks.fidelity
+	$(BIN)/python -m benchmarks.pages
 
 # GPU tests and GPU benchmarks in under 8 minutes, on a machine that has PyTorch, Triton, numpy, pytest, transformers
 # and safetensors. Uses $(PYTHON) as it is: no environment is made, nothing is fetched, and the package goes to
 # build/gpu-check/site. GPU_CHECK=--dry proves the scripts without a GPU.
 GPU_CHECK ?=
 GPU_SITE := $(CURDIR)/build/gpu-check/site
+# The installed package goes before the checkout, whose kernels lie in another folder.
+ON_GPU := PYTHONSAFEPATH=1 PYTHONPATH=$(GPU_SITE):$(CURDIR) $(PYTHON)
 gpu-check:
 	$(PYTHON) benchmarks/gpu/install.py $(GPU_SITE)
-	PYTHONSAFEPATH=1 PYTHONPATH=$(GPU_SITE) $(PYTHON) benchmarks/gpu/check.py $(GPU_CHECK)
+	$(ON_GPU) -m benchmarks.gpu.check $(GPU_CHECK)
 
 # TensorRT engines built and measured beside the others, on a machine that has TensorRT, its headers (docs/tensorrt.md),
 # pybind11, PyTorch, Triton and transformers beside this package's own dependencies. Like gpu-check it makes no
@@ -113,7 +115,7 @@ gpu-check:
 TRT_CHECK ?=
 trt-check:
 	$(PYTHON) benchmarks/gpu/install.py $(GPU_SITE)
-	PYTHONSAFEPATH=1 PYTHONPATH=$(GPU_SITE) $(PYTHON) benchmarks/trt/check.py $(TRT_CHECK)
+	$(ON_GPU) -m benchmarks.trt.check $(TRT_CHECK)
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest $(VENV)-others build dist $(OUTPUT)

@@ -1,10 +1,10 @@
-"""Bulk scoring on the CPU: overhead, memory, exactly once, planning, Ray. Writes results/cpu-bulk.json.
+"""Bulk scoring on the CPU: overhead, memory, exactly once, planning, Ray.
 
-    python benchmarks/bulk.py [PART...]          parts: repeat overhead memory rows plan ray (all without one)
+    python -m benchmarks.bulk [PART...]          parts: repeat overhead memory rows plan ray (all without one)
 
 Two checkpoints, made here: `shallow`, 2 layers of the real width with the Large heads, and `tiny`, of a few hundred
 kilobytes, where only our own work is left. Contestants take turns in one run; figures are medians and ratios of those.
-A part that is not asked for keeps its figures in the file. Needs the extras reference (for the checkpoints) and ray.
+The other parts' figures stay. Needs the extras reference (for the checkpoints) and ray.
 """
 
 import io
@@ -26,21 +26,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # tests.tiny; for the worker processes too, which import this file again
+from benchmarks import measurements
+from emonet_fast import Scorer
+from emonet_fast.bulk import job
+from emonet_fast.bulk.folder import Folder
+from emonet_fast.bulk.local import run_local
+from emonet_fast.bulk.progress import Progress
+from emonet_fast.bulk.settings import Settings
+from emonet_fast.decoders.pillow import prepare
+from emonet_fast.process import memory_mb
+from emonet_fast.records import Picture
 
-from emonet_fast import Scorer  # noqa: E402
-from emonet_fast.bulk import job  # noqa: E402
-from emonet_fast.bulk.folder import Folder  # noqa: E402
-from emonet_fast.bulk.local import run_local  # noqa: E402
-from emonet_fast.bulk.progress import Progress  # noqa: E402
-from emonet_fast.bulk.settings import Settings  # noqa: E402
-from emonet_fast.decoders.pillow import prepare  # noqa: E402
-from emonet_fast.doctor import report  # noqa: E402
-from emonet_fast.process import memory_mb  # noqa: E402
-from emonet_fast.records import Picture  # noqa: E402
-
-RESULT = Path(__file__).parent / "results" / "cpu-bulk.json"
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 ROUNDS = 5
 
@@ -374,18 +370,15 @@ def main() -> None:
     unknown = set(asked) - set(PARTS)
     if unknown:
         sys.exit(f"unknown: {', '.join(sorted(unknown))}; expected some of {', '.join(PARTS)}")
-    result = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     where = Path(tempfile.mkdtemp(prefix="emonet-fast-bulk-"))
     os.environ.setdefault("EMONET_FAST_CACHE", str(where / "cache"))
     try:
         models = checkpoints(where)
         for name in asked:
             began = time.perf_counter()
-            result[name] = PARTS[name](where, *models)
-            print(f"{name}: {time.perf_counter() - began:.0f} s\n{json.dumps(result[name], indent=1)}", flush=True)
-            facts = report()
-            result["machine"] = facts["machine"] | {"processor": facts["cpu_engine"].get("name", "")}
-            RESULT.write_text(json.dumps(result, indent=1) + "\n")
+            figures = PARTS[name](where, *models)
+            print(f"{name}: {time.perf_counter() - began:.0f} s\n{json.dumps(figures, indent=1)}", flush=True)
+            measurements.keep("bulk", {name: figures})
     finally:
         shutil.rmtree(where)
 

@@ -1,6 +1,6 @@
 """Two runs of pytest-benchmark compared by their ratios, never by their times.
 
-    python benchmarks/compare.py OLD.json NEW.json [--baseline NAME] [--loss 0.1] [--ratios OUT.json]
+    python -m benchmarks.compare OLD.json NEW.json [--baseline NAME] [--loss 0.1] [--ratios OUT.json]
 
 Each benchmark is divided into the baseline of its own group in its own run: "so many times as fast as the baseline,
 here and today". Two such ratios can be compared though the runs come from different machines; times cannot.
@@ -25,11 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-
-from benchmarks.ratios import Ratio, draws, interval, ratio  # noqa: E402
+from benchmarks.ratios import Ratio, draws, interval, ratio
 
 LOSS = 0.10
 # Of the rounds' times: what disturbs a machine only ever adds time, so the quickest rounds say most of the code. Over 6

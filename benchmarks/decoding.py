@@ -1,9 +1,9 @@
-"""DALI beside Pillow on the CPU: pixels, scores, speed, damaged files, memory. Writes results/cpu-decoding.json.
+"""DALI beside Pillow on the CPU: pixels, scores, speed, damaged files, memory.
 
-    python benchmarks/decoding.py --checkpoint models/synthetic-27
+    python -m benchmarks.decoding --checkpoint models/synthetic-27
 
 Contestants take turns in rounds of one run; figures are medians of the rounds and ratios of those. Needs the extras
-dali and demo. `python benchmarks/decoding_page.py` puts the figures into docs/decoding.md.
+dali and demo. `python -m benchmarks.pages` puts the figures into docs/decoding.md.
 """
 
 import argparse
@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 from PIL import Image
 
+from benchmarks import measurements
 from emonet_fast import Scorer
 from emonet_fast.checkpoint.spec import Preprocess
 from emonet_fast.decoders.base import Decoder
@@ -40,7 +40,6 @@ from emonet_fast.options import Options
 from emonet_fast.process import memory_mb
 from emonet_fast.records import Box, Picture
 
-RESULT = Path(__file__).parent / "results" / "cpu-decoding.json"
 SPEC = Preprocess(384, "bilinear", 1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 OPTIONS = Options()
 WORKERS, RUN, ROUNDS = 2, 16, 9
@@ -432,7 +431,7 @@ def flat(count: int) -> dict[str, Any]:
 
 def alone(part: str, count: int) -> dict[str, Any]:
     """A part in a process of its own, whose memory nothing else has touched."""
-    command = [sys.executable, __file__, "--only", part, "--count", str(count), "--print"]
+    command = [sys.executable, "-m", "benchmarks.decoding", "--only", part, "--count", str(count), "--print"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])[part]
     return found
@@ -456,16 +455,13 @@ def main() -> None:
     }
     if asked.checkpoint:
         parts["scores"] = lambda: scores(asked.checkpoint, asked.pictures)
-    found = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() and not asked.print else {}
+    found = {}
     for name, measure in parts.items():
         if name in asked.only:
             print(f"{name} ...", file=sys.stderr, flush=True)
             found[name] = measure()
             if not asked.print:
-                facts = report()
-                found["machine"] = {key: facts[key] for key in ("emonet_fast", "machine", "decoders")}
-                found["machine"]["processor"] = facts["cpu_engine"].get("name", "unknown")
-                RESULT.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+                measurements.keep("decoding", {name: found[name], "decoders": report()["decoders"]})
     if asked.print:
         print(json.dumps(found))
 

@@ -1,6 +1,6 @@
 """How long an evaluation of HQ takes: 2500 images x 40 emotions x 22 raters, 1000 resamples, from files to the page.
 
-    python benchmarks/evaluation.py [IMAGES] [RATERS]
+    python -m benchmarks.evaluation [IMAGES] [RATERS]
 
 Made-up ratings in the published hq.csv layout, everybody rating every image, which is more than HQ has.
 """

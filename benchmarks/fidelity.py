@@ -1,23 +1,22 @@
-"""Fidelity, speed and memory of the CPU engine beside the published pipeline: `make bench`.
+"""Fidelity, speed and memory of the CPU engine beside the published pipeline: `make fidelity`.
 
 Makes synthetic checkpoints of full size (27 layers), packs them, runs `emonet-fast verify` on 64 pictures for the
-Large and the Small heads, measures the start from a warm cache in a fresh process, and writes
-results/cpu-<heads>.json. The README's table is made from those files by make_tables.py.
+Large and the Small heads, and measures the start of a fresh process. `python -m benchmarks.pages` makes the README's
+tables of it.
 """
 
 import argparse
 import json
-import os
 import platform
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+from benchmarks import measurements
+from emonet_fast.doctor import report
 
 # First score from a packed file in a fresh process; memory after a few more pictures.
 _START = """
@@ -62,7 +61,8 @@ def site_packages_mb() -> float:
         return sum(f.lstat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6
 
 
-def measure(heads: str, layers: int, pictures: int) -> dict[str, Any]:
+def measure(heads: str, layers: int, pictures: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Cases of the suites `fidelity` and `start`."""
     with tempfile.TemporaryDirectory(prefix="emonet-fast-bench-") as name:
         folder = Path(name)
         cache = folder / "cache"
@@ -74,28 +74,24 @@ def measure(heads: str, layers: int, pictures: int) -> dict[str, Any]:
         starts = {p: start(packed, p, cache) for p in ("fp32", "bf16")}
         json_path = folder / "verify.json"
         command = ["verify", "-c", str(folder / "published"), "--cache-dir", str(cache)]
-        code = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "emonet_fast",
-                *command,
-                "--pictures",
-                str(pictures),
-                "--json",
-                str(json_path),
-            ],
-            check=False,
-        ).returncode
+        command += ["--pictures", str(pictures), "--json", str(json_path)]
+        code = subprocess.run([sys.executable, "-m", "emonet_fast", *command], check=False).returncode
         verified = json.loads(json_path.read_text("utf-8"))
-        verified["checkpoint"] = f"synthetic, {layers} layers, heads {heads}"
-        return {
-            "verify": verified,
-            "verify_exit_status": code,
-            "start": starts,
-            "synthetic_seconds": made,
-            "packed_mb": packed.stat().st_size / 1e6,
-        }
+        rows = verified.pop("rows")
+        verified |= {"checkpoint": f"synthetic, {layers} layers, heads {heads}", "exit_status": code}
+        verified |= {"synthetic_s": made, "packed_mb": packed.stat().st_size / 1e6, **versions()}
+    sides = {f"{heads}, {row['name']}": row for row in rows}
+    processes = {f"{heads}, {p}, {kind}": values for p, both in starts.items() for kind, values in both.items()}
+    return {f"{heads}, checkpoint": verified, **sides}, processes
+
+
+def versions() -> dict[str, Any]:
+    facts = report()
+    return {
+        "packages": facts["packages"] | facts["optional"],
+        "python": facts["machine"]["python"],
+        "system": platform.platform(),
+    }
 
 
 def main() -> None:
@@ -103,29 +99,12 @@ def main() -> None:
     parser.add_argument("--heads", nargs="+", default=["large", "small"], choices=["large", "small"])
     parser.add_argument("--layers", type=int, default=27)
     parser.add_argument("--pictures", type=int, default=64)
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    asked = parser.parse_args()
-    doctor = subprocess.run(
-        [sys.executable, "-m", "emonet_fast", "doctor", "--json"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    facts = json.loads(doctor.stdout)
-    facts.pop("folders")  # paths of this machine are nobody's business
-    common = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": facts,
-        "system": platform.platform(),
-        "threads": os.cpu_count(),
-        "default_site_packages_mb": site_packages_mb(),
-    }
-    asked.results.mkdir(exist_ok=True)
-    for heads in asked.heads:
-        result = {**common, **measure(heads, asked.layers, asked.pictures)}
-        target = asked.results / f"cpu-{heads}.json"
-        target.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-        print(f"wrote {target}")
+    options = parser.parse_args()
+    measurements.keep("start", {"installation": {"site_packages_mb": site_packages_mb()}})
+    for heads in options.heads:
+        sides, processes = measure(heads, options.layers, options.pictures)
+        measurements.keep("fidelity", sides)
+        measurements.keep("start", processes)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """FP8's fidelity as far as its arithmetic decides it, on CPU tensors: the table of docs/gpu-notes.md.
 
-    python benchmarks/fp8.py --checkpoint models/synthetic-27
+    python -m benchmarks.fp8 --checkpoint models/synthetic-27
 
 The network of the `cuda` backend with PyTorch's own row-wise scaled product in place of the GPU's, plain PyTorch in
 place of our kernels. An hour on two cores at 27 layers; --pictures and --calibration shorten it.

@@ -1,6 +1,6 @@
-"""Other people's packages on the same crops, as context for throughput: `make bench-others`, to results/others.json.
+"""Other people's packages on the same crops, as context for throughput: `make bench-others`.
 
-    python benchmarks/others.py [--pictures FOLDER] [--only NAME ...] [--resolve]
+    python -m benchmarks.others [--pictures FOLDER] [--only NAME ...] [--resolve]
 
 Each gets an environment of its own under .venv-others/, so that their pins meet nobody's. Their task is smaller than
 ours (7 or 8 emotions from smaller networks), and py-feat looks for the face first: no comparison. Their weights come
@@ -15,14 +15,13 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks import measurements
+
 ROOT = Path(__file__).parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-RESULT, HOME = ROOT / "benchmarks" / "results" / "others.json", ROOT / ".venv-others"
+HOME = ROOT / ".venv-others"
 CROPS, ROUNDS = 8, 5
 INSTALL_SECONDS, RUN_SECONDS = 1200, 900
 
@@ -117,16 +116,13 @@ def main() -> None:
             if asked.only and other.name not in asked.only:
                 continue
             found = resolved(other) if asked.resolve else measured(other, pictures)
-            rows[other.name] = {"task": other.task, **found}
+            rows[other.name] = {"task": other.task, "crops": len(pictures), **found}
             text = found.get("failed") or found.get("resolves_to")
             if "seconds_an_image" in found:
                 text = f"{1 / statistics.median(found['seconds_an_image']):.1f} img/s"
             print(f"{other.name}: {text} ({other.task})", flush=True)
     if not asked.resolve:
-        from emonet_fast.process import available_cores
-
-        facts = {"date": datetime.now(UTC).date().isoformat(), "cores": available_cores(), "crops": len(pictures)}
-        RESULT.write_text(json.dumps({**facts, "others": rows}, indent=1) + "\n", "utf-8")
+        measurements.keep("others", rows)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.bench_tables import PLOTS
 from benchmarks.runs import Run, dollars_a_million
+from benchmarks.tables.suites import PLOTS
 
 OURS, THEIRS = "#1f5fa8", "#9aa5b1"
 _STYLE = {

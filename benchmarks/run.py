@@ -1,24 +1,23 @@
 """`make bench`, `bench-quick` and `bench-track`: makes the checkpoints that are missing, runs the suites by pytest.
 
-    python benchmarks/run.py [--quick | --track] [--device D] [--large C] [--small C] [-- options of pytest]
+    python -m benchmarks.run [--quick | --track] [--device D] [--large C] [--small C] [-- options of pytest]
 
-A whole run ends in one file of benchmarks/results/: machine, versions, commit and every round. --quick says that the
-suites run, at one layer; --track takes the quick cases' ratios often enough that compare.py can tell a loss from noise.
-Both are written to build/ and kept nowhere else.
+A whole run replaces the device's last one in the table of benchmarks/results/: machine, versions, commit and every
+round. --quick only shows that the suites run, at one layer. --track takes the ratios of the quick cases so often that
+compare.py can tell a loss from noise. Every run leaves a file of pytest-benchmark in build/.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.runs import keep, parse
+
 ROOT = Path(__file__).parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-RESULTS = ROOT / "benchmarks" / "results"
 FULL, SHALLOW = 27, 1
 
 
@@ -36,17 +35,6 @@ def checkpoint(heads: str, layers: int) -> Path:
     return folder
 
 
-def target(asked: argparse.Namespace) -> Path:
-    """One file a run, named by device, date and commit."""
-    from benchmarks.gpu.facts import commit
-
-    if asked.quick or asked.track:
-        return ROOT / "build" / f"bench-{'track' if asked.track else 'quick'}.json"
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    named = (commit() or "no-commit").replace("+", "-changed")
-    return RESULTS / f"bench-{asked.device.split(':')[0]}-{stamp}-{named}.json"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     depth = parser.add_mutually_exclusive_group()
@@ -56,7 +44,7 @@ def main() -> int:
     parser.add_argument("--large", help="a checkpoint with the Large heads (an untrained one is made)")
     parser.add_argument("--small", help="a checkpoint with the Small heads (likewise)")
     parser.add_argument("--layers", type=int, default=FULL, help="of the checkpoints that are made (%(default)s)")
-    parser.add_argument("--json", type=Path, help="where the results go")
+    parser.add_argument("--json", type=Path, help="the file of pytest-benchmark")
     parser.add_argument("rest", nargs="*", metavar="-- ...", help="options of pytest, or suites instead of all")
     asked = parser.parse_args()
     began = time.monotonic()
@@ -66,7 +54,8 @@ def main() -> int:
     else:
         given = ["--large", asked.large or str(checkpoint("large", asked.layers))]
         given += ["--small", asked.small or str(checkpoint("small", asked.layers))]
-    out = (asked.json or target(asked)).resolve()
+    kind = "track" if asked.track else "quick" if asked.quick else "whole"
+    out = (asked.json or ROOT / "build" / f"bench-{kind}.json").resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
     suites = [] if any("suites" in one for one in asked.rest) else [str(ROOT / "benchmarks" / "suites")]
     command = [
@@ -84,6 +73,8 @@ def main() -> int:
     columns = "--benchmark-columns=median,iqr,rounds"
     quiet = ["--benchmark-sort=fullname", columns, "-W", "ignore::DeprecationWarning:torch"]
     code = subprocess.run([*command, *quiet, f"--benchmark-json={out}", *asked.rest], cwd=ROOT, check=False).returncode
+    if kind == "whole" and not asked.rest and out.exists():
+        keep(parse(json.loads(out.read_text("utf-8"))))
     print(f"{time.monotonic() - began:.0f} s; results: {out}")
     return code
 

@@ -1,21 +1,30 @@
-"""Runs of the suites as they lie in benchmarks/results/, for what is written from them. Standard library only."""
+"""Runs of `make bench`: from a file of pytest-benchmark into the table of results, and back for pages and plots."""
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+from benchmarks import measurements
+
+DEVICES = ("cpu", "cuda")
 # What an hour of the machine is taken to cost, in US dollars: assumptions of the cost figures, named beside them.
 # A CPU is a rented one of 2 cores, a GPU one H100 or H200 on demand; put in your own.
 DOLLARS_AN_HOUR = {"cpu": 0.10, "cuda": 3.00}
+# The case that holds what is true of the whole run.
+FACTS = "run"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One side of one case. seconds: a round each. info: what the harness found beside the time."""
+    """One side of one case.
+
+    Args:
+        group: the case.
+        side: the side, unique within its case.
+        seconds: of each round.
+        info: what the harness found beside the time.
+    """
 
     group: str
     side: str
@@ -24,35 +33,37 @@ class Entry:
 
     @property
     def factor(self) -> float:
+        """How many times as fast as its baseline it is."""
         return float(self.info["ratio"]["value"])
 
     @property
     def rate(self) -> float:
+        """Images a second."""
         return float(self.info["images_per_second"])
 
 
 @dataclass(frozen=True)
 class Run:
-    """A whole run: its machine, and its entries in their order."""
+    """A whole run.
 
+    Args:
+        device: "cpu" or "cuda".
+        machine: in words.
+        date: when it ended, to the second.
+        facts: commit, layers by heads, gemm_tflops by precision, versions of packages.
+        entries: in the order of the suites.
+    """
+
+    device: str
+    machine: str
     date: str
-    commit: str
-    machine: dict[str, Any]
+    facts: dict[str, Any]
     entries: tuple[Entry, ...]
 
-    @property
-    def device(self) -> str:
-        return str(self.machine["device"])
-
     def where(self) -> str:
-        """The machine in words."""
-        facts = self.machine["emonet_fast"]
-        if self.device == "cuda":
-            place = str(self.machine["gpu"])
-        else:
-            place = f"{facts['machine']['cores']} cores of an {facts['cpu_engine'].get('name', 'unknown processor')}"
-        layers = ", ".join(f"{heads} {count}" for heads, count in self.machine["layers"].items())
-        return f"{place}; layers: {layers}; {self.date}, commit {self.commit[:12]}"
+        """The run's machine, layers, date and commit in words."""
+        layers = ", ".join(f"{heads} {count}" for heads, count in self.facts["layers"].items())
+        return f"{self.machine}; layers: {layers}; {self.date}, commit {self.facts['commit'][:12]}"
 
     def groups(self, beginning: str) -> Iterator[tuple[str, list[Entry]]]:
         """Groups whose name begins so, with their entries, the baseline first."""
@@ -66,22 +77,49 @@ def _in_order(name: str) -> list[tuple[int, Any]]:
     return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part]
 
 
-def read_run(path: Path) -> Run:
-    found = json.loads(path.read_text("utf-8"))
+def parse(document: dict[str, Any]) -> Run:
+    """A run from a file of pytest-benchmark that the suites wrote."""
+    machine, commit = document["machine_info"], document["commit_info"]
+    facts = machine["emonet_fast"]
     entries = tuple(
         Entry(one["group"], one["extra_info"]["side"], tuple(one["stats"]["data"]), one["extra_info"])
-        for one in found["benchmarks"]
+        for one in document["benchmarks"]
     )
-    commit = found["commit_info"]
-    named = str(commit["id"]) + ("+" if commit.get("dirty") else "")
-    return Run(str(found["datetime"])[:19], named, found["machine_info"], entries)
+    known = {
+        "commit": str(commit["id"]) + ("+" if commit.get("dirty") else ""),
+        "layers": machine["layers"],
+        "gemm_tflops": machine["gemm_tflops"],
+        "packages": facts.get("packages", {}) | facts.get("optional", {}) | machine.get("packages", {}),
+        "python": facts["machine"].get("python", ""),
+        "system": machine.get("system_text", ""),
+    }
+    name = facts["cpu_engine"].get("name", "unknown processor")
+    cpu = measurements.processor(facts["machine"]["cores"], name)
+    place = str(machine["gpu"]) if machine["device"] == "cuda" else cpu
+    return Run(machine["device"], place, str(document["datetime"])[:19], known, entries)
+
+
+def keep(run: Run) -> None:
+    """Put a whole run in the place of the device's last one."""
+    values: dict[str, Any] = {FACTS: run.facts}
+    for entry in run.entries:
+        values[f"{entry.group} | {entry.side}"] = {"seconds": entry.seconds, **entry.info}
+    measurements.keep(f"bench-{run.device}", values, date=run.date, machine=run.machine, whole=True)
 
 
 def newest(device: str) -> Run | None:
-    """The newest whole run on this kind of device; quick ones do not count."""
-    runs = [read_run(path) for path in sorted(RESULTS.glob(f"bench-{device}-*.json"))]
-    return max((run for run in runs if not run.machine["quick"]), key=lambda run: run.date, default=None)
+    """The device's last whole run."""
+    suite = measurements.read(f"bench-{device}")
+    if suite is None:
+        return None
+    entries = tuple(
+        Entry(*case.split(" | "), tuple(value["seconds"]), value)
+        for case, value in suite.values.items()
+        if case != FACTS
+    )
+    return Run(device, suite.machine, suite.date, suite.values[FACTS], entries)
 
 
 def dollars_a_million(run: Run, entry: Entry) -> float:
+    """US dollars for a million images on the run's machine."""
     return 1e6 / entry.rate / 3600 * DOLLARS_AN_HOUR[run.device]

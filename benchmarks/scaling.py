@@ -1,10 +1,10 @@
-"""How cost grows: with batch size, heads, image size, images and faces a picture. Writes results/scaling.json.
+"""How cost grows: with batch size, heads, image size, images and faces a picture.
 
-    python benchmarks/scaling.py [--checkpoint C] [--images 100000] [--only PART ...]
+    python -m benchmarks.scaling [--checkpoint C] [--images 100000] [--only PART ...]
 
-Each curve is measured up to what the machine takes and fitted by a + b x; `python benchmarks/make_tables.py` puts
-figures, fits and the prediction that follows from them into docs/scaling.md. Parts whose cost is not the network's run
-on a tiny network, so that it shows. Ten minutes on two cores.
+Each curve is measured up to what the machine takes, and fitted by a + b x. `python -m benchmarks.pages` puts the fits,
+and the prediction that follows from them, into docs/scaling.md. Parts whose cost is not the network's run on a tiny
+network, so that it shows. Ten minutes on two cores.
 """
 
 import argparse
@@ -16,36 +16,29 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from PIL import Image
 
-ROOT = Path(__file__).parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+from benchmarks import measurements
+from benchmarks.gpu.outside import tiny
+from benchmarks.head_graph import compiled_heads
+from benchmarks.run import SHALLOW
+from benchmarks.run import checkpoint as shallow
+from benchmarks.timer import compare
+from benchmarks.workshop import Workshop, network
+from emonet_fast import Scorer
+from emonet_fast.checkpoint import open_checkpoint
+from emonet_fast.checkpoint.spec import Checkpoint, Preprocess, TensorInfo
+from emonet_fast.decoders.pillow import prepare
+from emonet_fast.options import Options
+from emonet_fast.process import memory_mb
+from emonet_fast.records import Box, Picture
 
-import torch  # noqa: E402
-from PIL import Image  # noqa: E402
-
-from benchmarks.gpu.outside import tiny  # noqa: E402
-from benchmarks.head_graph import compiled_heads  # noqa: E402
-from benchmarks.run import SHALLOW  # noqa: E402
-from benchmarks.run import checkpoint as shallow  # noqa: E402
-from benchmarks.timer import compare  # noqa: E402
-from benchmarks.workshop import Workshop, network  # noqa: E402
-from emonet_fast import Scorer  # noqa: E402
-from emonet_fast.checkpoint import open_checkpoint  # noqa: E402
-from emonet_fast.checkpoint.spec import Checkpoint, Preprocess, TensorInfo  # noqa: E402
-from emonet_fast.decoders.pillow import prepare  # noqa: E402
-from emonet_fast.doctor import report  # noqa: E402
-from emonet_fast.options import Options  # noqa: E402
-from emonet_fast.process import memory_mb  # noqa: E402
-from emonet_fast.records import Box, Picture  # noqa: E402
-
-RESULT = ROOT / "benchmarks" / "results" / "scaling.json"
 CPU = torch.device("cpu")
 BATCHES = (1, 2, 4, 8)
 HEADS = {"small": (1, 4, 16, 44, 100, 200, 400), "large": (1, 4, 16, 44, 100)}
@@ -198,32 +191,25 @@ def main() -> None:
     parser.add_argument("--checkpoint", help="of the batch curve (one of one layer is made)")
     parser.add_argument("--images", type=int, default=100_000, help="at most (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
-    parser.add_argument("--json", type=Path, default=RESULT)
-    asked = parser.parse_args()
-    found = json.loads(asked.json.read_text("utf-8")) if asked.json.exists() else {"curves": {}}
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="emonet-fast-scaling-") as name:
         folder = Path(name)
         tiny(folder / "tiny")
         base = open_checkpoint(folder / "tiny", folder / "cache")
         with Scorer(base.path, device="cpu", precision="fp32", cache_dir=folder / "cache") as scorer:
             every: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
-                "batches": lambda: batches(asked.checkpoint or str(shallow("small", SHALLOW))),
+                "batches": lambda: batches(options.checkpoint or str(shallow("small", SHALLOW))),
                 "heads": lambda: heads(base, folder),
                 "sizes": sizes,
-                "images": lambda: images(scorer.open(), asked.images),
+                "images": lambda: images(scorer.open(), options.images),
                 "faces": lambda: faces(scorer.open()),
             }
-            for part in asked.only:
+            for part in options.only:
                 print(f"{part} ...", file=sys.stderr, flush=True)
-                found["curves"][part] = list(every[part]())
-    facts = report()
-    found["date"] = datetime.now(UTC).date().isoformat()
-    found["cores"] = facts["machine"]["cores"]
-    found["processor"] = facts["cpu_engine"].get("name", "unknown")
-    asked.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    for curves in found["curves"].values():
-        for one in curves:
-            print(f"{one['what']}: {one['fit']}")
+                curves = list(every[part]())
+                measurements.keep("scaling", {part: curves})
+                for one in curves:
+                    print(f"{one['what']}: {one['fit']}")
 
 
 if __name__ == "__main__":

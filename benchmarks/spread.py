@@ -1,30 +1,32 @@
 """Run-to-run spread of the ratios that CI compares: `make bench-track` several times, one run after the other.
 
-    python benchmarks/spread.py [--runs 6] [--suites FILE.py ...] [--json F] [FILE.json ...]
+    python -m benchmarks.spread [--runs 6] [--suites FILE.py ...] [FILE.json ...]
 
-Spread: standard deviation of a ratio over the runs, divided by its mean. FILEs of earlier runs are taken as they are.
-With --suites only those run, and the other groups keep their figures in the file.
+Spread is the standard deviation of a ratio over the runs, divided by its mean. FILEs of earlier runs are taken as they
+are. With --suites only those suites run, and the figures of the others stay.
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+
+from benchmarks import measurements
+from benchmarks.compare import measured, read
+from benchmarks.runs import parse
 
 ROOT = Path(__file__).parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-
-from benchmarks.compare import measured, read  # noqa: E402
-
-RESULT = ROOT / "benchmarks" / "results" / "spread.json"
 
 
 def spread(values: list[float]) -> float:
+    """Standard deviation over the mean."""
     return statistics.stdev(values) / statistics.fmean(values)
+
+
+def group(key: str) -> str:
+    """The group of a benchmark's key."""
+    return key.partition(" | ")[0]
 
 
 def gathered(files: list[Path]) -> dict[str, list[float]]:
@@ -39,34 +41,26 @@ def main() -> None:
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--runs", type=int, default=6)
     parser.add_argument("--suites", nargs="+", default=[], help="of benchmarks/suites, instead of all")
-    parser.add_argument("--json", type=Path, default=RESULT)
-    asked = parser.parse_args()
-    files = list(asked.files)
-    for i in range(0 if files else asked.runs):
+    options = parser.parse_args()
+    files = list(options.files)
+    for i in range(0 if files else options.runs):
         out = ROOT / "build" / "spread" / f"{i}.json"
-        command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--track", "--json", str(out)]
-        command += ["--", *asked.suites] if asked.suites else []
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "benchmarks.run", "--track", "--json", str(out)]
+        command += ["--", *options.suites] if options.suites else []
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
         files.append(out)
-    ratios = gathered(files)
-    last: dict[str, Any] = read(files[-1])
-    found = {
-        "runs": len(files),
-        "date": last["datetime"][:10],
-        "cores": last["machine_info"]["emonet_fast"]["machine"]["cores"],
-        "processor": last["machine_info"]["emonet_fast"]["cpu_engine"].get("name", "unknown"),
-        "ratios": {key: [round(v, 4) for v in values] for key, values in ratios.items()},
-        "spread": {key: round(spread(values), 4) for key, values in ratios.items()},
+    run = parse(read(files[-1]))
+    spreads = {
+        key: {"ratios": [round(value, 4) for value in ratios], "spread": round(spread(ratios), 4)}
+        for key, ratios in gathered(files).items()
     }
-    if asked.suites and asked.json.exists():
-        new = {key.partition(" | ")[0] for key in ratios}
-        before = json.loads(asked.json.read_text("utf-8"))
-        for part in ("ratios", "spread"):
-            kept = {key: value for key, value in before[part].items() if key.partition(" | ")[0] not in new}
-            found[part] = dict(sorted((kept | found[part]).items()))
-    asked.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    for key, value in sorted(found["spread"].items(), key=lambda item: -item[1]):
-        print(f"{value:6.1%}  {key}")
+    new = {group(key) for key in spreads}
+    old = measurements.read("spread") if options.suites else None
+    kept = {key: value for key, value in old.values.items() if group(key) not in new} if old else {}
+    ordered = dict(sorted((kept | spreads).items()))
+    measurements.keep("spread", ordered, date=run.date[:10], machine=run.machine, whole=True)
+    for key, value in sorted(spreads.items(), key=lambda item: -item[1]["spread"]):
+        print(f"{value['spread']:6.1%}  {key}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """Video on the CPU: speed of decode + sample + detect, our own Python's part, memory over half an hour, the detector
-beside OpenCV's. `python benchmarks/video.py --model YUNET.onnx` writes results/cpu-video.json and docs/video.md's
-figures; with --page it only rewrites the page, with --check it says whether the page is up to date.
+beside OpenCV's.
+
+    python -m benchmarks.video --model YUNET.onnx
+
+`python -m benchmarks.pages` puts the figures into docs/video.md.
 """
 
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -17,9 +19,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from benchmarks import measurements
+
 ROOT = Path(__file__).parents[1]
-RESULT = ROOT / "benchmarks" / "results" / "cpu-video.json"
-PAGE = ROOT / "docs" / "video.md"
 WIDTH, HEIGHT, RATE, FPS = 1280, 720, 30, 2.0
 SECONDS = 30  # of the clip for speed
 LONG_RATE, LONG_PART = 10, 30
@@ -277,83 +279,31 @@ def detector(model: Path) -> dict[str, Any]:
     return found
 
 
-def page(found: dict[str, Any]) -> str:
-    fast, long, own, detect = found["speed"], found["memory"], found["own_python"], found["detector"]
-    rows = [
-        (
-            f"decode, sample, detect, track; {fast['clip']}; {fast['fps']:g} sampled frames/s; {found['cores']} cores",
-            "4 times real time",
-            f"{fast['times_real_time']:.1f} times by the clock at a load average of {fast['load_average']:.1f}; "
-            f"a second of one core does {fast['times_real_time_a_cpu_second']:.1f} s of video",
-        ),
-        ("our own Python's part of that CPU time", "under 10%", f"{own['share']:.1%}"),
-        (
-            f"memory over {long['clip']}, {long['frames']} frames and {long['faces']} faces scored: its last third "
-            "against its first sixth",
-            "under 5% more",
-            f"{long['growth']:+.1%} ({long['first_sixth_mb']:.0f} MB, {long['last_third_mb']:.0f} MB)",
-        ),
-        ("temporary files in that run", "none", str(len(long["temporary_files"]))),
-        (f"detection, {detect['frame']}", "", f"{detect['ms_a_frame']:.0f} ms a frame"),
-    ]
-    if "opencv" in detect:
-        cv = detect["opencv"]
-        number = "same" if cv["same_number"] else "another"
-        rows.append(
-            (
-                f"detector against OpenCV {cv['version']} on {cv['faces']} faces",
-                "IoU 0.98, score 0.01, same number",
-                f"IoU {cv['iou_min']:.4f}, score {cv['score_difference_max']:.1e}, {number} number",
-            )
-        )
-    return "\n".join(["| what | bar | measured |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)])
-
-
-def rewrite(check: bool) -> bool:
-    """Put the figures between the page's markers; whether it was up to date."""
-    import re
-
-    text = PAGE.read_text("utf-8")
-    figures = page(json.loads(RESULT.read_text("utf-8")))
-    new = re.sub(r"(<!-- figures -->\n).*?(<!-- /figures -->)", lambda m: f"{m[1]}{figures}\n{m[2]}", text, flags=re.S)
-    if not check:
-        PAGE.write_text(new, "utf-8")
-    return new == text
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, help="YuNet's ONNX file")
     parser.add_argument("--only", choices=["speed", "memory"], help="Measure a part and keep the rest of the results.")
     parser.add_argument("--minutes", type=int, default=30, help="Of the clip for memory; the bar is for 30.")
-    parser.add_argument("--page", action="store_true")
-    parser.add_argument("--check", action="store_true")
-    asked = parser.parse_args()
-    if asked.check or asked.page:
-        same = rewrite(asked.check)
-        sys.exit(
-            "docs/video.md is not up to date: python benchmarks/video.py --page" if asked.check and not same else 0
-        )
+    options = parser.parse_args()
     from emonet_fast.faces.model import find_model
     from emonet_fast.options import default_cache_dir
 
-    model = find_model(asked.model, default_cache_dir())
-    found: dict[str, Any] = json.loads(RESULT.read_text("utf-8")) if asked.only and RESULT.exists() else {}
-    found |= {"machine": platform.processor() or platform.machine(), "cores": len(os.sched_getaffinity(0))}
+    model = find_model(options.model, default_cache_dir())
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         clip, long_clip = folder / "clip.mp4", folder / "long.mp4"
-        if asked.only != "memory":
+        if options.only != "memory":
             write_clip(clip, SECONDS, RATE)
-            found |= {"speed": speed(clip, model), "own_python": own_share(clip, model), "detector": detector(model)}
-            print(json.dumps(found, indent=1), flush=True)
-        if asked.only != "speed":
-            write_clip(long_clip, LONG_PART, LONG_RATE, repeats=asked.minutes * 60 // LONG_PART)
-            found["memory"] = memory(long_clip, model, folder, asked.minutes)
-            print(json.dumps(found["memory"], indent=1))
-    RESULT.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    if PAGE.exists() and {"speed", "memory"} <= set(found):
-        rewrite(check=False)
+            keep({"speed": speed(clip, model), "own_python": own_share(clip, model), "detector": detector(model)})
+        if options.only != "speed":
+            write_clip(long_clip, LONG_PART, LONG_RATE, repeats=options.minutes * 60 // LONG_PART)
+            keep({"memory": memory(long_clip, model, folder, options.minutes)})
+
+
+def keep(figures: dict[str, Any]) -> None:
+    """Show the figures and put them into the table of results."""
+    print(json.dumps(figures, indent=1), flush=True)
+    measurements.keep("video", figures)
 
 
 if __name__ == "__main__":

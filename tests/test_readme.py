@@ -11,22 +11,9 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 
 
-def test_tables_are_those_of_the_results():
-    done = subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / "make_tables.py", "--check"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_decoding_page_is_that_of_the_results():
-    script = ROOT / "benchmarks" / "decoding_page.py"
-    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def test_scaling_page_is_that_of_the_results():
-    script = ROOT / "benchmarks" / "bulk_page.py"
-    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
+def test_pages_are_those_of_the_results():
+    command = [sys.executable, "-m", "benchmarks.pages", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
 
 

@@ -1,28 +1,22 @@
 """`batched`: transformers in bf16 at its best batch size, all heads in one batched product a layer.
 
-    python benchmarks/baselines/batched.py PICTURES --checkpoint C
+    python -m benchmarks.baselines.batched PICTURES --checkpoint C
 
 What a user gets who knows PyTorch and has an afternoon.
 """
 
-import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+import torch
 
-import torch  # noqa: E402
-
-from benchmarks.baselines.alone import joined, main, rgb  # noqa: E402
-from benchmarks.gpu.published import Published as Network  # noqa: E402
-from emonet_fast.backends.base import Outputs  # noqa: E402
-from emonet_fast.backends.reference import image_processor  # noqa: E402
-from emonet_fast.checkpoint import open_checkpoint  # noqa: E402
-from emonet_fast.options import default_cache_dir  # noqa: E402
+from benchmarks.baselines.alone import joined, main, rgb
+from benchmarks.gpu.published import Published as Network
+from emonet_fast.backends.base import Outputs
+from emonet_fast.backends.reference import image_processor
+from emonet_fast.checkpoint import open_checkpoint
+from emonet_fast.options import default_cache_dir
 
 # Tried by `best_batch`. On a CPU 576 tokens an image already fill the products.
 CPU_BATCHES, GPU_BATCHES = (1, 2, 4, 8), (16, 32, 64, 128, 256)

@@ -1,22 +1,15 @@
 """`compiled`: `batched` through torch.compile.
 
-    python benchmarks/baselines/compiled.py PICTURES --checkpoint C
+    python -m benchmarks.baselines.compiled PICTURES --checkpoint C
 
 mode="max-autotune" on a GPU, the default mode on a CPU. Compiling takes from half a minute to several.
 """
 
-import sys
-from pathlib import Path
+import torch
 
-ROOT = Path(__file__).parents[2]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-
-import torch  # noqa: E402
-
-from benchmarks.baselines.alone import main  # noqa: E402
-from benchmarks.baselines.batched import Batched  # noqa: E402
-from emonet_fast.backends.base import Outputs  # noqa: E402
+from benchmarks.baselines.alone import main
+from benchmarks.baselines.batched import Batched
+from emonet_fast.backends.base import Outputs
 
 
 class Compiled(Batched):

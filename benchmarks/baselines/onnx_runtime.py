@@ -1,31 +1,25 @@
 """`onnxruntime`: ONNX Runtime on the very graph that our CPU engine compiles, float32.
 
-    python benchmarks/baselines/onnx_runtime.py PICTURES --checkpoint C
+    python -m benchmarks.baselines.onnx_runtime PICTURES --checkpoint C
 
 The CUDA provider on a GPU, where the installed package has it.
 """
 
-import sys
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+import numpy as np
+import onnx
+import onnxruntime
 
-import numpy as np  # noqa: E402
-import onnx  # noqa: E402
-import onnxruntime  # noqa: E402
-
-from benchmarks.baselines.alone import joined, main, rgb  # noqa: E402
-from emonet_fast.backends.base import Outputs  # noqa: E402
-from emonet_fast.checkpoint import open_checkpoint  # noqa: E402
-from emonet_fast.checkpoint.spec import Checkpoint  # noqa: E402
-from emonet_fast.graph import build_model  # noqa: E402
-from emonet_fast.options import default_cache_dir  # noqa: E402
-from emonet_fast.preprocess import resize  # noqa: E402
+from benchmarks.baselines.alone import joined, main, rgb
+from emonet_fast.backends.base import Outputs
+from emonet_fast.checkpoint import open_checkpoint
+from emonet_fast.checkpoint.spec import Checkpoint
+from emonet_fast.graph import build_model
+from emonet_fast.options import default_cache_dir
+from emonet_fast.preprocess import resize
 
 
 class OnnxRuntime:

@@ -1,26 +1,20 @@
 """`published`: transformers in float32, one image at a time, the HF processor, one MLP call a head.
 
-    python benchmarks/baselines/published.py PICTURES --checkpoint C
+    python -m benchmarks.baselines.published PICTURES --checkpoint C
 
 As the authors' own code does it. The model itself is emonet_fast/backends/reference.py: transformers' classes and plain
 nn.Sequential heads, read from the published files by transformers and torch.
 """
 
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-
-from benchmarks.baselines.alone import joined, main, rgb  # noqa: E402
-from emonet_fast.backends.base import Outputs  # noqa: E402
-from emonet_fast.backends.reference import Reference  # noqa: E402
-from emonet_fast.checkpoint import open_checkpoint, resolve_published  # noqa: E402
-from emonet_fast.options import default_cache_dir  # noqa: E402
-from emonet_fast.preprocess import normalise  # noqa: E402
+from benchmarks.baselines.alone import joined, main, rgb
+from emonet_fast.backends.base import Outputs
+from emonet_fast.backends.reference import Reference
+from emonet_fast.checkpoint import open_checkpoint, resolve_published
+from emonet_fast.options import default_cache_dir
+from emonet_fast.preprocess import normalise
 
 
 class Published:

@@ -23,17 +23,12 @@ ROOT = Path(__file__).parents[2]
 if "--dry" in sys.argv:  # before the first import of Triton
     os.environ["TRITON_INTERPRET"] = "1"
 
-# First: the installed package, which holds the kernels. The checkout's own folder does not.
-import emonet_fast  # noqa: E402
-
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-
 import torch  # noqa: E402
 
 from benchmarks.gpu import accuracy, backbone, baselines, ceilings, decoding, facts, kernels, memory, outside  # noqa: E402
 from benchmarks.gpu.context import Context, describe  # noqa: E402
 from benchmarks.gpu.table import bars_table, markdown  # noqa: E402
+from emonet_fast import __version__  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 SCHEMA = 1
@@ -189,7 +184,7 @@ def report(run: Run) -> int:
     for name, part in run.parts.items():
         note = part.get("note") or part.get("error") or part.get("summary") or ""
         print(f"{name:12} {part['status']:8} {part['seconds']:6.1f} s  {note}")
-    print(f"{run.doc['seconds']:.0f} s, emonet-fast {emonet_fast.__version__}; written: {run.path}")
+    print(f"{run.doc['seconds']:.0f} s, emonet-fast {__version__}; written: {run.path}")
     return int(any(part["status"] == "failed" for part in run.parts.values()))
 
 

@@ -20,7 +20,7 @@ import torch
 from benchmarks.gpu.context import Context, describe, without_paths
 
 ROOT = Path(__file__).parents[2]
-CHECK = Path(__file__).with_name("check.py")
+CHECK = ("-m", "benchmarks.gpu.check")
 # The pictures that the synthetic checkpoint is calibrated on; other ones than those it is checked with.
 CALIBRATION_PICTURES, CALIBRATION_SEED = 24, 20_000
 # Packages that a machine for this check need not have: a test file that imports one is left out, and named.
@@ -101,7 +101,7 @@ class Making:
         self.folder, self.dry, self.began = folder, asked.dry, time.monotonic()
         self.log, self.process = folder / "checkpoint.log", None
         if not asked.dry:
-            command = [sys.executable, str(CHECK), "--part", "checkpoint", "--device", "cpu", "--out", str(folder)]
+            command = [sys.executable, *CHECK, "--part", "checkpoint", "--device", "cpu", "--out", str(folder)]
             with self.log.open("wb") as out:
                 self.process = subprocess.Popen(
                     [*command, "--layers", str(asked.layers)], cwd=ROOT, stdout=out, stderr=subprocess.STDOUT
@@ -152,7 +152,7 @@ def part_alone(options: list[str], context: Context, parts: dict[str, Any], limi
     found, out, log = folder / "found.json", folder / "part.json", folder / "part.log"
     out.unlink(missing_ok=True)
     found.write_text(json.dumps(parts), "utf-8")
-    command = [sys.executable, str(CHECK), *options]
+    command = [sys.executable, *CHECK, *options]
     if context.checkpoint is not None:
         command += ["--packed", str(context.checkpoint.path)]
     status = run_limited([*command, "--found", str(found), "--out", str(out)], log, limit)

@@ -7,23 +7,16 @@ checked and timed together when the first of them is asked for.
 """
 
 import platform
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-ROOT = Path(__file__).parents[2]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-
-import torch  # noqa: E402
-
-from benchmarks.gpu.facts import version  # noqa: E402
-from benchmarks.harness import Case, Result, replay, replayed, run_case  # noqa: E402
-from benchmarks.workshop import Workshop  # noqa: E402
-from emonet_fast.doctor import report  # noqa: E402
+from benchmarks.gpu.facts import version
+from benchmarks.harness import Case, Result, replay, replayed, run_case
+from benchmarks.workshop import Workshop
+from emonet_fast.doctor import report
 
 _SHOP = pytest.StashKey[Workshop]()
 _CASES = pytest.StashKey[dict[str, Case]]()

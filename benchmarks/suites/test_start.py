@@ -25,11 +25,10 @@ ROOT = Path(__file__).parents[2]
 _PUBLISHED = """
 import json, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
 from benchmarks.baselines.alone import gpu_memory
 from benchmarks.baselines.published import Published
 from emonet_fast.process import memory_mb
-found = Published(sys.argv[2], sys.argv[3]).scores([Path(sys.argv[4]).read_bytes()])
+found = Published(sys.argv[1], sys.argv[2]).scores([Path(sys.argv[3]).read_bytes()])
 print(json.dumps({"embedding": found.embedding.tolist(), "raw": found.raw.tolist(), **memory_mb(), **gpu_memory()}))
 """
 _OURS = """
@@ -37,8 +36,8 @@ import json, sys
 from pathlib import Path
 import emonet_fast
 from emonet_fast.process import memory_mb
-with emonet_fast.Scorer(sys.argv[2], device=sys.argv[3], backend=sys.argv[5], precision=sys.argv[6]) as scorer:
-    found = scorer([Path(sys.argv[4]).read_bytes()], embeddings=True)
+with emonet_fast.Scorer(sys.argv[1], device=sys.argv[2], backend=sys.argv[4], precision=sys.argv[5]) as scorer:
+    found = scorer([Path(sys.argv[3]).read_bytes()], embeddings=True)
     print(json.dumps({"embedding": found.embeddings.tolist(), "raw": found.raw.tolist(), **memory_mb()}))
 """
 
@@ -92,9 +91,9 @@ def process(
             environment = dict(os.environ)
             if cold:
                 environment["EMONET_FAST_CACHE"] = str(without_engines(Path(folder) / "cache"))
-            where = [str(ROOT), shop.checkpoints[heads], str(shop.device), str(picture)]
+            where = [shop.checkpoints[heads], str(shop.device), str(picture)]
             command = [sys.executable, "-c", code, *where, *options]
-            done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
         if done.returncode:
             raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "the process failed")
         found = json.loads(done.stdout.splitlines()[-1])

@@ -27,8 +27,6 @@ import numpy as np
 import emonet_fast
 
 ROOT = Path(__file__).parents[2]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
 
 NEEDS = (
     "trt-check needs, in one environment: TensorRT with its builder and its headers (docs/tensorrt.md), g++, "

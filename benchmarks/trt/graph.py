@@ -1,11 +1,11 @@
 """How close TensorRT's network comes to the float32 one, on the CPU: bf16, and FP8 with more and more layers kept.
 
 Runs the files that TensorRT gets, Q/DQ included, by graph/evaluate.py; PyTorch's own bf16 is measured beside them
-(extra reference). Seconds a picture and form at full depth. Writes benchmarks/results/trt-graph.json.
+(extra reference). Seconds a picture and form at full depth. The figures are the suite
+`trt-graph` of the table of results.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from dataclasses import asdict, replace
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import measurements
 from emonet_fast import taxonomy
 from emonet_fast.backends.openvino.observe import observe
 from emonet_fast.backends.reference import Reference
@@ -28,47 +29,17 @@ from emonet_fast.graph.typed import write_typed_model
 from emonet_fast.options import default_cache_dir
 from emonet_fast.preprocess import resize
 
-RESULTS = Path(__file__).parents[1] / "results"
-
-
-DOCS = Path(__file__).parents[2] / "docs" / "tensorrt.md"
-
-
-def table(doc: dict[str, Any]) -> str:
-    """The results as docs/tensorrt.md shows them."""
-    weights = "synthetic weights" if doc["untrained"] else "trained weights"
-    lines = [
-        f"{doc['layers']} layers, {weights}, {doc['pictures']} generated pictures, against float32:",
-        "",
-        "| network | cosine min / mean | score error max / RMS |",
-        "|---|---|---|",
-    ]
-    for name, row in doc["rows"].items():
-        cosines = f"{row['cosine_min']:.6f} / {row['cosine_mean']:.6f}"
-        lines.append(f"| {name} | {cosines} | {row['max_error']:.3f} / {row['rms_error']:.4f} |")
-    return "\n".join(lines)
-
-
-def documented(text: str, doc: dict[str, Any]) -> str:
-    """docs/tensorrt.md with the table of these results."""
-    before, _, rest = text.partition("<!-- graph -->\n")
-    return f"{before}<!-- graph -->\n{table(doc)}\n<!-- /graph -->{rest.partition('<!-- /graph -->')[2]}"
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--docs", action="store_true", help="only put the stored results into docs/tensorrt.md")
     parser.add_argument("--checkpoint", default="large")
     parser.add_argument("--cache", type=Path, default=default_cache_dir())
     parser.add_argument("--pictures", type=int, default=8)
     parser.add_argument("--calibration", type=int, default=CALIBRATION_PICTURES, help="pictures")
     parser.add_argument("--keep", type=int, nargs="*", default=[0], help="so many layers in bf16, by their estimate")
     parser.add_argument("--tops", nargs="*", default=["fp32"], choices=["fp32", "bf16"])
-    parser.add_argument("--output", type=Path, default=RESULTS / "trt-graph.json")
+    parser.add_argument("--suite", default="trt-graph", help="in the table of results (%(default)s)")
     asked = parser.parse_args()
-    if asked.docs:
-        DOCS.write_text(documented(DOCS.read_text(), json.loads(asked.output.read_text())))
-        return
     checkpoint = open_checkpoint(asked.checkpoint, asked.cache)
     pictures = calibration_pictures(asked.pictures, seed=0)
     pixels = np.stack([resize(rgb, checkpoint.preprocess) for rgb in pictures])
@@ -84,15 +55,14 @@ def main() -> None:
             f"score error {found.max_error:.3f} / {found.rms_error:.4f}  spearman {found.spearman_min:.4f}",
             flush=True,
         )
-        doc = {
+        run = {
             "layers": checkpoint.vision.num_hidden_layers,
             "heads": list(checkpoint.head_widths),
             "untrained": checkpoint.untrained,
             "pictures": asked.pictures,
             "calibration": asked.calibration,
-            "rows": rows,
         }
-        asked.output.write_text(json.dumps(doc, indent=1) + "\n")
+        measurements.keep(asked.suite, {"run": run, **rows}, whole=True)
 
     theirs = Reference.from_packed(checkpoint, "bf16").score(pictures)
     tell("PyTorch bf16", theirs.embedding, theirs.raw)

@@ -11,10 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
-
-from tests.csrc.building import make_extension, make_fakes, open_fakes  # noqa: E402
+from tests.csrc.building import make_extension, make_fakes, open_fakes
 
 LINES = ["size 1", "size 64", "input pixels uint8 3 8 8", "output embedding float32 1152", "output raw float32 44"]
 BLOB = "\n".join(["fake-engine", *LINES, ""]).encode()

@@ -169,9 +169,9 @@ def test_the_baselines_run_alone_and_agree(cache_dir, tmp_path):
     published = write_tiny(tmp_path / "tiny")
     raw = {}
     for name in ("published", "onnx_runtime"):
-        script = ROOT / "benchmarks" / "baselines" / f"{name}.py"
-        command = [sys.executable, script, tmp_path / "a.png", "--checkpoint", published, "--json"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        command = [sys.executable, "-m", f"benchmarks.baselines.{name}"]
+        command += [tmp_path / "a.png", "--checkpoint", published, "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout.splitlines()[-1])
         assert found["seconds_an_image"] > 0

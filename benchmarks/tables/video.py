@@ -1,0 +1,38 @@
+"""docs/video.md's figures of benchmarks/video.py, beside their bars."""
+
+from benchmarks.measurements import Suite
+from benchmarks.tables import table
+
+
+def figures(suite: Suite) -> str:
+    """Speed, our own Python's part, memory, and the detector beside OpenCV's."""
+    fast, long, own, detect = (suite.values[case] for case in ("speed", "memory", "own_python", "detector"))
+    cores = suite.machine.partition(" of ")[0]
+    rows = [
+        (
+            f"decode, sample, detect, track; {fast['clip']}; {fast['fps']:g} sampled frames/s; {cores}",
+            "4 times real time",
+            f"{fast['times_real_time']:.1f} times by the clock at a load average of {fast['load_average']:.1f}; "
+            f"a second of one core does {fast['times_real_time_a_cpu_second']:.1f} s of video",
+        ),
+        ("our own Python's part of that CPU time", "under 10%", f"{own['share']:.1%}"),
+        (
+            f"memory over {long['clip']}, {long['frames']} frames and {long['faces']} faces scored: its last third "
+            "against its first sixth",
+            "under 5% more",
+            f"{long['growth']:+.1%} ({long['first_sixth_mb']:.0f} MB, {long['last_third_mb']:.0f} MB)",
+        ),
+        ("temporary files in that run", "none", str(len(long["temporary_files"]))),
+        (f"detection, {detect['frame']}", "", f"{detect['ms_a_frame']:.0f} ms a frame"),
+    ]
+    if "opencv" in detect:
+        cv = detect["opencv"]
+        count = "same" if cv["same_number"] else "another"
+        rows.append(
+            (
+                f"detector against OpenCV {cv['version']} on {cv['faces']} faces",
+                "IoU 0.98, score 0.01, same number",
+                f"IoU {cv['iou_min']:.4f}, score {cv['score_difference_max']:.1e}, {count} number",
+            )
+        )
+    return "\n".join(table(["what", "bar", "measured"], rows))
