@@ -6,7 +6,8 @@ import hashlib
 import os
 import secrets
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
+from typing import BinaryIO, Self
 
 from .errors import EmonetError, OptionError
 
@@ -14,12 +15,16 @@ from .errors import EmonetError, OptionError
 class PendingFile:
     """A temporary file `.<name>.<random>.tmp` beside `path`, open for writing bytes as `.file`.
 
-    `finish()` brings every byte to the disk, `publish()` renames it to `path` (replacing an older file in one
-    step), `discard()` removes it and may be called at any time. A symbolic link at `path` is followed: the
-    link stays, and the file it points to is replaced.
+    `finish()` brings every byte to the disk. `publish()` renames the file to `path` and replaces an older one in
+    one step. `discard()` removes it and may be called at any time; a `with` block calls it at its end. Where `path`
+    is a symbolic link, the link stays, and the file that it points to is replaced.
+
+    Args:
+        path: where the file shall be.
 
     Raises:
-        OptionError: the folder is missing or cannot be written, or `path` is a folder.
+        OptionError: when the folder is missing or cannot be written, or `path` is a folder.
+        EmonetError: at the end of a `with` block in which the disk refused.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,6 +43,16 @@ class PendingFile:
             raise OptionError(
                 f"cannot write {path}: {error.strerror or error}; choose a folder that can be written"
             ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.discard()
+        if isinstance(error, OSError) and not isinstance(error, EmonetError):
+            raise cannot_write(self.path, error) from error
 
     def finish(self) -> None:
         """Flush, fsync and close. Raises EmonetError if the disk refuses."""
@@ -59,7 +74,8 @@ class PendingFile:
         """As `publish`, but never over an older file, in one step, whoever else tries it at the same moment.
 
         Raises:
-            FileExistsError: there is one. EmonetError: it fails otherwise, as on file systems without hard links.
+            FileExistsError: when there is one.
+            EmonetError: when it fails otherwise, as on file systems without hard links.
         """
         try:
             os.link(self._temporary, self._target)
@@ -111,13 +127,10 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write a file that appears whole or not at all.
 
     Raises:
-        OptionError: the folder is missing or cannot be written. EmonetError: the disk refuses midway.
+        OptionError: when the folder is missing or cannot be written.
+        EmonetError: when the disk refuses midway.
     """
-    pending = PendingFile(path)
-    try:
+    with PendingFile(path) as pending:
         pending.file.write(data)
         pending.finish()
         pending.publish()
-    except BaseException:
-        pending.discard()
-        raise

@@ -6,8 +6,9 @@ from typing import Any
 
 from ..errors import CheckpointError
 from . import jsonfile
+from .expected import tower_tensors
 from .spec import RESAMPLE_NAMES, Preprocess, VisionConfig
-from .tensors import PREFIX, EncoderFiles
+from .tensors import EncoderFiles
 
 FLOAT_DTYPES = ("F32", "F16", "BF16", "F64")
 _SIGLIP, _TOWER = "siglip", "siglip_vision_model"
@@ -132,40 +133,9 @@ def check_preprocess(preprocess: Preprocess, what: str) -> None:
         )
 
 
-def expected_tensors(vision: VisionConfig) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor of the vision tower, in the order of data."""
-    d, mlp = vision.hidden_size, vision.intermediate_size
-    shapes: dict[str, tuple[int, ...]] = {
-        "embeddings.patch_embedding.weight": (d, 3, vision.patch_size, vision.patch_size),
-        "embeddings.patch_embedding.bias": (d,),
-        "embeddings.position_embedding.weight": (vision.tokens, d),
-    }
-
-    def pair(name: str, *shape: int) -> None:
-        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = shape, shape[:1]
-
-    for i in range(vision.num_hidden_layers):
-        layer = f"encoder.layers.{i}"
-        pair(f"{layer}.layer_norm1", d)
-        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            pair(f"{layer}.self_attn.{name}", d, d)
-        pair(f"{layer}.layer_norm2", d)
-        pair(f"{layer}.mlp.fc1", mlp, d)
-        pair(f"{layer}.mlp.fc2", d, mlp)
-    pair("post_layernorm", d)
-    shapes["head.probe"] = (1, 1, d)
-    shapes["head.attention.in_proj_weight"] = (3 * d, d)
-    shapes["head.attention.in_proj_bias"] = (3 * d,)
-    pair("head.attention.out_proj", d, d)
-    pair("head.layernorm", d)
-    pair("head.mlp.fc1", mlp, d)
-    pair("head.mlp.fc2", d, mlp)
-    return {PREFIX + name: shape for name, shape in shapes.items()}
-
-
 def check_tensors(files: EncoderFiles, vision: VisionConfig) -> None:
     """Raises CheckpointError naming every kind of difference between the tensors and the configuration."""
-    expected = expected_tensors(vision)
+    expected = tower_tensors(vision)
     wrong = [
         f"{name} in {files.file_of(name).name} is {info.dtype} {list(info.shape)}, "
         f"expected a float of shape {list(expected[name])}"

@@ -1,14 +1,13 @@
 """Published weights from the Hugging Face hub, always of the same commit once they have been used."""
 
 import json
-import os
 import re
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import taxonomy
-from ..errors import CheckpointError
+from ..errors import CheckpointError, EmonetError
+from ..files import write_whole
 from . import jsonfile
 from .heads import HEAD_PATTERN, MEANS_PATTERN, find_heads
 from .published import CONFIG_FILE, PREPROCESS_FILE, Published
@@ -171,15 +170,12 @@ def _read_pins(cache_dir: Path) -> dict[str, str]:
 
 def _write_pin(cache_dir: Path, name: str, commit: str) -> None:
     path = cache_dir / PINS_FILE
-    aside = cache_dir / f".{PINS_FILE}.{os.getpid()}-{secrets.token_hex(4)}.part"
+    pins = _read_pins(cache_dir) | {name: commit}
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
-        aside.write_text(json.dumps(_read_pins(cache_dir) | {name: commit}, indent=1) + "\n", encoding="utf-8")
-        aside.replace(path)
-    except OSError as error:
+        write_whole(path, json.dumps(pins, indent=1).encode() + b"\n")
+    except (OSError, EmonetError) as error:
         raise CheckpointError(
-            f"{path} could not be written ({error.strerror or error}); expected a cache folder that can be "
-            "written to. Choose another one, or give a revision."
+            f"{path} could not be written ({error}); expected a cache folder that can be written to. "
+            "Choose another one, or give a revision."
         ) from None
-    finally:
-        aside.unlink(missing_ok=True)

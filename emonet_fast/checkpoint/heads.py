@@ -2,8 +2,7 @@
 
 import re
 import reprlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,20 +17,14 @@ from .pickles import read_state_dict
 Layers = list[tuple[Float32Array, Float32Array]]  # (weight [out, in], bias [out]) in the order of data
 
 HEAD_PATTERN = "model_*_best.pth"
+# Neutral means: the published name, and the names under which older or private copies are kept.
+MEANS_FILE = "neutral_stats_cache-_human-binary-big-mlps.json"
 MEANS_PATTERN = "neutral_stats_cache*"
 SWITCHES_FILE = "emonet_fast.json"
 _KEY = re.compile(r"layers\.(\d{1,4})\.(weight|bias)")
 # Between two Linear layers stand ReLU, or ReLU and Dropout. Directly joined ones would have no ReLU, and
 # between those farther apart stands something unknown, or a layer that got lost.
 _STEPS = (2, 3)
-
-
-@dataclass(frozen=True, slots=True)
-class Switches:
-    """What `emonet_fast.json` beside the heads may say. The published repositories have no such file."""
-
-    untrained: bool = False
-    l2_normalise: bool = True
 
 
 def find_heads(folder: Path) -> dict[str, Path]:
@@ -56,6 +49,37 @@ def find_heads(folder: Path) -> dict[str, Path]:
         there = ", ".join(sorted(p.name for p in folder.glob("*"))[:5]) or "nothing"
         raise CheckpointError(f"{folder} holds {there}; expected heads named {HEAD_PATTERN}.")
     return {slug: found[slug] for slug in taxonomy.canonical_order(found)}
+
+
+def read_heads(folder: Path, hidden_size: int) -> dict[str, Layers]:
+    """Every head's layers by slug, in canonical order.
+
+    Args:
+        folder: holds the heads' files.
+        hidden_size: width of the encoder's embedding, which every head takes.
+
+    Raises:
+        CheckpointError: when the heads have different widths, or see `find_heads` and `read_head`.
+        UnsafePickleError: when a head is more than tensors.
+    """
+    heads: dict[str, Layers] = {}
+    first: Path | None = None
+    common: tuple[int, ...] = ()
+    for slug, path in find_heads(folder).items():
+        heads[slug] = read_head(path)
+        widths = widths_of(heads[slug])
+        if widths[0] != hidden_size:
+            raise CheckpointError(
+                f"{path} takes {widths[0]} values; expected {hidden_size}, the hidden_size of the encoder."
+            )
+        if first is None:
+            first, common = path, widths
+        if widths != common:
+            raise CheckpointError(
+                f"{path} has widths {'-'.join(map(str, widths))}; expected {'-'.join(map(str, common))} as "
+                f"{first.name} has. Heads of the large and small variants must not be mixed."
+            )
+    return heads
 
 
 def read_head(path: Path) -> Layers:
@@ -111,12 +135,14 @@ def widths_of(layers: Layers) -> tuple[int, ...]:
 
 
 def find_means(folder: Path) -> Path | None:
-    """The neutral means' file, or None.
+    """The neutral means' file, or None: the one of the published name, else the only one of MEANS_PATTERN.
 
     Raises:
-        CheckpointError: more than one: they differ between variants and must not be mixed.
+        CheckpointError: when there are several, none of them of the published name: means differ between variants
+            and must not be mixed.
     """
     paths = sorted(folder.glob(MEANS_PATTERN))
+    paths = [path for path in paths if path.name == MEANS_FILE] or paths
     if len(paths) > 1:
         names = ", ".join(p.name for p in paths)
         raise CheckpointError(
@@ -127,7 +153,7 @@ def find_means(folder: Path) -> Path | None:
     return paths[0] if paths else None
 
 
-def read_means(path: Path, heads: Mapping[str, Path]) -> dict[str, float]:
+def read_means(path: Path, heads: Collection[str]) -> dict[str, float]:
     """The neutral mean of every head by slug. Entries of heads that are not there are left out.
 
     Raises:
@@ -157,16 +183,15 @@ def read_means(path: Path, heads: Mapping[str, Path]) -> dict[str, float]:
     return {slug: means[slug] for slug in heads}
 
 
-def read_switches(folder: Path) -> Switches:
-    """`emonet_fast.json` beside the heads, or the defaults where there is none."""
+def read_switches(folder: Path) -> tuple[bool, bool]:
+    """(untrained, l2_normalise) as `emonet_fast.json` beside the heads says; published repositories have no such file.
+
+    Raises:
+        CheckpointError: when it holds anything else.
+    """
     path = folder / SWITCHES_FILE
-    if not path.exists():
-        return Switches()
-    doc = jsonfile.read(path)
+    doc = jsonfile.read(path) if path.exists() else {}
     unknown = sorted(set(doc) - {"untrained", "l2_normalise"})
     if unknown:
         raise CheckpointError(f"{path} has {', '.join(unknown)}; expected only untrained and l2_normalise.")
-    return Switches(
-        untrained=jsonfile.flag(doc, "untrained", str(path), False),
-        l2_normalise=jsonfile.flag(doc, "l2_normalise", str(path), True),
-    )
+    return jsonfile.flag(doc, "untrained", str(path), False), jsonfile.flag(doc, "l2_normalise", str(path), True)

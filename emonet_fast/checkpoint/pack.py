@@ -6,21 +6,20 @@ import logging
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import CheckpointError
-from .encoder import expected_tensors
-from .heads import Layers, read_head, widths_of
-from .packed_metadata import KEY, NO_HASH, Description, from_json, scoring_json, to_json
+from .expected import head_tensors, packed_tensors, tower_tensors
+from .packed_metadata import KEY, NO_HASH, from_json, scoring_json, to_json
 from .published import Contents, Published
-from .spec import Checkpoint, TensorInfo
+from .spec import Checkpoint, Description, TensorInfo
 from .tensors import Array, Entry, Progress, SafetensorsFile, write_safetensors
 
-__all__ = ["head_tensors", "open_packed", "pack", "verify_hash", "write_packed"]
+__all__ = ["open_packed", "pack", "verify_hash", "write_packed"]
 
 _log = logging.getLogger("emonet_fast")
 _SPARE = 64 * 1024 * 1024  # bytes to leave free on the disk; the header's some 100 kB are within it
@@ -42,17 +41,7 @@ def pack(published: Published, out_path: Path, progress: Progress | None = None)
     contents = published.read()
     size = _check_space(contents, out_path.parent)
     _log.info("packing %s into %s (%d bytes)", published.source, out_path, size)
-    description = Description(
-        vision=contents.vision,
-        preprocess=contents.preprocess,
-        names=tuple(contents.heads),
-        head_widths=contents.head_widths,
-        neutral_means=contents.neutral_means,
-        l2_normalise=contents.switches.l2_normalise,
-        untrained=contents.switches.untrained,
-        source=published.source,
-    )
-    return write_packed(out_path, description, _entries(contents), progress)
+    return write_packed(out_path, contents, _entries(contents), progress)
 
 
 def _check_target(published: Published, out_path: Path) -> None:
@@ -65,8 +54,7 @@ def _check_target(published: Published, out_path: Path) -> None:
 
 def _check_space(contents: Contents, folder: Path) -> int:
     """Bytes of the packed file without its header. Raises CheckpointError where the disk has less free."""
-    shapes = expected_tensors(contents.vision) | head_tensors(len(contents.heads), contents.head_widths)
-    size = sum(4 * math.prod(shape) for shape in shapes.values())
+    size = sum(4 * math.prod(shape) for shape in packed_tensors(contents).values())
     free = shutil.disk_usage(folder).free
     if free < size + _SPARE:
         raise CheckpointError(
@@ -76,37 +64,20 @@ def _check_space(contents: Contents, folder: Path) -> int:
     return size
 
 
-def head_tensors(heads: int, widths: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """Name and shape of the stacked heads: `heads.{i}.weight` [H, out, in], `heads.{i}.bias` [H, out]."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for i in range(len(widths) - 1):
-        shapes[f"heads.{i}.weight"] = (heads, widths[i + 1], widths[i])
-        shapes[f"heads.{i}.bias"] = (heads, widths[i + 1])
-    return shapes
-
-
 def _entries(contents: Contents) -> list[Entry]:
     """The encoder's tensors in the order of data, then the heads'."""
     files = contents.tensors
-    heads = [_read_again(path, contents.head_widths) for path in contents.heads.values()]
 
-    def encoder_chunks(name: str) -> Callable[[], list[Array]]:
+    def tower_chunks(name: str) -> Callable[[], list[Array]]:
         return lambda: [files.array(name)]
 
     def head_chunks(layer: int, part: int) -> Callable[[], Iterator[Array]]:
-        return lambda: (head[layer][part] for head in heads)
+        return lambda: (head[layer][part] for head in contents.heads.values())
 
-    entries = [Entry(n, s, encoder_chunks(n)) for n, s in expected_tensors(contents.vision).items()]
-    for i, (name, shape) in enumerate(head_tensors(len(heads), contents.head_widths).items()):
+    entries = [Entry(name, shape, tower_chunks(name)) for name, shape in tower_tensors(contents.vision).items()]
+    for i, (name, shape) in enumerate(head_tensors(len(contents.heads), contents.head_widths).items()):
         entries.append(Entry(name, shape, head_chunks(i // 2, i % 2)))
     return entries
-
-
-def _read_again(path: Path, widths: tuple[int, ...]) -> Layers:
-    layers = read_head(path)
-    if widths_of(layers) != widths:
-        raise CheckpointError(f"{path} changed while it was read; expected files that stay. Try again.")
-    return layers
 
 
 def write_packed(
@@ -182,17 +153,11 @@ def open_packed(path: Path) -> Checkpoint:
     description, weights_hash = from_json(text, f"{path}, metadata")
     _check_shapes({name: info.shape for name, info in file.infos.items()}, description, str(path))
     _check_places(path, file.infos)
-    known = {f.name: getattr(description, f.name) for f in fields(Description)}
-    return Checkpoint(path=path, weights_hash=weights_hash, tensors=file.infos, **known)
-
-
-def _description(checkpoint: Checkpoint) -> Description:
-    return Description(**{f.name: getattr(checkpoint, f.name) for f in fields(Description)})
+    return Checkpoint(path=path, weights_hash=weights_hash, tensors=file.infos, **vars(description))
 
 
 def _check_shapes(shapes: Mapping[str, tuple[int, ...]], description: Description, what: str) -> None:
-    expected = expected_tensors(description.vision)
-    expected |= head_tensors(len(description.names), description.head_widths)
+    expected = packed_tensors(description)
     for name in sorted(set(expected) | set(shapes)):
         found, must = shapes.get(name), expected.get(name)
         if found != must:
@@ -230,7 +195,7 @@ def verify_hash(checkpoint: Checkpoint, progress: Progress | None = None) -> str
                 progress(done, total)
         digests[name] = digest.hexdigest()
     shapes = {name: info.shape for name, info in checkpoint.tensors.items()}
-    found = _weights_hash(_description(checkpoint), shapes, digests)
+    found = _weights_hash(checkpoint, shapes, digests)
     if found != checkpoint.weights_hash:
         raise CheckpointError(
             f"{checkpoint.path} has the hash {found}; it states {checkpoint.weights_hash}. The file was "

@@ -3,15 +3,14 @@
 import json
 import re
 import reprlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from .. import taxonomy
 from ..errors import CheckpointError
 from . import jsonfile
 from .encoder import check_preprocess, check_vision, three
-from .spec import RESAMPLE_NAMES, Preprocess, VisionConfig
+from .spec import RESAMPLE_NAMES, Description, Preprocess, VisionConfig
 
 KEY = "emonet_fast"
 FORMAT = "emonet-fast packed checkpoint"
@@ -25,43 +24,29 @@ _FIELDS = (
 _AGAIN = "Pack the checkpoint again."
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
-    """All of a Checkpoint that is neither a tensor nor made from them; see its fields."""
-
-    vision: VisionConfig
-    preprocess: Preprocess
-    names: tuple[str, ...]
-    head_widths: tuple[int, ...]
-    neutral_means: Mapping[str, float] | None
-    l2_normalise: bool
-    untrained: bool
-    source: str
-
-
-def _scoring(d: Description) -> dict[str, Any]:
+def _scoring(description: Description) -> dict[str, Any]:
     return {
-        "vision": asdict(d.vision),
-        "preprocess": asdict(d.preprocess),
-        "heads": {"names": list(d.names), "widths": list(d.head_widths)},
-        "neutral_means": None if d.neutral_means is None else dict(d.neutral_means),
-        "l2_normalise": d.l2_normalise,
+        "vision": asdict(description.vision),
+        "preprocess": asdict(description.preprocess),
+        "heads": {"names": list(description.names), "widths": list(description.head_widths)},
+        "neutral_means": None if description.neutral_means is None else dict(description.neutral_means),
+        "l2_normalise": description.l2_normalise,
     }
 
 
-def scoring_json(d: Description) -> str:
+def scoring_json(description: Description) -> str:
     """What decides a score, in one spelling: sorted keys, no spaces, ASCII, numbers as Python's repr."""
-    return json.dumps(_scoring(d), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(_scoring(description), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def to_json(d: Description, weights_hash: str) -> str:
+def to_json(description: Description, weights_hash: str) -> str:
     """The whole document."""
     doc = {
         "format": FORMAT,
         "version": VERSION,
-        **_scoring(d),
-        "untrained": d.untrained,
-        "source": d.source,
+        **_scoring(description),
+        "untrained": description.untrained,
+        "source": description.source,
         "weights_hash": weights_hash,
     }
     return json.dumps(doc, allow_nan=False)
@@ -71,7 +56,7 @@ def from_json(text: str, what: str) -> tuple[Description, str]:
     """The description and the stated hash; `what` names the file in errors.
 
     Raises:
-        CheckpointError: another format or version, or anything against docs/packed-checkpoint.md.
+        CheckpointError: when the format or version is another one, or anything breaks docs/packed-checkpoint.md.
     """
     doc = jsonfile.parse(text, what)
     if doc.get("format") != FORMAT:

@@ -10,7 +10,17 @@ RESAMPLE_NAMES = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "b
 
 @dataclass(frozen=True, slots=True)
 class VisionConfig:
-    """Sizes of the SigLIP vision tower (fields of transformers' SiglipVisionConfig)."""
+    """Sizes of the SigLIP vision tower, by the names of transformers' SiglipVisionConfig.
+
+    Args:
+        hidden_size: width of the tower and of its embedding, 1152 in the published encoder.
+        intermediate_size: width of each block's MLP.
+        num_hidden_layers: number of blocks.
+        num_attention_heads: number of attention heads; divides hidden_size.
+        image_size: side of the square input in pixels.
+        patch_size: side of a square patch in pixels.
+        layer_norm_eps: added to the variance in each LayerNorm.
+    """
 
     hidden_size: int
     intermediate_size: int
@@ -22,18 +32,25 @@ class VisionConfig:
 
     @property
     def head_dim(self) -> int:
+        """Width of one attention head."""
         return self.hidden_size // self.num_attention_heads
 
     @property
     def tokens(self) -> int:
+        """Number of patches, each of which is a token."""
         return (self.image_size // self.patch_size) ** 2
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
-    """RGB uint8 -> Pillow resize to size x size with `resample` -> (x * rescale_factor - mean) / std.
+    """From a picture to the network's input: Pillow's resize, then (x * rescale_factor - mean) / std.
 
-    resample: a value of RESAMPLE_NAMES. mean, std: 3 each.
+    Args:
+        size: side of the square input in pixels; pictures are squashed to it.
+        resample: Pillow's filter, a value of RESAMPLE_NAMES.
+        rescale_factor: what a pixel of 0..255 is multiplied by, mostly 1/255.
+        mean: subtracted from R, G and B.
+        std: what R, G and B are divided by.
     """
 
     size: int
@@ -56,7 +73,11 @@ class Preprocess:
 class TensorInfo:
     """Where a tensor lies in a safetensors file.
 
-    dtype: safetensors' name ("F32"); offset: bytes from the file's start.
+    Args:
+        dtype: as safetensors names it, such as "F32".
+        shape: of the tensor.
+        offset: bytes from the file's start.
+        nbytes: size of the tensor's data.
     """
 
     dtype: str
@@ -66,26 +87,41 @@ class TensorInfo:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """An opened packed checkpoint; its tensors stay in the file.
+class Description:
+    """All that decides a score beside the tensors, and where the checkpoint came from.
 
-    path: the packed safetensors file. tensors: by name: `vision_model.*` as published, and for the heads'
-    i-th Linear layer `heads.{i}.weight` [H, out, in] and `heads.{i}.bias` [H, out], all float32.
-    names: H slugs in canonical order (taxonomy.canonical_order). head_widths: (1152, 1024, 512, 256, 1).
-    neutral_means: by slug, or None where the checkpoint has none.
-    l2_normalise: embedding to norm 1 before the heads.
-    weights_hash: "sha256:..." of everything that decides a score. source: where it came from, for people.
-    untrained: synthetic weights, whose numbers mean nothing.
+    Args:
+        vision: sizes of the vision tower.
+        preprocess: from a picture to the tower's input.
+        names: H slugs of the heads, in the order of taxonomy.canonical_order.
+        head_widths: (1152, 1024, 512, 256, 1): the width of a head's input, then of what each of its layers gives.
+        neutral_means: by slug; None where the checkpoint has none.
+        l2_normalise: whether the embedding is scaled to norm 1 before the heads.
+        untrained: whether the weights are synthetic, so that the numbers mean nothing.
+        source: where the checkpoint came from, for people.
     """
 
-    path: Path
     vision: VisionConfig
     preprocess: Preprocess
     names: tuple[str, ...]
     head_widths: tuple[int, ...]
     neutral_means: Mapping[str, float] | None
     l2_normalise: bool
-    weights_hash: str
-    source: str
     untrained: bool
+    source: str
+
+
+@dataclass(frozen=True)
+class Checkpoint(Description):
+    """An opened packed checkpoint: its description, and where its tensors lie. The tensors stay in the file.
+
+    Args:
+        path: the packed safetensors file.
+        weights_hash: "sha256:..." of everything that decides a score.
+        tensors: by name, all float32: `vision_model.*` as published, and for the heads' i-th Linear layer
+            `heads.{i}.weight` [H, out, in] and `heads.{i}.bias` [H, out].
+    """
+
+    path: Path
+    weights_hash: str
     tensors: Mapping[str, TensorInfo]

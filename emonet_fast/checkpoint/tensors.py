@@ -1,9 +1,7 @@
 """Tensors in safetensors files: read one at a time by name, written one after another."""
 
 import json
-import os
 import re
-import secrets
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +12,15 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, EmonetError
+from ..files import PendingFile
 from . import jsonfile
+from .expected import PATCHES, PREFIX
 from .spec import TensorInfo
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
 
-PREFIX = "vision_model."
 ALIGNMENT = 64  # of the first tensor's byte in files written here: a cache line, and AVX-512's width
 _FLOATS = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
 _SHARD_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.safetensors")
@@ -120,7 +119,7 @@ class EncoderFiles:
                 "safetensors. Weights in another form must be saved as safetensors first."
             )
         prefix = PREFIX if any(n.startswith(PREFIX) for n in where) else ""
-        if not prefix and "embeddings.patch_embedding.weight" not in where:
+        if not prefix and PATCHES.removeprefix(PREFIX) not in where:
             raise CheckpointError(
                 f"{self.paths[0]} has no tensor whose name begins with {PREFIX!r}; expected a SigLIP vision tower."
             )
@@ -195,25 +194,19 @@ def write_safetensors(
         CheckpointError: the disk refuses, or a tensor's chunks do not add up to its shape.
     """
     header = _header(entries, metadata, None)
-    # Its own name for each writer: two processes may write the same file, and the last whole one stays.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
-        with temporary.open("xb") as f:
-            f.write(header)
-            _write_entries(f, entries, progress)
+        with PendingFile(path) as pending:
+            pending.file.write(header)
+            _write_entries(pending.file, entries, progress)
             if finish is not None:
-                f.seek(0)
-                f.write(_header(entries, finish(), len(header)))
-            f.flush()
-            os.fsync(f.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} could not be written ({error.strerror or error}); expected a folder that can be "
-            "written to, with enough free space. Choose another place or make room."
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)  # after a success it has been renamed, and there is nothing to remove
+                pending.file.seek(0)
+                pending.file.write(_header(entries, finish(), len(header)))
+            pending.finish()
+            pending.publish()
+    except CheckpointError:
+        raise
+    except EmonetError as error:
+        raise CheckpointError(f"{error}. Choose another place, or make room.") from error
 
 
 def _header(entries: Sequence[Entry], metadata: Mapping[str, str], length: int | None) -> bytes:

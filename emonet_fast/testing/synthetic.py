@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from .. import taxonomy
+from ..checkpoint.expected import tower_tensors
 from ..errors import OptionError
 from ..records import Float32Array, UInt8Array
 from .synthetic_files import SafetensorsStream, write_torch_state_dict
 from .synthetic_maths import HIDDEN, IMAGE
-from .synthetic_tower import Tower, generator, rounded, tensor_shapes, vision_config
+from .synthetic_tower import Tower, generator, rounded, vision_config
 
 __all__ = ["HEAD_WIDTHS", "calibration_pictures", "write_synthetic"]
 
@@ -113,7 +114,7 @@ def _write_encoder(
         "text_model.final_layer_norm.weight": (HIDDEN,),
         "text_model.final_layer_norm.bias": (HIDDEN,),
     }
-    with SafetensorsStream(folder / "model.safetensors", text | tensor_shapes(layers)) as file:
+    with SafetensorsStream(folder / "model.safetensors", text | tower_tensors(vision_config(layers))) as file:
         for name, shape in text.items():
             file.put(name, generator(seed, name).standard_normal(shape, np.float32))
         tower = Tower(seed, layers, pictures, file.put)

@@ -49,36 +49,6 @@ def vision_config(layers: int) -> VisionConfig:
     return VisionConfig(HIDDEN, MLP, layers, HEADS, IMAGE, PATCH, EPS)
 
 
-def tensor_shapes(layers: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tower's tensors, in the order in which `build_tower` makes them."""
-    shapes: dict[str, tuple[int, ...]] = {
-        "vision_model.embeddings.patch_embedding.weight": (HIDDEN, 3, PATCH, PATCH),
-        "vision_model.embeddings.patch_embedding.bias": (HIDDEN,),
-        "vision_model.embeddings.position_embedding.weight": (TOKENS, HIDDEN),
-    }
-    for i in range(layers):
-        at = f"vision_model.encoder.layers.{i}."
-        shapes |= _pair(at + "layer_norm1", HIDDEN)
-        for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            shapes |= _pair(f"{at}self_attn.{part}", HIDDEN, HIDDEN)
-        shapes |= _pair(at + "layer_norm2", HIDDEN)
-        shapes |= _pair(at + "mlp.fc1", MLP, HIDDEN) | _pair(at + "mlp.fc2", HIDDEN, MLP)
-    shapes |= _pair("vision_model.post_layernorm", HIDDEN)
-    shapes |= {
-        "vision_model.head.probe": (1, 1, HIDDEN),
-        "vision_model.head.attention.in_proj_weight": (3 * HIDDEN, HIDDEN),
-        "vision_model.head.attention.in_proj_bias": (3 * HIDDEN,),
-    }
-    shapes |= _pair("vision_model.head.attention.out_proj", HIDDEN, HIDDEN)
-    shapes |= _pair("vision_model.head.layernorm", HIDDEN)
-    shapes |= _pair("vision_model.head.mlp.fc1", MLP, HIDDEN) | _pair("vision_model.head.mlp.fc2", HIDDEN, MLP)
-    return shapes
-
-
-def _pair(name: str, *shape: int) -> dict[str, tuple[int, ...]]:
-    return {name + ".weight": shape, name + ".bias": shape[:1]}
-
-
 def generator(seed: int, name: str) -> np.random.Generator:
     """Each tensor has its own stream: PCG64 of SeedSequence([seed, crc32(name)])."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(name.encode())])))

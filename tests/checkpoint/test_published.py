@@ -12,7 +12,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from emonet_fast import taxonomy
-from emonet_fast.checkpoint.encoder import expected_tensors, read_preprocess, read_vision_config
+from emonet_fast.checkpoint.encoder import read_preprocess, read_vision_config
+from emonet_fast.checkpoint.expected import tower_tensors
 from emonet_fast.checkpoint.heads import find_heads, read_head
 from emonet_fast.checkpoint.published import Contents, Published
 from emonet_fast.checkpoint.spec import VisionConfig
@@ -65,7 +66,7 @@ def test_everything_is_read(tiny_original: Path) -> None:
     assert tuple(found.heads) == tuple(d.slug for d in taxonomy.EMOTIONS)
     assert found.head_widths == WIDTHS
     assert found.neutral_means == {d.slug: mean_of(i) for i, d in enumerate(taxonomy.EMOTIONS)}
-    assert (found.switches.untrained, found.switches.l2_normalise) == (False, True)
+    assert (found.untrained, found.l2_normalise) == (False, True)
     for name, value in tower().items():
         np.testing.assert_array_equal(found.tensors.array(name), value)
 
@@ -74,7 +75,7 @@ def test_expected_tensors_are_those_of_transformers() -> None:
     transformers = pytest.importorskip("transformers")
     model = transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**VISION))
     found = {f"vision_model.{n.removeprefix('vision_model.')}": tuple(v.shape) for n, v in model.state_dict().items()}
-    assert found == expected_tensors(SIZES)
+    assert found == tower_tensors(SIZES)
 
 
 @pytest.mark.parametrize(
@@ -430,12 +431,18 @@ def test_two_files_of_means(tiny: Path) -> None:
         _read(tiny)
 
 
+def test_the_published_name_is_preferred(tiny: Path) -> None:
+    means = {n: -0.5 * i for i, n in enumerate(EMOTIONS)}
+    write_json(tiny / "heads" / "neutral_stats_cache-_human-binary-big-mlps.json", means)
+    assert _read(tiny).neutral_means == {taxonomy.slug(n): mean for n, mean in means.items()}
+
+
 # --- emonet_fast.json ---
 
 
 def test_switches(tiny: Path) -> None:
     write_json(tiny / "heads" / "emonet_fast.json", {"untrained": True, "l2_normalise": False})
-    found = _read(tiny).switches
+    found = _read(tiny)
     assert (found.untrained, found.l2_normalise) == (True, False)
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from emonet_fast import taxonomy
+from emonet_fast.checkpoint.expected import tower_tensors
 from emonet_fast.errors import OptionError
 from emonet_fast.testing import synthetic, synthetic_tower
 from emonet_fast.testing.synthetic import HEAD_WIDTHS, calibration_pictures, write_synthetic
@@ -123,7 +124,7 @@ def test_files_and_tensors_are_the_published_ones(published_small):
     with safe_open(published_small / "encoder/model.safetensors", "numpy") as file:
         names = set(file.keys())
         vision = {n for n in names if n.startswith("vision_model.")}
-        assert vision == set(synthetic_tower.tensor_shapes(2))
+        assert vision == set(tower_tensors(synthetic_tower.vision_config(2)))
         assert {"logit_scale", "text_model.final_layer_norm.weight"} <= names - vision
         assert file.get_tensor("vision_model.head.attention.in_proj_weight").shape == (3 * 1152, 1152)
         assert all(file.get_slice(n).get_dtype() == "F32" for n in names)

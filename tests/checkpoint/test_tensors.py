@@ -187,7 +187,7 @@ def test_chunks_must_add_up(tmp_path: Path, values: int, word: str) -> None:
 
 
 def test_unwritable_folder(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="could not be written"):
+    with pytest.raises(CheckpointError, match=r"cannot write .*create it first"):
         write_safetensors(tmp_path / "no" / "f.safetensors", [_entry("a", np.ones(1, np.float32))], {})
 
 
