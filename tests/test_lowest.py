@@ -37,6 +37,6 @@ def test_an_evaluation_and_its_charts(tmp_path):
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 8, (20, 40)).astype(float)
     found = hq.evaluate_hq(predictions(truth), ratings(np.stack([truth, truth])), bootstraps=5)
-    assert hq.overall_kappa(found) == (1, 1, 1)
+    assert found.overall_kappa() == (1, 1, 1)
     report.write_report(hq_tables.hq_result(found, "made up"), tmp_path / "r.html")
     assert (tmp_path / "r.html").read_text("utf-8").count("data:image/png") == 2

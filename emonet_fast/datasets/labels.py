@@ -1,4 +1,4 @@
-"""The texts in which annotations are published: Python literals of lists and dicts, read without running them."""
+"""The published form of annotations: Python literals of lists and dicts, read without running them."""
 
 import ast
 import json
@@ -16,10 +16,10 @@ _SPELLINGS = {"hopelessness": "helplessness"}  # as the Binary data set has it; 
 
 
 def literal(text: str, where: str) -> Any:
-    """The value of a Python or JSON literal. where: names the row in the error.
+    """The value of a Python or JSON literal. where: the row's name in an error.
 
     Raises:
-        DataError: not a literal, or longer than a label can be.
+        DataError: when the text is no literal, or longer than a label can be.
     """
     if len(text) > _MAX_TEXT:
         raise DataError(f"{where} is {len(text)} characters long; expected at most {_MAX_TEXT}")
@@ -41,7 +41,10 @@ def literal(text: str, where: str) -> Any:
 def emotion_slug(name: str) -> str | None:
     """The column name of "Group|Emotion" or "Emotion"; None for an extra dimension.
 
-    "Hopelessness", as Binary has it, is Helplessness. Raises DataError for a name outside the taxonomy.
+    "Hopelessness", as Binary has it, is Helplessness.
+
+    Raises:
+        DataError: when the name is outside the taxonomy.
     """
     group, _, bare = name.rpartition("|")
     slug = taxonomy.slug(bare)
@@ -56,17 +59,17 @@ def emotion_slug(name: str) -> str | None:
     )
 
 
-def ratings(given: Any, where: str) -> tuple[dict[str, float], bool]:
+def ratings(answers: Any, where: str) -> tuple[dict[str, float], bool]:
     """{emotion's column name: value} of one annotator's dict, and whether its values are yes or no.
 
     Raises:
-        DataError: not a dict of numbers or booleans, or a name outside the taxonomy or twice.
+        DataError: when it is no dict of numbers or booleans, or a name stands in it twice or is outside the taxonomy.
     """
-    if not isinstance(given, Mapping):
-        raise DataError(f"{where} holds {type(given).__name__} {given!r:.60}; expected a dict of emotions")
+    if not isinstance(answers, Mapping):
+        raise DataError(f"{where} holds {type(answers).__name__} {answers!r:.60}; expected a dict of emotions")
     out: dict[str, float] = {}
     kinds = set()
-    for name, value in given.items():
+    for name, value in answers.items():
         try:
             slug = emotion_slug(str(name))
         except DataError as error:
@@ -85,7 +88,10 @@ def ratings(given: Any, where: str) -> tuple[dict[str, float], bool]:
 def annotations(text: str, where: str) -> tuple[dict[str, dict[str, float]], bool]:
     """{annotator: {emotion: value}} of a `label` cell, and whether its values are yes or no.
 
-    An annotator that occurs in several entries of the list keeps all of them; an emotion twice is refused.
+    An annotator may stand in several entries of the list.
+
+    Raises:
+        DataError: when the cell has another form, or an annotator rates an emotion twice.
     """
     entries = literal(text, where)
     entries = entries if isinstance(entries, list) else [entries]
@@ -94,13 +100,13 @@ def annotations(text: str, where: str) -> tuple[dict[str, dict[str, float]], boo
     for entry in entries:
         if not isinstance(entry, Mapping):
             raise DataError(f"{where} holds {entry!r:.60}; expected {{annotator: {{emotion: value}}}}")
-        for annotator, given in entry.items():
-            values, yes_or_no = ratings(given, f"{where}, {annotator}")
-            mine = out.setdefault(str(annotator), {})
-            twice = mine.keys() & values.keys()
+        for annotator, answers in entry.items():
+            values, yes_or_no = ratings(answers, f"{where}, {annotator}")
+            earlier = out.setdefault(str(annotator), {})
+            twice = earlier.keys() & values.keys()
             if twice:
                 raise DataError(f"{where}: {annotator} rates {min(twice)} twice")
-            mine.update(values)
+            earlier.update(values)
             if values:
                 binary.add(yes_or_no)
     if len(binary) > 1:

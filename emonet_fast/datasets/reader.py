@@ -1,7 +1,8 @@
-"""Rows of the published parquet layout, one at a time; images are read only where they are asked for."""
+"""Rows of the published parquet layout, one at a time. Images are read only if the caller wants them."""
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     import pyarrow.parquet
 
 HUB_NAMES = {k: f"laion/emonet-face-{k}" for k in Kind}
-_TEXTS = ("prompt", "age", "gender", "ethnicity", "emotion", "subset")
+_DEMOGRAPHICS = ("age", "gender", "ethnicity")
+_TEXTS = ("prompt", "emotion", "subset", *_DEMOGRAPHICS)
 _SHARD = re.compile(r"(?P<split>.+)-\d+-of-(?P<of>\d+)\.parquet")
 _BATCH_IMAGES = 16  # portraits of 1 MB
 _BATCH_TEXTS = 1024
@@ -26,7 +28,7 @@ _BATCH_TEXTS = 1024
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How a shard's columns are to be read. classes: column -> names of its class labels."""
+    """How to read the columns of a shard. classes: column -> names of its class labels."""
 
     image: str
     has_path: bool
@@ -35,11 +37,17 @@ class _Layout:
 
 
 class DataSet:
-    """A data set's shards, in the order of their names. Iterating gives records with images, lazily.
+    """The shards of a data set, in the order of their names. Iterating gives records with images, lazily.
 
-    source: where it came from, for titles. experts: whether the column `label` holds experts' annotations;
-    Big's machine labels do not have their form and stay in `extras`. Raises DataError while reading if a shard is
-    damaged or not in the published layout.
+    Args:
+        source: where the data set came from, for titles.
+        files: its shards.
+        experts: whether the column `label` holds experts' annotations. Big's machine labels have another form and stay
+            in `extras`.
+
+    Raises:
+        DataError: when there is no shard, or two have one name; while reading, when a shard is damaged or has another
+            layout.
     """
 
     def __init__(self, source: str, files: Sequence[Path], experts: bool = True) -> None:
@@ -64,16 +72,19 @@ class DataSet:
 
     @property
     def kind(self) -> Kind:
-        """HQ, Binary or Big: told by the first row that has annotations, Big if none has."""
+        """HQ, Binary or Big, by the first row with annotations; Big if no row has any."""
         if self._kind is None:
             self._kind = next((k for _, k in self._rows(False) if k is not None), Kind.BIG)
         return self._kind
 
     def records(self, images: bool = True) -> Iterator[Record]:
-        """Every row in order. images=False leaves the image bytes in the file: annotations of 2.2 GB in seconds.
+        """Every row in order.
+
+        Args:
+            images: False leaves the image bytes in the file, so that the annotations of 2.2 GB take seconds.
 
         Raises:
-            DataError: a damaged shard, another layout, or annotations that cannot be read; names file and row.
+            DataError: when a shard is damaged or has another layout, or annotations cannot be read.
         """
         return (record for record, _ in self._rows(images))
 
@@ -96,13 +107,16 @@ class DataSet:
 def open_dataset(
     place: str | Path, kind: Kind | None = None, *, revision: str | None = None, cache_dir: Path | None = None
 ) -> DataSet:
-    """The data set in a folder, in one parquet file, or on the hub (`laion/emonet-face-hq`, -binary, -big).
+    """Open a data set in a folder, in one parquet file, or on the hub.
 
-    kind: what it must be; None takes any, and reads a column `label` as experts' annotations. revision: of the
-    hub's repository; without one, the commit first found is kept and used from then on.
+    Args:
+        place: a folder, a file, or a hub id: `laion/emonet-face-hq`, -binary or -big.
+        kind: what the data set must be; None takes any, and reads a column `label` as experts' annotations.
+        revision: of the hub's repository; without one, the first download fixes the commit for later ones.
+        cache_dir: where that commit is kept; None takes the cache of the package.
 
     Raises:
-        DataError: not there, not to be had, no shards, or of another kind.
+        DataError: when nothing is there, the download fails, there are no shards, or they are of another kind.
     """
     path = Path(place)
     experts = kind != Kind.BIG and str(place) != HUB_NAMES[Kind.BIG]
@@ -112,13 +126,13 @@ def open_dataset(
         files = [path]
     else:
         files = _from_hub(str(place), revision, cache_dir or Options().cache_dir)
-    found = DataSet(str(place), files, experts)
-    if kind is not None and found.kind != kind:
+    data = DataSet(str(place), files, experts)
+    if kind is not None and data.kind != kind:
         raise DataError(
-            f"{place} is a data set of the kind {found.kind} by its annotations; expected {kind}, "
+            f"{place} is a data set of the kind {data.kind} by its annotations; expected {kind}, "
             f"such as {HUB_NAMES[kind]}"
         )
-    return found
+    return data
 
 
 def _from_hub(name: str, revision: str | None, cache_dir: Path) -> list[Path]:
@@ -143,13 +157,13 @@ def _from_hub(name: str, revision: str | None, cache_dir: Path) -> list[Path]:
 
 
 def _check_complete(name: str, files: list[Path]) -> None:
-    """An interrupted download would otherwise be taken, offline, for a smaller data set."""
-    numbered = [m for m in (_SHARD.fullmatch(f.name) for f in files) if m]
-    for split, of in sorted({(m["split"], int(m["of"])) for m in numbered}):
-        found = sum((m["split"], int(m["of"])) == (split, of) for m in numbered)
-        if found < of:
+    """Refuse an interrupted download, which would offline look like a smaller data set."""
+    matches = [_SHARD.fullmatch(f.name) for f in files]
+    shards = Counter((m["split"], int(m["of"])) for m in matches if m)
+    for (split, of), present in sorted(shards.items()):
+        if present < of:
             raise DataError(
-                f"{found} of {of} shards of {name} ({split}) are in the hub's cache: the download was cut short. "
+                f"{present} of {of} shards of {name} ({split}) are in the hub's cache: the download was cut short. "
                 "Connect and run again; only what is missing is downloaded"
             )
 
@@ -185,7 +199,7 @@ def class_names(schema: "pyarrow.Schema", path: Path) -> dict[str, list[str]]:
 
 
 def _cells(file: "pyarrow.parquet.ParquetFile", layout: _Layout, images: bool, path: Path) -> Iterator[dict[str, Any]]:
-    """Each row as a dict; without images the struct holds its path alone."""
+    """Each row as a dict. Without images the struct holds its path alone."""
     columns = list(layout.columns)
     if images:
         columns.append(layout.image)
@@ -212,18 +226,9 @@ def _record(cells: dict[str, Any], layout: _Layout, key: str, row: int, experts:
         answers, binary = annotations(label, f"{key}, column label")
         kind = (Kind.BINARY if binary else Kind.HQ) if any(answers.values()) else None
         cells.pop("label")
-    record = Record(
-        key=key,
-        file_name=PurePosixPath(name.replace("\\", "/")).name if name else "",
-        row=row,
-        image=data,
-        prompt=texts["prompt"],
-        emotion=texts["emotion"],
-        subset=texts["subset"],
-        demographics=Demographics(texts["age"], texts["gender"], texts["ethnicity"]),
-        annotations=answers,
-        extras=cells,
-    )
+    file_name = PurePosixPath(name.replace("\\", "/")).name if name else ""
+    demographics = Demographics(*(texts.pop(c) for c in _DEMOGRAPHICS))
+    record = Record(key, file_name, row, data, **texts, demographics=demographics, annotations=answers, extras=cells)
     return record, kind
 
 

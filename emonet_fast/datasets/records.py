@@ -1,4 +1,4 @@
-"""What a row of a data set is."""
+"""The records of a data set."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Kind(StrEnum):
-    """Which data set: what its annotations are."""
+    """A data set, by the kind of its annotations."""
 
     HQ = "hq"  # experts' ratings, 0..7
     BINARY = "binary"  # experts' yes or no
@@ -16,7 +16,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Demographics:
-    """What the prompt asked the image generator for: never a measured attribute of anybody. "" if not given."""
+    """What the prompt asked the image generator for, or ""; never a measured attribute of anybody."""
 
     age: str = ""
     gender: str = ""
@@ -25,13 +25,19 @@ class Demographics:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One image of a data set with all that is known of it.
+    """One image of a data set with everything that the data set says of it.
 
-    key: `shard.parquet::row`, rows of the shard counted from 0, as `emonet-fast score` names the same row.
-    file_name: the name inside the image struct, "" if the file keeps none. row: place in the whole data set,
-    shards in the order of their names. image: encoded bytes, or None if not asked for or not there.
-    annotations: annotator -> emotion's column name -> rating 0..7 (HQ) or 0 and 1 (Binary); empty for Big.
-    extras: every other column by its name.
+    Args:
+        key: `shard.parquet::row`, rows of the shard counted from 0; `emonet-fast score` gives the row the same key.
+        file_name: name inside the image struct; "" where the file keeps none.
+        row: place in the whole data set, with the shards in the order of their names.
+        image: encoded bytes; None if the caller did not ask for images, or the row has none.
+        prompt: the text that the image was generated from.
+        emotion: the emotion that the prompt asked for.
+        subset: name of the part of the data set.
+        demographics: what else the prompt asked for.
+        annotations: annotator -> column name of an emotion -> rating 0..7 (HQ), or 0 and 1 (Binary); empty for Big.
+        extras: every other column by its name.
     """
 
     key: str

@@ -1,11 +1,11 @@
 """Quadratic weighted kappa of every pair of raters for every emotion, and its resamples over images.
 
-Source: `statistics/analysis-hq.ipynb` of LAION-AI/emonet-face. A rater's agreement for an emotion is the mean over
-the humans (for a human: the other humans), undefined pairs left out; overall, the mean over emotions.
+Source: `statistics/analysis-hq.ipynb` of LAION-AI/emonet-face. The agreement of a rater for an emotion is the mean
+over the humans (for a human: over the other humans). Undefined pairs are left out. The overall figure is the mean
+over emotions.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,16 @@ import numpy.typing as npt
 from .metrics import LEVELS, Bools, Floats, kappa_of_sums, known, mean_known
 
 
-@dataclass(frozen=True, slots=True)
-class Pairwise:
-    """kappa [E, R, R], symmetric, NaN where undefined and on the diagonal; images [E, R, R] both rated."""
+def pairwise_kappa(levels: Floats) -> Floats:
+    """Weighted kappa of every pair of raters.
 
-    kappa: Floats
-    images: Floats
+    Args:
+        levels: [R, N, E] levels of R raters, N images, E emotions; NaN where a rater gave no level.
 
-
-def pairwise_kappa(levels: Floats) -> Pairwise:
-    """Of levels [R, N, E] (NaN: no level). Pairs with fewer than 2 images in common are undefined."""
-    kappas, images = [], []
+    Returns:
+        [E, R, R], symmetric; NaN on the diagonal and for pairs with fewer than 2 images in common.
+    """
+    kappas = []
     for e in range(levels.shape[2]):
         a = levels[:, :, e]
         m = (~np.isnan(a)).astype(np.float64)
@@ -34,18 +33,12 @@ def pairwise_kappa(levels: Floats) -> Pairwise:
         kappa = np.where(sums[..., 0] >= 2, kappa_of_sums(sums), np.nan)
         np.fill_diagonal(kappa, np.nan)
         kappas.append(kappa)
-        images.append(sums[..., 0])
-    return Pairwise(np.array(kappas), np.array(images))
+    return np.array(kappas)
 
 
 def rater_agreement(kappa: Floats, human: Bools) -> Floats:
     """[R, E] mean over the (other) humans, from kappa [E, R, R]."""
     return np.asarray(mean_known(kappa[:, :, human], axis=2)).T
-
-
-def human_agreement(kappa: Floats, human: Bools) -> Floats:
-    """[E] mean over humans of each one's agreement with the others."""
-    return np.asarray(mean_known(rater_agreement(kappa, human)[human], axis=0))
 
 
 def heat_map(kappa: Floats) -> Floats:
@@ -57,42 +50,43 @@ def heat_map(kappa: Floats) -> Floats:
 
 def model_human(kappa: Floats, human: Bools, rater: int, order: Sequence[int]) -> Floats:
     """The defined kappas of one rater with the (other) humans, human by human, emotions in `order`."""
-    others = [h for h in np.flatnonzero(human).tolist() if h != rater]
-    return known(np.array([kappa[e, rater, h] for h in others for e in order]))
+    humans = np.flatnonzero(human)
+    return known(kappa[list(order)][:, rater, humans[humans != rater]].T)
 
 
 def human_human(
     kappa: Floats, human: Bools, names: Sequence[str], order: Sequence[int], without: int | None = None
 ) -> Floats:
-    """The defined kappas of all pairs of humans, each once, but those of one human."""
+    """The defined kappas of all pairs of humans, each pair once. without: a human whose pairs are left out."""
     humans = [h for h in np.flatnonzero(human).tolist() if h != without]
-    pairs = [(a, b) for a in humans for b in humans if names[a] < names[b]]
-    return known(np.array([kappa[e, a, b] for a, b in pairs for e in order]))
+    pairs = np.array([(a, b) for a in humans for b in humans if names[a] < names[b]], dtype=np.int64).reshape(-1, 2)
+    return known(kappa[list(order)][:, pairs[:, 0], pairs[:, 1]].T)
 
 
-def resampled_agreement(levels: Floats, human: Bools, model: int, counts: Floats) -> tuple[Floats, Floats]:
-    """Agreement of one emotion in resamples of images: [B] of rater `model` with humans, [B] of humans among them.
+def resampled_agreement(humans: Floats, model: Floats, counts: Floats) -> tuple[Floats, Floats]:
+    """Agreement for one emotion in resamples of the images.
 
-    levels: [R, N]; counts: [B, N].
+    Args:
+        humans: [H, N] levels of the humans.
+        model: [N] levels of the model.
+        counts: [B, N] how often each resample draws each image.
+
+    Returns:
+        [B] agreement of the model with the humans, and [B] of the humans among them.
     """
-    humans = np.flatnonzero(human)
-    first, second = np.triu_indices(len(humans), k=1)
-    a = np.concatenate([np.full(len(humans), model), humans[first]])
-    b = np.concatenate([humans, humans[second]])
-    keep = a != b
-    a, b = a[keep], b[keep]
-    kappa = _resampled_kappa(levels, a, b, counts)
-    with_humans = len(humans) - int(human[model])
-    of_model = np.asarray(mean_known(kappa[:, :with_humans], axis=1))
-    if len(first) == 0:
-        return of_model, np.full(len(counts), np.nan)
-    square = np.full((len(counts), len(humans), len(humans)), np.nan)
-    square[:, first, second] = square[:, second, first] = kappa[:, with_humans:]
-    return of_model, np.asarray(mean_known(mean_known(square, axis=2), axis=1))
+    size = len(humans)
+    first, second = np.triu_indices(size, k=1)
+    a = np.concatenate([np.full(size, size), first])  # the model stands behind the humans
+    b = np.concatenate([np.arange(size), second])
+    kappa = _resampled_kappa(np.vstack([humans, model]), a, b, counts)
+    square = np.full((len(counts), size, size), np.nan)
+    square[:, first, second] = square[:, second, first] = kappa[:, size:]
+    among = mean_known(mean_known(square, axis=2), axis=1)
+    return np.asarray(mean_known(kappa[:, :size], axis=1)), np.asarray(among)
 
 
 def _resampled_kappa(levels: Floats, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64], counts: Floats) -> Floats:
-    """[B, P] kappas of the pairs of raters a, b [P]: counts times what `pair_sums` has for each image, sum by sum."""
+    """[B, P] kappas of the pairs of raters a, b [P]: each sum over images is a product with the counts."""
     # Sums of whole numbers below 2^24 are exact in float32, whose products take half the time: 342,000 images.
     exact = np.float32 if counts.shape[1] * (LEVELS - 1) ** 2 < 2**24 else np.float64
     rated = ~np.isnan(levels.T)

@@ -1,12 +1,11 @@
-"""Which prediction belongs to which image: by file name, or by table and row index, never by place in a file.
+"""Which prediction belongs to which image: by file name, or by table and row, never by the place in a file.
 
-The published files list the same images in different orders, so a row number means something only together
-with the table that it counts in, and a file name only if it occurs once.
+The published files list the same images in different orders. So a row number means something only together with
+its table, and a file name only if it occurs once.
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -22,7 +21,12 @@ _MEMBER = re.compile(r".*\.tar(\.gz)?::", re.IGNORECASE | re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class ImageId:
-    """What an image is known by. name: a file name, with or without folders and ending. key: `shard.parquet::row`."""
+    """What an image is known by.
+
+    Args:
+        name: a file name, with or without folders and ending; "" where none is known.
+        key: `shard.parquet::row`; "" where none is known.
+    """
 
     name: str = ""
     key: str = ""
@@ -33,7 +37,12 @@ class ImageId:
 
 @dataclass(frozen=True, slots=True)
 class Aligned:
-    """values: [M, 40] in the order of the images asked for, NaN where there is no prediction. notes: for the reader."""
+    """Predictions in the order of the images.
+
+    Args:
+        values: [M, 40] scores of M images, NaN where there is no prediction.
+        notes: what a reader must know.
+    """
 
     values: Floats
     notes: tuple[str, ...]
@@ -56,19 +65,19 @@ class _Index:
                 self.by_name.setdefault(_base(image.name), []).append(i)
                 self.by_stem.setdefault(_stem(image.name), []).append(i)
 
-    def find(self, key: str) -> int | None:
-        """The image of a prediction's key; None if there is none. Raises LookupError if there are several."""
+    def place(self, key: str) -> int | None:
+        """The place of a key's image; None if there is none. Raises LookupError if several images fit."""
         match = _ROW.fullmatch(key)
         if match:
             return self.by_row.get((_base(match["table"]), int(match["row"])))
         path = _MEMBER.sub("", key)
         if path in self.whole and len(self.whole) == len(self.images):  # else a whole name occurs twice, too
             return self.whole[path]
-        # Published names have no ending at times, and then a dot in them is none: so the name itself comes first.
+        # Some published names have no ending, and a dot in them begins none. So the whole name is tried first.
         names = self.by_name
-        for found in (names.get(_base(path)), names.get(_stem(path)), self.by_stem.get(_stem(path))):
-            if found is not None:
-                return found[0] if len(found) == 1 else self._by_folder(path, found)
+        for candidates in (names.get(_base(path)), names.get(_stem(path)), self.by_stem.get(_stem(path))):
+            if candidates is not None:
+                return candidates[0] if len(candidates) == 1 else self._by_folder(path, candidates)
         return None
 
     def _by_folder(self, path: str, candidates: list[int]) -> int:
@@ -80,99 +89,87 @@ class _Index:
         return fits[0]
 
 
-def align(predictions: Predictions, images: Sequence[ImageId], partial: bool, what: str = "images") -> Aligned:
-    """The predictions in the order of `images`.
+def align(predictions: Predictions, images: Sequence[ImageId], partial: bool) -> Aligned:
+    """Put predictions in the order of `images`.
 
-    A key `table.parquet::row` is found by the table's file name and the row; a path, or `shard.tar::member`, by its
-    file name, then by that name without its ending; images of the same file name by their folders too. Predictions
-    for other images are counted and passed over.
+    A key `table.parquet::row` is found by the file name of the table and the row. A path, or `shard.tar::member`, is
+    found by its file name, then by that name without its ending; images of the same file name by their folders too.
+    Predictions for other images are counted in a note and left out.
 
     Raises:
-        DataError: two predictions for one image, a file name that means several images, rows of a table where only file
-            names are known, or more than 1% of the images without scores unless `partial`.
+        DataError: when two predictions are for one image, a file name means several images, keys name rows of a table
+            where only file names are known, no key fits, or, unless `partial`, more than 1% of the images lack scores.
     """
     index = _Index(images)
-    place: dict[int, int] = {}
-    unknown, ambiguous, repeated = [], [], []
-    for row, key in enumerate(predictions.keys):
-        try:
-            found = index.find(key)
-        except LookupError:
-            ambiguous.append(key)
-            continue
-        if found is None:
-            unknown.append(key)
-        elif found in place:
-            repeated.append(key)
-        else:
-            place[found] = row
-    _refuse(predictions, index, unknown, ambiguous, repeated)
+    source = predictions.source
+    found = _places(index, predictions.keys, source)
+    unknown = [key for key, place in zip(predictions.keys, found, strict=True) if place is None]
+    if len(unknown) == len(predictions.keys):
+        _refuse_all(index, unknown, source)
     values = np.full((len(images), predictions.values.shape[1]), np.nan)
-    if place:
-        values[list(place)] = predictions.values[list(place.values())]
-    scored = {i for i, row in place.items() if predictions.status[row] == "ok"}
+    lacking = dict(enumerate(images))
+    for row, place in enumerate(found):
+        if place is not None:
+            values[place] = predictions.values[row]
+            if predictions.status[row] == "ok":
+                del lacking[place]
     notes = list(predictions.notes)
     failed = predictions.failed()
     if failed:
         notes.append("rows without scores: " + ", ".join(f"{n} {s}" for s, n in failed.most_common()))
-    lacking = [str(image) for i, image in enumerate(images) if i not in scored]
-    notes += check_share(lacking, len(images), f"{what} have no scores in {predictions.source}", partial)
+    notes += check_share([*map(str, lacking.values())], len(images), f"images have no scores in {source}", partial)
     if unknown:
         notes.append(f"{len(unknown)} predictions are for other images and were passed over: {listed(unknown)}")
     return Aligned(values, tuple(notes))
 
 
-def _refuse(
-    predictions: Predictions, index: _Index, unknown: list[str], ambiguous: list[str], repeated: list[str]
-) -> None:
-    source = predictions.source
+def places(names: Sequence[str], keys: Sequence[str], source: str) -> list[int | None]:
+    """For each key the place of its file in `names`, by the rules of `align`; None where there is none.
+
+    Raises:
+        DataError: when a key fits several files, or two keys fit one file.
+    """
+    return _places(_Index([ImageId(name=n) for n in names]), keys, source)
+
+
+def _places(index: _Index, keys: Sequence[str], source: str) -> list[int | None]:
+    """The place of each key's image, None where there is none; one key for an image."""
+    found: list[int | None] = []
+    ambiguous = []
+    for key in keys:
+        try:
+            found.append(index.place(key))
+        except LookupError:
+            found.append(None)
+            ambiguous.append(key)
+    rows: dict[int, list[str]] = {}
+    for key, place in zip(keys, found, strict=True):
+        if place is not None:
+            rows.setdefault(place, []).append(key)
+    repeated = [key for several in rows.values() for key in several[1:]]
     if repeated:
         raise DataError(
             f"{source} has more than one prediction for {len(repeated)} images, under different keys: "
-            f"{listed(repeated)}; expected one an image. Remove the repeated rows"
+            f"{listed(repeated)}; expected one for each image. Remove the repeated rows"
         )
     if ambiguous:
         raise DataError(
-            f"{len(ambiguous)} keys of {source} name files that occur more than once in the data set: "
-            f"{listed(ambiguous)}. Score the data set's parquet shards, whose keys name the row, or give keys with "
-            "folders"
+            f"{len(ambiguous)} keys of {source} fit several files of the same name: {listed(ambiguous)}. Give keys, or "
+            "labels, with folders, or score the data set's parquet shards, whose keys name the row"
         )
-    rows = [k for k in unknown if _ROW.fullmatch(k)]
-    if len(rows) == len(predictions.keys) and not index.by_row:
+    return found
+
+
+def _refuse_all(index: _Index, keys: Sequence[str], source: str) -> None:
+    if all(map(_ROW.fullmatch, keys)) and not index.by_row:
         raise DataError(
-            f"the keys of {source} name rows of a table ({rows[0]}), but these annotations name files, and the orders "
+            f"the keys of {source} name rows of a table ({keys[0]}), but these annotations name files, and the orders "
             "differ between the published files. Give the data set itself with --dataset: it knows both"
         )
-    if len(unknown) == len(predictions.keys):
-        raise DataError(
-            f"none of the {len(unknown)} keys of {source} names an image that is asked for: {listed(unknown)}; "
-            f"expected names such as {listed(map(str, index.images[:3]))}"
-        )
-
-
-def named(names: Iterable[str]) -> list[ImageId]:
-    """Images known by file names alone."""
-    return [ImageId(name=n) for n in names]
-
-
-def places(names: Sequence[str], keys: Sequence[str], source: str) -> list[int | None]:
-    """For each key the place of its file in `names`, by the same rules; None where there is none.
-
-    Raises:
-        DataError: a key fits several files, or two keys fit one.
-    """
-    index = _Index(named(names))
-    out: list[int | None] = []
-    for key in keys:
-        try:
-            out.append(index.find(key))
-        except LookupError:
-            raise DataError(f"{key} of {source} fits several labelled files; give the labels with folders") from None
-    times = Counter(i for i in out if i is not None)
-    repeated = [k for k, i in zip(keys, out, strict=True) if i is not None and times[i] > 1]
-    if repeated:
-        raise DataError(f"{source} has more than one prediction for a labelled image: {listed(repeated)}; expected one")
-    return out
+    raise DataError(
+        f"none of the {len(keys)} keys of {source} names an image of the data set: {listed(keys)}; expected names "
+        f"such as {listed(map(str, index.images[:3]))}"
+    )
 
 
 def _slashed(name: str) -> str:

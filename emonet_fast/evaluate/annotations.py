@@ -1,4 +1,4 @@
-"""What experts said: ratings of HQ and yes-or-no answers of Binary, from the published CSV files or data sets."""
+"""The experts' annotations: ratings of HQ and yes-or-no answers of Binary, from published CSV files or data sets."""
 
 import csv
 import sys
@@ -24,10 +24,16 @@ _PLACE = {s: i for i, s in enumerate(SLUGS)}
 
 @dataclass(frozen=True, slots=True)
 class Ratings:
-    """Who rated what: values [R, N, 40] float64, 0..7, NaN where a rater did not rate an image.
+    """The ratings of N images by R raters.
 
-    raters: R names in the order of their first row. human: [R]. images: N. order: the 40 emotions' places in the
-    order of the first row, in which the notebook goes through them. notes: for the reader.
+    Args:
+        source: the file or data set that they came from.
+        images: N images.
+        raters: R names in the order of their first row.
+        human: [R] whether a rater is a human.
+        values: [R, N, 40] float64 in 0..7, NaN where a rater did not rate an image.
+        order: places of the 40 emotions in the order of their first mention; the notebook goes through them so.
+        notes: what a reader must know.
     """
 
     source: str
@@ -41,9 +47,17 @@ class Ratings:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Yes-or-no answers, one row for each (image, emotion) pair that anybody answered.
+    """Yes-or-no answers, counted for each of P pairs of image and emotion that anybody answered.
 
-    image, emotion: [P] places in `images` and in the 40 emotions. yes, total: [P] answers.
+    Args:
+        source: the file or data set that they came from.
+        images: the images with answers.
+        image: [P] place of the pair's image in `images`.
+        emotion: [P] place of the pair's emotion among the 40.
+        yes: [P] how many answers are yes.
+        total: [P] how many answers there are.
+        answers: number of all answers.
+        annotators: number of people who answered.
     """
 
     source: str
@@ -59,14 +73,14 @@ class Answers:
 def hq_from_csv(path: Path, partial: bool = False) -> Ratings:
     """Ratings from the published `hq.csv`: columns image, annotator, annotations (a dict as text), and human.
 
-    As in the notebook: an emotion missing from a rater's dict counts as 0, repeated (image, annotator) rows are
-    averaged, without a column `human` everybody is one, "Hume Face*" is multiplied by 7. A sum of no ratings is no
-    rating: an image that a rater has no row for stays unrated.
+    The rules are the notebook's. An emotion missing from a rater's dict counts as 0. Repeated (image, annotator) rows
+    are averaged. Without a column `human` everybody is a human. "Hume Face*" is multiplied by 7. An image for which a
+    rater has no row stays unrated.
 
     Raises:
-        DataError: not the layout, another taxonomy, or an emotion that nobody ever names, unless `partial`.
+        DataError: when the file has another layout or another taxonomy, or, unless `partial`, nobody names an emotion.
     """
-    table = _Collector()
+    table = _RatingSums()
     for number, row in _csv_rows(path, ("image", "annotator", "annotations")):
         where = f"{path}, line {number}"
         values, _ = ratings(literal(row["annotations"], where), where)
@@ -79,7 +93,7 @@ def hq_from_csv(path: Path, partial: bool = False) -> Ratings:
 
 def hq_from_dataset(data: DataSet, partial: bool = False) -> Ratings:
     """Ratings from the column `label` of the HQ data set; all of its annotators are humans."""
-    table = _Collector()
+    table = _RatingSums()
     ids = []
     for record in data.records(images=False):
         ids.append(ImageId(record.file_name, record.key))
@@ -93,7 +107,7 @@ def binary_from_csv(path: Path) -> Answers:
     """Answers from the published `binary.csv`: columns path, annotator, value (True or False), emotion.
 
     Raises:
-        DataError: not the layout, another taxonomy, or an answer given twice.
+        DataError: when the file has another layout or another taxonomy, or somebody answers twice.
     """
     rows = (
         (r["path"], r["annotator"], r["emotion"], _flag(r["value"], f"{path}, line {n}"), f"{path}, line {n}")
@@ -116,8 +130,8 @@ def binary_from_dataset(data: DataSet) -> Answers:
     return _answers(data.source, rows(), ids)
 
 
-class _Collector:
-    """Rating rows as they come, summed by (rater, image)."""
+class _RatingSums:
+    """The rating rows, summed by (rater, image) as they come."""
 
     def __init__(self) -> None:
         self.images: dict[str, int] = {}
@@ -138,9 +152,9 @@ class _Collector:
         self.named |= dict.fromkeys(values)
         row = np.zeros(len(SLUGS))
         row[[_PLACE[s] for s in values]] = list(values.values())
-        at = (rater, image)
-        self.sums[at] = self.sums[at] + row if at in self.sums else row
-        self.rows[at] += 1
+        pair = (rater, image)
+        self.sums[pair] = self.sums.get(pair, 0.0) + row
+        self.rows[pair] += 1
 
     def finish(self, source: str, ids: list[ImageId], partial: bool) -> Ratings:
         missing = [s for s in SLUGS if s not in self.named]
@@ -167,7 +181,7 @@ class _Collector:
 
 
 def _answers(source: str, rows: Iterable[tuple[str, str, str, bool, str]], ids: list[ImageId] | None) -> Answers:
-    """Counts by pair. rows: image, annotator, emotion, yes, where. ids: filled while rows are read, or None."""
+    """Count answers by pair. rows: image, annotator, emotion, yes, where. ids: filled while rows are read, or None."""
     images: dict[str, int] = {}
     seen: set[tuple[str, str, str]] = set()
     yes: Counter[tuple[str, str]] = Counter()

@@ -1,9 +1,9 @@
 """Any-hit accuracy on data sets with few classes, as published, and what it does not tell.
 
-An image is right if any head mapped to its true class has a softmax above 1.5 / (number of mapped heads); the
-softmax is over the mapped heads' mean-subtracted scores, in the published mappings all 40.
-Source: `eval/eval.ipynb` of LAION-AI/emonet-face. A class with many heads has many chances: beside the published
-figure stand what random scores reach by the same rule, and the accuracy of the strongest head alone.
+An image is right if any head mapped to its true class has a softmax above 1.5 / (number of mapped heads). The
+softmax is over the mean-subtracted scores of the mapped heads, in the published mappings all 40.
+Source: `eval/eval.ipynb` of LAION-AI/emonet-face. A class with many heads has many chances. So we also give what
+random scores reach by the same rule, and the accuracy of the strongest head alone.
 """
 
 import csv
@@ -32,10 +32,16 @@ _LABEL_FIELDS = ("label", "emotion", "class", "expression")
 
 @dataclass(frozen=True, slots=True)
 class AnyHitFigures:
-    """n images in the mapping's classes; true [n] their class; hits [n, C] which classes the rule accepts.
+    """The figures of n images in the C classes of a mapping.
 
-    top: [n] class of the strongest mapped head. noise: [C] share of random scores that the rule accepts.
-    intervals by figure.
+    Args:
+        mapping: which emotions stand for which class.
+        true: [n] class of each image.
+        hits: [n, C] which classes the rule accepts.
+        top: [n] class of the strongest mapped head.
+        noise: [C] share of random scores that the rule accepts.
+        intervals: 95% interval of a figure, by its name.
+        notes: what a reader must know.
     """
 
     mapping: Mapping
@@ -62,12 +68,10 @@ class AnyHitFigures:
     def overall(self) -> dict[str, float]:
         """Accuracies over images, balanced ones over classes, and the two random baselines of the same rule."""
         per, share = self.by_class(), self.counts / len(self.true)
-        noise = np.where(self.counts > 0, self.noise, np.nan)
-        out = {k: float(np.nansum(per[k] * share)) for k in ("any_hit", "argmax", "shuffled")}
-        out["noise"] = float(np.nansum(noise * share))
+        out = {k: float(np.nansum(v * share)) for k, v in per.items()}
+        out |= {f"balanced_{k}": float(mean_known(v)) for k, v in per.items()}
+        out["noise"] = float(np.nansum(self.noise * share))
         out["chance_argmax"] = 1.0 / len(self.mapping.classes)
-        for k, values in (("any_hit", per["any_hit"]), ("argmax", per["argmax"]), ("shuffled", per["shuffled"])):
-            out[f"balanced_{k}"] = float(mean_known(values))
         return out
 
 
@@ -79,24 +83,31 @@ def evaluate_any_hit(
     partial: bool = False,
     bootstraps: int = BOOTSTRAPS,
 ) -> AnyHitFigures:
-    """Any-hit accuracy of mean-subtracted scores. labels: a file (see `read_labels`), or "from-name".
+    """Compute the any-hit accuracy and what stands beside it.
+
+    Args:
+        predictions: mean-subtracted scores of the images.
+        mapping: which emotions stand for which class.
+        labels: a file (see `read_labels`), or "from-name".
+        partial: accept that images, labels or emotions are lacking.
+        bootstraps: resamples of images for each interval.
 
     Raises:
-        DataError: images without labels or labels without images, classes outside the mapping, or a mapped emotion
-            without a head, each above 1% unless `partial`.
+        DataError: when, unless `partial`, more than 1% of the images have no label, of the labels no image, of the
+            classes no place in the mapping, or of the mapped emotions no head.
     """
     at: list[int | None]
     if str(labels) == FROM_NAME:
-        given = names_to_labels(predictions.keys)
-        names, at = list(given), list(range(len(given)))
+        label_of = names_to_labels(predictions.keys)
+        names, at = list(label_of), list(range(len(label_of)))
     else:
-        given = read_labels(Path(labels))
-        names = list(given)
+        label_of = read_labels(Path(labels))
+        names = list(label_of)
         at = places(names, predictions.keys, predictions.source)
     notes = list(predictions.notes) + _check_coverage(predictions, names, at, partial)
-    found = [None if i is None else given[names[i]] for i in at]
-    named = [None if t is None else mapping.label(t) for t in found]
-    notes += _check_classes(predictions.keys, found, named, mapping, partial)
+    texts = [None if i is None else label_of[names[i]] for i in at]
+    named = [None if t is None else mapping.label(t) for t in texts]
+    notes += _check_classes(predictions.keys, texts, named, mapping, partial)
     classes = list(mapping.classes)
     use = [i for i, c in enumerate(named) if c is not None and predictions.status[i] == "ok"]
     if not use:
@@ -110,9 +121,16 @@ def evaluate_any_hit(
 
 
 def rule(scores: Floats, owner: npt.NDArray[np.int64], classes: int, heads: int) -> tuple[Bools, npt.NDArray[np.int64]]:
-    """[N, C] classes that the rule accepts and [N] class of the strongest head, from scores [N, H] of H mapped heads.
+    """Apply the rule to the scores of H mapped heads.
 
-    owner: [H] each head's class. heads: number of mapped heads in the cutoff 1.5 / heads.
+    Args:
+        scores: [N, H] mean-subtracted scores.
+        owner: [H] class of each head.
+        classes: number C of classes.
+        heads: number of mapped heads in the cutoff 1.5 / heads.
+
+    Returns:
+        [N, C] classes that the rule accepts, and [N] class of the strongest head.
     """
     over = softmax(scores) > CUTOFF / heads
     hits = np.stack([over[:, owner == c].any(axis=1) for c in range(classes)], axis=1)
@@ -123,7 +141,7 @@ def names_to_labels(keys: tuple[str, ...]) -> dict[str, str]:
     """Labels from file names such as `0000_Happy.jpg`: what stands after the last "_", without the ending.
 
     Raises:
-        DataError: a name has no "_".
+        DataError: when a name has no "_".
     """
     out = {}
     for key in keys:
@@ -136,13 +154,13 @@ def names_to_labels(keys: tuple[str, ...]) -> dict[str, str]:
 
 
 def read_labels(path: Path) -> dict[str, str]:
-    """{file name: label} from CSV with a header, JSON lines, or a JSON object.
+    """Read {file name: label} from CSV with a header, JSON lines, or a JSON object.
 
-    Name columns: key, image_path, path, image, file_name or file; label columns: label, emotion, class or expression.
-    The published `affectnet*.jsonl` hold their labels themselves and may be given here too.
+    The name stands in a column key, image_path, path, image, file_name or file; the label in a column label, emotion,
+    class or expression. The published `affectnet*.jsonl` hold both predictions and labels, and may be given here too.
 
     Raises:
-        DataError: not readable, no such columns, or a name twice with different labels.
+        DataError: when the file is not readable, has no such columns, or gives a name two labels.
     """
     if not path.is_file():
         raise DataError(f"there is no file {path}; expected labels in .csv, .jsonl or .json, or {FROM_NAME}")
@@ -197,14 +215,14 @@ def _check_coverage(predictions: Predictions, names: list[str], at: list[int | N
 
 
 def _check_classes(
-    keys: tuple[str, ...], found: list[str | None], named: list[str | None], mapping: Mapping, partial: bool
+    keys: tuple[str, ...], texts: list[str | None], named: list[str | None], mapping: Mapping, partial: bool
 ) -> list[str]:
-    foreign = {k: t for k, t, c in zip(keys, found, named, strict=True) if t is not None and c is None}
+    foreign = {k: t for k, t, c in zip(keys, texts, named, strict=True) if t is not None and c is None}
     what = (
         f"images have labels outside the classes of {mapping.name} ({', '.join(mapping.classes)}), such as "
         f"{listed(dict.fromkeys(foreign.values()))}"
     )
-    return check_share(list(foreign), len(found), what, partial)
+    return check_share(list(foreign), len(keys), what, partial)
 
 
 def _heads(mapping: Mapping, predictions: Predictions, notes: list[str]) -> tuple[list[int], npt.NDArray[np.int64]]:
@@ -218,7 +236,7 @@ def _heads(mapping: Mapping, predictions: Predictions, notes: list[str]) -> tupl
                 owner.append(c)
             else:
                 lacking.append(emotion)
-    if lacking:  # read_predictions has refused it unless partial was asked for
+    if lacking:  # without --partial, read_predictions has refused it
         notes.append(f"{len(lacking)} mapped emotions have no head: {listed(lacking)}")
     return columns, np.array(owner, dtype=np.int64)
 

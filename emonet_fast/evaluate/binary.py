@@ -21,10 +21,15 @@ MEASURES = ("auc", "average_precision", "best_f1", "fixed_f1")
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
-    """Pairs with more than one answer: counts [40] and the shares that follow from them.
+class AnswerAgreement:
+    """How far annotators agree on pairs of image and emotion with more than one answer.
 
-    two or three equal answers agree; 2:1 is partial; 1:1 disagrees; more than three answers are `other`.
+    Args:
+        pairs: [40] number of such pairs for each emotion.
+        agree: [40] pairs with two or three equal answers.
+        partial: [40] pairs with answers 2:1.
+        disagree: [40] pairs with answers 1:1.
+        other: [40] pairs with more than three answers.
     """
 
     pairs: npt.NDArray[np.int64]
@@ -35,17 +40,20 @@ class Agreement:
 
     def shares(self) -> tuple[float, float, float]:
         """Agreement, partial and disagreement over all pairs; NaN without any."""
-        n = int(self.pairs.sum())
-        if n == 0:
-            return float("nan"), float("nan"), float("nan")
+        n = int(self.pairs.sum()) or float("nan")
         return int(self.agree.sum()) / n, int(self.partial.sum()) / n, int(self.disagree.sum()) / n
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One choice of pairs: per emotion counts [40], measures [40] by name, resamples [B, 40] by name.
+    """How well scores find one choice of pairs, for each of the 40 emotions.
 
-    threshold: [40] of the best F1.
+    Args:
+        positives: [40] number of positive pairs.
+        negatives: [40] number of negative pairs.
+        value: [40] of each measure in MEASURES.
+        resampled: [B, 40] of each measure in B resamples.
+        threshold: [40] threshold of the best F1.
     """
 
     positives: npt.NDArray[np.int64]
@@ -57,10 +65,20 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class BinaryFigures:
-    """clear: triple-positive against true-negative pairs; all: every pair by majority; ties: pairs without one."""
+    """The figures of Binary.
+
+    Args:
+        answers: the experts' answers.
+        agreement: how far the experts agree.
+        clear: triple-positive against true-negative pairs.
+        all: every pair, positive by majority.
+        ties: number of pairs without a majority.
+        fixed: threshold of the fixed F1.
+        notes: what a reader must know.
+    """
 
     answers: Answers
-    agreement: Agreement
+    agreement: AnswerAgreement
     clear: Detection
     all: Detection
     ties: int
@@ -68,7 +86,7 @@ class BinaryFigures:
     notes: tuple[str, ...]
 
 
-def agreement_table(answers: Answers) -> Agreement:
+def agreement_table(answers: Answers) -> AnswerAgreement:
     """The annotators' agreement per emotion, by the notebook's rule."""
     n, yes = answers.total, answers.yes
     same = (yes == 0) | (yes == n)
@@ -79,7 +97,7 @@ def agreement_table(answers: Answers) -> Agreement:
         "disagree": (n == 2) & ~same,
         "other": n > TRIPLE,
     }
-    return Agreement(**{k: np.bincount(answers.emotion[at], minlength=len(SLUGS)) for k, at in kinds.items()})
+    return AnswerAgreement(**{k: np.bincount(answers.emotion[at], minlength=len(SLUGS)) for k, at in kinds.items()})
 
 
 def evaluate_binary(
@@ -92,11 +110,15 @@ def evaluate_binary(
 ) -> BinaryFigures:
     """Compare predictions with experts' yes-or-no answers.
 
-    fixed: threshold of the fixed F1; 1 is where truncation, as in the paper's kappa, begins to see an emotion.
-    bootstraps: resamples of pairs, within each emotion, for each interval.
+    Args:
+        predictions: scores of the images.
+        answers: the experts' answers.
+        fixed: threshold of the fixed F1; truncation, as in the paper's kappa, begins to see an emotion at 1.
+        partial: accept that images or emotions are lacking.
+        bootstraps: resamples of pairs, within each emotion, for each interval.
 
     Raises:
-        DataError: the predictions lack images or emotions, or do not fit the images (see `align`).
+        DataError: when the predictions lack images or emotions, or do not fit the images (see `align`).
     """
     aligned = align(predictions, answers.images, partial)
     scores = aligned.values[answers.image, answers.emotion]
@@ -129,16 +151,11 @@ def _detect(
         if not at.any():
             continue
         s, p = scores[at], positive[at]
-        whole, place = _measures(s, p, np.ones((1, len(s))), fixed)
-        threshold[e] = place[0]
-        done = 0
-        for counts in count_chunks(rng, len(s), bootstraps):
-            part, _ = _measures(s, p, counts, fixed)
-            for m in MEASURES:
-                resampled[m][done : done + len(counts), e] = part[m]
-            done += len(counts)
+        whole, (threshold[e],) = _measures(s, p, np.ones((1, len(s))), fixed)
+        parts = [_measures(s, p, counts, fixed)[0] for counts in count_chunks(rng, len(s), bootstraps)]
         for m in MEASURES:
             value[m][e] = whole[m][0]
+            resampled[m][:, e] = np.concatenate([part[m] for part in parts])
     counted = (
         np.bincount(emotion[use & positive], minlength=size),
         np.bincount(emotion[use & ~positive], minlength=size),

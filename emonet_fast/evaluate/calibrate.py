@@ -1,7 +1,7 @@
-"""Ours: scores moved to the experts' levels, by thresholds that never saw the images they are used on.
+"""Calibration (ours): scores become the experts' levels by thresholds from other images.
 
-Truncated raw scores say little about rank agreement if a model is right in order and wrong in scale. So each fold's
-scores are cut at the quantiles that give, on the other folds, the experts' own shares of levels.
+Truncated raw scores say little about a model that is right in order and wrong in scale. So the scores of each fold
+are cut at thresholds that give, on the other folds, the experts' own shares of levels.
 """
 
 import numpy as np
@@ -19,9 +19,14 @@ def folds(n: int) -> npt.NDArray[np.int64]:
 
 
 def thresholds(scores: Floats, levels: Floats) -> Floats:
-    """[7] where levels 1..7 begin: as large a share of scores [N] reaches level k as of the experts' levels [...].
+    """[7] where levels 1..7 begin, so that as large a share of the scores reaches a level as of the experts' levels.
 
-    Infinite where no expert, or every expert, reaches the level.
+    Args:
+        scores: [N].
+        levels: any shape, NaN where an expert gave no level.
+
+    Returns:
+        Thresholds; infinite where no expert, or every expert, reaches the level.
     """
     known = levels[~np.isnan(levels)]
     rising = np.sort(scores)
@@ -31,9 +36,12 @@ def thresholds(scores: Floats, levels: Floats) -> Floats:
 
 
 def held_out_levels(scores: Floats, levels: Floats, fold: npt.NDArray[np.int64]) -> Floats:
-    """[N] levels 0..7 of scores [N], calibrated on the other folds; NaN without a score or without experts.
+    """[N] levels 0..7 of scores, calibrated on the other folds; NaN without a score or without experts.
 
-    levels: [H, N] of the experts, NaN where they gave none.
+    Args:
+        scores: [N], NaN where there is none.
+        levels: [H, N] of the experts, NaN where they gave none.
+        fold: [N] fold of each image.
     """
     out = np.full(len(scores), np.nan)
     known = ~np.isnan(scores)

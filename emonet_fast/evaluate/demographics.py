@@ -1,6 +1,6 @@
-"""Ours: scores and errors by the age, gender and ethnicity that the prompts of the generated faces asked for.
+"""Scores and errors by the age, gender and ethnicity in the prompts that the faces were generated from (ours).
 
-These columns are what an image generator was told, not measured attributes of anybody; a difference between groups
+These columns are what an image generator was told, not measured attributes of anybody. A difference between groups
 may come from the generator, from the experts or from the model.
 """
 
@@ -30,9 +30,15 @@ CAVEAT = (
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """One measure of a group: its mean and the difference from the rest of the column, both with intervals.
+    """One measure of a group against the rest of its column.
 
-    p: Mann and Whitney's two-sided test against the rest; p_holm: corrected for all groups, columns and measures.
+    Args:
+        mean: of the group.
+        interval: 95% interval of the mean.
+        difference: mean of the group minus mean of the rest.
+        difference_interval: 95% interval of the difference.
+        p: of Mann and Whitney's two-sided test against the rest.
+        p_holm: p corrected for all groups, columns and measures.
     """
 
     mean: float
@@ -45,7 +51,14 @@ class Against:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One value of one column: n images, and what they are against the rest by measure ("score", "error")."""
+    """The images with one value of one column.
+
+    Args:
+        column: age, gender or ethnicity.
+        value: of that column.
+        n: number of images.
+        by: the group against the rest, for each measure ("score", "error").
+    """
 
     column: str
     value: str
@@ -55,7 +68,18 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class EmotionTest:
-    """One emotion, column and measure: the largest difference of group means and Kruskal and Wallis' test."""
+    """One emotion, column and measure: the largest difference of group means and Kruskal and Wallis' test.
+
+    Args:
+        column: age, gender or ethnicity.
+        emotion: place of the emotion among the 40.
+        measure: "score" or "error".
+        lowest: group with the lowest mean.
+        highest: group with the highest mean.
+        spread: difference of these two means.
+        p: of the test.
+        p_holm: p corrected for all emotions, columns and measures.
+    """
 
     column: str
     emotion: int
@@ -69,7 +93,16 @@ class EmotionTest:
 
 @dataclass(frozen=True, slots=True)
 class DemographicFigures:
-    """What an error is: `error_is`, "" for a data set without experts, where only scores are compared."""
+    """The figures of the demographic columns.
+
+    Args:
+        source: the data set.
+        images: number of its images.
+        error_is: what an error is, in words; "" for a data set without experts, where only scores are compared.
+        groups: every value of every column.
+        tests: every emotion of every column and measure, the smallest corrected p first.
+        notes: what a reader must know.
+    """
 
     source: str
     images: int
@@ -88,12 +121,19 @@ def evaluate_demographics(
 ) -> DemographicFigures:
     """Compare scores and errors between groups.
 
+    Args:
+        predictions: scores of the images.
+        data: a data set with columns age, gender or ethnicity.
+        partial: accept that images or emotions are lacking.
+        bootstraps: resamples of images for each interval.
+
     Raises:
-        DataError: the data set has none of the columns, or the predictions do not fit it (see `align`).
-        MissingPackageError: scipy is not installed (extra `eval`).
+        DataError: when the data set has none of the columns, or the predictions do not fit it (see `align`).
+        MissingPackageError: when scipy is not installed (extra `eval`).
     """
     need("scipy", "emonet-fast evaluate demographics")
-    ids, columns = [], {c: [] for c in COLUMNS}  # type: tuple[list[ImageId], dict[str, list[str]]]
+    ids: list[ImageId] = []
+    columns: dict[str, list[str]] = {c: [] for c in COLUMNS}
     for record in data.records(images=False):
         ids.append(ImageId(record.file_name, record.key))
         for c in COLUMNS:
@@ -104,8 +144,8 @@ def evaluate_demographics(
     aligned = align(predictions, ids, partial)
     errors, error_is = _errors(data, ids, aligned.values)
     values = {"score": aligned.values} | ({} if errors is None else {"error": errors})
-    groups = [g for c, of in present.items() for g in _groups(c, of, values, bootstraps)]
-    tests = [t for c, of in present.items() for t in _tests(c, of, values)]
+    groups = [g for c, texts in present.items() for g in _groups(c, texts, values, bootstraps)]
+    tests = [t for c, texts in present.items() for t in _tests(c, texts, values)]
     lacking = [c for c in COLUMNS if c not in present]
     notes = [*([f"the data set has no column {', '.join(lacking)}"] if lacking else []), *aligned.notes]
     return DemographicFigures(
@@ -114,7 +154,7 @@ def evaluate_demographics(
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down corrected p values, in the order given; NaN stays and is not counted.
+    """Holm's step-down corrected p values, in the same order; NaN stays and is not counted.
 
     The i-th smallest of m becomes the largest of (m - j + 1) p_j over j <= i, at most 1. Source: Holm (1979).
     """
@@ -128,7 +168,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def _errors(data: DataSet, ids: list[ImageId], scores: Floats) -> tuple[Floats | None, str]:
-    """[N, 40] error of each score, NaN where nobody judged it, and what it is."""
+    """[N, 40] error of each score, NaN where nobody judged it, and what an error is."""
     if data.kind == Kind.HQ:
         ratings = hq_from_dataset(data, partial=True)
         mean = np.asarray(mean_known(ratings.values, axis=0))
@@ -150,24 +190,22 @@ def _errors(data: DataSet, ids: list[ImageId], scores: Floats) -> tuple[Floats |
     return out, "the share of pairs decided otherwise than most experts, at each emotion's threshold of best F1"
 
 
-def _groups(column: str, of: Texts, values: dict[str, Floats], bootstraps: int) -> list[Group]:
+def _groups(column: str, texts: Texts, values: dict[str, Floats], bootstraps: int) -> list[Group]:
     """Every value of a column against the rest, by each image's mean over emotions."""
-    names = _sorted(of)
-    by: dict[str, list[Against]] = {
-        m: _against_rest(np.asarray(mean_known(v, axis=1)), of, names, bootstraps) for m, v in values.items()
-    }
+    names = _sorted(texts)
+    by = {m: _against_rest(np.asarray(mean_known(v, axis=1)), texts, names, bootstraps) for m, v in values.items()}
     return [
-        Group(column, name, int((of == name).sum()), {m: found[i] for m, found in by.items()})
+        Group(column, name, int((texts == name).sum()), {m: against[i] for m, against in by.items()})
         for i, name in enumerate(names)
     ]
 
 
-def _against_rest(values: Floats, of: Texts, names: list[str], bootstraps: int) -> list[Against]:
+def _against_rest(values: Floats, texts: Texts, names: list[str], bootstraps: int) -> list[Against]:
     """One for each name. Resamples draw images of all groups, the same ones for every group."""
     from scipy.stats import mannwhitneyu
 
-    use = (of != "") & ~np.isnan(values)
-    v, inside = values[use], np.stack([of[use] == name for name in names], axis=1)
+    use = (texts != "") & ~np.isnan(values)
+    v, inside = values[use], np.stack([texts[use] == name for name in names], axis=1)
     columns = np.concatenate([inside * v[:, None], inside], axis=1)
     rng = np.random.default_rng(SEED)
     sums = np.concatenate([c @ columns for c in count_chunks(rng, len(v), bootstraps)])
@@ -185,20 +223,20 @@ def _against_rest(values: Floats, of: Texts, names: list[str], bootstraps: int) 
     return out
 
 
-def _tests(column: str, of: Texts, values: dict[str, Floats]) -> list[EmotionTest]:
+def _tests(column: str, texts: Texts, values: dict[str, Floats]) -> list[EmotionTest]:
     from scipy.stats import kruskal
 
     out = []
     for measure, table in values.items():
         for e in range(table.shape[1]):
-            samples = {v: table[(of == v) & ~np.isnan(table[:, e]), e] for v in _sorted(of)}
+            samples = {v: table[(texts == v) & ~np.isnan(table[:, e]), e] for v in _sorted(texts)}
             samples = {v: s for v, s in samples.items() if len(s)}
             if len(samples) < 2:
                 continue
             means = {v: float(s.mean()) for v, s in samples.items()}
             low, high = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
             whole = np.concatenate(list(samples.values()))
-            same = whole.min() == whole.max()  # the test is undefined there, and scipy raises or gives NaN
+            same = whole.min() == whole.max()  # the test is then undefined, and scipy raises or gives NaN
             p = float("nan") if same else float(kruskal(*samples.values()).pvalue)
             out.append(EmotionTest(column, e, measure, low, high, means[high] - means[low], p, float("nan")))
     return out
@@ -212,12 +250,11 @@ def _corrected_groups(groups: list[Group]) -> tuple[Group, ...]:
 
 
 def _corrected_tests(tests: list[EmotionTest]) -> tuple[EmotionTest, ...]:
-    corrected = holm([t.p for t in tests])
-    made = [replace(t, p_holm=p) for t, p in zip(tests, corrected, strict=True)]
-    return tuple(sorted(made, key=lambda t: (np.nan_to_num(t.p_holm, nan=2.0), np.nan_to_num(t.p, nan=2.0))))
+    corrected = [replace(t, p_holm=p) for t, p in zip(tests, holm([t.p for t in tests]), strict=True)]
+    return tuple(sorted(corrected, key=lambda t: (np.nan_to_num(t.p_holm, nan=2.0), np.nan_to_num(t.p, nan=2.0))))
 
 
-def _sorted(of: Texts) -> list[str]:
-    """The column's values; numbers (ages) by size."""
-    found = sorted(set(of.tolist()) - {""})
-    return sorted(found, key=int) if all(v.isdigit() for v in found) else found
+def _sorted(texts: Texts) -> list[str]:
+    """The values of a column; numbers (ages) by size."""
+    values = sorted(set(texts.tolist()) - {""})
+    return sorted(values, key=int) if all(v.isdigit() for v in values) else values

@@ -1,4 +1,4 @@
-"""EmoNet-Face HQ: agreement of a model with experts, by the paper's own definitions and beside them ours.
+"""EmoNet-Face HQ: agreement of a model with experts, by the paper's definitions and, beside them, by ours.
 
 Source: `statistics/analysis-hq.ipynb` of LAION-AI/emonet-face; published figures: the paper (NeurIPS 2025).
 """
@@ -8,15 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..optional import need
-from .agreement import (
-    Pairwise,
-    human_agreement,
-    human_human,
-    model_human,
-    pairwise_kappa,
-    rater_agreement,
-    resampled_agreement,
-)
+from .agreement import human_human, model_human, pairwise_kappa, rater_agreement, resampled_agreement
 from .align import align
 from .annotations import Ratings
 from .calibrate import folds, held_out_levels
@@ -36,14 +28,19 @@ from .metrics import (
 from .predictions import Predictions
 from .resample import BOOTSTRAPS, SEED, Interval, count_chunks, difference_interval
 
-Intervals = tuple[Interval, ...]
+MODEL = -1  # the model's place among the raters: the last
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A rater's kappas with humans against the kappas of humans among them, as published.
+    """The kappas of a rater with the humans against the kappas of the humans among them, as published.
 
-    difference of the means, its interval, and the two-sided p of Mann and Whitney's test.
+    Args:
+        rater: name of the rater.
+        human: whether the rater is a human, who is then compared with the other humans.
+        difference: mean of the rater's kappas minus mean of the humans' kappas.
+        interval: 95% interval of the difference.
+        p: of Mann and Whitney's two-sided test.
     """
 
     rater: str
@@ -55,17 +52,31 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class HqFigures:
-    """Everything that is computed; R raters with the model last, 40 emotions, B resamples of images.
+    """The figures of HQ for R raters with the model last, N images, 40 emotions and B resamples of images.
 
-    values [R, N, 40]; median [N, 40] of the humans; pairs and pairs_rounded: kappas after truncation and rounding;
-    kappa_b, human_kappa_b, rho_b [B, 40]; rho [R, 40] against the median of the (other) humans; alpha [40] and
-    alpha_b [B, 40]; calibrated [40]; dropped [40]: share of the model's pairs that truncation drops.
+    Args:
+        ratings: who rated what, the model among them.
+        kappa: [40, R, R] kappa of each pair of raters after truncation.
+        agreement: [R, 40] mean kappa of each rater with the (other) humans.
+        humans: [40] mean agreement of the humans among them.
+        rounded: [40] the model's agreement with rounding instead of truncation.
+        kappa_b: [B, 40] the model's agreement in each resample.
+        human_kappa_b: [B, 40] the humans' agreement in each resample.
+        rho: [R, 40] Spearman of each rater against the median of the (other) humans.
+        rho_b: [B, 40] the model's Spearman in each resample.
+        alpha: [40] Krippendorff's alpha of the humans.
+        alpha_b: [B, 40] alpha in each resample.
+        calibrated: [40] the model's agreement after calibration on the other folds.
+        dropped: [40] share of the model's pairs that truncation drops.
+        comparisons: every rater against the humans, the largest difference first.
+        notes: what a reader must know.
     """
 
     ratings: Ratings
-    values: Floats
-    pairs: Pairwise
-    pairs_rounded: Pairwise
+    kappa: Floats
+    agreement: Floats
+    humans: Floats
+    rounded: Floats
     kappa_b: Floats
     human_kappa_b: Floats
     rho: Floats
@@ -77,10 +88,10 @@ class HqFigures:
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...]
 
-    @property
-    def model(self) -> int:
-        """The model's place among the raters."""
-        return len(self.ratings.raters) - 1
+    def overall_kappa(self) -> tuple[float, float, float]:
+        """Mean over emotions of the model's kappa, of the humans' kappa, and of the model's kappa with rounding."""
+        model, humans, rounded = (float(mean_known(v)) for v in (self.agreement[MODEL], self.humans, self.rounded))
+        return model, humans, rounded
 
 
 def evaluate_hq(
@@ -93,34 +104,42 @@ def evaluate_hq(
 ) -> HqFigures:
     """Compare predictions with the raters of HQ.
 
-    name: what the model is called among the raters. bootstraps: resamples for each interval.
+    Args:
+        predictions: scores of the images.
+        ratings: what the annotators said.
+        name: what the model is called among the raters.
+        partial: accept that images or emotions are lacking.
+        bootstraps: resamples for each interval.
 
     Raises:
-        DataError: the predictions lack images or emotions, or do not fit the images (see `align`).
-        MissingPackageError: scipy is not installed (extra `eval`).
+        DataError: when the predictions lack images or emotions, or do not fit the images (see `align`).
+        MissingPackageError: when scipy is not installed (extra `eval`).
     """
     need("scipy", "emonet-fast evaluate hq")
     ratings = _sorted(ratings)
     aligned = align(predictions, ratings.images, partial)
     joined = _with_model(ratings, aligned.values, name)
+    human = joined.human
     levels = truncated(joined.values)
-    pairs = pairwise_kappa(levels)
+    kappa = pairwise_kappa(levels)
+    agreement = rater_agreement(kappa, human)
     kappa_b, human_b, rho_b = _resampled(joined, levels, bootstraps)
     alpha, alpha_b = _alphas(ratings, bootstraps)
     return HqFigures(
         ratings=joined,
-        values=joined.values,
-        pairs=pairs,
-        pairs_rounded=pairwise_kappa(rounded(joined.values)),
+        kappa=kappa,
+        agreement=agreement,
+        humans=np.asarray(mean_known(agreement[human], axis=0)),
+        rounded=rater_agreement(pairwise_kappa(rounded(joined.values)), human)[MODEL],
         kappa_b=kappa_b,
         human_kappa_b=human_b,
         rho=_spearmans(joined),
         rho_b=rho_b,
         alpha=alpha,
         alpha_b=alpha_b,
-        calibrated=_calibrated(joined),
+        calibrated=_calibrated(joined, levels),
         dropped=_dropped(joined, levels),
-        comparisons=_comparisons(joined, pairs, bootstraps),
+        comparisons=_comparisons(joined, kappa, bootstraps),
         notes=(*ratings.notes, *aligned.notes),
     )
 
@@ -150,15 +169,15 @@ def _with_model(ratings: Ratings, values: Floats, name: str) -> Ratings:
 
 def _resampled(ratings: Ratings, levels: Floats, bootstraps: int) -> tuple[Floats, Floats, Floats]:
     """[B, 40] of the model's kappa, the humans' kappa and the model's Spearman: the same draws for every emotion."""
-    images, emotions = levels.shape[1:]
-    model = len(ratings.raters) - 1
+    emotions = range(levels.shape[2])
+    humans, model, scores = levels[ratings.human], levels[MODEL], ratings.values[MODEL]
     median = median_known(ratings.values[ratings.human], axis=0)
-    kappa, human, rho = ([] for _ in range(3))
-    for counts in count_chunks(np.random.default_rng(SEED), images, bootstraps):
-        both = [resampled_agreement(levels[:, :, e], ratings.human, model, counts) for e in range(emotions)]
-        kappa.append(np.stack([k for k, _ in both], axis=1))
-        human.append(np.stack([h for _, h in both], axis=1))
-        rho.append(np.stack([_rho(ratings.values[model, :, e], median[:, e], counts) for e in range(emotions)], axis=1))
+    kappa, human, rho = [], [], []
+    for counts in count_chunks(np.random.default_rng(SEED), levels.shape[1], bootstraps):
+        both = [resampled_agreement(humans[:, :, e], model[:, e], counts) for e in emotions]
+        kappa.append(np.stack([of_model for of_model, _ in both], axis=1))
+        human.append(np.stack([among for _, among in both], axis=1))
+        rho.append(np.stack([_rho(scores[:, e], median[:, e], counts) for e in emotions], axis=1))
     return np.concatenate(kappa), np.concatenate(human), np.concatenate(rho)
 
 
@@ -171,18 +190,12 @@ def _rho(x: Floats, y: Floats, counts: Floats) -> Floats:
 
 def _spearmans(ratings: Ratings) -> Floats:
     """[R, 40] of each rater against the median human; of a human against the median of the others (ours)."""
-    humans = np.flatnonzero(ratings.human).tolist()
-    whole = median_known(ratings.values[humans], axis=0)
     out = []
-    for r, mine in enumerate(ratings.values):
-        others = [h for h in humans if h != r]
-        median = whole if len(others) == len(humans) else _median_or_none(ratings.values[others], whole)
-        out.append([spearman(mine[:, e], median[:, e]) for e in range(mine.shape[1])])
+    for r, values in enumerate(ratings.values):
+        others = ratings.human & (np.arange(len(ratings.raters)) != r)
+        median = median_known(ratings.values[others], axis=0)
+        out.append([spearman(values[:, e], median[:, e]) for e in range(values.shape[1])])
     return np.array(out)
-
-
-def _median_or_none(values: Floats, like: Floats) -> Floats:
-    return median_known(values, axis=0) if len(values) else np.full_like(like, np.nan)
 
 
 def _alphas(ratings: Ratings, bootstraps: int) -> tuple[Floats, Floats]:
@@ -202,51 +215,35 @@ def _alphas(ratings: Ratings, bootstraps: int) -> tuple[Floats, Floats]:
     return alpha, resampled
 
 
-def _calibrated(ratings: Ratings) -> Floats:
+def _calibrated(ratings: Ratings, levels: Floats) -> Floats:
     """[40] kappa of the model with humans after calibration on the other folds."""
-    model = len(ratings.raters) - 1
-    levels = truncated(ratings.values)
     fold = folds(levels.shape[1])
-    humans = levels[ratings.human]
-    moved = levels.copy()
+    calibrated = levels.copy()
     for e in range(levels.shape[2]):
-        moved[model, :, e] = held_out_levels(ratings.values[model, :, e], humans[:, :, e], fold)
-    return np.asarray(rater_agreement(pairwise_kappa(moved).kappa, ratings.human)[model])
+        calibrated[MODEL, :, e] = held_out_levels(ratings.values[MODEL, :, e], levels[ratings.human, :, e], fold)
+    return np.asarray(rater_agreement(pairwise_kappa(calibrated), ratings.human)[MODEL])
 
 
 def _dropped(ratings: Ratings, levels: Floats) -> Floats:
     """[40] share of (image, human) pairs with both ratings that have no level after truncation."""
-    model = len(ratings.raters) - 1
     rated = ~np.isnan(ratings.values)
     kept = ~np.isnan(levels)
-    pairs = (rated[model] & rated[ratings.human]).sum(axis=(0, 1)).astype(np.float64)
-    used = (kept[model] & kept[ratings.human]).sum(axis=(0, 1))
+    pairs = (rated[MODEL] & rated[ratings.human]).sum(axis=(0, 1)).astype(np.float64)
+    used = (kept[MODEL] & kept[ratings.human]).sum(axis=(0, 1))
     return np.where(pairs > 0, 1.0 - used / np.where(pairs > 0, pairs, 1.0), np.nan)
 
 
-def _comparisons(ratings: Ratings, pairs: Pairwise, bootstraps: int) -> tuple[Comparison, ...]:
+def _comparisons(ratings: Ratings, kappa: Floats, bootstraps: int) -> tuple[Comparison, ...]:
     """Every model against all pairs of humans; every human against the pairs without that human."""
     from scipy.stats import mannwhitneyu
 
-    everybody = human_human(pairs.kappa, ratings.human, ratings.raters, ratings.order)
     out = []
     for r, rater in enumerate(ratings.raters):
         human = bool(ratings.human[r])
-        mine = model_human(pairs.kappa, ratings.human, r, ratings.order)
-        theirs = (
-            human_human(pairs.kappa, ratings.human, ratings.raters, ratings.order, without=r) if human else everybody
-        )
-        enough = len(mine) > 1 and len(theirs) > 1
-        p = float(mannwhitneyu(mine, theirs, alternative="two-sided").pvalue) if enough else float("nan")
-        difference = float(mean_known(mine) - mean_known(theirs))
-        out.append(Comparison(rater, human, difference, difference_interval(mine, theirs, bootstraps), p))
+        with_humans = model_human(kappa, ratings.human, r, ratings.order)
+        among = human_human(kappa, ratings.human, ratings.raters, ratings.order, without=r if human else None)
+        enough = len(with_humans) > 1 and len(among) > 1
+        p = float(mannwhitneyu(with_humans, among, alternative="two-sided").pvalue) if enough else float("nan")
+        difference = float(mean_known(with_humans) - mean_known(among))
+        out.append(Comparison(rater, human, difference, difference_interval(with_humans, among, bootstraps), p))
     return tuple(sorted(out, key=lambda c: -np.nan_to_num(c.difference, nan=-9.0)))
-
-
-def overall_kappa(figures: HqFigures) -> tuple[float, float, float]:
-    """Mean over emotions of the model's kappa, of the humans' and of the model's after rounding."""
-    human = figures.ratings.human
-    model = rater_agreement(figures.pairs.kappa, human)[figures.model]
-    near = rater_agreement(figures.pairs_rounded.kappa, human)[figures.model]
-    humans = human_agreement(figures.pairs.kappa, human)
-    return float(mean_known(model)), float(mean_known(humans)), float(mean_known(near))

@@ -4,10 +4,10 @@ import re
 
 import numpy as np
 
-from .agreement import heat_map, human_agreement, rater_agreement
+from .agreement import heat_map
 from .charts import EmotionRow, heat_map_png, per_emotion_png
-from .hq import HqFigures, overall_kappa
-from .metrics import Floats, mean_known
+from .hq import MODEL, HqFigures
+from .metrics import known, mean_known
 from .predictions import NAMES
 from .resample import across, interval, mean_interval
 from .result import Cell, Chart, Figure, Result, Table
@@ -41,17 +41,13 @@ def hq_result(figures: HqFigures, source: str) -> Result:
     )
 
 
-def _kappa(figures: HqFigures) -> Floats:
-    return np.asarray(rater_agreement(figures.pairs.kappa, figures.ratings.human)[figures.model])
-
-
 def _overall(figures: HqFigures) -> tuple[Figure, ...]:
-    model, humans, near = overall_kappa(figures)
-    rho = figures.rho[figures.model]
+    model, humans, near = figures.overall_kappa()
+    rho = figures.rho[MODEL]
     people = figures.rho[figures.ratings.human]
     bounds = [interval(figures.alpha_b[:, e]) for e in range(len(NAMES))]
     alpha_interval = tuple(float(mean_known(np.array([b[i] for b in bounds]))) for i in range(2))
-    first = figures.comparisons[[c.rater for c in figures.comparisons].index(figures.ratings.raters[figures.model])]
+    comparison = next(c for c in figures.comparisons if c.rater == figures.ratings.raters[MODEL])
     return (
         Figure("kappa", "Weighted kappa, model with humans", model, across(figures.kappa_b), "paper", _PUBLISHED_KAPPA),
         Figure(
@@ -59,10 +55,10 @@ def _overall(figures: HqFigures) -> tuple[Figure, ...]:
             _PUBLISHED_HUMANS,
         ),
         Figure(
-            "kappa_difference", "Mean kappa of the model's pairs minus the humans' pairs", first.difference,
-            first.interval, "paper",
+            "kappa_difference", "Mean kappa of the model's pairs minus the humans' pairs",
+            comparison.difference, comparison.interval, "paper",
         ),
-        Figure("mann_whitney_p", "p of the Mann-Whitney test of that difference", first.p, origin="paper"),
+        Figure("mann_whitney_p", "p of the Mann-Whitney test of that difference", comparison.p, origin="paper"),
         Figure(
             "spearman", "Spearman with the median human", float(mean_known(rho)),
             mean_interval(rho[list(figures.ratings.order)], len(figures.rho_b)), "paper", _PUBLISHED_RHO,
@@ -77,14 +73,14 @@ def _overall(figures: HqFigures) -> tuple[Figure, ...]:
 
 
 def _emotions(figures: HqFigures) -> Table:
-    kappa, humans = _kappa(figures), human_agreement(figures.pairs.kappa, figures.ratings.human)
+    kappa, humans = figures.agreement[MODEL], figures.humans
     rows = []
     for e in _by_alpha(figures):
         k, h, r = (interval(b[:, e]) for b in (figures.kappa_b, figures.human_kappa_b, figures.rho_b))
         a = interval(figures.alpha_b[:, e])
         rows.append(
             (
-                NAMES[e], float(kappa[e]), *k, float(humans[e]), *h, float(figures.rho[figures.model, e]), *r,
+                NAMES[e], float(kappa[e]), *k, float(humans[e]), *h, float(figures.rho[MODEL, e]), *r,
                 float(figures.alpha[e]), *a,
             )
         )  # fmt: skip
@@ -102,11 +98,11 @@ def _by_alpha(figures: HqFigures) -> list[int]:
 
 
 def _reliability(figures: HqFigures) -> Table:
-    kappa, humans = _kappa(figures), human_agreement(figures.pairs.kappa, figures.ratings.human)
+    kappa, humans = figures.agreement[MODEL], figures.humans
     rows: list[tuple[Cell, ...]] = []
     for name, low, high in RELIABILITY:
         at = (figures.alpha >= low) & (figures.alpha < high)
-        columns = (figures.alpha, humans, kappa, figures.rho[figures.model], figures.calibrated)
+        columns = (figures.alpha, humans, kappa, figures.rho[MODEL], figures.calibrated)
         means = [float(mean_known(c[at])) if at.any() else float("nan") for c in columns]
         rows.append((name, int(at.sum()), *means, ", ".join(NAMES[e] for e in np.flatnonzero(at).tolist())))
     lead = (
@@ -117,16 +113,16 @@ def _reliability(figures: HqFigures) -> Table:
 
 
 def _raters(figures: HqFigures) -> Table:
-    agreement = rater_agreement(figures.pairs.kappa, figures.ratings.human)
     rows = []
     for r, name in enumerate(figures.ratings.raters):
-        values = agreement[r][~np.isnan(agreement[r])]
-        best = NAMES[int(np.nanargmax(agreement[r]))] if len(values) else ""
+        agreement = figures.agreement[r]
+        values = known(agreement)
+        best = NAMES[int(np.nanargmax(agreement))] if len(values) else ""
         spread = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
         middle = float(np.median(values)) if len(values) else float("nan")
         kind = "human" if figures.ratings.human[r] else "model"
         rho = float(mean_known(figures.rho[r]))
-        rows.append((name, kind, float(mean_known(agreement[r])), spread, middle, rho, best))
+        rows.append((name, kind, float(mean_known(agreement)), spread, middle, rho, best))
     rows.sort(key=lambda row: -np.nan_to_num(row[2], nan=-9.0))
     lead = (
         "Mean, standard deviation and median over emotions of the kappa with all (other) humans; Spearman with the "
@@ -149,20 +145,14 @@ def _comparisons(figures: HqFigures) -> Table:
 
 
 def _ours(figures: HqFigures) -> Table:
-    rounded = rater_agreement(figures.pairs_rounded.kappa, figures.ratings.human)[figures.model]
-    truncated = _kappa(figures)
-    rows = tuple(
-        (
-            NAMES[e], float(truncated[e]), float(rounded[e]), float(figures.calibrated[e]), float(figures.dropped[e]),
-        )
-        for e in _by_alpha(figures)
-    )  # fmt: skip
+    measures = (figures.agreement[MODEL], figures.rounded, figures.calibrated, figures.dropped)
+    rows: list[tuple[Cell, ...]] = [(NAMES[e], *(float(m[e]) for m in measures)) for e in _by_alpha(figures)]
     lead = (
         "Rounding moves values outside 0..7 to the ends and drops nothing. Calibration cuts the scores at the "
         "quantiles of the experts' levels on the other four of five folds."
     )
     columns = ("emotion", "truncated (paper)", "rounded", "calibrated, held out", "share dropped by truncation")
-    return Table("beside_the_paper", "What the paper's kappa leaves out", lead, columns, rows, brief=False)
+    return Table("beside_the_paper", "What the paper's kappa leaves out", lead, columns, tuple(rows), brief=False)
 
 
 def _charts(figures: HqFigures) -> tuple[Chart, ...]:
@@ -172,14 +162,14 @@ def _charts(figures: HqFigures) -> tuple[Chart, ...]:
     humans = int(ratings.human.sum())
 
     def heat() -> bytes:
-        return heat_map_png(heat_map(figures.pairs.kappa)[np.ix_(order, order)], names, humans)
+        return heat_map_png(heat_map(figures.kappa)[np.ix_(order, order)], names, humans)
 
     def emotions() -> bytes:
-        kappa, people = _kappa(figures), human_agreement(figures.pairs.kappa, ratings.human)
+        kappa, people = figures.agreement[MODEL], figures.humans
         rows = [
             EmotionRow(
                 NAMES[e], float(kappa[e]), interval(figures.kappa_b[:, e]), float(people[e]), float(figures.alpha[e]),
-                float(figures.rho[figures.model, e]),
+                float(figures.rho[MODEL, e]),
             )
             for e in _by_alpha(figures)
         ]  # fmt: skip
@@ -199,5 +189,5 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _heat_words(figures: HqFigures) -> str:
-    model, humans, _ = overall_kappa(figures)
+    model, humans, _ = figures.overall_kappa()
     return f"Heat map of raters, humans first: humans among them {humans:.2f}, the model with humans {model:.2f}"

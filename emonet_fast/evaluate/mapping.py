@@ -1,9 +1,7 @@
-"""Which of the 40 emotions stand for which class of another data set: the file, its checks, the two in the package."""
+"""Which of the 40 emotions stand for which class of another data set: the mapping file and its checks."""
 
 import json
 from dataclasses import dataclass
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,14 @@ _FIELDS = {"name", "source", "classes", "labels"}
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """classes: class -> the emotions (column names) mapped to it. labels: other spellings of a class -> class."""
+    """Which emotions stand for which class.
+
+    Args:
+        name: what the mapping is called.
+        source: where it comes from, for the reader.
+        classes: class -> the emotions (column names) mapped to it.
+        labels: other spelling of a class -> class.
+    """
 
     name: str
     source: str
@@ -35,28 +40,18 @@ class Mapping:
         return word if word in self.classes else None
 
 
-def packaged() -> dict[str, Traversable]:
-    """The mappings of this package by name: one JSON file each in `mappings/`."""
-    folder = resources.files(__package__).joinpath("mappings")
-    files = [f for f in folder.iterdir() if f.name.endswith(".json")] if folder.is_dir() else []
-    return {f.name.removesuffix(".json"): f for f in sorted(files, key=lambda f: f.name)}
-
-
 def read_mapping(name: str) -> Mapping:
-    """A mapping of this package by its name, or one's own JSON file.
+    """Read a mapping from a JSON file.
 
-    The file: {"name": "mine", "source": "...", "classes": {"happy": ["elation", ...]}, "labels": {"3": "happy"}};
-    `source` and `labels` may be left out; emotions in any published spelling.
+    The file: {"name": "mine", "source": "...", "classes": {"happy": ["elation", ...]}, "labels": {"3": "happy"}}.
+    `name`, `source` and `labels` may be left out. Emotions may have any published spelling.
 
     Raises:
-        DataError: not readable, another layout, an unknown emotion, or an emotion in two classes.
+        DataError: when the file is not readable or has another layout, an emotion is unknown or stands in two classes.
     """
-    known = packaged()
-    if name in known:
-        return parse_mapping(known[name].read_text(encoding="utf-8"), name)
     path = Path(name)
     if not path.is_file():
-        raise DataError(f"there is no mapping {name!r}; expected {' or '.join([*known, 'the path of a JSON file'])}")
+        raise DataError(f"there is no mapping {name!r}; expected the path of a JSON file")
     try:
         return parse_mapping(path.read_text(encoding="utf-8"), name)
     except (OSError, UnicodeDecodeError) as error:
@@ -64,7 +59,7 @@ def read_mapping(name: str) -> Mapping:
 
 
 def parse_mapping(text: str, where: str) -> Mapping:
-    """The mapping in a JSON text; where: names it in errors. Raises DataError as `read_mapping`."""
+    """The mapping in a JSON text. where: its name in errors. Raises DataError as `read_mapping` does."""
     try:
         doc = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
@@ -95,10 +90,10 @@ def _emotions(name: str, names: Any, where: str) -> tuple[str, ...]:
 
 
 def _labels(doc: dict[str, Any], classes: dict[str, tuple[str, ...]], where: str) -> dict[str, str]:
-    given = doc.get("labels", {})
-    if not isinstance(given, dict) or not all(isinstance(c, str) and c.lower() in classes for c in given.values()):
-        raise DataError(f"{where}: labels is {given!r:.80}; expected other spellings, each with one of its classes")
-    return {str(k).strip().lower(): c.lower() for k, c in given.items()}
+    labels = doc.get("labels", {})
+    if not isinstance(labels, dict) or not all(isinstance(c, str) and c.lower() in classes for c in labels.values()):
+        raise DataError(f"{where}: labels is {labels!r:.80}; expected other spellings, each with one of its classes")
+    return {str(k).strip().lower(): c.lower() for k, c in labels.items()}
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

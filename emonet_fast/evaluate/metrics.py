@@ -17,38 +17,34 @@ Floats = Float64Array
 Bools = npt.NDArray[np.bool_]
 
 LEVELS = 8  # ratings 0..7
-_CACHED = 1 << 16  # numbers of a table that is worked on at once: 0.5 MB
+_CACHED = 1 << 16  # numbers worked on at once: 0.5 MB
 
 
 def truncated(values: Floats) -> Floats:
-    """The paper's levels: truncated toward zero; what is then outside 0..7 has no level (NaN) and is dropped."""
+    """The paper's levels: truncated toward zero. What is then outside 0..7 has no level (NaN) and is dropped."""
     levels = np.trunc(values)
     return np.where((levels >= 0) & (levels < LEVELS), levels + 0.0, np.nan)  # + 0.0: no -0.0
 
 
 def rounded(values: Floats) -> Floats:
-    """Ours: the nearest level, halves upward, moved to 0 or 7 where it lies outside: nothing is dropped."""
+    """Our levels: the nearest one, halves upward. Values outside move to 0 or 7, so nothing is dropped."""
     return np.clip(np.floor(values + 0.5), 0, LEVELS - 1)
 
 
-def pair_sums(a: Floats, b: Floats) -> Floats:
-    """[..., 6] for two arrays of levels of one shape: per rating 1, a, b, a^2, b^2, ab, and zeros where one is NaN.
-
-    Summed over images they are all that `kappa_of_sums` needs, so a resample is a product with its counts.
-    """
-    both = ~(np.isnan(a) | np.isnan(b))
-    a, b = np.where(both, a, 0.0), np.where(both, b, 0.0)
-    return np.stack([both.astype(np.float64), a, b, a * a, b * b, a * b], axis=-1)
-
-
 def kappa_of_sums(sums: Floats) -> Floats:
-    """Quadratic weighted kappa from [..., 6] sums of `pair_sums`.
+    """Quadratic weighted kappa of two raters a and b, from sums over the images that both rated.
 
         kappa = 1 - sum_ij (i-j)^2 O_ij / sum_ij (i-j)^2 E_ij
               = 1 - n sum (a-b)^2 / (n sum a^2 + n sum b^2 - 2 sum a sum b)
 
     The second line follows from E_ij = n_i. n_.j / n. All sums are whole numbers, so the figure is exact up to
-    one division. NaN where both raters gave one and the same level to everything, or nothing.
+    one division. A resample is a product of these sums with its counts.
+
+    Args:
+        sums: [..., 6] sums of 1, a, b, a^2, b^2 and ab.
+
+    Returns:
+        [...] kappa; NaN where both raters gave one and the same level to everything, or nothing.
     """
     n, sa, sb, saa, sbb, sab = np.moveaxis(sums, -1, 0)
     observed = n * (saa + sbb - 2 * sab)
@@ -57,20 +53,14 @@ def kappa_of_sums(sums: Floats) -> Floats:
         return np.asarray(np.where(expected > 0, 1.0 - observed / np.where(expected > 0, expected, 1.0), np.nan))
 
 
-def quadratic_kappa(a: Floats, b: Floats) -> float:
-    """Quadratic weighted kappa of two raters' levels [N]; images with a NaN are dropped.
-
-    NaN with fewer than 2 images, as in the notebook, or where it is undefined.
-    """
-    sums = pair_sums(a, b).sum(axis=0)
-    return float(kappa_of_sums(sums)) if sums[0] >= 2 else float("nan")
-
-
 def unit_sums(ratings: Floats) -> Floats:
-    """[N, 4] for ratings [R, N]: per image with at least 2 ratings m, sum, sum of squares, disagreement.
+    """What alpha needs of each image, from ratings [R, N].
 
-    The disagreement is 2 (m q - s^2) / (m - 1), the squared differences of all ordered pairs over m - 1. Ratings
-    are taken about their mean, which alpha does not see, and which keeps the differences of sums exact enough.
+    The mean of all ratings is subtracted first. Alpha does not change by it, and differences of sums stay exact enough.
+
+    Returns:
+        [N, 4]: number m of ratings, their sum s, their sum of squares q, and the disagreement 2 (m q - s^2) / (m - 1),
+        which is the squared differences of all ordered pairs over m - 1; zeros for an image with fewer than 2 ratings.
     """
     rated = ~np.isnan(ratings)
     m = rated.sum(axis=0).astype(np.float64)
@@ -83,13 +73,13 @@ def unit_sums(ratings: Floats) -> Floats:
 
 
 def alpha_of_sums(sums: Floats) -> Floats:
-    """Krippendorff's alpha at the interval level from [..., 4] sums of `unit_sums` over images.
+    """Krippendorff's alpha at the interval level, from [..., 4] sums of `unit_sums` over images.
 
     alpha = 1 - (n - 1) sum of disagreements / (2 (n sum of squares - sum^2)); NaN where all ratings are equal.
     """
     n, s, q, gap = np.moveaxis(sums, -1, 0)
     expected = 2 * (n * q - s * s)
-    # A resample of one single value leaves a rounding error of about 1e-16 of n q, real spread far more.
+    # A resample of one single value leaves a rounding error of about 1e-16 of n q; real spread leaves far more.
     varies = expected > 1e-12 * n * q
     return np.asarray(np.where(varies, 1.0 - (n - 1) * gap / np.where(varies, expected, 1.0), np.nan))
 
@@ -109,7 +99,7 @@ def alpha_raters(ratings: Floats) -> Floats:
 
 
 def spearman(x: Floats, y: Floats) -> float:
-    """Spearman's rank correlation of [N] and [N], mean ranks for ties, images with a NaN dropped.
+    """Spearman's rank correlation of [N] and [N], mean ranks for ties; images with a NaN are dropped.
 
     NaN with fewer than 2 images or where one side is constant.
     """
@@ -154,7 +144,7 @@ def resampled_ranks(values: Floats, counts: Floats) -> Floats:
 
 
 def known(values: Floats) -> Floats:
-    """What is not NaN, flat."""
+    """The values that are not NaN, flat."""
     return np.asarray(values[~np.isnan(values)], dtype=np.float64)
 
 

@@ -1,4 +1,4 @@
-"""The files behind `predictions`: each gives keys, statuses and columns of one kind, unchecked."""
+"""Files of predictions: each gives keys, statuses and the columns of one kind, unchecked."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -22,16 +22,26 @@ _LARGEST = 1e300  # JSON knows whole numbers that no float64 holds; refused with
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """keys and statuses of N rows, and columns [N] by emotion's column name; NaN where there is no number."""
+class FileColumns:
+    """What a file says of N images.
+
+    Args:
+        keys: N keys.
+        status: N statuses; "ok" where the file has none.
+        columns: [N] values for each column name of an emotion; NaN where there is no number.
+    """
 
     keys: list[str]
     status: list[str]
     columns: dict[str, Floats]
 
 
-def read_table(path: Path, prefix: str) -> Table:
-    """The file's columns `prefix`<dimension>. Raises DataError for a file that is not there or of no known form."""
+def read_columns(path: Path, prefix: str) -> FileColumns:
+    """The file's columns `prefix`<dimension>.
+
+    Raises:
+        DataError: when the file is not there, has no rows, or has no known form.
+    """
     readers = {".parquet": _from_parquet, ".csv": _from_csv, ".jsonl": _from_jsonl}
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -45,12 +55,12 @@ def read_table(path: Path, prefix: str) -> Table:
 
 
 def _slug(name: str) -> str:
-    """As taxonomy.slug; the Binary data set's name of Helplessness is understood."""
+    """As taxonomy.slug, but it knows the Binary data set's name of Helplessness."""
     slug = taxonomy.find(name).slug
     return emotion_slug(slug) or slug if slug == _DATASET_ONLY else slug
 
 
-def _from_parquet(path: Path, prefix: str) -> Table:
+def _from_parquet(path: Path, prefix: str) -> FileColumns:
     import pyarrow.parquet as pq
 
     try:
@@ -62,7 +72,7 @@ def _from_parquet(path: Path, prefix: str) -> Table:
     return _from_arrow(table, path, prefix)
 
 
-def _from_csv(path: Path, prefix: str) -> Table:
+def _from_csv(path: Path, prefix: str) -> FileColumns:
     import pyarrow as pa
     import pyarrow.csv as pc
 
@@ -84,7 +94,7 @@ def _from_csv(path: Path, prefix: str) -> Table:
     return _from_arrow(table, path, prefix)
 
 
-def _from_arrow(table: "pyarrow.Table", path: Path, prefix: str) -> Table:
+def _from_arrow(table: "pyarrow.Table", path: Path, prefix: str) -> FileColumns:
     names = table.schema.names
     if len(set(names)) != len(names):
         raise DataError(f"{path} has a column name twice: {sorted({n for n in names if names.count(n) > 1})}")
@@ -101,7 +111,7 @@ def _from_arrow(table: "pyarrow.Table", path: Path, prefix: str) -> Table:
             if slug in columns:
                 raise DataError(f"{path} has {slug} twice, in two spellings")
             columns[slug] = _numbers(table.column(name), name, path)
-    return Table(keys, [str(s) for s in status], columns)
+    return FileColumns(keys, [str(s) for s in status], columns)
 
 
 def _numbers(column: "pyarrow.ChunkedArray", name: str, path: Path) -> Floats:
@@ -111,11 +121,10 @@ def _numbers(column: "pyarrow.ChunkedArray", name: str, path: Path) -> Floats:
         floats = column.cast(pa.float64()).combine_chunks()
     except pa.ArrowInvalid as error:
         raise DataError(f"{path}: column {name} holds {column.type}, not numbers ({error})") from None
-    out = np.array(floats.to_numpy(zero_copy_only=False), dtype=np.float64)
-    return out
+    return np.array(floats.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _from_jsonl(path: Path, prefix: str) -> Table:
+def _from_jsonl(path: Path, prefix: str) -> FileColumns:
     keys, status, rows = [], [], []
     for number, line in json_lines(path):
         where = f"{path}, line {number}"
@@ -125,11 +134,15 @@ def _from_jsonl(path: Path, prefix: str) -> Table:
         rows.append(cells)
     slugs = list(dict.fromkeys(s for cells in rows for s in cells))
     columns = {s: np.array([cells.get(s, np.nan) for cells in rows], dtype=np.float64) for s in slugs}
-    return Table(keys, status, columns)
+    return FileColumns(keys, status, columns)
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number, object) of each line that is not blank. Raises DataError for a line that is no JSON object."""
+    """(number, object) of each line that is not blank.
+
+    Raises:
+        DataError: when a line is no JSON object.
+    """
     with path.open("rb") as file:
         for number, text in enumerate(file, 1):
             if not text.strip():

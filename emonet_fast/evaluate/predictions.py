@@ -1,7 +1,7 @@
 """Predictions from files: ours (parquet, CSV, JSON lines) and the JSON lines that EmoNet-Face's authors published.
 
-What is checked here holds for any evaluation: keys once, the 40 emotions and no other taxonomy, finite numbers,
-a range that scores can have.
+The checks hold for every evaluation: each key once, the 40 emotions and no other taxonomy, finite numbers, a range
+that scores can have.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from .. import taxonomy
 from ..arithmetic import LIKELY_RANGE
 from ..errors import DataError
 from .metrics import Bools, Floats
-from .prediction_files import Table, read_table
+from .prediction_files import FileColumns, read_columns
 
 TOLERATED = 0.01  # the share of images or emotions that may be lacking without --partial
 NAMED = 5  # how many of a long list an error names
@@ -26,7 +26,7 @@ NAMES: tuple[str, ...] = tuple(d.name for d in taxonomy.EMOTIONS)
 
 
 class Values(StrEnum):
-    """Which number of a head is evaluated."""
+    """The number of a head that is evaluated."""
 
     RAW = "raw"
     MEAN_SUBTRACTED = "mean-subtracted"
@@ -39,8 +39,14 @@ PREFIX = {Values.RAW: "raw_", Values.MEAN_SUBTRACTED: "score_"}
 class Predictions:
     """One kind of value of N images and the 40 emotions.
 
-    keys: N, unique. values: [N, 40] float64 in the guide's order; NaN for rows without scores and for emotions that
-    have no head. has: [40] which emotions have one. status: N, "ok" where there are scores. notes: for the reader.
+    Args:
+        source: the file.
+        kind: raw or mean-subtracted scores.
+        keys: N unique keys.
+        values: [N, 40] float64 in the guide's order; NaN for rows without scores and emotions without a head.
+        has: [40] which emotions have a head.
+        status: N statuses, "ok" where there are scores.
+        notes: what a reader must know.
     """
 
     source: str
@@ -59,13 +65,16 @@ class Predictions:
 def read_predictions(path: Path, kind: Values = Values.RAW, partial: bool = False) -> Predictions:
     """The predictions in a `.parquet`, `.csv` or `.jsonl` file.
 
-    kind: raw scores, or scores minus the neutral mean. partial: take fewer than the 40 emotions.
+    Args:
+        path: the file.
+        kind: raw scores, or scores minus the neutral mean.
+        partial: accept fewer than the 40 emotions.
 
     Raises:
-        DataError: unreadable, keys twice, emotions lacking or of another taxonomy, NaN in a row that is ok, or a score
-            outside -20..20, where missing L2 normalisation is suspected.
+        DataError: when the file is unreadable, a key stands in it twice, emotions are lacking or of another taxonomy, a
+            row that is ok holds NaN, or a score lies outside -20..20, probably for want of L2 normalisation.
     """
-    table = read_table(path, PREFIX[kind])
+    table = read_columns(path, PREFIX[kind])
     _refuse_repeated(table.keys, f"{path} has keys")
     known = {s: table.columns[s] for s in SLUGS if s in table.columns}
     _check_emotions(path, table, known, kind, partial)
@@ -93,7 +102,7 @@ def check_share(lacking: Sequence[str], expected: int, what: str, partial: bool)
     """A note on what is lacking, or [] where nothing is.
 
     Raises:
-        DataError: more than 1% of `expected` is lacking and partial was not asked for.
+        DataError: when more than 1% of `expected` is lacking, unless `partial`.
     """
     if not lacking:
         return []
@@ -114,7 +123,7 @@ def _refuse_repeated(keys: Sequence[str], what: str) -> None:
         )
 
 
-def _check_emotions(path: Path, table: Table, known: dict[str, Floats], kind: Values, partial: bool) -> None:
+def _check_emotions(path: Path, table: FileColumns, known: dict[str, Floats], kind: Values, partial: bool) -> None:
     if not table.columns:
         other = "score_" if kind == Values.RAW else "raw_"
         hint = (

@@ -1,7 +1,7 @@
 """How well scores tell positives from negatives: ROC AUC, average precision, F1, for many resamples at once.
 
-Definitions are those of scikit-learn (`roc_auc_score`, `average_precision_score`, `f1_score`), with which the
-tests compare them; resamples come as counts, so that scores are sorted once and not once a resample.
+Definitions are those of scikit-learn (`roc_auc_score`, `average_precision_score`, `f1_score`); the tests compare with
+them. Resamples come as counts, so that scores are sorted once, not once for each resample.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,13 @@ from .metrics import Bools, Floats
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Counts at every threshold, highest first: [B, T] true and false positives, [T] the thresholds."""
+    """Counts of B resamples at T thresholds, the highest threshold first.
+
+    Args:
+        true: [B, T] true positives.
+        false: [B, T] false positives.
+        thresholds: [T].
+    """
 
     true: Floats
     false: Floats
@@ -23,7 +29,10 @@ class Curve:
 def curve(scores: Floats, positive: Bools, counts: Floats) -> Curve:
     """Cumulative counts by falling score, one threshold for each distinct score.
 
-    scores [N] finite; positive [N]; counts [B, N]: how often each item was drawn (ones for the sample itself).
+    Args:
+        scores: [N], finite.
+        positive: [N].
+        counts: [B, N] how often each resample draws each item; ones for the sample itself.
     """
     order = np.argsort(-scores, kind="stable")
     falling = scores[order]
@@ -68,11 +77,9 @@ def best_f1(at: Curve) -> tuple[Floats, Floats]:
 def f1_at(at: Curve, threshold: float) -> Floats:
     """[B] F1 of the rule score >= threshold; 0 where nothing is flagged, NaN without positives."""
     flagged = int((at.thresholds >= threshold).sum())
-    p = at.true[:, -1]
     if flagged == 0:
-        return np.where(p > 0, 0.0, np.nan)
-    true, false = at.true[:, flagged - 1], at.false[:, flagged - 1]
-    return _over(2 * true, np.where(p > 0, true + false + p, 0.0))
+        return np.where(at.true[:, -1] > 0, 0.0, np.nan)
+    return f1_curve(at)[:, flagged - 1]
 
 
 def _over(top: Floats, bottom: Floats) -> Floats:

@@ -1,8 +1,8 @@
 """Bootstrap: resamples of images or of values, and their 95% intervals. Every random number has a named seed.
 
-Source of the seeds and of what is resampled: `statistics/analysis-hq.ipynb` of LAION-AI/emonet-face, which
-draws 1000 resamples with `numpy.random.default_rng(42)`. `Generator.choice(values, n)` draws the same numbers
-as `Generator.integers(0, n, n)`, and one call for 1000 resamples the same as 1000 calls.
+Source of the seed and of what is resampled: `statistics/analysis-hq.ipynb` of LAION-AI/emonet-face, which draws 1000
+resamples with `numpy.random.default_rng(42)`. `Generator.choice(values, n)` draws the same numbers as
+`Generator.integers(0, n, n)`, and one call for 1000 resamples draws the same as 1000 calls.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def drawn_counts(rng: np.random.Generator, n: int, bootstraps: int) -> Floats:
 
 
 def count_chunks(rng: np.random.Generator, n: int, bootstraps: int) -> Iterator[Floats]:
-    """The rows of `drawn_counts` in pieces of bounded memory."""
+    """The rows of `drawn_counts` in pieces, so that memory stays bounded."""
     step = max(1, _CHUNK // max(n, 1))
     for start in range(0, bootstraps, step):
         yield drawn_counts(rng, n, min(step, bootstraps - start))
@@ -46,12 +46,10 @@ def interval(values: Floats) -> Interval:
 
 def resampled_means(values: Floats, rng: np.random.Generator, bootstraps: int) -> Floats:
     """[bootstraps] means of as many values, drawn with replacement from [n], as the notebook draws them."""
-    means = [
-        values[rng.integers(0, len(values), size=(min(step, bootstraps - at), len(values)))].mean(axis=1)
-        for step in [max(1, _CHUNK // len(values))]
-        for at in range(0, bootstraps, step)
-    ]
-    return np.concatenate(means)
+    size = len(values)
+    step = max(1, _CHUNK // size)
+    rows = [min(step, bootstraps - start) for start in range(0, bootstraps, step)]
+    return np.concatenate([values[rng.integers(0, size, size=(n, size))].mean(axis=1) for n in rows])
 
 
 def mean_interval(values: Floats, bootstraps: int) -> Interval:

@@ -1,8 +1,8 @@
-"""What an evaluation gives: figures, tables and charts, each marked as the paper's or as ours."""
+"""The result of an evaluation: figures, tables and charts, each marked as the paper's or as ours."""
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from .resample import NO_INTERVAL, Interval
@@ -13,7 +13,17 @@ Cell: TypeAlias = str | int | float | None
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number with its 95% interval and, where the paper gives figures for it, what was published."""
+    """One number with its 95% interval.
+
+    Args:
+        slug: its name in JSON.
+        label: its name for a reader.
+        value: NaN where it is undefined.
+        interval: (low, high); NaN where there is none.
+        origin: whose definition it is.
+        published: the paper's figures for it, in words; "" where there are none.
+        digits: decimals to show.
+    """
 
     slug: str
     label: str
@@ -26,7 +36,18 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """columns and rows; a cell that is NaN or None is undefined. brief: short enough for a terminal."""
+    """A table of figures.
+
+    Args:
+        slug: its name in JSON.
+        title: its name for a reader.
+        lead: what it says, in words.
+        columns: names of the columns.
+        rows: cells; one that is NaN or None is undefined.
+        origin: whose definition it is.
+        digits: decimals to show.
+        brief: whether it is short enough for a terminal.
+    """
 
     slug: str
     title: str
@@ -40,7 +61,15 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A picture, drawn when it is asked for. alt: what it shows, in words."""
+    """A picture.
+
+    Args:
+        slug: its name in the file's name.
+        title: its name for a reader.
+        alt: what it shows, in words.
+        draw: gives the PNG; called only when the picture is needed.
+        origin: whose definition it is.
+    """
 
     slug: str
     title: str
@@ -51,7 +80,17 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """command: hq, binary, any-hit or demographics. facts: what was evaluated. notes: what a reader must know."""
+    """Everything that an evaluation shows.
+
+    Args:
+        command: hq, binary, any-hit or demographics.
+        title: for a reader.
+        facts: what was evaluated, by name.
+        figures: single numbers.
+        tables: in the order to show.
+        charts: in the order to show.
+        notes: what a reader must know.
+    """
 
     command: str
     title: str
@@ -59,7 +98,7 @@ class Result:
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
     charts: tuple[Chart, ...] = ()
-    notes: tuple[str, ...] = field(default_factory=tuple)
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: full precision, null where a figure is undefined."""
@@ -96,7 +135,7 @@ class Result:
 
 
 def show(cell: Cell, digits: int) -> str:
-    """A cell as text: fixed digits, "–" where it is undefined, a value above 0 that would round to it as "<0.001"."""
+    """A cell as text with fixed digits: "–" where it is undefined, "<0.001" where a positive value would round to 0."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return "–"
     if isinstance(cell, float) and 0 < cell < 0.5 * 10**-digits:

@@ -15,14 +15,14 @@ _Signature: TypeAlias = tuple[tuple[str, bytes], ...]
 
 
 def with_rows(ratings: Ratings, data: DataSet) -> Ratings:
-    """The ratings, their images also known by the data set's rows `shard.parquet::row`.
+    """The ratings, with the data set's row `shard.parquet::row` as the key of each image.
 
-    By the file name inside the image struct where all rows have one of the CSV file's; else by the humans' ratings,
-    which both publish: the rows of one image have the same annotators with the same 40 ratings. Images whose ratings
-    are not unique stay without a row.
+    A row is found by the file name inside the image struct, where every row has one. Otherwise it is found by the
+    humans' ratings, which both publish: one image has the same annotators with the same 40 ratings in both. Images
+    whose ratings are not unique stay without a row.
 
     Raises:
-        DataError: no row belongs to any image.
+        DataError: when no row belongs to any image.
     """
     records = list(data.records(images=False))
     names = [r.file_name for r in records]

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .any_hit import CUTOFF, AnyHitFigures
-from .binary import MEASURES, Agreement, BinaryFigures, Detection
+from .binary import MEASURES, AnswerAgreement, BinaryFigures, Detection
 from .charts import Dot, dots_png, grouped_png, stacked_png
 from .demographics import CAVEAT, DemographicFigures
 from .metrics import Floats, mean_known
@@ -53,7 +53,7 @@ def binary_result(figures: BinaryFigures, source: str) -> Result:
     )  # fmt: skip
 
 
-def agreement_rows(agreement: Agreement) -> Table:
+def agreement_rows(agreement: AnswerAgreement) -> Table:
     """The annotators' agreement of each emotion, the least agreed first, and of all."""
     counts = (agreement.pairs, agreement.agree, agreement.partial, agreement.disagree, agreement.other)
     rows: list[tuple[Cell, ...]] = []

@@ -7,7 +7,7 @@ _CELL = 40  # columns of a cell at most
 
 
 def text(result: Result) -> str:
-    """Facts, figures and the brief tables; long tables are for --report and --json."""
+    """Facts, figures and the brief tables; --report and --json hold the long tables too."""
     lines = [result.title, ""]
     lines += [f"{k}: {visible(v)}" for k, v in result.facts.items() if v]
     lines += ["", *_grid([("", "figure", "95% interval", "definition", "published"), *_figures(result)])]

@@ -60,12 +60,11 @@ def test_kappa_is_the_notebooks(evaluated):
             for r in range(6)
         ]
     )
-    have = agreement.rater_agreement(got.pairs.kappa, got.ratings.human)
-    np.testing.assert_allclose(have, want, atol=SAME_FIGURE, rtol=0)
-    overall = hq.overall_kappa(got)
+    np.testing.assert_allclose(got.agreement, want, atol=SAME_FIGURE, rtol=0)
+    overall = got.overall_kappa()
     assert overall[0] == pytest.approx(np.nanmean(want[5]), abs=SAME_FIGURE)
     assert overall[1] == pytest.approx(np.nanmean(np.nanmean(want[:4], axis=0)), abs=SAME_FIGURE)
-    heat = agreement.heat_map(got.pairs.kappa)
+    heat = agreement.heat_map(got.kappa)
     pair = np.nanmean([slow_kappa(rows[0][:, e], rows[5][:, e]) for e in range(40)])
     assert heat[0, 5] == heat[5, 0] == pytest.approx(pair, abs=SAME_FIGURE)
     assert heat[2, 2] == 1
@@ -107,11 +106,9 @@ def test_kappa_resamples_are_kappas_of_resamples(evaluated):
     for b in (0, 17):
         for e in (0, 25):
             part = levels[:, drawn[b], e]
-            mine = [metrics.quadratic_kappa(part[5], part[h]) for h in range(4)]
+            mine = [slow_kappa(part[5], part[h]) for h in range(4)]
             assert got.kappa_b[b, e] == pytest.approx(np.nanmean(mine), abs=SAME_FIGURE)
-            among = [
-                np.nanmean([metrics.quadratic_kappa(part[a], part[h]) for h in range(4) if h != a]) for a in range(4)
-            ]
+            among = [np.nanmean([slow_kappa(part[a], part[h]) for h in range(4) if h != a]) for a in range(4)]
             assert got.human_kappa_b[b, e] == pytest.approx(np.nanmean(among), abs=SAME_FIGURE)
 
 
@@ -120,7 +117,7 @@ def test_comparison_is_the_notebooks(evaluated):
     from scipy.stats import mannwhitneyu
 
     _, _, got = evaluated
-    kappa = got.pairs.kappa
+    kappa = got.kappa
     mine = np.array([kappa[e, 5, h] for h in range(4) for e in range(40)])
     theirs = np.array([kappa[e, a, b] for a in range(4) for b in range(a + 1, 4) for e in range(40)])
     mine, theirs = mine[~np.isnan(mine)], theirs[~np.isnan(theirs)]
@@ -156,7 +153,7 @@ def known():
     low = rng.integers(0, 7, size=(IMAGES, 40)).astype(float)
     noise = rng.integers(0, 8, size=(IMAGES, 40)).astype(float)
     levels = metrics.truncated(np.stack([base, base, noise, low, low + 1]))
-    return levels, agreement.pairwise_kappa(levels).kappa
+    return levels, agreement.pairwise_kappa(levels)
 
 
 class TestTruth:
@@ -190,7 +187,7 @@ class TestTruth:
         human = rng.integers(0, 8, size=(300, 40)).astype(float)
         given = ratings(np.stack([human, human, human]))
         copy = hq.evaluate_hq(predictions(human), given, bootstraps=20)
-        assert hq.overall_kappa(copy) == (1, 1, 1)
+        assert copy.overall_kappa() == (1, 1, 1)
         result = hq_tables.hq_result(copy, "made up")
         assert result.figure("kappa").interval == (1, 1)
         assert result.figure("spearman").value == pytest.approx(1, abs=SAME_FIGURE)
@@ -211,9 +208,9 @@ def test_truncation_drops_what_is_counted():
     model[10:20] += 0.9  # truncated back; rounded to the next level
     got = hq.evaluate_hq(predictions(model), ratings(np.stack([human, human])), bootstraps=5)
     np.testing.assert_allclose(got.dropped, 0.25)
-    assert (agreement.rater_agreement(got.pairs.kappa, got.ratings.human)[2] == 1).all()
-    assert (agreement.rater_agreement(got.pairs_rounded.kappa, got.ratings.human)[2] < 1).all()
-    assert got.pairs_rounded.images[0, 2, 0] == 40
+    assert (got.agreement[2] == 1).all()
+    assert (got.rounded < 1).all()
+    assert not np.isnan(metrics.rounded(got.ratings.values)).any()  # of all 40 images
 
 
 class TestCalibration:
@@ -253,7 +250,7 @@ class TestCalibration:
         given = ratings(np.stack([truth, truth]))
         model = (truth + rng.uniform(-0.3, 0.3, truth.shape)) / 10 - 3
         got = hq.evaluate_hq(predictions(model), given, bootstraps=5)
-        assert np.isnan(hq.overall_kappa(got)[0])  # every score truncates to a level below 0
+        assert np.isnan(got.overall_kappa()[0])  # every score truncates to a level below 0
         assert np.nanmean(got.calibrated) > 0.98
 
 

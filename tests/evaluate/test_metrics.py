@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from emonet_fast.evaluate import metrics, ranking
+from emonet_fast.evaluate import agreement, metrics, ranking
 
 from ..tolerances import SAME_FIGURE
 
@@ -62,8 +62,10 @@ def kappa_by_sklearn(a, b):
 @example((np.array([-1.0, 8.0, 3.0, 4.0]), np.array([0.0, 7.0, 2.0, 4.0])))  # both dropped
 def test_kappa(pair):
     a, b = pair
-    got = metrics.quadratic_kappa(metrics.truncated(a), metrics.truncated(b))
-    same(got, kappa_by_sklearn(a, b))
+    kappa = agreement.pairwise_kappa(metrics.truncated(np.stack([a, b]))[:, :, None])
+    assert np.isnan(kappa[0, [0, 1], [0, 1]]).all()
+    same(kappa[0, 0, 1], kappa_by_sklearn(a, b))
+    same(kappa[0, 1, 0], kappa[0, 0, 1])
 
 
 def test_truncated_and_rounded():

@@ -192,7 +192,7 @@ class TestAlign:
         images = [ImageId("one/a.png"), ImageId("two/a.png"), ImageId("b.png")]
         got = align(self.read(tmp_path, ["x/two/a.png", "x/one/a.png", "b.png"]), images, False)
         assert got.values[:, 0].tolist() == [1, 0, 2]
-        with pytest.raises(DataError, match=r"1 keys .* occur more than once.*folders"):
+        with pytest.raises(DataError, match=r"1 keys .* fit several files.*folders"):
             align(self.read(tmp_path, ["a.png", "x/one/a.png", "b.png"]), images, False)
 
     def test_rows_mean_nothing_to_names(self, tmp_path):
