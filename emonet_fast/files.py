@@ -29,19 +29,19 @@ class PendingFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._target = Path(os.path.realpath(path))
-        folder = self._target.parent
-        if not folder.is_dir():
-            raise OptionError(f"cannot write {path}: there is no folder {folder}; create it first")
-        if self._target.exists() and not self._target.is_file():
-            raise OptionError(f"cannot write {path}: it exists and is not a file; give a file's name")
-        self._temporary = folder / f".{self._target.name}.{secrets.token_hex(4)}.tmp"
         try:
+            self._target = Path(os.path.realpath(path))
+            folder = self._target.parent
+            if not folder.is_dir():
+                raise OptionError(f"cannot write {path}: there is no folder {folder}; create it first")
+            if self._target.exists() and not self._target.is_file():
+                raise OptionError(f"cannot write {path}: it exists and is not a file; give a file's name")
+            self._temporary = folder / f".{self._target.name}.{secrets.token_hex(4)}.tmp"
             # "x": never another one's file; its mode follows the umask, as tempfile's 0600 would not.
             self.file: BinaryIO = self._temporary.open("xb")
-        except OSError as error:
+        except OSError as error:  # looking at the path can fail already, as for names that are too long
             raise OptionError(
-                f"cannot write {path}: {error.strerror or error}; choose a folder that can be written"
+                f"cannot write {path}: {error.strerror or error}; choose another name, or a folder that can be written"
             ) from error
 
     def __enter__(self) -> Self:

@@ -14,7 +14,7 @@ from ..optional import need
 from ..options import FaceOptions, Options, default_cache_dir
 from ..process import available_cores
 from ..scorer import Scorer
-from ..sinks.base import SCHEMA_VERSION
+from ..sinks.encoders import SCHEMA_VERSION
 from .faces import known, model_hash
 
 EMBEDDINGS = ("none", "fp16", "fp32")

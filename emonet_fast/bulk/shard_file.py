@@ -19,14 +19,13 @@ import numpy as np
 
 from ..files import PendingFile, cannot_write
 from ..scores import Scores, utf8_text
-from ..sinks.base import SCHEMA_VERSION, VERSION_KEY
+from ..sinks.encoders import file_metadata
+from ..sinks.parquet import ParquetEncoder
 from .rows import Origin
 
 if TYPE_CHECKING:
     import pyarrow
-    import pyarrow.parquet
 
-ROW_GROUP = 4096
 KEEP = "keep_"
 # Rows turned into a table at once: one at a time would cost more than a small model.
 _CHUNK = 512
@@ -35,7 +34,16 @@ _CHUNK = 512
 class ShardFile:
     """The file of one shard while it is written, aside. Not in place before somebody publishes `pending`.
 
-    embeddings: "none", "fp16" or "fp32". keep: names and types of the kept columns. counts: rows so far, by status.
+    The attribute `counts` has the number of rows so far, by status.
+
+    Args:
+        path: The shard's final name.
+        keep: Names and types of the kept columns.
+        embeddings: "none", "fp16" or "fp32".
+        metadata: Facts for the reader, as text; the schema version is added.
+
+    Raises:
+        OptionError: when the file cannot be written there.
     """
 
     def __init__(self, path: Path, keep: "pyarrow.Schema", embeddings: str, metadata: Mapping[str, str]) -> None:
@@ -43,15 +51,15 @@ class ShardFile:
         self.counts: Counter[str] = Counter()
         self.pending = PendingFile(path)
         self._keep, self._embeddings = keep, embeddings
-        self._metadata = {utf8_text(k): utf8_text(v) for k, v in metadata.items()} | {VERSION_KEY: SCHEMA_VERSION}
-        self._writer: pyarrow.parquet.ParquetWriter | None = None
+        self._metadata = file_metadata(metadata)
+        words = ["status", "reason", "source", *(KEEP + f.name for f in keep if _is_text(f.type))]
+        self._encoder = ParquetEncoder(self.pending.file, words)
+        self._begun = False
         self._rows: list[Origin] = []
         self._scores: list[Scores] = []
-        self._tables: list[pyarrow.Table] = []
-        self._waiting = 0
 
     def write(self, scores: Scores, rows: list[Origin]) -> None:
-        """Append rows: one of input for each of the scores'. Raises EmonetError if the disk refuses."""
+        """Append scores, with where each of their rows came from. Raises EmonetError when the disk refuses."""
         self.counts.update(map(str, scores.status))
         self._scores.append(scores)
         self._rows.extend(rows)
@@ -60,34 +68,28 @@ class ShardFile:
 
     def finish(self, empty: Scores) -> None:
         """Bring all of it to the disk. empty: scores without rows, whose columns a shard without rows gets."""
-        if self._rows or (not self._tables and self._writer is None):
+        if self._rows or not self._begun:
             self._scores = self._scores or [empty]
             self._gather()
         try:
-            self._flush(self._waiting)
-            assert self._writer is not None  # noqa: S101 - _flush made it
-            self._writer.close()
+            self._encoder.finish()
         except OSError as error:
             raise cannot_write(self.path, error) from error
         self.pending.finish()
 
     def discard(self) -> None:
         """Remove what was written and is not published; may be called at any time."""
-        if self._writer is not None and self._writer.is_open:
-            with contextlib.suppress(Exception):  # left open it would write its footer when collected
-                self._writer.close()
+        with contextlib.suppress(Exception):
+            self._encoder.abandon()
         self.pending.discard()
 
     def _gather(self) -> None:
-        scores, rows = Scores.concat(self._scores), self._rows
-        self._scores, self._rows = [], []
-        self._tables.append(self._table(scores, rows))
-        self._waiting += len(rows)
-        if self._waiting >= ROW_GROUP or self._writer is None:
-            try:
-                self._flush(self._waiting - self._waiting % ROW_GROUP)
-            except OSError as error:
-                raise cannot_write(self.path, error) from error
+        table = self._table(Scores.concat(self._scores), self._rows)
+        self._scores, self._rows, self._begun = [], [], True
+        try:
+            self._encoder.write(table)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
 
     def _table(self, scores: Scores, rows: list[Origin]) -> "pyarrow.Table":
         import pyarrow as pa
@@ -105,22 +107,6 @@ class ShardFile:
             assert vectors is not None  # noqa: S101 - they were asked for
             arrays["embedding"] = vectors if self._embeddings == "fp32" else _half(scores)
         return pa.table(arrays).replace_schema_metadata(self._metadata)
-
-    def _flush(self, rows: int) -> None:
-        """Write the first `rows` waiting rows as row groups; begins the file."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        if self._writer is None:
-            words = ["status", "reason", "source", *(KEEP + f.name for f in self._keep if _is_text(f.type))]
-            self._writer = pq.ParquetWriter(
-                self.pending.file, self._tables[0].schema, compression="zstd", use_dictionary=words
-            )
-        if rows:
-            table = pa.concat_tables(self._tables)
-            self._writer.write_table(table.slice(0, rows).combine_chunks(), row_group_size=ROW_GROUP)
-            self._waiting -= rows
-            self._tables = [table.slice(rows).combine_chunks()] if self._waiting else []
 
 
 def _half(scores: Scores) -> "pyarrow.Array":

@@ -19,10 +19,10 @@ from PIL import Image
 
 from .. import taxonomy
 from ..errors import EmonetError, OptionError
-from ..files import cannot_write
+from ..files import PendingFile, cannot_write
 from ..records import Float64Array, UInt8Array
 from ..scores import Scores, distinct_notes
-from ..sinks.base import SCHEMA_VERSION, open_pending
+from ..sinks.encoders import SCHEMA_VERSION
 
 THUMBNAIL = 224  # pixels of the longer side
 _NOTES = 20  # distinct notes kept, as a long run might bring new ones without end
@@ -99,7 +99,7 @@ class Report:
             title, {**metadata, "schema_version": SCHEMA_VERSION}, dict.fromkeys(notes), max_pictures
         )
         self._top = top
-        self._file = open_pending(self.path)
+        self._file = PendingFile(self.path)
         self._open = True
 
     def add(self, scores: Scores, thumbnails: Sequence[Image.Image | None]) -> None:

@@ -15,9 +15,10 @@ import numpy as np
 from PIL import Image
 
 from .. import taxonomy
+from ..files import PendingFile
 from ..records import Float64Array
 from ..scores import distinct_notes
-from ..sinks.base import SCHEMA_VERSION, open_pending
+from ..sinks.encoders import SCHEMA_VERSION
 from ..sinks.text import visible
 from ..timeline import NO_TRACK, Timeline
 from .timeline_collect import BINS, Collector, Track, Video
@@ -58,7 +59,7 @@ class TimelineReport:
         self._collected = Collector()
         self._notes: tuple[str, ...] = ()
         self._facts: dict[str, str] = {}
-        self._file = open_pending(path)
+        self._file = PendingFile(path)
 
     def write(self, timeline: Timeline) -> None:
         """Take in some rows, with their crops where peaks are to have pictures."""

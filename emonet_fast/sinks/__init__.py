@@ -1,18 +1,21 @@
-"""Where scores go: Parquet, CSV, JSON lines, LAION's JSON lines, an HTML report, the terminal."""
+"""Where scores go: Parquet, CSV, JSON lines, LAION's JSON lines; of a video also COCO, WebVTT and an overlay."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import OptionError
-from .base import SCHEMA_VERSION, EncoderType, Sink
-from .csv import CsvEncoder
-from .jsonl import JsonlEncoder
-from .laion import LaionEncoder
-from .parquet import ParquetEncoder
+from . import csv, jsonl, laion
+from .encoders import SCHEMA_VERSION
+from .whole import Sink, TableFormat
 
 __all__ = ["FORMATS", "SCHEMA_VERSION", "SUFFIXES", "Sink", "open_sink"]
 
-_BY_SUFFIX: dict[str, EncoderType] = {".parquet": ParquetEncoder, ".csv": CsvEncoder, ".jsonl": JsonlEncoder}
+_BY_SUFFIX = {
+    ".parquet": TableFormat("parquet"),
+    ".csv": TableFormat("csv", csv.encode),
+    ".jsonl": TableFormat("jsonl", jsonl.encode),
+}
+_LAION = TableFormat("laion", laion.encode)
 SUFFIXES = tuple(_BY_SUFFIX)
 FORMATS = ("default", "laion")
 
@@ -21,12 +24,16 @@ def open_sink(path: Path, *, format: str = "default", metadata: Mapping[str, str
     """Open the output file `path` for streaming; the kind of file follows from its suffix.
 
     The temporary file beside it is made at once, so that a folder that cannot be written is known before
-    anything is scored. format: "default", or "laion" for the published JSON lines (.jsonl only). metadata:
-    checkpoint hash, precision, backend and version, as text; the schema version is added. embeddings: write
-    `Scores.embeddings` too.
+    anything is scored.
+
+    Args:
+        path: A name that ends in .parquet, .csv or .jsonl.
+        format: "default", or "laion" for the published JSON lines (.jsonl only).
+        metadata: Checkpoint hash, precision, backend and version, as text; the schema version is added.
+        embeddings: Write `Scores.embeddings` too.
 
     Raises:
-        OptionError: unknown suffix or format, or the folder is missing or cannot be written.
+        OptionError: when the suffix or format is unknown, or the folder is missing or cannot be written.
     """
     path = Path(path)
     kind = _BY_SUFFIX.get(path.suffix.lower())
@@ -37,9 +44,9 @@ def open_sink(path: Path, *, format: str = "default", metadata: Mapping[str, str
     if format not in FORMATS:
         raise OptionError(f"format is {format!r}; expected one of {', '.join(FORMATS)}")
     if format == "laion":
-        if kind is not JsonlEncoder:
+        if kind.name != "jsonl":
             raise OptionError(f"format 'laion' is JSON lines, but the output is {path.name!r}; name it .jsonl")
         if embeddings:
             raise OptionError("format 'laion' has no place for embeddings; use the default format for them")
-        kind = LaionEncoder
+        kind = _LAION
     return Sink(path, kind, metadata, embeddings)

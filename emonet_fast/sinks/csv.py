@@ -1,4 +1,4 @@
-"""CSV (RFC 4180): the columns of `Scores.columns()`, empty fields where there is no value.
+r"""CSV (RFC 4180, but lines end with "\n"): one header, one record a row, an empty field where there is no value.
 
 Keys are written as they are, quoted where CSV needs it and nothing more: a key that begins with = + - or @ is
 the name of a file, and a changed name would no longer find that file.
@@ -6,62 +6,57 @@ the name of a file, and a changed name would no longer find that file.
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
-from typing import Any, BinaryIO
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from ..records import Float32Array
-from ..scores import Scores, utf8_text
+if TYPE_CHECKING:
+    import pyarrow
 
 
-class CsvEncoder:
-    """One header, one record a row; metadata in `<name>.meta.json`, as CSV has no place for it."""
+def encode(table: "pyarrow.Table", begins: bool) -> bytes:
+    """The rows of a table; numbers as the shortest text that reads back to the same number of the same type.
 
-    format = "csv"
-    sidecar = True
-
-    def __init__(self, file: BinaryIO, metadata: Mapping[str, str], embeddings: bool) -> None:
-        del metadata  # the Sink writes the sidecar
-        self._text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-        # CRLF, as in the RFC: with "\n" alone, Python's writer leaves a carriage return in a key unquoted.
-        self._csv = csv.writer(self._text, lineterminator="\r\n")
-        self._embeddings = embeddings
-        self._begun = False
-
-    def write(self, scores: Scores) -> None:
-        columns = scores.columns()
-        self._header([*columns, *(["embedding"] if self._embeddings else [])])
-        ok = scores.ok
-        fields: list[Iterable[str]] = [
-            _numbers(v, ok) if isinstance(v, np.ndarray) else [utf8_text(t) for t in v] for v in columns.values()
-        ]
-        if self._embeddings and scores.embeddings is not None:
-            fields.append(_lists(scores.embeddings, ok))
-        self._csv.writerows(zip(*fields, strict=True))
-
-    def finish(self) -> None:
-        self._header(["key", "status", "reason"])
-        self._text.flush()
-        self._text.detach()  # or the wrapper closes the file when it goes
-
-    def abandon(self) -> None:
-        self._text.detach()
-
-    def _header(self, names: list[str]) -> None:
-        if not self._begun:
-            self._csv.writerow(names)
-            self._begun = True
+    Lists are one field, as JSON.
+    """
+    lines = _Lines()
+    # CRLF goes to the writer, though not to the file: with "\n" it leaves a carriage return in a key unquoted.
+    writer = csv.writer(lines, lineterminator="\r\n")
+    if begins:
+        writer.writerow(table.column_names)
+    writer.writerows(zip(*map(_fields, table.columns), strict=True))
+    return "".join(lines.parts).encode()
 
 
-def _numbers(values: npt.NDArray[Any], ok: npt.NDArray[np.bool_]) -> list[str]:
-    """The shortest text that reads back to the same number of the same dtype; "" where there is none."""
-    known = ok & np.isfinite(values)
-    return [str(v) if k else "" for v, k in zip(values, known, strict=True)]
+class _Lines:
+    """Takes one whole record a call, as csv.writer gives them."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+
+    def write(self, line: str) -> None:
+        self.parts.append(line.removesuffix("\r\n") + "\n")
 
 
-def _lists(embeddings: Float32Array, ok: npt.NDArray[np.bool_]) -> Iterable[str]:
-    """Each row as a JSON list, one row in memory at a time."""
-    known = ok & np.isfinite(embeddings).all(axis=1)
-    return ("[" + ", ".join(map(str, row)) + "]" if k else "" for row, k in zip(embeddings, known, strict=True))
+def _fields(column: "pyarrow.ChunkedArray") -> Iterable[str]:
+    import pyarrow.types as kinds
+
+    if kinds.is_string(column.type):
+        texts: list[str] = column.to_pylist()
+        return texts
+    if kinds.is_fixed_size_list(column.type):
+        return ("[" + ", ".join(map(str, cell.values.to_numpy())) + "]" if cell.is_valid else "" for cell in column)
+    known = column.is_valid().to_numpy()
+    return [str(v) if k else "" for v, k in zip(column.fill_null(0).to_numpy(), known, strict=True)]
+
+
+def encode_quoted(table: "pyarrow.Table", begins: bool) -> bytes:
+    """The dialect of time lines: every text in quotes, numbers as pyarrow writes them (3 rather than 3.0)."""
+    import pyarrow as pa
+    import pyarrow.csv
+
+    if "embedding" in table.column_names:  # pyarrow writes no lists
+        lists = ["" if row is None else str(row) for row in table["embedding"].to_pylist()]
+        table = table.set_column(table.column_names.index("embedding"), "embedding", pa.array(lists))
+    out = io.BytesIO()
+    pyarrow.csv.write_csv(table, out, pyarrow.csv.WriteOptions(include_header=begins, quoting_style="needed"))
+    return out.getvalue()

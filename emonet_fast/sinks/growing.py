@@ -26,10 +26,15 @@ class _Unbuffered(io.FileIO):
 
 
 class GrowingFile:
-    """`.file` is open for writing at `.partial`. After each whole piece call `good()`.
+    """A file that is readable while it grows: `.file` is open for writing at `.partial`.
+
+    Write whole pieces by `append`, or write to `.file` and call `good()` after each whole piece.
+
+    Args:
+        path: The final name.
 
     Raises:
-        OptionError: the folder is missing or cannot be written, or a killed run's partial file is still there.
+        OptionError: when the folder is missing or cannot be written, or a killed run's partial file is still there.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,12 +57,20 @@ class GrowingFile:
             ) from error
         self._good = 0
 
+    def append(self, piece: bytes) -> None:
+        """Write a whole piece. Raises EmonetError when the disk refuses; the file then ends before the piece."""
+        try:
+            self.file.write(piece)
+        except OSError as error:
+            raise self.failed(error) from error
+        self.good()
+
     def good(self) -> None:
-        """What is written so far is whole: fall back to here if a later write fails."""
+        """Note that everything written so far is whole: a later write that fails falls back to here."""
         self._good = self.file.tell()
 
     def failed(self, error: OSError) -> EmonetError:
-        """The error of a write that failed; cuts off what it had written of its piece."""
+        """Returns the error of a write that failed, and cuts off what it had written of its piece."""
         with contextlib.suppress(OSError):
             self.file.truncate(self._good)
         with contextlib.suppress(OSError):
@@ -65,7 +78,7 @@ class GrowingFile:
         return EmonetError(f"cannot write {self.path}: {error.strerror or error}; what was written before is kept")
 
     def publish(self) -> None:
-        """Close, and rename to the final name. Raises EmonetError if that fails; the partial file then stays."""
+        """Close, and rename to the final name. Raises EmonetError when that fails; the partial file then stays."""
         try:
             self.file.close()
             self.partial.replace(self.path)

@@ -9,59 +9,33 @@ are null without neutral means. A row without scores, which the published files 
 """
 
 from collections.abc import Mapping
-from typing import Any, BinaryIO
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from .. import taxonomy
-from ..scores import Scores, utf8_text
+from ..records import Status
 from .jsonl import json_line
 
-
-class LaionEncoder:
-    """Heads in the order of `Scores.names`, under the published file stems; embeddings have no place here."""
-
-    format = "laion"
-    sidecar = True
-
-    def __init__(self, file: BinaryIO, metadata: Mapping[str, str], embeddings: bool) -> None:
-        del metadata, embeddings  # the Sink writes the sidecar; open_sink refuses embeddings
-        self._file = file
-
-    def write(self, scores: Scores) -> None:
-        for line in lines(scores):
-            self._file.write(json_line(line))
-
-    def finish(self) -> None:
-        """Every line is already in the file."""
-
-    def abandon(self) -> None:
-        """Nothing is held."""
+if TYPE_CHECKING:
+    import pyarrow
 
 
-def lines(scores: Scores) -> list[dict[str, Any]]:
-    """One object a row, in the published layout."""
-    stems = [taxonomy.find(n).file_stem for n in scores.names]
-    emotions = {d.slug: i for i, d in enumerate(taxonomy.EMOTIONS)}
-    places = [emotions.get(n) for n in scores.names]
-    out: list[dict[str, Any]] = []
-    for r, ok in enumerate(scores.ok):
-        path = utf8_text(scores.keys[r])
-        if not ok:
-            reason = utf8_text(scores.reason[r])
-            out.append({"image_path": path, "results": None, "status": str(scores.status[r]), "reason": reason})
-            continue
-        results = {
-            stem: {
-                "raw": _number(scores.raw[r, i]),
-                "mean_subtracted": _number(scores.mean_subtracted[r, i]),
-                "softmax": None if place is None else _number(scores.softmax[r, place]),
-            }
-            for i, (stem, place) in enumerate(zip(stems, places, strict=True))
+def encode(table: "pyarrow.Table", begins: bool) -> bytes:
+    """The rows of a table as lines: heads in the table's order, under the published file stems."""
+    del begins
+    slugs = [name.removeprefix("raw_") for name in table.column_names if name.startswith("raw_")]
+    stems = {slug: taxonomy.find(slug).file_stem for slug in slugs}
+    return b"".join(json_line(_line(row, stems)) for row in table.to_pylist())
+
+
+def _line(row: Mapping[str, Any], stems: Mapping[str, str]) -> dict[str, Any]:
+    if row["status"] != Status.OK:
+        return {"image_path": row["key"], "results": None, "status": row["status"], "reason": row["reason"]}
+    results = {
+        stem: {
+            "raw": row["raw_" + slug],
+            "mean_subtracted": row.get("score_" + slug),
+            "softmax": row.get("prob_" + slug),
         }
-        out.append({"image_path": path, "results": results})
-    return out
-
-
-def _number(value: np.floating[Any]) -> float | None:
-    return float(value) if np.isfinite(value) else None
+        for slug, stem in stems.items()
+    }
+    return {"image_path": row["key"], "results": results}

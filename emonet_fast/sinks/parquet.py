@@ -1,9 +1,7 @@
-"""Parquet: `Scores.to_arrow()`, zstd, batches collected into row groups."""
+"""Parquet: zstd, tables of any size collected into row groups of one size."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
-
-from ..scores import Scores
 
 if TYPE_CHECKING:
     import pyarrow
@@ -15,59 +13,49 @@ ROW_GROUP = 4096
 
 
 class ParquetEncoder:
-    """Columns as in `Scores.columns()`, then `embedding`; metadata in the file's schema."""
+    """See Encoder.
 
-    format = "parquet"
-    sidecar = False
+    Args:
+        file: Where the bytes go.
+        dictionary: The columns whose values repeat. True means every column; a dictionary of floats that hardly repeat
+            costs room and time.
+    """
 
-    def __init__(self, file: BinaryIO, metadata: Mapping[str, str], embeddings: bool) -> None:
+    def __init__(self, file: BinaryIO, dictionary: Sequence[str] | bool = ("status", "reason")) -> None:
         self._file = file
-        self._metadata = dict(metadata)
-        self._embeddings = embeddings
+        self._dictionary = dictionary if isinstance(dictionary, bool) else list(dictionary)
         self._writer: pyarrow.parquet.ParquetWriter | None = None
         self._waiting: list[pyarrow.Table] = []
         self._rows = 0
 
-    def write(self, scores: Scores) -> None:
-        table = scores.to_arrow()
-        if not self._embeddings and scores.embeddings is not None:
-            table = table.drop_columns(["embedding"])
+    def write(self, table: "pyarrow.Table") -> None:
+        import pyarrow.parquet as pq
+
         if self._writer is None:
-            self._begin(table.schema)
+            self._writer = pq.ParquetWriter(
+                self._file, table.schema, compression="zstd", use_dictionary=self._dictionary
+            )
         self._waiting.append(table)
         self._rows += table.num_rows
         if self._rows >= ROW_GROUP:
             self._flush(self._rows - self._rows % ROW_GROUP)
 
     def finish(self) -> None:
-        import pyarrow as pa
-
-        if self._writer is None:  # no batch came: the columns that every file has
-            self._begin(pa.schema([(name, pa.string()) for name in ("key", "status", "reason")]))
         if self._rows:
             self._flush(self._rows)
-        assert self._writer is not None  # noqa: S101 (begun above; for the type checker)
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
     def abandon(self) -> None:
         if self._writer is not None:  # left open, it would write its footer to a closed file when collected
             self._writer.close()
 
-    def _begin(self, schema: "pyarrow.Schema") -> None:
-        import pyarrow.parquet as pq
-
-        self._schema = schema.with_metadata(self._metadata)
-        # A dictionary of floats that hardly repeat only costs room and time.
-        self._writer = pq.ParquetWriter(
-            self._file, self._schema, compression="zstd", use_dictionary=["status", "reason"]
-        )
-
     def _flush(self, rows: int) -> None:
         """Write the first `rows` waiting rows as row groups; the rest goes on waiting."""
         import pyarrow as pa
 
-        table = pa.concat_tables([t.replace_schema_metadata(self._metadata) for t in self._waiting])
-        assert self._writer is not None  # noqa: S101
+        table = pa.concat_tables(self._waiting)
+        assert self._writer is not None  # noqa: S101 (begun by write; for the type checker)
         self._writer.write_table(table.slice(0, rows).combine_chunks(), row_group_size=ROW_GROUP)
         self._rows -= rows
-        self._waiting = [table.slice(rows)] if self._rows else []
+        self._waiting = [table.slice(rows).combine_chunks()] if self._rows else []

@@ -31,8 +31,7 @@ class WebVtt:
         self.path, self.rows = path, 0
         self._open: dict[int, _Cue] = {}
         self._growing = GrowingFile(path)
-        self._growing.file.write(b"WEBVTT\n\n")
-        self._growing.good()
+        self._growing.append(b"WEBVTT\n\n")
 
     def write(self, timeline: Timeline) -> None:
         top = timeline.scores.top(1)
@@ -60,11 +59,7 @@ class WebVtt:
         name = taxonomy.find(cue.emotion).name.replace("&", "&amp;")  # WebVTT has HTML's escapes
         who = "" if track == NO_TRACK else f"<v Face {track}>"
         text = f"{_clock(start)} --> {_clock(end)}\n{who}{name} {cue.value:.2f}\n\n"
-        try:
-            self._growing.file.write(text.encode())
-        except OSError as error:
-            raise self._growing.failed(error) from error
-        self._growing.good()
+        self._growing.append(text.encode())
 
     def close(self) -> None:
         try:

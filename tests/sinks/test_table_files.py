@@ -284,10 +284,19 @@ def test_modes_follow_the_umask_and_links_stay(tmp_path):
 def test_csv_keys_are_not_altered_and_numbers_are_short(tmp_path):
     scores = Scores.from_raw([[0.1], [np.nan]], ["awe"], {"awe": 0.0}, keys=["=1+1.jpg", "b"])
     write(tmp_path / "out.csv", [scores])
-    lines = (tmp_path / "out.csv").read_text(encoding="utf-8").split("\n")
-    assert lines[0] == "key,status,reason,raw_awe,score_awe"
-    assert lines[1] == "=1+1.jpg,ok,,0.1,0.10000000149011612"
-    assert lines[2] == "b,failed,the engine gave a value that is not finite,,"
+    assert (tmp_path / "out.csv").read_bytes().decode().split("\n") == [
+        "key,status,reason,raw_awe,score_awe",
+        "=1+1.jpg,ok,,0.1,0.10000000149011612",
+        "b,failed,the engine gave a value that is not finite,,",
+        "",
+    ]
+
+
+def test_csv_lines_end_with_a_line_feed_and_a_carriage_return_is_quoted(tmp_path):
+    write(tmp_path / "out.csv", [made(["a\rb", "c\r\n"], names=["awe"], bad={0, 1})])
+    header, rest = (tmp_path / "out.csv").read_bytes().split(b"\n", 1)
+    assert header == b"key,status,reason,raw_awe,score_awe"
+    assert rest == b'"a\rb",truncated,ends after 12 bytes,,\n"c\r\n",truncated,ends after 12 bytes,,\n'
 
 
 def test_pandas_reads_the_csv(tmp_path):

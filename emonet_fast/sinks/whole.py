@@ -1,0 +1,164 @@
+"""Table files that appear whole or not at all: batches in, one file in place at the end."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from ..errors import EmonetError, OptionError
+from ..files import PendingFile, cannot_write
+from ..scores import Scores
+from .encoders import FORMAT_KEY, Encoder, TextEncoder, TextFile, file_metadata, sidecar
+from .parquet import ParquetEncoder
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+@dataclass(frozen=True, slots=True)
+class TableFormat:
+    """A kind of table file.
+
+    Args:
+        name: As the metadata names it.
+        encode: The encoder of a text format, whose metadata lies in `<name>.meta.json`. None means Parquet.
+    """
+
+    name: str
+    encode: TextEncoder | None = None
+
+
+class Sink:
+    """One output file, written batch by batch in bounded memory. Made by `open_sink`, for a `with` block.
+
+    Leaving the block normally puts the finished file in place. Leaving it by any exception, KeyboardInterrupt
+    too, removes what was written and leaves an older file as it was.
+
+    Args:
+        path: The file, and the attribute of that name. The attribute `rows` counts the rows written.
+        kind: Its format.
+        metadata: Facts for the reader, as text.
+        embeddings: Whether `Scores.embeddings` are written too.
+
+    Raises:
+        OptionError: when the file cannot be written there.
+    """
+
+    def __init__(self, path: Path, kind: TableFormat, metadata: Mapping[str, str], embeddings: bool) -> None:
+        self.path = path
+        self.rows = 0
+        self._embeddings = embeddings
+        self._kind = kind
+        self._metadata = file_metadata(metadata)
+        self._schema: pyarrow.Schema | None = None
+        self._open = True
+        self._encoder: Encoder | None = None
+        self._broken = False
+        self._files: list[PendingFile] = []  # in the order of publishing: the data last, so that it is complete
+        try:
+            if kind.encode is not None:
+                self._files.append(PendingFile(path.with_name(path.name + ".meta.json")))
+            self._files.append(PendingFile(path))
+            file = self._files[-1].file
+            self._encoder = ParquetEncoder(file) if kind.encode is None else TextFile(file, kind.encode)
+        except BaseException:
+            self.abort()
+            raise
+
+    def write(self, scores: Scores) -> None:
+        """Append the rows of `scores`. Every batch must have the same heads, baseline and embedding width.
+
+        Raises:
+            OptionError: when the columns differ from the first batch's, or promised embeddings are missing.
+            EmonetError: when the file cannot be written (a full disk), or the sink is already closed.
+        """
+        if not self._open:
+            raise EmonetError(f"{self.path} is already closed; open a new sink to write more")
+        if self._embeddings and scores.embeddings is None:
+            raise OptionError(
+                f"{self.path} was opened with embeddings=True, but these scores have none; "
+                "rows without scores need a row of NaN there"
+            )
+        self._broken = True  # until the batch is written: half a row must never be published
+        table = scores.to_arrow().replace_schema_metadata(self._metadata)
+        if not self._embeddings and scores.embeddings is not None:
+            table = table.drop_columns(["embedding"])
+        if self._schema is not None and table.schema != self._schema:
+            self._broken = False
+            raise OptionError(
+                f"a batch for {self.path} has {_describe(table.schema)}; the file was begun with "
+                f"{_describe(self._schema)}. Write scores of one checkpoint to one file"
+            )
+        self._put(table)
+        self._broken = False
+
+    def close(self) -> None:
+        """Finish the file and rename it into place; a second call does nothing.
+
+        Raises:
+            EmonetError: when the file cannot be written, or an earlier write failed; nothing is published.
+        """
+        if not self._open:
+            return
+        try:
+            if self._broken:
+                raise EmonetError(f"an earlier write to {self.path} failed, so nothing was put in place")
+            self._finish()
+            for file in self._files:
+                file.finish()
+            for file in self._files:
+                file.publish()
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Remove what was written and is not in place yet; after `close` this does nothing."""
+        if self._open and self._encoder is not None:
+            with contextlib.suppress(Exception):  # the reason of the abort must not be hidden
+                self._encoder.abandon()
+        self._open = False
+        for file in self._files:
+            file.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.abort()
+
+    def _put(self, table: "pyarrow.Table") -> None:
+        assert self._encoder is not None  # noqa: S101 (made by __init__; for the type checker)
+        self._schema = table.schema
+        try:
+            self._encoder.write(table)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        self.rows += table.num_rows
+
+    def _finish(self) -> None:
+        if self._schema is None:  # no batch came: the columns that every file has
+            import pyarrow as pa
+
+            schema = pa.schema([(name, pa.string()) for name in ("key", "status", "reason")], self._metadata)
+            self._put(schema.empty_table())
+        assert self._encoder is not None  # noqa: S101
+        try:
+            self._encoder.finish()
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        if self._kind.encode is not None:
+            self._files[0].file.write(sidecar(self._metadata | {FORMAT_KEY: self._kind.name}, self.rows))
+
+
+def _describe(schema: "pyarrow.Schema") -> str:
+    counts = {k: sum(name.startswith(k) for name in schema.names) for k in ("raw_", "score_", "prob_")}
+    listed = ", ".join(f"{n} {k}* columns" for k, n in counts.items())
+    width = schema.field("embedding").type.list_size if "embedding" in schema.names else 0
+    return f"{listed}, embedding width {width}"
