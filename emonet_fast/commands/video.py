@@ -12,7 +12,8 @@ import click
 from ..options import BACKENDS, PRECISIONS, FaceOptions, VideoOptions
 
 if TYPE_CHECKING:
-    from ..video.job import Progress, VideoRun, VideoSummary
+    from ..video.job import VideoRun
+    from ..video.summary import VideoProgress, VideoSummary
 
 EXIT_STOPPED, EXIT_NOTHING, EXIT_INTERRUPTED = 1, 2, 130
 _FILE = click.Path(path_type=Path)
@@ -158,7 +159,7 @@ def _stopped_by_signals(run: "VideoRun") -> Iterator[None]:
 
 
 @contextmanager
-def _bars() -> Iterator[Callable[["Progress"], None]]:
+def _bars() -> Iterator[Callable[["VideoProgress"], None]]:
     """A bar over the video's time on a terminal, with its ETA, frames/s, faces/s and shares of work."""
     import time
 
@@ -167,7 +168,7 @@ def _bars() -> Iterator[Callable[["Progress"], None]]:
     began = time.perf_counter()
     bars: dict[str, Any] = {}
 
-    def show(progress: "Progress") -> None:
+    def show(progress: "VideoProgress") -> None:
         bar = bars.get(progress.name)
         if bar is None:
             for old in bars.values():
@@ -193,8 +194,8 @@ def _bars() -> Iterator[Callable[["Progress"], None]]:
 def _show(summary: "VideoSummary") -> None:
     for note in summary.notes:
         click.echo(note)
-    for said in summary.said:
-        click.echo(f"note: {said}", err=True)
+    for message in summary.messages:
+        click.echo(f"note: {message}", err=True)
     for path in summary.written:
         click.echo(f"wrote {path}")
     if summary.interrupted:

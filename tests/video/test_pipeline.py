@@ -16,7 +16,7 @@ from emonet_fast.records import Face
 from emonet_fast.sources.video.av import AvSource
 from emonet_fast.sources.video.frames import Frame, Sampling
 from emonet_fast.timeline import Timeline
-from emonet_fast.video.pipeline import Pipeline
+from emonet_fast.video.pipeline import VideoPipeline
 
 from ..tolerances import SAME_ENGINE
 from .making import numbered
@@ -197,10 +197,34 @@ def test_options_refused(settings):
 def test_frames_between_samples_are_not_held(scorer, walk):
     """For an overlay every frame is given on, in order, a few at a time, however rarely one is sampled."""
     options = VideoOptions(fps=0.5, faces=FaceOptions())
-    pipeline = Pipeline(scorer, AvSource(str(walk.path), Sampling(0.5), every=True), options, None, every=True)
+    pipeline = VideoPipeline(scorer, AvSource(str(walk.path), Sampling(0.5), every=True), options, None, every=True)
     batches = list(pipeline)
     pipeline.close()
     assert max(len(batch.items) for batch in batches) <= 9
     given = [item.index for batch in batches for item, _ in batch.items if isinstance(item, Frame)]
     assert given == list(range(50))
     assert sum(len(batch.timeline) for batch in batches) == 2
+
+
+def test_a_frame_is_decoded_once_for_all_its_faces(scorer, walk, found_faces, monkeypatch):
+    """One picture a frame with the boxes that are due; a row's key still counts all faces of its frame."""
+    pictures = []
+    batches = scorer.batches
+
+    def watched(given, **settings):
+        taken = list(given)
+        pictures.extend(taken)
+        return batches(taken, **settings)
+
+    monkeypatch.setattr(scorer, "batches", watched)
+    options = VideoOptions(fps=5, faces=found_faces, score_every=3)
+    rows = rows_of(list(stream(scorer, walk.path, options)))
+    keys = [picture.key for picture in pictures]
+    assert len(set(keys)) == len(keys)
+    scored = [row["key"] for row in rows if not row["reused"]]
+    assert sum(len(picture.row_keys()) for picture in pictures) == len(scored)
+    frames = {row["frame"] for row in rows}
+    assert len(keys) < len(frames)  # of some frames nothing was due
+    for frame in frames - set(walk.gone):
+        name = f"{walk.path}::frame{frame}"
+        assert [row["key"] for row in rows if row["frame"] == frame] == [f"{name}::box0", f"{name}::box1"]

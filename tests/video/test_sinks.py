@@ -23,7 +23,7 @@ from emonet_fast.sinks.webvtt import WebVtt
 from emonet_fast.sources.video.av import AvSource
 from emonet_fast.sources.video.frames import Frame, Sampling, Sound
 from emonet_fast.timeline import Timeline
-from emonet_fast.video.pipeline import Pipeline, video_finder
+from emonet_fast.video.pipeline import VideoPipeline, video_finder
 
 from ..sinks.rows import HOSTILE, made
 from ..sinks.test_report import Page
@@ -209,7 +209,7 @@ def test_webvtt(tmp_path):
 def pipeline_items(scorer, walk, found_faces, fps=5.0):
     options = VideoOptions(fps=fps, faces=found_faces)
     source = AvSource(str(walk.path), Sampling(fps), every=True)
-    pipeline = Pipeline(scorer, source, options, video_finder(found_faces, scorer), every=True)
+    pipeline = VideoPipeline(scorer, source, options, video_finder(scorer, options), every=True)
     return source, pipeline
 
 

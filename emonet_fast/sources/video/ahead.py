@@ -1,34 +1,42 @@
 """Reads a source on a thread of its own: ahead of its reader in a bounded queue, or the newest frame of a live one."""
 
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 
+from ...process import Stopwatch
 from .frames import Frame, Sound, VideoSource
 
 # Frames that wait for the reader: enough that decoding and scoring overlap, at 4K still below 100 MB.
 AHEAD = 4
-# Waits look for `stopped` so often, as a signal handler must take no lock to wake them.
+# Seconds between two looks at `stopped`: a signal handler must take no lock, so it cannot wake who waits.
 _POLL = 0.2
 
 
 class Ahead:
-    """The items of `source`, read by a thread. Of a live source the oldest waiting sampled frame gives way to a new
-    one, and source.faults.dropped counts them; any other source waits for its reader.
+    """The items of a source, read by a thread of its own.
 
-    An exception of the source comes out of the iteration. seconds: that reading took. close() ends the thread; leaving
-    a loop early does not. stopped: set it, in a signal handler too, to end the iteration at its next item.
+    Of a live source the oldest sampled frame that waits gives way to a new one, and `source.faults.dropped` counts it;
+    any other source waits for its reader. An exception of the source comes out of the iteration. Leaving a loop early
+    does not end the thread; `close()` does.
+
+    Args:
+        source: what is read; `close()` closes it.
+        size: sampled frames that may wait for the reader; of a live source always 1.
+        watch: adds up the seconds of reading as "decode"; None makes a new one.
+
+    Attributes:
+        stopped: set it, in a signal handler too, to end the iteration at its next item.
     """
 
-    def __init__(self, source: VideoSource, size: int = AHEAD) -> None:
+    def __init__(self, source: VideoSource, size: int = AHEAD, watch: Stopwatch | None = None) -> None:
         self._source, self._size = source, 1 if source.live else size
+        self._watch = watch or Stopwatch()
         self._items: deque[Frame | Sound] = deque()
         self._frames = 0  # of the items; audio packets are small and go with them
         self._changed = threading.Condition()
         self._ended = self.stopped = False
         self._error: BaseException | None = None
-        self.seconds = 0.0
         self._thread = threading.Thread(target=self._read, name="emonet-fast-decode", daemon=True)
         self._thread.start()
 
@@ -36,9 +44,8 @@ class Ahead:
         try:
             items = iter(self._source)
             while True:
-                began = time.perf_counter()
-                item = next(items, None)
-                self.seconds += time.perf_counter() - began
+                with self._watch("decode"):
+                    item = next(items, None)
                 if item is None or not self._put(item):
                     return
         except BaseException as error:
@@ -61,7 +68,7 @@ class Ahead:
             return not self.stopped
 
     def _drop(self) -> None:
-        """Takes out the oldest waiting frame."""
+        """Take out the oldest frame that waits."""
         for i, item in enumerate(self._items):
             if isinstance(item, Frame):
                 del self._items[i]

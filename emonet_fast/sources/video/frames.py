@@ -60,19 +60,29 @@ class Faults:
 
 
 class VideoSource(Protocol):
-    """Frames in the order of their times. name: for keys and tables. live: it will not wait for its reader.
+    """Frames in the order of their times, with the sound between them where that is wanted.
 
-    duration: seconds, None where unknown. time_base: of pts. decoder: what decodes, for people.
+    Attributes:
+        name: for keys and tables.
+        live: the source does not wait for its reader.
+        duration: seconds; None where that is unknown.
+        faults: what went wrong so far.
     """
 
     name: str
     live: bool
     duration: float | None
-    time_base: Fraction
     faults: Faults
 
     @property
-    def decoder(self) -> str: ...
+    def audio(self) -> Any:
+        """The first audio stream, as PyAV gives it; None without one."""
+        ...
+
+    @property
+    def rate(self) -> Fraction | None:
+        """Frames a second as the stream says, which may be wrong: for encoders and estimates only."""
+        ...
 
     def __iter__(self) -> Iterator[Frame | Sound]: ...
 

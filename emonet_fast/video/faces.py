@@ -1,0 +1,69 @@
+"""The faces of sampled frames: where they are, who they are, and what is scored of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..faces import FaceFinder, face_crop
+from ..faces.track import Tracker
+from ..options import VideoOptions
+from ..records import Face, Picture, Status, UInt8Array
+from ..sources.video.frames import Frame
+from ..timeline import NO_TRACK
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFaces:
+    """A sampled frame and its rows: one a face, or a single one for the whole frame or for a frame without a face.
+
+    Args:
+        frame: where the frame stands in its video.
+        picture: the frame's pixels, faces and their crops; `row_keys()` are the keys of the rows. The status is NO_FACE
+            where faces were looked for and none was found.
+        tracks: the track of each row; NO_TRACK in a row without one.
+    """
+
+    frame: Frame
+    picture: Picture
+    tracks: tuple[int, ...]
+
+    @property
+    def faces(self) -> tuple[Face | None, ...]:
+        """The face of each row; None in a row without one."""
+        return self.picture.faces or (None,)
+
+
+class FaceFollower:
+    """Finds the faces of one video's sampled frames and follows them from frame to frame.
+
+    Args:
+        name: of the video, for the keys of its rows.
+        finder: the detector or the boxes of a file; None takes whole frames.
+        options: whether faces are followed, and how far their crops reach.
+    """
+
+    def __init__(self, name: str, finder: FaceFinder | None, options: VideoOptions) -> None:
+        self._name, self._finder, self._margin = name, finder, options.faces.margin
+        self._tracker = Tracker() if options.track and finder is not None else None
+
+    def find(self, sampled: Sequence[tuple[Frame, UInt8Array]]) -> Sequence[tuple[Face, ...] | None]:
+        """The faces of each frame [H, W, 3] uint8 RGB; None where the whole frame is scored."""
+        if self._finder is None:
+            return [None] * len(sampled)
+        keys = [(frame.index, frame.seconds) for frame, _ in sampled]
+        return self._finder.detect([rgb for _, rgb in sampled], keys)
+
+    def follow(self, frame: Frame, rgb: UInt8Array, faces: tuple[Face, ...] | None) -> FrameFaces:
+        """The frame's rows. Call it once a frame, in the order of the video."""
+        key = f"{self._name}::frame{frame.index}"
+        if faces is None:
+            return FrameFaces(frame, Picture(key, rgb), (NO_TRACK,))
+        tracks = self._tracks(frame, faces, (rgb.shape[1], rgb.shape[0]))
+        if not faces:
+            return FrameFaces(frame, Picture(key, None, Status.NO_FACE, "no face found", faces=()), (NO_TRACK,))
+        boxes = tuple(face_crop(face, self._margin) for face in faces)
+        return FrameFaces(frame, Picture(key, rgb, boxes=boxes, faces=faces), tuple(tracks))
+
+    def _tracks(self, frame: Frame, faces: tuple[Face, ...], size: tuple[int, int]) -> list[int]:
+        if self._tracker is None:
+            return [NO_TRACK if face.track is None else face.track for face in faces]
+        return self._tracker.update(frame.seconds, faces, size)

@@ -1,0 +1,107 @@
+"""Scores of sampled frames, where a track's face may take over the scores of the track's last scored crop."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
+
+import numpy as np
+import numpy.typing as npt
+
+from ..faces.reuse import ReusePolicy
+from ..options import VideoOptions
+from ..records import Face, Picture, Status
+from ..scorer import Scorer
+from ..scores import Scores
+from ..timeline import NO_TRACK
+from .faces import FrameFaces
+
+# Tracks whose scores are kept; the one that was scored longest ago goes first.
+_MAX_TRACKS = 256
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A track's last scored crop: its face, the frames since then, and its scores as soon as they are there."""
+
+    face: Face
+    frames: int = 0
+    scores: Scores | None = None
+
+
+class FrameScorer:
+    """Scores the rows of one video's sampled frames. Call it with the frames in their order.
+
+    Args:
+        scorer: scores the crops.
+        options: which rows take over scores (`score_every`, `score_change`), and whether embeddings are kept.
+    """
+
+    def __init__(self, scorer: Scorer, options: VideoOptions) -> None:
+        self._scorer, self._embeddings = scorer, options.embeddings
+        scores_all = options.score_every is None and options.score_change is None
+        self._policy = ReusePolicy(1 if scores_all else options.score_every, options.score_change)
+        self._kept: OrderedDict[int, _Kept] = OrderedDict()
+
+    def __call__(self, frames: Sequence[FrameFaces]) -> tuple[Scores, npt.NDArray[np.bool_]]:
+        """The scores of the frames' N rows, and [N] bool: which rows took over earlier ones."""
+        faces = [face for frame in frames for face in frame.faces]
+        tracks = [track for frame in frames for track in frame.tracks]
+        kept = [self._reusable(face, track) for face, track in zip(faces, tracks, strict=True)]
+        reused = np.array([one is not None for one in kept], bool)
+        parts = [batch.scores for batch in self._scorer.batches(_due(frames, reused), embeddings=self._embeddings)]
+        pool = parts or [self._scorer.empty(embeddings=self._embeddings)]
+        scored, end = 0, sum(map(len, pool))
+        latest: dict[int, int] = {}  # of each track, where its scores lie in the pool
+        places = []
+        for track, one in zip(tracks, kept, strict=True):
+            if one is None:
+                latest[track], scored = scored, scored + 1
+            elif track not in latest and one.scores is not None:
+                pool.append(one.scores)
+                latest[track], end = end, end + 1
+            places.append(latest[track])
+        keys = [key for frame in frames for key in frame.picture.row_keys()]
+        scores = Scores.concat(pool).select(places, keys)
+        self._keep(scores, tracks, reused)
+        boxes = [(np.nan,) * 5 if f is None else (f.x, f.y, f.width, f.height, f.score) for f in faces]
+        return replace(scores, faces=np.array(boxes, np.float64).reshape(-1, 5)), reused
+
+    def _reusable(self, face: Face | None, track: int) -> _Kept | None:
+        """The track's last scored crop where this row takes over its scores; None where the row is to be scored."""
+        if face is None or track == NO_TRACK or self._policy.scores_all:
+            return None
+        kept = self._kept.get(track)
+        if kept is not None:
+            kept.frames += 1
+            if not self._policy.due(face, kept.face, kept.frames):
+                return kept
+        self._kept[track] = _Kept(face)
+        self._kept.move_to_end(track)
+        if len(self._kept) > _MAX_TRACKS:
+            self._kept.popitem(last=False)
+        return None
+
+    def _keep(self, scores: Scores, tracks: Sequence[int], reused: Iterable[np.bool_]) -> None:
+        """Keep the scores of the tracks that were scored; of a failed row there is nothing to take over."""
+        for i, (track, old) in enumerate(zip(tracks, reused, strict=True)):
+            if old or track not in self._kept:
+                continue
+            if scores.status[i] == Status.OK:
+                self._kept[track].scores = scores.select([i])
+            else:
+                del self._kept[track]
+
+
+def _due(frames: Sequence[FrameFaces], reused: npt.NDArray[np.bool_]) -> Iterable[Picture]:
+    """The frames' pictures with those faces alone that are to be scored."""
+    start = 0
+    for frame in frames:
+        due = ~reused[start : start + len(frame.tracks)]
+        start += len(frame.tracks)
+        picture = frame.picture
+        if due.all():
+            yield picture
+        elif due.any():
+            faces = picture.faces or ()
+            yield replace(picture, boxes=tuple(compress(picture.boxes, due)), faces=tuple(compress(faces, due)))
