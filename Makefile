@@ -56,7 +56,7 @@ lint: $(VENV)/.test
 
 # Every Triton kernel compiled for every supported GPU, without one: no spills, no shared memory above the limit.
 compile-check: $(VENV)/.test
-	$(BIN)/python -m emonet_fast.kernels.ahead
+	$(BIN)/python -m emonet_fast.kernels.aot
 
 # The lowest versions of the direct dependencies: an import and a small scoring test.
 test-lowest:

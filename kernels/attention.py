@@ -31,10 +31,6 @@ came by cp.async): tensor descriptors (TMA) need none.
 576 = 9 x 64 keys, so that no key is masked.
 """
 
-# Compile-time arguments are written in capitals.
-# ruff: noqa: N803, N806
-
-import functools
 import math
 from dataclasses import dataclass
 
@@ -42,8 +38,8 @@ import torch
 import triton
 import triton.language as tl
 
-from .ahead import SHARED_LIMIT_KIB, Variant
-from .contract import blocks, check_device, check_matrix
+from .aot import SHARED_LIMIT_KIB, Variant, compiler_options
+from .contract import blocks, capability_of, check_device, check_matrix
 from .products import product
 from .rounding import rounded
 
@@ -213,7 +209,7 @@ def attention(qkv: torch.Tensor, out: torch.Tensor, batch: int, tokens: int, hea
     check_device({"qkv": qkv, "out": out})
     if batch == 0:
         return
-    launch(qkv, out, launch_config(batch, tokens, heads, head_dim, _capability(qkv.device)))
+    launch(qkv, out, launch_config(batch, tokens, heads, head_dim, capability_of(qkv.device)))
 
 
 @dataclass(frozen=True)
@@ -252,7 +248,7 @@ class AttentionLaunch:
     @property
     def options(self) -> dict[str, int | bool]:
         """The compiler's options."""
-        return {"num_warps": self.warps, "num_stages": self.stages, "enable_fp_fusion": True}
+        return compiler_options(self.warps, self.stages)
 
 
 def launch_config(batch: int, tokens: int, heads: int, head_dim: int, capability: int) -> AttentionLaunch:
@@ -280,15 +276,6 @@ def launch_config(batch: int, tokens: int, heads: int, head_dim: int, capability
 def launch(qkv: torch.Tensor, out: torch.Tensor, config: AttentionLaunch) -> None:
     """Run the kernel with a chosen configuration; the tensors are those that `attention` has checked."""
     _attention[(config.programs,)](qkv, out, **config.constants, **config.options)
-
-
-@functools.cache
-def _capability(device: torch.device) -> int:
-    """As in 90 for 9.0; the interpreter plays a 9.0."""
-    if device.type != "cuda":
-        return 90
-    major, minor = torch.cuda.get_device_capability(device)
-    return 10 * major + minor
 
 
 def variants(capability: int) -> list[Variant]:

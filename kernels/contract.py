@@ -1,14 +1,26 @@
-"""What every launcher asks of its tensors, and how a row is split into blocks of powers of two."""
+"""What every launcher asks of its tensors and its GPU, and how a row is split into blocks of powers of two."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from .aot import Variant, compiler_options
 from .rounding import INTERPRETED
 
 E4M3 = torch.float8_e4m3fn
 """The only FP8 format here: activations and weights need its mantissa more than e5m2's range."""
+
+
+@functools.cache
+def capability_of(device: torch.device) -> int:
+    """The GPU's compute capability, 90 for 9.0. On the CPU the interpreter stands for an H100, a 9.0."""
+    if device.type != "cuda":
+        return 90
+    major, minor = torch.cuda.get_device_capability(device)
+    return 10 * major + minor
 
 
 def check_matrix(
@@ -47,17 +59,31 @@ def _check_dtype(name: str, tensor: torch.Tensor, dtypes: Sequence[torch.dtype])
         raise ValueError(f"{name}: expected {' or '.join(map(str, dtypes))}, got {tensor.dtype}")
 
 
-def check_scales(out: torch.Tensor, scales: torch.Tensor | None) -> None:
-    """An e4m3 output has one float32 scale a row, another output has none.
+def check_rows(
+    x: torch.Tensor,
+    dtypes: Sequence[torch.dtype],
+    out: torch.Tensor,
+    out_dtypes: Sequence[torch.dtype],
+    scales: torch.Tensor | None,
+) -> tuple[int, int]:
+    """Check the input and the output of a kernel that takes one row at a time; returns (rows, columns).
+
+    An e4m3 output has one float32 scale a row, another output has none.
 
     Raises:
-        ValueError: one without the other, or scales of another shape or dtype.
+        ValueError: shapes, dtypes or layouts that do not fit, or an e4m3 output without scales, or the reverse.
     """
+    if x.dim() != 2 or not x.shape[1]:
+        raise ValueError(f"x: expected the shape [rows, columns], got {list(x.shape)}")
+    rows, columns = x.shape
+    check_matrix("x", x, rows, columns, dtypes)
+    check_matrix("out", out, rows, columns, out_dtypes)
     if (out.dtype == E4M3) != (scales is not None):
         came = "none" if scales is None else "some"
         raise ValueError(f"scales: expected for an e4m3 output and for no other, got {came} with out of {out.dtype}")
     if scales is not None:
-        check_vector("scales", scales, out.shape[0], [torch.float32])
+        check_vector("scales", scales, rows, [torch.float32])
+    return rows, columns
 
 
 def check_device(tensors: dict[str, torch.Tensor | None]) -> None:
@@ -114,7 +140,22 @@ class RowLaunch:
     @property
     def options(self) -> dict[str, int | bool]:
         """The compiler's options."""
-        return {"num_warps": self.warps, "num_stages": 1, "enable_fp_fusion": True}
+        return compiler_options(self.warps, 1)
+
+    def variant(self, name: str, kernel: Any, types: Mapping[str, str], absent: Collection[str] = ()) -> Variant:
+        """A variant of `kernel` with this launch.
+
+        Args:
+            name: tells it from the kernel's other variants.
+            kernel: the Triton function.
+            types: the types of the runtime arguments, in the kernel's order.
+            absent: the arguments that are None.
+        """
+        signature = dict(types) | dict.fromkeys([*absent, *self.constants], "constexpr")
+        constants = self.constants | dict.fromkeys(absent)
+        divisible = tuple(name for name, kind in signature.items() if kind not in ("constexpr", "fp32"))
+        minimum = 89 if types["out"] == "*fp8e4nv" else 80
+        return Variant(name, kernel, signature, constants, self.warps, 1, divisible, minimum)
 
 
 def row_launch(columns: int) -> RowLaunch:

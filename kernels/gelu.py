@@ -1,6 +1,6 @@
 """GELU (tanh form) with the bias of the GEMM before it and the quantisation after it, in one pass over memory.
 
-    h   = x + bias                                  where bias is given
+    h   = x + bias
     y   = h / 2 * (1 + tanh(u)),  u = sqrt(2 / pi) * (h + 0.044715 h^3)
         = h / (1 + exp(-2 u))                       what the kernel computes: the same, as 1 + tanh(u) = 2 / (1 + e^-2u)
     out = y                                         bf16
@@ -23,21 +23,17 @@ All three are near: each instruction more would show.
 One program takes one row. Unmeasured on a GPU.
 """
 
-# Compile-time arguments are written in capitals.
-# ruff: noqa: N803
-
-import itertools
 import math
 
 import torch
 import triton
 import triton.language as tl
 
-from .ahead import Variant
-from .contract import E4M3, RowLaunch, check_device, check_matrix, check_scales, check_vector, row_launch
-from .quantise import largest_bits, row_scale
+from .aot import Variant
+from .contract import E4M3, check_device, check_rows, check_vector, row_launch
+from .quantise import load_row, store_row
 from .quantise import reference as quantised
-from .rounding import INTERPRETED, rounded
+from .rounding import INTERPRETED
 
 # -2 u / ln 2 = h * (LINEAR + CUBIC * h^2): the exponential is one of base 2.
 LINEAR: tl.constexpr = tl.constexpr(-2 * 0.7978845608028654 / 0.6931471805599453)
@@ -46,16 +42,13 @@ CUBIC: tl.constexpr = tl.constexpr(-2 * 0.7978845608028654 / 0.6931471805599453 
 OUTPUTS = {torch.bfloat16: "*bf16", E4M3: "*fp8e4nv"}
 
 
-def reference(
-    x: torch.Tensor, dtype: torch.dtype, *, bias: torch.Tensor | None = None
-) -> tuple[torch.Tensor, torch.Tensor | None]:
+def reference(x: torch.Tensor, bias: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
     """(out of `dtype`, scales or None), in float32, or in float64 for a float64 x.
 
     By the second form: PyTorch's own `gelu` is the first, whose float64 has no right digit left at h = -6.
     """
     h = x.to(torch.promote_types(x.dtype, torch.float32))
-    if bias is not None:
-        h = h + bias.to(h.dtype)
+    h = h + bias.to(h.dtype)
     y = h * torch.sigmoid(2 * math.sqrt(2 / math.pi) * (h + 0.044715 * h**3))
     return quantised(y) if dtype == E4M3 else (y.to(dtype), None)
 
@@ -77,15 +70,8 @@ def _reciprocal(d):
 
 @triton.jit
 def _load_gelu(x, bias, columns, mask):
-    """float32 GELU of x + bias at `columns`, 0 where masked."""
-    if mask is None:
-        h = tl.load(x + columns).to(tl.float32)
-        if bias is not None:
-            h += tl.load(bias + columns)
-    else:
-        h = tl.load(x + columns, mask=mask, other=0.0).to(tl.float32)
-        if bias is not None:
-            h += tl.load(bias + columns, mask=mask, other=0.0)
+    """float32 GELU of x + bias at `columns`, 0 where they are masked."""
+    h = load_row(x, columns, mask) + load_row(bias, columns, mask)
     return h * _reciprocal(1.0 + tl.exp2(h * (LINEAR + CUBIC * h * h)))
 
 
@@ -101,33 +87,22 @@ def _gelu(
     MAIN: tl.constexpr,
     TAIL: tl.constexpr,
 ):
-    """One row a program, grid (M,). Strides in elements between rows; bias and scales may be None."""
+    """One row a program, grid (M,). Strides in elements between rows; scales may be None."""
     row = tl.program_id(0).to(tl.int64)
     x += row * x_stride
     out += row * out_stride
     main = tl.arange(0, MAIN)
     y = _load_gelu(x, bias, main, None)
+    z, tail, inside = y, main, None
     if TAIL > 0:
         tail = MAIN + tl.arange(0, TAIL)
         inside = tail < COLUMNS if MAIN + TAIL > COLUMNS else None
         z = _load_gelu(x, bias, tail, inside)
-    if scales is not None:
-        bits = largest_bits(y)
-        if TAIL > 0:
-            bits = tl.maximum(bits, largest_bits(z))
-        scale, inverse = row_scale(bits)
-        tl.store(scales + row, scale)
-        y *= inverse
-        if TAIL > 0:
-            z *= inverse
-    tl.store(out + main, rounded(y, out.dtype.element_ty))
-    if TAIL > 0:
-        tl.store(out + tail, rounded(z, out.dtype.element_ty), mask=inside)
+    scale_at = None if scales is None else scales + row
+    store_row(out, scale_at, y, z, main, tail, inside, TAIL)
 
 
-def gelu(
-    x: torch.Tensor, out: torch.Tensor, *, bias: torch.Tensor | None = None, scales: torch.Tensor | None = None
-) -> None:
+def gelu(x: torch.Tensor, bias: torch.Tensor, out: torch.Tensor, scales: torch.Tensor | None = None) -> None:
     """Write GELU(x + bias) to `out` (and `scales`). See the file's head.
 
     Rows must be contiguous; the distance between rows is free. A NaN (or -inf) gives NaN in its place of a bf16 output
@@ -136,45 +111,20 @@ def gelu(
     Raises:
         ValueError: shapes, dtypes, layouts or devices that do not fit; scales without an e4m3 output, or the reverse.
     """
-    rows, columns = x.shape if x.dim() == 2 else (None, 0)
-    if not columns:
-        raise ValueError(f"x: expected the shape [rows, columns], got {list(x.shape)}")
-    check_matrix("x", x, rows, columns, [torch.bfloat16])
-    check_matrix("out", out, rows, columns, list(OUTPUTS))
-    if bias is not None:
-        check_vector("bias", bias, columns, [torch.float32])
-    check_scales(out, scales)
+    rows, columns = check_rows(x, [torch.bfloat16], out, list(OUTPUTS), scales)
+    check_vector("bias", bias, columns, [torch.float32])
     check_device({"x": x, "out": out, "bias": bias, "scales": scales})
     if rows == 0:
         return
-    launch = launch_config(columns)
+    launch = row_launch(columns)
     _gelu[(rows,)](x, bias, out, scales, x.stride(0), out.stride(0), **launch.constants, **launch.options)
 
 
-def launch_config(columns: int) -> RowLaunch:
-    """Blocks and warps for rows of `columns` values."""
-    return row_launch(columns)
-
-
 def variants(capability: int) -> list[Variant]:
-    """The MLP of D = 4304, with and without a bias, to bf16 and e4m3."""
-    launch = launch_config(4304)
+    """The MLP of D = 4304, to bf16 and e4m3."""
     found = []
-    for out, bias in itertools.product(OUTPUTS.values(), (True, False)):
-        scales = out == "*fp8e4nv"
-        absent = {name: None for name, there in {"bias": bias, "scales": scales}.items() if not there}
+    for out in OUTPUTS.values():
         types = {"x": "*bf16", "bias": "*fp32", "out": out, "scales": "*fp32", "x_stride": "i32", "out_stride": "i32"}
-        signature = types | dict.fromkeys([*absent, *launch.constants], "constexpr")
-        found.append(
-            Variant(
-                f"4304 to {out[1:]}{' bias' if bias else ''}",
-                _gelu,
-                signature,
-                launch.constants | absent,
-                launch.warps,
-                launch.options["num_stages"],
-                divisible=tuple(name for name in types if name not in absent),
-                minimum=89 if scales else 80,
-            )
-        )
+        absent = () if out == "*fp8e4nv" else ("scales",)
+        found.append(row_launch(4304).variant(f"4304 to {out[1:]}", _gelu, types, absent))
     return found

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 
 import torch
 
+from .aot import compiler_options
+from .contract import capability_of
 from .head_weights import NARROWEST, HeadWeights
 
 # Programs of launch 2 that 132 SMs hold at once: 3 each up to 32 rows, 2 each from there on (registers).
@@ -43,7 +45,7 @@ class Tile:
     @property
     def options(self) -> dict[str, int | bool]:
         """The compiler's options."""
-        return {"num_warps": self.warps, "num_stages": self.stages, "enable_fp_fusion": True}
+        return compiler_options(self.warps, self.stages)
 
 
 @dataclass(frozen=True)
@@ -160,11 +162,3 @@ def partial_sums(config: LaunchConfig, batch: int, heads: int, w3: int) -> int:
     if config.splits == 1:
         return 0
     return heads * _ceil(batch, config.second.rows) * config.splits * config.second.rows * w3
-
-
-def capability_of(device: torch.device) -> int:
-    """90 for 9.0. On the CPU, where the interpreter stands for a GPU, that of an H100."""
-    if device.type != "cuda":
-        return 90
-    major, minor = torch.cuda.get_device_capability(device)
-    return 10 * major + minor

@@ -19,17 +19,15 @@ Unmeasured on a GPU. Predicted for 44 Large heads on an H200, both launches in o
 (24 + 13 of memory, the rest starts, ends and the last sums), 55 at 64, 100 at 256; Small 7 at batch 1, all latency.
 """
 
-# ruff: noqa: N803, N806
-
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 
-from .ahead import Variant
-from .contract import check_device
-from .head_launch import LaunchConfig, Scratch, Tile, capability_of, launch_config
+from .aot import Variant
+from .contract import capability_of, check_device
+from .head_launch import LaunchConfig, Scratch, Tile, launch_config
 from .head_weights import EMBEDDING_STEP, HeadWeights
 from .products import product
 from .rounding import rounded

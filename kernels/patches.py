@@ -15,17 +15,13 @@ tokens and one channel; 16 neighbouring pixels of a row lie together, which is o
 Unmeasured on a GPU.
 """
 
-# Compile-time arguments are written in capitals.
-# ruff: noqa: N803
-
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 
-from .ahead import Variant
+from .aot import Variant, compiler_options
 from .contract import check_device, check_matrix
 from .rounding import rounded
 
@@ -140,9 +136,9 @@ class PatchLaunch:
         return {"SIDE": self.side, "PATCH": self.patch, "TOKENS": self.tokens, "BLOCK": self.block}
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, int | bool]:
         """The compiler's options."""
-        return {"num_warps": self.warps, "num_stages": 1, "enable_fp_fusion": True}
+        return compiler_options(self.warps, 1)
 
 
 def launch_config(side: int, patch: int) -> PatchLaunch:

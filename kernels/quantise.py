@@ -17,15 +17,12 @@ which is 2^-4 of a normal value at most.
 Bytes: 3D a row. One program takes one row. Unmeasured on a GPU.
 """
 
-# Compile-time arguments are written in capitals.
-# ruff: noqa: N803
-
 import torch
 import triton
 import triton.language as tl
 
-from .ahead import Variant
-from .contract import E4M3, RowLaunch, check_device, check_matrix, check_scales, row_launch
+from .aot import Variant
+from .contract import E4M3, check_device, check_rows, row_launch
 from .rounding import rounded
 
 # Below this amax the scale would leave float32's normal range, and its reciprocal the finite range. Such a row (none
@@ -62,6 +59,35 @@ def row_scale(bits):
 
 
 @triton.jit
+def load_row(pointer, columns, mask):
+    """float32 values at `columns`, 0 where they are masked. mask: None for none."""
+    if mask is None:
+        return tl.load(pointer + columns).to(tl.float32)
+    else:
+        return tl.load(pointer + columns, mask=mask, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def store_row(out, scale_at, y, z, main, tail, inside, TAIL: tl.constexpr):
+    """Store a row in out's dtype: y at the columns `main`, z at `tail` where `inside`; z is not read where TAIL is 0.
+
+    scale_at: where the row's scale goes, for an e4m3 output; else None.
+    """
+    if scale_at is not None:
+        bits = largest_bits(y)
+        if TAIL > 0:
+            bits = tl.maximum(bits, largest_bits(z))
+        scale, inverse = row_scale(bits)
+        tl.store(scale_at, scale)
+        y *= inverse
+        if TAIL > 0:
+            z *= inverse
+    tl.store(out + main, rounded(y, out.dtype.element_ty))
+    if TAIL > 0:
+        tl.store(out + tail, rounded(z, out.dtype.element_ty), mask=inside)
+
+
+@triton.jit
 def _quantise(
     x,
     out,
@@ -77,17 +103,13 @@ def _quantise(
     x += row * x_stride
     out += row * out_stride
     main = tl.arange(0, MAIN)
-    y = tl.load(x + main).to(tl.float32)
-    bits = largest_bits(y)
+    y = load_row(x, main, None)
+    z, tail, inside = y, main, None
     if TAIL > 0:
         tail = MAIN + tl.arange(0, TAIL)
-        z = tl.load(x + tail, mask=tail < COLUMNS, other=0.0).to(tl.float32)
-        bits = tl.maximum(bits, largest_bits(z))
-    scale, inverse = row_scale(bits)
-    tl.store(scales + row, scale)
-    tl.store(out + main, rounded(y * inverse, out.dtype.element_ty))
-    if TAIL > 0:
-        tl.store(out + tail, rounded(z * inverse, out.dtype.element_ty), mask=tail < COLUMNS)
+        inside = tail < COLUMNS if MAIN + TAIL > COLUMNS else None
+        z = load_row(x, tail, inside)
+    store_row(out, scales + row, y, z, main, tail, inside, TAIL)
 
 
 def quantise(x: torch.Tensor, out: torch.Tensor, scales: torch.Tensor) -> None:
@@ -99,41 +121,15 @@ def quantise(x: torch.Tensor, out: torch.Tensor, scales: torch.Tensor) -> None:
     Raises:
         ValueError: shapes, dtypes, layouts or devices that do not fit.
     """
-    rows, columns = x.shape if x.dim() == 2 else (None, 0)
-    if not columns:
-        raise ValueError(f"x: expected the shape [rows, columns], got {list(x.shape)}")
-    check_matrix("x", x, rows, columns, [torch.bfloat16])
-    check_matrix("out", out, rows, columns, [E4M3])
-    check_scales(out, scales)
+    rows, columns = check_rows(x, [torch.bfloat16], out, [E4M3], scales)
     check_device({"x": x, "out": out, "scales": scales})
     if rows == 0:
         return
-    launch = launch_config(columns)
+    launch = row_launch(columns)
     _quantise[(rows,)](x, out, scales, x.stride(0), out.stride(0), **launch.constants, **launch.options)
-
-
-def launch_config(columns: int) -> RowLaunch:
-    """Blocks and warps for rows of `columns` values."""
-    return row_launch(columns)
 
 
 def variants(capability: int) -> list[Variant]:
     """Rows of D = 1152 (the attention's output) and 4304 (the MLP's hidden layer)."""
     types = {"x": "*bf16", "out": "*fp8e4nv", "scales": "*fp32", "x_stride": "i32", "out_stride": "i32"}
-    found = []
-    for columns in (1152, 4304):
-        launch = launch_config(columns)
-        signature = types | dict.fromkeys(launch.constants, "constexpr")
-        found.append(
-            Variant(
-                str(columns),
-                _quantise,
-                signature,
-                launch.constants,
-                launch.warps,
-                1,
-                divisible=tuple(types),
-                minimum=89,
-            )
-        )
-    return found
+    return [row_launch(columns).variant(str(columns), _quantise, types) for columns in (1152, 4304)]

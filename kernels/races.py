@@ -1,4 +1,4 @@
-"""Finds shared memory that a pipelined loop refills while wgmma may still read it. For `ahead.py`.
+"""Finds shared memory that a pipelined loop refills while wgmma may still read it. For `aot.py`.
 
 Triton's pipeliner (3.6 and 3.9 seen) keeps as many buffers of a load as steps lie between a copy and its use, and one
 more where only wgmma uses the load. Where something else uses it too, such as a sum of squares beside a product, the

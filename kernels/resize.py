@@ -20,9 +20,6 @@ Bytes for 1024 x 1024: 3.1 MB read, 1.2 MB written and read, 0.4 MB written: 1.2
 from the L1 cache, some 11 million loads of a byte, so that loads and not memory are the limit. Unmeasured on a GPU.
 """
 
-# Compile-time arguments are written in capitals.
-# ruff: noqa: N803
-
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,7 +30,7 @@ import torch
 import triton
 import triton.language as tl
 
-from .ahead import Variant
+from .aot import Variant, compiler_options
 from .contract import check_device
 
 BITS: tl.constexpr = tl.constexpr(22)
@@ -204,7 +201,7 @@ class Resizer:
         for table, lines in zip(self._sent(tables), (first, second), strict=True):
             largest = max(size * inner * outer for *_, inner, outer, _, _, _, _ in lines)
             grid = (triton.cdiv(largest, BLOCK), len(lines))
-            _along[grid](table, _COLUMNS, BLOCK, num_warps=WARPS, num_stages=1, enable_fp_fusion=True)
+            _along[grid](table, _COLUMNS, BLOCK, **compiler_options(WARPS, 1))
         # Only now: freed memory goes to whatever comes next on this stream, which must be after the kernels.
         while len(self._known) > _KNOWN:
             self._known.popitem(last=False)

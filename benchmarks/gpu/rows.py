@@ -18,7 +18,7 @@ def measure(context: Context) -> list[dict[str, Any]]:
     rows = []
     for images in (1,) if context.dry else (1, 64):
         m = 2 if context.dry else images * TOKENS
-        for part in (layer_norms, gelus, fc1, residual, quantisation):
+        for part in (layer_norms, gelus, fc1, quantisation):
             rows += part(context, m)
         rows += patch_rows(context, images)
         rows += resize_rows(context, images)
@@ -116,7 +116,7 @@ def gelus(context: Context, m: int) -> list[dict[str, Any]]:
     bias = normal(context, MLP, dtype=torch.float32)
 
     def ours(out: Any, scales: Any, x: Any) -> None:
-        gelu(x, out, bias=bias, scales=scales)
+        gelu(x, bias, out, scales)
 
     def plain(out: Any, scales: Any, x: Any) -> None:
         put(functional.gelu(x + bias.bfloat16(), approximate="tanh"), out, scales)
@@ -161,7 +161,7 @@ def fc1(context: Context, m: int) -> list[dict[str, Any]]:
 
     def separate() -> None:
         multiply(layer, x, out, bias=False)
-        gelu(out, out, bias=bias)
+        gelu(out, bias, out)
 
     def error() -> float:
         return off(out[:part], want)
@@ -170,39 +170,6 @@ def fc1(context: Context, m: int) -> list[dict[str, Any]]:
     if context.cuda:
         sides["GELU in the epilogue"] = Side(lambda: [lambda: multiply_gelu(layer, x, out)], error)
     return case(context, "fc1 + GELU, bf16", f"{m} x {k} x {n}", sides, flop=2.0 * m * k * n)
-
-
-def residual(context: Context, m: int) -> list[dict[str, Any]]:
-    """The attention block's end: the product to `delta`, which the norm adds; or added by the product itself."""
-    from emonet_fast.kernels.layer_norm import layer_norm
-
-    d = 32 if context.dry else D
-    weight, bias, gamma, beta = (normal(context, *shape, dtype=torch.float32) for shape in ((d, d), (d,), (d,), (d,)))
-    layer = make_linear(weight / d**0.5, bias, "bf16")
-    x, start = normal(context, m, d), normal(context, m, d)
-    stream, delta, out = start.clone(), torch.empty_like(start), torch.full_like(start, float("nan"))
-    part = min(m, 256)
-    total = start[:part].double() + x[:part].double() @ (weight / d**0.5).double().t() + bias.double()
-    want = functional.layer_norm(total, (d,), gamma.double(), beta.double(), EPS)
-
-    def by_the_norm() -> None:
-        multiply(layer, x, delta)
-        layer_norm(stream, gamma, beta, EPS, out, delta=delta)
-
-    def by_the_product() -> None:
-        stream.addmm_(x, layer.weight.t())
-        layer_norm(stream, gamma, beta, EPS, out, shift=bias)
-
-    def side(run: Callable[[], None]) -> Side:
-        def make() -> list[Any]:
-            stream.copy_(start)
-            out.fill_(float("nan"))
-            return [run]
-
-        return Side(make, lambda: off(out[:part], want))
-
-    sides = {"added by the norm": side(by_the_norm), "added by the product": side(by_the_product)}
-    return case(context, "out product + LayerNorm, bf16", f"{m} x {d} x {d}", sides, flop=2.0 * m * d * d)
 
 
 def patch_rows(context: Context, images: int) -> list[dict[str, Any]]:

@@ -72,7 +72,6 @@ def test_every_figure_is_there(dry):
     assert {
         "attention",
         "fc1 + GELU",
-        "out product + LayerNorm",
         "backbone + heads",
         "baselines",
         "torch.compile",

@@ -16,11 +16,16 @@ pytestmark = pytest.mark.filterwarnings("ignore:(overflow|invalid value|divide b
 
 
 def run(x, out_dtype, bias=None):
-    """(out, scales) with poisoned outputs."""
+    """(out, scales) with poisoned outputs. bias: None for zeros."""
     out = poisoned(tuple(x.shape), out_dtype, x.device.type)
     scales = poisoned((x.shape[0],), torch.float32, x.device.type) if out_dtype == E4M3 else None
-    gelu(x, out, bias=bias, scales=scales)
+    gelu(x, zeros(x) if bias is None else bias, out, scales)
     return out, scales
+
+
+def zeros(x: torch.Tensor) -> torch.Tensor:
+    """A bias that adds nothing."""
+    return torch.zeros(x.shape[1], device=x.device)
 
 
 def arithmetic(y: torch.Tensor) -> torch.Tensor:
@@ -31,7 +36,7 @@ def arithmetic(y: torch.Tensor) -> torch.Tensor:
 
 
 def check(x, out_dtype, bias=None):
-    exact, _ = reference(x.double(), torch.float64, bias=bias)
+    exact, _ = reference(x.double(), zeros(x) if bias is None else bias, torch.float64)
     out, scales = run(x, out_dtype, bias)
     assert not excess_rows(out, scales, exact, arithmetic(exact))
 
@@ -54,7 +59,7 @@ def test_many_rows(out_dtype, device):
 def test_reference_is_pytorchs():
     """In float64, to the digits that 1 + tanh keeps."""
     h = torch.linspace(-30, 30, 6001, dtype=torch.float64).unsqueeze(0)
-    ours, _ = reference(h, torch.float64)
+    ours, _ = reference(h, zeros(h), torch.float64)
     pytorchs = torch.nn.functional.gelu(h, approximate="tanh")
     assert not excess(ours, pytorchs, h.abs() * 1e-15)
 
@@ -67,7 +72,7 @@ def test_every_bf16_value(device):
     patterns[(magnitude > 0) & (magnitude < 0x80)] = 0
     x = patterns.view(torch.bfloat16).reshape(64, 1024).to(device)
     out, _ = run(x, torch.bfloat16)
-    exact, _ = reference(x.double(), torch.float64)
+    exact, _ = reference(x.double(), zeros(x), torch.float64)
     plain = torch.nn.functional.gelu(x.float(), approximate="tanh")
     assert torch.equal(out.isnan(), plain.isnan())
     assert torch.equal(out.isinf(), plain.bfloat16().isinf())
@@ -107,7 +112,7 @@ def test_rows_apart(device):
     """Every 2nd row of larger tensors; the rows between are not touched."""
     x = fresh(4, 144, device=device, seed=3)
     wide = poisoned((8, 144), torch.bfloat16, device)
-    gelu(x.repeat_interleave(2, 0)[::2], wide[::2])
+    gelu(x.repeat_interleave(2, 0)[::2], zeros(x), wide[::2])
     assert torch.equal(wide[::2], run(x, torch.bfloat16)[0])
     assert wide[1::2].isnan().all()
 
@@ -116,7 +121,7 @@ def test_in_place(device):
     """`out` may be x: a program has read its row before it writes it."""
     x = fresh(3, 144, device=device, seed=4)
     out, _ = run(x, torch.bfloat16)
-    gelu(x, x)
+    gelu(x, zeros(x), x)
     assert torch.equal(x, out)
 
 
@@ -138,5 +143,6 @@ BAD = {
 
 @pytest.mark.parametrize("message", BAD)
 def test_refused(message, device):
+    x = fresh(4, 144, device=device, seed=5)
     with pytest.raises(ValueError, match=message):
-        gelu(**BAD[message](fresh(4, 144, device=device, seed=5)))
+        gelu(**{"bias": zeros(x)} | BAD[message](x))

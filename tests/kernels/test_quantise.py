@@ -26,7 +26,7 @@ def bits(values: torch.Tensor) -> torch.Tensor:
 
 
 @triton.jit
-def _round(values, out, N: tl.constexpr):  # noqa: N803
+def _round(values, out, N: tl.constexpr):
     index = tl.arange(0, N)
     tl.store(out + index, rounded(tl.load(values + index), out.dtype.element_ty))
 

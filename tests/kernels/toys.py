@@ -1,10 +1,8 @@
 """Kernels with a fault that the compile check must find, and one without. Imported without the interpreter only."""
 
-# ruff: noqa: N803
-
 import triton
 import triton.language as tl
-from emonet_fast.kernels.ahead import Variant
+from emonet_fast.kernels.aot import Variant
 
 
 @triton.jit

@@ -43,7 +43,7 @@ class TritonOperations:
 
     def gelu(self, x: Any, bias: Any, out: Any, scales: Any = None) -> None:
         """See Operations."""
-        gelu(x, out, bias=bias, scales=scales)
+        gelu(x, bias, out, scales)
 
     def quantise(self, x: Any, out: Any, scales: Any) -> None:
         """See Operations."""

@@ -1,6 +1,6 @@
 """Compiles every kernel for every supported GPU without a GPU: refuses spills, too much shared memory, a known race.
 
-    python -m emonet_fast.kernels.ahead [--capability 90 ...] [--kernel heads ...]
+    python -m emonet_fast.kernels.aot [--capability 90 ...] [--kernel heads ...]
 
 Each kernel file of this package has `variants(capability) -> list[Variant]`: what its launcher would compile for that
 GPU, from the same launch configuration function as the launcher's. Compiling needs Triton's own ptxas and nothing
@@ -45,12 +45,15 @@ SHARED_LIMIT_KIB = {80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99}
 TENSOR_MEMORY_COLUMNS = 512
 
 
+def compiler_options(warps: int, stages: int) -> dict[str, int | bool]:
+    """The compiler's options, as keyword arguments of a launch."""
+    # Triton 3.9 warns where enable_fp_fusion is left out, and 3.10 changes its default.
+    return {"num_warps": warps, "num_stages": stages, "enable_fp_fusion": True}
+
+
 @dataclass(frozen=True)
 class Variant:
-    """One specialisation of a kernel, as the launcher would have it compiled.
-
-    Launchers must pass `enable_fp_fusion=True`: Triton 3.9 warns where it is left out, and 3.10 changes its default.
-    """
+    """One specialisation of a kernel, as the launcher would have it compiled."""
 
     name: str
     """What tells it from the kernel's other variants, such as 'large b64 bf16'."""
@@ -80,7 +83,7 @@ class Variant:
     @property
     def options(self) -> dict[str, Any]:
         """Compiler options, as keyword arguments of a launch."""
-        return {"num_warps": self.num_warps, "num_stages": self.num_stages, "enable_fp_fusion": True}
+        return compiler_options(self.num_warps, self.num_stages)
 
     @property
     def attributes(self) -> dict[tuple[int, ...], list[list[Any]]]:
@@ -178,7 +181,7 @@ def _resources(compiled: CompiledKernel, seconds: float) -> Resources:
 def kernel_files() -> list[str]:
     """The modules of this package that have kernels, without their package."""
     package = importlib.import_module("emonet_fast.kernels")
-    names = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name != "ahead")
+    names = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name != "aot")
     return [name for name in names if hasattr(_module(name), "variants")]
 
 
@@ -239,7 +242,7 @@ def _line(row: Row) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command: 0 where every variant is sound, 1 where one is not, 2 where nothing could be compiled."""
-    parser = argparse.ArgumentParser(prog="python -m emonet_fast.kernels.ahead", description=(__doc__ or "")[:110])
+    parser = argparse.ArgumentParser(prog="python -m emonet_fast.kernels.aot", description=(__doc__ or "")[:110])
     parser.add_argument("--capability", type=int, nargs="+", default=list(CAPABILITIES), choices=CAPABILITIES)
     parser.add_argument("--kernel", nargs="+", help="kernel files, such as heads; default all")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
@@ -266,6 +269,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     # Run as a script this file is `__main__`: the workers and the kernel files know it by its real name.
-    from emonet_fast.kernels import ahead
+    from emonet_fast.kernels import aot
 
-    sys.exit(ahead.main())
+    sys.exit(aot.main())

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from emonet_fast.kernels.ahead import SHARED_LIMIT_KIB, Resources, Variant, main, refuse_interpreter
+from emonet_fast.kernels.aot import SHARED_LIMIT_KIB, Resources, Variant, main, refuse_interpreter
 from emonet_fast.kernels.races import refilled_operands
 
 from emonet_fast.errors import BackendError
@@ -32,7 +32,7 @@ def test_what_is_compiled_is_what_is_launched():
 
 
 TOYS = """
-from emonet_fast.kernels.ahead import judge
+from emonet_fast.kernels.aot import judge
 from tests.kernels.toys import toys
 for expected, variant in toys().items():
     row = judge("toys", variant, 90)
@@ -51,11 +51,11 @@ def test_faults_are_found():
 
 MAIN = """
 import sys
-from emonet_fast.kernels import ahead
+from emonet_fast.kernels import aot
 from tests.kernels.toys import toys
 chosen = [variant for name, variant in toys().items() if name in sys.argv]
-ahead.check_all = lambda files, capabilities, jobs: (ahead.judge("toys", v, 90) for v in chosen)
-sys.exit(ahead.main([]))
+aot.check_all = lambda files, capabilities, jobs: (aot.judge("toys", v, 90) for v in chosen)
+sys.exit(aot.main([]))
 """
 
 
@@ -66,19 +66,19 @@ def test_exit_status(toys, status):
 
 
 def test_interpreter_is_refused():
-    done = python("-m", "emonet_fast.kernels.ahead", interpreter=True)
+    done = python("-m", "emonet_fast.kernels.aot", interpreter=True)
     assert done.returncode == 2
     assert "TRITON_INTERPRET" in done.stderr
 
 
 def test_unknown_kernel_is_refused():
-    done = python("-m", "emonet_fast.kernels.ahead", "--kernel", "haeds")
+    done = python("-m", "emonet_fast.kernels.aot", "--kernel", "haeds")
     assert done.returncode == 2
     assert "haeds" in done.stderr
     assert "heads" in done.stderr
 
 
-def kernel(x, N):  # noqa: N803
+def kernel(x, N):
     """Stands for a Triton function, of which a variant asks the arguments' names only."""
 
 
