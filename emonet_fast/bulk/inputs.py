@@ -2,27 +2,19 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..datasets.reader import class_names, open_dataset
 from ..errors import DataError, InputError
 from ..scores import utf8_text
-from ..sources.folder import (
-    Found,
-    has_wildcards,
-    is_image_name,
-    reason_of,
-    search_folder,
-    search_glob,
-    stat_file,
-)
+from ..sources.folder import FoundFiles, is_image_name
+from ..sources.inputs import InputFile, inspect_file, is_input_name, list_files
 from ..sources.keys import UniqueKeys
-from ..sources.shards import is_shard_name
-from ..sources.table import choose_column, is_table_name, open_table
+from ..sources.table import TableFooter
 
 if TYPE_CHECKING:
     import pyarrow
@@ -31,34 +23,21 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _READERS = 8  # footers of many files on a network file system are read side by side
 
 
-@dataclass(frozen=True, slots=True)
-class TableFile:
-    """A parquet file: what its footer says. path: absolute. groups: rows of each row group."""
-
-    path: str
-    key: str
-    size: int
-    column: str
-    groups: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class OneFile:
-    """A tar shard, an image file, or something that cannot be read (fault says why)."""
-
-    path: str
-    key: str
-    size: int = 0
-    fault: str = ""
-
-
 @dataclass
 class Listing:
-    """Everything found, each kind sorted by path. keep: type of each kept column, by name, in the order asked."""
+    """Everything that the inputs hold, each kind sorted by its absolute path.
 
-    tables: list[TableFile] = field(default_factory=list)
-    tars: list[OneFile] = field(default_factory=list)
-    files: list[OneFile] = field(default_factory=list)
+    Args:
+        tables: readable parquet files with their footers.
+        tars: tar shards.
+        files: image files, and whatever cannot be read.
+        notes: what a user must know.
+        keep: type of each kept column by name, in the order asked for.
+    """
+
+    tables: list[tuple[InputFile, TableFooter]] = field(default_factory=list)
+    tars: list[InputFile] = field(default_factory=list)
+    files: list[InputFile] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     keep: "dict[str, pyarrow.DataType]" = field(default_factory=dict)
 
@@ -76,118 +55,95 @@ def find(
     leave_out: Path | None = None,
     cache_dir: Path | None = None,
 ) -> Listing:
-    """List what `inputs` name. leave_out: a folder whose files are no input (the output). cache_dir: where the commits
-    of data sets from the hub are pinned.
+    """List what `inputs` name. A file that several inputs name is taken once.
 
-    A file that several inputs name is taken once. A parquet file whose footer is damaged becomes one entry of `files`
-    with its fault, so that it gets a row that says so.
+    A parquet file whose footer is damaged becomes one of `files` with its fault, so that it gets a row that says so.
+
+    Args:
+        inputs: folders, globs, files, hub ids of data sets.
+        image_column: of the tables; None to find it by type.
+        keep: columns of the tables to carry along.
+        leave_out: a folder whose files are no input (the output).
+        cache_dir: where the commits of data sets from the hub are pinned.
 
     Raises:
-        InputError: an input does not exist or holds nothing, a table's image column is missing or ambiguous (the text
-            lists its columns), or a kept column is not in every table, or of several types.
+        InputError: when an input does not exist or holds nothing, a table's image column is missing or ambiguous (the
+            text lists its columns), or a kept column is not in every table, or has several types.
     """
-    paths: dict[str, tuple[str, str]] = {}  # absolute path -> (as given, fault)
-    for text in inputs:
-        found = _expand(str(text), cache_dir)
+    paths: dict[str, tuple[str, str]] = {}  # absolute path -> (as it was named, fault)
+    for text in map(str, inputs):
+        found = _find_one(text, cache_dir)
         fresh = [p for p in found.paths if leave_out is None or not _inside(p, leave_out)]
         if not fresh:
             raise InputError(f"{text!r} holds no image files, tar shards or parquet files")
         for path in fresh:
-            given = _hub_key(text, path) if _is_hub_id(text) else path
-            paths.setdefault(str(Path(path).absolute()), (given, found.faults.get(path, "")))
+            name = _hub_key(text, path) if _is_hub_id(text) else path
+            paths.setdefault(str(Path(path).absolute()), (name, found.faults.get(path, "")))
     return _sort_out(paths, image_column, keep)
 
 
 def _sort_out(paths: dict[str, tuple[str, str]], image_column: str | None, keep: Sequence[str]) -> Listing:
-    listing, unique = Listing(), UniqueKeys()
-    tables: list[tuple[str, str]] = []
-    for path in sorted(paths):
-        given, fault = paths[path]
-        key = unique(utf8_text(given))
-        if fault:
-            listing.files.append(OneFile(path, key, fault=fault))
-        elif is_table_name(path):
-            tables.append((path, key))
-        elif is_shard_name(path):
-            listing.tars.append(OneFile(path, key, _size(path)))
-        else:
-            listing.files.append(OneFile(path, key))
-    _add_tables(listing, tables, image_column, keep)
-    listing.files.sort(key=lambda f: f.path)
+    unique = UniqueKeys()
+    named = [(path, unique(utf8_text(paths[path][0])), paths[path][1]) for path in sorted(paths)]
+
+    def look(path: str, key: str, fault: str) -> InputFile:
+        return InputFile("file", path, key, fault=fault) if fault else inspect_file(path, key, image_column)
+
+    listing = Listing()
+    with ThreadPoolExecutor(_READERS) as pool:
+        for file in pool.map(look, *zip(*named, strict=True)):
+            if file.footer is not None:
+                listing.tables.append((file, file.footer))
+            elif file.kind == "shard":
+                listing.tars.append(file)
+            elif file.kind == "file":
+                listing.files.append(file)
+            else:
+                fault = file.fault.splitlines()[0]
+                listing.files.append(replace(file, fault=fault))
+                listing.notes.append(f"{file.key}: {fault}; it gets one row that says so")
+    listing.keep = _kept_types(listing.tables, keep)
     return listing
 
 
-def _add_tables(listing: Listing, tables: list[tuple[str, str]], image_column: str | None, keep: Sequence[str]) -> None:
-    types: dict[str, pyarrow.DataType] = {}
-    with ThreadPoolExecutor(_READERS) as pool:
-        for entry, kept in pool.map(lambda table: _inspect(table[0], table[1], image_column, keep), tables):
-            if isinstance(entry, OneFile):
-                listing.files.append(entry)
-                listing.notes.append(f"{entry.key}: {entry.fault}; it gets one row that says so")
-                continue
-            listing.tables.append(entry)
-            for name, kind in kept.items():
-                if types.setdefault(name, kind) != kind:
-                    raise InputError(f"column {name!r} to keep is {kind} in {entry.key}, but {types[name]} before it")
-    if keep and not listing.tables:
-        raise InputError(f"columns {', '.join(keep)} are to be kept, but no input is a readable parquet file")
-    listing.keep = {name: types[name] for name in keep}
-
-
-def _inspect(
-    path: str, key: str, image_column: str | None, keep: Sequence[str]
-) -> "tuple[TableFile | OneFile, dict[str, pyarrow.DataType]]":
-    try:
-        size = stat_file(path).st_size
-        with open_table(path) as file:
-            schema, metadata = file.schema_arrow, file.metadata
-            column = choose_column(schema, image_column, path)
-            groups = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
-    except InputError:
-        raise
-    except Exception as error:  # pyarrow's errors have no base of their own
-        return OneFile(path, key, fault=f"parquet file: {reason_of(error).splitlines()[0]}"), {}
-    return TableFile(path, key, size, column, groups), _kept_types(schema, path, keep)
-
-
-def _kept_types(schema: "pyarrow.Schema", path: str, keep: Sequence[str]) -> "dict[str, pyarrow.DataType]":
+def _kept_types(tables: Sequence[tuple[InputFile, TableFooter]], keep: Sequence[str]) -> "dict[str, pyarrow.DataType]":
     """Each kept column's type as it will be written: class labels as their names."""
     import pyarrow as pa
 
-    if not keep:
-        return {}
-    missing = [name for name in keep if schema.names.count(name) != 1]
-    if missing:
-        raise InputError(f"{path} has no single column {missing[0]!r} to keep; its columns: {', '.join(schema.names)}")
-    try:
-        labels = class_names(schema, Path(path))
-    except DataError as error:
-        raise InputError(str(error)) from None
-    return {name: pa.string() if name in labels else schema.field(name).type for name in keep}
-
-
-def _expand(text: str, cache_dir: Path | None) -> Found:
-    found = Found()
-    path = Path(text)
-    if _is_hub_id(text):
+    if keep and not tables:
+        raise InputError(f"columns {', '.join(keep)} are to be kept, but no input is a readable parquet file")
+    types: dict[str, pyarrow.DataType] = {}
+    for table, footer in tables if keep else ():
+        schema = footer.schema
+        missing = [name for name in keep if schema.names.count(name) != 1]
+        if missing:
+            columns = ", ".join(schema.names)
+            raise InputError(f"{table.path} has no single column {missing[0]!r} to keep; its columns: {columns}")
         try:
-            found.paths.extend(map(str, open_dataset(text, cache_dir=cache_dir).files))
+            labels = class_names(schema, Path(table.path))
         except DataError as error:
             raise InputError(str(error)) from None
-    elif path.is_dir():
-        search_folder(text, found, _wanted)
-    elif os.path.lexists(path):
-        found.paths.append(text)
-    elif has_wildcards(text):
-        search_glob(text, found, _wanted)
-    else:
+        for name in keep:
+            kind = pa.string() if name in labels else schema.field(name).type
+            if types.setdefault(name, kind) != kind:
+                raise InputError(f"column {name!r} to keep is {kind} in {table.key}, but {types[name]} before it")
+    return types
+
+
+def _find_one(text: str, cache_dir: Path | None) -> FoundFiles:
+    if _is_hub_id(text):
+        try:
+            return FoundFiles([str(path) for path in open_dataset(text, cache_dir=cache_dir).files])
+        except DataError as error:
+            raise InputError(str(error)) from None
+    found = list_files(text, _wanted, _wanted)
+    if found is None:
         raise InputError(f"there is no file or folder {text!r}; name one, a pattern, or a data set's hub id")
     return found
 
 
 def _is_hub_id(text: str) -> bool:
-    other: tuple[Callable[[str], bool], ...] = (is_image_name, is_shard_name, is_table_name, os.path.lexists)
-    return _HUB_ID.fullmatch(text) is not None and not any(fits(text) for fits in other)
+    return _HUB_ID.fullmatch(text) is not None and not is_input_name(text) and not os.path.lexists(text)
 
 
 def _hub_key(name: str, path: str) -> str:
@@ -198,15 +154,8 @@ def _hub_key(name: str, path: str) -> str:
 
 
 def _wanted(name: str) -> bool:
-    return is_image_name(name) or (not name.startswith(".") and (is_shard_name(name) or is_table_name(name)))
+    return is_image_name(name) or (not name.startswith(".") and is_input_name(name))
 
 
 def _inside(path: str, folder: Path) -> bool:
     return Path(path).absolute().is_relative_to(folder.absolute())
-
-
-def _size(path: str) -> int:
-    try:
-        return stat_file(path).st_size
-    except (OSError, ValueError):  # its row will say so
-        return 0

@@ -185,10 +185,13 @@ def make_plan(
     Raises:
         InputError: there is no row at all.
     """
-    tables = [Source("table", t.path, t.key, sum(t.groups), t.size, t.column) for t in listing.tables]
+    tables = [
+        Source("table", file.path, file.key, sum(footer.groups), file.size, footer.column)
+        for file, footer in listing.tables
+    ]
     tars = [Source("tar", t.path, t.key, None, t.size) for t in listing.tars]
     files = [Source("files", "", "", len(listing.files), 0)] if listing.files else []
-    shards = list(cut([t.groups for t in listing.tables], shard_size))
+    shards = list(cut([footer.groups for _, footer in listing.tables], shard_size))
     shards += [(Span(len(tables) + i, 0, None),) for i in range(len(tars))]
     for start in range(0, len(listing.files), shard_size):
         shards.append((Span(len(tables) + len(tars), start, min(start + shard_size, len(listing.files))),))

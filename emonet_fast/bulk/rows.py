@@ -11,9 +11,9 @@ from ..datasets.reader import class_names
 from ..errors import DataError
 from ..records import Picture, Status
 from ..sources.folder import read_file, reason_of, stat_file
+from ..sources.inputs import InputFile
 from ..sources.shards import read_shard
 from ..sources.table import open_table, read_rows
-from .inputs import OneFile
 from .plan import FILES, Plan, Source, Span
 
 _COLUMNS = ("path", "key", "fault")
@@ -115,7 +115,7 @@ def _files(folder: Path, span: Span, plan: Plan, max_bytes: int) -> Iterator[Row
         yield Row(Origin(one.key, 0, nothing), picture)
 
 
-def write_files(files: Iterable[OneFile], shard_size: int) -> bytes:
+def write_files(files: Iterable[InputFile], shard_size: int) -> bytes:
     """files.parquet: path, key and fault of each image file; a row group a shard. Paths as the bytes they are."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -134,7 +134,7 @@ def write_files(files: Iterable[OneFile], shard_size: int) -> bytes:
     return data
 
 
-def read_files(path: Path, span: Span, shard_size: int) -> Iterator[OneFile]:
+def read_files(path: Path, span: Span, shard_size: int) -> Iterator[InputFile]:
     """The image files of a span; span.start is a multiple of shard_size.
 
     Raises:
@@ -149,4 +149,4 @@ def read_files(path: Path, span: Span, shard_size: int) -> Iterator[OneFile]:
     except Exception as error:  # pyarrow's errors have no base of their own
         raise DataError(f"{path} cannot be read ({error}); begin in a new folder") from None
     for row in islice(rows, span.stop - span.start):
-        yield OneFile(os.fsdecode(row["path"]), row["key"], fault=row["fault"])
+        yield InputFile("file", os.fsdecode(row["path"]), row["key"], fault=row["fault"])

@@ -64,11 +64,13 @@ def read_file(path: str | os.PathLike[str], key: str, max_bytes: int) -> Picture
 
 
 @dataclass
-class Found:
+class FoundFiles:
     """What a search of folders gave.
 
-    paths: files in order. faults: why a folder among `paths` could not be searched.
-    skipped: number of files passed over, by lower-case suffix ("" for names without one).
+    Args:
+        paths: files in order.
+        faults: why a folder among `paths` could not be searched.
+        skipped: number of files passed over, by lower-case suffix ("" for names without one).
     """
 
     paths: list[str] = field(default_factory=list)
@@ -82,7 +84,7 @@ class Found:
             self.skipped[path.suffix.lower()] += 1
 
 
-def search_folder(folder: str, found: Found, wanted: Callable[[str], bool] = is_image_name) -> None:
+def search_folder(folder: str, found: FoundFiles, wanted: Callable[[str], bool] = is_image_name) -> None:
     """Add the files under `folder` whose name is wanted to `found`, by name, folders in their place among files.
 
     Links to folders are followed, but a folder met before (same device and inode) is not entered again, so
@@ -92,7 +94,7 @@ def search_folder(folder: str, found: Found, wanted: Callable[[str], bool] = is_
     waiting = [Path(folder)]
     while waiting:
         path = waiting.pop()
-        if not _is_folder(path):
+        if not is_folder(path):
             found.take(path, wanted)
             continue
         try:
@@ -113,16 +115,16 @@ def has_wildcards(text: str) -> bool:
     return glob.has_magic(text)
 
 
-def search_glob(pattern: str, found: Found, wanted: Callable[[str], bool] = is_image_name) -> None:
+def search_glob(pattern: str, found: FoundFiles, wanted: Callable[[str], bool] = is_image_name) -> None:
     """Add the files that match a pattern with `*`, `?`, `[...]` and `**` to `found`, sorted, once each.
 
     A folder that matches is searched, as if a shell had expanded the pattern. Leading folders that exist under
     the very name given are taken literally. Without a match nothing is added.
     """
     base, rest = _split_pattern(pattern)
-    fresh = Found()
+    fresh = FoundFiles()
     for path in _match_recursive(base, rest) if "**" in rest else _match(base, rest):
-        if _is_folder(path):
+        if is_folder(path):
             search_folder(str(path), fresh)
         else:
             fresh.take(path, wanted)
@@ -131,7 +133,8 @@ def search_glob(pattern: str, found: Found, wanted: Callable[[str], bool] = is_i
     found.skipped.update(fresh.skipped)
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder, or a link to one; False where it cannot be looked at."""
     try:
         return stat.S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError):  # dangling and looping links are files, read_file tells why they fail
@@ -143,7 +146,7 @@ def _split_pattern(pattern: str) -> tuple[Path, list[str]]:
     parts = Path(pattern).parts
     base = Path()
     for i, part in enumerate(parts[:-1]):
-        if not _is_folder(base / part):
+        if not is_folder(base / part):
             return base, list(parts[i:])
         base /= part
     return base, list(parts[-1:])
@@ -159,7 +162,7 @@ def _match_recursive(base: Path, rest: list[str]) -> list[Path]:
     first = rest.index("**")
     matched: dict[Path, None] = {}
     for top in _match(base, rest[:first]) if first else [base]:
-        every = Found()
+        every = FoundFiles()
         search_folder(str(top), every, wanted=lambda name: True)
         for path in map(Path, every.paths):
             parts = path.relative_to(top).parts

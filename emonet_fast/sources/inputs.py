@@ -1,7 +1,8 @@
-"""What a user named on the command line, joined into one stream of pictures."""
+"""What a user named as input: files of folders, globs, tar shards and parquet tables, and one stream of pictures."""
 
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,8 +12,9 @@ from ..options import Options
 from ..records import Picture, Status
 from ..scores import utf8_text
 from .folder import (
-    Found,
+    FoundFiles,
     has_wildcards,
+    is_folder,
     is_image_name,
     read_file,
     reason_of,
@@ -22,30 +24,97 @@ from .folder import (
 )
 from .keys import UniqueKeys
 from .shards import is_shard_name, read_shard
-from .table import inspect_table, is_table_name, read_table
+from .table import TableFooter, is_table_name, read_footer, read_table
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """One file to read. key: unique. column: of a table. reason: of a fault."""
+class InputFile:
+    """One file to read, as the listing of inputs found it.
 
-    kind: Literal["file", "shard", "table", "fault"]
+    Args:
+        kind: "file" for an image, "shard" for a tar, "table" for a parquet file.
+        path: where the file is.
+        key: unique in a run.
+        size: bytes of a shard or table; 0 for an image, and where the size is unknown.
+        fault: why the file cannot be read; "" if nothing is known against it.
+        footer: of a readable table, else None.
+    """
+
+    kind: Literal["file", "shard", "table"]
     path: str
     key: str
-    column: str = ""
-    reason: str = ""
+    size: int = 0
+    fault: str = ""
+    footer: TableFooter | None = None
+
+
+def list_files(text: str, in_folders: Callable[[str], bool], in_globs: Callable[[str], bool]) -> FoundFiles | None:
+    """The files that one input names; None where it is neither a path that exists nor a pattern.
+
+    A path that exists is taken literally, also if its name holds `*`, `?` or `[`. A file that is named explicitly is
+    taken whatever its suffix.
+
+    Args:
+        text: a file, a folder or a glob.
+        in_folders: which names are taken in a folder.
+        in_globs: which names are taken among the matches of a glob.
+    """
+    found = FoundFiles()
+    if is_folder(Path(text)):
+        search_folder(text, found, in_folders)
+    elif os.path.lexists(text):
+        found.paths.append(text)
+    elif has_wildcards(text):
+        search_glob(text, found, in_globs)
+    else:
+        return None
+    return found
+
+
+def is_input_name(name: str) -> bool:
+    """Whether a file name is that of an image, a tar shard or a parquet file."""
+    return is_image_name(name) or is_shard_name(name) or is_table_name(name)
+
+
+def inspect_file(path: str, key: str, image_column: str | None) -> InputFile:
+    """A file by its name, and a table by its footer. A table that cannot be read has a fault.
+
+    Raises:
+        InputError: when a table's image column is missing or ambiguous.
+    """
+    if is_shard_name(path):
+        return InputFile("shard", path, key, _size(path))
+    if not is_table_name(path):
+        return InputFile("file", path, key)
+    try:
+        return InputFile("table", path, key, stat_file(path).st_size, footer=read_footer(path, image_column))
+    except InputError:
+        raise
+    except Exception as error:  # pyarrow's errors have no base of their own
+        return InputFile("table", path, key, fault=f"parquet file: {reason_of(error)}")
+
+
+def _size(path: str) -> int:
+    try:
+        return stat_file(path).st_size
+    except (OSError, ValueError):  # its row will say so
+        return 0
 
 
 class Inputs:
     """Pictures of all inputs in the order given; can be iterated again. Paths are held, pictures are not.
 
-    total: number of pictures, None where a tar shard makes it unknown before reading. skipped: files in folders and
-    globs that are no pictures, by lower-case suffix. notes: inputs that gave nothing, for people.
+    Args:
+        files: to read, in order.
+        total: number of pictures; None where a tar shard makes it unknown before reading.
+        skipped: number of files in folders and globs that are no pictures, by lower-case suffix.
+        notes: inputs that gave nothing, for people.
+        max_bytes: larger pictures are refused.
     """
 
     def __init__(
         self,
-        entries: Sequence[_Entry],
+        files: Sequence[InputFile],
         total: int | None,
         skipped: Mapping[str, int],
         notes: Sequence[str],
@@ -54,51 +123,55 @@ class Inputs:
         self.total = total
         self.skipped = dict(skipped)
         self.notes = tuple(notes)
-        self._entries = tuple(entries)
+        self._files = tuple(files)
         self._max_bytes = max_bytes
 
     def __iter__(self) -> Iterator[Picture]:
-        for entry in self._entries:
-            if entry.kind == "shard":
-                yield from read_shard(entry.path, entry.key, self._max_bytes)
-            elif entry.kind == "table":
-                yield from read_table(entry.path, entry.key, entry.column, self._max_bytes)
-            elif entry.kind == "fault":
-                yield Picture(entry.key, None, Status.UNREADABLE, entry.reason)
+        for file in self._files:
+            if file.fault:
+                yield Picture(file.key, None, Status.UNREADABLE, file.fault)
+            elif file.kind == "shard":
+                yield from read_shard(file.path, file.key, self._max_bytes)
+            elif file.footer is not None:
+                yield from read_table(file.path, file.key, file.footer.column, self._max_bytes)
             else:
-                yield read_file(entry.path, entry.key, self._max_bytes)
+                yield read_file(file.path, file.key, self._max_bytes)
 
 
 def open_inputs(inputs: Sequence[str], options: Options, image_column: str | None = None) -> Inputs:
     """Find the pictures that `inputs` name: folders, globs, tar shards, parquet files, image files.
 
-    A path that exists is taken literally, also if its name holds `*`, `?` or `[`. A file named explicitly is taken
-    whatever its suffix; in folders only image files are, in globs shards and tables too. A missing file and a glob
-    without a match are UNREADABLE pictures, as long as another input was found. Keys are unique: where an input is
-    given again, its second keys are `path#2`. image_column: of parquet files, None to find it by type.
+    In folders only image files are taken, in globs shards and tables too. A missing file, and a glob without a
+    match, are UNREADABLE pictures as long as another input was found. Keys are unique: where an input is given
+    again, its second keys are `path#2`.
+
+    Args:
+        inputs: what the user named.
+        options: for the largest picture that is read.
+        image_column: of parquet files; None to find it by type.
 
     Raises:
-        InputError: no input could be found at all, or a parquet file's image column is missing or ambiguous.
-        OptionError: image_column is given, but no input is a parquet file.
+        InputError: when no input could be found at all, or a parquet file's image column is missing or ambiguous.
+        OptionError: when image_column is given, but no input is a parquet file.
     """
     if isinstance(inputs, str):
         raise InputError(f"the text {inputs!r} came; expected a sequence of inputs: put it in a list")
-    plan = _Plan(image_column)
+    listing = _Listing(image_column)
     for text in inputs:
-        plan.add(str(text))
-    if not plan.anything:
-        raise InputError("no pictures found: " + ("; ".join(plan.notes) or "no input was given"))
-    if image_column is not None and not any(e.kind == "table" for e in plan.entries):
+        listing.add(str(text))
+    if not listing.anything:
+        raise InputError("no pictures found: " + ("; ".join(listing.notes) or "no input was given"))
+    if image_column is not None and not any(file.footer for file in listing.files):
         raise OptionError(f"image_column is {image_column!r}, but no input is a readable parquet file")
-    total = None if any(e.kind == "shard" for e in plan.entries) else plan.rows
-    return Inputs(plan.entries, total, plan.skipped, plan.notes, options.max_bytes)
+    total = None if any(file.kind == "shard" for file in listing.files) else listing.rows
+    return Inputs(listing.files, total, listing.skipped, listing.notes, options.max_bytes)
 
 
-class _Plan:
-    """The entries found so far. anything: whether one of them exists. rows: pictures in all but the shards."""
+class _Listing:
+    """The files found so far. anything: whether one of them exists. rows: pictures in all but the shards."""
 
     def __init__(self, image_column: str | None) -> None:
-        self.entries: list[_Entry] = []
+        self.files: list[InputFile] = []
         self.notes: list[str] = []
         self.skipped: Counter[str] = Counter()
         self.anything = False
@@ -107,84 +180,42 @@ class _Plan:
         self._unique = UniqueKeys()
 
     def add(self, text: str) -> None:
-        path = Path(text)
-        if _exists(path):
-            found = Found()
-            if _is_folder(path):
-                search_folder(text, found)
-                self._add_found(found, f"folder {text!r} has no image files", _shards_hint(path, found))
-            else:
-                self._add_file(str(path))
-        elif has_wildcards(text):
-            found = Found()
-            search_glob(text, found, _is_input_name)
-            self._add_found(found, f"nothing that can be scored matches {text!r}")
-            if not found.paths:
-                self._add_fault(text, "no picture, shard or table matches this pattern")
-        else:
-            reason = _missing_reason(path)
+        found = list_files(text, is_image_name, is_input_name)
+        if found is None:
+            reason = _missing_reason(Path(text))
             self.notes.append(f"{text!r}: {reason}")
             self._add_fault(text, reason)
-
-    def _add_found(self, found: Found, otherwise: str, hint: str = "") -> None:
+            return
         for path in found.paths:
+            self.anything = True
             if path in found.faults:
-                self.anything = True
                 self._add_fault(path, found.faults[path])
             else:
-                self._add_file(path)
+                self._add_file(str(Path(path)))
         self.skipped.update(found.skipped)
-        if not found.paths:
-            self.notes.append(otherwise + _seen(found.skipped) + hint)
+        if found.paths:
+            return
+        if is_folder(Path(text)):
+            hint = _shards_hint(Path(text), found)
+            self.notes.append(f"folder {text!r} has no image files{_seen(found.skipped)}{hint}")
+        else:
+            self.notes.append(f"nothing that can be scored matches {text!r}{_seen(found.skipped)}")
+            self._add_fault(text, "no picture, shard or table matches this pattern")
 
     def _add_file(self, path: str) -> None:
-        self.anything = True
-        key = self._unique(utf8_text(path))
-        if is_shard_name(path):
-            self.entries.append(_Entry("shard", path, key))
-        elif is_table_name(path):
-            self._add_table(path, key)
-        else:
-            self.entries.append(_Entry("file", path, key))
-            self.rows += 1
-
-    def _add_table(self, path: str, key: str) -> None:
-        try:
-            stat_file(path)
-            column, rows = inspect_table(path, self._column)
-        except InputError:
-            raise
-        except Exception as e:  # pyarrow's errors have no base of their own
-            self.entries.append(_Entry("fault", path, key, reason=f"parquet file: {reason_of(e)}"))
+        file = inspect_file(path, self._unique(utf8_text(path)), self._column)
+        self.files.append(file)
+        if file.footer is None:
             self.rows += 1
             return
+        rows = sum(file.footer.groups)
+        self.rows += rows
         if not rows:
             self.notes.append(f"{path!r} has no rows")
-        self.entries.append(_Entry("table", path, key, column=column))
-        self.rows += rows
 
     def _add_fault(self, path: str, reason: str) -> None:
-        self.entries.append(_Entry("fault", path, self._unique(utf8_text(path)), reason=reason))
+        self.files.append(InputFile("file", path, self._unique(utf8_text(path)), fault=reason))
         self.rows += 1
-
-
-def _is_input_name(name: str) -> bool:
-    return is_image_name(name) or is_shard_name(name) or is_table_name(name)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        path.lstat()
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
 
 
 def _missing_reason(path: Path) -> str:
@@ -200,12 +231,12 @@ def _seen(skipped: Mapping[str, int]) -> str:
     if not skipped:
         return ", and no other files"
     kinds = sorted(skipped.items(), key=lambda kv: (-kv[1], kv[0]))
-    said = ", ".join(f"{n:,} {suffix or 'without suffix'}" for suffix, n in kinds[:6])
+    frequent = ", ".join(f"{n:,} {suffix or 'without suffix'}" for suffix, n in kinds[:6])
     rest = f", {sum(n for _, n in kinds[6:]):,} others" if len(kinds) > 6 else ""
-    return f", but {said}{rest}"
+    return f", but {frequent}{rest}"
 
 
-def _shards_hint(folder: Path, found: Found) -> str:
+def _shards_hint(folder: Path, found: FoundFiles) -> str:
     """In a folder only images are taken; who has shards there must hear how to name them."""
     for suffix, pattern in ((".tar", "*.tar"), (".tgz", "*.tgz"), (".gz", "*.tar.gz"), (".parquet", "*.parquet")):
         if found.skipped[suffix]:

@@ -27,25 +27,42 @@ def is_table_name(name: str) -> bool:
     return name.lower().endswith(TABLE_SUFFIXES)
 
 
-def inspect_table(path: str, image_column: str | None) -> tuple[str, int]:
-    """The image column's name and the number of rows, from the file's footer.
+@dataclass(frozen=True, slots=True)
+class TableFooter:
+    """What the footer of a parquet file says.
 
-    The column: `image_column`, or the only one that is a struct with a binary field `bytes` (Hugging Face's
-    image feature), or the only binary one with a name such as image, jpg or bytes.
+    Args:
+        schema: of all columns.
+        column: name of the image column.
+        groups: number of rows of each row group.
+    """
+
+    schema: "pyarrow.Schema"
+    column: str
+    groups: tuple[int, ...]
+
+
+def read_footer(path: str, image_column: str | None) -> TableFooter:
+    """The footer of a parquet file, and its image column.
+
+    The column is `image_column`, or the only struct with a binary field `bytes` (Hugging Face's image feature), or
+    the only binary column with a name such as image, jpg or bytes.
 
     Raises:
-        InputError: no such column, or several; names the columns.
-        Exception: the file cannot be read as parquet (OSError, pyarrow's errors).
+        InputError: when there is no such column, or several; the text names the columns.
+        Exception: when the file cannot be read as parquet (OSError, pyarrow's errors).
     """
     with open_table(path) as file:
-        return choose_column(file.schema_arrow, image_column, path), file.metadata.num_rows
+        schema, metadata = file.schema_arrow, file.metadata
+        groups = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
+        return TableFooter(schema, choose_column(schema, image_column, path), groups)
 
 
 def choose_column(schema: "pyarrow.Schema", image_column: str | None, path: str) -> str:
-    """The image column of `schema`, by the rule of `inspect_table`. path: for the error's text.
+    """The image column of `schema`, by the rule of `read_footer`. path: for the error's text.
 
     Raises:
-        InputError: no such column, or several; names the columns.
+        InputError: when there is no such column, or several; the text names the columns.
     """
     columns = ", ".join(f"{f.name} ({_short(f.type)})" for f in schema) or "none"
     if image_column is not None:
@@ -84,7 +101,13 @@ def read_table(path: str, key: str, column: str, max_bytes: int) -> Iterator[Pic
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One row: its number in the file, from 0; its picture; the other columns asked for, as Python values."""
+    """One row of a parquet file.
+
+    Args:
+        number: of the row in the file, from 0.
+        picture: the row's image.
+        kept: the row's values in the other columns that were asked for, as Python values.
+    """
 
     number: int
     picture: Picture

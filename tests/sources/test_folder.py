@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emonet_fast.records import Status
-from emonet_fast.sources.folder import Found, _matches, is_image_name, read_file, search_folder, search_glob
+from emonet_fast.sources.folder import FoundFiles, _matches, is_image_name, read_file, search_folder, search_glob
 
 LIMIT = 1 << 20
 
@@ -20,18 +20,18 @@ def tree(root: Path, *names: str) -> Path:
     return root
 
 
-def below(root: Path, found: Found) -> list[str]:
+def below(root: Path, found: FoundFiles) -> list[str]:
     return [Path(p).relative_to(root).as_posix() for p in found.paths]
 
 
-def folder(root: Path) -> tuple[list[str], Found]:
-    found = Found()
+def folder(root: Path) -> tuple[list[str], FoundFiles]:
+    found = FoundFiles()
     search_folder(str(root), found)
     return below(root, found), found
 
 
 def matching(root: Path, pattern: str) -> list[str]:
-    found = Found()
+    found = FoundFiles()
     search_glob(str(root / pattern), found)
     return below(root, found)
 
@@ -112,7 +112,7 @@ def test_unlistable_folder_is_a_fault(tmp_path, monkeypatch):
     names, found = folder(tmp_path)
     assert names == ["a", "b/2.jpg"]
     assert found.faults == {str(tmp_path / "a"): f"folder cannot be listed: {os.strerror(13)}"}
-    recursive = Found()
+    recursive = FoundFiles()
     search_glob(str(tmp_path / "**" / "*.jpg"), recursive)
     assert recursive.faults.keys() == found.faults.keys(), "a pattern must not hide the fault either"
 

@@ -11,7 +11,7 @@ import pytest
 
 from emonet_fast.errors import InputError
 from emonet_fast.records import Status
-from emonet_fast.sources.table import choose_column, inspect_table, read_table
+from emonet_fast.sources.table import choose_column, read_footer, read_table
 
 LIMIT = 1 << 20
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -33,7 +33,8 @@ def read(path, column, limit=LIMIT):
 
 def test_hugging_face_image(tmp_path):
     path = write(tmp_path / "t.parquet", hugging_face(), row_group_size=20)
-    assert inspect_table(path, None) == ("path", 50)
+    footer = read_footer(path, None)
+    assert (footer.column, sum(footer.groups)) == ("path", 50)
     got = read(path, "path")
     assert [(p.key, p.data) for p in got] == [(f"t::{i}", b"%d" % i) for i in range(50)]
     assert {p.status for p in got} == {Status.OK}
@@ -44,14 +45,15 @@ def test_hugging_face_image(tmp_path):
 def test_plain_binary(tmp_path, kind, name):
     table = pa.table({"id": ["a", "b"], "hash": pa.array([b"x", b"y"]), name: pa.array([b"1", b"2"], kind)})
     path = write(tmp_path / "t.parquet", table)
-    assert inspect_table(path, None) == (name, 2)
+    footer = read_footer(path, None)
+    assert (footer.column, sum(footer.groups)) == (name, 2)
     assert [p.data for p in read(path, name)] == [b"1", b"2"]
 
 
 def test_column_by_name(tmp_path):
     table = pa.table({"a": pa.array([{"bytes": b"1"}]), "b": pa.array([{"bytes": b"2"}]), "odd": [b"3"]})
     path = write(tmp_path / "t.parquet", table)
-    assert inspect_table(path, "b")[0] == "b"
+    assert read_footer(path, "b").column == "b"
     assert [p.data for p in read(path, "b")] == [b"2"]
     assert [p.data for p in read(path, "odd")] == [b"3"]
 
@@ -121,7 +123,8 @@ def test_plain_nulls_and_limits(tmp_path):
 
 def test_no_rows(tmp_path):
     path = write(tmp_path / "t.parquet", hugging_face(0))
-    assert inspect_table(path, None) == ("path", 0)
+    footer = read_footer(path, None)
+    assert (footer.column, sum(footer.groups)) == ("path", 0)
     assert read(path, "path") == []
 
 
