@@ -10,7 +10,8 @@ import numpy as np
 
 from .faces import WithFaces
 from .records import Face, Status
-from .reports.pictures import Report, thumbnail
+from .reports.collect import thumbnail
+from .reports.pictures import PictureReport
 from .scorer import ScoredBatch, Scorer
 from .scores import Scores, distinct_notes
 from .sinks import open_sink
@@ -71,7 +72,7 @@ def check(outputs: Outputs) -> None:
     if outputs.table is not None:
         open_sink(outputs.table, format=outputs.format, metadata={}, embeddings=outputs.embeddings).abort()
     if outputs.report is not None:
-        Report(outputs.report, outputs.title, {}, top=outputs.top).abort()
+        PictureReport(outputs.report, outputs.title, {}, top=outputs.top).abort()
 
 
 def run(scorer: Scorer, inputs: Inputs | WithFaces, outputs: Outputs, advance: Callable[[int], None]) -> Summary:
@@ -94,7 +95,7 @@ def run(scorer: Scorer, inputs: Inputs | WithFaces, outputs: Outputs, advance: C
                 open_sink(outputs.table, format=outputs.format, metadata=metadata, embeddings=outputs.embeddings)
             )
         if outputs.report is not None:
-            report = stack.enter_context(Report(outputs.report, outputs.title, metadata, top=outputs.top))
+            report = stack.enter_context(PictureReport(outputs.report, outputs.title, metadata, top=outputs.top))
         for batch in scorer.batches(inputs, embeddings=outputs.embeddings, keep_rgb=report is not None):
             counts.update(batch.scores.status)
             notes = distinct_notes((*notes, *batch.scores.notes))
@@ -130,6 +131,6 @@ def _decoder(scorer: Scorer) -> str:
     return scorer.decoder.name + (f", {note}" if note else "")
 
 
-def _add(report: Report, batch: ScoredBatch) -> None:
+def _add(report: PictureReport, batch: ScoredBatch) -> None:
     pictures = [thumbnail(one.rgb) if one.rgb is not None else None for one in batch.decoded]
-    report.add(batch.scores, pictures)
+    report.write(batch.scores, pictures)

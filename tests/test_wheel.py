@@ -27,7 +27,8 @@ def test_top_level_names(wheel):
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"emonet_fast"}
     assert "emonet_fast/py.typed" in names
-    assert "emonet_fast/reports/pictures.html" in names
+    assert {f"emonet_fast/reports/{n}.html" for n in ("base", "parts", "pictures", "timeline")} <= set(names)
+    assert "emonet_fast/bulk/report/page.html" in names
     assert "emonet_fast/evaluate/report.html" in names
     # A wheel without TensorRT's extension serves any machine.
     extension = any(name.startswith("emonet_fast/_tensorrt.") for name in names)

@@ -2,19 +2,20 @@
 
 import base64
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError
 from ..files import write_whole
+from ..reports.parts import facts
+from ..reports.render import write_page
 from ..sinks.text import visible
 from .result import Result, Table, show, show_interval
 
 
 def write_report(result: Result, path: Path) -> None:
     """The page at `path`, whole or not at all. Charts are inside as PNG (extra `eval`)."""
-    write_whole(path, render(result).encode())
+    write_page(path, "evaluate/report.html", _content(result))
 
 
 def write_charts(result: Result, folder: Path) -> list[Path]:
@@ -40,20 +41,11 @@ def write_json(result: Result, path: Path) -> None:
     write_whole(path, json.dumps(result.as_dict(), indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n")
 
 
-def render(result: Result) -> str:
-    """The page as text; everything from outside is escaped, control characters are made visible."""
-    import jinja2
-
-    env = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = env.from_string(resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
-    return template.render(page(result))
-
-
-def page(result: Result) -> dict[str, Any]:
+def _content(result: Result) -> dict[str, Any]:
     """The template's variables."""
     return {
         "title": result.title,
-        "facts": [(k, visible(v)) for k, v in result.facts.items() if v],
+        "facts_of_run": facts(result.facts),
         "notes": [visible(n) for n in result.notes],
         "figures": [
             {

@@ -1,84 +1,50 @@
 """One HTML page for people who would rather look than read: pictures, their strongest emotions, an overview.
 
 What is kept in memory is bounded: a small picture and a few numbers for each of the first `max_pictures`
-inputs, sums for the rest. The look is in `report.html`; what it is given is made in `report_view.py`.
+inputs, sums for the rest. The look is in `pictures.html`.
 """
 
-import base64
-import io
-from collections import Counter
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-import numpy as np
 from PIL import Image
 
 from .. import taxonomy
 from ..errors import EmonetError, OptionError
-from ..files import PendingFile, cannot_write
-from ..records import Float64Array, UInt8Array
-from ..scores import Scores, distinct_notes
+from ..scores import Scores
 from ..sinks.encoders import SCHEMA_VERSION
+from ..sinks.text import shorten_middle, visible
+from .collect import Card, PictureTotals
+from .parts import MEASURES, css_percent, facts, group_index, groups, minus, value_text
+from .render import PendingPage
 
-THUMBNAIL = 224  # pixels of the longer side
-_NOTES = 20  # distinct notes kept, as a long run might bring new ones without end
-_JPEG_QUALITY = 82
-
-
-def thumbnail(rgb: UInt8Array) -> Image.Image:
-    """[H, W, 3] uint8 RGB as a PIL image of at most 224 x 224, aspect ratio kept, never enlarged."""
-    image = Image.fromarray(np.ascontiguousarray(rgb, dtype=np.uint8), "RGB" if rgb.ndim == 3 else None)
-    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX, reducing_gap=None)
-    return image
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """One shown input. top: (emotion, value); extras: (dimension, raw score); groups: 7 values of the map."""
-
-    key: str
-    status: str
-    reason: str
-    image: str  # base64 JPEG, "" without one
-    top: tuple[tuple[str, float], ...] = ()
-    extras: tuple[tuple[str, float], ...] = ()
-    groups: tuple[float, ...] = ()
+_KEY_COLUMNS = 34  # one line of the narrowest card
+_REASON_LENGTH = 400
+_LABELS = {
+    "prob": ("mean softmax", "sum of the group's softmax"),
+    "score": ("mean score", "the group's strongest score"),
+    "raw": ("mean raw score", "the group's strongest raw score"),
+}
+_SCORE_SCALE = 7.0  # annotators' scale of an emotion
 
 
-@dataclass(slots=True)
-class Collected:
-    """Everything the page is made from; sums run over all scored inputs, `cards` holds the first ones."""
-
-    title: str
-    metadata: dict[str, str]
-    notes: dict[str, None]
-    max_pictures: int
-    kind: str = ""  # Scores.value_kind
-    names: tuple[str, ...] = ()
-    emotions: tuple[str, ...] = ()
-    statuses: Counter[str] = field(default_factory=Counter)
-    scored: int = 0
-    emotion_sums: Float64Array = field(default_factory=lambda: np.zeros(0))
-    cards: list[Card] = field(default_factory=list)
-
-    @property
-    def total(self) -> int:
-        return sum(self.statuses.values())
-
-
-class Report:
+class PictureReport:
     """An HTML page written on `close`, or when its `with` block ends without an exception.
 
-    Its temporary file is made at once: a folder that cannot be written is known before anything is scored.
-    metadata: checkpoint hash, precision, backend and versions. notes: shown in a banner at the top,
-    with those of the scores. top: emotions on a card.
+    Args:
+        path: The page's name. Its temporary file is made at once: a folder that cannot be written is known before
+            anything is scored.
+        title: For people.
+        metadata: Checkpoint hash, precision, backend and versions.
+        notes: Shown in a banner at the top, with those of the scores.
+        max_pictures: How many inputs get a card; of the others only counts and means are shown.
+        top: Emotions on a card.
 
     Raises:
-        OptionError: the folder is missing or cannot be written, max_pictures < 0, or top < 1.
+        OptionError: when the folder is missing or cannot be written, max_pictures is negative, or top is below 1.
     """
 
     def __init__(
@@ -95,61 +61,41 @@ class Report:
         if max_pictures < 0:
             raise OptionError(f"max_pictures is {max_pictures}; expected 0 or more")
         self.path = Path(path)
-        self._data = Collected(
-            title, {**metadata, "schema_version": SCHEMA_VERSION}, dict.fromkeys(notes), max_pictures
-        )
-        self._top = top
-        self._file = PendingFile(self.path)
+        self._title, self._metadata = title, {**metadata, "schema_version": SCHEMA_VERSION}
+        self._totals = PictureTotals(tuple(dict.fromkeys(notes)), max_pictures, top)
+        self._page = PendingPage(self.path)
         self._open = True
 
-    def add(self, scores: Scores, thumbnails: Sequence[Image.Image | None]) -> None:
-        """Take in a batch: one thumbnail, or None, for each row. All batches must have the same heads.
+    def write(self, scores: Scores, thumbnails: Sequence[Image.Image | None]) -> None:
+        """Take in a batch. All batches must have the same heads.
+
+        Args:
+            scores: N rows.
+            thumbnails: N small pictures, see `collect.thumbnail`; None for an input that could not be decoded.
 
         Raises:
-            OptionError: as many thumbnails as rows were expected, or the heads differ from the first batch's.
-            EmonetError: the report is already closed.
+            OptionError: when there are not as many thumbnails as rows, or the heads differ from the first batch's.
+            EmonetError: when the report is already closed.
         """
         if not self._open:
-            raise EmonetError(f"{self.path} is already closed; make a new Report to write more")
-        if len(thumbnails) != len(scores):
-            raise OptionError(f"{len(thumbnails)} thumbnails for {len(scores)} rows; expected one, or None, for each")
-        data = self._data
-        emotions, table = scores.ranking()
-        if not data.kind:
-            data.kind, data.names, data.emotions = scores.value_kind, scores.names, emotions
-            data.emotion_sums = np.zeros(len(emotions))
-        elif (data.kind, data.names) != (scores.value_kind, scores.names):
-            raise OptionError("a batch of the report has other heads or another baseline than the first one")
-        data.notes = dict.fromkeys(distinct_notes([*data.notes, *scores.notes])[:_NOTES])
-        ok = scores.ok
-        data.statuses.update(str(s) for s in scores.status)
-        data.scored += int(ok.sum())
-        data.emotion_sums += table[ok].sum(axis=0)
-        room = data.max_pictures - len(data.cards)
-        if room > 0:
-            data.cards.extend(_cards(scores, thumbnails, room, self._top))
+            raise EmonetError(f"{self.path} is already closed; make a new PictureReport to write more")
+        self._totals.add(scores, thumbnails)
 
     def close(self) -> None:
         """Write the page and rename it into place; a second call does nothing.
 
         Raises:
-            EmonetError: the file cannot be written; nothing is published.
+            EmonetError: when the file cannot be written; nothing is published.
         """
-        if not self._open:
-            return
-        try:
-            self._file.file.write(render(self._data).encode())
-            self._file.finish()
-            self._file.publish()
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
-        finally:
-            self.abort()
+        if self._open:
+            self._open = False
+            variables = {"title": visible(self._title), "metadata": facts(self._metadata)}
+            self._page.publish("reports/pictures.html", variables | _content(self._totals))
 
     def abort(self) -> None:
         """Give up: nothing is written. After `close` this does nothing."""
         self._open = False
-        self._file.discard()
+        self._page.discard()
 
     def __enter__(self) -> Self:
         return self
@@ -163,53 +109,118 @@ class Report:
             self.abort()
 
 
-def render(data: Collected) -> str:
-    """The whole page as text."""
-    import jinja2
-
-    from .pictures_view import page
-
-    env = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = env.from_string(resources.files(__package__).joinpath("pictures.html").read_text(encoding="utf-8"))
-    return template.render(page(data))
-
-
-def _cards(scores: Scores, thumbnails: Sequence[Image.Image | None], room: int, top: int) -> list[Card]:
-    n = min(room, len(scores))
-    emotions, table = scores.ranking()
-    tops = scores.top(top)
-    extras = [(d.slug, scores.names.index(d.slug)) for d in taxonomy.EXTRA_DIMENSIONS if d.slug in scores.names]
-    cards = []
-    for i in range(n):
-        shown = thumbnails[i]
-        card = Card(scores.keys[i], str(scores.status[i]), scores.reason[i], encoded(shown) if shown else "")
-        if scores.ok[i]:
-            card = Card(
-                card.key,
-                card.status,
-                card.reason,
-                card.image,
-                top=tuple(tops[i]),
-                extras=tuple((slug, float(scores.raw[i, c])) for slug, c in extras),
-                groups=_groups(emotions, table[i], scores.value_kind),
-            )
-        cards.append(card)
-    return cards
+def _content(totals: PictureTotals) -> dict[str, Any]:
+    """The template's variables that come from scores."""
+    kind = totals.kind or "raw"
+    mean_label, group_label = _LABELS[kind]
+    full = _full_scale([value for card in totals.cards for _, value in card.top[:1]], kind)
+    overview = _overview(totals, kind)
+    counts = [(totals.total, "picture" if totals.total == 1 else "pictures", False), (totals.scored, "scored", False)]
+    if totals.total > totals.scored:
+        counts.append((totals.total - totals.scored, "without scores", True))
+    return {
+        "notes": [visible(note) for note in totals.notes],
+        "counts": counts,
+        "statuses": [f"{n} {s.replace('_', ' ')}" for s, n in totals.statuses.most_common() if s != "ok"],
+        "total": totals.total,
+        "scored": totals.scored,
+        "shown": len(totals.cards),
+        "measure": MEASURES[kind],
+        "full": value_text(full, kind),
+        "groups": groups(),
+        "overview": overview,
+        "overview_full": overview[0]["full"] if overview else "",
+        "mean_label": mean_label,
+        "heat": _heat([card for card in totals.cards if card.top or card.extras], kind),
+        "group_label": group_label,
+        "cards": [_card(card, kind, full) for card in totals.cards],
+    }
 
 
-def _groups(emotions: tuple[str, ...], values: Float64Array, kind: str) -> tuple[float, ...]:
-    """One value for each of the 7 groups: the sum of the probabilities, else the strongest score."""
+def _card(card: Card, kind: str, full: float) -> dict[str, Any]:
+    key = visible(card.key)
+    return {
+        "key": shorten_middle(key, _KEY_COLUMNS),
+        "full_key": key,
+        "ok": card.status == "ok",
+        "status": card.status.replace("_", " "),
+        "reason": visible(card.reason[:_REASON_LENGTH]),
+        "image": card.image,
+        "bars": [_bar(slug, value, kind, full) for slug, value in card.top],
+        "extras": [_marker(slug, value) for slug, value in card.extras],
+    }
+
+
+def _bar(slug: str, value: float, kind: str, full: float) -> dict[str, Any]:
+    dimension = taxonomy.find(slug)
+    return {
+        "name": dimension.name,
+        "group": dimension.group,
+        "index": group_index(slug),
+        "text": value_text(value, kind),
+        "width": css_percent(value / full),
+    }
+
+
+def _marker(slug: str, value: float) -> dict[str, Any]:
+    """A place on the annotators' scale; a value beyond it sits at the end and keeps its number."""
+    dimension = taxonomy.find(slug)
+    low, high = dimension.scale
+    return {
+        "name": dimension.name.removeprefix("Emotional "),
+        "title": f"{dimension.name}: {value:.2f} on a scale from {low:g} to {high:g}",
+        "low": minus(f"{low:g}"),
+        "high": minus(f"{high:g}"),
+        "place": css_percent((value - low) / (high - low)),
+        "middle": low < 0,
+        "text": minus(f"{value:+.2f}" if low < 0 else f"{value:.2f}"),
+        "beyond": not low <= value <= high,
+    }
+
+
+def _overview(totals: PictureTotals, kind: str) -> list[dict[str, Any]]:
+    """The mean of each emotion over all inputs with scores, by group, strongest first within its group."""
+    if not totals.scored or not totals.emotions:
+        return []
+    means = dict(zip(totals.emotions, (totals.emotion_sums / totals.scored).tolist(), strict=True))
+    full = _full_scale(list(means.values()), kind, least=1.0)  # means are far from the scale's end
     out = []
-    for group in taxonomy.GROUPS:
-        members = [v for s, v in zip(emotions, values.tolist(), strict=True) if taxonomy.find(s).group == group]
-        out.append(sum(members) if kind == "prob" else max(members, default=0.0))
-    return tuple(out)
+    for index, group in enumerate(taxonomy.GROUPS):
+        members = [s for s in totals.emotions if taxonomy.find(s).group == group]
+        bars = [_bar(s, means[s], kind, full) for s in sorted(members, key=lambda s: -means[s])]
+        total = value_text(sum(means[s] for s in members), kind) if kind == "prob" else ""
+        out.append({"name": group, "index": index, "bars": bars, "total": total, "full": value_text(full, kind)})
+    return [g for g in out if g["bars"]]
 
 
-def encoded(image: Image.Image, side: int = THUMBNAIL) -> str:
-    """Base64 JPEG of at most side x side, without the metadata of the original."""
-    small = image.convert("RGB")
-    small.thumbnail((side, side))
-    out = io.BytesIO()
-    small.save(out, "JPEG", quality=_JPEG_QUALITY, optimize=True)
-    return base64.b64encode(out.getvalue()).decode("ascii")
+def _heat(cards: list[Card], kind: str) -> dict[str, Any] | None:
+    """Cells of the picture-by-group map: one column a picture, one row a group."""
+    if not cards:
+        return None
+    full = _full_scale([v for c in cards for v in c.groups], kind)
+    names = [shorten_middle(visible(c.key), _KEY_COLUMNS) for c in cards]
+    cells = [
+        {
+            "x": x,
+            "y": y,
+            "opacity": f"{min(max(value / full, 0.0), 1.0):.3f}",
+            "title": f"{names[x]} · {taxonomy.GROUPS[y]} {value_text(value, kind)}",
+        }
+        for x, card in enumerate(cards)
+        for y, value in enumerate(card.groups)
+    ]
+    return {
+        "columns": len(cards),
+        "cells": cells,
+        "full": value_text(full, kind),
+        "gap": 0.06 if len(cards) <= 60 else 0.0,
+    }
+
+
+def _full_scale(values: list[float], kind: str, least: float = _SCORE_SCALE) -> float:
+    """What a full bar stands for: the strongest value rounded up; `least` is for scores, not softmax."""
+    strongest = max(values, default=0.0)
+    if kind != "prob":
+        return max(least, float(math.ceil(strongest)))
+    steps = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    return next((s for s in steps if s >= strongest), 1.0)

@@ -8,26 +8,25 @@ import io
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from .. import taxonomy
-from ..files import PendingFile
 from ..records import Float64Array
 from ..scores import distinct_notes
 from ..sinks.encoders import SCHEMA_VERSION
 from ..sinks.text import visible
 from ..timeline import NO_TRACK, Timeline
-from .timeline_collect import BINS, Collector, Track, Video
+from .parts import MEASURES, clock, facts
+from .render import PendingPage
+from .timeline_collect import BINS, TimelineTotals, Track, Video
 
 _SHOWN_TRACKS = 16
 _LINES = 5
 _PEAKS = 6
 _WIDTH, _HEIGHT = 1000, 160  # of the lines' drawing, in its own units
-_KINDS = {"prob": "softmax over the 40 emotions", "score": "score above the neutral mean", "raw": "raw score"}
 # Dark to light, even steps to the eye (viridis, matplotlib, CC0).
 _SCALE = np.array(
     [(68, 1, 84), (72, 40, 120), (62, 74, 137), (49, 104, 142), (38, 130, 142), (31, 158, 137), (53, 183, 121),
@@ -42,63 +41,57 @@ class Line:
 
     name: str
     colour: int
-    mean: float
+    mean: str
     points: tuple[str, ...]
 
 
 class TimelineReport:
-    """See TimelineSink; the page is written at the end. title: for people. metadata: as in the tables.
+    """The page of a video run; see TimelineSink. It is written at the end.
+
+    Args:
+        path: The page's name.
+        title: For people.
+        metadata: As in the tables.
 
     Raises:
-        OptionError: the folder is missing or cannot be written.
+        OptionError: when the folder is missing or cannot be written.
     """
 
     def __init__(self, path: Path, title: str, metadata: Mapping[str, str]) -> None:
         self.path, self.rows = path, 0
         self._title, self._metadata = title, {**metadata, "schema_version": SCHEMA_VERSION}
-        self._collected = Collector()
+        self._totals = TimelineTotals()
         self._notes: tuple[str, ...] = ()
         self._facts: dict[str, str] = {}
-        self._file = PendingFile(path)
+        self._page = PendingPage(path)
 
     def write(self, timeline: Timeline) -> None:
         """Take in some rows, with their crops where peaks are to have pictures."""
-        self._collected.add(timeline)
+        self._totals.add(timeline)
         self._notes = distinct_notes((*self._notes, *timeline.scores.notes))
         self.rows += len(timeline)
 
-    def tell(self, facts: Mapping[str, str]) -> None:
-        """Facts of the run for the page's head: frames, times, speed."""
-        self._facts |= dict(facts)
+    def tell(self, run: Mapping[str, str]) -> None:
+        """Take in facts of the run for the page's head: frames, times, speed."""
+        self._facts |= dict(run)
 
     def close(self) -> None:
-        """Write the page. Raises EmonetError where the disk refuses."""
-        try:
-            self._file.file.write(self._page().encode("utf-8", "backslashreplace"))
-            self._file.finish()
-            self._file.publish()
-        except BaseException:
-            self._file.discard()
-            raise
+        """Write the page. Raises EmonetError when the disk refuses."""
+        totals = self._totals
+        variables = {
+            "title": visible(self._title),
+            "notes": [visible(note) for note in self._notes],
+            "facts_of_run": facts(self._facts),
+            "metadata": facts(self._metadata),
+            "videos": [self._video(video) for video in totals.videos.values()],
+            "left_out": totals.left_out,
+            "measure": MEASURES[totals.kind or "raw"],
+        }
+        self._page.publish("reports/timeline.html", variables)
 
     def abort(self) -> None:
-        self._file.discard()
-
-    def _page(self) -> str:
-        from jinja2 import Environment, StrictUndefined
-
-        look = resources.files(__package__).joinpath("timeline.html").read_text("utf-8")
-        environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-        kind = self._collected.kind
-        return environment.from_string(look).render(
-            title=visible(self._title),
-            notes=[visible(n) for n in self._notes],
-            facts={k: visible(v) for k, v in self._facts.items()},
-            metadata={k: visible(v) for k, v in self._metadata.items()},
-            videos=[self._video(video) for video in self._collected.videos.values()],
-            left_out=self._collected.left_out,
-            kind=_KINDS.get(kind, ""),
-        )
+        """Give up: nothing is written."""
+        self._page.discard()
 
     def _video(self, video: Video) -> dict[str, object]:
         tracks = sorted(video.tracks.values(), key=lambda t: (-t.rows, t.first))
@@ -109,7 +102,7 @@ class TimelineReport:
             "name": visible(video.name),
             "frames": video.frames,
             "without": video.without,
-            "span": f"{_clock(video.start)} to {_clock(video.end)}",
+            "span": f"{clock(video.start)} to {clock(video.end)}",
             "bin": f"{width:.3g} s",
             "ticks": _ticks(video, used),
             "tracks": [self._track(video, track, used) for track in shown],
@@ -119,7 +112,7 @@ class TimelineReport:
     def _track(self, video: Video, track: Track, used: int) -> dict[str, object]:
         counts = track.counts[:used]
         known = counts > 0
-        means = np.full((used, len(self._collected.emotions)), np.nan)
+        means = np.full((used, len(self._totals.emotions)), np.nan)
         means[known] = track.sums[:used][known] / counts[known, None]
         overall = track.sums.sum(axis=0) / max(1.0, float(track.counts.sum()))
         order = np.argsort(-overall, kind="stable")
@@ -127,9 +120,9 @@ class TimelineReport:
         return {
             "name": "all frames" if track.number == NO_TRACK else f"Face {track.number}",
             "rows": track.rows,
-            "span": f"{_clock(track.first)} to {_clock(track.last)}",
+            "span": f"{clock(track.first)} to {clock(track.last)}",
             "heat": heat_map(means[:, order]),
-            "emotions": [_name(self._collected.emotions[e]) for e in order],
+            "emotions": [_name(self._totals.emotions[e]) for e in order],
             "top": f"{top:.2f}",
             "lines": self._lines(means, order[:_LINES], overall),
             "peaks": self._peaks(track),
@@ -142,9 +135,9 @@ class TimelineReport:
         span = max(high - low, 1e-9)
         return [
             Line(
-                _name(self._collected.emotions[place]),
+                _name(self._totals.emotions[place]),
                 colour,
-                float(overall[place]),
+                f"{overall[place]:.2f}",
                 polylines((means[:, place] - low) / span),
             )
             for colour, place in enumerate(places)
@@ -154,9 +147,9 @@ class TimelineReport:
         strongest = sorted(track.peaks.items(), key=lambda item: -item[1].value)[:_PEAKS]
         return [
             {
-                "emotion": _name(self._collected.emotions[place]),
+                "emotion": _name(self._totals.emotions[place]),
                 "value": f"{peak.value:.2f}",
-                "at": _clock(peak.seconds),
+                "at": clock(peak.seconds),
                 "image": peak.image,
             }
             for place, peak in strongest
@@ -195,17 +188,9 @@ def _dash(point: str, step: float) -> list[str]:
     return [f"{float(x) - step / 2:.1f},{y}", f"{float(x) + step / 2:.1f},{y}"]
 
 
-def _ticks(video: Video, used: int) -> list[dict[str, str]]:
+def _ticks(video: Video, used: int) -> list[str]:
     length = used * (video.width or 1.0)
-    return [{"at": f"{part * 100:g}", "text": _clock(video.start + part * length)} for part in (0, 0.25, 0.5, 0.75, 1)]
-
-
-def _clock(seconds: float) -> str:
-    sign, ticks = ("-" if seconds < 0 else ""), round(abs(seconds) * 10)
-    hours, rest = divmod(ticks, 36000)
-    minutes, tenths = divmod(rest, 600)
-    head = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
-    return f"{sign}{head}:{tenths / 10:04.1f}"
+    return [clock(video.start + part * length) for part in (0, 0.25, 0.5, 0.75, 1)]
 
 
 def _name(slug: str) -> str:

@@ -5,15 +5,13 @@ the bins in pairs and doubles their width, for all its tracks together. Of each 
 is kept with a thumbnail.
 """
 
-import base64
-import io
 from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import Image
 
 from ..records import Float64Array, Status, UInt8Array
 from ..timeline import Timeline
+from .collect import encoded, thumbnail
 
 BINS = 240
 _NARROWEST = 0.02  # seconds
@@ -80,7 +78,7 @@ def _paired(values: Float64Array) -> Float64Array:
 
 
 @dataclass(slots=True)
-class Collector:
+class TimelineTotals:
     """All videos of a report. emotions, kind: of Scores.ranking and value_kind. left_out: videos without room."""
 
     videos: dict[str, Video] = field(default_factory=dict)
@@ -129,13 +127,5 @@ class Collector:
         strongest = int(np.argmax(values))
         before = track.peaks.get(strongest)
         if before is None or values[strongest] > before.value * _STRONGER:
-            image = "" if crop is None or not crop.size else _jpeg(crop)
+            image = "" if crop is None or not crop.size else encoded(thumbnail(crop, _THUMBNAIL))
             track.peaks[strongest] = Peak(float(values[strongest]), now, image)
-
-
-def _jpeg(rgb: UInt8Array) -> str:
-    image = Image.fromarray(np.ascontiguousarray(rgb))
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX, reducing_gap=2.0)
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=80)
-    return base64.b64encode(out.getvalue()).decode()

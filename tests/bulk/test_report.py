@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from emonet_fast.bulk.folder import Folder
 from emonet_fast.bulk.report import write_report
 from emonet_fast.bulk.report.collect import EDGES, STRONGEST, TYPICAL, collect, quantile
-from emonet_fast.bulk.report.labels import Agreement
+from emonet_fast.bulk.report.labels import LabelAgreement
 from emonet_fast.errors import DataError
 
 from ..checkpoint.hub import Hub
@@ -63,7 +63,7 @@ def test_quantiles_lie_in_the_right_bin(counts, share):
 
 
 def test_labels_of_every_published_form():
-    agreement = Agreement(("awe", "anger", "fear"))
+    agreement = LabelAgreement(("awe", "anger", "fear"))
     order = np.array([[1, 0, 2]] * 7)
     ratings = "[{'human-1': {'Awe': 3, 'Fear': 1}}, {'human-2': {'Awe': 0, 'Fear': 5}}]"
     labels = ["Anger", "Group|Awe", ratings, None, "", "a portrait", "[{'human-1': {'Awe': 1, 'Fear': 1}}]"]
@@ -73,7 +73,7 @@ def test_labels_of_every_published_form():
     assert agreement.within(1) == pytest.approx(1 / 3)
     assert agreement.within(3) == 1
     assert agreement.mean_rank(2) == 3
-    assert np.isnan(Agreement(("awe",)).within(1))
+    assert np.isnan(LabelAgreement(("awe",)).within(1))
 
 
 def test_page_needs_nothing_else(whole, tmp_path):

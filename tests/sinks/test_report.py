@@ -12,7 +12,8 @@ from PIL import Image
 from emonet_fast import taxonomy
 from emonet_fast.errors import EmonetError, OptionError
 from emonet_fast.records import Status
-from emonet_fast.reports.pictures import Report, thumbnail
+from emonet_fast.reports.collect import thumbnail
+from emonet_fast.reports.pictures import PictureReport
 from emonet_fast.scores import NO_BASELINE, Scores
 
 from .rows import HOSTILE, METADATA, NAMES, made
@@ -56,9 +57,9 @@ class Page(HTMLParser):
 
 
 def written(path, *batches, notes=(), **more) -> tuple[Page, str]:
-    with Report(path, "A report", METADATA, notes, **more) as report:
+    with PictureReport(path, "A report", METADATA, notes, **more) as report:
         for scores in batches:
-            report.add(scores, [Image.new("RGB", (300, 200), (200, 90, 30)) for _ in scores.keys])
+            report.write(scores, [Image.new("RGB", (300, 200), (200, 90, 30)) for _ in scores.keys])
     html = path.read_text(encoding="utf-8")
     return Page(html), html
 
@@ -116,14 +117,14 @@ def test_beyond_max_pictures_only_counts_and_means_go_on(tmp_path):
 
 
 def test_memory_is_bounded(tmp_path):
-    report = Report(tmp_path / "r.html", "t", {}, max_pictures=3)
+    report = PictureReport(tmp_path / "r.html", "t", {}, max_pictures=3)
     picture = Image.new("RGB", (4, 4))
     scores = made(["a"])
     for i in range(40):
         noted = Scores.from_raw(scores.raw + 30 + i, NAMES, dict.fromkeys(NAMES, 0.0), notes=[f"note {i}"])
-        report.add(noted, [picture])
-    assert len(report._data.cards) == 3
-    assert len(report._data.notes) <= 20
+        report.write(noted, [picture])
+    assert len(report._totals.cards) == 3
+    assert len(report._totals.notes) <= 20
     report.close()
     assert (tmp_path / "r.html").read_text(encoding="utf-8").count("some rows have raw scores outside") == 1
 
@@ -205,18 +206,18 @@ def test_top_says_how_many_bars_a_card_has(tmp_path):
 def test_what_cannot_work_is_refused(tmp_path):
     for arguments in ({"max_pictures": -1}, {"top": 0}):
         with pytest.raises(OptionError):
-            Report(tmp_path / "r.html", "t", {}, **arguments)
+            PictureReport(tmp_path / "r.html", "t", {}, **arguments)
     with pytest.raises(OptionError, match="no folder"):
-        Report(tmp_path / "missing" / "r.html", "t", {})
+        PictureReport(tmp_path / "missing" / "r.html", "t", {})
     assert list(tmp_path.iterdir()) == []
-    with Report(tmp_path / "r.html", "t", {}) as report:
+    with PictureReport(tmp_path / "r.html", "t", {}) as report:
         with pytest.raises(OptionError, match="1 thumbnails for 2 rows"):
-            report.add(made(["a", "b"]), [None])
-        report.add(made(["a"]), [None])
+            report.write(made(["a", "b"]), [None])
+        report.write(made(["a"]), [None])
         with pytest.raises(OptionError, match="other heads"):
-            report.add(made(["a"], names=["awe"]), [None])
+            report.write(made(["a"], names=["awe"]), [None])
     with pytest.raises(EmonetError, match="closed"):
-        report.add(made(["a"]), [None])
+        report.write(made(["a"]), [None])
 
 
 def test_an_exception_leaves_an_older_report(tmp_path):
@@ -224,8 +225,8 @@ def test_an_exception_leaves_an_older_report(tmp_path):
     before = (tmp_path / "r.html").read_bytes()
 
     def interrupted():
-        with Report(tmp_path / "r.html", "t", {}) as report:
-            report.add(made(["newer.jpg"]), [None])
+        with PictureReport(tmp_path / "r.html", "t", {}) as report:
+            report.write(made(["newer.jpg"]), [None])
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -13,7 +13,7 @@ from emonet_fast.errors import EmonetError, OptionError
 from emonet_fast.options import VideoOptions
 from emonet_fast.records import Status
 from emonet_fast.reports.timeline import TimelineReport, heat_map, polylines
-from emonet_fast.reports.timeline_collect import BINS, MAX_TRACKS, Collector
+from emonet_fast.reports.timeline_collect import BINS, MAX_TRACKS, TimelineTotals
 from emonet_fast.sinks import timeline as tables
 from emonet_fast.sinks.coco import CocoJson
 from emonet_fast.sinks.growing import GrowingFile
@@ -299,7 +299,7 @@ def test_report_of_a_video_without_faces(tmp_path):
 
 
 def test_what_a_report_keeps_is_bounded():
-    collected = Collector()
+    collected = TimelineTotals()
     for start in range(0, 6000, 40):
         collected.add(line(start, 40, tracks=(start, start + 1), crops=True, seed=start % 7))
     (video,) = collected.videos.values()
@@ -312,7 +312,7 @@ def test_what_a_report_keeps_is_bounded():
 
 @pytest.mark.parametrize("length", [1, 100, 3000])
 def test_bins_keep_sums_while_they_widen(length):
-    collected = Collector()
+    collected = TimelineTotals()
     total = np.zeros(40)
     for start in range(0, length, 10):
         part = line(start, min(10, length - start), seed=start)

@@ -16,7 +16,7 @@ from ...scores import FACE_COLUMNS
 from ..folder import Folder
 from ..plan import Plan
 from ..shard_file import KEEP
-from .labels import Agreement
+from .labels import LabelAgreement
 
 EXAMPLES = 5  # rows shown for each kind of error
 TYPICAL = 4  # pictures shown for each emotion
@@ -66,7 +66,7 @@ class Collected:
     histogram: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     together: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     best: list[list[Best]] = field(default_factory=list)
-    agreements: dict[str, Agreement] = field(default_factory=dict)
+    agreements: dict[str, LabelAgreement] = field(default_factory=dict)
     done: int = 0
     shards: int = 0
     failed: dict[int, str] = field(default_factory=dict)
@@ -80,23 +80,23 @@ def collect(folder: Folder, plan: Plan, shards: Iterable[int]) -> Collected:
     """Read these shards. Raises DataError for one that cannot be read."""
     import pyarrow.parquet as pq
 
-    found: Collected | None = None
+    collected: Collected | None = None
     for shard in shards:
         path = folder.stem(plan, shard).with_suffix(".parquet")
         try:
             with pq.ParquetFile(path) as file:
-                found = found or _begin(file.schema_arrow.names, plan)
-                scores = [found.kind + e for e in found.emotions]
-                more = [KEEP + name for name in found.agreements]
+                collected = collected or _begin(file.schema_arrow.names, plan)
+                scores = [collected.kind + e for e in collected.emotions]
+                more = [KEEP + name for name in collected.agreements]
                 more += [name for name in FACE_COLUMNS if name in file.schema_arrow.names]
                 for batch in file.iter_batches(_ROWS, columns=[*_FIXED, *scores, *more]):
-                    _add(found, batch, shard)
+                    _add(collected, batch, shard)
         except Exception as error:  # pyarrow's errors have no base of their own
             raise DataError(f"{path} cannot be read ({error}); run `emonet-fast bulk` again, which mends it") from None
-        found.done += 1
-    assert found is not None  # noqa: S101 - at least one shard was given
-    found.best = [sorted(heap, reverse=True) for heap in found.best]
-    return found
+        collected.done += 1
+    assert collected is not None  # noqa: S101 - at least one shard was given
+    collected.best = [sorted(heap, reverse=True) for heap in collected.best]
+    return collected
 
 
 def _begin(names: list[str], plan: Plan) -> Collected:
@@ -112,40 +112,40 @@ def _begin(names: list[str], plan: Plan) -> Collected:
         histogram=np.zeros((size, len(EDGES) - 1), np.int64),
         together=np.zeros((size, size), np.int64),
         best=[[] for _ in emotions],
-        agreements={name: Agreement(emotions) for name in plan.keep_names},
+        agreements={name: LabelAgreement(emotions) for name in plan.keep_names},
     )
 
 
-def _add(found: Collected, batch: Any, shard: int) -> None:
+def _add(collected: Collected, batch: Any, shard: int) -> None:
     status = batch.column("status").to_pylist()
-    found.statuses.update(status)
+    collected.statuses.update(status)
     ok = np.array([s == "ok" for s in status], bool)
     for i in np.flatnonzero(~ok):
-        examples = found.examples.setdefault(status[i], [])
+        examples = collected.examples.setdefault(status[i], [])
         if len(examples) < EXAMPLES:
             examples.append((batch.column("key")[int(i)].as_py(), batch.column("reason")[int(i)].as_py()))
-    columns = [batch.column(found.kind + e).to_numpy(zero_copy_only=False) for e in found.emotions]
+    columns = [batch.column(collected.kind + e).to_numpy(zero_copy_only=False) for e in collected.emotions]
     if not ok.any() or not columns:
         return
     values = np.stack(columns, axis=1).astype(np.float64)[ok]
-    found.scored += len(values)
-    found.sums += values.sum(axis=0)
+    collected.scored += len(values)
+    collected.sums += values.sum(axis=0)
     inside = np.clip(values, EDGES[0], EDGES[-1])
-    for e in range(len(found.emotions)):
-        found.histogram[e] += np.histogram(inside[:, e], EDGES)[0]
+    for e in range(len(collected.emotions)):
+        collected.histogram[e] += np.histogram(inside[:, e], EDGES)[0]
     order = np.argsort(-values, axis=1, kind="stable")
     strong = np.zeros(values.shape, np.int64)
     np.put_along_axis(strong, order[:, :STRONGEST], 1, axis=1)
-    found.together += strong.T @ strong
+    collected.together += strong.T @ strong
     at = np.flatnonzero(ok)
-    _keep_best(found, values, at, batch, shard)
-    for name, agreement in found.agreements.items():
+    _keep_best(collected, values, at, batch, shard)
+    for name, agreement in collected.agreements.items():
         labels = batch.column(KEEP + name).to_pylist()
         agreement.add([labels[i] for i in at], order)
 
 
-def _keep_best(found: Collected, values: Float64Array, at: npt.NDArray[np.intp], batch: Any, shard: int) -> None:
-    for e, heap in enumerate(found.best):
+def _keep_best(collected: Collected, values: Float64Array, at: npt.NDArray[np.intp], batch: Any, shard: int) -> None:
+    for e, heap in enumerate(collected.best):
         for i in np.argsort(-values[:, e], kind="stable")[:TYPICAL]:
             value, row = float(values[i, e]), int(at[i])
             if len(heap) == TYPICAL and value < heap[0].value:

@@ -15,7 +15,7 @@ _TRIES = 200
 
 
 @dataclass
-class Agreement:
+class LabelAgreement:
     """Ranks of a column's emotions among all emotions of their rows; 0 is the strongest.
 
     ranks: [E, E] rows whose label is the first index and stood at the place of the second. strange: values that name no

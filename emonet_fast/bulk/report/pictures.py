@@ -9,7 +9,7 @@ from ...faces import face_crop
 from ...options import Options
 from ...preprocess import crop
 from ...records import Face, Picture
-from ...reports.pictures import encoded, thumbnail
+from ...reports.collect import encoded, thumbnail
 from ...sources.folder import read_file
 from ...sources.shards import read_shard
 from ...sources.table import open_table, read_rows
@@ -21,10 +21,10 @@ from .collect import Best, Collected, Rectangle
 SIDE = 128  # pixels
 
 
-def thumbnails(folder: Folder, plan: Plan, found: Collected, options: Options) -> dict[str, str]:
+def thumbnails(folder: Folder, plan: Plan, collected: Collected, options: Options) -> dict[str, str]:
     """Base64 JPEGs by row key. A picture that is gone, or another one by now, is simply not there."""
     wanted: dict[str, dict[int, list[Best]]] = defaultdict(lambda: defaultdict(list))
-    for best in (b for rows in found.best for b in rows):
+    for best in (b for rows in collected.best for b in rows):
         wanted[best.source][best.row].append(best)
     sources = {s.key: s for s in plan.sources if s.kind != "files"}
     shown: dict[str, str] = {}
@@ -72,6 +72,6 @@ def _thumbnail(picture: Picture, face: Rectangle | None, plan: Plan, options: Op
             return ""
         if face is not None:
             rgb = crop(rgb, face_crop(Face(*face), float(plan.fingerprint["face_margin"])))
-        return encoded(thumbnail(rgb), SIDE)
+        return encoded(thumbnail(rgb, SIDE))
     except EmonetError:
         return ""
