@@ -11,13 +11,15 @@ from .overlap import boxes_of, overlaps
 
 @dataclass(frozen=True, slots=True)
 class ReusePolicy:
-    """every: score a track at least at every so many sampled frames. change: and whenever its box changed by more than
-    this since the last scored crop, as 1 - IoU; None leaves that out.
+    """When a track's face is scored again. The default scores every face.
 
-    The default scores every face. With `every` None only change counts.
+    Args:
+        every: score a track in every so many sampled frames at least; None leaves that out.
+        change: score a track whenever its box changed by more than this since the last scored crop, as 1 minus
+            intersection over union; None leaves that out.
 
     Raises:
-        OptionError: every is below 1, change not within 0..1, or both are None.
+        OptionError: when `every` is below 1, `change` is not within 0..1, or both are None.
     """
 
     every: int | None = 1
@@ -33,10 +35,11 @@ class ReusePolicy:
 
     @property
     def scores_all(self) -> bool:
+        """Whether every face is scored."""
         return self.every == 1
 
     def due(self, face: Face, last: Face, frames: int) -> bool:
-        """Whether a track's face is to be scored. last: as it was scored; frames: sampled frames since then."""
+        """Whether a track's face is scored again; `last` was scored, so many sampled `frames` ago."""
         if self.every is not None and frames >= self.every:
             return True
         if self.change is None:

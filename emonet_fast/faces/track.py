@@ -1,13 +1,12 @@
-"""Who is who from frame to frame: overlap with the place where each track should be by now.
+"""Who is who from frame to frame, by the overlap with the place where each track should be by now.
 
 Each track has a box and a velocity in pixels a second. For a frame at time t the boxes are moved on, and faces and
 tracks are paired so that the sum of costs is least (scipy's linear_sum_assignment):
 
     cost = 1 - IoU(predicted, found) + |centre difference| / size        size = mean of both longer sides
 
-A pair is allowed where the centres are less than `reach` sizes apart, the sizes differ by less than a factor 2, and it
-costs less than a miss. Identities come from motion alone: a face that was away longer than `memory` seconds is a new
-one.
+A pair is allowed where the centres are less than _REACH sizes apart and the sizes differ by less than a factor 2.
+Identities come from motion alone: a face that was away longer than MEMORY seconds is a new one.
 Source: SORT (Bewley et al. 2016), with velocities in seconds, so that a variable frame rate is right.
 """
 
@@ -21,10 +20,11 @@ from ..optional import need
 from ..records import Face, Float64Array
 from .overlap import boxes_of, overlaps
 
+# Seconds that a track is remembered while its face is not found.
 MEMORY = 1.0
 # Sizes that a face may be away from where its track should be. At 2 frames a second a walking person's face moves by
 # about one size; a track whose velocity is known is predicted better, but people turn.
-REACH = 1.2
+_REACH = 1.2
 _GROWTH = 2.0
 # Seconds over which a velocity is averaged: a box's jitter of a pixel is 25 pixels a second at 25 frames a second.
 _STEADY = 0.4
@@ -32,6 +32,8 @@ _STEADY = 0.4
 
 @dataclass(slots=True)
 class _Track:
+    """A face that is followed, as it was when it was last seen."""
+
     number: int
     box: Float64Array  # x, y, width, height
     velocity: Float64Array  # of x and y, pixels a second
@@ -45,29 +47,35 @@ class _Track:
 
 
 class Tracker:
-    """Gives the faces of consecutive frames their track numbers, from 1. One for each file.
+    """Gives the faces of consecutive frames their track numbers, from 1. One for each video.
 
-    memory: seconds that a track is remembered while its face is not found.
+    Raises:
+        MissingPackageError: when scipy is not installed.
     """
 
-    def __init__(self, memory: float = MEMORY, reach: float = REACH) -> None:
+    def __init__(self) -> None:
         self._assign = need("scipy.optimize", "tracking faces").linear_sum_assignment
-        self._memory, self._reach = memory, reach
         self._tracks: list[_Track] = []
         self._next = 1
         self._size: tuple[int, int] | None = None
 
     def update(self, seconds: float, faces: Sequence[Face], size: tuple[int, int] | None = None) -> list[int]:
-        """The track number of each face of the frame at `seconds`. size: of the picture; another one than before ends
-        all tracks, as boxes of two sizes cannot be compared. A face that brings a track keeps that."""
+        """The track number of each face of a frame.
+
+        Args:
+            seconds: time of the frame.
+            faces: of the frame. A face that brings a track with it keeps that number.
+            size: width and height of the frame. Another size than before ends all tracks, as boxes of two sizes cannot
+                be compared.
+        """
         if size != self._size:
             self._tracks, self._size = [], size
         # Time that steps back (a restarted stream) leaves nothing to predict from.
-        self._tracks = [t for t in self._tracks if 0 <= seconds - t.seen <= self._memory]
+        self._tracks = [t for t in self._tracks if 0 <= seconds - t.seen <= MEMORY]
         boxes = boxes_of(list(faces))
         pairs = dict(self._pairs(seconds, boxes))
-        found = []
-        for i in range(len(faces)):
+        numbers = []
+        for i, face in enumerate(faces):
             track = pairs.get(i)
             if track is None:
                 track = _Track(self._next, boxes[i], np.zeros(2), seconds)
@@ -75,9 +83,8 @@ class Tracker:
                 self._tracks.append(track)
             else:
                 self._move(track, seconds, boxes[i])
-            given = faces[i].track
-            found.append(track.number if given is None else given)
-        return found
+            numbers.append(track.number if face.track is None else face.track)
+        return numbers
 
     def _pairs(self, seconds: float, boxes: Float64Array) -> list[tuple[int, _Track]]:
         if not len(boxes) or not self._tracks:
@@ -88,8 +95,8 @@ class Tracker:
         centres = boxes[:, :2] + boxes[:, 2:] / 2
         apart = np.linalg.norm(centres[:, None] - (predicted[:, :2] + predicted[:, 2:] / 2)[None], axis=2) / sizes
         cost = 1 - overlaps(boxes, predicted) + apart
-        allowed = (apart < self._reach) & (ratio < _GROWTH) & (ratio > 1 / _GROWTH)
-        miss = 1 + self._reach  # above every allowed cost, so that as many as possible are paired
+        allowed = (apart < _REACH) & (ratio < _GROWTH) & (ratio > 1 / _GROWTH)
+        miss = 1 + _REACH  # above every allowed cost, so that as many as possible are paired
         rows, columns = self._assign(np.where(allowed, cost, 4 * miss))
         return [(int(r), self._tracks[c]) for r, c in zip(rows, columns, strict=True) if allowed[r, c]]
 

@@ -2,7 +2,7 @@
 
     s(t) = s(t0) + (1 - exp(-(t - t0) / tau)) (x(t) - s(t0))        s(first) = x(first)
 
-so that a variable frame rate changes nothing. A gap longer than `gap` begins anew: what was is not carried over it.
+so that a variable frame rate changes nothing. After a gap longer than `gap` a curve begins anew.
 """
 
 import math
@@ -12,12 +12,17 @@ import numpy as np
 
 from ..records import Float64Array
 
-# Tracks that are remembered; the one that was longest unseen goes first.
+# Tracks that are remembered; the one that was not seen for the longest time goes first.
 _MAX_TRACKS = 256
 
 
 class Smoother:
-    """tau: time constant in seconds, above 0. gap: seconds without a value after which a track begins anew."""
+    """Smooths the scores of each track.
+
+    Args:
+        tau: time constant in seconds, above 0.
+        gap: seconds without a value after which a track begins anew.
+    """
 
     def __init__(self, tau: float, gap: float) -> None:
         self._tau, self._gap = tau, gap
@@ -26,11 +31,11 @@ class Smoother:
     def __call__(self, track: int, seconds: float, values: Float64Array) -> Float64Array:
         """The smoothed values [D] of a track at a time; `values` come back where it begins (anew)."""
         before = self._last.pop(track, None)
-        found = np.asarray(values, np.float64)
+        smooth = np.asarray(values, np.float64)
         if before is not None and 0 <= seconds - before[0] <= self._gap:
             weight = -math.expm1(-(seconds - before[0]) / self._tau)
-            found = before[1] + weight * (found - before[1])
-        self._last[track] = (seconds, found)
+            smooth = before[1] + weight * (smooth - before[1])
+        self._last[track] = (seconds, smooth)
         if len(self._last) > _MAX_TRACKS:
             self._last.popitem(last=False)
-        return found
+        return smooth

@@ -14,6 +14,11 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pytest
+
+from emonet_fast.sources.video import nvdec, opening
+from emonet_fast.sources.video.av import AvSource
+from emonet_fast.sources.video.frames import Sampling
 
 from .making import av
 
@@ -96,3 +101,16 @@ class StandIn:
         assert (gpuid, usedevicememory) == (0, False)
         self.made.append(Decoder(codec))
         return self.made[-1]
+
+
+def open_by(where: object, nvc: object, sampling: Sampling | None = None, **more) -> AvSource:
+    """A source on a machine with a driver and this PyNvVideoCodec; None is a machine without."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(opening, "driver_present", lambda: nvc is not None)
+        patched.setattr(nvdec, "library", lambda: nvc)
+        return AvSource(str(where), sampling or Sampling(), hardware=True, **more)
+
+
+def by_nvdec(source: AvSource) -> bool:
+    """Whether PyNvVideoCodec decoded the source to its end."""
+    return isinstance(source._packets, nvdec.NvdecDecoder) and not source._packets._given_up

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from emonet_fast.sources.video.ahead import Ahead
+from emonet_fast.sources.video.ahead import AHEAD, Ahead
 from emonet_fast.sources.video.frames import Faults, Frame, Sound
 
 
@@ -50,11 +50,11 @@ def test_order_and_sounds():
 
 def test_reads_no_further_than_its_queue():
     source = Source(1000)
-    ahead = Ahead(source, size=3)
+    ahead = Ahead(source)
     items = iter(ahead)
     for i in range(10):
         assert next(items).index == i
-        assert source.given <= i + 1 + 3 + 1  # taken, waiting, and the one at the door
+        assert source.given <= i + 1 + AHEAD + 1  # taken, waiting, and the one at the door
     ahead.close()
     assert source.closed
 

@@ -23,7 +23,7 @@ from emonet_fast.sources.video.av import AvSource
 from emonet_fast.sources.video.frames import Frame, Sampling
 
 from .making import av, number_of, write_clip
-from .nvdec_stand_in import StandIn
+from .nvdec_stand_in import StandIn, by_nvdec, open_by
 from .rtsp_server import rtsp_server
 
 N = 30
@@ -108,10 +108,10 @@ def test_rtsp_is_read_whole(clip):
 def test_rtsp_by_nvdec(clip):
     """The first packet of such a stream has no time, and its frame none; see nvdec_stand_in.py."""
     with rtsp_server(clip) as (where, _):
-        source = AvSource(f"rtsp://{where}", Sampling(), nvc=StandIn())
+        source = open_by(f"rtsp://{where}", StandIn())
         frames = [frame for frame in source if isinstance(frame, Frame)]
         source.close()
-    assert source.decoder.endswith("PyNvVideoCodec")
+    assert by_nvdec(source)
     assert [frame.seconds for frame in frames] == SECONDS
     assert [number_of(frame.rgb()) for frame in frames] == list(range(N))
 

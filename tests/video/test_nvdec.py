@@ -17,7 +17,7 @@ from emonet_fast.sources.video.av import AvSource
 from emonet_fast.sources.video.frames import Frame, Sampling, Sound
 
 from .making import av, move_edit_list, numbered, write_clip
-from .nvdec_stand_in import DecodedFrame, Decoder, Pixel_Format, PyNvVCException, StandIn
+from .nvdec_stand_in import DecodedFrame, Decoder, Pixel_Format, PyNvVCException, StandIn, by_nvdec, open_by
 
 N = 24
 CFR = [i * 40 for i in range(N)]
@@ -31,8 +31,8 @@ def colourful(number: int) -> np.ndarray:
     return np.kron(blocks, np.ones((8, 8, 1), np.uint8))
 
 
-def frames_of(path: Path, nvc: object = None, **more) -> tuple[list[Frame], AvSource]:
-    source = AvSource(str(path), Sampling(), nvc=nvc, **more)
+def frames_of(path: Path, nvc: object = None) -> tuple[list[Frame], AvSource]:
+    source = open_by(path, nvc)
     try:
         return [frame for frame in source if isinstance(frame, Frame)], source
     finally:
@@ -92,14 +92,14 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_the_frames_that_pyav_gives(tmp_path, case):
     source = same(CASES[case](tmp_path), StandIn())
-    assert source.decoder.endswith("by NVDEC through PyNvVideoCodec")
+    assert by_nvdec(source)
 
 
 def test_all_frames_and_the_sound_for_an_overlay(tmp_path):
     path = write_clip(tmp_path / "a.mp4", CFR, options=B_FRAMES, sound=True)
     told = []
     for nvc in (None, StandIn()):
-        source = AvSource(str(path), Sampling(5), every=True, nvc=nvc)
+        source = open_by(path, nvc, Sampling(5), every=True)
         items = list(source)
         told.append([(f.pts, f.chosen) for f in items if isinstance(f, Frame)])
         assert sum(isinstance(item, Sound) for item in items) > 5
@@ -124,7 +124,7 @@ def test_sampled_frames_alone_are_copied(tmp_path, monkeypatch):
     monkeypatch.setattr(
         nvdec.NvdecDecoder, "keep", lambda self, picture: kept.append(picture.pts) or whole(self, picture)
     )
-    source = AvSource(str(path), Sampling(5), nvc=StandIn())
+    source = open_by(path, StandIn(), Sampling(5))
     frames = list(source)
     assert [f.pts for f in frames] == kept
     assert len(kept) == 5
@@ -197,7 +197,7 @@ def test_what_nvdec_cannot_do_pyav_does(tmp_path, caplog, where, said, case):
     """From the first frame on, and a line says so."""
     with caplog.at_level(logging.INFO, "emonet_fast"):
         source = same(CASES[case](tmp_path), Refusing(where), sessions=None)
-    assert source.decoder == "h264 by PyAV"
+    assert not by_nvdec(source)
     assert any("decoded by PyAV on the CPU from here on" in line and said in line for line in caplog.messages)
     assert "NvDecoder.cpp" not in caplog.text
 
@@ -216,7 +216,7 @@ def test_a_fault_in_mid_stream_costs_its_packet(tmp_path, monkeypatch):
     found, source = frames_of(path, StandIn())
     assert len(found) == N - 1
     assert source.faults.broken == 1
-    assert source.decoder.endswith("PyNvVideoCodec")
+    assert by_nvdec(source)
 
 
 @pytest.mark.parametrize("kind", ["mpeg4", "ten bits", "interlaced"])
@@ -235,7 +235,7 @@ def test_streams_that_are_left_to_pyav(tmp_path, kind, caplog):
     with caplog.at_level(logging.INFO, "emonet_fast"):
         source = same(path, StandIn(), sessions=0)
     assert said in caplog.text
-    assert "PyNvVideoCodec" not in source.decoder
+    assert not by_nvdec(source)
 
 
 @given(
@@ -260,7 +260,7 @@ def test_who_decodes_is_said(tmp_path, monkeypatch, caplog, driver):
     path = write_clip(tmp_path / "a.mp4", CFR)
     caplog.set_level(logging.INFO, "emonet_fast")
     monkeypatch.setattr(nvdec, "library", StandIn)
-    assert len(frames_of(path, hardware=True)[0]) == N
+    assert len(list(AvSource(str(path), Sampling(), hardware=True))) == N
     assert caplog.messages == ["video is decoded on the GPU by PyNvVideoCodec"]
 
     def missing():
@@ -268,11 +268,11 @@ def test_who_decodes_is_said(tmp_path, monkeypatch, caplog, driver):
 
     monkeypatch.setattr(nvdec, "library", missing)
     caplog.clear()
-    assert len(frames_of(path, hardware=True)[0]) == N
+    assert len(list(AvSource(str(path), Sampling(), hardware=True))) == N
     assert caplog.messages[-1].startswith("video is decoded by PyAV")
     assert "PyNvVideoCodec is not installed" in caplog.text
     caplog.clear()
-    frames_of(path, hardware=False)
+    list(AvSource(str(path), Sampling(), hardware=False))
     assert not caplog.messages
 
 
@@ -314,4 +314,4 @@ def test_the_real_hardware_gives_the_same_times(tmp_path):
         ("d.mp4", VFR, {"codec": "libx265", "options": {"x265-params": "log-level=none:keyint=8"}}),
     ):
         source = same(write_clip(tmp_path / name, ticks, picture=big, **more), nvc, sessions=None)
-        assert source.decoder.endswith("PyNvVideoCodec")
+        assert by_nvdec(source)

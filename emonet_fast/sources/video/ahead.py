@@ -22,15 +22,14 @@ class Ahead:
 
     Args:
         source: what is read; `close()` closes it.
-        size: sampled frames that may wait for the reader; of a live source always 1.
         watch: adds up the seconds of reading as "decode"; None makes a new one.
 
     Attributes:
         stopped: set it, in a signal handler too, to end the iteration at its next item.
     """
 
-    def __init__(self, source: VideoSource, size: int = AHEAD, watch: Stopwatch | None = None) -> None:
-        self._source, self._size = source, 1 if source.live else size
+    def __init__(self, source: VideoSource, watch: Stopwatch | None = None) -> None:
+        self._source, self._size = source, 1 if source.live else AHEAD
         self._watch = watch or Stopwatch()
         self._items: deque[Frame | Sound] = deque()
         self._frames = 0  # of the items; audio packets are small and go with them
@@ -89,11 +88,6 @@ class Ahead:
             yield item
         if self._error is not None and not self.stopped:
             raise self._error
-
-    def waiting(self) -> bool:
-        """Whether the next item is there already."""
-        with self._changed:
-            return bool(self._items)
 
     def close(self) -> None:
         """End the thread, then the source. Waits for the packet that is being read."""

@@ -1,23 +1,25 @@
 """Video by PyAV (FFmpeg): files, URLs, cameras and open containers, decoded in order on FFmpeg's threads.
 
-Nothing is ever sought: a frame's place is exact only where every frame before it was decoded. What a frame costs when
-it is not sampled is its decoding; colours are converted for sampled frames alone.
+The reader never seeks: a frame's index is exact only where every frame before it was decoded. A frame that is not
+sampled costs its decoding; colours are converted for sampled frames alone.
 """
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from ...errors import InputError
 from ...optional import need
 from ...process import available_cores
 from ...records import UInt8Array
+from .convert import Matrix, display_matrix, to_rgb
 from .frames import Faults, Frame, Sampling, Sound
-from .opening import is_live, open_media, packet_decoder, reason_of, without_password
+from .nvdec import NvdecDecoder
+from .opening import is_live, open_media, reason_of, without_password
+from .packets import AvDecoder, PacketDecoder
 
 # Broken packets in a row after which a source counts as ended: what follows is no video any more.
 _MAX_BROKEN = 1000
@@ -26,14 +28,19 @@ _CUT = 1.0  # seconds that are missing at the end of a file that is cut off
 
 
 class AvSource:
-    """See VideoSource. where: a path, a URL, a camera (`0`, `/dev/video0`), or an open av.container.InputContainer.
+    """A VideoSource of all that PyAV opens.
 
-    every: give frames that are not sampled too, with chosen False, and audio packets as Sound, for an overlay.
-    hardware: decode by NVDEC where an NVIDIA driver is there, see opening.py. threads: of PyAV's decoder, None for the
-    cores that this process may use. nvc: PyNvVideoCodec, where it is imported already.
+    Args:
+        where: a path, a URL, a camera (`0`, `/dev/video0`), or an open av.container.InputContainer.
+        sampling: which frames are sampled.
+        every: give the frames that are not sampled too, with `chosen` False, and audio packets as Sound.
+        live: whether the source does not wait for its reader; None tells it by the name.
+        hardware: decode by NVDEC where an NVIDIA driver is there, see opening.py.
+        threads: of PyAV's decoder; None takes the cores that this process may use.
 
     Raises:
-        MissingPackageError: PyAV is not installed. InputError: it cannot be opened, or has no video.
+        MissingPackageError: when PyAV is not installed.
+        InputError: when the source cannot be opened, or has no video.
     """
 
     def __init__(
@@ -45,45 +52,40 @@ class AvSource:
         live: bool | None = None,
         hardware: bool = False,
         threads: int | None = None,
-        nvc: Any = None,
     ) -> None:
         self._av = need("av", "reading video")
         self._sampling, self._every = sampling, every
         self.faults = Faults()
         self._own = not hasattr(where, "demux")
         self.name = without_password(str(where) if self._own else str(getattr(where, "name", "container")))
-        self._packets: Any = None
-        self._container, nvc = open_media(self._av, str(where), hardware, nvc) if self._own else (where, None)
+        self._container, nvc = open_media(self._av, str(where), hardware) if self._own else (where, None)
         if not self._container.streams.video:
             kinds = sorted({s.type for s in self._container.streams}) or ["nothing"]
-            self.close()
+            if self._own:
+                self._container.close()
             raise InputError(f"{self.name} has no video stream, only {', '.join(kinds)}; expected a video")
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
         self._stream.codec_context.thread_count = threads or available_cores()
-        self.time_base = self._stream.time_base or Fraction(1, 1_000_000)
+        self._time_base = self._stream.time_base or Fraction(1, 1_000_000)
         length = self._container.duration
         self.duration = None if not length or length < 0 else length / 1_000_000
         self.live = (self._own and is_live(str(where))) if live is None else live
-        self._packets = packet_decoder(self._av, self._stream, nvc)
-        self._kind: tuple[int, int, int] | None = None
-        self._matrix: tuple[int, int, int, int] | None = None
-
-    @property
-    def decoder(self) -> str:
-        """See VideoSource."""
-        return str(self._packets.name)
+        self._packets: PacketDecoder = (
+            AvDecoder(self._stream) if nvc is None else NvdecDecoder(self._av, self._stream, nvc)
+        )
+        self._turned: tuple[tuple[int, int, int] | None, Matrix | None] = None, None
 
     @property
     def audio(self) -> Any:
-        """The first audio stream, None without one."""
+        """See VideoSource."""
         return self._container.streams.audio[0] if self._container.streams.audio else None
 
     @property
     def rate(self) -> Fraction | None:
-        """Frames a second as the stream says, which may be wrong: for encoders and estimates only."""
-        found: Fraction | None = self._stream.guessed_rate or self._stream.average_rate
-        return found
+        """See VideoSource."""
+        rate: Fraction | None = self._stream.guessed_rate or self._stream.average_rate
+        return rate
 
     def __iter__(self) -> Iterator[Frame | Sound]:
         last: Fraction | None = None
@@ -94,7 +96,10 @@ class AvSource:
                 yield raw
                 continue
             index += 1
-            at, estimated = self._time(raw, last, step)
+            base = raw.time_base or self._time_base
+            estimated = raw.pts is None
+            continued = Fraction(0) if last is None else last + step
+            at = continued if estimated else raw.pts * base
             self.faults.estimated += estimated
             if last is not None and at > last and not estimated:
                 step = at - last
@@ -103,8 +108,7 @@ class AvSource:
                 return
             chosen = self._sampling.take(at)
             if chosen or (self._every and not self._sampling.before(at)):
-                base = raw.time_base or self.time_base
-                pts = raw.pts if raw.pts is not None else round(at / base)
+                pts = round(at / base) if estimated else raw.pts
                 yield Frame(index, pts, base, self._rgb(raw), chosen, estimated)
         if last is not None and not self.faults.ended:
             self.faults.ended = self._cut_off(last + step)
@@ -112,7 +116,8 @@ class AvSource:
     def _cut_off(self, end: Fraction) -> str:
         """What to say where the video ends long before its stated end, "" otherwise.
 
-        Of Matroska alone: other containers give an error where they are cut, or state nothing that edits leave true.
+        Only Matroska is looked at: other containers give an error where they are cut, or state a length that edits
+        make wrong.
         """
         stated = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", self._stream.metadata.get("DURATION", ""))
         if stated is None:
@@ -122,33 +127,25 @@ class AvSource:
             return ""
         return f"it ends at {float(end):.2f} s and should go on to {expected:.2f} s (cut short?)"
 
-    def _rgb(self, raw: Any) -> "_Rgb":
-        return _Rgb(self._packets.keep(raw), self._aspect(raw), self._turn(raw))
+    def _rgb(self, raw: Any) -> Callable[[], UInt8Array]:
+        aspect = getattr(raw, "sample_aspect_ratio", None) or self._stream.sample_aspect_ratio
+        return partial(to_rgb, self._packets.keep(raw), Fraction(aspect or 1), self._turn(raw))
 
-    def _time(self, raw: Any, last: Fraction | None, step: Fraction) -> tuple[Fraction, bool]:
-        if raw.pts is not None:
-            return raw.pts * (raw.time_base or self.time_base), False
-        return (Fraction(0) if last is None else last + step), True
-
-    def _turn(self, raw: Any) -> tuple[int, int, int, int] | None:
+    def _turn(self, raw: Any) -> Matrix | None:
         """The frame's display matrix, read anew where its angle or the size changes.
 
         Not at every frame: PyAV's side data refers to its frame and the frame to it, and such a circle keeps a picture
         in memory until Python's collector comes by; 200 MB were seen.
         """
         kind = (raw.rotation, raw.width, raw.height)
-        if kind != self._kind:
-            self._kind, self._matrix = kind, display_matrix(raw)
-        return self._matrix
-
-    def _aspect(self, raw: Any) -> Fraction:
-        found = getattr(raw, "sample_aspect_ratio", None) or self._stream.sample_aspect_ratio
-        return Fraction(found) if found else Fraction(1)
+        if kind != self._turned[0]:
+            self._turned = kind, display_matrix(raw)
+        return self._turned[1]
 
     def _decoded(self) -> Iterator[Any]:
-        """Frames in presentation order and Sound between them; a broken packet costs its frames, a broken end the rest.
+        """Frames in the order of presentation, and audio packets as Sound where they are met.
 
-        Audio packets come as Sound when they are met.
+        A broken packet costs its frames; what cannot be read any more ends the video.
         """
         streams = [self._stream, *([self.audio] if self._every and self.audio is not None else [])]
         packets = self._container.demux(*streams)
@@ -193,53 +190,7 @@ class AvSource:
 
     def close(self) -> None:
         """See VideoSource.close. A container that came from outside stays open."""
-        if self._packets is not None:
-            self._packets.close()
+        self._packets.close()
         if self._own and self._container is not None:
             self._container.close()
         self._container = None
-
-
-class _Rgb:
-    """A decoded frame's pixels, converted when asked for."""
-
-    __slots__ = ("_aspect", "_matrix", "_raw")
-
-    def __init__(self, raw: Any, aspect: Fraction, matrix: tuple[int, int, int, int] | None) -> None:
-        self._raw, self._aspect, self._matrix = raw, aspect, matrix
-
-    def __call__(self) -> UInt8Array:
-        width, height = square_size(self._raw.width, self._raw.height, self._aspect)
-        rgb = self._raw.to_ndarray(format="rgb24", width=width, height=height)
-        return np.ascontiguousarray(upright(rgb, self._matrix))
-
-
-def square_size(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
-    """Width and height in square pixels of a frame whose pixels are `aspect` times as wide as high; never smaller."""
-    if not Fraction(1, 16) < aspect < 16 or aspect == 1:  # what no camera makes is a wrong tag
-        return width, height
-    if aspect > 1:
-        return round(width * aspect), height
-    return width, round(height / aspect)
-
-
-def display_matrix(raw: Any) -> tuple[int, int, int, int] | None:
-    """(a, b, c, d) of x' = a x + c y, y' = b x + d y from the frame's side data; None without one."""
-    data = raw.side_data
-    for i in range(len(data)):
-        item = data[i]
-        if item.type.name == "DISPLAYMATRIX" and item.buffer_size >= 36:
-            a, b, _, c, d = np.frombuffer(bytes(item), np.int32, 5).tolist()
-            return a, b, c, d
-    return None
-
-
-def upright(rgb: UInt8Array, matrix: tuple[int, int, int, int] | None) -> UInt8Array:
-    """The picture as a player shows it: quarter turns and mirrors of the display matrix; other angles stay."""
-    if matrix is None:
-        return rgb
-    a, b, c, d = matrix
-    if abs(b) > abs(a):
-        turned = rgb.transpose(1, 0, 2)
-        return turned[:: -1 if b < 0 else 1, :: -1 if c < 0 else 1]
-    return rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]

@@ -1,26 +1,30 @@
-"""What a user gives as a video, to a VideoSource."""
+"""Opens whatever a user names or hands over as a video."""
 
 import os
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any
 
 from ...errors import InputError
 from ...options import VideoOptions
 from .av import AvSource
-from .frames import Sampling
+from .frames import Sampling, VideoSource
 from .given import GivenSource
 
-AnySource: TypeAlias = AvSource | GivenSource
 
+def open_video(source: Any, options: VideoOptions, *, every: bool = False, threads: int | None = None) -> VideoSource:
+    """Open a video.
 
-def open_video(source: Any, options: VideoOptions, *, every: bool = False, threads: int | None = None) -> AnySource:
-    """A path, URL, camera (`0`, 0, `/dev/video0`), open PyAV container, or iterable of (seconds, frame).
-
-    every: give frames that are not sampled, and audio, too.
+    Args:
+        source: a path, a URL, a camera (`0`, 0, `/dev/video0`), an open PyAV container, or an iterable of
+            (seconds, frame).
+        options: which frames are sampled, and how the source is read.
+        every: give the frames that are not sampled, and the sound, too.
+        threads: CPU threads of the decoder; None takes the cores that this process may use.
 
     Raises:
-        InputError: it cannot be opened, has no video, or is none of these. OptionError: fps or times cannot work.
-        MissingPackageError: PyAV is not installed.
+        InputError: when it cannot be opened, has no video, or is none of these.
+        OptionError: when fps or the times cannot work.
+        MissingPackageError: when PyAV is not installed.
     """
     sampling = Sampling(options.fps, options.start, options.end)
     if isinstance(source, int) and not isinstance(source, bool):

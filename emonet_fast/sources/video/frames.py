@@ -18,10 +18,14 @@ _RESTART = 5
 class Frame:
     """One decoded frame.
 
-    index: how many frames were decoded before it. pts: in units of time_base; seconds: their product, exactly as the
-    stream says it, which need not begin at 0. chosen: it is sampled (scored); others are for an overlay only.
-    estimated: the stream gave no time, and it was continued from the frame before. arrived: time.perf_counter() when
-    it was decoded. rgb(): [H, W, 3] uint8, upright, square pixels; converts at each call.
+    Args:
+        index: how many frames were decoded before it.
+        pts: its time in units of `time_base`, exactly as the stream says it; it need not begin at 0.
+        time_base: seconds of one unit.
+        rgb: gives [H, W, 3] uint8 RGB, upright, with square pixels; it converts at each call.
+        chosen: whether the frame is sampled, so scored; the others are for an overlay only.
+        estimated: the stream gave no time, and `pts` continues the frame before.
+        arrived: time.perf_counter() at which the frame was decoded.
     """
 
     index: int
@@ -34,10 +38,12 @@ class Frame:
 
     @property
     def time(self) -> Fraction:
+        """Seconds, exact."""
         return self.pts * self.time_base
 
     @property
     def seconds(self) -> float:
+        """Seconds, rounded to a float."""
         return float(self.time)
 
 
@@ -50,8 +56,14 @@ class Sound:
 
 @dataclass(slots=True)
 class Faults:
-    """What went wrong while reading. broken: packets that could not be decoded. dropped: frames of a live source that
-    were too old. estimated: frames without a time of their own. ended: why reading stopped early, "" at a true end."""
+    """What went wrong while a source was read.
+
+    Args:
+        broken: packets that could not be decoded.
+        dropped: frames of a live source that were too old.
+        estimated: frames without a time of their own.
+        ended: why reading stopped early; "" at a true end.
+    """
 
     broken: int = 0
     dropped: int = 0
@@ -92,14 +104,18 @@ class VideoSource(Protocol):
 
 
 class Sampling:
-    """Which frames are taken: by time, never by counting. One for each run over a source.
+    """Which frames are sampled: by their time, never by counting. One for each run over a source.
 
-    fps: frames a second of the stream's time, None for all. start, end: seconds of the stream's own time; frames from
-    `start` to `end`, both with them. The first frame taken anchors a grid of 1 / fps, and of each of its cells the
-    first frame is taken: exact in fractions, so that nothing drifts, and right for a variable frame rate.
+    The first sampled frame anchors a grid of 1 / fps, and of each cell of the grid the first frame is sampled. This is
+    exact in fractions, so that nothing drifts, and right for a variable frame rate.
+
+    Args:
+        fps: sampled frames a second of the stream's time; None takes all.
+        start: seconds of the stream's own time; earlier frames are left out.
+        end: seconds of the stream's own time; later frames are left out.
 
     Raises:
-        OptionError: fps or a time cannot work.
+        OptionError: when fps or a time cannot work.
     """
 
     def __init__(self, fps: float | None = None, start: float | None = None, end: float | None = None) -> None:
@@ -110,14 +126,14 @@ class Sampling:
                 raise OptionError(f"{name} is {value}; expected seconds")
         if start is not None and end is not None and end <= start:
             raise OptionError(f"end is {end} and start {start}; expected end after start")
-        self.rate = None if fps is None else Fraction(fps).limit_denominator(100_000)
+        self._rate = None if fps is None else Fraction(fps).limit_denominator(100_000)
         self._start = None if start is None else Fraction(start).limit_denominator(10**9)
         self._end = None if end is None else Fraction(end).limit_denominator(10**9)
         self._anchor: Fraction | None = None
         self._cell = -1
 
     def over(self, at: Fraction) -> bool:
-        """Whether a frame at this time, and so all after it, lies beyond the end."""
+        """Whether a frame at this time lies after the end, and so all that follow."""
         return self._end is not None and at > self._end
 
     def before(self, at: Fraction) -> bool:
@@ -125,15 +141,15 @@ class Sampling:
         return self._start is not None and at < self._start
 
     def take(self, at: Fraction) -> bool:
-        """Whether to take the next frame, whose time this is."""
+        """Whether the next frame is sampled, whose time this is."""
         if self.before(at) or self.over(at):
             return False
-        if self.rate is None:
+        if self._rate is None:
             return True
-        if self._anchor is None or at < self._anchor + Fraction(self._cell) / self.rate - _RESTART:
+        if self._anchor is None or at < self._anchor + Fraction(self._cell) / self._rate - _RESTART:
             self._anchor, self._cell = at, 0
             return True
-        cell = math.floor((at - self._anchor) * self.rate)
+        cell = math.floor((at - self._anchor) * self._rate)
         if cell <= self._cell:
             return False
         self._cell = cell

@@ -1,7 +1,8 @@
-"""Frames that a pipeline already holds: an iterable of (seconds, frame), on the host or on the GPU."""
+"""Frames that a program already holds: an iterable of (seconds, frame), on the host or on the GPU."""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from ...errors import InputError
 from ...optional import need
 from ...records import UInt8Array
 from ..memory import array_fault
-from .av import _Rgb, display_matrix
+from .convert import display_matrix, to_rgb
 from .frames import Faults, Frame, Sampling, Sound
 
 # Times come as numbers, not as ticks; a microsecond is FFmpeg's own unit.
@@ -18,21 +19,25 @@ _TIME_BASE = Fraction(1, 1_000_000)
 
 
 class GivenSource:
-    """See VideoSource. pairs: (seconds, frame) in the order of time.
+    """A VideoSource of frames in memory; without sound.
 
-    seconds: a number of any kind, kept to the microsecond. frame: [H, W, 3] uint8 RGB as a numpy array, an
-    av.VideoFrame, or anything with `__dlpack__` (a torch or CuPy array, on the GPU too, which is copied to the host
-    when the frame is sampled). every: give frames that are not sampled too.
+    Args:
+        pairs: (seconds, frame) in the order of time. Seconds are numbers of any kind, kept to the microsecond. A frame
+            is [H, W, 3] uint8 RGB as a numpy array, an av.VideoFrame, or anything with `__dlpack__` (a torch or CuPy
+            array, on the GPU too, which is copied to the host when the frame is sampled).
+        sampling: which frames are sampled.
+        every: give the frames that are not sampled too, with `chosen` False.
+        live: whether the iterable does not wait for its reader.
 
-    Raises while iterating:
-        InputError: an item is no such pair.
+    Raises:
+        InputError: while iterating, when an item is no such pair.
     """
 
     def __init__(self, pairs: Iterable[Any], sampling: Sampling, *, every: bool = False, live: bool = False) -> None:
-        self.name, self.live = "frames", live
+        self.name, self.live, self.faults = "frames", live, Faults()
         self.duration: float | None = None
-        self.time_base, self.decoder, self.faults = _TIME_BASE, "the caller", Faults()
-        self.audio, self.rate = None, None
+        self.audio: Any = None
+        self.rate: Fraction | None = None
         self._pairs, self._sampling, self._every = pairs, sampling, every
 
     def __iter__(self) -> Iterator[Frame | Sound]:
@@ -45,33 +50,31 @@ class GivenSource:
                 return
             chosen = self._sampling.take(at)
             if chosen or (self._every and not self._sampling.before(at)):
-                yield Frame(index, pts, _TIME_BASE, _Given(index, item[1]), chosen)
+                yield Frame(index, pts, _TIME_BASE, partial(_rgb, index, item[1]), chosen)
 
     def close(self) -> None:
         """See VideoSource.close; the frames are the caller's."""
 
 
-class _Given:
-    __slots__ = ("_frame", "_index")
-
-    def __init__(self, index: int, frame: Any) -> None:
-        self._index, self._frame = index, frame
-
-    def __call__(self) -> UInt8Array:
-        array = to_host(self._frame)
-        fault = array_fault(array)
-        if fault:
-            raise InputError(f"frame {self._index}: {fault}")
-        return np.ascontiguousarray(array, np.uint8)
+def _rgb(index: int, frame: Any) -> UInt8Array:
+    array = to_host(frame)
+    fault = array_fault(array)
+    if fault:
+        raise InputError(f"frame {index}: {fault}")
+    return np.ascontiguousarray(array, np.uint8)
 
 
 def to_host(frame: Any) -> Any:
-    """A frame as a numpy array. Raises InputError where it is nothing that can become one."""
+    """A frame as a numpy array.
+
+    Raises:
+        InputError: when it is nothing that can become an array.
+    """
     if isinstance(frame, np.ndarray):
         return frame
     if hasattr(frame, "to_ndarray") and hasattr(frame, "pts"):  # an av.VideoFrame
         # Side data is read only where there is a turn: see AvSource._turn.
-        return _Rgb(frame, Fraction(1), display_matrix(frame) if frame.rotation else None)()
+        return to_rgb(frame, Fraction(1), display_matrix(frame) if frame.rotation else None)
     if hasattr(frame, "__dlpack__"):
         kind = int(frame.__dlpack_device__()[0])
         if kind == 1:  # kDLCPU
@@ -81,10 +84,9 @@ def to_host(frame: Any) -> Any:
 
 
 def _ticks(index: int, seconds: Any) -> int:
-    try:
-        return round(Fraction(seconds) / _TIME_BASE)
-    except (TypeError, ValueError, OverflowError):
+    for convert in (Fraction, float):  # a Fraction keeps all digits; a number that is none of Python's becomes a float
         try:
-            return round(float(seconds) / float(_TIME_BASE))
+            return round(convert(seconds) / convert(_TIME_BASE))
         except (TypeError, ValueError, OverflowError):
-            raise InputError(f"item {index} of the frames has the time {seconds!r}; expected seconds") from None
+            continue
+    raise InputError(f"item {index} of the frames has the time {seconds!r}; expected seconds")

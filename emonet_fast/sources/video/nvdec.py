@@ -6,14 +6,14 @@ without a GPU. What libavcodec does beside decoding is done here:
 - Packets become Annex B, by FFmpeg's own bitstream filter.
 - The time goes with the packet through NVDEC and names the packet when its picture comes out, in order of presentation.
   So frames that an edit list hides are left out, and a packet without a time gives a frame without one.
-- The first key frame is decoded by libavcodec too. It tells what NVDEC does not: the display matrix, colours, whether
-  the picture is interlaced. The same is done, with a new decoder, where a key frame brings another sequence parameter
-  set: PyNvVideoCodec itself would scale the new size to the old one.
-- Until the first picture comes out the packets are kept. Where NVDEC cannot do it, libavcodec begins with them.
+- libavcodec decodes the first key frame too. It tells what NVDEC does not: the display matrix, colours, whether the
+  picture is interlaced. Where a key frame brings another sequence parameter set, the same is done again with a new
+  decoder: PyNvVideoCodec itself would scale the new size to the old one.
+- The packets are kept until the first picture comes out. Where NVDEC cannot decode them, libavcodec begins with them.
 
-Pictures come in host memory as NV12. Only what is kept is copied, to planar 4:2:0 with all that libavcodec said of the
-colours, so that swscale makes the pixels that libavcodec's frames would give. (Of NV12, or without the place of the
-chroma samples, it interpolates colours in another way: up to 65 levels apart at hard edges.)
+Pictures come in host memory as NV12. Only a picture that is kept is copied, to planar 4:2:0 with all that libavcodec
+said of the colours, so that swscale makes the same pixels as of libavcodec's frames. (Of NV12, or without the place of
+the chroma samples, it interpolates colours in another way: up to 65 levels apart at hard edges.)
 
 PyNvVideoCodec's interface is that of version 2 (version 1 carried no times).
 """
@@ -23,7 +23,7 @@ import importlib
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
@@ -41,7 +41,7 @@ CODECS = {
 }
 _FORMATS = ("yuv420p", "yuvj420p")
 _PROGRESSIVE = (0, 1)  # AV_FIELD_UNKNOWN, AV_FIELD_PROGRESSIVE
-# Packets whose pictures may be pending: a decoder holds back 16 pictures at most, and some more are on their way.
+# Packets whose pictures may still come: a decoder holds back 16 pictures at most, and some more are on their way.
 _PENDING = 64
 
 
@@ -50,21 +50,21 @@ class NoNvdecError(Exception):
 
 
 def library() -> ModuleType:
-    """PyNvVideoCodec.
+    """PyNvVideoCodec's module.
 
     Raises:
-        NoNvdecError: it is not installed, or does not find the driver's video libraries.
+        NoNvdecError: when it is not installed, or does not find the driver's video libraries.
     """
     if not available(PACKAGE):
         raise NoNvdecError(f"{PACKAGE} is not installed: pip install 'emonet-fast[{EXTRAS[PACKAGE]}]'")
     try:
         return importlib.import_module(PACKAGE)
     except Exception as error:  # RuntimeError where the driver's libraries are missing, ImportError for others
-        raise NoNvdecError(f"{PACKAGE} cannot be used: {_said(error)}") from None
+        raise NoNvdecError(f"{PACKAGE} cannot be used: {_reason(error)}") from None
 
 
 def unsuited(stream: Any) -> str:
-    """Why a stream is not for this decoder, "" where it is."""
+    """Why this decoder cannot take a stream, "" where it can."""
     context = stream.codec_context
     if context.name not in CODECS:
         return f"{PACKAGE} is used for {' and '.join(CODECS)}, and this is {context.name}"
@@ -82,54 +82,77 @@ def parameter_sets(data: bytes, codec: str) -> frozenset[bytes]:
     return frozenset(unit.rstrip(b"\0") for unit in units if unit and unit[0] >> shift & mask == value)
 
 
+@dataclass(slots=True)
+class _Sequence:
+    """A part of the stream with one size and one decoder of NVDEC, from a key frame on.
+
+    Args:
+        decoder: of PyNvVideoCodec.
+        like: libavcodec's frame of the first key frame.
+        sets: the sequence parameter sets of the first key frame.
+        first: time of the first key frame; None as soon as a picture came that is not earlier.
+        waiting: the packets as long as no picture came, None afterwards.
+        sent: of each time that was given to NVDEC, the packet's own time and whether its picture is hidden.
+        graph: hands out twins of `like`.
+    """
+
+    decoder: Any
+    like: Any
+    sets: frozenset[bytes]
+    first: int | None
+    waiting: list[Any] | None = field(default_factory=list)
+    sent: dict[int, tuple[int | None, bool]] = field(default_factory=dict)
+    graph: Any = None
+
+
 @dataclass(frozen=True, slots=True)
 class NvdecPicture:
-    """A picture in the decoder's memory. address: of its NV12 planes. like: libavcodec's frame of the same sequence."""
+    """A picture in the decoder's memory; `address` is where its NV12 planes lie."""
 
     pts: int | None
     time_base: Any
     address: int
-    like: Any
+    sequence: _Sequence
 
     @property
     def width(self) -> int:
-        return int(self.like.width)
+        return int(self.sequence.like.width)
 
     @property
     def height(self) -> int:
-        return int(self.like.height)
+        return int(self.sequence.like.height)
 
     @property
     def rotation(self) -> int:
-        return int(self.like.rotation)
+        return int(self.sequence.like.rotation)
 
     @property
     def side_data(self) -> Any:
-        return self.like.side_data
+        return self.sequence.like.side_data
 
 
 class NvdecDecoder:
-    """See PacketDecoder. stream: for which `unsuited` says nothing. nvc: see `library`."""
+    """A PacketDecoder by PyNvVideoCodec.
+
+    Args:
+        av: PyAV's module.
+        stream: a stream for which `unsuited` says "".
+        nvc: see `library`.
+    """
 
     def __init__(self, av: Any, stream: Any, nvc: Any) -> None:
         self._av, self._stream, self._nvc = av, stream, nvc
         self._codec = str(stream.codec_context.name)
         self._filter = av.bitstream.BitStreamFilterContext(CODECS[self._codec][1], stream)
         self._software = AvDecoder(stream)
-        self.name = f"{self._codec} by NVDEC through {PACKAGE}"
-        self._session: Any = None  # None before the first key frame, and when libavcodec has taken over
+        self._sequence: _Sequence | None = None  # None before the first key frame
         self._given_up = False
-        self._sets: frozenset[bytes] = frozenset()
-        self._like: Any = None
-        self._graph: Any = None  # hands out twins of `_like`
-        self._first: int | None = None
-        self._waiting: list[Any] | None = []  # the packets of a session without a picture yet
-        self._fed: dict[int, tuple[int | None, bool]] = {}  # what NVDEC got as time: the packet's time, and not shown
 
     def decode(self, packet: Any) -> Iterator[Any]:
+        """See PacketDecoder."""
         if not packet.size:
             yield from self.flush()
-        elif self._given_up or (self._session is None and not packet.is_keyframe):
+        elif self._given_up or (self._sequence is None and not packet.is_keyframe):
             yield from self._software.decode(packet)
         else:
             for filtered in self._filter.filter(self._copied(packet)):  # it would take the packet itself away
@@ -139,49 +162,50 @@ class NvdecDecoder:
                     yield from self._give_up(packet, str(why))
 
     def flush(self) -> Iterator[Any]:
+        """See PacketDecoder."""
         try:
             yield from self._drained()
         except NoNvdecError as why:
             yield from self._give_up(None, str(why))
-        if self._given_up or self._session is None:
+        if self._sequence is None:
             yield from self._software.flush()
 
     def _by_nvdec(self, packet: Any, filtered: Any) -> Iterator[NvdecPicture]:
-        if packet.is_keyframe:
-            sets = parameter_sets(bytes(filtered), self._codec)
-            if self._session is None or (sets and sets != self._sets):
-                yield from self._drained()
-                self._begin(packet, sets)
-        if self._waiting is not None:
-            self._waiting.append(packet)
-            if len(self._waiting) > _PENDING:
+        sequence = self._sequence
+        sets = parameter_sets(bytes(filtered), self._codec) if packet.is_keyframe else frozenset()
+        if sequence is None or (sets and sets != sequence.sets):
+            yield from self._drained()
+            self._sequence = None
+            self._sequence = sequence = self._begun(packet, sets)
+        if sequence.waiting is not None:
+            sequence.waiting.append(packet)
+            if len(sequence.waiting) > _PENDING:
                 raise NoNvdecError(f"NVDEC gave no picture for {_PENDING} packets")
-        sent = self._nvc.PacketData()
-        sent.bsl_data, sent.bsl = filtered.buffer_ptr, filtered.buffer_size
-        sent.pts = self._named(packet)
-        yield from self._pictures(sent)
+        data = self._nvc.PacketData()
+        data.bsl_data, data.bsl = filtered.buffer_ptr, filtered.buffer_size
+        data.pts = _time_sent(packet, sequence.sent)
+        yield from self._pictures(sequence, data)
 
-    def _begin(self, packet: Any, sets: frozenset[bytes]) -> None:
-        """A decoder for the sequence that begins with this key frame."""
-        self._session, self._graph, self._waiting, self._fed = None, None, [], {}
+    def _begun(self, packet: Any, sets: frozenset[bytes]) -> _Sequence:
+        """The sequence that begins with this key frame."""
         context = self._stream.codec_context
         if context.is_open:  # what came before the key frame, and its faults, are not this picture's
             context.flush_buffers()
         try:  # by a packet without the flag of an edit list, which would hide its picture
-            found = context.decode(self._copied(packet)) + context.decode(None)
+            frames = context.decode(self._copied(packet)) + context.decode(None)
         finally:
             context.flush_buffers()
-        if not found:
+        if not frames:
             raise NoNvdecError("its first key frame cannot be decoded by itself")
-        self._like = found[0]
-        if self._like.format.name not in _FORMATS or self._like.interlaced_frame:
+        like = frames[0]
+        if like.format.name not in _FORMATS or like.interlaced_frame:
             raise NoNvdecError("it is interlaced, or not 4:2:0 of 8 bits")
         codec = getattr(self._nvc.cudaVideoCodec, CODECS[self._codec][0])
         try:
-            self._session = self._nvc.CreateDecoder(gpuid=0, codec=codec, usedevicememory=False)
+            decoder = self._nvc.CreateDecoder(gpuid=0, codec=codec, usedevicememory=False)
         except Exception as error:  # PyNvVCException is derived from Exception alone
-            raise NoNvdecError(_said(error)) from None
-        self._sets, self._first = sets, packet.pts
+            raise NoNvdecError(_reason(error)) from None
+        return _Sequence(decoder, like, sets, packet.pts)
 
     def _copied(self, packet: Any) -> Any:
         """The packet's bytes and side data (new extradata of an MP4), without its flags and times."""
@@ -190,65 +214,60 @@ class NvdecDecoder:
             copied.set_sidedata(side_data)
         return copied
 
-    def _named(self, packet: Any) -> int:
-        """The time that goes with the packet into NVDEC: its own, or the next free number."""
-        name = packet.pts if packet.pts is not None else packet.dts if packet.dts is not None else 0
-        while name in self._fed:
-            name += 1
-        self._fed[name] = (packet.pts, bool(packet.is_discard))
-        if len(self._fed) > _PENDING:
-            del self._fed[next(iter(self._fed))]
-        return int(name)
-
-    def _pictures(self, sent: Any) -> Iterator[NvdecPicture]:
+    def _pictures(self, sequence: _Sequence, data: Any) -> Iterator[NvdecPicture]:
+        """The pictures that NVDEC gives for the data, but for the hidden ones."""
         try:
-            found = self._session.Decode(sent)
-        except Exception as error:  # see _begin
-            if self._waiting is not None:
-                raise NoNvdecError(_said(error)) from None
-            raise ValueError(f"NVDEC: {_said(error)}") from None
-        for picture in found:
-            name = int(picture.getPTS())
-            self._check(picture)
-            if self._waiting is not None and name not in self._fed:
+            pictures = sequence.decoder.Decode(data)
+        except Exception as error:  # see _begun
+            if sequence.waiting is not None:
+                raise NoNvdecError(_reason(error)) from None
+            raise ValueError(f"NVDEC: {_reason(error)}") from None
+        for picture in pictures:
+            time = int(picture.getPTS())
+            self._check(picture, sequence.like)
+            if sequence.waiting is not None and time not in sequence.sent:
                 raise NoNvdecError(f"this {PACKAGE} carries no times")
-            self._waiting = None
-            pts, hidden = self._fed.pop(name, (None, False))
-            if not hidden and not self._early(pts):
-                yield NvdecPicture(pts, self._stream.time_base, int(picture.GetPtrToPlane(0)), self._like)
+            sequence.waiting = None
+            pts, hidden = sequence.sent.pop(time, (None, False))
+            if not hidden and not self._early(sequence, pts):
+                yield NvdecPicture(pts, self._stream.time_base, int(picture.GetPtrToPlane(0)), sequence)
 
-    def _early(self, pts: int | None) -> bool:
+    def _early(self, sequence: _Sequence, pts: int | None) -> bool:
         """Whether a picture of H.264 is shown before the first key frame: it refers to what never came.
 
         libavcodec leaves these out. Of HEVC NVIDIA's parser does, and knows those that can be shown.
         """
-        if self._first is not None and (self._codec != "h264" or pts is None or pts >= self._first):
-            self._first = None
-        return self._first is not None
+        if sequence.first is not None and (self._codec != "h264" or pts is None or pts >= sequence.first):
+            sequence.first = None
+        return sequence.first is not None
 
-    def _check(self, picture: Any) -> None:
-        """Whether a picture is what was asked for."""
-        size = self._like.width * self._like.height * 3 // 2
+    def _check(self, picture: Any, like: Any) -> None:
+        """Refuse a picture in another layout than ours.
+
+        Raises:
+            NoNvdecError: when it is no NV12, or has another size than `like`.
+        """
+        size = like.width * like.height * 3 // 2
         if picture.format != self._nvc.Pixel_Format.NV12 or picture.framesize() != size:
             raise NoNvdecError(f"NVDEC gave {picture.format} of {picture.framesize()} bytes; expected NV12 of {size}")
 
     def _drained(self) -> Iterator[NvdecPicture]:
         """What the decoder holds back; it is ready for a new sequence after that."""
-        if self._session is not None:
+        if self._sequence is not None:
             end = self._nvc.PacketData()
             end.decode_flag = int(self._nvc.VideoPacketFlag.ENDOFSTREAM)
-            yield from self._pictures(end)
-            if self._waiting:
+            yield from self._pictures(self._sequence, end)
+            if self._sequence.waiting:
                 raise NoNvdecError("NVDEC gave no picture")
 
     def _give_up(self, packet: Any, why: str) -> Iterator[Any]:
-        """libavcodec goes on, from the packets on that gave no picture yet."""
+        """Let libavcodec go on, beginning with the packets that gave no picture yet."""
         _log.info("video is decoded by PyAV on the CPU from here on: %s", why)
-        waiting = [*(self._waiting or [])]
+        waiting = [] if self._sequence is None else [*(self._sequence.waiting or [])]
         if packet is not None and packet not in waiting:
             waiting.append(packet)
         self.close()
-        self._given_up, self.name = True, self._software.name
+        self._given_up = True
         fault: Exception | None = None
         for one in waiting:
             try:
@@ -259,39 +278,53 @@ class NvdecDecoder:
             raise fault
 
     def keep(self, picture: Any) -> Any:
+        """See PacketDecoder."""
         if not isinstance(picture, NvdecPicture):
             return picture
         height, width = picture.height, picture.width
         raw = (ctypes.c_uint8 * (width * height * 3 // 2)).from_address(picture.address)
         nv12 = np.ctypeslib.as_array(raw).reshape(-1, width)
         colours = nv12[height:].reshape(-1, width // 2, 2)
-        frame = self._twin(picture.like)
+        frame = self._twin(picture.sequence)
         for plane, values in zip(frame.planes, (nv12[:height], colours[..., 0], colours[..., 1]), strict=True):
             rows = np.frombuffer(plane, np.uint8)[: plane.line_size * len(values)].reshape(len(values), -1)
             rows[:, : values.shape[1]] = values
         frame.pts, frame.time_base = picture.pts, picture.time_base
         return frame
 
-    def _twin(self, like: Any) -> Any:
+    def _twin(self, sequence: _Sequence) -> Any:
         """A frame with memory of its own and all that libavcodec said of colours, which only a filter hands on."""
-        if self._graph is None:
-            self._graph = self._av.filter.Graph()
-            entry = self._graph.add_buffer(
+        like = sequence.like
+        if sequence.graph is None:
+            sequence.graph = self._av.filter.Graph()
+            entry = sequence.graph.add_buffer(
                 width=like.width, height=like.height, format=like.format, time_base=self._stream.time_base
             )
-            entry.link_to(self._graph.add("buffersink"))
-            self._graph.configure()
-        self._graph.push(like)
-        twin = self._graph.pull()
+            entry.link_to(sequence.graph.add("buffersink"))
+            sequence.graph.configure()
+        sequence.graph.push(like)
+        twin = sequence.graph.pull()
         twin.make_writable()
         return twin
 
     def close(self) -> None:
-        self._session, self._graph, self._waiting, self._fed = None, None, None, {}
+        """See PacketDecoder."""
+        self._sequence = None
 
 
-def _said(error: Exception) -> str:
-    """What an exception says: of PyNvVideoCodec's, which name function, number, reason and source line, the reason."""
+def _time_sent(packet: Any, sent: dict[int, tuple[int | None, bool]]) -> int:
+    """The time that goes with the packet into NVDEC: its own, or the next free number. It is noted in `sent`."""
+    time = packet.pts if packet.pts is not None else packet.dts if packet.dts is not None else 0
+    while time in sent:
+        time += 1
+    sent[time] = (packet.pts, bool(packet.is_discard))
+    if len(sent) > _PENDING:
+        del sent[next(iter(sent))]
+    return int(time)
+
+
+def _reason(error: Exception) -> str:
+    """The text of an exception. PyNvVideoCodec's name function, number, reason and source line: the reason of those."""
     reason = re.search(r"Error Type : (.*?)(\nat |\Z)", str(error), re.DOTALL)
     lines = [" ".join(reason[1].split())] if reason else str(error).strip().splitlines()
     return (lines or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""Opens what a user names as video: files, URLs and cameras, by PyAV, and says who decodes."""
+"""Opens what a user names as video (files, URLs and cameras) by PyAV, and says who decodes."""
 
 import logging
 import re
@@ -8,7 +8,6 @@ from typing import Any
 from ...errors import InputError
 from ...gpu import driver_present
 from . import nvdec
-from .packets import AvDecoder, PacketDecoder
 
 _log = logging.getLogger("emonet_fast")
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)
@@ -18,23 +17,26 @@ _TIMEOUT = 10.0  # seconds that a network source or camera may stay silent
 
 
 def is_live(where: str) -> bool:
-    """Whether a source of that name does not wait for its reader: a camera, or a streaming protocol."""
+    """Whether a source of that name does not wait for its reader, as a camera or a streaming protocol."""
     return bool(_CAMERA.fullmatch(where) or _LIVE_URL.match(where))
 
 
 def without_password(where: str) -> str:
-    """A URL as it may be shown and written: what stands before the host's @ is taken out."""
+    """A URL without its user name and password, as it may be shown and written."""
     return re.sub(r"^([a-z][a-z0-9+.-]+://)[^/?#]*@", r"\1", where, flags=re.I)
 
 
-def open_media(av: Any, name: str, hardware: bool, nvc: Any = None) -> tuple[Any, Any]:
-    """An open container and what decodes its packets by NVDEC: PyNvVideoCodec's module, or None where PyAV does.
+def open_media(av: Any, name: str, hardware: bool) -> tuple[Any, Any]:
+    """An open container, and PyNvVideoCodec's module where that decodes its video, None where PyAV does.
 
-    hardware: use NVDEC where there is a driver, by PyNvVideoCodec or else by PyAV; a line says which, and why.
-    nvc: PyNvVideoCodec where it is imported already.
+    Args:
+        av: PyAV's module.
+        name: a path, a URL or a camera.
+        hardware: decode by NVDEC where there is a driver, by PyNvVideoCodec or else by PyAV; a line says which, and
+            why.
 
     Raises:
-        InputError: it cannot be opened.
+        InputError: when it cannot be opened.
     """
     options: dict[str, Any] = {"timeout": _TIMEOUT} if URL.match(name) else {}
     target = name
@@ -50,17 +52,17 @@ def open_media(av: Any, name: str, hardware: bool, nvc: Any = None) -> tuple[Any
     if name.startswith(("rtsp://", "rtsps://")):
         options["options"] = {"rtsp_transport": "tcp"}
     try:
-        if nvc is None and not (hardware and driver_present()):
-            return av.open(target, **options), None
-        return _open_for_nvdec(av, target, options, nvc)
+        if hardware and driver_present():
+            return _open_for_nvdec(av, target, options)
+        return av.open(target, **options), None
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise InputError(f"{without_password(name)} cannot be opened as video: {reason_of(error, name)}") from None
 
 
-def _open_for_nvdec(av: Any, target: str, options: dict[str, Any], nvc: Any) -> tuple[Any, Any]:
-    """Opened plainly for PyNvVideoCodec, else for FFmpeg's NVDEC, else plainly; a line says which, and why."""
+def _open_for_nvdec(av: Any, target: str, options: dict[str, Any]) -> tuple[Any, Any]:
+    """See open_media: for PyNvVideoCodec, else for FFmpeg's NVDEC, else for the CPU."""
     try:
-        nvc = nvc or nvdec.library()
+        nvc = nvdec.library()
         container = av.open(target, **options)
         why = nvdec.unsuited(container.streams.video[0]) if container.streams.video else ""
         if not why:
@@ -82,7 +84,12 @@ def _open_for_nvdec(av: Any, target: str, options: dict[str, Any], nvc: Any) -> 
 
 
 def who_decodes(driver: bool, built_in: bool) -> str:
-    """Who decodes video on this machine, and why. built_in: PyAV was built with NVDEC."""
+    """Who decodes video on this machine, and why.
+
+    Args:
+        driver: whether NVIDIA's driver is there.
+        built_in: whether PyAV was built with NVDEC.
+    """
     if not driver:
         return "PyAV on the CPU (no NVIDIA driver was found)"
     try:
@@ -92,13 +99,8 @@ def who_decodes(driver: bool, built_in: bool) -> str:
     return f"{nvdec.PACKAGE} for {' and '.join(nvdec.CODECS)}, PyAV for others"
 
 
-def packet_decoder(av: Any, stream: Any, nvc: Any) -> PacketDecoder:
-    """What decodes a stream. nvc: as `open_media` gave it."""
-    return AvDecoder(stream) if nvc is None else nvdec.NvdecDecoder(av, stream, nvc)
-
-
 def reason_of(error: Exception, name: str) -> str:
-    """What an error of PyAV means, for people. name: what was opened."""
+    """What an error of PyAV means, for people; `name` is what was opened."""
     text = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
     if type(error).__name__ == "ExitError":  # PyAV's time limit
         text = f"nothing came for {_TIMEOUT:g} seconds"

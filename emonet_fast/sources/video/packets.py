@@ -5,20 +5,15 @@ from typing import Any, Protocol
 
 
 class PacketDecoder(Protocol):
-    """Pictures of one video stream: with pts, time_base, width, height, rotation and side_data as av.VideoFrame has.
-
-    name: for people.
-    """
-
-    name: str
+    """Pictures of one video stream, with pts, time_base, width, height, rotation and side_data as av.VideoFrame has."""
 
     def decode(self, packet: Any) -> Iterator[Any]:
-        """The pictures that an av.Packet of the stream finishes, in order of presentation; an empty one flushes.
+        """The pictures that an av.Packet of the stream finishes, in the order of presentation; an empty packet flushes.
 
-        A picture may lie in the decoder's own memory: it is good until the next one is asked for. See keep.
+        A picture may lie in the decoder's own memory and is good until the next one is read. See `keep`.
 
         Raises:
-            av.error.FFmpegError, ValueError: the packet cannot be decoded; the next one may be.
+            av.error.FFmpegError, ValueError: when the packet cannot be decoded; the next one may be.
         """
         ...
 
@@ -31,18 +26,15 @@ class PacketDecoder(Protocol):
         ...
 
     def close(self) -> None:
-        """Gives back what the decoder holds beside the stream."""
+        """Give back what the decoder holds beside the stream; may be called twice."""
         ...
 
 
 class AvDecoder:
-    """See PacketDecoder: libavcodec, on FFmpeg's threads or by the hardware that the container was opened with."""
+    """A PacketDecoder by libavcodec, on FFmpeg's threads or by the hardware that the container was opened with."""
 
     def __init__(self, stream: Any) -> None:
         self._context = stream.codec_context
-        name = str(self._context.name)
-        by_nvdec = getattr(self._context, "is_hwaccel", False)
-        self.name = f"{name} by NVDEC through PyAV" if by_nvdec else f"{name} by PyAV"
 
     def decode(self, packet: Any) -> Iterator[Any]:
         return iter(packet.decode())

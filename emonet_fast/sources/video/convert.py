@@ -1,0 +1,48 @@
+"""A frame of PyAV to RGB as a player shows it: upright, with square pixels."""
+
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ...records import UInt8Array
+
+# (a, b, c, d) of x' = a x + c y, y' = b x + d y.
+Matrix: TypeAlias = tuple[int, int, int, int]
+
+
+def to_rgb(raw: Any, aspect: Fraction, matrix: Matrix | None) -> UInt8Array:
+    """[H, W, 3] uint8 RGB of an av.VideoFrame whose pixels are `aspect` times as wide as high."""
+    width, height = square_size(raw.width, raw.height, aspect)
+    return np.ascontiguousarray(upright(raw.to_ndarray(format="rgb24", width=width, height=height), matrix))
+
+
+def square_size(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
+    """Width and height in square pixels of a frame whose pixels are `aspect` times as wide as high; never smaller."""
+    if not Fraction(1, 16) < aspect < 16 or aspect == 1:  # what no camera makes is a wrong tag
+        return width, height
+    if aspect > 1:
+        return round(width * aspect), height
+    return width, round(height / aspect)
+
+
+def display_matrix(raw: Any) -> Matrix | None:
+    """The turn of an av.VideoFrame, from its side data; None without one."""
+    data = raw.side_data
+    for i in range(len(data)):
+        item = data[i]
+        if item.type.name == "DISPLAYMATRIX" and item.buffer_size >= 36:
+            a, b, _, c, d = np.frombuffer(bytes(item), np.int32, 5).tolist()
+            return a, b, c, d
+    return None
+
+
+def upright(rgb: UInt8Array, matrix: Matrix | None) -> UInt8Array:
+    """The picture after the quarter turns and mirrors of its display matrix; other angles stay."""
+    if matrix is None:
+        return rgb
+    a, b, c, d = matrix
+    if abs(b) > abs(a):
+        turned = rgb.transpose(1, 0, 2)
+        return turned[:: -1 if b < 0 else 1, :: -1 if c < 0 else 1]
+    return rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
