@@ -111,7 +111,8 @@ class VideoRun:
         finally:
             if report is not None:
                 report.tell(self.summary.facts())
-            self._finish()
+            for sink in self._sinks:
+                self._close(sink, not self.summary.counts)
         return self.summary
 
     def _metadata(self) -> dict[str, str]:
@@ -132,11 +133,12 @@ class VideoRun:
         except InputError as error:
             summary.messages.append(str(error))
             return
-        overlay = self._open_overlay(video)
+        overlay: Overlay | None = None
+        if outputs.overlay is not None:
+            overlay = Overlay(outputs.overlay, outputs.top)
+            overlay.start(video.rate, video.audio)
         crops = outputs.report is not None or any(p.suffix.lower() == ".json" for p in outputs.tables)
-        self._pipeline = VideoPipeline(
-            self._scorer, video, self._options, finder, every=every, crops=crops, watch=summary.watch
-        )
+        self._pipeline = VideoPipeline(self._scorer, video, self._options, finder, crops=crops, watch=summary.watch)
         began, frames = time.perf_counter(), summary.frames
         try:
             self._score(self._pipeline, video, overlay, progress)
@@ -147,7 +149,11 @@ class VideoRun:
             self._pipeline.close()
             self._pipeline = None
             summary.end(video, summary.frames - frames, time.perf_counter() - began)
-            self._close_overlay(overlay)
+            if overlay is not None:
+                with summary.watch("write"):
+                    self._close(overlay, not overlay.frames)
+                if overlay.audio_note:
+                    summary.messages.append(f"{overlay.path.name} has no sound: {overlay.audio_note}")
 
     def _score(
         self,
@@ -178,37 +184,14 @@ class VideoRun:
         ends = [end for end in (self._options.end, video.duration) if end is not None]
         return max(0.0, min(ends) - (self._options.start or 0.0)) if ends else None
 
-    def _open_overlay(self, video: VideoSource) -> Overlay | None:
-        if self._outputs.overlay is None:
-            return None
-        overlay = Overlay(self._outputs.overlay, self._outputs.top)
-        overlay.start(video.rate, video.audio)
-        return overlay
-
-    def _close_overlay(self, overlay: Overlay | None) -> None:
-        if overlay is None:
-            return
+    def _close(self, output: TimelineSink | Overlay, empty: bool) -> None:
+        """Put an output in place, or remove it where it is empty. An error ends the run, not the other outputs."""
         try:
-            with self.summary.watch("write"):
-                overlay.close()
+            if empty:
+                output.abort()
+            else:
+                output.close()
+                self.summary.written.append(output.path)
         except EmonetError as error:
             self.summary.messages.append(str(error))
             self.summary.stopped = True
-            return
-        if overlay.frames:
-            self.summary.written.append(overlay.path)
-        if overlay.audio_note:
-            self.summary.messages.append(f"{overlay.path.name} has no sound: {overlay.audio_note}")
-
-    def _finish(self) -> None:
-        """Close every output, also when another one failed; where no row came all are removed."""
-        for sink in self._sinks:
-            try:
-                if self.summary.counts:
-                    sink.close()
-                    self.summary.written.append(sink.path)
-                else:
-                    sink.abort()
-            except EmonetError as error:
-                self.summary.messages.append(str(error))
-                self.summary.stopped = True

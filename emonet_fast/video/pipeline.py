@@ -4,18 +4,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ..faces import FaceFinder, detector_device, open_finder
 from ..faces.track import MEMORY
 from ..options import VideoOptions
 from ..process import Stopwatch
-from ..records import UInt8Array
+from ..records import Picture, Status, UInt8Array
 from ..scorer import Scorer
+from ..scores import Scores
 from ..sources.video.ahead import Ahead
 from ..sources.video.choose import open_video
 from ..sources.video.frames import Frame, Sound, VideoSource
 from ..timeline import Timeline
 from .faces import FaceFollower, FrameFaces
-from .rows import timeline_of
 from .scoring import FrameScorer
 from .smooth import Smoother
 
@@ -53,7 +56,6 @@ class VideoPipeline:
         source: the video. The pipeline closes it.
         options: how the faces are followed, scored and smoothed.
         finder: the detector or the boxes of a file; None takes whole frames.
-        every: batches carry the frames that are not sampled and the sound too, for an overlay.
         crops: time lines carry the crops, for a report.
         watch: adds up the seconds of work by stage: decode (on its own thread, beside the others), convert, detect,
             track, score. None makes a new one.
@@ -66,7 +68,6 @@ class VideoPipeline:
         options: VideoOptions,
         finder: FaceFinder | None,
         *,
-        every: bool = False,
         crops: bool = False,
         watch: Stopwatch | None = None,
     ) -> None:
@@ -79,7 +80,7 @@ class VideoPipeline:
         self._smoother = Smoother(options.smooth, gap) if options.smooth and one_curve_a_track else None
         # One frame where it must not wait for the next, or where those between two would be held; else a few.
         few = max(_MIN_FRAMES, min(scorer.backend.batch_size, _MAX_FRAMES))
-        self._group_size = 1 if source.live or every else few
+        self._group_size = 1 if source.live or source.every else few
         self._failure: Exception | None = None
         self._ahead = Ahead(source, watch=self._watch)
 
@@ -124,10 +125,31 @@ class VideoPipeline:
             frames = [self._follower.follow(*pair, some) for pair, some in zip(sampled, faces, strict=True)]
         with self._watch("score"):
             scores, reused = self._score(frames)
-        timeline = timeline_of(self._name, frames, scores, reused, smoother=self._smoother, crops=self._crops)
+        timeline = self._timeline(frames, scores, reused)
         places = _places(frames)
         placed = tuple((item, places.get(item.index) if isinstance(item, Frame) else None) for item in items)
         return VideoBatch(timeline, placed, tuple(frame.arrived for frame, _ in sampled))
+
+    def _timeline(self, frames: list[FrameFaces], scores: Scores, reused: npt.NDArray[np.bool_]) -> Timeline:
+        rows = [frame.frame for frame in frames for _ in frame.tracks]
+        tracks = [track for frame in frames for track in frame.tracks]
+        smooth = None
+        if self._smoother is not None:
+            smooth = np.full(scores.raw.shape, np.nan)
+            for i in np.flatnonzero(scores.ok).tolist():
+                smooth[i] = self._smoother(tracks[i], rows[i].seconds, scores.raw[i].astype(np.float64))
+        return Timeline(
+            scores=scores,
+            source=self._name,
+            pts=np.array([row.pts for row in rows], np.int64),
+            seconds=np.array([row.seconds for row in rows], np.float64),
+            frame=np.array([row.index for row in rows], np.int64),
+            time_bases=tuple(row.time_base for row in rows),
+            track=np.array(tracks, np.int64),
+            reused=reused,
+            smooth=smooth,
+            crops=tuple(crop for frame in frames for crop in _crops(frame.picture)) if self._crops else (),
+        )
 
     def stop(self) -> None:
         """Let the iteration end after the frames that were read; for signal handlers, as it takes no lock."""
@@ -145,6 +167,17 @@ def _places(frames: list[FrameFaces]) -> dict[int, range]:
         places[frame.frame.index] = range(start, start + len(frame.tracks))
         start += len(frame.tracks)
     return places
+
+
+def _crops(picture: Picture) -> list[UInt8Array | None]:
+    """The pixels of each row's crop, as far as it lies in the picture."""
+    if picture.status != Status.OK:
+        return [None]
+    rgb = np.asarray(picture.data)
+    if not picture.boxes:
+        return [rgb]
+    parts = [box.inside(rgb.shape[1], rgb.shape[0]) for box in picture.boxes]
+    return [None if part is None else rgb[part.top : part.bottom, part.left : part.right] for part in parts]
 
 
 def stream(scorer: Scorer, source: Any, options: VideoOptions | None = None) -> Iterator[Timeline]:

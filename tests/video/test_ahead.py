@@ -13,7 +13,7 @@ from emonet_fast.sources.video.frames import Faults, Frame, Sound
 class Source:
     """Gives `count` frames; `gate` holds them back one by one, `given` tells how many were taken from it."""
 
-    name, duration, time_base, decoder = "made", None, Fraction(1, 10), "none"
+    name, duration, every, time_base = "made", None, False, Fraction(1, 10)
 
     def __init__(self, count, *, live=False, error=None, gate=None, sounds=False):
         self.live, self.faults, self.closed, self.given = live, Faults(), False, 0

@@ -197,7 +197,7 @@ def test_options_refused(settings):
 def test_frames_between_samples_are_not_held(scorer, walk):
     """For an overlay every frame is given on, in order, a few at a time, however rarely one is sampled."""
     options = VideoOptions(fps=0.5, faces=FaceOptions())
-    pipeline = VideoPipeline(scorer, AvSource(str(walk.path), Sampling(0.5), every=True), options, None, every=True)
+    pipeline = VideoPipeline(scorer, AvSource(str(walk.path), Sampling(0.5), every=True), options, None)
     batches = list(pipeline)
     pipeline.close()
     assert max(len(batch.items) for batch in batches) <= 9

@@ -209,7 +209,7 @@ def test_webvtt(tmp_path):
 def pipeline_items(scorer, walk, found_faces, fps=5.0):
     options = VideoOptions(fps=fps, faces=found_faces)
     source = AvSource(str(walk.path), Sampling(fps), every=True)
-    pipeline = VideoPipeline(scorer, source, options, video_finder(scorer, options), every=True)
+    pipeline = VideoPipeline(scorer, source, options, video_finder(scorer, options))
     return source, pipeline
 
 

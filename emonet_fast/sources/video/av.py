@@ -4,6 +4,7 @@ The reader never seeks: a frame's index is exact only where every frame before i
 sampled costs its decoding; colours are converted for sampled frames alone.
 """
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -54,7 +55,7 @@ class AvSource:
         threads: int | None = None,
     ) -> None:
         self._av = need("av", "reading video")
-        self._sampling, self._every = sampling, every
+        self._sampling, self.every = sampling, every
         self.faults = Faults()
         self._own = not hasattr(where, "demux")
         self.name = without_password(str(where) if self._own else str(getattr(where, "name", "container")))
@@ -107,7 +108,7 @@ class AvSource:
             if self._sampling.over(at):
                 return
             chosen = self._sampling.take(at)
-            if chosen or (self._every and not self._sampling.before(at)):
+            if chosen or (self.every and not self._sampling.before(at)):
                 pts = round(at / base) if estimated else raw.pts
                 yield Frame(index, pts, base, self._rgb(raw), chosen, estimated)
         if last is not None and not self.faults.ended:
@@ -129,17 +130,18 @@ class AvSource:
 
     def _rgb(self, raw: Any) -> Callable[[], UInt8Array]:
         aspect = getattr(raw, "sample_aspect_ratio", None) or self._stream.sample_aspect_ratio
-        return partial(to_rgb, self._packets.keep(raw), Fraction(aspect or 1), self._turn(raw))
+        frame = self._packets.keep(raw)
+        return partial(to_rgb, frame, Fraction(aspect or 1), self._turn(frame))
 
-    def _turn(self, raw: Any) -> Matrix | None:
+    def _turn(self, frame: Any) -> Matrix | None:
         """The frame's display matrix, read anew where its angle or the size changes.
 
         Not at every frame: PyAV's side data refers to its frame and the frame to it, and such a circle keeps a picture
         in memory until Python's collector comes by; 200 MB were seen.
         """
-        kind = (raw.rotation, raw.width, raw.height)
+        kind = (frame.rotation, frame.width, frame.height)
         if kind != self._turned[0]:
-            self._turned = kind, display_matrix(raw)
+            self._turned = kind, display_matrix(frame)
         return self._turned[1]
 
     def _decoded(self) -> Iterator[Any]:
@@ -147,7 +149,7 @@ class AvSource:
 
         A broken packet costs its frames; what cannot be read any more ends the video.
         """
-        streams = [self._stream, *([self.audio] if self._every and self.audio is not None else [])]
+        streams = [self._stream, *([self.audio] if self.every and self.audio is not None else [])]
         packets = self._container.demux(*streams)
         in_a_row = 0
         while True:
@@ -178,15 +180,9 @@ class AvSource:
                 if in_a_row > _MAX_BROKEN:
                     self.faults.ended = f"{in_a_row} packets in a row could not be decoded ({reason_of(error, '')})"
                     break
-        if self.faults.ended:
-            yield from self._flushed()
-
-    def _flushed(self) -> Iterator[Any]:
-        """What the decoder still holds after reading failed."""
-        try:
-            yield from self._packets.flush()
-        except (self._av.error.FFmpegError, ValueError):
-            return
+        if self.faults.ended:  # what the decoder still holds
+            with contextlib.suppress(self._av.error.FFmpegError, ValueError):
+                yield from self._packets.flush()
 
     def close(self) -> None:
         """See VideoSource.close. A container that came from outside stays open."""

@@ -77,12 +77,14 @@ class VideoSource(Protocol):
     Attributes:
         name: for keys and tables.
         live: the source does not wait for its reader.
+        every: the source gives the frames that are not sampled, and the sound, too.
         duration: seconds; None where that is unknown.
         faults: what went wrong so far.
     """
 
     name: str
     live: bool
+    every: bool
     duration: float | None
     faults: Faults
 

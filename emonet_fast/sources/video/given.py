@@ -38,7 +38,7 @@ class GivenSource:
         self.duration: float | None = None
         self.audio: Any = None
         self.rate: Fraction | None = None
-        self._pairs, self._sampling, self._every = pairs, sampling, every
+        self._pairs, self._sampling, self.every = pairs, sampling, every
 
     def __iter__(self) -> Iterator[Frame | Sound]:
         for index, item in enumerate(self._pairs):
@@ -49,7 +49,7 @@ class GivenSource:
             if self._sampling.over(at):
                 return
             chosen = self._sampling.take(at)
-            if chosen or (self._every and not self._sampling.before(at)):
+            if chosen or (self.every and not self._sampling.before(at)):
                 yield Frame(index, pts, _TIME_BASE, partial(_rgb, index, item[1]), chosen)
 
     def close(self) -> None:

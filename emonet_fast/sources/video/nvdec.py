@@ -84,25 +84,16 @@ def parameter_sets(data: bytes, codec: str) -> frozenset[bytes]:
 
 @dataclass(slots=True)
 class _Sequence:
-    """A part of the stream with one size and one decoder of NVDEC, from a key frame on.
-
-    Args:
-        decoder: of PyNvVideoCodec.
-        like: libavcodec's frame of the first key frame.
-        sets: the sequence parameter sets of the first key frame.
-        first: time of the first key frame; None as soon as a picture came that is not earlier.
-        waiting: the packets as long as no picture came, None afterwards.
-        sent: of each time that was given to NVDEC, the packet's own time and whether its picture is hidden.
-        graph: hands out twins of `like`.
-    """
+    """A part of the stream with one size and one decoder of PyNvVideoCodec; it begins with a key frame."""
 
     decoder: Any
-    like: Any
-    sets: frozenset[bytes]
-    first: int | None
-    waiting: list[Any] | None = field(default_factory=list)
+    like: Any  # libavcodec's frame of the first key frame
+    sets: frozenset[bytes]  # the sequence parameter sets
+    first: int | None  # time of the first key frame; None as soon as a picture came that is not earlier
+    waiting: list[Any] | None = field(default_factory=list)  # the packets while no picture came, None afterwards
+    # Of each time that was given to NVDEC, the packet's own time, and whether its picture is hidden.
     sent: dict[int, tuple[int | None, bool]] = field(default_factory=dict)
-    graph: Any = None
+    graph: Any = None  # hands out twins of `like`
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,31 +105,9 @@ class NvdecPicture:
     address: int
     sequence: _Sequence
 
-    @property
-    def width(self) -> int:
-        return int(self.sequence.like.width)
-
-    @property
-    def height(self) -> int:
-        return int(self.sequence.like.height)
-
-    @property
-    def rotation(self) -> int:
-        return int(self.sequence.like.rotation)
-
-    @property
-    def side_data(self) -> Any:
-        return self.sequence.like.side_data
-
 
 class NvdecDecoder:
-    """A PacketDecoder by PyNvVideoCodec.
-
-    Args:
-        av: PyAV's module.
-        stream: a stream for which `unsuited` says "".
-        nvc: see `library`.
-    """
+    """A PacketDecoder by PyNvVideoCodec (`nvc`), for a stream for which `unsuited` says "". av: PyAV's module."""
 
     def __init__(self, av: Any, stream: Any, nvc: Any) -> None:
         self._av, self._stream, self._nvc = av, stream, nvc
@@ -242,11 +211,7 @@ class NvdecDecoder:
         return sequence.first is not None
 
     def _check(self, picture: Any, like: Any) -> None:
-        """Refuse a picture in another layout than ours.
-
-        Raises:
-            NoNvdecError: when it is no NV12, or has another size than `like`.
-        """
+        """Raise NoNvdecError for a picture that is no NV12 or has another size than `like`."""
         size = like.width * like.height * 3 // 2
         if picture.format != self._nvc.Pixel_Format.NV12 or picture.framesize() != size:
             raise NoNvdecError(f"NVDEC gave {picture.format} of {picture.framesize()} bytes; expected NV12 of {size}")
@@ -281,11 +246,11 @@ class NvdecDecoder:
         """See PacketDecoder."""
         if not isinstance(picture, NvdecPicture):
             return picture
-        height, width = picture.height, picture.width
+        frame = self._twin(picture.sequence)
+        height, width = frame.height, frame.width
         raw = (ctypes.c_uint8 * (width * height * 3 // 2)).from_address(picture.address)
         nv12 = np.ctypeslib.as_array(raw).reshape(-1, width)
         colours = nv12[height:].reshape(-1, width // 2, 2)
-        frame = self._twin(picture.sequence)
         for plane, values in zip(frame.planes, (nv12[:height], colours[..., 0], colours[..., 1]), strict=True):
             rows = np.frombuffer(plane, np.uint8)[: plane.line_size * len(values)].reshape(len(values), -1)
             rows[:, : values.shape[1]] = values
@@ -296,12 +261,11 @@ class NvdecDecoder:
         """A frame with memory of its own and all that libavcodec said of colours, which only a filter hands on."""
         like = sequence.like
         if sequence.graph is None:
-            sequence.graph = self._av.filter.Graph()
-            entry = sequence.graph.add_buffer(
-                width=like.width, height=like.height, format=like.format, time_base=self._stream.time_base
-            )
-            entry.link_to(sequence.graph.add("buffersink"))
-            sequence.graph.configure()
+            sequence.graph = graph = self._av.filter.Graph()
+            size = {"width": like.width, "height": like.height}
+            entry = graph.add_buffer(**size, format=like.format, time_base=self._stream.time_base)
+            entry.link_to(graph.add("buffersink"))
+            graph.configure()
         sequence.graph.push(like)
         twin = sequence.graph.pull()
         twin.make_writable()

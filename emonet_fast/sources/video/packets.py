@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 
 class PacketDecoder(Protocol):
-    """Pictures of one video stream, with pts, time_base, width, height, rotation and side_data as av.VideoFrame has."""
+    """Pictures of one video stream, with pts and time_base as av.VideoFrame has."""
 
     def decode(self, packet: Any) -> Iterator[Any]:
         """The pictures that an av.Packet of the stream finishes, in the order of presentation; an empty packet flushes.
