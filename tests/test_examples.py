@@ -1,0 +1,97 @@
+"""Every program of examples/ runs and prints what it says, on a tiny checkpoint."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from emonet_fast import taxonomy
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+NAMES = {dimension.slug for dimension in taxonomy.EMOTIONS}
+
+
+def run(name, *arguments, stdin=None, **environment):
+    """Standard output of a program of examples/."""
+    program = ["bash"] if name.endswith(".sh") else [sys.executable]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [*program, str(EXAMPLES / name), *map(str, arguments)],
+        input=stdin, capture_output=True, check=False, env=os.environ | {"PATH": path} | environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(folder / f"{i}.png")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    return folder
+
+
+def test_every_example_is_tested():
+    tested = {"score_folder.py", "video_timeline.py", "bulk_slurm.sh", "from_raw.py", "pipeline.py"}
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == tested
+
+
+def test_score_folder(pictures, tiny_folder, tmp_path):
+    out = run("score_folder.py", pictures, "--checkpoint", tiny_folder, "--output", tmp_path / "s.parquet")
+    lines = out.splitlines()
+    assert len(lines) == 5
+    assert lines[0].split()[1] in NAMES
+    assert "broken.jpg" in lines[4]
+    assert pq.read_table(tmp_path / "s.parquet").num_rows == 5
+
+
+def test_video_timeline(tiny_folder, tmp_path):
+    pytest.importorskip("av", reason="PyAV (extra video) is not installed")
+    from .video.making import write_clip
+
+    clip = write_clip(tmp_path / "clip.mp4", range(0, 90 * 100, 100))
+    out = run("video_timeline.py", clip, "--checkpoint", tiny_folder, "--faces", "none")
+    lines = out.splitlines()
+    assert lines
+    assert all(line.split()[1] == "s" and line.split()[4] in NAMES for line in lines)
+
+
+def test_bulk_slurm(pictures, tiny_folder, tmp_path):
+    """Two jobs of an array write the shards of one plan, each its own; a job without SLURM then finds all done."""
+    shards = []
+    for part in (0, 1):
+        job = {"SLURM_ARRAY_TASK_ID": str(part), "SLURM_ARRAY_TASK_COUNT": "2"}
+        run("bulk_slurm.sh", tiny_folder, tmp_path / "out", pictures, "--shard-size", 2, **job)
+        shards.append(len(list((tmp_path / "out").glob("[0-9]*.parquet"))))
+    rows = [pq.read_table(path).num_rows for path in sorted((tmp_path / "out").glob("[0-9]*.parquet"))]
+    assert 0 < shards[0] < shards[1]
+    assert sum(rows) == 5
+    out = run("bulk_slurm.sh", tiny_folder, tmp_path / "out", pictures, "--shard-size", 2)
+    assert out.startswith("3 of 3 shards done")
+
+
+def test_from_raw(tmp_path):
+    names = sorted(NAMES)
+    values = np.arange(40.0)
+    (tmp_path / "raw.csv").write_text(f"image,{','.join(names)}\na.png,{','.join(map(str, values))}\n")
+    (tmp_path / "means.json").write_text(json.dumps(dict.fromkeys(names, 0.5)))
+    out = run("from_raw.py", tmp_path / "raw.csv", tmp_path / "means.json")
+    share = np.exp(values - values.max())
+    assert out.split()[:3] == ["a.png", names[-1], f"{share[-1] / share.sum():.3f}"]
+
+
+def test_pipeline(tiny_folder):
+    pytest.importorskip("scipy", reason="scipy (extra video) is not installed")
+    frames = np.random.default_rng(0).integers(0, 256, (10, 40, 60, 3), np.uint8).tobytes()
+    out = run("pipeline.py", 60, 40, 5, "--checkpoint", tiny_folder, "--faces", "none", stdin=frames)
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["seconds"] for row in rows] == [0.0, 0.6, 1.0, 1.6]  # the first frame at or after each half second
+    assert all(isinstance(row["score_awe"], float) for row in rows)
