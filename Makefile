@@ -11,7 +11,7 @@ INPUT ?=
 OUTPUT ?= demo-output
 SYNTHETIC := models/synthetic-27
 
-.PHONY: demo test lint test-lowest bench bench-quick bench-track bench-spread bench-scaling bench-others fidelity gpu-check trt-check clean compile-check
+.PHONY: demo test docs lint test-lowest bench bench-quick bench-track bench-spread bench-scaling bench-others fidelity gpu-check trt-check clean compile-check
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "emonet-fast needs Python 3.11 or newer, this is " + sys.version.split()[0])'
@@ -43,6 +43,15 @@ demo: $(VENV)/.demo
 	$(BIN)/emonet-fast score $(if $(INPUT),$(INPUT),$$($(BIN)/python benchmarks/photographs.py)) \
 	    --checkpoint $(WEIGHTS) --output $(OUTPUT)/scores.parquet --report $(OUTPUT)/report.html
 	@echo "look at $(OUTPUT)/report.html"
+
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	touch $@
+
+# The pages of docs/ and the Python reference, in build/docs. The variable silences an advertisement, not a check.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "look at build/docs/index.html"
 
 # Two at a time: most tests keep one core busy, and each process makes its own checkpoints.
 test: $(VENV)/.test
