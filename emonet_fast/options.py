@@ -2,7 +2,8 @@
 
 import os
 import re
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import OptionError
@@ -10,15 +11,27 @@ from .errors import OptionError
 BACKENDS = ("auto", "openvino", "cuda", "tensorrt")
 PRECISIONS = ("auto", "fp32", "bf16", "fp8")
 DECODERS = ("auto", "pillow", "dali")
-_FACES = re.compile(r"none|detect|boxes:.+")
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
-_MAX_BATCH = 1024
+# Of bulk scoring: they stand here because a help text may not import what bulk scoring imports.
+EMBEDDINGS = ("none", "fp16", "fp32")
+ENGINES = ("local", "ray")
+SHARD_SIZE = 10_000
 MAX_PIXELS = 200_000_000
 MAX_BYTES = 512 * 1024 * 1024
+_FACES = re.compile(r"none|detect|boxes:.+")
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+_RANGES = {
+    "batch_size": (1, 1024),
+    "threads": (1, 4096),
+    "max_pixels": (1, 2**40),
+    "max_bytes": (1, 2**40),
+    "margin": (0.0, 10.0),
+    "min_face": (0.0, 1e5),
+    "min_score": (1e-3, 1.0),
+}
 
 
 def default_cache_dir() -> Path:
-    """`$EMONET_FAST_CACHE`, else `$XDG_CACHE_HOME/emonet-fast`, else `~/.cache/emonet-fast`."""
+    """Return `$EMONET_FAST_CACHE`, else `$XDG_CACHE_HOME/emonet-fast`, else `~/.cache/emonet-fast`."""
     own = os.environ.get("EMONET_FAST_CACHE")
     if own:
         return Path(own).expanduser()
@@ -30,10 +43,17 @@ def default_cache_dir() -> Path:
 class FaceOptions:
     """Which faces of a picture are scored.
 
-    faces: "none" (the whole picture), "detect" (YuNet), or "boxes:FILE" (COCO JSON, parquet or CSV). model: of the
-    detector, None for the hub's. margin: of a box's longer side, added on each side of its square crop. min_face:
-    faces whose longer side has fewer pixels are left out. min_score: of the detector, 0..1
-    (photographs without people gave up to 0.70, clear faces 0.9).
+    Args:
+        faces: "none" (the whole picture is scored), "detect" (YuNet finds the faces) or "boxes:FILE" (COCO JSON,
+            parquet or CSV).
+        model: ONNX file of the detector; None takes the hub's.
+        margin: how far the square crop reaches beyond the box on each side, as a part of the box's longer side.
+        min_face: pixels; faces whose longer side is shorter are left out.
+        min_score: 0..1; faces of which the detector is less sure are left out. Photographs without people gave up to
+            0.70, clear faces 0.9.
+
+    Raises:
+        OptionError: for a value that cannot work.
     """
 
     faces: str = "none"
@@ -47,8 +67,8 @@ class FaceOptions:
             raise OptionError(f"faces is {self.faces!r}; expected 'none', 'detect' or 'boxes:FILE'")
         if self.model is not None and self.faces != "detect":
             raise OptionError(f"a detector's model is for faces 'detect', and faces is {self.faces!r}")
-        for name, low, high in (("margin", 0.0, 10.0), ("min_face", 0.0, 1e5), ("min_score", 1e-3, 1.0)):
-            value = getattr(self, name)
+        for name in ("margin", "min_face", "min_score"):
+            value, (low, high) = getattr(self, name), _RANGES[name]
             if not low <= value <= high:
                 raise OptionError(f"{name} is {value!r}; expected a number from {low:g} to {high:g}")
 
@@ -57,11 +77,22 @@ class FaceOptions:
 class VideoOptions:
     """How a video becomes a time line.
 
-    fps: sampled frames a second, None for all. start, end: seconds of the video's own time. faces: see FaceOptions;
-    "none" scores whole frames. track: follow faces from frame to frame. smooth: time constant in seconds of the
-    smoothed columns, 0 for none; needs track. score_every, score_change: see faces.reuse.ReusePolicy; both None
-    scores every face. live: the source does not wait for its reader, None to tell by its name. hardware: decode by
-    NVDEC where the machine can. embeddings: keep them in each batch's scores.
+    Args:
+        fps: sampled frames a second; None takes every frame.
+        start: seconds of the video's own time at which sampling begins; None is the beginning.
+        end: seconds of the video's own time at which sampling ends; None is the end.
+        faces: who finds the faces; with "none" whole frames are scored.
+        track: follow faces from frame to frame.
+        smooth: time constant of the smoothed columns in seconds, 0 for none; needs `track`.
+        score_every: score a track in every so many sampled frames only; None scores it in all.
+        score_change: score a track again when its box has changed by more than this (1 - intersection over union);
+            None does not look at the change.
+        live: the source does not wait for its reader, as a camera; None tells it by the source's name.
+        hardware: decode by NVDEC where the machine can.
+        embeddings: keep the embeddings in each batch's scores.
+
+    Raises:
+        OptionError: for a value that cannot work.
     """
 
     fps: float | None = 2.0
@@ -85,16 +116,25 @@ class VideoOptions:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Settings of a Scorer.
+    """How a scorer decodes, computes and stores; `Scorer` takes the same names as keywords.
 
-    device: "auto", "cpu", "cuda" or "cuda:N". precision: "auto", "fp32", "bf16" or (GPU only) "fp8".
-    batch_size: images per engine call, None for the device's default; shorter batches are padded to it.
-    decoder: "auto", "pillow" or "dali" (extra `dali`); see decoders.choose for what "auto" takes.
-    exif: turn pictures upright by their EXIF orientation. revision: of the hub repositories, None for the pinned.
-    max_pixels, max_bytes: larger pictures are refused with a status before they are decoded.
-    threads: CPU threads of the engine, None for all. cache_dir: where engines and packed weights are kept.
-    backend: "auto" (by the device), "openvino", "cuda" or "tensorrt". trust_engine: an engine's file that backend
-    "tensorrt" loads as it is; engines are programs, so only one whose origin is known.
+    Args:
+        device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:N".
+        precision: "auto" (bf16 where the device computes in it, else fp32), "fp32", "bf16" or, on a GPU alone, "fp8".
+        batch_size: pictures in one call of the engine; None takes the device's default. Shorter batches are padded.
+        decoder: "auto", "pillow" or "dali" (extra `dali`); `decoders.choose` tells what "auto" takes.
+        exif: turn pictures upright by their EXIF orientation first.
+        revision: branch, tag or commit of the hub's repositories; None takes the pinned one.
+        max_pixels: pictures with more pixels get a status and are not decoded.
+        max_bytes: picture files with more bytes get a status and are not decoded.
+        threads: CPU threads of the engine; None takes all cores.
+        cache_dir: folder of engines and packed weights; see `default_cache_dir`.
+        backend: "auto" (by the device), "openvino", "cuda" or "tensorrt".
+        trust_engine: an engine file that backend "tensorrt" loads as it is. Engines are programs: name a file only
+            when you know who made it.
+
+    Raises:
+        OptionError: for a value that cannot work.
     """
 
     device: str = "auto"
@@ -113,25 +153,25 @@ class Options:
     def __post_init__(self) -> None:
         if not _DEVICE.fullmatch(self.device):
             raise OptionError(f"device is {self.device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'")
-        if self.backend not in BACKENDS:
-            raise OptionError(f"backend is {self.backend!r}; expected one of {', '.join(BACKENDS)}")
+        for name, choices in (("backend", BACKENDS), ("precision", PRECISIONS), ("decoder", DECODERS)):
+            if getattr(self, name) not in choices:
+                raise OptionError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(choices)}")
         if self.trust_engine is not None and self.backend != "tensorrt":
             raise OptionError(f"trust_engine is for backend 'tensorrt', and the backend is {self.backend!r}")
-        if self.precision not in PRECISIONS:
-            raise OptionError(f"precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}")
-        if self.decoder not in DECODERS:
-            raise OptionError(f"decoder is {self.decoder!r}; expected one of {', '.join(DECODERS)}")
-        for name, low, high in (
-            ("batch_size", 1, _MAX_BATCH),
-            ("threads", 1, 4096),
-            ("max_pixels", 1, 2**40),
-            ("max_bytes", 1, 2**40),
-        ):
-            value = getattr(self, name)
+        for name in ("batch_size", "threads", "max_pixels", "max_bytes"):
+            value, (low, high) = getattr(self, name), _RANGES[name]
             if value is not None and not (type(value) is int and low <= value <= high):
                 raise OptionError(f"{name} is {value!r}; expected a whole number from {low} to {high}")
-        object.__setattr__(self, "cache_dir", Path(self.cache_dir))
+        for name in ("cache_dir", "trust_engine"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, Path(getattr(self, name)))
 
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
-        return tuple(f.name for f in fields(cls))
+    def without_effect(self, names: Iterable[str], where: str) -> None:
+        """Refuse these settings where they would change nothing; `where` says who refuses them.
+
+        Raises:
+            OptionError: when one of them is not at its default.
+        """
+        for name in names:
+            if getattr(self, name) != getattr(Options(), name):
+                raise OptionError(f"{name} is {getattr(self, name)!r}, which changes nothing in {where}; leave it out")

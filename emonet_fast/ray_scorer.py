@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import InputError
+from .options import Options
 from .scorer import Scorer
 from .scores import Scores
 
@@ -30,9 +31,13 @@ class EmoNetScorer:
         checkpoint: "large" or "small" (hub), a packed file, or a folder in the published layout.
         image_column: holds encoded bytes, structs with `bytes` (Hugging Face's image feature) or [H, W, 3] uint8 RGB
             arrays, one a row; or all rows' images as one array [N, H, W, 3]. It is not in what comes back.
-        device: "auto", "cpu", "cuda" or "cuda:N"; Ray shows a worker only its own GPU. precision, batch_size, decoder,
-            exif, revision, threads, cache_dir, backend: as of Scorer.
+        device: "auto", "cpu", "cuda" or "cuda:N"; Ray shows a worker only its own GPU.
+        precision, batch_size, decoder, exif, revision, threads, cache_dir, backend: as of `Scorer`.
+        options: all settings of the scorer in one record, instead of these keywords.
         embeddings: also give the column `embedding`, [N, hidden] float32.
+
+    Raises:
+        OptionError: at once, for a setting that cannot work.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class EmoNetScorer:
         threads: int | None = None,
         cache_dir: str | Path | None = None,
         backend: str = "auto",
+        options: Options | None = None,
         embeddings: bool = False,
     ) -> None:
         self._scorer = Scorer(
@@ -62,6 +68,7 @@ class EmoNetScorer:
             threads=threads,
             cache_dir=cache_dir,
             backend=backend,
+            options=options,
         )
         self._column, self._embeddings = image_column, embeddings
 

@@ -21,7 +21,7 @@ from .checkpoint import open_checkpoint
 from .checkpoint.spec import Checkpoint
 from .checkpoint.tensors import Progress
 from .decoders import Decoder, Prepared, open_decoder
-from .errors import InputError
+from .errors import InputError, OptionError
 from .options import MAX_BYTES, MAX_PIXELS, Options, default_cache_dir
 from .process import Stopwatch, available_cores
 from .records import Decoded, Float32Array, Picture
@@ -36,8 +36,28 @@ class ScalingWarning(UserWarning):
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """What a scorer has open.
+
+    Args:
+        checkpoint: what is known of the weights.
+        backend: the engine.
+        decoder: what reads the pictures.
+    """
+
+    checkpoint: Checkpoint
+    backend: Backend
+    decoder: Decoder
+
+
+@dataclass(frozen=True, slots=True)
 class ScoredBatch:
-    """Scores of some consecutive rows, and what was decoded for them, with pictures where those were asked for."""
+    """Some consecutive rows.
+
+    Args:
+        scores: of these rows.
+        decoded: what was decoded for each row, with the picture where `keep_rgb` was set.
+    """
 
     scores: Scores
     decoded: tuple[Decoded, ...]
@@ -50,18 +70,24 @@ class Scorer:
     Thread-safe after `open()`.
 
     Args:
-        checkpoint: "large" or "small" (hub), a packed file, or a folder in the published layout.
-        device: "auto", "cpu", "cuda" or "cuda:N". precision: "auto", "fp32", "bf16" or (GPU only) "fp8".
-        batch_size: images per engine call; None takes the device's default.
+        checkpoint: "large" or "small" (from the hub), a packed file, or a folder in the published layout.
+        device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:N".
+        precision: "auto", "fp32", "bf16" or, on a GPU alone, "fp8".
+        batch_size: pictures in one call of the engine; None takes the device's default.
         decoder: "auto", "pillow" or "dali" (extra `dali`).
         exif: turn pictures upright by their EXIF orientation first.
-        revision: of the hub repositories. threads: CPU threads of the engine. cache_dir: for engines and
-            packed weights, None for the default. max_pixels, max_bytes: larger pictures are refused by a status.
-        backend: "auto" (by the device), "openvino", "cuda" or "tensorrt". trust_engine: see Options.
+        revision: branch, tag or commit of the hub's repositories; None takes the pinned one.
+        threads: CPU threads of the engine; None takes all cores.
+        cache_dir: folder of engines and packed weights; None takes `default_cache_dir`.
+        max_pixels: pictures with more pixels get a status and are not decoded.
+        max_bytes: picture files with more bytes get a status and are not decoded.
+        backend: "auto" (by the device), "openvino", "cuda" or "tensorrt".
+        trust_engine: an engine file for backend "tensorrt", which runs with your rights; see `Options`.
+        options: all of these in one record, instead of the keywords.
 
     Raises:
-        OptionError: at once, for a setting that cannot work.
-        CheckpointError, BackendError: at first use.
+        OptionError: at once, for a setting that cannot work, or for keywords beside `options`.
+        CheckpointError, BackendError: at the first use, when weights or engine cannot be opened.
     """
 
     def __init__(
@@ -80,9 +106,10 @@ class Scorer:
         max_bytes: int = MAX_BYTES,
         backend: str = "auto",
         trust_engine: str | Path | None = None,
+        options: Options | None = None,
     ) -> None:
         self.where = checkpoint
-        self.options = Options(
+        keywords = Options(
             device=device,
             precision=precision,
             batch_size=batch_size,
@@ -96,15 +123,16 @@ class Scorer:
             backend=backend,
             trust_engine=Path(trust_engine) if trust_engine is not None else None,
         )
+        if options is not None and keywords != Options():
+            raise OptionError("options came together with keywords of its fields; expected one of both")
+        self.options = options or keywords
         # Seconds by stage. "wait" is the part of "engine" in which the host has nothing to do but wait for it.
         self._timed = Stopwatch("open", "decode", "preprocess", "engine", "wait", "scores")
-        self._checkpoint: Checkpoint | None = None
-        self._backend: Backend | None = None
-        self._decoder: Decoder | None = None
+        self._opened: Opened | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Settings only: the copy in another process opens its own engine."""
-        return {**self.__dict__, "_checkpoint": None, "_backend": None, "_decoder": None}
+        return {**self.__dict__, "_opened": None}
 
     def __enter__(self) -> "Scorer":
         return self
@@ -117,16 +145,29 @@ class Scorer:
     def open(self, progress: Progress | None = None) -> "Scorer":
         """Read the checkpoint and open the engine now; does nothing if that is done.
 
-        progress: called with (bytes done, bytes in all) where a checkpoint is packed for the first time.
+        Args:
+            progress: called with (bytes done, bytes in all) where a checkpoint is packed for the first time.
+
+        Raises:
+            CheckpointError: when the weights cannot be read.
+            BackendError: when no engine can be opened.
         """
-        if self._backend is None:
-            with self._timed("open"):
-                self._checkpoint = open_checkpoint(
-                    self.where, self.options.cache_dir, revision=self.options.revision, progress=progress
-                )
-                self._backend = open_backend(self._checkpoint, self.options)
-                self._decoder = self._open_decoder(self._checkpoint, self._backend)
+        self._open(progress)
         return self
+
+    def _open(self, progress: Progress | None = None) -> Opened:
+        if self._opened is None:
+            with self._timed("open"):
+                where, options = self.where, self.options
+                checkpoint = open_checkpoint(where, options.cache_dir, revision=options.revision, progress=progress)
+                backend = open_backend(checkpoint, options)
+                try:
+                    decoder = self._open_decoder(checkpoint, backend)
+                except BaseException:
+                    backend.close()
+                    raise
+                self._opened = Opened(checkpoint, backend, decoder)
+        return self._opened
 
     def _open_decoder(self, checkpoint: Checkpoint, backend: Backend) -> Decoder:
         device_id, stream = backend.place() if isinstance(backend, DeviceBackend) else (None, None)
@@ -141,10 +182,10 @@ class Scorer:
 
     def close(self) -> None:
         """Free the engine. The scorer opens again at the next use."""
-        for opened in (self._decoder, self._backend):
-            if opened is not None:
-                opened.close()
-        self._decoder = self._backend = None
+        if self._opened is not None:
+            self._opened.decoder.close()
+            self._opened.backend.close()
+        self._opened = None
 
     @property
     def timings(self) -> dict[str, float]:
@@ -154,28 +195,22 @@ class Scorer:
     @property
     def checkpoint(self) -> Checkpoint:
         """What is known of the weights; opens them."""
-        self.open()
-        assert self._checkpoint is not None  # noqa: S101 - for the type checker: open() set it
-        return self._checkpoint
+        return self._open().checkpoint
 
     @property
     def backend(self) -> Backend:
         """The engine; opens it."""
-        self.open()
-        assert self._backend is not None  # noqa: S101 - for the type checker: open() set it
-        return self._backend
+        return self._open().backend
+
+    @property
+    def decoder(self) -> Decoder:
+        """What reads the pictures; opens it."""
+        return self._open().decoder
 
     @property
     def place(self) -> tuple[int, int] | None:
         """The GPU's index and the engine's CUDA stream; None on the CPU. Opens the engine."""
         return self.backend.place() if isinstance(self.backend, DeviceBackend) else None
-
-    @property
-    def decoder(self) -> Decoder:
-        """What reads the pictures; opens it."""
-        self.open()
-        assert self._decoder is not None  # noqa: S101 - for the type checker: open() set it
-        return self._decoder
 
     @property
     def metadata(self) -> dict[str, str]:

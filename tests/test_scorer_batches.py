@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,13 +105,13 @@ def test_batches_under_way_keep_their_order(scorer, photos, depth):
     """Bad pictures among them; depth + 1 batches are handed over before the first result is taken, never more."""
     images = [photos[0], b"not a picture", photos[1], photos[2], b"", photos[0], photos[1], b"no"]
     want = scorer(images)
-    inner = scorer.backend
-    late = Late(inner, depth)
-    scorer._backend = late
+    late = Late(scorer.backend, depth)
+    opened = scorer._opened
+    scorer._opened = replace(opened, backend=late)
     try:
         parts = [batch.scores for batch in scorer.batches(Memory(images, scorer.options.max_bytes))]
     finally:
-        scorer._backend = inner
+        scorer._opened = opened
     got = ef.Scores.concat(parts)
     np.testing.assert_array_equal(got.raw, want.raw)
     assert got.keys == want.keys
