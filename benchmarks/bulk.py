@@ -34,6 +34,7 @@ from emonet_fast.bulk.local import run_local
 from emonet_fast.bulk.progress import Progress
 from emonet_fast.bulk.settings import Settings
 from emonet_fast.decoders.pillow import prepare
+from emonet_fast.options import Options
 from emonet_fast.process import memory_mb
 from emonet_fast.records import Picture
 
@@ -260,13 +261,13 @@ def rows(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
     for _ in range(6):
         watch = Watch(stop_at=rng.randrange(200, 4000))
         try:
-            run(settings(data, tiny, output, shard_size=size, batch_size=8), watch)
+            run(settings(data, tiny, output, shard_size=size, options=Options(batch_size=8)), watch)
         except KeyboardInterrupt:
             kept = sum(f.marker["rows"] for f in _found(output) if f.marker and f.state == "done")
             lost.append(watch.advanced - (kept - before))
             before = kept
     watch = Watch()
-    run(settings(data, tiny, output, shard_size=size, batch_size=8), watch)
+    run(settings(data, tiny, output, shard_size=size, options=Options(batch_size=8)), watch)
     table = pa.concat_tables([pq.read_table(p, columns=["key", "status"]) for p in sorted(output.glob("0*.parquet"))])
     keys = table.column("key").to_pylist()
     counts = {s["values"]: s["counts"] for s in table.column("status").value_counts().to_pylist()}
@@ -326,7 +327,9 @@ def ray(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
         for engine, rates in taken.items():
             watch = Watch()
             output = where / f"ray-out-{engine}-{turn}"
-            asked = settings(data, shallow, output, devices="cpu,cpu", threads=1, shard_size=10, engine=engine)
+            asked = settings(
+                data, shallow, output, devices="cpu,cpu", options=Options(threads=1), shard_size=10, engine=engine
+            )
             run(asked, watch)
             rates.append(watch.steady())
     same = all(

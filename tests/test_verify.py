@@ -17,13 +17,10 @@ def report(published_small, small, photos, cache_dir):
     return verify.run(
         str(published_small),
         photos[:4],
-        verify.precisions_for("auto", "cpu"),
-        device="cpu",
-        revision=None,
-        cache_dir=cache_dir,
+        verify.precisions_for(Options(device="cpu")),
+        Options(device="cpu", backend="openvino", cache_dir=cache_dir),
         names=small.names,
         checkpoint_hash=small.weights_hash,
-        backend="openvino",
     )
 
 

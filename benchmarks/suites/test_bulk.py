@@ -77,6 +77,7 @@ def loop(shop: Workshop, heads: str, backend: str, precision: str) -> Run:
 def bulk(shop: Workshop, heads: str, backend: str, precision: str) -> Run:
     from emonet_fast.bulk import job
     from emonet_fast.bulk.settings import Settings
+    from emonet_fast.options import Options
 
     names = shop.checkpoint(heads).names
 
@@ -89,8 +90,7 @@ def bulk(shop: Workshop, heads: str, backend: str, precision: str) -> Run:
                 shop.checkpoints[heads],
                 folder / "out",
                 devices=str(shop.device),
-                precision=precision,
-                backend=backend,
+                options=Options(precision=precision, backend=backend),
             )
             job.run(settings, lambda text: None)
             written = [pq.ParquetFile(path).read() for path in sorted((folder / "out").rglob("*.parquet"))]

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ..errors import InputError
 from ..faces import WithFaces, open_finder
 from ..faces.detector import FaceFinder
 from ..faces.finder import detector_device
@@ -53,7 +54,7 @@ def known(faces: FaceOptions) -> dict[str, str]:
     if faces.faces == "none":
         return {"faces": "none"}
     return {
-        "faces": faces.faces,
+        "faces": faces.faces.partition(":")[0],
         "face_margin": f"{faces.margin:g}",
         "min_face": f"{faces.min_face:g}",
         "face_score": f"{faces.min_score:g}",
@@ -61,8 +62,18 @@ def known(faces: FaceOptions) -> dict[str, str]:
 
 
 def model_hash(faces: FaceOptions, cache_dir: Path) -> dict[str, str]:
-    """The detector's file as the fingerprint names it; {} without one. Raises CheckpointError: see find_model."""
-    if faces.faces == "none":
+    """The file of the detector, or of boxes, as the fingerprint names it; {} without one.
+
+    Raises:
+        CheckpointError: when the detector's model is not to be had; see find_model.
+        InputError: when the file of boxes cannot be read.
+    """
+    kind, _, boxes = faces.faces.partition(":")
+    if kind == "none":
         return {}
-    with find_model(faces.model, cache_dir).open("rb") as file:
-        return {"face_model": "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()}
+    name, path = ("face_boxes", Path(boxes)) if boxes else ("face_model", find_model(faces.model, cache_dir))
+    try:
+        with path.open("rb") as file:
+            return {name: "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()}
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error

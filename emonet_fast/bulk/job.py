@@ -74,10 +74,10 @@ def run(settings: Settings, say: Callable[[str], None], steps: Steps | None = No
     with Lock(folder.path, settings.part, patience=STALE + BEAT):
         plan, fresh = _plan(settings, folder, say)
         known = open_checkpoint(
-            settings.checkpoint, settings.options().cache_dir, revision=settings.revision, progress=steps
+            settings.checkpoint, settings.options.cache_dir, revision=settings.options.revision, progress=steps
         )
         expected = settings.known() | {"checkpoint_hash": known.weights_hash}
-        expected |= model_hash(settings.faces, settings.options().cache_dir)
+        expected |= model_hash(settings.faces, settings.options.cache_dir)
         if not fresh:
             found = differences(dict(plan.fingerprint), expected)
             if found:
@@ -112,7 +112,7 @@ def _plan(settings: Settings, folder: Folder, say: Callable[[str], None]) -> tup
         settings.image_column,
         settings.keep,
         leave_out=folder.path,
-        cache_dir=settings.cache_dir,
+        cache_dir=settings.options.cache_dir,
     )
     for note in found_inputs.notes:
         say(note)

@@ -114,7 +114,7 @@ def run_local(
             came; every process has ended, and nothing unfinished is left.
     """
     devices = parse_devices(settings.devices)
-    threads = threads_each(devices, settings.threads)
+    threads = threads_each(devices, settings.options.threads)
     queue = Queue(deque(shards))
     run = _Run(settings, folder, queue, settle, listener)
     try:

@@ -98,8 +98,8 @@ def _actors(settings: Settings, cluster: Mapping[str, float]) -> tuple[int, dict
     gpus, cores = int(cluster.get("GPU", 0)), int(cluster.get("CPU", 0))
     if settings.devices == "auto":
         if gpus:
-            return gpus, {"num_gpus": 1}, "cuda", settings.threads
-        share = settings.threads or max(1, cores)
+            return gpus, {"num_gpus": 1}, "cuda", settings.options.threads
+        share = settings.options.threads or max(1, cores)
         return max(1, cores // share), {"num_cpus": share}, "cpu", share
     devices = parse_devices(settings.devices)
     kinds = {d.partition(":")[0] for d in devices}
@@ -108,8 +108,8 @@ def _actors(settings: Settings, cluster: Mapping[str, float]) -> tuple[int, dict
     if kinds == {"cuda"}:
         if len(devices) > gpus:
             raise OptionError(f"devices is {settings.devices!r}, but the cluster has {gpus} GPUs")
-        return len(devices), {"num_gpus": 1}, "cuda", settings.threads
-    share = threads_each(devices, settings.threads) or max(1, cores // len(devices))
+        return len(devices), {"num_gpus": 1}, "cuda", settings.options.threads
+    share = threads_each(devices, settings.options.threads) or max(1, cores // len(devices))
     if share * len(devices) > cores:
         raise OptionError(
             f"{len(devices)} actors of {share} threads are asked for, but the cluster has {cores} cores; "

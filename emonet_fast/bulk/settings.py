@@ -1,7 +1,7 @@
-"""Everything a bulk run is asked for, in one frozen record."""
+"""What a bulk run does, in one frozen record."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import PIL
@@ -11,17 +11,12 @@ from ..checkpoint.fetch import VARIANTS
 from ..errors import OptionError
 from ..gpu import Gpu, look
 from ..optional import need
-from ..options import FaceOptions, Options, default_cache_dir
+from ..options import EMBEDDINGS, ENGINES, SHARD_SIZE, FaceOptions, Options
 from ..process import available_cores
 from ..scorer import Scorer
 from ..sinks.encoders import SCHEMA_VERSION
 from .faces import known, model_hash
 
-EMBEDDINGS = ("none", "fp16", "fp32")
-FACES = ("none", "detect")
-ENGINES = ("local", "ray")
-SHARD_SIZE = 10_000
-_NO_FACES = FaceOptions()
 _SLICE = re.compile(r"(\d+)/(\d+)")
 _DEVICES = re.compile(r"cpu|cuda|cuda:\d+")
 # What a device decides by itself; compared only once an engine is open.
@@ -30,15 +25,24 @@ _LEFT_TO_DEVICE = ("auto", None)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `emonet-fast bulk` is asked for.
+    """What a bulk run does. Paths are made absolute, as workers may have another current folder.
 
-    inputs: folders, globs, tar shards, parquet files, image files, hub ids of data sets. output: a folder. Paths are
-    made absolute, as workers may have another current folder.
-    devices: "auto", or a list such as "cuda:0,1" or "cpu,cpu": one process for each. shard_size: rows a shard at most
-    (a tar is one shard whatever its size). embeddings: "none", "fp16" or "fp32". faces: "none" or "detect", with the
-    detector's settings. part: (i, n), this run's share of the shards: those whose number leaves i when divided by n.
-    keep: columns of the tables to carry along. retry_errors: also score failed shards again, and shards with rows that
-    could not be read. ray_address: of a running cluster, for engine "ray". The rest: see Options.
+    Args:
+        inputs: folders, globs, tar shards, parquet files, image files, hub ids of data sets.
+        checkpoint: as of `Scorer`.
+        output: folder of the shards.
+        options: of each process' scorer. `threads` None shares the cores out; `trust_engine` is refused.
+        devices: a list such as "cuda:0,1" or "cpu,cpu", one process for each; "auto" takes every GPU, or one process
+            on the CPU. The device of `options` stands for a list of one.
+        shard_size: rows in a shard at most; a tar is one shard whatever its size.
+        embeddings: "none", "fp16" or "fp32".
+        faces: which faces are scored.
+        engine: what runs the processes, "local" or "ray".
+        part: (i, n), this run's share: the shards whose number leaves i when divided by n.
+        retry_errors: also score failed shards again, and shards with rows that could not be read.
+        keep: columns of the tables to carry along.
+        image_column: column of the tables that holds the pictures; None tells it by its type.
+        ray_address: of a running cluster, for engine "ray"; None starts a Ray of its own.
 
     Raises:
         OptionError: for a value that cannot work.
@@ -47,31 +51,22 @@ class Settings:
     inputs: tuple[str, ...]
     checkpoint: str
     output: Path
+    options: Options = field(default_factory=Options)
     devices: str = "auto"
     shard_size: int = SHARD_SIZE
     embeddings: str = "none"
-    faces: FaceOptions = _NO_FACES
+    faces: FaceOptions = field(default_factory=FaceOptions)
     engine: str = "local"
     part: tuple[int, int] = (0, 1)
     retry_errors: bool = False
     keep: tuple[str, ...] = ()
     image_column: str | None = None
-    precision: str = "auto"
-    backend: str = "auto"
-    batch_size: int | None = None
-    decoder: str = "auto"
-    exif: bool = True
-    revision: str | None = None
-    threads: int | None = None
-    cache_dir: Path | None = None
     ray_address: str | None = None
 
     def __post_init__(self) -> None:
         for name, choices in (("embeddings", EMBEDDINGS), ("engine", ENGINES)):
             if getattr(self, name) not in choices:
                 raise OptionError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(choices)}")
-        if self.faces.faces not in FACES:
-            raise OptionError(f"faces is {self.faces.faces!r}; expected one of {', '.join(FACES)} for bulk scoring")
         if self.shard_size < 1:
             raise OptionError(f"shard_size is {self.shard_size}; expected 1 or more rows")
         index, count = self.part
@@ -81,45 +76,35 @@ class Settings:
             raise OptionError(f"keep names a column twice: {', '.join(self.keep)}")
         if self.ray_address is not None and self.engine != "ray":
             raise OptionError("ray_address is for engine 'ray'")
+        device = self.options.device
+        if device not in ("auto", self.devices):
+            if self.devices != "auto":
+                raise OptionError(f"device is {device!r} and devices is {self.devices!r}; expected one of the two")
+            object.__setattr__(self, "devices", device)
+        self.options.without_effect(("trust_engine",), "a bulk run, whose plan knows engines by what made them")
         object.__setattr__(self, "output", Path(self.output).absolute())
+        kind, colon, boxes = self.faces.faces.partition(":")
+        if colon:
+            object.__setattr__(self, "faces", replace(self.faces, faces=f"{kind}:{Path(boxes).absolute()}"))
         if self.checkpoint not in VARIANTS and Path(self.checkpoint).exists():
             object.__setattr__(self, "checkpoint", str(Path(self.checkpoint).absolute()))
-        self.options()  # refuses what a Scorer would refuse
-
-    def options(self) -> Options:
-        """What decoding and reading go by."""
-        return Options(
-            precision=self.precision,
-            backend=self.backend,
-            batch_size=self.batch_size,
-            decoder=self.decoder,
-            exif=self.exif,
-            threads=self.threads,
-            cache_dir=self.cache_dir or default_cache_dir(),
-        )
 
     def scorer(self, device: str, threads: int | None) -> Scorer:
-        """A scorer, not opened yet, for one device. threads: of the engine on a CPU."""
-        return Scorer(
-            self.checkpoint,
-            device=device,
-            precision=self.precision,
-            backend=self.backend,
-            batch_size=self.batch_size,
-            decoder=self.decoder,
-            exif=self.exif,
-            revision=self.revision,
-            threads=threads,
-            cache_dir=self.cache_dir,
-        )
+        """Return a scorer, not opened yet, for one device.
+
+        Args:
+            device: "cpu", "cuda" or "cuda:N".
+            threads: CPU threads of its engine; None takes all cores.
+        """
+        return Scorer(self.checkpoint, options=replace(self.options, device=device, threads=threads))
 
     def known(self) -> dict[str, str]:
-        """The part of the fingerprint that is known before an engine is open; see fingerprint()."""
-        options = self.options()
+        """Return the part of the fingerprint that is known before an engine is open; see `fingerprint`."""
+        options = self.options
         facts = {
             "package_version": __version__,
             "schema_version": SCHEMA_VERSION,
-            "exif": "yes" if self.exif else "no",
+            "exif": "yes" if options.exif else "no",
             "max_pixels": str(options.max_pixels),
             "max_bytes": str(options.max_bytes),
             "pillow": PIL.__version__,  # its resize decides pixels, whichever decoder is used
@@ -127,20 +112,24 @@ class Settings:
             "embeddings": self.embeddings,
         }
         for name in ("precision", "backend", "batch_size", "decoder"):
-            asked = getattr(self, name)
-            if asked not in _LEFT_TO_DEVICE:
-                facts[name] = str(asked)
+            value = getattr(options, name)
+            if value not in _LEFT_TO_DEVICE:
+                facts[name] = str(value)
         return facts
 
     def fingerprint(self, scorer: Scorer) -> dict[str, str]:
-        """All that decides a row's content, of an open scorer."""
+        """Return everything that decides a row's content, of an open scorer."""
         engine = {k: v for k, v in scorer.metadata.items() if k != "checkpoint"}
-        model = model_hash(self.faces, self.options().cache_dir)
+        model = model_hash(self.faces, self.options.cache_dir)
         return dict(sorted((self.known() | engine | model).items()))
 
 
 def parse_part(text: str) -> tuple[int, int]:
-    """ "i/n" as (i, n). Raises OptionError."""
+    """Read "i/n" as (i, n).
+
+    Raises:
+        OptionError: when it is another text.
+    """
     match = _SLICE.fullmatch(text)
     if match is None:
         raise OptionError(f"shard is {text!r}; expected i/n, such as 0/8 for the first of eight parts")
@@ -148,37 +137,37 @@ def parse_part(text: str) -> tuple[int, int]:
 
 
 def parse_devices(text: str) -> tuple[str, ...]:
-    """ "cuda:0,1" as ("cuda:0", "cuda:1"), "cpu,cpu" as two of them; "auto": every GPU, or one CPU process.
+    """Read "cuda:0,1" as ("cuda:0", "cuda:1"), and "auto" as every GPU, or the CPU where there is none.
 
     Raises:
-        OptionError: another text, or a GPU twice.
+        OptionError: when it is another text, or names a GPU twice.
     """
     if text == "auto":
         if not isinstance(look(), Gpu):
             return ("cpu",)
         return tuple(f"cuda:{i}" for i in range(need("torch", "several GPUs").cuda.device_count()))
-    found: list[str] = []
+    devices: list[str] = []
     for part in (p.strip() for p in text.split(",")):
-        device = f"cuda:{part}" if part.isdecimal() and found and found[-1].startswith("cuda:") else part
+        device = f"cuda:{part}" if part.isdecimal() and devices and devices[-1].startswith("cuda:") else part
         if not _DEVICES.fullmatch(device):
             raise OptionError(f"devices is {text!r}; expected auto, cpu, cuda, cuda:0,1 or a list such as cpu,cpu")
-        if device != "cpu" and device in found:
+        if device != "cpu" and device in devices:
             raise OptionError(f"devices is {text!r}, which names {device} twice; one process uses a GPU fully")
-        found.append(device)
-    return tuple(found)
+        devices.append(device)
+    return tuple(devices)
 
 
-def threads_each(devices: tuple[str, ...], asked: int | None) -> int | None:
-    """CPU threads of each process, for engine or decoding: as asked for, else the cores shared out among several."""
-    if asked is not None or len(devices) < 2:
-        return asked
+def threads_each(devices: tuple[str, ...], threads: int | None) -> int | None:
+    """Return the CPU threads of each process: `threads`, or for None the cores shared out among several."""
+    if threads is not None or len(devices) < 2:
+        return threads
     return max(1, available_cores() // len(devices))
 
 
-def differences(recorded: dict[str, str], asked: dict[str, str]) -> list[str]:
-    """What two fingerprints differ in, as texts; names that only one of them has are passed over."""
+def differences(recorded: dict[str, str], wanted: dict[str, str]) -> list[str]:
+    """Say what two fingerprints differ in; names that only one of them has are passed over."""
     return [
-        f"{name.replace('_', ' ')}: the folder has {recorded[name]}, this run has {asked[name]}"
-        for name in sorted(recorded.keys() & asked.keys())
-        if recorded[name] != asked[name]
+        f"{name.replace('_', ' ')}: the folder has {recorded[name]}, this run has {wanted[name]}"
+        for name in sorted(recorded.keys() & wanted.keys())
+        if recorded[name] != wanted[name]
     ]

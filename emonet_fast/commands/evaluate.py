@@ -1,206 +1,231 @@
-"""`emonet-fast evaluate ...`: arguments to the evaluations, their results shown and written, nothing else.
+"""`emonet-fast evaluate ...`: what scores are worth, by the paper's definitions."""
 
-Everything heavy is imported when a command runs, so that `emonet-fast --help` stays cheap.
-"""
-
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
+from ..options import Options
+from . import options as opt
+
 if TYPE_CHECKING:
     from ..evaluate.annotations import Answers, Ratings
+    from ..evaluate.predictions import Predictions
     from ..evaluate.result import Result
 
-_Command = TypeVar("_Command", bound=Callable[..., None])
-_FILE = click.Path(path_type=Path)
 
-_predictions = click.option(
-    "--predictions", "-p", required=True, type=_FILE, metavar="F", help="F.parquet, F.csv or F.jsonl of scores."
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What every evaluation is told: the predictions, how to go about them, and which files to write."""
+
+    predictions: Path
+    partial: bool
+    bootstraps: int
+    report: Path | None = None
+    charts: Path | None = None
+    json_path: Path | None = None
+
+    def read(self, values: str) -> "Predictions":
+        """The predictions, once every output is known to be possible.
+
+        Raises:
+            MissingPackageError: when charts need matplotlib and it is not installed.
+            OptionError: when a folder is missing or cannot be written to.
+        """
+        from ..evaluate.predictions import Values, read_predictions
+        from ..files import PendingFile
+        from ..optional import need
+
+        if self.report is not None or self.charts is not None:
+            need("matplotlib", "--report and --charts")
+        for path in (self.report, self.json_path):
+            if path is not None:
+                PendingFile(path).discard()
+        return read_predictions(self.predictions, Values(values), self.partial)
+
+    def show(self, result: "Result") -> None:
+        """Print the result, and write it where it is wanted."""
+        from ..evaluate.report import write_charts, write_json, write_report
+        from ..evaluate.terminal import text
+
+        click.echo(text(result))
+        written = []
+        if self.json_path is not None:
+            write_json(result, self.json_path)
+            written.append(self.json_path)
+        if self.charts is not None:
+            written += write_charts(result, self.charts)
+        if self.report is not None:
+            write_report(result, self.report)
+            written.append(self.report)
+        for path in written:
+            click.echo(f"wrote {path}")
+
+
+_run = opt.together(
+    "run",
+    _Run,
+    predictions=opt.INPUT(
+        "--predictions -p",
+        "Read the scores from this table, as `score` writes it.",
+        required=True,
+        type=opt.PATH,
+        metavar="F.parquet|.csv|.jsonl",
+    ),
+    partial=opt.INPUT("--partial", "Evaluate what is there, even if images or emotions are missing.", is_flag=True),
+    bootstraps=opt.OUTPUT(
+        "--bootstraps",
+        "Draw this many resamples for each confidence interval.",
+        default=1000,
+        type=click.IntRange(1, 1_000_000),
+        metavar="N",
+    ),
+    json_path=opt.json_file,
+    charts=opt.OUTPUT("--charts", "Write the charts as PNG files into this folder.", type=opt.PATH, metavar="DIR"),
+    report=opt.report_page("Write one page with figures, charts and tables."),
 )
-_dataset = click.option("--dataset", metavar="D", help="Folder of parquet shards, one shard, or the hub's id.")
-_values = click.option(
-    "--values",
-    default="raw",
-    show_default=True,
-    type=click.Choice(["raw", "mean-subtracted"]),
-    help="Which number of each head.",
+_annotations = opt.INPUT(
+    "--annotations", "Read people's answers from their published file.", type=opt.PATH, metavar="F.csv"
 )
-_partial = click.option("--partial", is_flag=True, help="Evaluate what is there, even if images or emotions lack.")
-_bootstraps = click.option(
-    "--bootstraps", default=1000, show_default=True, type=click.IntRange(1, 1_000_000), help="Resamples an interval."
+_values = opt.INPUT(
+    "--values", "Evaluate this number of each head.", default="raw", type=click.Choice(["raw", "mean-subtracted"])
 )
-_revision = click.option("--revision", metavar="REV", help="Revision of the hub's data set, instead of the pin.")
-_cache_dir = click.option("--cache-dir", type=_FILE, help="Where pins are kept.  [default: see doctor]")
 
 
-def _outputs(command: _Command) -> _Command:
-    """The options that every evaluation writes by."""
-    for option in (
-        click.option("--json", "json_path", type=_FILE, help="F.json: every figure in full precision."),
-        click.option("--charts", type=_FILE, metavar="DIR", help="Folder for the charts as PNG."),
-        click.option("--report", type=_FILE, help="F.html: one page with figures, charts and tables."),
-    ):
-        command = option(command)
-    return command
+def _dataset(required: bool = False) -> opt.Declared:
+    text = "Read this data set: a folder of parquet shards, one shard, or an id of the hub."
+    return opt.INPUT("--dataset", text, required=required, metavar="D")
 
 
-@click.group()
+@click.group(cls=opt.Group)
 def evaluate() -> None:
-    """See what scores are worth: the paper's figures from predictions (extra `eval`)."""
+    """Compare scores with people's ratings, as the paper does.
+
+    The figures come from a table of predictions, of ours or of any other model. Needs the extra `eval`.
+    """
 
 
-@evaluate.command()
-@_predictions
-@click.option("--annotations", type=_FILE, metavar="F", help="The published hq.csv.")
-@_dataset
+@opt.command(
+    ("Against the experts' ratings of the hub:", "-p scores.parquet --report hq.html"),
+    ("Against a downloaded file of them:", "-p scores.csv --annotations hq.csv --json hq.json"),
+)
+@_run
+@_annotations
+@_dataset()
 @_values
-@click.option("--name", default="predictions", show_default=True, help="What to call the model among the raters.")
-@_partial
-@_bootstraps
-@_outputs
-@_revision
-@_cache_dir
-def hq(
-    predictions: Path,
-    annotations: Path | None,
-    dataset: str | None,
-    values: str,
-    name: str,
-    partial: bool,
-    bootstraps: int,
-    report: Path | None,
-    charts: Path | None,
-    json_path: Path | None,
-    revision: str | None,
-    cache_dir: Path | None,
-) -> None:
-    """EmoNet-Face HQ: weighted kappa, Spearman and Krippendorff alpha by the paper's definitions, and ours beside.
+@opt.OUTPUT("--name", "Call the model this among the raters.", default="predictions", metavar="NAME")
+@opt.hub_options
+def hq(run: _Run, annotations: Path | None, dataset: str | None, values: str, name: str, options: Options) -> None:
+    """EmoNet-Face HQ: kappa, Spearman and alpha beside experts.
 
-    Experts' ratings come from --annotations hq.csv or --dataset (without both: laion/emonet-face-hq). With both, the
-    data set says which row of its shards is which image.
+    Weighted kappa, Spearman and Krippendorff alpha are by the paper's definitions, and ours stand beside them. Experts'
+    ratings come from --annotations hq.csv or --dataset (without both: laion/emonet-face-hq). With both, the data set
+    says which row of its shards is which image.
     """
     from ..evaluate.hq import evaluate_hq
     from ..evaluate.hq_tables import hq_result
-    from ..evaluate.predictions import Values, read_predictions
 
-    _check_outputs(report, charts, json_path)
-    found = read_predictions(predictions, Values(values), partial)
-    ratings = _ratings(annotations, dataset, revision, cache_dir, partial)
-    figures = evaluate_hq(found, ratings, name=name, partial=partial, bootstraps=bootstraps)
-    _show(hq_result(figures, str(predictions)), report, charts, json_path)
+    predictions = run.read(values)
+    ratings = _ratings(annotations, dataset, options, run.partial)
+    figures = evaluate_hq(predictions, ratings, name=name, partial=run.partial, bootstraps=run.bootstraps)
+    run.show(hq_result(figures, str(run.predictions)))
 
 
-@evaluate.command()
-@_predictions
-@click.option("--annotations", type=_FILE, metavar="F", help="The published binary.csv.")
-@_dataset
+@opt.command(
+    ("Against the annotators' answers of the hub:", "-p scores.parquet"),
+    ("Against a downloaded file of them, with charts:", "-p scores.csv --annotations binary.csv --charts charts/"),
+)
+@_run
+@_annotations
+@_dataset()
 @_values
-@click.option("--threshold", default=1.0, show_default=True, help="Of the F1 at a fixed threshold.")
-@_partial
-@_bootstraps
-@_outputs
-@_revision
-@_cache_dir
+@opt.INPUT(
+    "--threshold",
+    "Count an emotion as seen from this score on, for the F1 at a fixed threshold.",
+    default=1.0,
+    metavar="X",
+)
+@opt.hub_options
 def binary(
-    predictions: Path,
-    annotations: Path | None,
-    dataset: str | None,
-    values: str,
-    threshold: float,
-    partial: bool,
-    bootstraps: int,
-    report: Path | None,
-    charts: Path | None,
-    json_path: Path | None,
-    revision: str | None,
-    cache_dir: Path | None,
+    run: _Run, annotations: Path | None, dataset: str | None, values: str, threshold: float, options: Options
 ) -> None:
-    """EmoNet-Face Binary: ROC AUC, average precision and F1, and the annotators' agreement.
+    """EmoNet-Face Binary: ROC AUC, precision, F1, agreement.
 
     Answers come from --annotations binary.csv or --dataset (without both: laion/emonet-face-binary).
     """
     from ..evaluate.binary import evaluate_binary
-    from ..evaluate.predictions import Values, read_predictions
     from ..evaluate.tables import binary_result
 
-    _check_outputs(report, charts, json_path)
-    found = read_predictions(predictions, Values(values), partial)
-    answers = _answers(annotations, dataset, revision, cache_dir)
-    figures = evaluate_binary(found, answers, fixed=threshold, partial=partial, bootstraps=bootstraps)
-    _show(binary_result(figures, str(predictions)), report, charts, json_path)
+    predictions = run.read(values)
+    answers = _answers(annotations, dataset, options)
+    figures = evaluate_binary(predictions, answers, fixed=threshold, partial=run.partial, bootstraps=run.bootstraps)
+    run.show(binary_result(figures, str(run.predictions)))
 
 
-@evaluate.command("any-hit")
-@_predictions
-@click.option("--mapping", required=True, metavar="M", help="ferd, affectnet, or F.json of one's own.")
-@click.option("--labels", required=True, metavar="L", help="F.csv, F.jsonl or F.json, or from-name (0000_Happy.jpg).")
-@_partial
-@_bootstraps
-@_outputs
-def any_hit(
-    predictions: Path,
-    mapping: str,
-    labels: str,
-    partial: bool,
-    bootstraps: int,
-    report: Path | None,
-    charts: Path | None,
-    json_path: Path | None,
-) -> None:
-    """FERD, AffectNet or one's own classes: the published any-hit accuracy, and what random scores reach."""
+@opt.command(
+    ("FERD, whose file names say the class:", "-p scores.parquet --mapping ferd --labels from-name"),
+    ("Classes of your own:", "-p scores.parquet --mapping classes.json --labels labels.csv"),
+    name="any-hit",
+)
+@_run
+@opt.INPUT(
+    "--mapping",
+    "Match classes with emotions by ferd, affectnet, or a JSON file of your own.",
+    required=True,
+    metavar="M",
+)
+@opt.INPUT(
+    "--labels",
+    "Read each picture's class from a CSV, JSON lines or JSON file, or from-name (0000_Happy.jpg).",
+    required=True,
+    metavar="L",
+)
+def any_hit(run: _Run, mapping: str, labels: str) -> None:
+    """FERD, AffectNet or your own classes: any-hit accuracy.
+
+    The published any-hit accuracy stands beside what random scores reach.
+    """
     from ..evaluate.any_hit import evaluate_any_hit
     from ..evaluate.mapping import read_mapping
-    from ..evaluate.predictions import Values, read_predictions
     from ..evaluate.tables import any_hit_result
 
-    _check_outputs(report, charts, json_path)
-    known = read_mapping(mapping)
-    found = read_predictions(predictions, Values.MEAN_SUBTRACTED, partial)
-    figures = evaluate_any_hit(found, known, labels, partial=partial, bootstraps=bootstraps)
-    _show(any_hit_result(figures, str(predictions), labels), report, charts, json_path)
+    classes = read_mapping(mapping)
+    predictions = run.read("mean-subtracted")
+    figures = evaluate_any_hit(predictions, classes, labels, partial=run.partial, bootstraps=run.bootstraps)
+    run.show(any_hit_result(figures, str(run.predictions), labels))
 
 
-@evaluate.command()
-@_predictions
-@click.option("--dataset", required=True, metavar="D", help="Folder of parquet shards, one shard, or the hub's id.")
+@opt.command(
+    ("Scores and errors on EmoNet-Face HQ:", "-p scores.parquet --dataset laion/emonet-face-hq"),
+    ("Scores alone, on the training set:", "-p big.parquet --dataset laion/emonet-face-big --no-annotations"),
+)
+@_run
+@_dataset(required=True)
 @_values
-@click.option("--no-annotations", is_flag=True, help="Scores only; for data sets without experts, such as Big.")
-@_partial
-@_bootstraps
-@_outputs
-@_revision
-@_cache_dir
-def demographics(
-    predictions: Path,
-    dataset: str,
-    values: str,
-    no_annotations: bool,
-    partial: bool,
-    bootstraps: int,
-    report: Path | None,
-    charts: Path | None,
-    json_path: Path | None,
-    revision: str | None,
-    cache_dir: Path | None,
-) -> None:
-    """Scores and errors by the age, gender and ethnicity that the faces' prompts asked for."""
+@opt.INPUT("--no-annotations", "Look at scores only, for data sets without experts, such as Big.", is_flag=True)
+@opt.hub_options
+def demographics(run: _Run, dataset: str, values: str, no_annotations: bool, options: Options) -> None:
+    """Scores and errors by age, gender and ethnicity.
+
+    These are what the prompts asked for from which the faces were made.
+    """
     from ..datasets import Kind, open_dataset
     from ..evaluate.demographics import evaluate_demographics
-    from ..evaluate.predictions import Values, read_predictions
     from ..evaluate.tables import demographics_result
 
-    _check_outputs(report, charts, json_path)
-    found = read_predictions(predictions, Values(values), partial)
-    data = open_dataset(dataset, Kind.BIG if no_annotations else None, revision=revision, cache_dir=cache_dir)
-    figures = evaluate_demographics(found, data, partial=partial, bootstraps=bootstraps)
-    _show(demographics_result(figures, str(predictions)), report, charts, json_path)
+    predictions = run.read(values)
+    kind = Kind.BIG if no_annotations else None
+    data = open_dataset(dataset, kind, revision=options.revision, cache_dir=options.cache_dir)
+    figures = evaluate_demographics(predictions, data, partial=run.partial, bootstraps=run.bootstraps)
+    run.show(demographics_result(figures, str(run.predictions)))
 
 
-def _ratings(
-    annotations: Path | None, dataset: str | None, revision: str | None, cache_dir: Path | None, partial: bool
-) -> "Ratings":
+for _command in (hq, binary, any_hit, demographics):
+    evaluate.add_command(_command)
+
+
+def _ratings(annotations: Path | None, dataset: str | None, options: Options, partial: bool) -> "Ratings":
     from ..datasets import Kind, open_dataset
     from ..datasets.reader import HUB_NAMES
     from ..evaluate.annotations import hq_from_csv, hq_from_dataset
@@ -208,13 +233,13 @@ def _ratings(
 
     if annotations is not None and dataset is None:
         return hq_from_csv(annotations, partial)
-    data = open_dataset(dataset or HUB_NAMES[Kind.HQ], Kind.HQ, revision=revision, cache_dir=cache_dir)
+    data = open_dataset(dataset or HUB_NAMES[Kind.HQ], Kind.HQ, revision=options.revision, cache_dir=options.cache_dir)
     if annotations is None:
         return hq_from_dataset(data, partial)
     return with_rows(hq_from_csv(annotations, partial), data)
 
 
-def _answers(annotations: Path | None, dataset: str | None, revision: str | None, cache_dir: Path | None) -> "Answers":
+def _answers(annotations: Path | None, dataset: str | None, options: Options) -> "Answers":
     from ..datasets import Kind, open_dataset
     from ..datasets.reader import HUB_NAMES
     from ..evaluate.annotations import binary_from_csv, binary_from_dataset
@@ -224,38 +249,4 @@ def _answers(annotations: Path | None, dataset: str | None, revision: str | None
     if annotations is not None:
         return binary_from_csv(annotations)
     name = dataset or HUB_NAMES[Kind.BINARY]
-    return binary_from_dataset(open_dataset(name, Kind.BINARY, revision=revision, cache_dir=cache_dir))
-
-
-def _check_outputs(report: Path | None, charts: Path | None, json_path: Path | None) -> None:
-    """Before anything is computed: the packages for charts, and that every file can be written.
-
-    Raises:
-        MissingPackageError: matplotlib is not installed. OptionError: a folder is missing or cannot be written to.
-    """
-    from ..files import PendingFile
-    from ..optional import need
-
-    if report is not None or charts is not None:
-        need("matplotlib", "--report and --charts")
-    for path in (report, json_path):
-        if path is not None:
-            PendingFile(path).discard()
-
-
-def _show(result: "Result", report: Path | None, charts: Path | None, json_path: Path | None) -> None:
-    from ..evaluate.report import write_charts, write_json, write_report
-    from ..evaluate.terminal import text
-
-    click.echo(text(result))
-    written = []
-    if json_path is not None:
-        write_json(result, json_path)
-        written.append(json_path)
-    if charts is not None:
-        written += write_charts(result, charts)
-    if report is not None:
-        write_report(result, report)
-        written.append(report)
-    for path in written:
-        click.echo(f"wrote {path}")
+    return binary_from_dataset(open_dataset(name, Kind.BINARY, revision=options.revision, cache_dir=options.cache_dir))

@@ -1,123 +1,107 @@
-"""`emonet-fast video`: arguments to VideoOptions, the run, its last words; nothing else."""
+"""`emonet-fast video`: the faces of videos over time."""
 
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..options import BACKENDS, PRECISIONS, FaceOptions, VideoOptions
+from ..options import FaceOptions, Options, VideoOptions
+from . import options as opt
 
 if TYPE_CHECKING:
     from ..video.job import VideoRun
     from ..video.summary import VideoProgress, VideoSummary
 
-EXIT_STOPPED, EXIT_NOTHING, EXIT_INTERRUPTED = 1, 2, 130
-_FILE = click.Path(path_type=Path)
+_DEFAULT = VideoOptions()
 
 
-@click.command()
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--checkpoint", "-c", required=True, metavar="C", help="As in `score`.")
-@click.option("--fps", default="2", show_default=True, metavar="N|all", help="Frames a second that are sampled.")
-@click.option("--start", type=float, metavar="T", help="From this second of the video's own time on.")
-@click.option("--end", type=float, metavar="T", help="Up to this second.")
-@click.option(
-    "--output",
-    "-o",
-    "tables",
-    multiple=True,
-    type=_FILE,
-    help="F.parquet, .csv, .jsonl, .json (COCO, for VideoAnnotator) or .vtt (WebVTT); may be given again.",
+def _chosen(fps: str, track: bool, smooth: float, **others: Any) -> VideoOptions:
+    """What the options of a video say, but for its faces."""
+    return VideoOptions(fps=_fps(fps), track=track, smooth=smooth if track else 0.0, **others)
+
+
+_video_options = opt.together(
+    "chosen",
+    _chosen,
+    _DEFAULT,
+    fps=opt.INPUT("--fps", "Sample this many frames a second, or all.", default=f"{_DEFAULT.fps:g}", metavar="N|all"),
+    start=opt.INPUT("--start", "Begin at this second of the video's own time.", type=float, metavar="T"),
+    end=opt.INPUT("--end", "Stop at this second of the video's own time.", type=float, metavar="T"),
+    live=opt.INPUT(
+        "--live/--no-live",
+        "Let the newest frame win, as for a camera, or wait for every frame.",
+        default=None,
+        show_default="by source",
+    ),
+    hardware=opt.INPUT("--nvdec/--no-nvdec", "Decode on an NVIDIA GPU where there is one."),
+    track=opt.FACES("--track/--no-track", "Follow faces from frame to frame."),
+    smooth=opt.FACES("--smooth", "Smooth scores with this time constant in seconds; 0 does not.", metavar="SECONDS"),
+    score_every=opt.FACES("--score-every", "Score a track only in every K-th sampled frame.", type=int, metavar="K"),
+    score_change=opt.FACES(
+        "--score-change",
+        "Score a track again only when its box has changed by more than X (1 - IoU).",
+        type=float,
+        metavar="X",
+    ),
+    embeddings=opt.embeddings,
 )
-@click.option("--overlay", type=_FILE, help="F.mp4 or .mkv: the video with boxes and emotions, its audio kept.")
-@click.option("--report", type=_FILE, help="F.html: heat maps, lines and peaks of every face.")
-@click.option("--track/--no-track", default=True, show_default=True, help="Follow faces from frame to frame.")
-@click.option("--smooth", default=1.0, show_default=True, metavar="SECONDS", help="Of the smoothed columns; 0: none.")
-@click.option("--score-every", type=int, metavar="K", help="Score a track every K sampled frames only.")
-@click.option("--score-change", type=float, metavar="X", help="Score a track when its box changed by more (1 - IoU).")
-@click.option("--detector", default="yunet", show_default=True, metavar="D", help="yunet, boxes:FILE, or none.")
-@click.option("--detector-model", type=_FILE, metavar="F", help="YuNet's ONNX file.  [default: the hub's]")
-@click.option("--face-margin", default=0.25, show_default=True, help="Of a face's longer side, around it.")
-@click.option("--face-score", default=0.75, show_default=True, help="Of the detector; weaker faces are left out.")
-@click.option("--min-face", default=20.0, show_default=True, metavar="PX", help="Smaller faces are left out.")
-@click.option("--live/--no-live", default=None, help="Newest frame wins.  [default: for cameras and RTSP]")
-@click.option("--nvdec/--no-nvdec", default=True, show_default=True, help="Decode on an NVIDIA GPU where there is one.")
-@click.option("--embeddings", is_flag=True, help="Also write the 1152-d embeddings.")
-@click.option("--top", default=3, show_default=True, type=click.IntRange(1, 40), help="Emotions shown a face.")
-@click.option("--device", default="auto", show_default=True, metavar="D", help="auto, cpu or cuda[:N].")
-@click.option("--backend", default="auto", show_default=True, type=click.Choice(BACKENDS), help="auto: by the device.")
-@click.option("--precision", default="auto", show_default=True, type=click.Choice(PRECISIONS), help="Of the engine.")
-@click.option("--threads", type=int, help="CPU threads.  [default: all]")
-@click.option("--revision", metavar="REV", help="Revision of the hub repositories, instead of the pin.")
-@click.option("--cache-dir", type=_FILE, help="Engines and packed weights.  [default: see doctor]")
+
+
+@opt.command(
+    (
+        "Faces of a film, two frames a second, as a table and a page:",
+        "talk.mp4 -c small -o talk.parquet --report talk.html",
+    ),
+    ("A camera until Ctrl-C, with a video of boxes and emotions:", "0 -c small --overlay seen.mp4"),
+)
+@opt.inputs
+@opt.checkpoint
+@opt.face_options(_DEFAULT.faces)
+@_video_options
+@opt.engine_options
+@opt.output(
+    "Write rows to this file, in the format of its ending (.json is COCO, .vtt is WebVTT); may be given again.",
+    multiple=True,
+    metavar="F.parquet|.csv|.jsonl|.json|.vtt",
+)
+@opt.OUTPUT(
+    "--overlay",
+    "Write the video with boxes and emotions drawn in, its sound kept.",
+    type=opt.PATH,
+    metavar="F.mp4|.mkv",
+)
+@opt.report_page("Write a page of heat maps, lines and peaks of every face.")
+@opt.top(3)
 def video(
     inputs: tuple[str, ...],
     checkpoint: str,
-    fps: str,
-    start: float | None,
-    end: float | None,
-    tables: tuple[Path, ...],
+    faces: FaceOptions,
+    chosen: VideoOptions,
+    options: Options,
+    output: tuple[Path, ...],
     overlay: Path | None,
     report: Path | None,
-    track: bool,
-    smooth: float,
-    score_every: int | None,
-    score_change: float | None,
-    detector: str,
-    detector_model: Path | None,
-    face_margin: float,
-    face_score: float,
-    min_face: float,
-    live: bool | None,
-    nvdec: bool,
-    embeddings: bool,
     top: int,
-    device: str,
-    backend: str,
-    precision: str,
-    threads: int | None,
-    revision: str | None,
-    cache_dir: Path | None,
 ) -> None:
-    """Score the faces of videos over time: files, URLs (RTSP, HTTP), cameras (0, /dev/video0) (extra `video`).
+    """Score faces over time: video files, URLs, cameras.
 
-    A row a face and sampled frame; a frame without a face has a row too. Ctrl-C finishes the files. Exit status: 0, 1
-    when an output could not be written any more, 2 when nothing was scored, 130 when a file was interrupted.
+    Inputs are files, URLs (RTSP, HTTP) and cameras (0, /dev/video0); the extra `video` is needed. There is a row for
+    each face of a sampled frame, and one for a frame without a face. Ctrl-C finishes the files.
     """
-    from ..options import default_cache_dir
     from ..scorer import Scorer
     from ..sources.video.frames import Sampling
     from ..video.job import VideoOutputs, VideoRun
 
-    faces = FaceOptions({"yunet": "detect"}.get(detector, detector), detector_model, face_margin, min_face, face_score)
-    chosen = VideoOptions(
-        fps=_fps(fps),
-        start=start,
-        end=end,
-        faces=faces,
-        track=track,
-        smooth=smooth if track else 0.0,
-        score_every=score_every,
-        score_change=score_change,
-        live=live,
-        hardware=nvdec,
-        embeddings=embeddings,
-    )
-    Sampling(chosen.fps, start, end)  # says at once what cannot work
-    with Scorer(
-        checkpoint,
-        device=device,
-        precision=precision,
-        revision=revision,
-        threads=threads,
-        cache_dir=cache_dir or default_cache_dir(),
-        backend=backend,
-    ) as scorer:
-        run = VideoRun(scorer, chosen, VideoOutputs(tables, overlay, report, _title(inputs), top))
+    options.without_effect(("exif", "max_bytes"), "a video")
+    chosen = replace(chosen, faces=faces)
+    Sampling(chosen.fps, chosen.start, chosen.end)  # says at once what cannot work
+    with Scorer(checkpoint, options=options) as scorer:
+        run = VideoRun(scorer, chosen, VideoOutputs(output, overlay, report, _title(inputs), top))
         run.check(inputs)
         scorer.open()
         with _stopped_by_signals(run), _bars() as progress:
@@ -203,10 +187,10 @@ def _show(summary: "VideoSummary") -> None:
     click.echo(summary.line())
 
 
-def _status(summary: "VideoSummary") -> int:
+def _status(summary: "VideoSummary") -> opt.Exit:
     if not summary.scored:
-        return EXIT_INTERRUPTED if summary.interrupted else EXIT_NOTHING
+        return opt.Exit.INTERRUPTED if summary.interrupted else opt.Exit.FAILED
     if summary.stopped:
-        return EXIT_STOPPED
+        return opt.Exit.MISSED
     # Ctrl-C is how a camera's run ends.
-    return EXIT_INTERRUPTED if summary.interrupted and not summary.live else 0
+    return opt.Exit.INTERRUPTED if summary.interrupted and not summary.live else opt.Exit.DONE

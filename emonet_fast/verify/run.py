@@ -123,7 +123,7 @@ class _Worker:
         assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
         assert self._process.stdout is not None  # noqa: S101 - likewise
         try:
-            self._process.stdin.write(json.dumps(what) + "\n")
+            self._process.stdin.write(json.dumps(what, default=str) + "\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
         except BrokenPipeError:
@@ -134,25 +134,25 @@ class _Worker:
         return answer
 
 
-def precisions_for(asked: str, device: str, backend: str = "auto") -> tuple[str, ...]:
-    """The precisions to try: the one asked for, or for "auto" all that this backend computes in on this device.
+def precisions_for(options: Options) -> tuple[str, ...]:
+    """Return the precisions to try: the one of the options, or for "auto" all that the backend computes in there.
 
     Raises:
         BackendError: see backends.choose; for backend "tensorrt", what is missing for it.
     """
-    choice = choose(Options(device=device, precision=asked, backend=backend))
-    if choice.backend == "tensorrt":
+    backend = choose(options).backend
+    if backend == "tensorrt":
         from ..backends.tensorrt.backend import precision_for
         from ..backends.tensorrt.libraries import find, open_native
 
-        gpu = open_native(find(), device).gpu
-        if asked == "auto":
+        gpu = open_native(find(), options.device).gpu
+        if options.precision == "auto":
             return ("bf16", "fp8") if gpu.fp8 else ("bf16",)
-        return (precision_for(gpu, asked),)
-    if asked != "auto":
-        return (asked,)
-    if choice.backend == "cuda":
-        found = look(device)
+        return (precision_for(gpu, options.precision),)
+    if options.precision != "auto":
+        return (options.precision,)
+    if backend == "cuda":
+        found = look(options.device)
         return ("fp32", "bf16", "fp8") if isinstance(found, Gpu) and found.fp8 else ("fp32", "bf16")
     import openvino
 
@@ -184,21 +184,27 @@ def run(
     where: str,
     pictures: Sequence[UInt8Array],
     precisions: Sequence[str],
+    options: Options,
     *,
-    device: str,
-    revision: str | None,
-    cache_dir: Path,
     names: tuple[str, ...],
     checkpoint_hash: str,
-    backend: str = "auto",
     progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Score `pictures` ([H, W, 3] uint8 RGB each) by the reference and by the engine at each precision.
 
-    names: the checkpoint's slugs. progress: told in words what happens.
+    Args:
+        where: the checkpoint, as of `Scorer`.
+        pictures: what to score.
+        precisions: of the engine, one side for each.
+        options: of the engine's scorer, but for its precision; the reference takes `revision`, `cache_dir` and
+            `threads`.
+        names: the checkpoint's slugs.
+        checkpoint_hash: of its weights, for the report.
+        progress: told in words what happens.
 
     Raises:
-        MissingPackageError: the extra `reference` is not installed. BackendError: a side failed.
+        MissingPackageError: when the extra `reference` is not installed.
+        BackendError: when a side fails.
     """
     for package in ("torch", "transformers"):
         need(package, "verify")
@@ -208,10 +214,7 @@ def run(
             np.save(folder / f"{number}.npy", picture)
         order = {
             "where": where,
-            "device": device,
-            "backend": backend,
-            "revision": revision,
-            "cache_dir": str(cache_dir),
+            "options": asdict(options),
             "pictures": str(folder),
         }
         workers = _run_workers(_sides(precisions), order, len(pictures), progress)

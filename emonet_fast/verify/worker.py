@@ -15,6 +15,7 @@ import numpy as np
 
 from ..backends.base import Outputs
 from ..optional import need
+from ..options import Options
 from ..process import memory_mb
 from ..records import UInt8Array
 
@@ -26,17 +27,10 @@ class Side(Protocol):
 
 
 class _EngineSide:
-    def __init__(self, order: dict[str, Any]) -> None:
+    def __init__(self, where: str, options: Options) -> None:
         from ..scorer import Scorer
 
-        self.scorer = Scorer(
-            order["where"],
-            device=order["device"],
-            backend=order["backend"],
-            precision=order["precision"],
-            revision=order["revision"],
-            cache_dir=order["cache_dir"],
-        ).open()
+        self.scorer = Scorer(where, options=options).open()
 
     def score_one(self, picture: UInt8Array) -> Outputs:
         scores = self.scorer([picture], embeddings=True)
@@ -45,7 +39,7 @@ class _EngineSide:
 
 
 class _ReferenceSide:
-    def __init__(self, order: dict[str, Any]) -> None:
+    def __init__(self, where: str, options: Options) -> None:
         from ..backends.reference import Reference
         from ..checkpoint import open_checkpoint, resolve_published
 
@@ -53,14 +47,15 @@ class _ReferenceSide:
         quiet = need("transformers.utils.logging", "verify")
         quiet.set_verbosity_error()
         quiet.disable_progress_bar()
-        place = (order["where"], Path(order["cache_dir"]))
-        checkpoint = open_checkpoint(*place, revision=order["revision"])
-        published = resolve_published(*place, revision=order["revision"])
+        if options.threads is not None:
+            need("torch", "verify").set_num_threads(options.threads)
+        checkpoint = open_checkpoint(where, options.cache_dir, revision=options.revision)
+        published = resolve_published(where, options.cache_dir, revision=options.revision)
         if published is None:
-            self.reference = Reference.from_packed(checkpoint, order["precision"])
+            self.reference = Reference.from_packed(checkpoint, options.precision)
         else:
             self.reference = Reference.from_published(
-                published, checkpoint.names, checkpoint.l2_normalise, order["precision"]
+                published, checkpoint.names, checkpoint.l2_normalise, options.precision
             )
 
     def score_one(self, picture: UInt8Array) -> Outputs:
@@ -72,7 +67,8 @@ def serve(lines: IO[str], answers: IO[str]) -> None:
     order = json.loads(lines.readline())
     folder = Path(order["pictures"])
     began = time.perf_counter()
-    side: Side = _EngineSide(order) if order["side"] == "engine" else _ReferenceSide(order)
+    options = Options(**order["options"] | {"precision": order["precision"]})
+    side: Side = (_EngineSide if order["side"] == "engine" else _ReferenceSide)(order["where"], options)
     _say(answers, {"open_seconds": time.perf_counter() - began})
     found: dict[int, Outputs] = {}
     for line in lines:

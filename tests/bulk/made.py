@@ -13,6 +13,7 @@ from PIL import Image
 from emonet_fast.bulk import job
 from emonet_fast.bulk.settings import Settings
 from emonet_fast.evaluate.predictions import NAMES
+from emonet_fast.options import Options
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 BAD = (b"", b"no picture", b"\xff\xd8\xff\xe0 cut off")
@@ -58,7 +59,7 @@ def run(
     """A run in this process; its summary and what it said."""
     said: list[str] = []
     names = (str(inputs),) if isinstance(inputs, str | Path) else tuple(map(str, inputs))
-    defaults = {"batch_size": 4, "threads": 1, "devices": "cpu"}
+    defaults = {"options": Options(batch_size=4, threads=1), "devices": "cpu"}
     found = job.run(
         Settings(inputs=names, checkpoint=str(checkpoint), output=output, **defaults | settings), said.append
     )

@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emonet_fast.bulk import settings
 from emonet_fast.bulk.inputs import canonical, find
 from emonet_fast.bulk.plan import Plan, Span, cut, make_plan
 from emonet_fast.bulk.rows import read_files, write_files
 from emonet_fast.bulk.settings import Settings, parse_devices, parse_part, threads_each
-from emonet_fast.commands.bulk import EMBEDDINGS, ENGINES, FACES, SHARD_SIZE
 from emonet_fast.errors import DataError, InputError, OptionError
+from emonet_fast.options import Options
 
 from .made import IMAGE, jpeg, table
 
@@ -118,9 +117,6 @@ def test_inputs_that_cannot_be(tmp_path):
 
 
 def test_settings_that_cannot_be(tmp_path):
-
-    assert (EMBEDDINGS, ENGINES, FACES) == (settings.EMBEDDINGS, settings.ENGINES, settings.FACES)
-    assert SHARD_SIZE == settings.SHARD_SIZE
     assert parse_part("3/8") == (3, 8)
     assert parse_devices("cuda:0,1") == ("cuda:0", "cuda:1")
     assert parse_devices("cpu, cpu") == ("cpu", "cpu")
@@ -134,3 +130,21 @@ def test_settings_that_cannot_be(tmp_path):
     for bad in ({"part": (2, 2)}, {"shard_size": 0}, {"embeddings": "fp8"}, {"ray_address": "x"}, {"keep": ("a", "a")}):
         with pytest.raises(OptionError):
             Settings(inputs=("x",), checkpoint="c", output=tmp_path, **bad)
+
+
+def test_one_device_by_either_name(tmp_path):
+    def devices(options: Options, **more: str) -> str:
+        return Settings(inputs=("x",), checkpoint="c", output=tmp_path, options=options, **more).devices
+
+    assert devices(Options()) == "auto"
+    assert devices(Options(device="cuda:1")) == "cuda:1"
+    assert devices(Options(), devices="cpu,cpu") == "cpu,cpu"
+    with pytest.raises(OptionError, match="device is 'cpu' and devices is 'cpu,cpu'"):
+        devices(Options(device="cpu"), devices="cpu,cpu")
+
+
+def test_an_engine_file_is_refused(tmp_path):
+    """No plan says which engine a file holds."""
+    options = Options(backend="tensorrt", trust_engine=tmp_path / "a.engine")
+    with pytest.raises(OptionError, match="changes nothing in a bulk run"):
+        Settings(inputs=("x",), checkpoint="c", output=tmp_path, options=options)

@@ -26,7 +26,7 @@ from emonet_fast.bulk.report import write_report
 from emonet_fast.bulk.settings import Settings
 from emonet_fast.errors import DataError, EmonetError, OptionError
 from emonet_fast.evaluate.predictions import NAMES
-from emonet_fast.options import FaceOptions
+from emonet_fast.options import FaceOptions, Options
 
 from ..tiny import write_tiny
 from .made import contents, jpeg, rows, run, shards, table
@@ -86,12 +86,14 @@ def test_another_run_is_refused_with_the_difference(whole, tiny, faces_set, tmp_
         with pytest.raises((DataError, OptionError), match=words):
             run(inputs, tiny, output, **defaults | settings)
 
-    refused("batch size: the folder has 4, this run has 8", batch_size=8)
+    refused("batch size: the folder has 4, this run has 8", options=Options(batch_size=8))
     refused("embeddings: the folder has none, this run has fp16", embeddings="fp16")
     refused("shard size: the folder has 20, this run has 10", shard_size=10)
     refused(r"kept columns: the folder has emotion, score, this run has \(none\)", keep=())
     refused("inputs: the folder has", inputs=next(faces_set.iterdir()))
-    refused("exif: the folder has yes, this run has no.*another output folder", exif=False)
+    refused(
+        "exif: the folder has yes, this run has no.*another output folder", options=Options(batch_size=4, exif=False)
+    )
     (tmp_path / "x.txt").touch()
     refused("has no plan.json but holds x.txt", output=tmp_path)
     other = write_tiny(tmp_path / "tiny", seed=1)
@@ -180,7 +182,7 @@ def test_a_process_that_dies_costs_its_shard_alone(tiny, tmp_path):
     killer = _Killer(said.append)
     output = tmp_path / "out"
     names = {"inputs": (str(tmp_path / "data"),), "checkpoint": str(tiny), "output": output}
-    settings = Settings(**names, shard_size=20, batch_size=4, threads=1, devices="cpu")
+    settings = Settings(**names, shard_size=20, options=Options(batch_size=4, threads=1), devices="cpu")
     folder = Folder(output)
     plan, _ = _plan(settings, folder, said.append)
     killer.begin(plan, range(4))

@@ -17,6 +17,7 @@ from emonet_fast.backends.tensorrt.backend import TensorRtBackend, sizes_up_to, 
 from emonet_fast.backends.tensorrt.libraries import Libraries, open_native
 from emonet_fast.engines.pictures import generated_pixels
 from emonet_fast.errors import BackendError, InputError
+from emonet_fast.options import Options
 from emonet_fast.verify.run import precisions_for
 
 pytestmark = pytest.mark.usefixtures("remembered")
@@ -94,13 +95,16 @@ def test_every_batch_size_is_held_to_the_bars(make, fakes, tell, tmp_path, size)
 
 
 def test_what_verify_tries(fakes, libraries, monkeypatch):
+    def tried(**settings: str) -> tuple[str, ...]:
+        return precisions_for(Options(backend="tensorrt", **settings))
+
     monkeypatch.setattr(places, "find", lambda: libraries)
-    assert precisions_for("auto", "cuda", "tensorrt") == ("bf16", "fp8")
-    assert precisions_for("fp8", "auto", "tensorrt") == ("fp8",)
+    assert tried(device="cuda") == ("bf16", "fp8")
+    assert tried(precision="fp8") == ("fp8",)
     with pytest.raises(BackendError, match="for fp32 use backend"):
-        precisions_for("fp32", "auto", "tensorrt")
+        tried(precision="fp32")
     with pytest.raises(BackendError, match="backend 'tensorrt' does not run on device 'cpu'"):
-        precisions_for("auto", "cpu", "tensorrt")
+        tried(device="cpu")
 
 
 def test_a_stored_engine_that_was_changed_is_built_again(backend, make, fakes, caplog):

@@ -13,6 +13,7 @@ from emonet_fast import Scorer
 from emonet_fast.bulk.ray import _ShardActor
 from emonet_fast.bulk.settings import Settings
 from emonet_fast.errors import InputError
+from emonet_fast.options import Options
 from emonet_fast.ray_scorer import EmoNetScorer
 
 from ..bulk.made import contents, jpeg, run, table
@@ -78,7 +79,7 @@ def test_a_shard_that_kills_its_actor_is_given_up(tiny, tmp_path):
     data = table(tmp_path / "data" / "a.parquet", [jpeg(i) for i in range(8)], group=2)
     run(data, tiny, tmp_path / "out", shard_size=2, part=(0, 4))
     names = {"inputs": (str(data),), "checkpoint": str(tiny), "output": tmp_path / "out"}
-    actor = _ShardActor(Settings(**names, shard_size=2, batch_size=4), "cpu", 1, "this run")
+    actor = _ShardActor(Settings(**names, shard_size=2, options=Options(batch_size=4)), "cpu", 1, "this run")
     for shard, earlier in ((1, "this run"), (2, "an older run")):
         (tmp_path / "out" / f"0000{shard}.attempt").write_text(json.dumps({"run": earlier, "attempts": 2}))
     (failed, done) = (json.loads(actor({"shard": [s]})["told"][0])["marker"] for s in (1, 2))

@@ -14,7 +14,6 @@ from threading import Thread
 import pyarrow.parquet as pq
 import pytest
 
-from emonet_fast.sinks.timeline import recover
 from emonet_fast.sources.video.av import AvSource
 from emonet_fast.sources.video.frames import Frame, Sampling
 
@@ -83,14 +82,14 @@ def test_last_line_tells_what_was_done_and_how_fast(done):
 
 def test_a_bad_input_does_not_take_the_others(tmp_path, walk, tiny_folder):
     out = tmp_path / "a.csv"
-    found = emonet(tmp_path / "none.mp4", walk.path, "-c", tiny_folder, "--detector", "none", "-o", out, "--end", "0.5")
+    found = emonet(tmp_path / "none.mp4", walk.path, "-c", tiny_folder, "--faces", "none", "-o", out, "--end", "0.5")
     assert found.returncode == 0
     assert "none.mp4 cannot be opened" in found.stderr
     assert out.read_text().count("walk.mp4::frame") == 1
 
 
 def test_nothing_scored_is_status_2(tmp_path, walk, tiny_folder, inside):
-    more = ("-c", tiny_folder, "--detector", "none", "-o", tmp_path / "a.csv")
+    more = ("-c", tiny_folder, "--faces", "none", "-o", tmp_path / "a.csv")
     status, _, errors = inside("http://127.0.0.1:9/x.mp4", *more)
     assert status == 2
     assert "server running" in errors
@@ -109,7 +108,7 @@ def test_nothing_scored_is_status_2(tmp_path, walk, tiny_folder, inside):
         (["--fps", "fast"], "expected a number or all"),
         (["--fps", "-1"], "expected above 0"),
         (["--start", "2", "--end", "1"], "expected end after start"),
-        (["--detector", "mtcnn"], "expected 'none', 'detect' or"),
+        (["--faces", "mtcnn"], "expected 'none', 'detect' or"),
         (["more.mp4", "-o", "a.json"], "holds one video"),
     ],
 )
@@ -128,7 +127,7 @@ def test_disk_that_fills_up(tmp_path, walk, tiny_folder):
     out = tmp_path / "a.csv"
     limit = 40_000
     found = emonet(
-        walk.path, "-c", tiny_folder, "--detector", "none", "-o", out, "--fps", "all",
+        walk.path, "-c", tiny_folder, "--faces", "none", "-o", out, "--fps", "all",
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )  # fmt: skip
     assert found.returncode == 1, found.stderr
@@ -166,7 +165,7 @@ def running(*arguments: object, until: Path, size: int):
 
 def test_interrupt_finishes_every_file(tmp_path, long_clip, tiny_folder):
     out, overlay = tmp_path / "a.parquet", tmp_path / "a.mp4"
-    arguments = (long_clip, "-c", tiny_folder, "--detector", "none", "--fps", "all", "-o", out, "--overlay", overlay)
+    arguments = (long_clip, "-c", tiny_folder, "--faces", "none", "--fps", "all", "-o", out, "--overlay", overlay)
     with running(*arguments, until=tmp_path / "a.parquet.partial", size=100_000) as process:
         process.send_signal(signal.SIGINT)
         said, errors = process.communicate(timeout=60)
@@ -181,12 +180,16 @@ def test_interrupt_finishes_every_file(tmp_path, long_clip, tiny_folder):
 
 def test_killed_run_leaves_its_rows(tmp_path, long_clip, tiny_folder):
     out = tmp_path / "a.parquet"
-    arguments = (long_clip, "-c", tiny_folder, "--detector", "none", "--fps", "all", "-o", out)
+    arguments = (long_clip, "-c", tiny_folder, "--faces", "none", "--fps", "all", "-o", out)
     with running(*arguments, until=tmp_path / "a.parquet.partial", size=100_000) as process:
         process.kill()
         process.communicate(timeout=60)
     assert not out.exists()
-    rows = recover(out)
+    done = subprocess.run(
+        [sys.executable, "-m", "emonet_fast", "recover", out], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    rows = int(done.stdout.split()[-2])
     seconds = pq.read_table(out)["seconds"].to_pylist()
     assert len(seconds) == rows > 0
     assert seconds == [40 * i / 1000 for i in range(rows)]
@@ -212,7 +215,7 @@ def test_server_that_hangs_up(tmp_path, tiny_folder, inside):
     try:
         out = tmp_path / "a.jsonl"
         where = f"http://127.0.0.1:{server.server_port}/a.mkv"
-        status, _, errors = inside(where, "-c", tiny_folder, "--detector", "none", "-o", out)
+        status, _, errors = inside(where, "-c", tiny_folder, "--faces", "none", "-o", out)
     finally:
         server.shutdown()
         server.server_close()

@@ -48,7 +48,7 @@ def video(monkeypatch, capsys, tiny_folder) -> Callable[..., tuple[int, str, str
     from emonet_fast.commands import main as cli
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        told = [str(a) for a in (*arguments, "-c", tiny_folder, "--detector", "none", "--precision", "fp32")]
+        told = [str(a) for a in (*arguments, "-c", tiny_folder, "--faces", "none", "--precision", "fp32")]
         monkeypatch.setattr(sys, "argv", ["emonet-fast", "video", *told])
         with pytest.raises(SystemExit) as stopped:
             cli.main()

@@ -1,0 +1,93 @@
+"""`emonet-fast pack`, `build` and `synthetic`: weights into one file, an engine ahead of its use, weights for tests."""
+
+from pathlib import Path
+
+import click
+
+from ..bars import phases, steps
+from ..errors import OptionError
+from ..options import Options
+from . import options as opt
+
+
+@opt.command(
+    ("Weights of the hub as one file, for machines without a connection:", "-c large -o large.safetensors"),
+    ("A downloaded or trained folder with encoder/ and heads/:", "-c weights/ -o packed.safetensors"),
+)
+@opt.checkpoint
+@opt.hub_options
+@opt.output("Write the packed weights to this file.", required=True, metavar="F.safetensors")
+def pack(checkpoint: str, options: Options, output: Path) -> None:
+    """Put all weights into one safetensors file.
+
+    It holds encoder, heads, neutral means and preprocessing.
+    """
+    from ..checkpoint import pack_to
+
+    with steps("packing") as done:
+        packed = pack_to(checkpoint, output, options.cache_dir, revision=options.revision, progress=done)
+    size = output.stat().st_size / 1e6
+    click.echo(f"wrote {output}: {len(packed.names)} heads, {size:.0f} MB, {packed.weights_hash}")
+
+
+@opt.command(
+    ("An engine of TensorRT for the first GPU:", "-c large --backend tensorrt"),
+    ("One of eight bits for another GPU:", "-c large --backend tensorrt --precision fp8 --device cuda:1"),
+)
+@opt.checkpoint
+@opt.engine_options
+def build(checkpoint: str, options: Options) -> None:
+    """Build an engine of TensorRT ahead of its first use.
+
+    It is compared with the float32 network, and one that misses its bars is not kept: the text says by how much. Other
+    backends build at their first use. Batches smaller than --batch-size (64 if not given) are padded to 1, 8 or it.
+    """
+    from ..backends.choose import choose
+    from ..backends.tensorrt.backend import TensorRtBackend
+    from ..backends.tensorrt.libraries import find, open_native
+    from ..checkpoint import open_checkpoint
+
+    if options.backend != "tensorrt":
+        raise OptionError(f"backend is {options.backend!r}; expected tensorrt: the others build at their first use")
+    unused = ("decoder", "exif", "threads", "max_pixels", "max_bytes", "trust_engine")
+    options.without_effect(unused, "a build")
+    choose(options)  # refuses a device that is no GPU
+    libraries = find()
+    open_native(libraries, options.device)  # says what is missing before anything is packed
+    with steps("packing") as done:
+        opened = open_checkpoint(checkpoint, options.cache_dir, revision=options.revision, progress=done)
+    with phases() as show:
+        engine = TensorRtBackend(
+            opened,
+            options.device,
+            options.precision,
+            options.batch_size,
+            options.cache_dir,
+            progress=show,
+            libraries=libraries,
+        )
+    report = engine.report
+    engine.close()
+    if report is None:
+        click.echo("the engine is in the cache already, and was found whole")
+        return
+    click.echo(report.text())
+
+
+@opt.command(
+    ("A whole checkpoint of 1.7 GB:", "weights/"), ("A small one for quick tests:", "weights/ --layers 1 --heads small")
+)
+@click.argument("folder", type=opt.PATH, metavar="DIR")
+@opt.OUTPUT("--heads", "Make heads of this size.", default="large", type=click.Choice(["large", "small"]))
+@opt.OUTPUT("--layers", "Make a vision tower of this many layers.", default=27, type=click.IntRange(1, 27), metavar="N")
+@opt.OUTPUT("--seed", "Draw the weights from this seed.", default=0, type=click.IntRange(0), metavar="N")
+def synthetic(folder: Path, heads: str, layers: int, seed: int) -> None:
+    """Write untrained weights, for tests and demos.
+
+    The checkpoint has the published file layout, and its weights come from a seed; its scores mean nothing.
+    """
+    from ..testing.synthetic import write_synthetic
+
+    with steps("making", "step") as done:
+        write_synthetic(folder, heads=heads, layers=layers, seed=seed, progress=done)
+    click.echo(f"wrote {folder}: untrained weights, whose numbers mean nothing")

@@ -1,0 +1,96 @@
+"""`emonet-fast score`: pictures to rows."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..bars import progress, steps
+from ..options import FaceOptions, Options
+from . import options as opt
+
+if TYPE_CHECKING:
+    from ..job import Outputs, Summary
+
+
+@opt.command(
+    (
+        "Every picture of a folder, as a table and as a page to look at:",
+        "photos/ -c small -o scores.parquet --report scores.html",
+    ),
+    ("Every face of a picture, found by YuNet:", "party.jpg -c large --faces detect"),
+)
+@opt.inputs
+@opt.image_column
+@opt.checkpoint
+@opt.face_options()
+@opt.engine_options
+@opt.output("Write the rows to this table.", metavar="F.parquet|.csv|.jsonl")
+@opt.OUTPUT(
+    "--format layout",
+    "Lay the table out in this way; laion is the published JSON lines.",
+    default="default",
+    type=click.Choice(["default", "laion"]),
+)
+@opt.embeddings
+@opt.report_page("Write a page of pictures and their scores.")
+@opt.top(5)
+def score(
+    inputs: tuple[str, ...],
+    image_column: str | None,
+    checkpoint: str,
+    faces: FaceOptions,
+    options: Options,
+    output: Path | None,
+    layout: str,
+    embeddings: bool,
+    report: Path | None,
+    top: int,
+) -> None:
+    """Score pictures: files, folders, globs, tar shards, tables.
+
+    Every input gives a row: scores, or a status and a reason. With --faces detect, a row a face, and a row with
+    status no_face for a picture without any.
+    """
+    from .. import job
+    from ..faces import WithFaces, open_finder
+    from ..faces.finder import detector_device
+    from ..scorer import Scorer
+    from ..sources import open_inputs
+
+    with Scorer(checkpoint, options=options) as scorer:
+        source = open_inputs(inputs, options, image_column=image_column)
+        outputs = job.Outputs(output, layout, report, _title(inputs), embeddings, top)
+        job.check(outputs)
+        with steps("packing") as done:
+            scorer.open(done)
+        finder = open_finder(faces, options.cache_dir, options.threads, detector_device(scorer.place))
+        pictures = source if finder is None else WithFaces(source, finder, options, margin=faces.margin)
+        # With faces, how many rows there will be is known at the end.
+        with progress(source.total if finder is None else None) as bar:
+            summary = job.run(scorer, pictures, outputs, bar.update)
+    _show(summary, outputs)
+    sys.exit(opt.Exit.DONE if summary.scored else opt.Exit.FAILED)
+
+
+def _title(inputs: tuple[str, ...]) -> str:
+    return inputs[0] + (f" and {len(inputs) - 1} more" if len(inputs) > 1 else "")
+
+
+def _show(summary: "Summary", outputs: "Outputs") -> None:
+    """Print the table, the notes, the files and, as the last line, the counts."""
+    from ..sinks.terminal import table
+
+    if summary.first is not None:
+        click.echo(table(summary.first, outputs.top, shutil.get_terminal_size((100, 40)).columns))
+        hidden = sum(summary.counts.values()) - len(summary.first)
+        if hidden:
+            click.echo(f"... and {hidden} more rows")
+    for note in summary.notes:
+        click.echo(note)
+    for path in (outputs.table, outputs.report):
+        if path is not None:
+            click.echo(f"wrote {path}")
+    click.echo(summary.line())

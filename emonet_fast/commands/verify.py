@@ -1,0 +1,49 @@
+"""`emonet-fast verify`: the engine beside the published pipeline."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from ..bars import steps
+from ..options import Options
+from . import options as opt
+
+
+@opt.command(
+    ("Every precision of this machine, on generated pictures:", "-c large"),
+    ("One precision on pictures of your own:", "-c large --precision bf16 --images photos/"),
+)
+@opt.checkpoint
+@opt.INPUT(
+    "--images", "Compare on the pictures of this folder.", type=opt.PATH, metavar="DIR", show_default="generated"
+)
+@opt.most_pictures("Compare on at most this many pictures.")
+@opt.engine_options
+@opt.json_file
+def verify(checkpoint: str, images: Path | None, pictures: int, options: Options, json: Path | None) -> None:
+    """Compare the engine with the published PyTorch pipeline.
+
+    The comparison is of fidelity, speed and memory, and needs the extra `reference`. Precision auto tries every
+    precision of this machine.
+    """
+    from ..checkpoint import open_checkpoint
+    from ..verify import run as side_by_side
+
+    precisions = side_by_side.precisions_for(options)  # says what is missing before anything else
+    with steps("packing") as done:
+        opened = open_checkpoint(checkpoint, options.cache_dir, revision=options.revision, progress=done)
+    report = side_by_side.run(
+        checkpoint,
+        side_by_side.pictures_for(images, pictures, options),
+        precisions,
+        options,
+        names=opened.names,
+        checkpoint_hash=opened.weights_hash,
+        progress=lambda text: click.echo(f"\r\x1b[K{text}", nl=False, err=True) if sys.stderr.isatty() else None,
+    )
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", nl=False, err=True)
+    click.echo(report.text())
+    opt.write_json(json, report.as_dict())
+    sys.exit(opt.Exit.DONE if report.passed else opt.Exit.MISSED)

@@ -1,0 +1,170 @@
+"""The options of all commands: each spelt once, the same ones everywhere, and help texts that can be read."""
+
+import ast
+import dataclasses
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import emonet_fast
+from emonet_fast.commands import main
+from emonet_fast.commands.options import STATUSES, Exit
+from emonet_fast.errors import OptionError
+from emonet_fast.options import FaceOptions, Options, VideoOptions
+
+COMMANDS = Path(emonet_fast.__file__).parent / "commands"
+ENGINE = ("score", "video", "bulk", "verify", "build", "profile")
+FACES = ("score", "video", "bulk")
+DECLARING = ("INPUT", "FACES", "ENGINE", "OUTPUT", "option")
+# Declared twice, as another kind of value is meant.
+TWO_MEANINGS = {
+    "--embeddings": "a switch; bulk: a number type",
+    "--json": "a file; doctor: a switch",
+    "--pictures": "how many; report: a switch",
+}
+
+
+def every(group: click.Group = main.cli, before: str = "") -> dict[str, click.Command]:
+    """Each command by its words, without groups."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        found |= every(command, f"{before}{name} ") if isinstance(command, click.Group) else {before + name: command}
+    return found
+
+
+def options(name: str) -> dict[str, click.Option]:
+    return {o.opts[0]: o for o in every()[name].params if isinstance(o, click.Option)}
+
+
+def help_of(*words: str, width: int = 80) -> str:
+    done = CliRunner().invoke(main.cli, [*words, "-h"], prog_name="emonet-fast", terminal_width=width)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_every_command_with_an_engine_has_all_engine_options():
+    """One for each field of Options, with the same text, choices and default."""
+    first = options("score")
+    own = {name for name, option in first.items() if option.name in {f.name for f in dataclasses.fields(Options)}}
+    assert len(own) == len(dataclasses.fields(Options))
+    for name in ENGINE:
+        there = options(name)
+        for option in own:
+            assert there[option].to_info_dict() == first[option].to_info_dict(), (name, option)
+
+
+def test_defaults_are_those_of_the_records():
+    for name, record in (("score", Options()), ("score", FaceOptions()), ("video", VideoOptions().faces)):
+        context = click.Context(every()[name])
+        by_field = {option.name: option for option in options(name).values()}
+        for field in dataclasses.fields(record):
+            if field.name != "cache_dir":  # a folder that depends on the environment
+                assert by_field[field.name].get_default(context) == getattr(record, field.name), (name, field.name)
+
+
+def test_every_command_with_faces_has_all_face_options():
+    """The same ones but for the default: a video's faces are looked for."""
+    first = options("score")
+    own = {name for name, option in first.items() if option.name in {f.name for f in dataclasses.fields(FaceOptions)}}
+    assert len(own) == len(dataclasses.fields(FaceOptions))
+    for name in FACES:
+        there = options(name)
+        for option in own:
+            facts, expected = there[option].to_info_dict(), first[option].to_info_dict()
+            if option == "--faces":
+                assert facts.pop("default") == ("detect" if name == "video" else "none")
+                expected.pop("default")
+            assert facts == expected, (name, option)
+
+
+def test_each_option_is_spelt_once():
+    spelt: Counter[str] = Counter()
+    for path in COMMANDS.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if _declares(node):
+                spelt[str(node.args[0].value).split()[0].split("/")[0]] += 1
+    used = {option for name in every() for option in options(name)} | {"--verbose"}
+    assert set(spelt) == used - {"--help"}
+    assert {name for name, times in spelt.items() if times > 1} == set(TWO_MEANINGS)
+
+
+def _declares(node: ast.AST) -> bool:
+    """Whether this is a call that declares an option by its name."""
+    called = isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in DECLARING
+    return called and isinstance(node.args[0], ast.Constant)
+
+
+@pytest.mark.parametrize("name", list(every()))
+def test_help_has_sections_and_examples(name):
+    command, text = every()[name], help_of(*name.split())
+    declared = {option.section for option in command.params if isinstance(option, click.Option)}
+    titles = [line[:-1] for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles == [s for s in ("Input", "Faces", "Engine", "Output") if s in declared] + [
+        "Other options",
+        "Examples",
+    ]
+    assert max(map(len, text.splitlines())) <= 80
+    assert len(command.examples) == 2
+    for _, arguments in command.examples:
+        assert f"\n  emonet-fast {name} {arguments}".rstrip() + "\n" in text.replace(" \\\n      ", " ")
+        assert _parses(command, arguments)
+    for option in command.params:
+        if isinstance(option, click.Option):
+            assert option.help
+            assert option.help[0].isupper()
+            assert option.help[-1] == "."
+
+
+def _parses(command: click.Command, arguments: str) -> bool:
+    """Whether click takes the example, without running it."""
+    command.make_context("example", arguments.split())
+    return True
+
+
+def test_lists_of_commands_are_whole_and_in_the_order_of_use():
+    for words in ((), ("evaluate",)):
+        text = help_of(*words)
+        assert "..." not in text.partition("Commands:")[2]
+        assert max(map(len, text.splitlines())) <= 80
+    listed = [line.split()[0] for line in help_of().partition("Commands:\n")[2].split("\n\n")[0].splitlines()]
+    assert listed[:4] == ["score", "video", "bulk", "report"]
+    assert listed[-1] == "recover"
+    assert sorted(listed) == sorted(main.cli.commands)
+
+
+def test_exit_statuses_are_told_once():
+    assert set(STATUSES) == set(Exit)
+    text = " ".join(help_of().split())
+    assert all(f" {status.value} {words}" in text for status, words in STATUSES.items())
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["score", "-h"]])
+def test_python_m_and_the_program_are_the_same(arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "emonet_fast", *arguments], capture_output=True, text=True, check=False
+    )
+    assert "Usage: " in done.stdout + done.stderr
+
+
+def test_version():
+    done = CliRunner().invoke(main.cli, ["--version"])
+    assert done.output == f"emonet-fast, version {emonet_fast.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["video", "a.mp4", "-c", "c", "--no-exif"], "exif is False, which changes nothing in a video"),
+        (["build", "-c", "c", "--backend", "tensorrt", "--threads", "2"], "threads is 2, which changes nothing in a b"),
+        (["build", "-c", "c"], "backend is 'auto'; expected tensorrt"),
+        (["bulk", "a", "-c", "c", "-o", "o", "--device", "cpu", "--devices", "cpu,cpu"], "expected one of the two"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(arguments, words):
+    with pytest.raises(OptionError, match=words):
+        CliRunner().invoke(main.cli, arguments, catch_exceptions=False)
