@@ -108,6 +108,10 @@ class VideoOptions:
     embeddings: bool = False
 
     def __post_init__(self) -> None:
+        if self.score_every is not None and self.score_every < 1:
+            raise OptionError(f"score_every is {self.score_every}; expected 1 or more frames")
+        if self.score_change is not None and not 0 <= self.score_change <= 1:
+            raise OptionError(f"score_change is {self.score_change}; expected 0 to 1")
         if not 0 <= self.smooth < 1e6:
             raise OptionError(f"smooth is {self.smooth}; expected 0 or more seconds")
         if not self.track and (self.score_every is not None or self.score_change is not None):

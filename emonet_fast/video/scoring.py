@@ -8,7 +8,7 @@ from itertools import compress
 import numpy as np
 import numpy.typing as npt
 
-from ..faces.reuse import ReusePolicy
+from ..faces.overlap import boxes_of, overlaps
 from ..options import VideoOptions
 from ..records import Face, Picture, Status
 from ..scorer import Scorer
@@ -38,9 +38,8 @@ class FrameScorer:
     """
 
     def __init__(self, scorer: Scorer, options: VideoOptions) -> None:
-        self._scorer, self._embeddings = scorer, options.embeddings
-        scores_all = options.score_every is None and options.score_change is None
-        self._policy = ReusePolicy(1 if scores_all else options.score_every, options.score_change)
+        self._scorer, self._options = scorer, options
+        self._scores_all = options.score_every == 1 or (options.score_every is None and options.score_change is None)
         self._kept: OrderedDict[int, _Kept] = OrderedDict()
 
     def __call__(self, frames: Sequence[FrameFaces]) -> tuple[Scores, npt.NDArray[np.bool_]]:
@@ -49,8 +48,11 @@ class FrameScorer:
         tracks = [track for frame in frames for track in frame.tracks]
         kept = [self._reusable(face, track) for face, track in zip(faces, tracks, strict=True)]
         reused = np.array([one is not None for one in kept], bool)
-        parts = [batch.scores for batch in self._scorer.batches(_due(frames, reused), embeddings=self._embeddings)]
-        pool = parts or [self._scorer.empty(embeddings=self._embeddings)]
+        parts = [
+            batch.scores
+            for batch in self._scorer.batches(_to_score(frames, reused), embeddings=self._options.embeddings)
+        ]
+        pool = parts or [self._scorer.empty(embeddings=self._options.embeddings)]
         scored, end = 0, sum(map(len, pool))
         latest: dict[int, int] = {}  # of each track, where its scores lie in the pool
         places = []
@@ -69,12 +71,12 @@ class FrameScorer:
 
     def _reusable(self, face: Face | None, track: int) -> _Kept | None:
         """The track's last scored crop where this row takes over its scores; None where the row is to be scored."""
-        if face is None or track == NO_TRACK or self._policy.scores_all:
+        if face is None or track == NO_TRACK or self._scores_all:
             return None
         kept = self._kept.get(track)
         if kept is not None:
             kept.frames += 1
-            if not self._policy.due(face, kept.face, kept.frames):
+            if not due(self._options, face, kept.face, kept.frames):
                 return kept
         self._kept[track] = _Kept(face)
         self._kept.move_to_end(track)
@@ -93,15 +95,23 @@ class FrameScorer:
                 del self._kept[track]
 
 
-def _due(frames: Sequence[FrameFaces], reused: npt.NDArray[np.bool_]) -> Iterable[Picture]:
+def due(options: VideoOptions, face: Face, last: Face, frames: int) -> bool:
+    """Whether a track's face is scored again; `last` was scored, so many sampled `frames` ago."""
+    if options.score_every is not None and frames >= options.score_every:
+        return True
+    overlap = float(overlaps(boxes_of([face]), boxes_of([last]))[0, 0])
+    return options.score_change is not None and 1 - overlap > options.score_change
+
+
+def _to_score(frames: Sequence[FrameFaces], reused: npt.NDArray[np.bool_]) -> Iterable[Picture]:
     """The frames' pictures with those faces alone that are to be scored."""
     start = 0
     for frame in frames:
-        due = ~reused[start : start + len(frame.tracks)]
+        wanted = ~reused[start : start + len(frame.tracks)]
         start += len(frame.tracks)
         picture = frame.picture
-        if due.all():
+        if wanted.all():
             yield picture
-        elif due.any():
+        elif wanted.any():
             faces = picture.faces or ()
-            yield replace(picture, boxes=tuple(compress(picture.boxes, due)), faces=tuple(compress(faces, due)))
+            yield replace(picture, boxes=tuple(compress(picture.boxes, wanted)), faces=tuple(compress(faces, wanted)))

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from emonet_fast.errors import OptionError
 from emonet_fast.faces.overlap import boxes_of, overlaps
-from emonet_fast.faces.reuse import ReusePolicy
 from emonet_fast.faces.track import MEMORY, Tracker
+from emonet_fast.options import VideoOptions
 from emonet_fast.records import Face
+from emonet_fast.video.scoring import due
 from emonet_fast.video.smooth import Smoother
 
 
@@ -124,17 +125,18 @@ def test_memory_is_bounded():
     assert len(tracker._tracks) == 1
 
 
-def test_reuse_policies():
+def test_when_a_face_is_scored_again():
     here, moved = box(0, 0), box(40, 0)
-    every = ReusePolicy(every=3)
-    assert [every.due(here, here, n) for n in (1, 2, 3, 4)] == [False, False, True, True]
-    change = ReusePolicy(every=None, change=0.3)
-    assert not change.due(here, here, 1000)
-    assert change.due(moved, here, 1)
-    assert ReusePolicy().scores_all
-    for settings_ in ({"every": 0}, {"every": None}, {"change": 1.5}):
+    every = VideoOptions(score_every=3)
+    assert [due(every, here, here, n) for n in (1, 2, 3, 4)] == [False, False, True, True]
+    change = VideoOptions(score_change=0.3)
+    assert not due(change, here, here, 1000)
+    assert due(change, moved, here, 1)
+    both = VideoOptions(score_every=3, score_change=0.3)
+    assert [due(both, face, here, n) for face, n in ((here, 2), (here, 3), (moved, 1))] == [False, True, True]
+    for settings_ in ({"score_every": 0}, {"score_change": 1.5}):
         with pytest.raises(OptionError, match="expected"):
-            ReusePolicy(**settings_)
+            VideoOptions(**settings_)
 
 
 @settings(max_examples=30)

@@ -110,7 +110,7 @@ class AvSource:
             chosen = self._sampling.take(at)
             if chosen or (self.every and not self._sampling.before(at)):
                 pts = round(at / base) if estimated else raw.pts
-                yield Frame(index, pts, base, self._rgb(raw), chosen, estimated)
+                yield Frame(index, pts, base, self._rgb(raw), chosen)
         if last is not None and not self.faults.ended:
             self.faults.ended = self._cut_off(last + step)
 

@@ -20,11 +20,11 @@ class Frame:
 
     Args:
         index: how many frames were decoded before it.
-        pts: its time in units of `time_base`, exactly as the stream says it; it need not begin at 0.
+        pts: its time in units of `time_base`, exactly as the stream says it; it need not begin at 0. Where the stream
+            says none, it continues the frame before.
         time_base: seconds of one unit.
         rgb: gives [H, W, 3] uint8 RGB, upright, with square pixels; it converts at each call.
         chosen: whether the frame is sampled, so scored; the others are for an overlay only.
-        estimated: the stream gave no time, and `pts` continues the frame before.
         arrived: time.perf_counter() at which the frame was decoded.
     """
 
@@ -33,7 +33,6 @@ class Frame:
     time_base: Fraction
     rgb: Callable[[], UInt8Array]
     chosen: bool = True
-    estimated: bool = False
     arrived: float = field(default_factory=time.perf_counter)
 
     @property
