@@ -7,15 +7,13 @@ from typing import Any
 
 from ..errors import OptionError
 from ..files import write_whole
-from ..reports.parts import facts
-from ..reports.render import write_page
-from ..sinks.text import visible
+from ..reports.render import render
 from .result import Result, Table, show, show_interval
 
 
 def write_report(result: Result, path: Path) -> None:
     """The page at `path`, whole or not at all. Charts are inside as PNG (extra `eval`)."""
-    write_page(path, "evaluate/report.html", _content(result))
+    write_whole(path, render("evaluate/report.html", _content(result)))
 
 
 def write_charts(result: Result, folder: Path) -> list[Path]:
@@ -45,42 +43,15 @@ def _content(result: Result) -> dict[str, Any]:
     """The template's variables."""
     return {
         "title": result.title,
-        "facts_of_run": facts(result.facts),
-        "notes": [visible(n) for n in result.notes],
-        "figures": [
-            {
-                "label": f.label,
-                "value": show(f.value, f.digits),
-                "interval": show_interval(f.interval, f.digits),
-                "paper": f.origin == "paper",
-                "published": f.published,
-            }
-            for f in result.figures
-        ],
-        "published": any(f.published for f in result.figures),
-        "charts": [
-            {
-                "title": c.title,
-                "alt": visible(c.alt),
-                "paper": c.origin == "paper",
-                "png": base64.b64encode(c.draw()).decode("ascii"),
-            }
-            for c in result.charts
-        ],
-        "tables": [_table(t) for t in result.tables],
+        "notes": result.notes,
+        "result": result,
+        "show": show,
+        "show_interval": show_interval,
+        "png": lambda chart: base64.b64encode(chart.draw()).decode("ascii"),
+        "numeric": _numeric,
     }
 
 
-def _table(table: Table) -> dict[str, Any]:
-    rows = [
-        [{"text": visible(show(c, table.digits)), "number": isinstance(c, float | int) or c is None} for c in row]
-        for row in table.rows
-    ]
-    numeric = [all(row[i]["number"] for row in rows) and bool(rows) for i in range(len(table.columns))]
-    return {
-        "title": table.title,
-        "lead": table.lead,
-        "paper": table.origin == "paper",
-        "columns": [{"text": c, "number": n} for c, n in zip(table.columns, numeric, strict=True)],
-        "rows": rows,
-    }
+def _numeric(table: Table) -> list[bool]:
+    """Which columns hold numbers alone, some of them perhaps undefined."""
+    return [all(not isinstance(cell, str) for cell in column) for column in zip(*table.rows, strict=True)]

@@ -1,11 +1,9 @@
 """Texts and numbers as the pages show them."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from .. import taxonomy
-from ..sinks.text import visible
 
 # By Scores.value_kind.
 MEASURES = {
@@ -14,20 +12,7 @@ MEASURES = {
     "raw": "raw score, no neutral baseline",
 }
 # Names of taxonomy.GROUPS for narrow screens.
-_SHORT = (
-    "Positive, high",
-    "Positive, low",
-    "Negative, high",
-    "Negative, low",
-    "Cognitive",
-    "Physical",
-    "Longing",
-)
-
-
-def facts(values: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Names and values that are not empty, safe to show."""
-    return [(visible(name).replace("_", " "), visible(value)) for name, value in values.items() if value]
+_SHORT = ("Positive, high", "Positive, low", "Negative, high", "Negative, low", "Cognitive", "Physical", "Longing")
 
 
 def groups() -> list[dict[str, Any]]:

@@ -14,15 +14,15 @@ from PIL import Image
 
 from .. import taxonomy
 from ..errors import EmonetError, OptionError
+from ..files import PendingFile
 from ..scores import Scores
 from ..sinks.encoders import SCHEMA_VERSION
 from ..sinks.text import shorten_middle, visible
 from .collect import Card, PictureTotals
-from .parts import MEASURES, css_percent, facts, group_index, groups, minus, value_text
-from .render import PendingPage
+from .parts import MEASURES, css_percent, group_index, groups, minus, value_text
+from .render import publish
 
 _KEY_COLUMNS = 34  # one line of the narrowest card
-_REASON_LENGTH = 400
 _LABELS = {
     "prob": ("mean softmax", "sum of the group's softmax"),
     "score": ("mean score", "the group's strongest score"),
@@ -63,7 +63,7 @@ class PictureReport:
         self.path = Path(path)
         self._title, self._metadata = title, {**metadata, "schema_version": SCHEMA_VERSION}
         self._totals = PictureTotals(tuple(dict.fromkeys(notes)), max_pictures, top)
-        self._page = PendingPage(self.path)
+        self._file = PendingFile(self.path)
         self._open = True
 
     def write(self, scores: Scores, thumbnails: Sequence[Image.Image | None]) -> None:
@@ -89,13 +89,13 @@ class PictureReport:
         """
         if self._open:
             self._open = False
-            variables = {"title": visible(self._title), "metadata": facts(self._metadata)}
-            self._page.publish("reports/pictures.html", variables | _content(self._totals))
+            variables = {"title": self._title, "metadata": self._metadata} | _content(self._totals)
+            publish(self._file, "reports/pictures.html", variables)
 
     def abort(self) -> None:
         """Give up: nothing is written. After `close` this does nothing."""
         self._open = False
-        self._page.discard()
+        self._file.discard()
 
     def __enter__(self) -> Self:
         return self
@@ -119,12 +119,10 @@ def _content(totals: PictureTotals) -> dict[str, Any]:
     if totals.total > totals.scored:
         counts.append((totals.total - totals.scored, "without scores", True))
     return {
-        "notes": [visible(note) for note in totals.notes],
+        "notes": totals.notes,
         "counts": counts,
         "statuses": [f"{n} {s.replace('_', ' ')}" for s, n in totals.statuses.most_common() if s != "ok"],
-        "total": totals.total,
-        "scored": totals.scored,
-        "shown": len(totals.cards),
+        "totals": totals,
         "measure": MEASURES[kind],
         "full": value_text(full, kind),
         "groups": groups(),
@@ -133,21 +131,8 @@ def _content(totals: PictureTotals) -> dict[str, Any]:
         "mean_label": mean_label,
         "heat": _heat([card for card in totals.cards if card.top or card.extras], kind),
         "group_label": group_label,
-        "cards": [_card(card, kind, full) for card in totals.cards],
-    }
-
-
-def _card(card: Card, kind: str, full: float) -> dict[str, Any]:
-    key = visible(card.key)
-    return {
-        "key": shorten_middle(key, _KEY_COLUMNS),
-        "full_key": key,
-        "ok": card.status == "ok",
-        "status": card.status.replace("_", " "),
-        "reason": visible(card.reason[:_REASON_LENGTH]),
-        "image": card.image,
-        "bars": [_bar(slug, value, kind, full) for slug, value in card.top],
-        "extras": [_marker(slug, value) for slug, value in card.extras],
+        "bar": lambda slug, value: _bar(slug, value, kind, full),
+        "marker": _marker,
     }
 
 

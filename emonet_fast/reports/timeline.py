@@ -14,13 +14,13 @@ import numpy as np
 from PIL import Image
 
 from .. import taxonomy
+from ..files import PendingFile
 from ..records import Float64Array
 from ..scores import distinct_notes
 from ..sinks.encoders import SCHEMA_VERSION
-from ..sinks.text import visible
 from ..timeline import NO_TRACK, Timeline
-from .parts import MEASURES, clock, facts
-from .render import PendingPage
+from .parts import MEASURES, clock
+from .render import publish
 from .timeline_collect import BINS, TimelineTotals, Track, Video
 
 _SHOWN_TRACKS = 16
@@ -63,7 +63,7 @@ class TimelineReport:
         self._totals = TimelineTotals()
         self._notes: tuple[str, ...] = ()
         self._facts: dict[str, str] = {}
-        self._page = PendingPage(path)
+        self._file = PendingFile(path)
 
     def write(self, timeline: Timeline) -> None:
         """Take in some rows, with their crops where peaks are to have pictures."""
@@ -79,19 +79,19 @@ class TimelineReport:
         """Write the page. Raises EmonetError when the disk refuses."""
         totals = self._totals
         variables = {
-            "title": visible(self._title),
-            "notes": [visible(note) for note in self._notes],
-            "facts_of_run": facts(self._facts),
-            "metadata": facts(self._metadata),
+            "title": self._title,
+            "notes": self._notes,
+            "facts_of_run": self._facts,
+            "metadata": self._metadata,
             "videos": [self._video(video) for video in totals.videos.values()],
             "left_out": totals.left_out,
             "measure": MEASURES[totals.kind or "raw"],
         }
-        self._page.publish("reports/timeline.html", variables)
+        publish(self._file, "reports/timeline.html", variables)
 
     def abort(self) -> None:
         """Give up: nothing is written."""
-        self._page.discard()
+        self._file.discard()
 
     def _video(self, video: Video) -> dict[str, object]:
         tracks = sorted(video.tracks.values(), key=lambda t: (-t.rows, t.first))
@@ -99,7 +99,7 @@ class TimelineReport:
         width = video.width or 1.0
         used = min(BINS, int((video.end - video.start) / width) + 1)
         return {
-            "name": visible(video.name),
+            "name": video.name,
             "frames": video.frames,
             "without": video.without,
             "span": f"{clock(video.start)} to {clock(video.end)}",

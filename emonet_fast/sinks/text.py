@@ -14,6 +14,8 @@ def visible(text: str) -> str:
     other format characters but the two joiners, and the lone surrogates that stand for bytes of a file name
     that are not UTF-8. A backslash stays one backslash: this is for eyes, not for reading back.
     """
+    if text.isprintable():
+        return text
     return "".join(_escape(c) if _harmful(c) else c for c in text)
 
 

@@ -111,7 +111,7 @@ import json, sys
 from pathlib import Path
 from emonet_fast.bulk.inputs import find
 found = find([sys.argv[1]], keep=("emotion",), cache_dir=Path(sys.argv[2]))
-print(json.dumps([[t.key, sum(t.groups)] for t in found.tables]))
+print(json.dumps([[file.key, sum(footer.groups)] for file, footer in found.tables]))
 """
 
 

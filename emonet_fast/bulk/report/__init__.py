@@ -6,8 +6,9 @@ folder -> collect (one pass, bounded memory) -> pictures (of the most typical ro
 from pathlib import Path
 
 from ...errors import DataError
+from ...files import write_whole
 from ...options import Options
-from ...reports.render import write_page
+from ...reports.render import render
 from ..folder import Folder, State
 from .collect import Collected, collect
 from .pictures import thumbnails
@@ -45,5 +46,5 @@ def write_report(where: Path, output: Path, *, pictures: bool = True) -> Collect
         if shard.state == State.FAILED
     }
     shown = thumbnails(folder, plan, collected, Options()) if pictures else {}
-    write_page(output, "bulk/report/page.html", page(collected, shown, str(where)))
+    write_whole(output, render("bulk/report/page.html", page(collected, shown, str(where))))
     return collected

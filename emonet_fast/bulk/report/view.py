@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from ... import taxonomy
-from ...reports.parts import MEASURES, facts, group_index, groups, minus, share_text
-from ...sinks.text import shorten_middle, visible
+from ...reports.parts import MEASURES, group_index, groups, minus, share_text
+from ...sinks.text import shorten_middle
 from .collect import EDGES, STRONGEST, Collected, quantile
 from .labels import LabelAgreement
 
@@ -20,13 +20,13 @@ _SLOTS = (0.05, 0.25, 0.5, 0.75, 0.95)
 def page(collected: Collected, shown: dict[str, str], title: str) -> dict[str, Any]:
     """The template's variables. shown: base64 JPEGs by row key."""
     unfinished = collected.shards - collected.done
-    notes = [visible(note) for note in collected.notes]
+    notes = list(collected.notes)
     if unfinished:
         notes.append(f"{unfinished} of {collected.shards} shards are not done; this page is about the others.")
-    notes += [f"Shard {shard} failed: {visible(reason)}" for shard, reason in collected.failed.items()]
+    notes += [f"Shard {shard} failed: {reason}" for shard, reason in collected.failed.items()]
     lost = collected.total - collected.scored
     return {
-        "title": visible(title),
+        "title": title,
         "notes": notes,
         "counts": [
             (f"{collected.total:,}", "rows", False),
@@ -34,8 +34,8 @@ def page(collected: Collected, shown: dict[str, str], title: str) -> dict[str, A
             (f"{lost:,}", "without scores", lost > 0),
             (collected.done, f"of {collected.shards} shards", False),
         ],
-        "facts_of_run": facts({"inputs": ", ".join(collected.inputs), **collected.fingerprint}),
-        "errors": _errors(collected),
+        "facts_of_run": {"inputs": ", ".join(collected.inputs), **collected.fingerprint},
+        "collected": collected,
         "measure": MEASURES[collected.kind.removesuffix("_")],
         "low": minus(f"{EDGES[0]:g}"),
         "high": f"{EDGES[-1]:g}",
@@ -47,22 +47,6 @@ def page(collected: Collected, shown: dict[str, str], title: str) -> dict[str, A
         "agreements": [_agreement(name, a, collected) for name, a in collected.agreements.items()],
         "groups": groups(),
     }
-
-
-def _errors(collected: Collected) -> list[dict[str, Any]]:
-    return [
-        {
-            "status": status.replace("_", " "),
-            "count": f"{count:,}",
-            "share": f"{count / collected.total:.2%}",
-            "examples": [
-                {"key": visible(key), "reason": visible(reason[:300])}
-                for key, reason in collected.examples.get(status, [])
-            ],
-        }
-        for status, count in collected.statuses.most_common()
-        if status != "ok"
-    ]
 
 
 def _distributions(collected: Collected) -> list[dict[str, Any]]:
@@ -135,8 +119,7 @@ def _typical(collected: Collected, shown: dict[str, str]) -> list[dict[str, Any]
     for emotion, rows in zip(collected.emotions, collected.best, strict=True):
         cards = [
             {
-                "key": shorten_middle(visible(b.key), _KEY),
-                "full_key": visible(b.key),
+                "key": b.key,
                 "value": minus(f"{b.value:+.2f}"),
                 "image": shown.get(b.key, ""),
             }
@@ -160,7 +143,7 @@ def _agreement(name: str, agreement: LabelAgreement, collected: Collected) -> di
         if agreement.ranks[e].sum()
     ]
     return {
-        "column": visible(name),
+        "column": name,
         "rows": f"{agreement.rows:,}",
         "named": bool(agreement.rows),
         "strange": f"{agreement.strange:,}" if agreement.rows and agreement.strange else "",
