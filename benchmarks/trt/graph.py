@@ -1,6 +1,6 @@
 """How close TensorRT's network comes to the float32 one, on the CPU: bf16, and FP8 with more and more layers kept.
 
-Runs the files that TensorRT gets, Q/DQ included, by graph/evaluate.py; PyTorch's own bf16 is measured beside them
+Runs the files that TensorRT gets, Q/DQ included, by typed_network.py; PyTorch's own bf16 is measured beside them
 (extra reference). Seconds a picture and form at full depth. The figures are the suite
 `trt-graph` of the table of results.
 """
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import measurements
+from benchmarks.trt.typed_network import evaluate
 from emonet_fast import taxonomy
 from emonet_fast.backends.openvino.observe import observe
 from emonet_fast.backends.reference import Reference
@@ -24,7 +25,6 @@ from emonet_fast.engines.drawing import calibration_pictures
 from emonet_fast.engines.fidelity import measure
 from emonet_fast.engines.observations import calibrate
 from emonet_fast.engines.pictures import generated_pixels
-from emonet_fast.graph.evaluate import evaluate
 from emonet_fast.graph.typed import write_typed_model
 from emonet_fast.options import default_cache_dir
 from emonet_fast.preprocess import resize

@@ -38,12 +38,6 @@ Logger::Sink sink_of(const py::object& sink) {
     };
 }
 
-Progress progress_of(const py::object& progress) {
-    if (progress.is_none()) return {};
-    const auto call = progress.cast<std::function<bool(const std::string&, int, int)>>();
-    return call;
-}
-
 std::shared_ptr<Engine> make_engine(const std::shared_ptr<TensorRt>& tensorrt, const std::shared_ptr<Device>& device,
                                     const py::buffer& blob, const py::object& sink) {
     const py::buffer_info info = blob.request();
@@ -55,9 +49,9 @@ std::shared_ptr<Engine> make_engine(const std::shared_ptr<TensorRt>& tensorrt, c
 
 py::tuple build_engine(const TensorRt& tensorrt, const Device& device, const std::string& onnx,
                        const std::vector<std::int64_t>& batch_sizes, const py::bytes& timing_cache,
-                       std::size_t workspace, int level, const py::object& sink, const py::object& progress) {
-    const BuildOrder order{onnx, batch_sizes, timing_cache, workspace, level};
-    const Progress told = progress_of(progress);
+                       const py::object& sink, const py::object& progress) {
+    const BuildOrder order{onnx, batch_sizes, timing_cache};
+    const auto told = progress.is_none() ? BuildProgress{} : progress.cast<BuildProgress>();
     Logger logger(sink_of(sink));
     Built built;
     {
@@ -156,7 +150,6 @@ void bind_cuda(py::module_& m) {
             "record", [](const Event& e, std::intptr_t stream) { e.record(handle_of(stream)); }, Unlocked())
         .def(
             "hold", [](const Event& e, std::intptr_t stream) { e.hold(handle_of(stream)); }, Unlocked())
-        .def("done", &Event::done, Unlocked())
         .def("synchronize", &Event::wait, Unlocked());
 }
 
@@ -200,7 +193,7 @@ void bind_tensorrt(py::module_& m) {
             py::arg("device"), py::arg("name"), py::arg("n"))
         .def("inspect", &Engine::inspect, Unlocked());
     m.def("build", &build_engine, py::arg("tensorrt"), py::arg("device"), py::arg("onnx"), py::arg("batch_sizes"),
-          py::arg("timing_cache"), py::arg("workspace"), py::arg("level"), py::arg("sink"), py::arg("progress"),
+          py::arg("timing_cache"), py::arg("sink"), py::arg("progress"),
           "(engine, timing cache) as bytes, of an ONNX file.");
 }
 

@@ -13,7 +13,7 @@ namespace {
 // TensorRT's phases are nested; each is told with its own count.
 class Monitor final : public nvinfer1::IProgressMonitor {
   public:
-    explicit Monitor(const Progress& progress) : progress_(progress) {}
+    explicit Monitor(const BuildProgress& progress) : progress_(progress) {}
 
     bool stopped() const { return stopped_; }
 
@@ -50,7 +50,7 @@ class Monitor final : public nvinfer1::IProgressMonitor {
         return !stopped_;
     }
 
-    const Progress& progress_;
+    const BuildProgress& progress_;
     std::mutex mutex_;
     std::map<std::string, std::int32_t> steps_;
     std::atomic<bool> stopped_{false};
@@ -90,7 +90,7 @@ void add_profiles(nvinfer1::IBuilder& builder, nvinfer1::IBuilderConfig& config,
 }  // namespace
 
 Built build(const TensorRt& tensorrt, const Device& device, Logger& logger, const BuildOrder& order,
-            const Progress& progress) {
+            const BuildProgress& progress) {
     const Current current(device);
     const std::unique_ptr<nvinfer1::IBuilder> builder = tensorrt.builder(logger);
     const std::unique_ptr<nvinfer1::INetworkDefinition> network(builder->createNetworkV2(network_flags()));
@@ -105,10 +105,6 @@ Built build(const TensorRt& tensorrt, const Device& device, Logger& logger, cons
     config->setProgressMonitor(&monitor);
     // So that the inspector can tell every layer's precision.
     config->setProfilingVerbosity(nvinfer1::ProfilingVerbosity::kDETAILED);
-    config->setBuilderOptimizationLevel(order.level);
-    if (order.workspace != 0) {
-        config->setMemoryPoolLimit(nvinfer1::MemoryPoolType::kWORKSPACE, order.workspace);
-    }
     const std::unique_ptr<nvinfer1::ITimingCache> cache(
         config->createTimingCache(order.timing_cache.data(), order.timing_cache.size()));
     if (cache != nullptr && !config->setTimingCache(*cache, false)) {

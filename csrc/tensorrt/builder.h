@@ -12,14 +12,12 @@
 namespace emonet {
 
 // Told (phase, steps done, steps in all); false asks TensorRT to stop.
-using Progress = std::function<bool(const std::string&, int, int)>;
+using BuildProgress = std::function<bool(const std::string&, int, int)>;
 
 struct BuildOrder {
     std::string onnx;                       // path; external data lies beside it
     std::vector<std::int64_t> batch_sizes;  // one optimisation profile each
     std::string timing_cache;               // of an earlier build, or ""
-    std::size_t workspace = 0;              // bytes a layer may use, 0 for TensorRT's own limit
-    int level = 3;                          // TensorRT's builder optimisation level, 0 to 5
 };
 
 struct Built {
@@ -29,6 +27,6 @@ struct Built {
 
 // Throws Error: the ONNX file cannot be parsed (every parser error), or TensorRT finds no engine, or was asked to stop.
 Built build(const TensorRt& tensorrt, const Device& device, Logger& logger, const BuildOrder& order,
-            const Progress& progress);
+            const BuildProgress& progress);
 
 }  // namespace emonet

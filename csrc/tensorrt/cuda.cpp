@@ -51,7 +51,6 @@ void Cuda::bind() {
     take(event_create, "cuEventCreate");
     take(event_destroy, "cuEventDestroy_v2");
     take(event_record, "cuEventRecord");
-    take(event_query, "cuEventQuery");
     take(event_wait, "cuEventSynchronize");
 }
 
@@ -183,14 +182,6 @@ void Event::record(StreamHandle stream) const {
 void Event::hold(StreamHandle stream) const {
     const Current current(*device_);
     device_->cuda().check(device_->cuda().stream_wait(stream, handle_, 0), "cuStreamWaitEvent");
-}
-
-bool Event::done() const {
-    const Current current(*device_);
-    const int status = device_->cuda().event_query(handle_);
-    if (status == kNotReady) return false;
-    device_->cuda().check(status, "cuEventQuery");
-    return true;
 }
 
 void Event::wait() const {

@@ -28,7 +28,6 @@ using Address = unsigned long long;  // a CUdeviceptr
 
 // The driver's numbers; checked against <cuda.h> by tests/csrc/driver_numbers.cpp.
 constexpr int kSuccess = 0;
-constexpr int kNotReady = 600;
 constexpr int kCapabilityMajor = 75;
 constexpr int kCapabilityMinor = 76;
 constexpr int kPointerDevice = 9;
@@ -76,7 +75,6 @@ class Cuda {
     int (*event_create)(CUevent_st**, unsigned) = nullptr;
     int (*event_destroy)(CUevent_st*) = nullptr;
     int (*event_record)(CUevent_st*, StreamHandle) = nullptr;
-    int (*event_query)(CUevent_st*) = nullptr;
     int (*event_wait)(CUevent_st*) = nullptr;
 
   private:
@@ -177,7 +175,6 @@ class Event {
     void record(StreamHandle stream) const;
     // `stream` goes on after what was recorded; the host does not wait.
     void hold(StreamHandle stream) const;
-    bool done() const;
     void wait() const;
 
   private:

@@ -6,7 +6,7 @@
 namespace emonet::dlpack {
 
 constexpr std::int32_t kCuda = 2;
-constexpr std::uint8_t kInt = 0, kUInt = 1, kFloat = 2, kBfloat = 4;
+constexpr std::uint8_t kUInt = 1, kFloat = 2, kBfloat = 4;
 
 struct Tensor {
     void* data;

@@ -13,7 +13,7 @@ _log = logging.getLogger("emonet_fast")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class BackendChoice:
     """backend: its name. reason: one sentence for people. notable: a person may have expected another choice."""
 
     backend: str
@@ -21,7 +21,7 @@ class Choice:
     notable: bool = False
 
 
-def choose(options: Options) -> Choice:
+def choose(options: Options) -> BackendChoice:
     """Which backend serves these options.
 
     Raises:
@@ -36,7 +36,7 @@ def choose(options: Options) -> Choice:
             f"expected device {'cuda or auto' if gpu else 'cpu or auto'}"
         )
     if options.backend == "tensorrt":
-        return Choice("tensorrt", "TensorRT: asked for")
+        return BackendChoice("tensorrt", "TensorRT: asked for")
     if options.backend == "openvino":
         return _cpu(options, "backend openvino was asked for")
     if options.device == "cpu":
@@ -44,7 +44,7 @@ def choose(options: Options) -> Choice:
     found = look(options.device)
     if not isinstance(found, NoGpu):
         why = "asked for" if options.device != "auto" else "there is one"
-        return Choice("cuda", f"GPU cuda:{found.index} ({found.name}): {why}")
+        return BackendChoice("cuda", f"GPU cuda:{found.index} ({found.name}): {why}")
     if options.device != "auto":
         raise BackendError(
             f"device {options.device!r} was asked for, but {found.reason}; use device 'cpu' or 'auto' "
@@ -58,13 +58,13 @@ def _by_name(options: Options) -> Options:
     return replace(options, device="cuda") if options.backend == "cuda" and options.device == "auto" else options
 
 
-def _cpu(options: Options, why: str, *, notable: bool = False) -> Choice:
+def _cpu(options: Options, why: str, *, notable: bool = False) -> BackendChoice:
     if options.precision == "fp8":
         raise BackendError(
             f"precision fp8 needs an NVIDIA GPU, and the engine would run on the CPU ({why}); "
             "use 'fp32', 'bf16' or 'auto'"
         )
-    return Choice("openvino", f"CPU by OpenVINO: {why}", notable)
+    return BackendChoice("openvino", f"CPU by OpenVINO: {why}", notable)
 
 
 def open_backend(checkpoint: Checkpoint, options: Options) -> Backend:

@@ -11,8 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .. import taxonomy
 from ..checkpoint.spec import RESAMPLE_NAMES, Checkpoint, Preprocess
 from ..optional import need
@@ -90,10 +88,6 @@ class Reference:
     def score(self, pictures: list[UInt8Array]) -> Outputs:
         """pictures: arrays [H, W, 3] uint8 RGB of any sizes -> embedding [n, hidden] and raw [n, H], float32."""
         return self.score_processed(self._process(pictures))
-
-    def processed(self, picture: UInt8Array) -> Float32Array:
-        """The processor's own output for one picture [H, W, 3]: [3, S, S] float32."""
-        return np.asarray(self._process([picture])[0], np.float32)
 
     def _process(self, pictures: list[UInt8Array]) -> Any:
         from PIL import Image

@@ -19,7 +19,7 @@ from .moments import Collector
 _E4M3_NOISE = (2.0**-3) ** 2 / 12 / (7 / 3)
 
 
-class Layer:
+class ObservedLayer:
     """One layer over the calibration pictures, fed a picture at a time.
 
     largest: the largest magnitude of its input. inputs: the moments of its input. square [in]: the mean of the input's
@@ -51,7 +51,7 @@ class Observations:
 
     embedding: Float32Array
     raw: Float32Array
-    layers: Mapping[str, Layer] = field(default_factory=dict)
+    layers: Mapping[str, ObservedLayer] = field(default_factory=dict)
     stream: tuple[float, ...] = ()
 
 

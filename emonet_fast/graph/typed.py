@@ -12,7 +12,6 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
-import onnx
 from onnx import TensorProto, helper
 
 from ..checkpoint.layers import layer_of
@@ -194,8 +193,3 @@ class TypedWriter(GraphWriter):
         self._data.write(np.ascontiguousarray(array).tobytes())
         self.initializers[label] = tensor
         return label
-
-
-def load_model(path: Path) -> onnx.ModelProto:
-    """A written network without its weights, for looking at it."""
-    return onnx.load(str(path), load_external_data=False)

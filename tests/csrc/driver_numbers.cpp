@@ -6,7 +6,6 @@
 #include "cuda.h"
 
 static_assert(emonet::kSuccess == CUDA_SUCCESS);
-static_assert(emonet::kNotReady == CUDA_ERROR_NOT_READY);
 static_assert(emonet::kCapabilityMajor == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
 static_assert(emonet::kCapabilityMinor == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
 static_assert(emonet::kPointerDevice == CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL);

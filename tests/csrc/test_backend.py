@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from emonet_fast.backends.base import DeviceBackend
+from emonet_fast.backends.staging import sizes_up_to, stream_handle
 from emonet_fast.backends.tensorrt import libraries as places
-from emonet_fast.backends.tensorrt.backend import TensorRtBackend, sizes_up_to, stream_handle
+from emonet_fast.backends.tensorrt.backend import SIZES, TensorRtBackend
 from emonet_fast.backends.tensorrt.libraries import Libraries, open_native
 from emonet_fast.engines.pictures import generated_pixels
 from emonet_fast.errors import BackendError, InputError
@@ -351,4 +352,4 @@ def test_generated_pictures_are_the_same_every_time_and_for_each_seed_others(che
 
 
 def test_batch_sizes():
-    assert [sizes_up_to(n) for n in (1, 2, 8, 9, 64)] == [(1,), (1, 2), (1, 8), (1, 8, 9), (1, 8, 64)]
+    assert [sizes_up_to(n, SIZES) for n in (1, 2, 8, 9, 64)] == [(1,), (1, 2), (1, 8), (1, 8, 9), (1, 8, 64)]

@@ -244,7 +244,7 @@ def network(tmp_path):
 
 
 def build(bench, path, *, cache=b"", sink=None, progress=None):
-    return bench.module.build(bench.tensorrt, bench.device, str(path), [1, 4], cache, 0, 3, sink, progress)
+    return bench.module.build(bench.tensorrt, bench.device, str(path), [1, 4], cache, sink, progress)
 
 
 def test_builds_an_engine_that_runs(fakes, bench, network):

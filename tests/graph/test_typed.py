@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 
+from benchmarks.trt.typed_network import evaluate
 from emonet_fast.backends.openvino.observe import observe
 from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.checkpoint.layers import layer_names, layer_of, prefixes_of
 from emonet_fast.engines.moments import BETWEEN_PICTURES
 from emonet_fast.engines.observations import calibrate
 from emonet_fast.graph import build_model
-from emonet_fast.graph.evaluate import evaluate
 from emonet_fast.graph.quantise import Quantisation, nearest_e4m3, scale_for, to_e4m3, weight_scale
-from emonet_fast.graph.typed import load_model, write_typed_model
+from emonet_fast.graph.typed import write_typed_model
 from emonet_fast.preprocess import resize
 
 from ..tiny import LAYERS, write_tiny
@@ -55,7 +55,7 @@ def nodes_of(model):
 def test_the_files_are_whole_and_of_these_types_alone(tiny, full, quantised, tmp_path):
     path = write_typed_model(tiny, tmp_path, full.quantisation if quantised else None)
     onnx.checker.check_model(str(path), full_check=True)
-    model = load_model(path)
+    model = onnx.load(path, load_external_data=False)
     assert [i.name for i in model.graph.input] == ["pixels"]
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
     types = {t.data_type for t in model.graph.initializer}
@@ -66,7 +66,7 @@ def test_the_files_are_whole_and_of_these_types_alone(tiny, full, quantised, tmp
 def test_fp8_is_around_the_products_of_the_layers_that_are_not_kept_and_nowhere_else(tiny, full, tmp_path):
     keep = frozenset({"0.qkv", "1.fc2"})
     path = write_typed_model(tiny, tmp_path, replace(full.quantisation, keep=keep))
-    model = load_model(path)
+    model = onnx.load(path, load_external_data=False)
     made, shapes = nodes_of(model), {t.name: list(t.dims) for t in model.graph.initializer}
     products = {}
     for node in model.graph.node:

@@ -3,7 +3,6 @@
 import gc
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,38 +12,25 @@ from ...gpu import SMALLER, NoGpu, check_memory, choose_precision, look
 from ...optional import need
 from ...records import UInt8Array
 from ..base import Outputs
+from ..staging import (
+    DEFAULT_BATCH,
+    DeviceOutputs,
+    Slot,
+    Slots,
+    StagedBackend,
+    check_named,
+    named_stream,
+    stream_handle,
+)
 from .engine import Engine
 from .fp8 import certified
 from .graphs import CudaCapture
-from .inputs import PER_THREAD_DEFAULT, as_tensor, named_stream
+from .inputs import as_tensor
 from .memory import needed_bytes
 from .weights import Weights, load, refined
 
-# 64 images fill the GPU to within a few percent of 256 at a quarter of the buffers.
-DEFAULT_BATCH = 64
 
-
-@dataclass(frozen=True, slots=True)
-class DeviceOutputs:
-    """embedding [n, D] and raw [n, H] float32 torch tensors on the GPU, ready on the stream that was given."""
-
-    embedding: Any
-    raw: Any
-
-
-@dataclass(frozen=True, slots=True)
-class _Slot:
-    """Staging of one batch in flight: pinned host pixels, device pixels, and when both may be used again.
-
-    Results have memory of their own: a slot is used again long before its last result is taken, by any thread.
-    """
-
-    pinned: Any
-    pixels: Any
-    done: Any
-
-
-class CudaBackend:
+class CudaBackend(StagedBackend):
     """One GPU. Thread-safe: launches take turns, results are waited for outside the lock.
 
     Raises:
@@ -52,8 +38,6 @@ class CudaBackend:
     """
 
     name = "cuda"
-    # Batches worth having under way: the copy of one overlaps with the work of the one before.
-    depth = 1
 
     def __init__(
         self, checkpoint: Checkpoint, device: str, precision: str, batch_size: int | None, cache_dir: Path
@@ -97,34 +81,27 @@ class CudaBackend:
         )
         self._compute, self._copies = torch.cuda.Stream(self.device), torch.cuda.Stream(self.device)
         self._idle = torch.cuda.Event()
-        self._slots = [self._slot() for _ in range(self.depth + 1)]
-        self._next = 0
+        self._slots = Slots(self._slot() for _ in range(self.depth + 1))
         # Weights were converted on the default stream, which orders nothing on those two.
         torch.cuda.synchronize(self.device)
         with torch.cuda.stream(self._compute):
             self.engine.graphs.prepare(self.batch_size)
 
-    def _slot(self) -> _Slot:
+    def _slot(self) -> Slot:
         torch, size = self._torch, self.checkpoint.vision.image_size
         shape = (self.batch_size, 3, size, size)
-        return _Slot(
+        return Slot(
             pinned=torch.empty(shape, dtype=torch.uint8, pin_memory=True),
             pixels=torch.empty(shape, dtype=torch.uint8, device=self.device),
             done=torch.cuda.Event(),
         )
-
-    def run(self, pixels: UInt8Array) -> Outputs:
-        """See Backend.run."""
-        return self.submit(pixels)()
 
     def submit(self, pixels: UInt8Array) -> Callable[[], Outputs]:
         """See Backend.submit."""
         torch, engine, n = self._torch, self._opened(), len(pixels)
         engine.graphs.size_for(n)  # refuses a batch that is empty or too large
         with self._lock, torch.cuda.device(self.device):
-            slot = self._slots[self._next]
-            self._next = (self._next + 1) % len(self._slots)
-            slot.done.synchronize()
+            slot = self._slots.take()
             slot.pinned[:n].copy_(torch.from_numpy(pixels))
             with torch.cuda.stream(self._copies):
                 slot.pixels[:n].copy_(slot.pinned[:n], non_blocking=True)
@@ -168,26 +145,16 @@ class CudaBackend:
                 self._idle.record()
             return DeviceOutputs(embedding, raw)
 
-    def run_to_host(self, pixels: object, stream: object = None) -> Outputs:
-        """As run_device, waits, and gives the outputs on the host."""
-        found = self.run_device(pixels, stream)
-        with self._torch.cuda.stream(self._stream(stream)):
-            return Outputs(found.embedding.cpu().numpy(), found.raw.cpu().numpy())
+    def queue(self, pixels: object, stream: object) -> Callable[[], Outputs]:
+        """See StagedBackend.queue."""
+        torch, torch_stream = self._torch, self._stream(stream)
+        outputs = self.run_device(pixels, torch_stream)
+        with self._lock, torch.cuda.device(self.device), torch.cuda.stream(torch_stream):
+            return _later(torch, outputs.embedding, outputs.raw, pixels)
 
     def place(self) -> tuple[int, int]:
         """See DeviceBackend.place."""
         return self.gpu.index, int(self._compute.cuda_stream)
-
-    def submit_device(self, pixels: object) -> Callable[[], Outputs]:
-        """See DeviceBackend.submit_device.
-
-        Raises:
-            InputError: not a batch of this network on this GPU.
-        """
-        torch = self._torch
-        found = self.run_device(pixels, self._compute)
-        with self._lock, torch.cuda.device(self.device), torch.cuda.stream(self._compute):
-            return _later(torch, found.embedding, found.raw, pixels)
 
     def close(self) -> None:
         """See Backend.close. Gives all GPU memory back."""
@@ -198,7 +165,7 @@ class CudaBackend:
             torch.cuda.synchronize(self.device)
             self.engine.graphs.clear()
             self.engine = None
-            self._slots = []
+            self._slots = Slots(())
             self._give_back()
 
     def _give_back(self) -> None:
@@ -223,11 +190,9 @@ class CudaBackend:
             return cuda.current_stream(self.device)
         if isinstance(stream, cuda.Stream):
             return stream
-        for field in ("cuda_stream", "ptr", "handle"):
-            stream = getattr(stream, field, stream)
-        if not isinstance(stream, int) or stream == PER_THREAD_DEFAULT:
-            raise BackendError(f"stream is {stream!r}; expected a CUDA stream, or its handle, that PyTorch can name")
-        return named_stream(stream, self.device)
+        handle = stream_handle(stream)
+        check_named(handle)
+        return named_stream(handle, self.device)
 
 
 def _later(torch: Any, embedding: Any, raw: Any, *keep: object) -> Callable[[], Outputs]:

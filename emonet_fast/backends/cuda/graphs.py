@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from ...errors import BackendError
 from ...optional import need
+from ..staging import sizes_up_to
 from .linear import exact_float32
 
 _log = logging.getLogger("emonet_fast")
@@ -21,11 +22,6 @@ class Capture(Protocol):
     def __call__(self, work: Callable[[], None]) -> Replay: ...
 
 
-def sizes_up_to(largest: int) -> tuple[int, ...]:
-    """The batch sizes of a backend whose largest is `largest`."""
-    return (*(size for size in SIZES if size < largest), largest)
-
-
 class Graphs:
     """Replays `work(size)` for the smallest size that holds a batch.
 
@@ -33,7 +29,7 @@ class Graphs:
     """
 
     def __init__(self, capture: Capture, work: Callable[[int], None], largest: int) -> None:
-        self.sizes = sizes_up_to(largest)
+        self.sizes = sizes_up_to(largest, SIZES)
         self._capture, self._work = capture, work
         self._replays: dict[int, Replay] = {}
 

@@ -8,19 +8,9 @@ from typing import Any
 
 from ...errors import InputError
 from ...optional import need
+from ..staging import PER_THREAD_DEFAULT, named_stream
 
 _EXPECTED = "expected a batch [n, 3, S, S] on the GPU, uint8 or normalised float32, float16 or bfloat16"
-# Handles that CUDA itself gives to the default streams.
-LEGACY_DEFAULT, PER_THREAD_DEFAULT = 1, 2
-_DLPACK_CUDA = (2, 3, 13)  # kDLCUDA, kDLCUDAHost, kDLCUDAManaged
-
-
-def on_device(pixels: object) -> bool:
-    """Whether an object says of itself that it lies on a GPU."""
-    if hasattr(pixels, "__cuda_array_interface__"):
-        return True
-    ask = getattr(pixels, "__dlpack_device__", None)
-    return ask is not None and int(ask()[0]) in _DLPACK_CUDA
 
 
 def as_tensor(pixels: Any, device: Any, image_size: int) -> Any:
@@ -94,9 +84,3 @@ def _wait_for(producer: int | None, device: Any) -> None:
         cuda.synchronize(device)
         return
     cuda.current_stream(device).wait_stream(named_stream(producer, device))
-
-
-def named_stream(handle: int, device: Any) -> Any:
-    """The torch stream of a CUDA stream's handle; 0 and 1 both mean the default stream."""
-    cuda = need("torch", "the GPU engine").cuda
-    return cuda.default_stream(device) if handle in (0, LEGACY_DEFAULT) else cuda.ExternalStream(handle, device)

@@ -8,15 +8,15 @@ import numpy as np
 
 from ...checkpoint.layers import layer_names
 from ...checkpoint.spec import Checkpoint
-from ...engines.observations import Layer, Observations
+from ...engines.observations import Observations, ObservedLayer
 from ...records import UInt8Array
 from .build import build_in_process, compile_options
 
-Progress = Callable[[int, int], None]  # (pictures done, pictures in all)
+PicturesDone = Callable[[int, int], None]  # (pictures done, pictures in all)
 
 
 def observe(
-    checkpoint: Checkpoint, pixels: UInt8Array, progress: Progress | None = None, *, layers: bool = False
+    checkpoint: Checkpoint, pixels: UInt8Array, progress: PicturesDone | None = None, *, layers: bool = False
 ) -> Observations:
     """Run the float32 network over pixels [n, 3, S, S] uint8. layers: gather what its layers take and give, too.
 
@@ -35,7 +35,7 @@ def observe(
     options = {**compile_options("fp32"), "WEIGHTS_PATH": str(checkpoint.path)}
     request = ov.Core().import_model(ov.Tensor(blob), "CPU", options).create_infer_request()
     vision, outputs, streams = checkpoint.vision, [], []
-    gathered = {name: Layer(vision.tokens) for name in layer_names(vision.num_hidden_layers)} if layers else {}
+    gathered = {name: ObservedLayer(vision.tokens) for name in layer_names(vision.num_hidden_layers)} if layers else {}
     for i in range(len(pixels)):
         found = request.infer({"pixels": pixels[i : i + 1]}, share_outputs=True)
         outputs.append([np.array(found[name]) for name in ("embedding", "raw")])

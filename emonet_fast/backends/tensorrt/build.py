@@ -27,24 +27,22 @@ from ...records import UInt8Array
 from .heads import FusedHeads
 from .libraries import Native, to_logging
 from .precisions import Precisions, read
-from .runner import Runner
+from .runner import EngineRunner
 
 _log = logging.getLogger("emonet_fast")
 
 CALIBRATION_PICTURES = 64
-# TensorRT's optimisation level: 3 is its own default; higher ones try more kernels for hours.
-_LEVEL = 3
 
 # Of the graph, by what computes the heads.
 _PARTS = {"graph": "all", "triton": "embedding"}
 
 T = TypeVar("T")
 # (what is under way, steps done, steps in all)
-Progress = Callable[[str, int, int], None]
+BuildProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class BuildReport:
     """What became of a build. keep: layers that FP8 left in bf16. stored: where it lies, None where it was not kept."""
 
     plan: EnginePlan
@@ -91,9 +89,9 @@ def build(
     checkpoint: Checkpoint,
     plan: EnginePlan,
     cache_dir: Path,
-    progress: Progress | None = None,
+    progress: BuildProgress | None = None,
     fused: FusedHeads | None = None,
-) -> tuple[bytes, Report]:
+) -> tuple[bytes, BuildReport]:
     """Build the engine of `plan`, hold it to its gate and store it.
 
     FP8: scales, weights and biases from 64 generated pictures; then as many layers are put back to bf16, in the order
@@ -118,7 +116,7 @@ def build(
     except (OSError, EmonetError) as error:
         _log.warning("the engine could not be kept in %s: %s", cache.folder, error)
         stored = None
-    return blob, Report(plan, fidelity, precisions, keep, stored)
+    return blob, BuildReport(plan, fidelity, precisions, keep, stored)
 
 
 class _Build:
@@ -130,7 +128,7 @@ class _Build:
         checkpoint: Checkpoint,
         plan: EnginePlan,
         folder: Path,
-        progress: Progress,
+        progress: BuildProgress,
         fused: FusedHeads | None,
     ) -> None:
         self.native, self.checkpoint, self.plan, self.progress = native, checkpoint, plan, progress
@@ -174,7 +172,7 @@ class _Build:
         _log.info("building %s%s", self.plan, f", {kept} layers in bf16" if quantised is not None else "")
         blob = self._compile(quantised)
         with self.native.translated():
-            runner = Runner(self.native, blob, self.checkpoint, self.plan.batch_sizes[-1], fused=self._fused)
+            runner = EngineRunner(self.native, blob, self.checkpoint, self.plan.batch_sizes[-1], fused=self._fused)
             got = [runner.run_all(self._pixels, size) for size in self.plan.batch_sizes]
             self.inspected = runner.engine.inspect()
         found = worst([measure((self._want.embedding, self._want.raw), one, self._emotions) for one in got])
@@ -199,8 +197,6 @@ class _Build:
                     str(onnx),
                     list(self.plan.batch_sizes),
                     self._known_times(timing),
-                    0,
-                    _LEVEL,
                     to_logging,
                     told,
                 )
@@ -236,7 +232,7 @@ class _Build:
         return observe(self.checkpoint, pixels, lambda done, total: self.progress(what, done, total), layers=layers)
 
 
-def _stoppable(build: Callable[[Callable[[str, int, int], bool]], T], progress: Progress) -> T:
+def _stoppable(build: Callable[[Callable[[str, int, int], bool]], T], progress: BuildProgress) -> T:
     """build(told), in a thread of its own, stopped by Ctrl-C or by what `progress` raises; that is raised then.
 
     TensorRT tells its progress from any of its threads, and Python interrupts the main one alone, which must therefore

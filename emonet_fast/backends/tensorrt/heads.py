@@ -16,7 +16,7 @@ from ...checkpoint.tensors import SafetensorsFile
 from ...errors import BackendError
 from ...gpu import NoGpu, look
 from ...optional import need
-from ..cuda.inputs import PER_THREAD_DEFAULT, named_stream
+from ..staging import named_stream
 
 HEADS = ("auto", "triton", "graph")
 
@@ -48,14 +48,6 @@ class FusedHeads:
             for n in sizes:
                 shapes = ((n, self._weights.embedding), (n, self._weights.heads))
                 self._launch(*(torch.ones(shape, dtype=torch.float32, device=self.device) for shape in shapes))
-
-    def check_stream(self, stream: int) -> None:
-        """Raises BackendError for a stream that PyTorch cannot launch on."""
-        if stream == PER_THREAD_DEFAULT:
-            raise BackendError(
-                "the stream is CUDA's per-thread default stream, which PyTorch cannot name; give another stream, or "
-                "score without PyTorch's heads in an environment without PyTorch"
-            )
 
     def score(self, embedding: Any, raw: Any, stream: int) -> None:
         """Queue raw [n, H] = heads(embedding [n, D]) on `stream`; float32 arrays of the extension, in C order."""

@@ -27,7 +27,7 @@ _PRODUCTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class EngineLayer:
     """One layer of the engine. text: its name and metadata, where the network's node names are found."""
 
     kind: str
@@ -42,7 +42,7 @@ class Precisions:
     unknown: layers asked for in FP8 that the inspector does not name.
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[EngineLayer, ...]
     missed: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
@@ -93,10 +93,10 @@ def _products(name: str) -> Sequence[str]:
     return [f"layer{block}/{product}" for product in _PRODUCTS[part]]
 
 
-def _layer(item: Any) -> Layer:
+def _layer(item: Any) -> EngineLayer:
     if not isinstance(item, dict):
-        return Layer("?", "?", str(item))  # engines without detail list names alone
+        return EngineLayer("?", "?", str(item))  # engines without detail list names alone
     inputs = " ".join(str(one.get("Format/Datatype", "")) for one in item.get("Inputs", []) if isinstance(one, dict))
     precision = next((name for name, words in _WORDS if words.search(inputs)), "?")
     kind = str(item.get("LayerType", "?"))
-    return Layer(kind, precision, f"{item.get('Name', '')} {item.get('Metadata', '')}")
+    return EngineLayer(kind, precision, f"{item.get('Name', '')} {item.get('Metadata', '')}")

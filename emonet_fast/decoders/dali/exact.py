@@ -4,7 +4,7 @@ DALI's own resize sums in float32 and leaves values a level from Pillow's where 
 serves where PyTorch or Triton is missing: beside the engine `tensorrt` alone.
 """
 
-from ...backends.cuda.inputs import named_stream
+from ...backends.staging import named_stream
 from ...checkpoint.spec import Preprocess
 from ...gpu import NoGpu, look
 from ...optional import need

@@ -3,14 +3,15 @@
 import pytest
 import torch
 
-from emonet_fast.backends.cuda.graphs import SIZES, Graphs, call_directly, sizes_up_to
+from emonet_fast.backends.cuda.graphs import SIZES, Graphs, call_directly
+from emonet_fast.backends.staging import sizes_up_to
 from emonet_fast.errors import BackendError
 
 
 def test_sizes():
-    assert sizes_up_to(256) == SIZES
-    assert sizes_up_to(100) == (1, 2, 4, 8, 16, 32, 64, 100)
-    assert sizes_up_to(1) == (1,)
+    assert sizes_up_to(256, SIZES) == SIZES
+    assert sizes_up_to(100, SIZES) == (1, 2, 4, 8, 16, 32, 64, 100)
+    assert sizes_up_to(1, SIZES) == (1,)
     with pytest.raises(ValueError, match="0 rows"):
         Graphs(call_directly, lambda size: None, 4).size_for(0)
 

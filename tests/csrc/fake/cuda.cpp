@@ -403,10 +403,6 @@ int cuEventRecord(CUevent_st* event, CUstream_st* handle) {
     *event = {&stream, stream.done + stream.queue.size()};
     return 0;
 }
-int cuEventQuery(CUevent_st* event) {
-    const Device hold(state().device);
-    return event->stream == nullptr || event->stream->done >= event->position ? 0 : 600;
-}
 int cuEventSynchronize(CUevent_st* event) {
     wait_for(*event);
     return 0;

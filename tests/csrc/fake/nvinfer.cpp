@@ -239,8 +239,6 @@ struct Config final : IBuilderConfig {
     void setProfilingVerbosity(ProfilingVerbosity given) noexcept override {
         detailed = given == ProfilingVerbosity::kDETAILED;
     }
-    void setBuilderOptimizationLevel(std::int32_t) noexcept override {}
-    void setMemoryPoolLimit(MemoryPoolType, std::size_t) noexcept override { fake::tell("workspace"); }
     ITimingCache* createTimingCache(const void* blob, std::size_t size) const noexcept override {
         return new Timing(std::string(static_cast<const char*>(blob), size));
     }

@@ -28,7 +28,6 @@ enum class OptProfileSelector : std::int32_t { kMAX = 20, kMIN, kOPT };
 enum class ExecutionContextAllocationStrategy : std::int32_t { kUSER_MANAGED = 9, kSTATIC };
 enum class LayerInformationFormat : std::int32_t { kJSON = 3, kONELINE };
 enum class ProfilingVerbosity : std::int32_t { kDETAILED = 5, kLAYER_NAMES_ONLY };
-enum class MemoryPoolType : std::int32_t { kWORKSPACE = 6 };
 #if NV_TENSORRT_MAJOR < 11
 enum class NetworkDefinitionCreationFlag : std::int32_t { kSTRONGLY_TYPED = 4 };
 #endif
@@ -124,8 +123,6 @@ class IBuilderConfig : public Object {
   public:
     virtual void setProgressMonitor(IProgressMonitor* monitor) noexcept = 0;
     virtual void setProfilingVerbosity(ProfilingVerbosity verbosity) noexcept = 0;
-    virtual void setBuilderOptimizationLevel(std::int32_t level) noexcept = 0;
-    virtual void setMemoryPoolLimit(MemoryPoolType pool, std::size_t size) noexcept = 0;
     virtual ITimingCache* createTimingCache(const void* blob, std::size_t size) const noexcept = 0;
     virtual bool setTimingCache(const ITimingCache& cache, bool ignore_mismatch) noexcept = 0;
     virtual std::int32_t addOptimizationProfile(const IOptimizationProfile* profile) noexcept = 0;

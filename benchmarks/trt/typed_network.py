@@ -13,7 +13,7 @@ import numpy.typing as npt
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from ..records import Float32Array
+from emonet_fast.records import Float32Array
 
 Array = npt.NDArray[Any]
 
