@@ -19,34 +19,29 @@ if TYPE_CHECKING:
         OptionError,
         UnsafePickleError,
     )
-    from .options import Options
+    from .options import FaceOptions, Options, VideoOptions
     from .records import Status
     from .scorer import ScalingWarning, Scorer
     from .scores import Scores
     from .video.pipeline import stream
 
-_HOME = {
-    "BackendError": "errors",
-    "CheckpointError": "errors",
-    "DataError": "errors",
-    "EmonetError": "errors",
-    "InputError": "errors",
-    "MissingPackageError": "errors",
-    "OptionError": "errors",
-    "UnsafePickleError": "errors",
-    "Options": "options",
-    "Status": "records",
-    "ScalingWarning": "scorer",
-    "Scorer": "scorer",
-    "Scores": "scores",
-    "stream": "video.pipeline",
+_ROOMS = {
+    "errors": "BackendError CheckpointError DataError EmonetError InputError MissingPackageError OptionError "
+    "UnsafePickleError",
+    "options": "FaceOptions Options VideoOptions",
+    "records": "Status",
+    "scorer": "ScalingWarning Scorer",
+    "scores": "Scores",
+    "video.pipeline": "stream",
 }
+_HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
 __all__ = [
     "BackendError",
     "CheckpointError",
     "DataError",
     "EmonetError",
+    "FaceOptions",
     "InputError",
     "MissingPackageError",
     "OptionError",
@@ -56,6 +51,7 @@ __all__ = [
     "Scores",
     "Status",
     "UnsafePickleError",
+    "VideoOptions",
     "__version__",
     "stream",
 ]

@@ -6,8 +6,14 @@ from contextlib import contextmanager
 from typing import Any
 
 
-def progress(total: int | None, unit: str = "image", what: str | None = None) -> Any:
-    """A bar on a terminal's standard error, nothing elsewhere."""
+def progress(total: float | None, unit: str = "image", what: str | None = None) -> Any:
+    """Return a bar of tqdm; it shows nothing where standard error is no terminal.
+
+    Args:
+        total: of the units; None where it is unknown.
+        unit: the unit's name; "B" shows kB, MB and GB.
+        what: the text before the bar.
+    """
     from tqdm import tqdm
 
     scale = unit == "B"
@@ -16,35 +22,25 @@ def progress(total: int | None, unit: str = "image", what: str | None = None) ->
 
 @contextmanager
 def steps(what: str, unit: str = "B") -> Iterator[Callable[..., None]]:
-    """A bar for callbacks (done, total, ...), shown from the first call on."""
-    bars: list[Any] = []
-
-    def step(done: int, total: int, *_: object) -> None:
-        if not bars:
-            bars.append(progress(total, unit, what))
-        bars[0].update(done - bars[0].n)
-
-    try:
-        yield step
-    finally:
-        for bar in bars:
-            bar.close()
+    """Give a callback (done, total, ...) that shows one bar, from its first call on."""
+    with phases(unit) as show:
+        yield lambda done, total, *_: show(what, done, total)
 
 
 @contextmanager
-def phases() -> Iterator[Callable[[str, int, int], None]]:
-    """One bar for callbacks (phase, done, total) of phases that may be nested."""
+def phases(unit: str = "step") -> Iterator[Callable[[str, int, int], None]]:
+    """Give a callback (phase, done, total) that shows a bar for each phase; phases may be nested."""
     bars: dict[str, Any] = {}
 
-    def told(phase: str, done: int, total: int) -> None:
+    def show(phase: str, done: int, total: int) -> None:
         if phase not in bars:
-            bars[phase] = progress(total, "step", phase)
+            bars[phase] = progress(total, unit, phase)
         bars[phase].update(done - bars[phase].n)
         if done >= total:
             bars.pop(phase).close()
 
     try:
-        yield told
+        yield show
     finally:
         for bar in bars.values():
             bar.close()

@@ -117,7 +117,7 @@ class Scorer:
             exif=exif,
             revision=revision,
             threads=threads,
-            cache_dir=Path(cache_dir) if cache_dir is not None else default_cache_dir(),
+            cache_dir=Path(cache_dir or default_cache_dir()),
             max_pixels=max_pixels,
             max_bytes=max_bytes,
             backend=backend,

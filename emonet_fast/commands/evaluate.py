@@ -68,7 +68,7 @@ _run = opt.together(
     _Run,
     predictions=opt.INPUT(
         "--predictions -p",
-        "Read the scores from this table, as `score` writes it.",
+        "Read the scores from this table of `score`.",
         required=True,
         type=opt.PATH,
         metavar="F.parquet|.csv|.jsonl",
@@ -76,9 +76,9 @@ _run = opt.together(
     partial=opt.INPUT("--partial", "Evaluate what is there, even if images or emotions are missing.", is_flag=True),
     bootstraps=opt.OUTPUT(
         "--bootstraps",
-        "Draw this many resamples for each confidence interval.",
+        "Draw this many resamples an interval.",
         default=1000,
-        type=click.IntRange(1, 1_000_000),
+        type=click.IntRange(1, 10**6),
         metavar="N",
     ),
     json_path=opt.json_file,

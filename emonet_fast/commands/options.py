@@ -5,7 +5,7 @@ An option is a decorator. Some options together make one record: `@engine_option
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import wraps
@@ -264,6 +264,11 @@ def most_pictures(text: str) -> Declared:
 
 embeddings = OUTPUT("--embeddings", "Write the 1152-d embeddings too.", is_flag=True)
 json_file = OUTPUT("--json", "Write every figure in full precision to this file too.", type=PATH, metavar="F.json")
+
+
+def title(names: Sequence[str]) -> str:
+    """What a page of these inputs is called."""
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def write_json(path: Path | None, figures: Mapping[str, Any]) -> None:

@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 
 @opt.command(
-    (
-        "Every picture of a folder, as a table and as a page to look at:",
-        "photos/ -c small -o scores.parquet --report scores.html",
-    ),
+    ("A folder, as a table and as a page to look at:", "photos/ -c small -o scores.parquet --report scores.html"),
     ("Every face of a picture, found by YuNet:", "party.jpg -c large --faces detect"),
 )
 @opt.inputs
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
 @opt.output("Write the rows to this table.", metavar="F.parquet|.csv|.jsonl")
 @opt.OUTPUT(
     "--format layout",
-    "Lay the table out in this way; laion is the published JSON lines.",
+    "Choose the table's layout; laion is the published JSON lines.",
     default="default",
     type=click.Choice(["default", "laion"]),
 )
@@ -62,7 +59,7 @@ def score(
 
     with Scorer(checkpoint, options=options) as scorer:
         source = open_inputs(inputs, options, image_column=image_column)
-        outputs = job.Outputs(output, layout, report, _title(inputs), embeddings, top)
+        outputs = job.Outputs(output, layout, report, opt.title(inputs), embeddings, top)
         job.check(outputs)
         with steps("packing") as done:
             scorer.open(done)
@@ -73,10 +70,6 @@ def score(
             summary = job.run(scorer, pictures, outputs, bar.update)
     _show(summary, outputs)
     sys.exit(opt.Exit.DONE if summary.scored else opt.Exit.FAILED)
-
-
-def _title(inputs: tuple[str, ...]) -> str:
-    return inputs[0] + (f" and {len(inputs) - 1} more" if len(inputs) > 1 else "")
 
 
 def _show(summary: "Summary", outputs: "Outputs") -> None:

@@ -2,14 +2,16 @@
 
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..bars import progress as bar
 from ..options import FaceOptions, Options, VideoOptions
 from . import options as opt
 
@@ -32,31 +34,20 @@ _video_options = opt.together(
     fps=opt.INPUT("--fps", "Sample this many frames a second, or all.", default=f"{_DEFAULT.fps:g}", metavar="N|all"),
     start=opt.INPUT("--start", "Begin at this second of the video's own time.", type=float, metavar="T"),
     end=opt.INPUT("--end", "Stop at this second of the video's own time.", type=float, metavar="T"),
-    live=opt.INPUT(
-        "--live/--no-live",
-        "Let the newest frame win, as for a camera, or wait for every frame.",
-        default=None,
-        show_default="by source",
-    ),
+    live=opt.INPUT("--live/--no-live", "Let the newest frame win, or wait for each.", show_default="live for cameras"),
     hardware=opt.INPUT("--nvdec/--no-nvdec", "Decode on an NVIDIA GPU where there is one."),
     track=opt.FACES("--track/--no-track", "Follow faces from frame to frame."),
     smooth=opt.FACES("--smooth", "Smooth scores with this time constant in seconds; 0 does not.", metavar="SECONDS"),
     score_every=opt.FACES("--score-every", "Score a track only in every K-th sampled frame.", type=int, metavar="K"),
     score_change=opt.FACES(
-        "--score-change",
-        "Score a track again only when its box has changed by more than X (1 - IoU).",
-        type=float,
-        metavar="X",
+        "--score-change", "Score a track only when its box has changed by X (1 - IoU).", type=float, metavar="X"
     ),
     embeddings=opt.embeddings,
 )
 
 
 @opt.command(
-    (
-        "Faces of a film, two frames a second, as a table and a page:",
-        "talk.mp4 -c small -o talk.parquet --report talk.html",
-    ),
+    ("Faces of a film, as a table and a page:", "talk.mp4 -c small -o talk.parquet --report talk.html"),
     ("A camera until Ctrl-C, with a video of boxes and emotions:", "0 -c small --overlay seen.mp4"),
 )
 @opt.inputs
@@ -65,16 +56,11 @@ _video_options = opt.together(
 @_video_options
 @opt.engine_options
 @opt.output(
-    "Write rows to this file, in the format of its ending (.json is COCO, .vtt is WebVTT); may be given again.",
+    "Write the rows to this file; .json is COCO, .vtt is WebVTT. Give it again for more files.",
     multiple=True,
     metavar="F.parquet|.csv|.jsonl|.json|.vtt",
 )
-@opt.OUTPUT(
-    "--overlay",
-    "Write the video with boxes and emotions drawn in, its sound kept.",
-    type=opt.PATH,
-    metavar="F.mp4|.mkv",
-)
+@opt.OUTPUT("--overlay", "Write the video with boxes, emotions and its sound.", type=opt.PATH, metavar="F.mp4|.mkv")
 @opt.report_page("Write a page of heat maps, lines and peaks of every face.")
 @opt.top(3)
 def video(
@@ -95,13 +81,15 @@ def video(
     """
     from ..scorer import Scorer
     from ..sources.video.frames import Sampling
+    from ..sources.video.opening import without_password
     from ..video.job import VideoOutputs, VideoRun
 
     options.without_effect(("exif", "max_bytes"), "a video")
     chosen = replace(chosen, faces=faces)
     Sampling(chosen.fps, chosen.start, chosen.end)  # says at once what cannot work
+    title = opt.title([without_password(inputs[0]), *inputs[1:]])
     with Scorer(checkpoint, options=options) as scorer:
-        run = VideoRun(scorer, chosen, VideoOutputs(output, overlay, report, _title(inputs), top))
+        run = VideoRun(scorer, chosen, VideoOutputs(output, overlay, report, title, top))
         run.check(inputs)
         scorer.open()
         with _stopped_by_signals(run), _bars() as progress:
@@ -117,12 +105,6 @@ def _fps(text: str) -> float | None:
         return float(text)
     except ValueError:
         raise click.BadParameter(f"{text!r} came; expected a number or all", param_hint="--fps") from None
-
-
-def _title(inputs: tuple[str, ...]) -> str:
-    from ..sources.video.opening import without_password
-
-    return without_password(inputs[0]) + (f" and {len(inputs) - 1} more" if len(inputs) > 1 else "")
 
 
 @contextmanager
@@ -144,35 +126,22 @@ def _stopped_by_signals(run: "VideoRun") -> Iterator[None]:
 
 @contextmanager
 def _bars() -> Iterator[Callable[["VideoProgress"], None]]:
-    """A bar over the video's time on a terminal, with its ETA, frames/s, faces/s and shares of work."""
-    import time
-
-    from tqdm import tqdm
-
+    """A bar over each video's time, with its ETA, frames/s, faces/s and shares of work."""
     began = time.perf_counter()
     bars: dict[str, Any] = {}
+    with ExitStack() as stack:
 
-    def show(progress: "VideoProgress") -> None:
-        bar = bars.get(progress.name)
-        if bar is None:
-            for old in bars.values():
-                old.close()
-            bars.clear()
-            total = None if progress.duration is None else round(progress.duration, 1)
-            bar = tqdm(total=total, unit="s", disable=not sys.stderr.isatty(), leave=False)
-            bars[progress.name] = bar
-        passed = max(time.perf_counter() - began, 1e-9)
-        work = " ".join(f"{stage} {share:.0%}" for stage, share in progress.shares.items())
-        bar.set_postfix_str(
-            f"{progress.frames / passed:.1f} frames/s, {progress.faces / passed:.1f} faces/s, {work}", refresh=False
-        )
-        bar.update(max(0.0, round(progress.at, 1) - bar.n))
+        def show(now: "VideoProgress") -> None:
+            if now.name not in bars:
+                stack.close()  # the bar of the video before
+                bars[now.name] = stack.enter_context(bar(now.duration and round(now.duration, 1), "s"))
+            passed = max(time.perf_counter() - began, 1e-9)
+            work = " ".join(f"{stage} {share:.0%}" for stage, share in now.shares.items())
+            rates = f"{now.frames / passed:.1f} frames/s, {now.faces / passed:.1f} faces/s"
+            bars[now.name].set_postfix_str(f"{rates}, {work}", refresh=False)
+            bars[now.name].update(max(0.0, round(now.at, 1) - bars[now.name].n))
 
-    try:
         yield show
-    finally:
-        for bar in bars.values():
-            bar.close()
 
 
 def _show(summary: "VideoSummary") -> None:
