@@ -45,5 +45,5 @@ def test_reference_names_documented_objects(name):
 def test_the_site_asks_no_other_host():
     text = (ROOT / "mkdocs.yml").read_text("utf-8")
     assert "font: false" in text
-    assert not re.search(r"^\s*analytics:", text, re.MULTILINE)
+    assert not re.search(r"^\s*(analytics:|- offline)", text, re.MULTILINE)
     assert "```mermaid" not in "".join(page.read_text("utf-8") for page in PAGES)  # its script comes from another host
