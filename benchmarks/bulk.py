@@ -31,7 +31,7 @@ from emonet_fast import Scorer
 from emonet_fast.bulk import job
 from emonet_fast.bulk.folder import Folder
 from emonet_fast.bulk.local import run_local
-from emonet_fast.bulk.progress import Progress
+from emonet_fast.bulk.progress import BulkProgress
 from emonet_fast.bulk.settings import Settings
 from emonet_fast.decoders.pillow import prepare
 from emonet_fast.options import Options
@@ -92,7 +92,7 @@ def settings(inputs: Path, checkpoint: Path, output: Path, **more: Any) -> Setti
     return Settings(inputs=(str(inputs),), checkpoint=str(checkpoint), output=output, **{"devices": "cpu", **more})
 
 
-class Watch(Progress):
+class Watch(BulkProgress):
     """Notes when shards were done, and memory beside it. stop_at: raises KeyboardInterrupt after so many rows."""
 
     def __init__(self, stop_at: int | None = None) -> None:
@@ -104,8 +104,8 @@ class Watch(Progress):
         self.advanced = 0
         self._stop_at = stop_at
 
-    def ready(self, device: str, engine: str, memory: Mapping[str, float]) -> None:
-        super().ready(device, engine, memory)
+    def ready(self, memory: Mapping[str, float]) -> None:
+        super().ready(memory)
         self.opened = self.opened or dict(memory)
 
     def advance(self, shard: int, rows: int, bad: int) -> None:

@@ -265,7 +265,12 @@ class Scores:
         return rows
 
     def select(self, rows: Sequence[int], keys: Sequence[str] | None = None) -> "Scores":
-        """The rows of these places, in their order, each as often as it is named; under new keys where given."""
+        """The rows of these places, in their order, each as often as it is named.
+
+        Args:
+            rows: places from 0.
+            keys: names of the new rows; None to keep the old ones.
+        """
         at = np.asarray(rows, np.intp)
         return replace(
             self,

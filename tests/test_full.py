@@ -8,9 +8,10 @@ import pytest
 
 from emonet_fast.backends.openvino.backend import OpenVinoBackend, choose_precision
 from emonet_fast.checkpoint import open_checkpoint
+from emonet_fast.engines.drawing import calibration_pictures
 from emonet_fast.engines.fidelity import measure
 from emonet_fast.preprocess import resize
-from emonet_fast.testing.synthetic import calibration_pictures, write_synthetic
+from emonet_fast.testing.synthetic import write_synthetic
 
 from . import tolerances
 from .comparing import EMOTIONS, outputs_of

@@ -1,9 +1,10 @@
 """Bounded queues between the stages of a pipeline, which know how long each side waited for the other."""
 
 import threading
-import time
 from collections import deque
 from typing import Generic, TypeVar
+
+from ..process import Stopwatch
 
 T = TypeVar("T")
 
@@ -15,12 +16,16 @@ class ClosedError(Exception):
 class Channel(Generic[T]):
     """First in, first out, between one thread that puts and one that gets.
 
-    items, weight: what it holds at most, in numbers and in the sum of the weights given with them (bytes). One item
-    always fits, however heavy. wait_put, wait_get: seconds that a side has waited so far.
+    Args:
+        items: how many items it holds at most.
+        weight: sum of the weights that it holds at most (bytes); one item always fits, however heavy. None: no limit.
+
+    Attributes:
+        waited: seconds that the sides "put" and "get" have waited so far.
     """
 
     def __init__(self, items: int, weight: int | None = None) -> None:
-        self.wait_put = self.wait_get = 0.0
+        self.waited = Stopwatch("put", "get")
         self._items, self._weight = items, weight
         self._held: deque[tuple[T, int]] = deque()
         self._heavy = 0
@@ -28,12 +33,11 @@ class Channel(Generic[T]):
         self._changed = threading.Condition()
 
     def put(self, item: T, weight: int = 0) -> None:
-        """Raises ClosedError after abort()."""
+        """Add an item; waits while there is no room. Raises ClosedError after abort()."""
         with self._changed:
             if self._full(weight) and not self._aborted:
-                began = time.perf_counter()
-                self._changed.wait_for(lambda: self._aborted or not self._full(weight))
-                self.wait_put += time.perf_counter() - began
+                with self.waited("put"):
+                    self._changed.wait_for(lambda: self._aborted or not self._full(weight))
             if self._aborted:
                 raise ClosedError
             self._held.append((item, weight))
@@ -41,12 +45,11 @@ class Channel(Generic[T]):
             self._changed.notify_all()
 
     def get(self) -> T:
-        """Raises ClosedError after abort(), and after close() once everything was taken."""
+        """The next item; waits for it. Raises ClosedError after abort(), and after close() once all was taken."""
         with self._changed:
             if not self._held and not self._aborted and not self._ended:
-                began = time.perf_counter()
-                self._changed.wait_for(lambda: self._held or self._aborted or self._ended)
-                self.wait_get += time.perf_counter() - began
+                with self.waited("get"):
+                    self._changed.wait_for(lambda: self._held or self._aborted or self._ended)
             if self._aborted or not self._held:
                 raise ClosedError
             item, weight = self._held.popleft()
@@ -69,6 +72,7 @@ class Channel(Generic[T]):
 
     @property
     def aborted(self) -> bool:
+        """Whether abort() was called."""
         return self._aborted
 
     def _full(self, weight: int) -> bool:

@@ -8,6 +8,7 @@ A shard is done if its marker belongs to this plan and fingerprint and the file 
 Anything else is as if it were not there, and is scored again.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -33,7 +34,7 @@ _OURS = re.compile(r"lock(-\d+-of-\d+)?|\..*\.tmp|report\.html|\d{5,}\.attempt")
 _HASHERS = 4
 
 
-class State(StrEnum):
+class ShardState(StrEnum):
     """What became of a shard."""
 
     DONE = "done"
@@ -42,19 +43,25 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A shard as it was found. marker: of a done or failed one. reason: why something found counts for nothing."""
+class FoundShard:
+    """A shard as its files show it.
 
-    state: State
+    Args:
+        state: what became of it.
+        marker: of a shard that is done or failed, else None.
+        reason: why a file that is there counts for nothing; "" otherwise.
+    """
+
+    state: ShardState
     marker: dict[str, Any] | None = None
     reason: str = ""
 
 
 class Folder:
-    """An output folder; made if it is missing.
+    """An output folder; it is made if it is missing.
 
     Raises:
-        OptionError: it cannot be made, is a file, or holds something that no bulk run wrote.
+        OptionError: when it cannot be made, is a file, or holds something that no bulk run wrote.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,7 +82,7 @@ class Folder:
         """The folder's plan; None if it has none yet.
 
         Raises:
-            DataError: it cannot be read, or the list of its image files is not the one it was made with.
+            DataError: when it cannot be read, or its list of image files is another one than it was made with.
         """
         path = self.path / PLAN
         try:
@@ -89,101 +96,112 @@ class Folder:
             raise DataError(f"{self.path / FILES} is not the list that {path} was made with; begin in a new folder")
         return plan
 
-    def keep_plan(self, plan: Plan) -> Plan:
-        """Write the plan if the folder has none, in one step; the one that is there otherwise, checked against this.
-
-        Several runs on parts of one plan may do so at once: the first one's counts, and it is the same for all.
+    def plan(self) -> Plan:
+        """The folder's plan, which must be there.
 
         Raises:
-            DataError: the folder's plan is another one; the text names the differences.
+            DataError: when there is none, or see `read_plan`.
         """
-        path = self.path / PLAN
-        pending = PendingFile(path)
-        try:
+        plan = self.read_plan()
+        if plan is None:
+            raise DataError(f"{self.path / PLAN} is gone; run again, or begin in a new folder")
+        return plan
+
+    def keep_plan(self, plan: Plan) -> Plan:
+        """Write the plan if the folder has none, in one step, and give the folder's plan.
+
+        Several runs on parts of one plan may do so at once. The first one's plan counts; it is the same for all.
+
+        Raises:
+            DataError: when the folder's plan is another one; the text names the differences.
+        """
+        with PendingFile(self.path / PLAN) as pending:
             pending.file.write(plan.text().encode())
             pending.finish()
-            pending.publish_new()
-        except FileExistsError:
-            pass
-        finally:
-            pending.discard()
+            with contextlib.suppress(FileExistsError):
+                pending.publish_new()
         sync_folder(self.path)
-        kept = self.read_plan()
-        assert kept is not None  # noqa: S101 - it was just written, and nobody removes it
+        kept = self.plan()
         check_same(self.path, kept, plan)
         return kept
 
     def stem(self, plan: Plan, shard: int) -> Path:
+        """The path of a shard's files without their suffix."""
         return self.path / plan.stem(shard)
 
     def publish(self, plan: Plan, shard: int, pending: PendingFile, marker: dict[str, Any]) -> dict[str, Any]:
-        """Put a finished shard in place and, once it is on the disk, its marker. Gives the marker.
+        """Put a finished shard in place and, once it is on the disk, its marker.
 
-        marker: counts and rates; what the file is, is added here.
+        Args:
+            plan: the folder's.
+            shard: its number.
+            pending: the shard's finished file.
+            marker: counts and rates; what the file is, is added here.
+
+        Returns:
+            The whole marker.
 
         Raises:
-            EmonetError: the disk refuses; what was there before is still whole, or counts for nothing.
+            EmonetError: when the disk refuses; what was there before is still whole, or counts for nothing.
         """
         digest, size = pending.hashed()
         pending.publish()
         sync_folder(self.path)
-        whole = {
-            "format": MARKER_FORMAT,
-            "version": MARKER_VERSION,
-            "shard": shard,
-            "sha256": digest,
-            "bytes": size,
-            **marker,
-            "written": datetime.now(UTC).isoformat(timespec="seconds"),
-            "plan": plan.id,
-            "fingerprint": dict(plan.fingerprint),
-        }
-        stem = self.stem(plan, shard)
-        write_whole(stem.with_suffix(".json"), json.dumps(whole, indent=1).encode() + b"\n")
-        stem.with_suffix(".failed.json").unlink(missing_ok=True)
+        whole = self._mark(plan, shard, ".json", {"sha256": digest, "bytes": size, **marker})
+        self.stem(plan, shard).with_suffix(".failed.json").unlink(missing_ok=True)
         sync_folder(self.path)
         return whole
 
     def give_up(self, plan: Plan, shard: int, reason: str, attempts: int) -> dict[str, Any]:
-        """Mark a shard as failed."""
+        """Mark a shard as failed. Gives the marker."""
+        marker = self._mark(plan, shard, ".failed.json", {"failed": reason, "attempts": attempts})
+        sync_folder(self.path)
+        return marker
+
+    def _mark(self, plan: Plan, shard: int, suffix: str, facts: dict[str, Any]) -> dict[str, Any]:
+        """Write a shard's marker with these facts."""
         marker = {
             "format": MARKER_FORMAT,
             "version": MARKER_VERSION,
             "shard": shard,
-            "failed": reason,
-            "attempts": attempts,
+            **facts,
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
             "plan": plan.id,
             "fingerprint": dict(plan.fingerprint),
         }
-        path = self.stem(plan, shard).with_suffix(".failed.json")
-        write_whole(path, json.dumps(marker, indent=1).encode() + b"\n")
-        sync_folder(self.path)
+        write_whole(self.stem(plan, shard).with_suffix(suffix), json.dumps(marker, indent=1).encode() + b"\n")
         return marker
 
     def look(
         self, plan: Plan, shards: Iterable[int], progress: Callable[[], None] = lambda: None, *, hashes: bool = True
-    ) -> dict[int, Found]:
-        """What each shard is, by its files. progress: called after each. hashes: read files whole."""
-        wanted = list(shards)
+    ) -> dict[int, FoundShard]:
+        """What each shard is, by its files.
+
+        Args:
+            plan: the folder's.
+            shards: their numbers.
+            progress: called after each shard.
+            hashes: whether files are read whole to compare their hash.
+        """
+        shards = list(shards)
+        found = {}
         with ThreadPoolExecutor(_HASHERS) as pool:
-            found = {}
-            for shard, state in zip(wanted, pool.map(lambda s: self._look(plan, s, hashes), wanted), strict=True):
+            for shard, state in zip(shards, pool.map(lambda s: self._look(plan, s, hashes), shards), strict=True):
                 found[shard] = state
                 progress()
         return found
 
-    def _look(self, plan: Plan, shard: int, hashes: bool) -> Found:
+    def _look(self, plan: Plan, shard: int, hashes: bool) -> FoundShard:
         stem = self.stem(plan, shard)
         marker, fault = _read_marker(stem.with_suffix(".json"), plan, shard)
         if marker is not None:
             fault = _file_fault(stem.with_suffix(".parquet"), marker, hashes)
             if not fault:
-                return Found(State.DONE, marker)
+                return FoundShard(ShardState.DONE, marker)
         failed, _ = _read_marker(stem.with_suffix(".failed.json"), plan, shard)
         if failed is not None and "failed" in failed:
-            return Found(State.FAILED, failed, fault)
-        return Found(State.TODO, None, fault)
+            return FoundShard(ShardState.FAILED, failed, fault)
+        return FoundShard(ShardState.TODO, None, fault)
 
     def clear_temporary(self, shards: Iterable[int]) -> None:
         """Remove what killed runs left unfinished of these shards. Only for the holder of the lock."""
@@ -196,19 +214,20 @@ class Folder:
 
 def check_same(folder: Path, kept: Plan, asked: Plan) -> None:
     """Raises DataError where the folder's plan is not the asked one."""
-    found = differences(kept.asked(), asked.asked())
-    found += differences(dict(kept.fingerprint), dict(asked.fingerprint))
-    if not found and asked.sources and kept.id != asked.id:
-        found = ["the input files: they have changed since the folder's plan was made"]
-    if found:
-        refuse(folder, found)
+    different = differences(kept.asked(), asked.asked())
+    different += differences(dict(kept.fingerprint), dict(asked.fingerprint))
+    if not different and asked.sources and kept.id != asked.id:
+        different = ["the input files: they have changed since the folder's plan was made"]
+    refuse_different(folder, different)
 
 
-def refuse(folder: Path, found: list[str]) -> None:
-    """Raises DataError with the differences."""
-    raise DataError(
-        f"{folder} was begun by another run; " + "; ".join(found) + ". Use the same settings, or another output folder"
-    )
+def refuse_different(folder: Path, different: list[str]) -> None:
+    """Raises DataError where this run and the folder's differ in something."""
+    if different:
+        raise DataError(
+            f"{folder} was begun by another run; {'; '.join(different)}. "
+            "Use the same settings, or another output folder"
+        )
 
 
 def _read_marker(path: Path, plan: Plan, shard: int) -> tuple[dict[str, Any] | None, str]:

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..checkpoint import open_checkpoint
-from ..checkpoint.tensors import Progress as Steps
+from ..checkpoint.tensors import Progress
 from ..files import write_whole
 from ..records import Status
 from . import inputs as listing
 from .faces import model_hash
-from .folder import Folder, Found, State, check_same, refuse
+from .folder import Folder, FoundShard, ShardState, check_same, refuse_different
 from .local import run_local
 from .lock import BEAT, STALE, Lock
 from .plan import FILES, Plan, asked, make_plan
-from .progress import Progress, duration
+from .progress import BulkProgress, duration
 from .rows import write_files
 from .settings import Settings, differences
 
@@ -24,72 +24,82 @@ PASSING = (Status.UNREADABLE, Status.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """What a run's folder holds at its end, of the shards the run was in charge of.
+class BulkSummary:
+    """What a folder holds at the end of a run, of the shards that the run was in charge of.
 
-    counts: rows by status. scored_now: rows of this run. failed: shards that were given up, with the reason.
-    waited: seconds that stages waited for others, in this run. complete: every shard is done.
+    Args:
+        counts: rows by status.
+        shards: number of shards.
+        done: number of shards that are done.
+        failed: why a shard was given up, by its number.
+        notes: what a reader of the scores must know.
+        progress: of this run.
     """
 
     counts: Mapping[str, int]
     shards: int
     done: int
     failed: Mapping[int, str]
-    scored_now: int
-    seconds: float
-    waited: Mapping[str, float]
-    devices: Mapping[str, int]
-    engines: Mapping[str, str]
     notes: tuple[str, ...]
-    memory: Mapping[str, float]
+    progress: BulkProgress
 
     @property
     def complete(self) -> bool:
+        """Whether every shard is done."""
         return self.done == self.shards
+
+    @property
+    def scored_now(self) -> int:
+        """Rows that this run scored."""
+        return self.progress.rows
 
     def text(self) -> str:
         """The last lines of a run."""
         lines = [*self.notes]
         if self.scored_now:
-            rate = f"{self.scored_now / self.seconds:.2f} rows/s" if self.seconds else ""
-            by = ", ".join(f"{d}: {n}" for d, n in sorted(self.devices.items()))
-            lines.append(f"this run: {self.scored_now} rows in {duration(self.seconds)}, {rate} ({by})")
-            waits = ", ".join(f"{name.replace('_', ' ')} {s:.1f} s" for name, s in self.waited.items())
+            seconds = self.progress.seconds
+            rate = f"{self.scored_now / seconds:.2f} rows/s" if seconds else ""
+            by = ", ".join(f"{device}: {rows}" for device, rows in sorted(self.progress.devices.items()))
+            lines.append(f"this run: {self.scored_now} rows in {duration(seconds)}, {rate} ({by})")
+            waits = ", ".join(f"{name.replace('_', ' ')} {s:.1f} s" for name, s in self.progress.waited.items())
             lines.append(f"waited: {waits}")
-        for shard, reason in self.failed.items():
-            lines.append(f"shard {shard} failed: {reason}")
+        lines += [f"shard {shard} failed: {reason}" for shard, reason in self.failed.items()]
         counts = ", ".join(f"{n} {status}" for status, n in sorted(self.counts.items()))
         total = sum(self.counts.values())
         lines.append(f"{self.done} of {self.shards} shards done: {total} rows: {counts or 'none'}")
         return "\n".join(lines)
 
 
-def run(settings: Settings, say: Callable[[str], None], steps: Steps | None = None) -> Summary:
-    """Score everything that is not done yet. say: takes lines for people. steps: of packing the checkpoint.
+def run(settings: Settings, say: Callable[[str], None], packing: Progress | None = None) -> BulkSummary:
+    """Score everything that is not done yet.
+
+    Args:
+        settings: of the run.
+        say: takes lines for people.
+        packing: called with (bytes done, bytes in all) while a checkpoint is packed for the first time.
 
     Raises:
-        EmonetError: of many kinds, each with what to do. KeyboardInterrupt: as it came; the folder is whole.
+        EmonetError: of many kinds, each with what to do.
+        KeyboardInterrupt: as it came; the folder is whole.
     """
     folder = Folder(settings.output)
     with Lock(folder.path, settings.part, patience=STALE + BEAT):
         plan, fresh = _plan(settings, folder, say)
         known = open_checkpoint(
-            settings.checkpoint, settings.options.cache_dir, revision=settings.options.revision, progress=steps
+            settings.checkpoint, settings.options.cache_dir, revision=settings.options.revision, progress=packing
         )
         expected = settings.known() | {"checkpoint_hash": known.weights_hash}
         expected |= model_hash(settings.faces, settings.options.cache_dir)
         if not fresh:
-            found = differences(dict(plan.fingerprint), expected)
-            if found:
-                refuse(folder.path, found)
+            refuse_different(folder.path, differences(dict(plan.fingerprint), expected))
         mine = [s for s in range(len(plan.shards)) if s % settings.part[1] == settings.part[0]]
         folder.clear_temporary(mine)
-        before = {s: Found(State.TODO) for s in mine} if fresh else folder.look(plan, mine)
+        before = {s: FoundShard(ShardState.TODO) for s in mine} if fresh else folder.look(plan, mine)
         todo = [s for s in mine if _wanted(before[s], settings.retry_errors)]
         for shard in todo:
             if before[shard].reason:
                 say(f"shard {shard} is scored again: {before[shard].reason}")
-        progress = Progress(say)
+        progress = BulkProgress(say)
         if todo:
             if len(todo) < len(mine):
                 say(f"{len(mine) - len(todo)} of {len(mine)} shards are done or failed already")
@@ -103,9 +113,8 @@ def _plan(settings: Settings, folder: Folder, say: Callable[[str], None]) -> tup
     places = sorted({listing.canonical(text) for text in settings.inputs})
     kept = folder.read_plan()
     if kept is not None:
-        found = differences(kept.asked(), asked(places, settings.shard_size, settings.image_column, settings.keep))
-        if found:
-            refuse(folder.path, found)
+        wanted = asked(places, settings.shard_size, settings.image_column, settings.keep)
+        refuse_different(folder.path, differences(kept.asked(), wanted))
         return kept, False
     found_inputs = listing.find(
         settings.inputs,
@@ -129,16 +138,18 @@ def _plan(settings: Settings, folder: Folder, say: Callable[[str], None]) -> tup
     return plan, True
 
 
-def _wanted(found: Found, retry_errors: bool) -> bool:
-    if found.state == State.TODO:
+def _wanted(found: FoundShard, retry_errors: bool) -> bool:
+    if found.state == ShardState.TODO:
         return True
     if not retry_errors:
         return False
     marker = found.marker or {}
-    return found.state == State.FAILED or any(marker["counts"].get(status) for status in PASSING)
+    return found.state == ShardState.FAILED or any(marker["counts"].get(status) for status in PASSING)
 
 
-def _engine(settings: Settings, folder: Folder, plan: Plan, fresh: bool, todo: list[int], progress: Progress) -> None:
+def _engine(
+    settings: Settings, folder: Folder, plan: Plan, fresh: bool, todo: list[int], progress: BulkProgress
+) -> None:
     def settle(fingerprint: Mapping[str, str]) -> Plan:
         if fresh:
             return folder.keep_plan(plan.with_fingerprint(fingerprint))
@@ -157,30 +168,24 @@ def _engine(settings: Settings, folder: Folder, plan: Plan, fresh: bool, todo: l
         progress.close()
 
 
-def _after(folder: Folder, todo: list[int]) -> dict[int, Found]:
+def _after(folder: Folder, todo: list[int]) -> dict[int, FoundShard]:
     """What the shards of this run are now: by their markers and sizes, as their hashes were taken while writing."""
-    plan = folder.read_plan() if todo else None
-    return folder.look(plan, todo, hashes=False) if plan is not None else {}
+    return folder.look(folder.plan(), todo, hashes=False) if todo else {}
 
 
-def _summary(shards: Mapping[int, Found], progress: Progress) -> Summary:
+def _summary(shards: Mapping[int, FoundShard], progress: BulkProgress) -> BulkSummary:
     counts: Counter[str] = Counter()
     notes: dict[str, None] = {}
     for found in shards.values():
-        if found.state == State.DONE and found.marker is not None:
+        if found.state == ShardState.DONE and found.marker is not None:
             counts.update(found.marker["counts"])
             notes |= dict.fromkeys(found.marker["notes"])
-    failed = {s: str((f.marker or {}).get("failed")) for s, f in shards.items() if f.state == State.FAILED}
-    return Summary(
+    failed = {s: str((f.marker or {}).get("failed")) for s, f in shards.items() if f.state == ShardState.FAILED}
+    return BulkSummary(
         counts=dict(counts),
         shards=len(shards),
-        done=sum(f.state == State.DONE for f in shards.values()),
+        done=sum(f.state == ShardState.DONE for f in shards.values()),
         failed=failed,
-        scored_now=progress.rows,
-        seconds=progress.seconds,
-        waited=dict(progress.waited),
-        devices=dict(progress.devices),
-        engines=dict(progress.engines),
         notes=tuple(notes),
-        memory=dict(progress.memory_peak),
+        progress=progress,
     )

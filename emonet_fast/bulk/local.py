@@ -10,11 +10,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import BackendError, EmonetError
 from .folder import Folder
 from .plan import Plan
+from .progress import BulkProgress
 from .settings import Settings, parse_devices, threads_each
 from .worker import FINISH, STOP, Advance, Done, Failed, Ready, serve
 
@@ -22,20 +23,6 @@ ATTEMPTS = 2
 # A shard in the engine, and one whose reading goes on meanwhile.
 _AHEAD = 2
 _STOP_SECONDS = 30.0
-
-
-class Listener(Protocol):
-    """Told what happens, for progress and summary."""
-
-    def ready(self, device: str, engine: str, memory: Mapping[str, float]) -> None: ...
-
-    def advance(self, shard: int, rows: int, bad: int) -> None: ...
-
-    def done(self, marker: Mapping[str, Any], memory: Mapping[str, float]) -> None: ...
-
-    def again(self, shards: Iterable[int], reason: str) -> None: ...
-
-    def failed(self, shard: int, reason: str) -> None: ...
 
 
 @dataclass
@@ -105,7 +92,7 @@ def run_local(
     folder: Folder,
     shards: Iterable[int],
     settle: Callable[[Mapping[str, str]], Plan],
-    listener: Listener,
+    progress: BulkProgress,
 ) -> None:
     """Score these shards. settle: given an open engine's fingerprint, writes or checks the plan.
 
@@ -116,7 +103,7 @@ def run_local(
     devices = parse_devices(settings.devices)
     threads = threads_each(devices, settings.options.threads)
     queue = Queue(deque(shards))
-    run = _Run(settings, folder, queue, settle, listener)
+    run = _Run(settings, folder, queue, settle, progress)
     try:
         run.loop(devices[: max(1, len(queue.waiting))], threads)
     except BaseException:
@@ -133,10 +120,10 @@ class _Run:
         folder: Folder,
         queue: Queue,
         settle: Callable[[Mapping[str, str]], Plan],
-        listener: Listener,
+        progress: BulkProgress,
     ) -> None:
         self._settings, self._folder, self._queue = settings, folder, queue
-        self._settle, self._listener = settle, listener
+        self._settle, self._progress = settle, progress
         self._plan: Plan | None = None
         self._processes: list[_Process] = []
         self._opened: Counter[str] = Counter()  # failures to open, by device
@@ -195,14 +182,14 @@ class _Run:
             if isinstance(message, Ready):
                 self._plan = self._settle(message.fingerprint)
                 process.ready = True
-                self._listener.ready(process.device, message.engine, message.memory)
+                self._progress.ready(message.memory)
                 self._start_rest()
             elif isinstance(message, Advance):
-                self._listener.advance(message.shard, message.rows, message.bad)
+                self._progress.advance(message.shard, message.rows, message.bad)
             elif isinstance(message, Done):
                 process.held.remove(message.marker["shard"])
                 process.careful = False
-                self._listener.done(message.marker, message.memory)
+                self._progress.done(message.marker, message.memory)
             elif isinstance(message, Failed):
                 process.failure = message
                 if message.fatal:
@@ -243,8 +230,8 @@ class _Run:
         for shard in given_up:
             assert self._plan is not None  # noqa: S101 - the process had a shard
             self._folder.give_up(self._plan, shard, reason, ATTEMPTS)
-            self._listener.failed(shard, reason)
-        self._listener.again([s for s in process.held if s not in given_up], reason)
+            self._progress.failed(shard, reason)
+        self._progress.again([s for s in process.held if s not in given_up], reason)
         if not self._queue.empty or not process.ready:
             self._start(process.device, process.threads)
 

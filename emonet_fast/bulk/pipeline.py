@@ -243,11 +243,12 @@ class Pipeline:
 
     def _waits(self) -> dict[str, float]:
         """Seconds that each stage has waited for another so far."""
-        found = {"reader_for_room": self._pictures.wait_put}
-        found["preparer_for_pictures" if self._threaded else "engine_for_pictures"] = self._pictures.wait_get
+        pictures, batches, results = (c.waited.seconds for c in (self._pictures, self._batches, self._results))
+        waits = {"reader_for_room": pictures["put"]}
+        waits["preparer_for_pictures" if self._threaded else "engine_for_pictures"] = pictures["get"]
         if self._threaded:
-            found |= {"preparer_for_room": self._batches.wait_put, "engine_for_batches": self._batches.wait_get}
-        return found | {"engine_for_writer": self._results.wait_put, "writer_for_results": self._results.wait_get}
+            waits |= {"preparer_for_room": batches["put"], "engine_for_batches": batches["get"]}
+        return waits | {"engine_for_writer": results["put"], "writer_for_results": results["get"]}
 
 
 class _at:  # noqa: N801 - used like a function

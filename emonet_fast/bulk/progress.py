@@ -11,20 +11,18 @@ from ..records import Status
 from .plan import Plan
 
 
-class Progress:
-    """A Listener. Counts everything; shows it on standard error.
+class BulkProgress:
+    """Counts what happens in a run, and shows it on standard error. Rates are of this run alone.
 
-    say: takes lines. terminal: whether a bar is shown instead of lines. Rates are of this run alone.
+    Args:
+        say: takes lines for people.
+        terminal: whether a bar is shown instead of lines; None to look at standard error.
     """
 
     def __init__(self, say: Callable[[str], None], terminal: bool | None = None) -> None:
-        self.counts: Counter[str] = Counter()
         self.waited: Counter[str] = Counter()
-        self.notes: dict[str, None] = {}
         self.failed_shards: dict[int, str] = {}
-        self.engines: dict[str, str] = {}
         self.devices: Counter[str] = Counter()
-        self.memory_peak: dict[str, float] = {}
         self.rows = self.bad = self.shards = 0
         self.began: float | None = None
         self._say = say
@@ -35,49 +33,43 @@ class Progress:
         self._live: Counter[int] = Counter()
 
     def begin(self, plan: Plan, todo: Iterable[int]) -> None:
-        """todo: shards to score now."""
+        """Show the bar. todo: the shards to score now."""
         self._todo = list(todo)
         self._planned = plan.rows(self._todo)
         if self._terminal:
             self._bar = progress(self._planned, "row")
 
     def close(self) -> None:
+        """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
 
     @property
     def seconds(self) -> float:
-        """Since the first engine was open."""
+        """Seconds since the first engine was open."""
         return time.perf_counter() - self.began if self.began is not None else 0.0
 
-    @property
-    def rate(self) -> float:
-        """Finished rows a second."""
-        return self.rows / self.seconds if self.seconds else 0.0
-
-    def ready(self, device: str, engine: str, memory: Mapping[str, float]) -> None:
+    def ready(self, memory: Mapping[str, float]) -> None:
+        """A process has opened its engine. memory: see process.memory_mb."""
         if self.began is None:
             self.began = time.perf_counter()
-        self.engines[device] = engine
 
     def advance(self, shard: int, rows: int, bad: int) -> None:
+        """Some rows of a shard were scored. bad: how many of them have no scores."""
         self._live[shard] += rows
         if self._bar is not None:
             self._bar.update(rows)
             self._bar.set_postfix_str(f"{self.bad + bad} without scores", refresh=False)
 
     def done(self, marker: Mapping[str, Any], memory: Mapping[str, float]) -> None:
+        """A shard's file and marker are on the disk. memory: of the process that scored it."""
         shard, rows = marker["shard"], marker["rows"]
         bad = rows - marker["counts"].get(Status.OK, 0)
         if self._bar is not None:
             self._bar.update(rows - self._live.pop(shard, 0))
         self.rows, self.bad, self.shards = self.rows + rows, self.bad + bad, self.shards + 1
-        self.counts.update(marker["counts"])
         self.waited.update(marker.get("waited", {}))
         self.devices[marker["device"]] += rows
-        self.notes |= dict.fromkeys(marker["notes"])
-        for name, value in memory.items():
-            self.memory_peak[name] = max(self.memory_peak.get(name, 0.0), value)
         if not self._terminal:
             self._say(
                 f"shard {shard} done ({self.shards} of {len(self._todo)}): {rows} rows, {bad} without scores, "
@@ -85,11 +77,13 @@ class Progress:
             )
 
     def again(self, shards: Iterable[int], reason: str) -> None:
+        """Shards whose process has ended begin anew."""
         for shard in shards:
             self._forget(shard)
             self._say(f"shard {shard} is tried again: {reason}")
 
     def failed(self, shard: int, reason: str) -> None:
+        """A shard was given up."""
         self._forget(shard)
         self.failed_shards[shard] = reason
         self._say(f"shard {shard} FAILED: {reason}")
@@ -105,17 +99,17 @@ class Progress:
         left = len(self._todo) - self.shards - len(self.failed_shards)
         if self._planned is not None:
             share = self.rows / self._planned if self._planned else 1.0
-            of = f"{self.rows} of {self._planned} rows"
+            rows = f"{self.rows} of {self._planned} rows"
         else:  # a tar's rows are known when it is done
             share = self.shards / len(self._todo)
-            of = f"{self.rows} rows"
+            rows = f"{self.rows} rows"
         if not left or not share:
-            return of
-        return f"{of}, ETA {duration(self.seconds * (1 - share) / share)}"
+            return rows
+        return f"{rows}, ETA {duration(self.seconds * (1 - share) / share)}"
 
 
 def duration(seconds: float) -> str:
-    """12:34 or 1:23:45."""
+    """Seconds as a clock shows them: 12:34 or 1:23:45."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

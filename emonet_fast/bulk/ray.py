@@ -24,9 +24,10 @@ from ..process import memory_mb
 from ..scorer import Scorer
 from .faces import FaceStep
 from .folder import Folder, full_disk, no_space
-from .local import ATTEMPTS, Listener
+from .local import ATTEMPTS
 from .pipeline import Pipeline, ShardError
 from .plan import Plan
+from .progress import BulkProgress
 from .settings import Settings, parse_devices, threads_each
 
 
@@ -35,7 +36,7 @@ def run_ray(
     folder: Folder,
     shards: Iterable[int],
     settle: Callable[[Mapping[str, str]], Plan],
-    listener: Listener,
+    progress: BulkProgress,
 ) -> None:
     """Score these shards by one actor a device. settle: as of run_local.
 
@@ -50,7 +51,7 @@ def run_ray(
         # Workers get the driver's environment; nothing of theirs is printed but what they warn of.
         ray.init(address=settings.ray_address, log_to_driver=False, include_dashboard=False, logging_level="warning")
     try:
-        _score(ray, settings, folder, list(shards), settle, listener)
+        _score(ray, settings, folder, list(shards), settle, progress)
     finally:
         if ours:
             ray.shutdown()
@@ -62,13 +63,12 @@ def _score(
     folder: Folder,
     shards: list[int],
     settle: Callable[[Mapping[str, str]], Plan],
-    listener: Listener,
+    progress: BulkProgress,
 ) -> None:
     actors, resources, device, threads = _actors(settings, ray.cluster_resources())
     probe = ray.remote(**resources)(_fingerprint).remote(settings, device, threads)
-    fingerprint, engine = ray.get(probe)
-    settle(fingerprint)
-    listener.ready(f"ray x{actors} {device}", engine, {})
+    settle(ray.get(probe))
+    progress.ready({})
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -80,13 +80,13 @@ def _score(
         **resources,
     )
     for row in rows.iter_rows():
-        told = json.loads(row["told"])
-        if "fatal" in told:
-            raise EmonetError(told["fatal"])
-        if "failed" in told["marker"]:
-            listener.failed(told["marker"]["shard"], told["marker"]["failed"])
+        result = json.loads(row["result"])
+        if "fatal" in result:
+            raise EmonetError(result["fatal"])
+        if "failed" in result["marker"]:
+            progress.failed(result["marker"]["shard"], result["marker"]["failed"])
         else:
-            listener.done(told["marker"], told["memory"])
+            progress.done(result["marker"], result["memory"])
 
 
 def _actors(settings: Settings, cluster: Mapping[str, float]) -> tuple[int, dict[str, Any], str, int | None]:
@@ -118,10 +118,10 @@ def _actors(settings: Settings, cluster: Mapping[str, float]) -> tuple[int, dict
     return len(devices), {"num_cpus": share}, "cpu", share
 
 
-def _fingerprint(settings: Settings, device: str, threads: int | None) -> tuple[dict[str, str], str]:
-    """Runs on a worker: what an engine there is."""
+def _fingerprint(settings: Settings, device: str, threads: int | None) -> dict[str, str]:
+    """The fingerprint of an engine on a worker, where this runs."""
     with settings.scorer(device, threads) as scorer:
-        return settings.fingerprint(scorer), f"{scorer.backend.name} {scorer.backend.precision}"
+        return settings.fingerprint(scorer)
 
 
 class _ShardActor:
@@ -135,9 +135,9 @@ class _ShardActor:
         self._faces: FaceStep | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        return {"told": [json.dumps(self._told(int(shard))) for shard in batch["shard"]]}
+        return {"result": [json.dumps(self._result(int(shard))) for shard in batch["shard"]]}
 
-    def _told(self, shard: int) -> dict[str, Any]:
+    def _result(self, shard: int) -> dict[str, Any]:
         try:
             return {"marker": self._marker(shard), "memory": memory_mb()}
         except EmonetError as error:
@@ -171,8 +171,7 @@ class _ShardActor:
             BackendError: it is another one, as on a cluster of several kinds of GPU.
         """
         if self._plan is None:
-            plan = self._folder.read_plan()
-            assert plan is not None  # noqa: S101 - it is written before any actor starts
+            plan = self._folder.plan()
             mine = self._settings.fingerprint(self._scorer.open())
             if mine != dict(plan.fingerprint):
                 other = ", ".join(k for k in mine if mine[k] != plan.fingerprint.get(k))

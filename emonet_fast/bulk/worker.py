@@ -24,16 +24,26 @@ FINISH, STOP = "finish", "stop"
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The engine is open. fingerprint: see Settings.fingerprint. engine: for people. memory: as of Done."""
+    """The engine is open.
+
+    Args:
+        fingerprint: see Settings.fingerprint.
+        memory: of the process in MB; see process.memory_mb.
+    """
 
     fingerprint: dict[str, str]
-    engine: str
     memory: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """Rows of a shard were scored, some of them without scores."""
+    """Some rows of a shard were scored.
+
+    Args:
+        shard: its number.
+        rows: how many were scored.
+        bad: how many of those have no scores.
+    """
 
     shard: int
     rows: int
@@ -42,7 +52,12 @@ class Advance:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A shard's file and marker are on the disk. memory: of this process, in MB; see process.memory_mb."""
+    """A shard's file and marker are on the disk.
+
+    Args:
+        marker: the shard's.
+        memory: as of Ready.
+    """
 
     marker: dict[str, Any]
     memory: dict[str, float]
@@ -50,7 +65,13 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The process ends. shard: the one at fault, None if it is none's. fatal: other processes would fail as well."""
+    """The process ends.
+
+    Args:
+        shard: the one at fault; None if no shard is.
+        reason: what happened.
+        fatal: whether other processes would fail as well.
+    """
 
     shard: int | None
     reason: str
@@ -66,12 +87,10 @@ def serve(connection: Connection, settings: Settings, device: str, threads: int 
         with settings.scorer(device, threads) as scorer:
             scorer.open()
             faces = FaceStep(settings.faces, scorer.options, scorer.place)
-            engine = f"{scorer.backend.name} {scorer.backend.precision}, decoded by {scorer.decoder.name}"
-            send(Ready(settings.fingerprint(scorer), engine, memory_mb()))
+            send(Ready(settings.fingerprint(scorer), memory_mb()))
             first = connection.recv()  # the plan is written before anything is asked for
             folder = Folder(Path(settings.output))
-            plan = folder.read_plan()
-            assert plan is not None  # noqa: S101 - see above
+            plan = folder.plan()
             pipeline = Pipeline(
                 scorer,
                 plan,

@@ -1,6 +1,7 @@
 """Tensors in safetensors files: read one at a time by name, written one after another."""
 
 import json
+import math
 import re
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,10 +31,12 @@ _AGAIN = "The file may be damaged or its download cut short: get it again."
 class SafetensorsFile:
     """A validated safetensors file whose tensors are read only when asked for.
 
-    metadata: the header's `__metadata__`. infos: every tensor's dtype, shape and absolute place in bytes.
+    Attributes:
+        metadata: the header's `__metadata__`.
+        infos: every tensor's dtype, shape and absolute place in bytes, by name.
 
     Raises:
-        CheckpointError: missing, not a safetensors file, or cut short.
+        CheckpointError: when it is missing, not a safetensors file, or cut short.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,7 +68,7 @@ class SafetensorsFile:
         """The tensor as a read-only view of the mapped file (F16, F32, F64) or a new float32 array (BF16).
 
         Raises:
-            CheckpointError: no such tensor, or of another dtype.
+            CheckpointError: when there is no such tensor, or its dtype is another one.
         """
         info = self.infos.get(name)
         if info is None:
@@ -98,11 +101,14 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
 class EncoderFiles:
     """The vision tower's tensors in an encoder folder: one file or shards. Nothing else in it is touched.
 
-    infos: by published name, `vision_model.*`. paths: every file used, the index first where there is one.
     A bare vision tower saved by transformers 5 has the same names without `vision_model.`; it is read too.
 
+    Attributes:
+        infos: of the tensors by published name, `vision_model.*`.
+        paths: every file that is used, the index first where there is one.
+
     Raises:
-        CheckpointError: no weights, an unusable index, a missing shard, or see SafetensorsFile.
+        CheckpointError: when there are no weights, the index is unusable, a shard is missing, or see SafetensorsFile.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -164,9 +170,45 @@ def _open_shards(folder: Path, index: Path) -> tuple[tuple[Path, ...], dict[str,
     return (index, *(f.path for f in files.values())), {n: files[s] for n, s in wanted.items()}
 
 
+def safetensors_header(
+    shapes: Mapping[str, tuple[int, ...]],
+    metadata: Mapping[str, str],
+    alignment: int = ALIGNMENT,
+    length: int | None = None,
+) -> bytes:
+    """The head of a safetensors file of float32 tensors that follow each other: its length, then JSON.
+
+    Args:
+        shapes: of the tensors by name, in the order of data.
+        metadata: texts by name.
+        alignment: the header is padded with spaces to a multiple of so many bytes, ...
+        length: ... or to this many bytes.
+
+    Raises:
+        ValueError: when `length` is too short.
+    """
+    doc: dict[str, object] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name, shape in shapes.items():
+        begin, end = end, end + 4 * math.prod(shape)
+        doc[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps(doc, separators=(",", ":")).encode()
+    if length is None:
+        length = -(-(8 + len(text)) // alignment) * alignment
+    if 8 + len(text) > length:
+        raise ValueError(f"final metadata makes a header of {8 + len(text)} bytes; {length} were kept free")
+    return struct.pack("<Q", length - 8) + text.ljust(length - 8)
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A tensor to be written as F32. chunks: its values in C order, in pieces of any shape, made late."""
+    """A tensor to be written as float32.
+
+    Args:
+        name: of the tensor.
+        shape: of the tensor.
+        chunks: gives its values in C order, in pieces of any shape, when they are needed.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -174,7 +216,8 @@ class Entry:
 
     @property
     def nbytes(self) -> int:
-        return 4 * int(np.prod(self.shape, dtype=np.int64))
+        """Bytes of its data in the file."""
+        return 4 * math.prod(self.shape)
 
 
 def write_safetensors(
@@ -187,47 +230,33 @@ def write_safetensors(
 ) -> None:
     """Write a safetensors file with one chunk in memory at a time; all of it appears at once, or nothing.
 
-    finish: called after the data is written; gives the final metadata, no longer than the first (a hash).
-    progress: called with (bytes written, bytes in all) after each chunk.
+    Args:
+        path: replaced if it is there.
+        entries: the tensors, in the order of data.
+        metadata: texts by name.
+        finish: called after the data is written; gives the final metadata, no longer than the first (a hash).
+        progress: called with (bytes written, bytes in all) after each chunk.
 
     Raises:
-        CheckpointError: the disk refuses, or a tensor's chunks do not add up to its shape.
+        CheckpointError: when the disk refuses, or a tensor's chunks do not add up to its shape.
     """
-    header = _header(entries, metadata, None)
+    shapes = {entry.name: entry.shape for entry in entries}
+    if len(shapes) < len(entries):
+        raise ValueError("a tensor's name occurs twice")
+    header = safetensors_header(shapes, metadata)
     try:
         with PendingFile(path) as pending:
             pending.file.write(header)
             _write_entries(pending.file, entries, progress)
             if finish is not None:
                 pending.file.seek(0)
-                pending.file.write(_header(entries, finish(), len(header)))
+                pending.file.write(safetensors_header(shapes, finish(), length=len(header)))
             pending.finish()
             pending.publish()
     except CheckpointError:
         raise
     except EmonetError as error:
         raise CheckpointError(f"{error}. Choose another place, or make room.") from error
-
-
-def _header(entries: Sequence[Entry], metadata: Mapping[str, str], length: int | None) -> bytes:
-    """Length and JSON, padded with spaces to a multiple of ALIGNMENT or to `length`."""
-    doc: dict[str, object] = {"__metadata__": dict(metadata)}
-    position = 0
-    for e in entries:
-        if e.name in doc:
-            raise ValueError(f"tensor {e.name!r} twice")
-        doc[e.name] = {
-            "dtype": "F32",
-            "shape": list(e.shape),
-            "data_offsets": [position, position + e.nbytes],
-        }
-        position += e.nbytes
-    text = json.dumps(doc, separators=(",", ":")).encode()
-    if length is None:
-        length = -(-(8 + len(text)) // ALIGNMENT) * ALIGNMENT
-    if 8 + len(text) > length:
-        raise ValueError(f"final metadata makes a header of {8 + len(text)} bytes; {length} were kept free")
-    return struct.pack("<Q", length - 8) + text.ljust(length - 8)
 
 
 def _write_entries(f: IO[bytes], entries: Sequence[Entry], progress: Progress | None) -> None:

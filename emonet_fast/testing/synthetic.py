@@ -25,7 +25,7 @@ from .synthetic_files import SafetensorsStream, write_torch_state_dict
 from .synthetic_maths import HIDDEN, IMAGE
 from .synthetic_tower import Tower, generator, rounded, vision_config
 
-__all__ = ["HEAD_WIDTHS", "calibration_pictures", "write_synthetic"]
+__all__ = ["HEAD_WIDTHS", "write_synthetic"]
 
 Progress = Callable[[int, int, str], None]
 
@@ -33,13 +33,6 @@ HEAD_WIDTHS = {"large": (HIDDEN, 1024, 512, 256, 1), "small": (HIDDEN, 128, 32, 
 MAX_LAYERS = 27
 _CALIBRATION_PICTURES = 24
 _CALIBRATION_SEED = 20_000  # apart from the default pictures of `verify`, so that those are not the calibrated ones
-
-
-def calibration_pictures(n: int, seed: int = 0) -> list[UInt8Array]:
-    """See engines.drawing, which needs Pillow to draw."""
-    from ..engines.drawing import calibration_pictures as draw
-
-    return draw(n, seed)
 
 
 def write_synthetic(
@@ -53,15 +46,18 @@ def write_synthetic(
 ) -> None:
     """Write a synthetic checkpoint to `out_dir`: `encoder/` and `heads/` as they are published.
 
-    heads: "large" (1152-1024-512-256-1) or "small" (1152-128-32-1). layers: 1 to 27 of the tower's blocks.
-    seed: the same seed gives the same bytes with the same versions of numpy and its BLAS.
-    progress: called with (steps done, steps in all, what was done). Needs about 1 GB of memory.
-    pictures: [H, W, 3] uint8 RGB, to calibrate on instead of the drawn ones; at 384x384 without Pillow.
+    All of it appears at once, or nothing. It needs about 1 GB of memory.
 
-    Written to a temporary folder beside `out_dir` and renamed at the end: a whole checkpoint or none.
+    Args:
+        out_dir: a new or an empty folder.
+        heads: "large" (1152-1024-512-256-1) or "small" (1152-128-32-1).
+        layers: number of the tower's blocks, 1 to 27.
+        seed: the same seed gives the same bytes with the same versions of numpy and its BLAS.
+        progress: called with (steps done, steps in all, what was done).
+        pictures: [H, W, 3] uint8 RGB, to calibrate on instead of the drawn ones; Pillow is not needed at 384x384.
 
     Raises:
-        OptionError: a setting cannot work, or `out_dir` exists and is not an empty folder.
+        OptionError: when a setting cannot work, or `out_dir` exists and is not an empty folder.
     """
     out_dir = Path(out_dir)
     _check(out_dir, heads, layers, seed)
@@ -69,6 +65,8 @@ def write_synthetic(
     partial = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", suffix=".partial", dir=out_dir.parent))
     try:
         if pictures is None:
+            from ..engines.drawing import calibration_pictures  # needs Pillow to draw
+
             pictures = calibration_pictures(_CALIBRATION_PICTURES, _CALIBRATION_SEED + seed)
         report = progress or (lambda done, total, what: None)
         embeddings = _write_encoder(partial / "encoder", layers, seed, pictures, report)

@@ -3,7 +3,6 @@
 Both give the same bytes for the same tensors: no dates, no order that depends on the run.
 """
 
-import json
 import math
 import pickle
 import struct
@@ -15,6 +14,7 @@ from typing import Self
 
 import numpy as np
 
+from ..checkpoint.tensors import safetensors_header
 from ..records import Float32Array
 
 _ALIGNMENT = 64  # torch aligns each storage of its archives to 64 bytes
@@ -27,16 +27,9 @@ class SafetensorsStream:
     """
 
     def __init__(self, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-        end = 0
-        for name, shape in shapes.items():
-            begin, end = end, end + 4 * math.prod(shape)
-            header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [begin, end]}
-        text = json.dumps(header, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)  # the format keeps its data 8-byte aligned
         self._waiting = dict(shapes)
         self._file = path.open("wb")
-        self._file.write(struct.pack("<Q", len(text)) + text)
+        self._file.write(safetensors_header(shapes, {"format": "pt"}, alignment=8))
 
     def put(self, name: str, tensor: Float32Array) -> None:
         """Write the next tensor. Raises ValueError if it is not the one announced for this place."""

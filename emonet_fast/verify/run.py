@@ -20,6 +20,7 @@ from .. import taxonomy
 from .._version import __version__
 from ..backends.choose import choose
 from ..decode import decode
+from ..engines.drawing import calibration_pictures
 from ..engines.fidelity import Fidelity, Gate, gate_bf16, gate_fp8, gate_fp32, measure
 from ..errors import BackendError, InputError
 from ..gpu import Gpu, look
@@ -27,7 +28,6 @@ from ..optional import need
 from ..options import Options
 from ..records import UInt8Array
 from ..sources import open_inputs
-from ..testing.synthetic import calibration_pictures
 
 
 @dataclass(frozen=True, slots=True)

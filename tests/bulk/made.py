@@ -55,7 +55,7 @@ def data_set(folder: Path, files: int, rows: int, *, group: int = 10, bad: float
 
 def run(
     inputs: Path | str | Sequence[str], checkpoint: Path, output: Path, **settings
-) -> tuple[job.Summary, list[str]]:
+) -> tuple[job.BulkSummary, list[str]]:
     """A run in this process; its summary and what it said."""
     said: list[str] = []
     names = (str(inputs),) if isinstance(inputs, str | Path) else tuple(map(str, inputs))

@@ -17,11 +17,11 @@ import pytest
 from PIL import Image
 
 from emonet_fast import Scorer
-from emonet_fast.bulk.folder import Folder, State
+from emonet_fast.bulk.folder import Folder, ShardState
 from emonet_fast.bulk.job import _plan
 from emonet_fast.bulk.local import run_local
 from emonet_fast.bulk.lock import Lock, LockedError
-from emonet_fast.bulk.progress import Progress
+from emonet_fast.bulk.progress import BulkProgress
 from emonet_fast.bulk.report import write_report
 from emonet_fast.bulk.settings import Settings
 from emonet_fast.errors import DataError, EmonetError, OptionError
@@ -161,7 +161,7 @@ def test_parts_make_the_whole(whole, tiny, faces_set, tmp_path):
     assert contents(tmp_path / "out") == contents(whole)
 
 
-class _Killer(Progress):
+class _Killer(BulkProgress):
     """Kills the process that scores shard `victim`, as often as it begins."""
 
     victim = 1
@@ -190,7 +190,7 @@ def test_a_process_that_dies_costs_its_shard_alone(tiny, tmp_path):
     assert "signal 9" in killer.failed_shards[1]
     assert killer.shards == 3
     states = folder.look(folder.read_plan(), range(4))
-    assert [states[i].state for i in range(4)] == [State.DONE, State.FAILED, State.DONE, State.DONE]
+    assert [states[i].state for i in range(4)] == [ShardState.DONE, ShardState.FAILED, ShardState.DONE, ShardState.DONE]
     command = ["emonet_fast", "bulk", str(tmp_path / "data"), "-c", str(tiny), "-o", str(output)]
     options = ["--shard-size", "20", "--batch-size", "4", "--devices", "cpu"]
     left = subprocess.run([sys.executable, "-m", *command, *options], capture_output=True, text=True, check=False)
@@ -215,7 +215,7 @@ def test_full_disk(tiny, faces_set, whole, tmp_path):
             run(faces_set, tiny, disk / "out", **settings)
         folder = Folder(disk / "out")
         plan = folder.read_plan()
-        finished = [s for s, f in folder.look(plan, range(12)).items() if f.state == State.DONE]
+        finished = [s for s, f in folder.look(plan, range(12)).items() if f.state == ShardState.DONE]
         assert 0 < len(finished) < 12
         assert not list((disk / "out").glob(".*.tmp"))
         subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)

@@ -11,9 +11,10 @@ from safetensors import safe_open
 
 from emonet_fast import taxonomy
 from emonet_fast.checkpoint.expected import tower_tensors
+from emonet_fast.engines.drawing import calibration_pictures
 from emonet_fast.errors import OptionError
 from emonet_fast.testing import synthetic, synthetic_tower
-from emonet_fast.testing.synthetic import HEAD_WIDTHS, calibration_pictures, write_synthetic
+from emonet_fast.testing.synthetic import HEAD_WIDTHS, write_synthetic
 
 from ..pictures import photographs
 from ..tolerances import FAULT, FP32_SCORE_SHALLOW

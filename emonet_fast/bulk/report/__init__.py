@@ -9,7 +9,7 @@ from ...errors import DataError
 from ...files import write_whole
 from ...options import Options
 from ...reports.render import render
-from ..folder import Folder, State
+from ..folder import Folder, ShardState
 from .collect import Collected, collect
 from .pictures import thumbnails
 from .view import page
@@ -32,10 +32,9 @@ def write_report(where: Path, output: Path, *, pictures: bool = True) -> Collect
     if not (where / "plan.json").is_file():
         raise DataError(f"{where} has no plan.json; expected the output folder of `emonet-fast bulk`")
     folder = Folder(where)
-    plan = folder.read_plan()
-    assert plan is not None  # noqa: S101 - its file is there
+    plan = folder.plan()
     shards = folder.look(plan, range(len(plan.shards)), hashes=False)
-    done = [number for number, shard in shards.items() if shard.state == State.DONE]
+    done = [number for number, shard in shards.items() if shard.state == ShardState.DONE]
     if not done:
         raise DataError(f"{where} has no finished shard yet; run `emonet-fast bulk` first")
     collected = collect(folder, plan, done)
@@ -43,7 +42,7 @@ def write_report(where: Path, output: Path, *, pictures: bool = True) -> Collect
     collected.failed = {
         number: str((shard.marker or {}).get("failed"))
         for number, shard in shards.items()
-        if shard.state == State.FAILED
+        if shard.state == ShardState.FAILED
     }
     shown = thumbnails(folder, plan, collected, Options()) if pictures else {}
     write_whole(output, render("bulk/report/page.html", page(collected, shown, str(where))))
