@@ -17,7 +17,7 @@ _DALI = ("nvidia-dali-cuda130", "nvidia-dali-cuda120", "nvidia-dali-cuda110")
 
 
 def report() -> dict[str, Any]:
-    """Facts in groups, JSON-ready: package, machine, packages, engines, decoders, optional packages, folders."""
+    """Facts in groups, ready for JSON: package, machine, packages, engines, decoders, optional packages, folders."""
     return {
         "emonet_fast": __version__,
         "machine": {
@@ -107,7 +107,7 @@ def _gpu_engine() -> dict[str, Any]:
 
 
 def _decoders() -> dict[str, Any]:
-    """Which decoders there are, by which of DALI's packages, and what `--decoder auto` takes."""
+    """Versions of the decoders, and what `--decoder auto` takes."""
     facts: dict[str, Any] = {"pillow": _version("pillow"), "dali": _optional("nvidia.dali", EXTRAS["nvidia.dali"])}
     on_gpu = available("nvidia.dali") and not all(
         isinstance(found, NoGpu) for found in (look(), tensorrt_libraries.look())

@@ -6,15 +6,15 @@ class EmonetError(Exception):
 
 
 class OptionError(EmonetError, ValueError):
-    """A setting has a value that cannot work."""
+    """A setting has a value that cannot work, or a file cannot be written where it was asked for."""
 
 
 class InputError(EmonetError):
-    """No input could be found at all. A single bad picture is a status in its row, never an error."""
+    """The input as a whole is unusable. A single bad picture is a status in its row, never an error."""
 
 
 class CheckpointError(EmonetError):
-    """The weights are missing, damaged, or not of the expected model. Names the file."""
+    """The weights are missing, damaged, or those of another model. The text names the file."""
 
 
 class UnsafePickleError(CheckpointError):
@@ -22,12 +22,12 @@ class UnsafePickleError(CheckpointError):
 
 
 class DataError(EmonetError):
-    """Predictions, annotations or a data set cannot be used as they are. Names the file and what is wrong."""
+    """Predictions, annotations, a data set or a bulk folder cannot be used. The text names the file and the fault."""
 
 
 class BackendError(EmonetError):
-    """The asked-for device, precision or engine does not work on this machine."""
+    """The device, precision or engine does not work on this machine."""
 
 
 class MissingPackageError(EmonetError, ImportError):
-    """An optional package is not installed. Names the extra that installs it."""
+    """An optional package is not installed. The text names the extra that installs it."""

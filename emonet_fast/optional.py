@@ -31,10 +31,10 @@ def available(package: str) -> bool:
 
 
 def need(package: str, purpose: str) -> ModuleType:
-    """Import and return an optional package.
+    """Import and return an optional package. purpose: what needs it, for the error's text.
 
     Raises:
-        MissingPackageError: it is not installed; the text names the extra.
+        MissingPackageError: when it is not installed; the text names the extra.
     """
     if not available(package):
         extra = EXTRAS[package if package in EXTRAS else package.split(".")[0]]

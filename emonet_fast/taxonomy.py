@@ -49,21 +49,25 @@ _EXTRAS = {
 
 
 def file_stem(name: str) -> str:
-    """The published file's name without ".pth": `model_jealousy_&_envy_best`."""
+    """Name of a head's published file without ".pth": `model_jealousy_&_envy_best`."""
     return "model_" + name.lower().replace("/", "_").replace(" ", "_") + "_best"
 
 
 def slug(name: str) -> str:
-    """A column name: lower case, letters, digits and single underscores: `jealousy_envy`."""
+    """Name of a column, of lower-case letters, digits and single underscores: `jealousy_envy`."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """One head's meaning.
+    """What one head measures.
 
-    name: official name; slug: column name; group: one of the 7 groups, "" for an extra dimension;
-    file_stem: published file name without its ending; scale: lowest and highest score annotators could give.
+    Args:
+        name: official name.
+        slug: name of its columns.
+        group: one of the 7 groups, "" for an extra dimension.
+        file_stem: published file name without its ending.
+        scale: lowest and highest score that annotators could give.
     """
 
     name: str
@@ -74,6 +78,7 @@ class Dimension:
 
     @property
     def is_emotion(self) -> bool:
+        """Whether it is one of the 40 emotions, which enter the softmax."""
         return self.group != ""
 
 
@@ -97,10 +102,9 @@ def _by_slug() -> dict[str, Dimension]:
 def find(name: str) -> Dimension:
     """The dimension of any spelling: official name, slug, `model_..._best`, or a file name ending in .pth.
 
-    A name outside the taxonomy gives a Dimension with no group: it is scored and gets no softmax. That holds
-    for "Hopelessness" too, as the Binary data set spells "Helplessness": the guide lists it as a synonym
-    of it, but a head's name decides what enters the softmax, so nothing is renamed here; readers of
-    Binary do it where they read.
+    A name outside the taxonomy gives a Dimension without a group, which is scored and does not enter the softmax.
+    "Hopelessness" is such a name. The Binary data set writes it for "Helplessness", and its readers rename it. Here
+    it stays, because a head's name decides what enters the softmax.
     """
     stem = name.removesuffix(".pth")
     bare = stem.removeprefix("model_").removesuffix("_best") if stem.startswith("model_") else stem
@@ -112,6 +116,6 @@ def find(name: str) -> Dimension:
 
 
 def canonical_order(names: Iterable[str]) -> list[str]:
-    """The names' slugs sorted: emotions in the guide's order, extra dimensions, then unknown ones by name."""
+    """The slugs of these names: emotions in the guide's order, extra dimensions, then unknown ones by name."""
     rank = {d.slug: i for i, d in enumerate(DIMENSIONS)}
     return sorted((find(n).slug for n in names), key=lambda s: (rank.get(s, len(rank)), s))

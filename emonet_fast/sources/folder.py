@@ -30,6 +30,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def too_many_bytes(size: int, max_bytes: int) -> str:
+    """The reason of a picture that is too large."""
     return f"{size:,} bytes; max_bytes allows {max_bytes:,}"
 
 
@@ -37,8 +38,8 @@ def stat_file(path: str | os.PathLike[str]) -> os.stat_result:
     """The state of a regular file.
 
     Raises:
-        OSError: there is none, or it is a folder, pipe, socket or device (opening a pipe could wait for ever).
-        ValueError: the path holds a NUL.
+        OSError: when there is none, or it is a folder, pipe, socket or device (opening a pipe could wait for ever).
+        ValueError: when the path holds a NUL.
     """
     info = Path(path).stat()
     if stat.S_ISDIR(info.st_mode):
@@ -78,6 +79,7 @@ class FoundFiles:
     skipped: Counter[str] = field(default_factory=Counter)
 
     def take(self, path: Path, wanted: Callable[[str], bool]) -> None:
+        """Add a file if its name is wanted; count it as skipped otherwise."""
         if wanted(path.name):
             self.paths.append(str(path))
         else:
@@ -87,8 +89,8 @@ class FoundFiles:
 def search_folder(folder: str, found: FoundFiles, wanted: Callable[[str], bool] = is_image_name) -> None:
     """Add the files under `folder` whose name is wanted to `found`, by name, folders in their place among files.
 
-    Links to folders are followed, but a folder met before (same device and inode) is not entered again, so
-    loops end. A folder that cannot be listed becomes a path with a fault.
+    Links to folders are followed. A folder that was met before (same device and inode) is not entered again, so
+    that loops end. A folder that cannot be listed becomes a path with a fault.
     """
     entered: set[tuple[int, int]] = set()
     waiting = [Path(folder)]
@@ -119,7 +121,7 @@ def search_glob(pattern: str, found: FoundFiles, wanted: Callable[[str], bool] =
     """Add the files that match a pattern with `*`, `?`, `[...]` and `**` to `found`, sorted, once each.
 
     A folder that matches is searched, as if a shell had expanded the pattern. Leading folders that exist under
-    the very name given are taken literally. Without a match nothing is added.
+    exactly that name are taken literally. Without a match nothing is added.
     """
     base, rest = _split_pattern(pattern)
     fresh = FoundFiles()
@@ -158,7 +160,7 @@ def _match(base: Path, rest: list[str]) -> list[Path]:
 
 
 def _match_recursive(base: Path, rest: list[str]) -> list[Path]:
-    """Files that match parts with `**`, or lie in a folder that does. glob's own `**` goes round in link loops."""
+    """Files that match parts with `**`, or lie in a folder that does. glob's own `**` never leaves a loop of links."""
     first = rest.index("**")
     matched: dict[Path, None] = {}
     for top in _match(base, rest[:first]) if first else [base]:
@@ -174,7 +176,7 @@ def _match_recursive(base: Path, rest: list[str]) -> list[Path]:
 
 def _matches(names: tuple[str, ...], pattern: list[str]) -> bool:
     """Whether path parts match pattern parts. `**` is any number of parts; a hidden name needs the dot written out."""
-    reached = _skip_stars({0}, pattern)  # places in the pattern that the names so far can have led to
+    reached = _skip_stars({0}, pattern)  # places in the pattern to which the names so far can lead
     for name in names:
         after: set[int] = set()
         for i in reached:

@@ -20,14 +20,20 @@ _ARRAY = "expected [H, W, 3] uint8 RGB, 0..255"
 class Memory:
     """Pictures from a sequence, in its order. A path's file is read when its turn comes; folders are not searched.
 
-    total: how many. Keys: a path as it was given, `#index` for all else; a path given twice gets `path#2`.
+    A path's key is the path, and `path#2` where the path comes again. All else has the key `#index`.
+
+    Args:
+        items: paths, bytes, PIL images and arrays.
+        max_bytes: larger files are refused.
+
+    Attributes:
+        total: number of pictures.
+
+    Raises:
+        InputError: when items is one picture or a mapping, not a sequence of pictures.
     """
 
     def __init__(self, items: Sequence[object], max_bytes: int) -> None:
-        """
-        Raises:
-            InputError: items is one picture or a mapping, not a sequence of pictures.
-        """
         single = isinstance(items, (str, bytes, bytearray, memoryview, os.PathLike, Image.Image))
         single = single or (isinstance(items, np.ndarray) and items.ndim in (2, 3))
         if single or not hasattr(items, "__getitem__") or not hasattr(items, "__len__") or hasattr(items, "keys"):
@@ -93,9 +99,9 @@ def _dtype_fault(array: npt.NDArray[np.generic]) -> str:
     if not np.issubdtype(array.dtype, np.floating):
         return f"its dtype is {array.dtype}"
     values = np.asarray(array, np.float64)
-    said = "it is floating point, whose range (0..1, -1..1, 0..255) is a guess; scale and round it to uint8"
+    fault = "it is floating point, whose range (0..1, -1..1, 0..255) is a guess; scale and round it to uint8"
     bad = int(np.count_nonzero(~np.isfinite(values)))
-    return f"{said}; {bad} values are NaN or infinite" if bad else said
+    return f"{fault}; {bad} values are NaN or infinite" if bad else fault
 
 
 def _path_key(item: object) -> str | None:

@@ -47,7 +47,7 @@ class _Header(tarfile.TarInfo):
 
 
 class _Shard(tarfile.TarFile):
-    """tarfile takes every damaged header but the first for the archive's end: members would vanish in silence."""
+    """An archive whose damage is an error: tarfile takes a damaged header for the end, and members would be missing."""
 
     tarinfo = _Header
     ended_by: Exception | None = None
@@ -57,7 +57,7 @@ class _Shard(tarfile.TarFile):
         """The next header, or None at the end-of-archive mark.
 
         Raises:
-            tarfile.TarError: the archive is damaged, or ends without its mark.
+            tarfile.TarError: when the archive is damaged, or ends without its mark.
         """
         member = self.next()
         self.members = []  # tarfile keeps every header: memory would grow with the shard
@@ -75,7 +75,7 @@ class _Shard(tarfile.TarFile):
 def _open(path: str) -> gzip.GzipFile | io.BufferedReader:
     """The archive's bytes, unzipped where they begin as gzip.
 
-    Not tarfile's own stream mode ("r|*"): after a forged size of 2**63 it would read an ended file for hours.
+    tarfile's own stream mode ("r|*") is not used: after a forged size of 2**63 it reads an ended file for hours.
     """
     stat_file(path)
     with Path(path).open("rb") as file:
@@ -86,7 +86,7 @@ def _open(path: str) -> gzip.GzipFile | io.BufferedReader:
 def read_shard(path: str, key: str, max_bytes: int) -> Iterator[Picture]:
     """The image members of a tar file in order, with keys `key::member`. Folders, links and devices are skipped.
 
-    A member over max_bytes is TOO_LARGE and not read. A damaged archive gives the members before the damage and
+    A member over max_bytes is TOO_LARGE and is not read. A damaged archive gives the members before the damage, and
     then one UNREADABLE picture with the key `key::<damaged after N images>`.
     """
     unique, count, inside = UniqueKeys(), 0, ""

@@ -123,12 +123,21 @@ def read_rows(
     stop: int | None = None,
     keep: Sequence[str] = (),
 ) -> Iterator[TableRow]:
-    """Rows start to stop (None: all) of an open file, with keys `key::row`. keep: other columns to read.
+    """Rows start to stop of an open file, with keys `key::row`.
 
-    A null, or a struct without bytes, is UNREADABLE: a path in the table is never followed, as the table may
-    come from a stranger. Rows over max_bytes are TOO_LARGE. In a damaged row group each row not reached is
-    UNREADABLE with the reason and None in its kept columns, and reading goes on with the next group. Row groups
-    without a wanted row are not read.
+    A null, or a struct without bytes, is UNREADABLE. A path in the table is never followed, because the table may
+    come from a stranger. Rows over max_bytes are TOO_LARGE. In a damaged row group each row that was not reached is
+    UNREADABLE, with None in its kept columns; reading goes on with the next group. Row groups without a wanted row
+    are not read.
+
+    Args:
+        file: the open table.
+        key: of the file.
+        column: name of the image column.
+        max_bytes: larger images are refused.
+        start: first row, from 0.
+        stop: end of the rows; None for the table's end.
+        keep: other columns to read.
     """
     metadata = file.metadata
     stop = metadata.num_rows if stop is None else min(stop, metadata.num_rows)

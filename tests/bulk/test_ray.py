@@ -16,8 +16,8 @@ from emonet_fast.errors import InputError
 from emonet_fast.options import Options
 from emonet_fast.ray_scorer import EmoNetScorer
 
-from ..bulk.made import contents, jpeg, run, table
 from ..tiny import write_tiny
+from .made import contents, jpeg, run, table
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_a_shard_that_kills_its_actor_is_given_up(tiny, tmp_path):
     actor = _ShardActor(Settings(**names, shard_size=2, options=Options(batch_size=4)), "cpu", 1, "this run")
     for shard, earlier in ((1, "this run"), (2, "an older run")):
         (tmp_path / "out" / f"0000{shard}.attempt").write_text(json.dumps({"run": earlier, "attempts": 2}))
-    (failed, done) = (json.loads(actor({"shard": [s]})["told"][0])["marker"] for s in (1, 2))
+    (failed, done) = (json.loads(actor({"shard": [s]})["result"][0])["marker"] for s in (1, 2))
     assert failed["failed"] == "its actor died each time"
     assert done["rows"] == 2
     assert (tmp_path / "out" / "00001.failed.json").exists()
