@@ -164,16 +164,16 @@ def binary(
 
 
 @opt.command(
-    ("FERD, whose file names say the class:", "-p scores.parquet --mapping ferd --labels from-name"),
+    ("FERD, whose file names say the class:", "-p scores.parquet --mapping ferd.json --labels from-name"),
     ("Classes of your own:", "-p scores.parquet --mapping classes.json --labels labels.csv"),
     name="any-hit",
 )
 @_run
 @opt.INPUT(
     "--mapping",
-    "Match classes with emotions by ferd, affectnet, or a JSON file of your own.",
+    "Match classes with emotions by this JSON file; docs/evaluation.md shows one.",
     required=True,
-    metavar="M",
+    metavar="F",
 )
 @opt.INPUT(
     "--labels",
@@ -190,7 +190,7 @@ def any_hit(run: _Run, mapping: str, labels: str) -> None:
     from ..evaluate.mapping import read_mapping
     from ..evaluate.tables import any_hit_result
 
-    classes = read_mapping(mapping)
+    classes = read_mapping(Path(mapping))
     predictions = run.read("mean-subtracted")
     figures = evaluate_any_hit(predictions, classes, labels, partial=run.partial, bootstraps=run.bootstraps)
     run.show(any_hit_result(figures, str(run.predictions), labels))

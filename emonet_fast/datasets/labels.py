@@ -59,6 +59,14 @@ def emotion_slug(name: str) -> str | None:
     )
 
 
+def located_slug(name: str, where: str) -> str | None:
+    """`emotion_slug`, with the row's name in its error."""
+    try:
+        return emotion_slug(name)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
 def ratings(answers: Any, where: str) -> tuple[dict[str, float], bool]:
     """{emotion's column name: value} of one annotator's dict, and whether its values are yes or no.
 
@@ -70,10 +78,7 @@ def ratings(answers: Any, where: str) -> tuple[dict[str, float], bool]:
     out: dict[str, float] = {}
     kinds = set()
     for name, value in answers.items():
-        try:
-            slug = emotion_slug(str(name))
-        except DataError as error:
-            raise DataError(f"{where}: {error}") from None
+        slug = located_slug(str(name), where)
         if not isinstance(value, bool | int | float) or not math.isfinite(value):
             raise DataError(f"{where}: {name!r} is {value!r}; expected a number from 0 to 7, or True or False")
         if slug is None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..datasets import DataSet
-from ..datasets.labels import emotion_slug, literal, ratings
+from ..datasets.labels import literal, located_slug, ratings
 from ..errors import DataError
 from .align import ImageId
 from .metrics import Bools, Floats
@@ -188,7 +188,9 @@ def _answers(source: str, rows: Iterable[tuple[str, str, str, bool, str]], ids: 
     total: Counter[tuple[str, str]] = Counter()
     annotators = set()
     for image, annotator, emotion, value, where in rows:
-        slug = _emotion(emotion, where)
+        slug = located_slug(emotion, where)
+        if slug is None:
+            raise DataError(f"{where}: {emotion!r} is no emotion; expected one of the 40")
         if (image, annotator, slug) in seen:
             raise DataError(f"{where}: {annotator} answers {emotion} of {image} twice; expected one answer")
         seen.add((image, annotator, slug))
@@ -211,16 +213,6 @@ def _answers(source: str, rows: Iterable[tuple[str, str, str, bool, str]], ids: 
         len(seen),
         len(annotators),
     )
-
-
-def _emotion(name: str, where: str) -> str:
-    try:
-        slug = emotion_slug(name)
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from None
-    if slug is None:
-        raise DataError(f"{where}: {name!r} is no emotion; expected one of the 40")
-    return slug
 
 
 def _flag(text: str, where: str) -> bool:

@@ -40,7 +40,7 @@ class Mapping:
         return word if word in self.classes else None
 
 
-def read_mapping(name: str) -> Mapping:
+def read_mapping(path: Path) -> Mapping:
     """Read a mapping from a JSON file.
 
     The file: {"name": "mine", "source": "...", "classes": {"happy": ["elation", ...]}, "labels": {"3": "happy"}}.
@@ -49,20 +49,12 @@ def read_mapping(name: str) -> Mapping:
     Raises:
         DataError: when the file is not readable or has another layout, an emotion is unknown or stands in two classes.
     """
-    path = Path(name)
+    where = str(path)
     if not path.is_file():
-        raise DataError(f"there is no mapping {name!r}; expected the path of a JSON file")
+        raise DataError(f"there is no mapping {where!r}; expected the path of a JSON file")
     try:
-        return parse_mapping(path.read_text(encoding="utf-8"), name)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{name} cannot be read ({error})") from None
-
-
-def parse_mapping(text: str, where: str) -> Mapping:
-    """The mapping in a JSON text. where: its name in errors. Raises DataError as `read_mapping` does."""
-    try:
-        doc = json.loads(text, object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
+        doc = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{where} is not a readable mapping ({error}); expected one JSON object") from None
     if not isinstance(doc, dict) or not isinstance(doc.get("classes"), dict) or not doc["classes"]:
         raise DataError(f'{where} has no classes; expected {{"classes": {{"happy": ["elation", "amusement"]}}}}')

@@ -44,20 +44,16 @@ def interval(values: Floats) -> Interval:
     return float(low), float(high)
 
 
-def resampled_means(values: Floats, rng: np.random.Generator, bootstraps: int) -> Floats:
-    """[bootstraps] means of as many values, drawn with replacement from [n], as the notebook draws them."""
-    size = len(values)
-    step = max(1, _CHUNK // size)
-    rows = [min(step, bootstraps - start) for start in range(0, bootstraps, step)]
-    return np.concatenate([values[rng.integers(0, size, size=(n, size))].mean(axis=1) for n in rows])
-
-
 def mean_interval(values: Floats, bootstraps: int) -> Interval:
     """95% interval of the mean of the known values by resampling them; NaN with fewer than 2."""
     defined = known(values)
-    if len(defined) < 2:
+    size = len(defined)
+    if size < 2:
         return NO_INTERVAL
-    return interval(resampled_means(defined, np.random.default_rng(SEED), bootstraps))
+    rng = np.random.default_rng(SEED)
+    step = max(1, _CHUNK // size)
+    rows = [min(step, bootstraps - start) for start in range(0, bootstraps, step)]
+    return interval(np.concatenate([defined[rng.integers(0, size, (n, size))].mean(axis=1) for n in rows]))
 
 
 def difference_interval(a: Floats, b: Floats, bootstraps: int) -> Interval:

@@ -125,14 +125,6 @@ class Result:
             },
         }
 
-    def figure(self, slug: str) -> Figure:
-        """The figure of that name. Raises KeyError."""
-        return {f.slug: f for f in self.figures}[slug]
-
-    def table(self, slug: str) -> Table:
-        """The table of that name. Raises KeyError."""
-        return {t.slug: t for t in self.tables}[slug]
-
 
 def show(cell: Cell, digits: int) -> str:
     """A cell as text with fixed digits: "–" where it is undefined, "<0.001" where a positive value would round to 0."""

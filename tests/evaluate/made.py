@@ -13,6 +13,7 @@ from emonet_fast import taxonomy
 from emonet_fast.evaluate.align import ImageId
 from emonet_fast.evaluate.annotations import Ratings
 from emonet_fast.evaluate.predictions import NAMES, SLUGS, Predictions, Values
+from emonet_fast.evaluate.result import Figure, Result, Table
 
 GROUPED = [f"{d.group} Emotions|{d.name}" for d in taxonomy.EMOTIONS]
 AGES = [str(a) for a in range(20, 90, 10)]
@@ -117,6 +118,16 @@ def dataset(
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     pq.write_table(table.replace_schema_metadata(metadata), path, row_group_size=5)
     return path
+
+
+def figure_of(result: Result, slug: str) -> Figure:
+    """The figure of that name."""
+    return next(f for f in result.figures if f.slug == slug)
+
+
+def table_of(result: Result, slug: str) -> Table:
+    """The table of that name."""
+    return next(t for t in result.tables if t.slug == slug)
 
 
 def hq_label(row: Mapping[str, np.ndarray]) -> str:

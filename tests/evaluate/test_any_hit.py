@@ -1,6 +1,7 @@
 """Any-hit: the published rule, what stands beside it, mappings and labels of every form."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from emonet_fast.evaluate import any_hit, mapping, tables
 from emonet_fast.evaluate.predictions import SLUGS, Values, read_predictions
 
 from ..tolerances import SAME_FIGURE
-from .made import laion_jsonl, predictions
+from .made import laion_jsonl, predictions, table_of
 
 HALVES = {
     "name": "halves",
@@ -20,8 +21,13 @@ HALVES = {
 
 
 @pytest.fixture
-def halves():
-    return mapping.parse_mapping(json.dumps(HALVES), "halves")
+def halves(tmp_path_factory):
+    return read(tmp_path_factory.mktemp("halves") / "halves.json", json.dumps(HALVES))
+
+
+def read(path, text):
+    path.write_text(text)
+    return mapping.read_mapping(path)
 
 
 def scored(values, names):
@@ -136,29 +142,27 @@ def test_names_to_labels():
         ({"classes": {"happy": ["awe"]}, "cutoff": 3}, "fields cutoff"),
     ],
 )
-def test_bad_mappings(doc, words):
+def test_bad_mappings(tmp_path, doc, words):
     with pytest.raises(DataError, match=words):
-        mapping.parse_mapping(json.dumps(doc), "mine")
+        read(tmp_path / "mine.json", json.dumps(doc))
 
 
 def test_mapping_files(tmp_path, halves):
-    path = tmp_path / "m.json"
-    path.write_text(json.dumps(HALVES))
-    assert mapping.read_mapping(str(path)) == halves
+    assert read(tmp_path / "m.json", json.dumps(HALVES)) == halves
     assert halves.heads == 40
     assert [halves.label(t) for t in ("First", " 2 ", "third")] == ["first", "second", None]
     with pytest.raises(DataError, match="there is no mapping 'fred'"):
-        mapping.read_mapping("fred")
+        mapping.read_mapping(Path("fred"))
     with pytest.raises(DataError, match="occurs twice"):
-        mapping.parse_mapping('{"classes": {"a": ["awe"], "a": ["fear"]}}', "mine")
+        read(tmp_path / "m.json", '{"classes": {"a": ["awe"], "a": ["fear"]}}')
     with pytest.raises(DataError, match="not a readable mapping"):
-        mapping.parse_mapping("{", "mine")
+        read(tmp_path / "m.json", "{")
 
 
 def test_a_class_without_images_is_undefined(halves):
     values = np.random.default_rng(0).normal(0, 1, (5, 40))
     got = any_hit.evaluate_any_hit(scored(values, [f"{i}_first.jpg" for i in range(5)]), halves, "from-name")
-    row = tables.any_hit_result(got, "p", "l").table("classes").rows[1]
+    row = table_of(tables.any_hit_result(got, "p", "l"), "classes").rows[1]
     assert row[0] == "second"
     assert row[1] == 0
     assert np.isnan(row[3])

@@ -12,7 +12,7 @@ from emonet_fast.evaluate.predictions import NAMES, SLUGS
 
 from ..conftest import SHARED_DATA
 from ..tolerances import SAME_FIGURE
-from .made import predictions
+from .made import figure_of, predictions
 
 PUBLISHED = SHARED_DATA / "binary.csv"
 # (image, emotion): answers
@@ -116,7 +116,7 @@ def test_detection_is_scikit_learns():
     assert np.isnan(got.clear.value["auc"][0])
     assert got.ties == (2 * yes == total).sum()
     result = tables.binary_result(got, "made up")
-    assert result.figure("clear_auc").value == pytest.approx(got.clear.value["auc"][e])
+    assert figure_of(result, "clear_auc").value == pytest.approx(got.clear.value["auc"][e])
 
 
 def test_scores_that_are_the_answers_are_perfect(answers):

@@ -7,7 +7,7 @@ from emonet_fast.datasets import Kind, open_dataset
 from emonet_fast.errors import DataError
 from emonet_fast.evaluate import demographics, tables
 
-from .made import GENDERS, dataset, hq_label, predictions
+from .made import GENDERS, dataset, hq_label, predictions, table_of
 
 pytest.importorskip("scipy", reason="scipy (extra eval) is not installed")
 N = 240
@@ -70,7 +70,7 @@ def test_the_report_says_what_the_columns_are(hq):
     result = tables.demographics_result(evaluate(hq, np.full((N, 40), 3.0)), "p")
     assert "parameters of the prompts" in result.notes[0]
     assert "not measured attributes" in result.notes[0]
-    assert all("not measured attributes" in result.table(t).lead for t in ("groups_score", "groups_error"))
+    assert all("not measured attributes" in table_of(result, t).lead for t in ("groups_score", "groups_error"))
     assert "experts' mean rating" in result.facts["an error is"]
 
 
@@ -103,7 +103,7 @@ def test_big_has_scores_only(tmp_path):
     got = demographics.evaluate_demographics(found, data, bootstraps=20)
     assert got.error_is == ""
     assert all(set(g.by) == {"score"} for g in got.groups)
-    assert tables.demographics_result(got, "p").table("groups_score").rows
+    assert table_of(tables.demographics_result(got, "p"), "groups_score").rows
 
 
 def test_a_data_set_without_the_columns(tmp_path):

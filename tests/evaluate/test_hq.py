@@ -7,7 +7,7 @@ from emonet_fast.errors import DataError
 from emonet_fast.evaluate import agreement, annotations, calibrate, hq, hq_tables, metrics, resample
 
 from ..tolerances import SAME_FIGURE
-from .made import hq_csv, predictions, ratings
+from .made import figure_of, hq_csv, predictions, ratings, table_of
 
 sklearn = pytest.importorskip("sklearn.metrics", reason="scikit-learn (extra test) is not installed")
 pytest.importorskip("scipy", reason="scipy (extra eval) is not installed")
@@ -189,16 +189,16 @@ class TestTruth:
         copy = hq.evaluate_hq(predictions(human), given, bootstraps=20)
         assert copy.overall_kappa() == (1, 1, 1)
         result = hq_tables.hq_result(copy, "made up")
-        assert result.figure("kappa").interval == (1, 1)
-        assert result.figure("spearman").value == pytest.approx(1, abs=SAME_FIGURE)
-        assert result.figure("alpha").value == pytest.approx(1, abs=SAME_FIGURE)
-        assert result.figure("kappa_calibrated").value > 0.98  # quantiles of four fifths, so not exactly 1
-        assert result.figure("dropped").value == 0
+        assert figure_of(result, "kappa").interval == (1, 1)
+        assert figure_of(result, "spearman").value == pytest.approx(1, abs=SAME_FIGURE)
+        assert figure_of(result, "alpha").value == pytest.approx(1, abs=SAME_FIGURE)
+        assert figure_of(result, "kappa_calibrated").value > 0.98  # quantiles of four fifths, so not exactly 1
+        assert figure_of(result, "dropped").value == 0
         chance = hq.evaluate_hq(predictions(rng.uniform(0, 7.99, size=(300, 40))), given, bootstraps=20)
         result = hq_tables.hq_result(chance, "made up")
         # 40 emotions of 300 images: a deviation of 1 / sqrt(12000), five of them
         for slug in ("kappa", "kappa_rounded", "kappa_calibrated", "spearman"):
-            assert abs(result.figure(slug).value) < 5 / np.sqrt(12000), slug
+            assert abs(figure_of(result, slug).value) < 5 / np.sqrt(12000), slug
 
 
 def test_truncation_drops_what_is_counted():
@@ -298,7 +298,7 @@ def test_bad_annotations(tmp_path, row, words):
 
 def test_reliability_groups_are_by_alpha(evaluated):
     _, _, got = evaluated
-    table = hq_tables.hq_result(got, "made up").table("reliability")
+    table = table_of(hq_tables.hq_result(got, "made up"), "reliability")
     counts = [row[1] for row in table.rows]
     alpha = got.alpha
     assert counts == [(alpha >= 0.3).sum(), ((alpha >= 0.1) & (alpha < 0.3)).sum(), (alpha < 0.1).sum()]
@@ -309,5 +309,5 @@ def test_one_image_and_one_human_are_undefined_not_wrong():
     got = hq.evaluate_hq(predictions(np.ones((1, 40))), ratings(np.ones((1, 1, 40))), bootstraps=3)
     result = hq_tables.hq_result(got, "made up")
     for slug in ("kappa", "spearman", "alpha", "kappa_humans", "mann_whitney_p"):
-        assert np.isnan(result.figure(slug).value), slug
+        assert np.isnan(figure_of(result, slug).value), slug
     assert result.as_dict()["figures"]["kappa"]["value"] is None
