@@ -139,8 +139,9 @@ def run(asked: Settings, watch: Watch) -> None:
     if fresh:
         todo = list(range(len(plan.shards)))
 
-    def settle(fingerprint: Mapping[str, str]) -> Any:
-        return folder.keep_plan(plan.with_fingerprint(fingerprint)) if fresh else plan
+    def settle(fingerprint: Mapping[str, str]) -> None:
+        if fresh:
+            folder.keep_plan(plan.with_fingerprint(fingerprint))
 
     watch.begin(plan, todo)
     if asked.engine == "ray":

@@ -28,16 +28,12 @@ class EmoNetScorer:
         ds.map_batches(EmoNetScorer, fn_constructor_args=["large"], num_gpus=1, batch_size=256, concurrency=4)
 
     Args:
-        checkpoint: "large" or "small" (hub), a packed file, or a folder in the published layout.
-        image_column: holds encoded bytes, structs with `bytes` (Hugging Face's image feature) or [H, W, 3] uint8 RGB
-            arrays, one a row; or all rows' images as one array [N, H, W, 3]. It is not in what comes back.
-        device: "auto", "cpu", "cuda" or "cuda:N"; Ray shows a worker only its own GPU.
-        precision, batch_size, decoder, exif, revision, threads, cache_dir, backend: as of `Scorer`.
-        options: all settings of the scorer in one record, instead of these keywords.
-        embeddings: also give the column `embedding`, [N, hidden] float32.
-
-    Raises:
-        OptionError: at once, for a setting that cannot work.
+        checkpoint: "large" or "small" (from the hub), a packed file, or a folder in the published layout.
+        image_column: name of the column of images, which does not come back. It holds one a row: encoded bytes,
+            structs with `bytes` (Hugging Face's image feature) or [H, W, 3] uint8 RGB arrays; or one array
+            [N, H, W, 3] for all rows.
+        embeddings: whether the column `embedding` is made too, [N, hidden] float32.
+        options: of the Scorer; None for the defaults. Ray shows a worker only its own GPU.
     """
 
     def __init__(
@@ -45,40 +41,25 @@ class EmoNetScorer:
         checkpoint: str | Path,
         *,
         image_column: str = "image",
-        device: str = "auto",
-        precision: str = "auto",
-        batch_size: int | None = None,
-        decoder: str = "auto",
-        exif: bool = True,
-        revision: str | None = None,
-        threads: int | None = None,
-        cache_dir: str | Path | None = None,
-        backend: str = "auto",
-        options: Options | None = None,
         embeddings: bool = False,
+        options: Options | None = None,
     ) -> None:
-        self._scorer = Scorer(
-            checkpoint,
-            device=device,
-            precision=precision,
-            batch_size=batch_size,
-            decoder=decoder,
-            exif=exif,
-            revision=revision,
-            threads=threads,
-            cache_dir=cache_dir,
-            backend=backend,
-            options=options,
-        )
+        self._scorer = Scorer(checkpoint, options=options or Options())
         self._column, self._embeddings = image_column, embeddings
 
     def __call__(self, batch: Mapping[str, Sequence[Any] | npt.NDArray[Any]]) -> Columns:
-        """batch: N rows as columns. Gives the other columns and, for each row in order, `status`, `reason`,
-        `raw_*` (float32), `score_*` and `prob_*` (float64), NaN where a row has no scores. A bad image never raises.
+        """Score a batch. A bad image never raises an error.
+
+        Args:
+            batch: N rows as columns.
+
+        Returns:
+            The other columns and, for each row in order, `status`, `reason`, `raw_*` (float32), `score_*` and `prob_*`
+            (float64), NaN where a row has no scores.
 
         Raises:
-            InputError: there is no image column, or a column would be overwritten.
-            CheckpointError, BackendError: at the first call.
+            InputError: when there is no image column, or a column would be overwritten.
+            CheckpointError, BackendError: at the first call, when weights or engine cannot be opened.
         """
         if self._column not in batch:
             raise InputError(f"the batch has no column {self._column!r}; its columns are: {', '.join(batch)}")
@@ -93,17 +74,16 @@ class EmoNetScorer:
 
 def columns(scores: Scores) -> Columns:
     """The columns of scores as arrays, without `key`; texts as objects, which every library takes."""
-    out: Columns = {}
-    for name, values in scores.columns().items():
-        if name != "key":
-            out[name] = values if isinstance(values, np.ndarray) else np.array(values, dtype=object)
+    table = scores.columns()
+    del table["key"]
+    out = {n: v if isinstance(v, np.ndarray) else np.array(v, dtype=object) for n, v in table.items()}
     if scores.embeddings is not None:
         out["embedding"] = scores.embeddings
     return out
 
 
 def _image(cell: Any) -> Any:
-    """What Scorer takes, out of a cell: a struct's bytes; b"" for none, which becomes a status."""
+    """What Scorer takes of a cell: a struct's bytes, and b"" for null, which becomes a status."""
     if isinstance(cell, Mapping):
         cell = cell.get("bytes")
     return b"" if cell is None else cell

@@ -1,6 +1,5 @@
 """The table of scores that users get, made from the heads' raw outputs by the published arithmetic."""
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,8 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from . import taxonomy
-from .arithmetic import EMOTIONS, LIKELY_RANGE, SCALING, emotion_softmax, scaling_note
+from .arithmetic import (
+    EMOTIONS,
+    LIKELY_RANGE,
+    SCALING,
+    checked_embeddings,
+    checked_means,
+    checked_slugs,
+    emotion_softmax,
+    fail_rows_not_finite,
+    scaling_note,
+)
 from .errors import OptionError
 from .optional import need
 from .records import Float32Array, Float64Array, Status
@@ -112,7 +120,7 @@ class Scores:
         """
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, so its row "failed"
             values = np.asarray(raw).astype(np.float32)
-        slugs, n = _slugs(names, values), len(values)
+        slugs, n = checked_slugs(names, values), len(values)
         labels = [f"#{i}" for i in range(n)] if keys is None else list(keys)
         states = [Status.OK] * n if status is None else [Status(s) for s in status]
         reasons = [""] * n if reason is None else list(reason)
@@ -122,11 +130,11 @@ class Scores:
         return cls.of_checked(
             values,
             slugs,
-            None if neutral_means is None else _means_vector(slugs, neutral_means),
+            None if neutral_means is None else checked_means(slugs, neutral_means),
             keys=labels,
             status=states,
             reason=reasons,
-            embeddings=None if embeddings is None else _checked_embeddings(embeddings, n),
+            embeddings=None if embeddings is None else checked_embeddings(embeddings, n),
             notes=notes,
             metadata=metadata or {},
         )
@@ -147,7 +155,7 @@ class Scores:
     ) -> "Scores":
         """`from_raw` for a Scorer's batches: D slugs, [D] means, and N of all else are known to fit."""
         states, reasons = list(status), list(reason)
-        _fail_rows_not_finite(raw, embeddings, states, reasons)
+        fail_rows_not_finite(raw, embeddings, states, reasons)
         good = np.array([s == Status.OK for s in states], dtype=bool)
         values = np.where(good[:, None], raw, np.float32(np.nan))
         subtracted = values.astype(np.float64) - (np.nan if means is None else means)
@@ -318,38 +326,6 @@ class Scores:
         )
 
 
-def _slugs(names: Sequence[str], values: Float32Array) -> tuple[str, ...]:
-    slugs = tuple(taxonomy.find(n).slug for n in names)
-    if values.ndim != 2 or values.shape[1] != len(slugs):
-        raise OptionError(f"raw has shape {values.shape}; expected [N, {len(slugs)}], one column a name")
-    if "" in slugs:
-        raise OptionError(f"names holds {names[slugs.index('')]!r}; expected a name with letters or digits")
-    if len(set(slugs)) != len(slugs):
-        raise OptionError(f"names occur twice: {sorted({s for s in slugs if slugs.count(s) > 1})}")
-    return slugs
-
-
-def _checked_embeddings(embeddings: Float32Array, n: int) -> Float32Array:
-    vectors = np.asarray(embeddings, dtype=np.float32)
-    if vectors.ndim != 2 or len(vectors) != n:
-        raise OptionError(f"embeddings has shape {vectors.shape}; expected [{n}, width], one row for each of raw")
-    return vectors
-
-
-def _fail_rows_not_finite(
-    values: Float32Array, vectors: Float32Array | None, states: list[Status], reasons: list[str]
-) -> None:
-    """Turn "ok" rows with NaN or infinities into "failed", in place."""
-    finite = {"the engine gave a value that is not finite": np.isfinite(values).all(axis=1)}
-    if vectors is not None:
-        finite["embeddings are not finite"] = np.isfinite(vectors).all(axis=1)
-    for fault, good in finite.items():
-        for i in np.flatnonzero(~good):
-            if states[i] == Status.OK:
-                states[i] = Status.FAILED
-                reasons[i] = "; ".join(filter(None, [reasons[i], fault]))
-
-
 def _concat_embeddings(parts: Sequence[Scores]) -> Float32Array | None:
     widths = {p.embeddings.shape[1] for p in parts if p.embeddings is not None}
     if not widths:
@@ -367,17 +343,3 @@ def _concat_faces(parts: Sequence[Scores]) -> Float64Array | None:
         return None
     width = len(FACE_COLUMNS)
     return np.concatenate([np.full((len(p), width), np.nan) if p.faces is None else p.faces for p in parts])
-
-
-def _means_vector(slugs: tuple[str, ...], neutral_means: Mapping[str, float]) -> Float64Array:
-    by_slug: dict[str, float] = {}
-    for name, given in neutral_means.items():
-        slug, value = taxonomy.find(name).slug, float(given)
-        if not math.isfinite(value):
-            raise OptionError(f"neutral_means gives {slug!r} as {value}; expected a finite number")
-        if by_slug.setdefault(slug, value) != value:
-            raise OptionError(f"neutral_means gives {slug!r} twice: {by_slug[slug]} and {value}")
-    missing = [s for s in slugs if s not in by_slug]
-    if missing:
-        raise OptionError(f"neutral_means lacks {missing}; expected a mean for each of {len(slugs)} heads")
-    return np.array([by_slug[s] for s in slugs], dtype=np.float64)

@@ -107,8 +107,8 @@ class Folder:
             raise DataError(f"{self.path / PLAN} is gone; run again, or begin in a new folder")
         return plan
 
-    def keep_plan(self, plan: Plan) -> Plan:
-        """Write the plan if the folder has none, in one step, and give the folder's plan.
+    def keep_plan(self, plan: Plan) -> None:
+        """Write the plan if the folder has none, in one step.
 
         Several runs on parts of one plan may do so at once. The first one's plan counts; it is the same for all.
 
@@ -121,9 +121,7 @@ class Folder:
             with contextlib.suppress(FileExistsError):
                 pending.publish_new()
         sync_folder(self.path)
-        kept = self.plan()
-        check_same(self.path, kept, plan)
-        return kept
+        check_same(self.path, self.plan(), plan)
 
     def stem(self, plan: Plan, shard: int) -> Path:
         """The path of a shard's files without their suffix."""

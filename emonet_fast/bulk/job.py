@@ -150,11 +150,11 @@ def _wanted(found: FoundShard, retry_errors: bool) -> bool:
 def _engine(
     settings: Settings, folder: Folder, plan: Plan, fresh: bool, todo: list[int], progress: BulkProgress
 ) -> None:
-    def settle(fingerprint: Mapping[str, str]) -> Plan:
+    def settle(fingerprint: Mapping[str, str]) -> None:
         if fresh:
-            return folder.keep_plan(plan.with_fingerprint(fingerprint))
-        check_same(folder.path, plan, plan.with_fingerprint(fingerprint))
-        return plan
+            folder.keep_plan(plan.with_fingerprint(fingerprint))
+        else:
+            check_same(folder.path, plan, plan.with_fingerprint(fingerprint))
 
     progress.begin(plan, todo)
     try:

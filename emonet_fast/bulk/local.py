@@ -14,7 +14,6 @@ from typing import Any
 
 from ..errors import BackendError, EmonetError
 from .folder import Folder
-from .plan import Plan
 from .progress import BulkProgress
 from .settings import Settings, parse_devices, threads_each
 from .worker import FINISH, STOP, Advance, Done, Failed, Ready, serve
@@ -27,7 +26,13 @@ _STOP_SECONDS = 30.0
 
 @dataclass
 class Queue:
-    """Which shards are still to be scored. suspects: those that a process had when it died, tried one at a time."""
+    """Which shards are still to be scored.
+
+    Args:
+        waiting: shards that no process has had.
+        suspects: shards that a process had when it died; they are tried one at a time.
+        attempts: how often a process died with a shard.
+    """
 
     waiting: deque[int]
     suspects: deque[int] = field(default_factory=deque)
@@ -40,7 +45,12 @@ class Queue:
         return self.waiting.popleft() if self.waiting else None
 
     def lost(self, held: Iterable[int], fault: int | None) -> list[int]:
-        """A process ended with these shards. fault: the one known to be at fault. Gives those that are given up."""
+        """A process ended while it had these shards; gives those that are given up.
+
+        Args:
+            held: the shards, in order.
+            fault: the shard that is at fault, None if that is unknown.
+        """
         shards = list(held)
         blamed = {fault} if fault is not None else set(shards[:1]) if len(shards) == 1 else set()
         given_up = []
@@ -57,6 +67,7 @@ class Queue:
 
     @property
     def empty(self) -> bool:
+        """Whether nothing is left to score."""
         return not self.waiting and not self.suspects
 
 
@@ -91,19 +102,26 @@ def run_local(
     settings: Settings,
     folder: Folder,
     shards: Iterable[int],
-    settle: Callable[[Mapping[str, str]], Plan],
+    settle: Callable[[Mapping[str, str]], None],
     progress: BulkProgress,
 ) -> None:
-    """Score these shards. settle: given an open engine's fingerprint, writes or checks the plan.
+    """Score these shards by one process a device.
+
+    Args:
+        settings: of the run.
+        folder: its output.
+        shards: numbers of the shards.
+        settle: takes the fingerprint of an open engine, and writes or checks the plan.
+        progress: takes what happens.
 
     Raises:
-        EmonetError: nothing can go on (the disk is full, no engine opens, settle refuses). KeyboardInterrupt: as it
-            came; every process has ended, and nothing unfinished is left.
+        EmonetError: when nothing can go on: the disk is full, no engine opens, or `settle` refuses.
+        KeyboardInterrupt: as it came; every process has ended, and nothing unfinished is left.
     """
     devices = parse_devices(settings.devices)
     threads = threads_each(devices, settings.options.threads)
     queue = Queue(deque(shards))
-    run = _Run(settings, folder, queue, settle, progress)
+    run = _LocalRun(settings, folder, queue, settle, progress)
     try:
         run.loop(devices[: max(1, len(queue.waiting))], threads)
     except BaseException:
@@ -111,7 +129,7 @@ def run_local(
         raise
 
 
-class _Run:
+class _LocalRun:
     """The state of run_local."""
 
     def __init__(
@@ -119,12 +137,11 @@ class _Run:
         settings: Settings,
         folder: Folder,
         queue: Queue,
-        settle: Callable[[Mapping[str, str]], Plan],
+        settle: Callable[[Mapping[str, str]], None],
         progress: BulkProgress,
     ) -> None:
         self._settings, self._folder, self._queue = settings, folder, queue
         self._settle, self._progress = settle, progress
-        self._plan: Plan | None = None
         self._processes: list[_Process] = []
         self._opened: Counter[str] = Counter()  # failures to open, by device
         self._later: deque[tuple[str, int | None]] = deque()
@@ -137,7 +154,7 @@ class _Run:
             self._start(*self._later.popleft())
 
     def loop(self, devices: Iterable[str], threads: int | None) -> None:
-        """Score everything. The first process opens alone: what it compiles, the others find."""
+        """Score everything. The first process opens alone, so that the others find what it compiles."""
         self._later.extend((device, threads) for device in devices)
         self._start(*self._later.popleft())
         while self._processes:
@@ -180,7 +197,7 @@ class _Run:
                 return came
             came = True
             if isinstance(message, Ready):
-                self._plan = self._settle(message.fingerprint)
+                self._settle(message.fingerprint)
                 process.ready = True
                 self._progress.ready(message.memory)
                 self._start_rest()
@@ -228,8 +245,7 @@ class _Run:
                 return
         given_up = self._queue.lost(process.held, failure.shard if failure is not None else None)
         for shard in given_up:
-            assert self._plan is not None  # noqa: S101 - the process had a shard
-            self._folder.give_up(self._plan, shard, reason, ATTEMPTS)
+            self._folder.give_up(self._folder.plan(), shard, reason, ATTEMPTS)
             self._progress.failed(shard, reason)
         self._progress.again([s for s in process.held if s not in given_up], reason)
         if not self._queue.empty or not process.ready:

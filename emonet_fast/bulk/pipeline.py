@@ -203,7 +203,7 @@ class Pipeline:
                 notes = distinct_notes((*notes, *scored.scores.notes))
             assert job.faces is not None  # noqa: S101 - set when the shard was begun
             file.finish(job.faces.boxed(self._scorer.empty(embeddings=self._embeddings != "none")))
-            planned = self._plan.rows_of(job.shard)
+            planned = self._plan.rows([job.shard])
             if job.origins or (planned is not None and inputs != planned):
                 raise RuntimeError(f"{inputs} rows of input were written; planned were {planned}")
             facts = {"rows": rows, "inputs": inputs, "counts": dict(sorted(file.counts.items())), "notes": list(notes)}

@@ -30,9 +30,15 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where rows come from. kind "files": all image files together, listed in files.parquet, path and key "".
+    """Where rows come from.
 
-    rows: None for a tar. size: bytes, which must not have changed when it is read. column: of a table's images.
+    Args:
+        kind: "table", "tar", or "files" for all image files together, which files.parquet lists.
+        path: absolute; "" for "files".
+        key: of the file; "" for "files".
+        rows: how many it has; None for a tar.
+        size: bytes, which must be the same when the file is read.
+        column: name of a table's image column.
     """
 
     kind: Literal["table", "tar", "files"]
@@ -45,7 +51,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Rows start to stop of a source; stop None: to its end (a tar)."""
+    """Some rows of a source.
+
+    Args:
+        source: its place among the plan's sources.
+        start: first row, from 0.
+        stop: end of the rows; None for the source's end, as of a tar.
+    """
 
     source: int
     start: int
@@ -54,9 +66,18 @@ class Span:
 
 @dataclass(frozen=True)
 class Plan:
-    """inputs: absolute paths and hub ids, sorted. shards: each a tuple of spans. files_hash: SHA-256 of files.parquet.
+    """Which rows make which shard, and what decides a row's content.
 
-    keep: a base64 schema of the kept columns, "" without any. fingerprint: {} until an engine is open.
+    Args:
+        inputs: absolute paths and hub ids, sorted.
+        shard_size: rows of a shard at most; a tar is one shard.
+        image_column: as the user named it, or None.
+        sources: where the rows come from.
+        shards: the spans of each shard.
+        keep: schema of the kept columns in base64, "" without any.
+        keep_names: their names.
+        files_hash: SHA-256 of files.parquet, "" where the plan has no image files.
+        fingerprint: see Settings.fingerprint; {} until an engine is open.
     """
 
     inputs: tuple[str, ...]
@@ -75,23 +96,13 @@ class Plan:
         text = json.dumps({k: v for k, v in self.as_dict().items() if k != "fingerprint"}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def rows_of(self, shard: int) -> int | None:
-        """How many rows of input a shard has; None for a tar."""
+    def rows(self, shards: Iterable[int]) -> int | None:
+        """How many rows of input these shards have together; None if a tar is among them."""
         total = 0
-        for span in self.shards[shard]:
+        for span in (span for shard in shards for span in self.shards[shard]):
             if span.stop is None:
                 return None
             total += span.stop - span.start
-        return total
-
-    def rows(self, shards: Iterable[int]) -> int | None:
-        """How many rows these shards have together; None if a tar is among them."""
-        total = 0
-        for shard in shards:
-            rows = self.rows_of(shard)
-            if rows is None:
-                return None
-            total += rows
         return total
 
     def keep_schema(self) -> "pyarrow.Schema":
@@ -105,6 +116,7 @@ class Plan:
         return f"{shard:0{max(5, len(str(len(self.shards) - 1)))}d}"
 
     def with_fingerprint(self, fingerprint: Mapping[str, str]) -> "Plan":
+        """The same plan for an open engine."""
         return replace(self, fingerprint=dict(fingerprint))
 
     def asked(self) -> dict[str, str]:
@@ -112,6 +124,7 @@ class Plan:
         return asked(self.inputs, self.shard_size, self.image_column, self.keep_names)
 
     def as_dict(self) -> dict[str, Any]:
+        """The plan as plan.json holds it."""
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -140,7 +153,7 @@ class Plan:
 
     @classmethod
     def from_text(cls, text: str, where: Path) -> "Plan":
-        """Raises DataError: not a plan, or of another version."""
+        """The plan in the text of plan.json. Raises DataError when it is none, or of another version."""
         try:
             facts = json.loads(text)
             if facts["format"] != FORMAT or facts["version"] != VERSION:
@@ -168,7 +181,7 @@ class Plan:
 def asked(
     inputs: Sequence[str], shard_size: int, image_column: str | None, keep_names: Sequence[str]
 ) -> dict[str, str]:
-    """What decides a plan, as texts to compare; inputs: settled by inputs.canonical."""
+    """What decides a plan, as texts to compare. inputs: as `inputs.canonical` gives them."""
     return {
         "inputs": ", ".join(sorted(inputs)),
         "shard_size": str(shard_size),
@@ -180,10 +193,17 @@ def asked(
 def make_plan(
     listing: Listing, inputs: Sequence[str], shard_size: int, image_column: str | None, files_hash: str
 ) -> Plan:
-    """The plan of a listing. inputs: as settled by inputs.canonical. files_hash: see write_files.
+    """The plan of a listing, without a fingerprint.
+
+    Args:
+        listing: what the inputs hold.
+        inputs: as `inputs.canonical` gives them.
+        shard_size: rows of a shard at most.
+        image_column: as the user named it, or None.
+        files_hash: SHA-256 of what `rows.write_files` gave, "" without image files.
 
     Raises:
-        InputError: there is no row at all.
+        InputError: when there is no row at all.
     """
     tables = [
         Source("table", file.path, file.key, sum(footer.groups), file.size, footer.column)

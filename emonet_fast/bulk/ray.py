@@ -1,11 +1,10 @@
 """The engine "ray" of bulk scoring: the same plan, shards and markers, by actors of Ray Data.
 
-What goes through Ray are shard numbers one way and markers the other. An actor reads its shard's images itself and
-writes the shard itself, so images are never in the object store. Input, output and checkpoint must be where every node
-sees them under the same path.
+Shard numbers go through Ray one way, and markers the other. An actor reads its shard's images and writes the shard
+itself, so images are never in the object store. Every node must see input, output and checkpoint under the same path.
 
-Ray Data restarts a dead actor and gives its task to another, without end; each attempt is noted beside the shard first,
-so that one which kills its actor every time is marked as failed and the rest goes on.
+Ray Data restarts a dead actor and gives its task to another one, without end. So each attempt is first noted beside the
+shard: a shard that kills its actor every time is marked as failed, and the rest goes on.
 """
 
 import json
@@ -35,14 +34,15 @@ def run_ray(
     settings: Settings,
     folder: Folder,
     shards: Iterable[int],
-    settle: Callable[[Mapping[str, str]], Plan],
+    settle: Callable[[Mapping[str, str]], None],
     progress: BulkProgress,
 ) -> None:
-    """Score these shards by one actor a device. settle: as of run_local.
+    """Score these shards by one actor a device. Arguments: see run_local.
 
     Raises:
-        MissingPackageError: no Ray. OptionError: the cluster lacks what `devices` asks for. EmonetError: nothing can go
-            on, such as a full disk.
+        MissingPackageError: when Ray is not installed.
+        OptionError: when the cluster lacks what `devices` asks for.
+        EmonetError: when nothing can go on, as with a full disk.
     """
     ray = need("ray", "engine 'ray'")
     need("ray.data", "engine 'ray'")
@@ -62,7 +62,7 @@ def _score(
     settings: Settings,
     folder: Folder,
     shards: list[int],
-    settle: Callable[[Mapping[str, str]], Plan],
+    settle: Callable[[Mapping[str, str]], None],
     progress: BulkProgress,
 ) -> None:
     actors, resources, device, threads = _actors(settings, ray.cluster_resources())
@@ -93,7 +93,7 @@ def _actors(settings: Settings, cluster: Mapping[str, float]) -> tuple[int, dict
     """How many actors, what each asks Ray for, the device that each opens, and its CPU threads.
 
     Raises:
-        OptionError: the cluster has too few GPUs or cores.
+        OptionError: when the cluster has too few GPUs or cores.
     """
     gpus, cores = int(cluster.get("GPU", 0)), int(cluster.get("CPU", 0))
     if settings.devices == "auto":
@@ -125,7 +125,7 @@ def _fingerprint(settings: Settings, device: str, threads: int | None) -> dict[s
 
 
 class _ShardActor:
-    """Scores one shard a call; the engine is opened at the first. run: tells this run's attempts from older ones."""
+    """Scores one shard a call, and opens the engine at the first. run: tells this run's attempts from older ones."""
 
     def __init__(self, settings: Settings, device: str, threads: int | None, run: str) -> None:
         self._settings, self._device, self._run = settings, device, run
@@ -165,10 +165,10 @@ class _ShardActor:
         return marker
 
     def _open(self) -> Plan:
-        """The plan, once this actor's engine was found to be the plan's.
+        """The plan, after a check that this actor's engine is the plan's.
 
         Raises:
-            BackendError: it is another one, as on a cluster of several kinds of GPU.
+            BackendError: when it is another one, as on a cluster with several kinds of GPU.
         """
         if self._plan is None:
             plan = self._folder.plan()

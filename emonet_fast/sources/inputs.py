@@ -156,7 +156,7 @@ def open_inputs(inputs: Sequence[str], options: Options, image_column: str | Non
     """
     if isinstance(inputs, str):
         raise InputError(f"the text {inputs!r} came; expected a sequence of inputs: put it in a list")
-    listing = _Listing(image_column)
+    listing = _Search(image_column)
     for text in inputs:
         listing.add(str(text))
     if not listing.anything:
@@ -167,7 +167,7 @@ def open_inputs(inputs: Sequence[str], options: Options, image_column: str | Non
     return Inputs(listing.files, total, listing.skipped, listing.notes, options.max_bytes)
 
 
-class _Listing:
+class _Search:
     """The files found so far. anything: whether one of them exists. rows: pictures in all but the shards."""
 
     def __init__(self, image_column: str | None) -> None:

@@ -27,7 +27,7 @@ from .synthetic_tower import Tower, generator, rounded, vision_config
 
 __all__ = ["HEAD_WIDTHS", "write_synthetic"]
 
-Progress = Callable[[int, int, str], None]
+Steps = Callable[[int, int, str], None]
 
 HEAD_WIDTHS = {"large": (HIDDEN, 1024, 512, 256, 1), "small": (HIDDEN, 128, 32, 1)}
 MAX_LAYERS = 27
@@ -41,7 +41,7 @@ def write_synthetic(
     heads: str = "large",
     layers: int = 27,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Steps | None = None,
     pictures: Sequence[UInt8Array] | None = None,
 ) -> None:
     """Write a synthetic checkpoint to `out_dir`: `encoder/` and `heads/` as they are published.
@@ -98,7 +98,7 @@ def _write_json(path: Path, value: object) -> None:
 
 
 def _write_encoder(
-    folder: Path, layers: int, seed: int, pictures: Sequence[UInt8Array], progress: Progress
+    folder: Path, layers: int, seed: int, pictures: Sequence[UInt8Array], progress: Steps
 ) -> Float32Array:
     """The tower's files. Returns the calibration pictures' embeddings [N, 1152]."""
     folder.mkdir()

@@ -56,7 +56,7 @@ def test_same_inputs_same_plan(tmp_path):
     assert plan.shards == again.shards
     assert plan.sources == again.sources
     assert [s.kind for s in plan.sources] == ["table", "tar", "files"]
-    assert [plan.rows_of(i) for i in range(len(plan.shards))] == [20, 5, None, 3]
+    assert [plan.rows([i]) for i in range(len(plan.shards))] == [20, 5, None, 3]
     assert plan.rows(range(2)) == 25
     assert plan.rows(range(3)) is None
     assert [f.path for f in listing.files] == [str(pictures / n) for n in ("a.png", "b.jpg", "deep/c.jpg")]

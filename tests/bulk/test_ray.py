@@ -19,6 +19,8 @@ from emonet_fast.ray_scorer import EmoNetScorer
 from ..tiny import write_tiny
 from .made import contents, jpeg, run, table
 
+ONE_THREAD = Options(device="cpu", threads=1)
+
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
@@ -39,7 +41,7 @@ def test_scorer_of_columns(tiny):
     """Structs, bytes, None and other columns; a pickled copy; the same numbers as Scorer gives."""
     images = [jpeg(0), b"no", None, jpeg(1)]
     batch = {"image": np.array([{"bytes": b, "path": "x"} for b in images], dtype=object), "id": np.arange(4)}
-    scorer = pickle.loads(pickle.dumps(EmoNetScorer(tiny, embeddings=True, device="cpu", threads=1)))  # noqa: S301 - just made
+    scorer = pickle.loads(pickle.dumps(EmoNetScorer(tiny, embeddings=True, options=ONE_THREAD)))  # noqa: S301 - just made
     found = scorer(batch)
     with Scorer(tiny, device="cpu", threads=1) as plain:
         expected = plain([b"" if b is None else b for b in images], embeddings=True)
@@ -51,7 +53,7 @@ def test_scorer_of_columns(tiny):
         np.testing.assert_array_equal(found[f"raw_{name}"], expected.raw[:, i])
     np.testing.assert_array_equal(found["embedding"], expected.embeddings)
     pixels = np.zeros((2, 20, 30, 3), np.uint8)
-    assert EmoNetScorer(tiny, image_column="x", device="cpu")({"x": pixels})["status"].tolist() == ["ok", "ok"]
+    assert EmoNetScorer(tiny, image_column="x", options=ONE_THREAD)({"x": pixels})["status"].tolist() == ["ok", "ok"]
     with pytest.raises(InputError, match="no column 'image'; its columns are: x"):
         scorer({"x": [1]})
     with pytest.raises(InputError, match="column 'status' already"):
@@ -63,7 +65,7 @@ def test_map_batches(local_ray, tiny):
     ds = local_ray.data.from_items(rows).map_batches(
         EmoNetScorer,
         fn_constructor_args=(str(tiny),),
-        fn_constructor_kwargs={"threads": 1, "device": "cpu"},
+        fn_constructor_kwargs={"options": ONE_THREAD},
         batch_size=5,
         concurrency=1,
     )
