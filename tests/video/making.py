@@ -88,8 +88,3 @@ def move_edit_list(path: Path, ticks: int) -> None:
     duration, media_time = struct.unpack_from(">Ii", data, at + 12)
     struct.pack_into(">Ii", data, at + 12, duration, media_time + ticks)
     path.write_bytes(data)
-
-
-def write_given(path: Path, chunks: Sequence[bytes]) -> Path:
-    path.write_bytes(b"".join(chunks))
-    return path

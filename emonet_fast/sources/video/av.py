@@ -20,7 +20,7 @@ from .convert import Matrix, display_matrix, to_rgb
 from .frames import Faults, Frame, Sampling, Sound
 from .nvdec import NvdecDecoder
 from .opening import is_live, open_media, reason_of, without_password
-from .packets import AvDecoder, PacketDecoder
+from .packets import PacketDecoder
 
 # Broken packets in a row after which a source counts as ended: what follows is no video any more.
 _MAX_BROKEN = 1000
@@ -72,9 +72,7 @@ class AvSource:
         length = self._container.duration
         self.duration = None if not length or length < 0 else length / 1_000_000
         self.live = (self._own and is_live(str(where))) if live is None else live
-        self._packets: PacketDecoder = (
-            AvDecoder(self._stream) if nvc is None else NvdecDecoder(self._av, self._stream, nvc)
-        )
+        self._packets = PacketDecoder(self._stream) if nvc is None else NvdecDecoder(self._av, self._stream, nvc)
         self._turned: tuple[tuple[int, int, int] | None, Matrix | None] = None, None
 
     @property

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from ...optional import EXTRAS, available
-from .packets import AvDecoder
+from .packets import PacketDecoder
 
 _log = logging.getLogger("emonet_fast")
 PACKAGE = "PyNvVideoCodec"
@@ -106,23 +106,22 @@ class NvdecPicture:
     sequence: _Sequence
 
 
-class NvdecDecoder:
+class NvdecDecoder(PacketDecoder):
     """A PacketDecoder by PyNvVideoCodec (`nvc`), for a stream for which `unsuited` says "". av: PyAV's module."""
 
     def __init__(self, av: Any, stream: Any, nvc: Any) -> None:
+        super().__init__(stream)
         self._av, self._stream, self._nvc = av, stream, nvc
-        self._codec = str(stream.codec_context.name)
+        self._codec = str(self._context.name)
         self._filter = av.bitstream.BitStreamFilterContext(CODECS[self._codec][1], stream)
-        self._software = AvDecoder(stream)
         self._sequence: _Sequence | None = None  # None before the first key frame
         self._given_up = False
 
     def decode(self, packet: Any) -> Iterator[Any]:
-        """See PacketDecoder."""
         if not packet.size:
             yield from self.flush()
         elif self._given_up or (self._sequence is None and not packet.is_keyframe):
-            yield from self._software.decode(packet)
+            yield from super().decode(packet)
         else:
             for filtered in self._filter.filter(self._copied(packet)):  # it would take the packet itself away
                 try:
@@ -131,13 +130,12 @@ class NvdecDecoder:
                     yield from self._give_up(packet, str(why))
 
     def flush(self) -> Iterator[Any]:
-        """See PacketDecoder."""
         try:
             yield from self._drained()
         except NoNvdecError as why:
             yield from self._give_up(None, str(why))
         if self._sequence is None:
-            yield from self._software.flush()
+            yield from super().flush()
 
     def _by_nvdec(self, packet: Any, filtered: Any) -> Iterator[NvdecPicture]:
         sequence = self._sequence
@@ -157,7 +155,7 @@ class NvdecDecoder:
 
     def _begun(self, packet: Any, sets: frozenset[bytes]) -> _Sequence:
         """The sequence that begins with this key frame."""
-        context = self._stream.codec_context
+        context = self._context
         if context.is_open:  # what came before the key frame, and its faults, are not this picture's
             context.flush_buffers()
         try:  # by a packet without the flag of an edit list, which would hide its picture
@@ -236,14 +234,13 @@ class NvdecDecoder:
         fault: Exception | None = None
         for one in waiting:
             try:
-                yield from self._software.decode(one)
+                yield from super().decode(one)
             except (self._av.error.FFmpegError, ValueError) as error:
                 fault = error
         if fault is not None:
             raise fault
 
     def keep(self, picture: Any) -> Any:
-        """See PacketDecoder."""
         if not isinstance(picture, NvdecPicture):
             return picture
         frame = self._twin(picture.sequence)
@@ -272,7 +269,6 @@ class NvdecDecoder:
         return twin
 
     def close(self) -> None:
-        """See PacketDecoder."""
         self._sequence = None
 
 

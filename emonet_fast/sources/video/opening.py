@@ -10,7 +10,7 @@ from ...gpu import driver_present
 from . import nvdec
 
 _log = logging.getLogger("emonet_fast")
-URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)
 _LIVE_URL = re.compile(r"(rtsps?|rtmps?|udp|rtp|srt|mms[ht]?)://", re.I)
 _CAMERA = re.compile(r"\d+|/dev/video\d+")
 _TIMEOUT = 10.0  # seconds that a network source or camera may stay silent
@@ -38,12 +38,12 @@ def open_media(av: Any, name: str, hardware: bool) -> tuple[Any, Any]:
     Raises:
         InputError: when it cannot be opened.
     """
-    options: dict[str, Any] = {"timeout": _TIMEOUT} if URL.match(name) else {}
+    options: dict[str, Any] = {"timeout": _TIMEOUT} if _URL.match(name) else {}
     target = name
     if _CAMERA.fullmatch(name):
         target = f"/dev/video{name}" if name.isdigit() else name
         options |= {"format": "v4l2", "timeout": _TIMEOUT}
-    elif not URL.match(name):
+    elif not _URL.match(name):
         path = Path(name)
         if path.is_dir():
             raise InputError(f"{name} is a folder; expected a video file, URL or camera")
@@ -110,6 +110,6 @@ def reason_of(error: Exception, name: str) -> str:
         text += " (damaged, cut short, or no video: of an MP4 the index `moov` may be missing)"
     if name.startswith("/dev/video") or name.isdigit():
         text += " (is the camera plugged in, and may this user read it?)"
-    elif URL.match(name):
+    elif _URL.match(name):
         text += " (is the address right and the server running?)"
     return text
