@@ -40,7 +40,7 @@ endif
 
 demo: $(VENV)/.demo
 	@mkdir -p $(OUTPUT)
-	$(BIN)/emonet-fast score $(if $(INPUT),$(INPUT),$$($(BIN)/python benchmarks/photographs.py)) \
+	$(BIN)/emonet-fast score $(if $(INPUT),$(INPUT),$$($(BIN)/python -m benchmarks.pictures)) \
 	    --checkpoint $(WEIGHTS) --output $(OUTPUT)/scores.parquet --report $(OUTPUT)/report.html
 	@echo "look at $(OUTPUT)/report.html"
 

@@ -7,7 +7,6 @@ kilobytes, where only our own work is left. Contestants take turns in one run; f
 The other parts' figures stay. Needs the extras reference (for the checkpoints) and ray.
 """
 
-import io
 import json
 import os
 import random
@@ -24,9 +23,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from benchmarks import measurements
+from benchmarks.pictures import encoded, photograph
 from emonet_fast import Scorer
 from emonet_fast.bulk import job
 from emonet_fast.bulk.folder import Folder
@@ -45,16 +44,9 @@ ROUNDS = 5
 # -- inputs ------------------------------------------------------------------------------------------------------
 
 
-def jpeg(seed: int, side: int, quality: int = 88) -> bytes:
-    """A smooth picture with some noise: at 1024 pixels about 200 kB, as a portrait has."""
-    rng = np.random.default_rng(seed)
-    smooth = Image.fromarray(rng.integers(40, 216, (12, 12, 3), np.uint8)).resize(
-        (side, side), Image.Resampling.BICUBIC
-    )
-    noisy = np.clip(np.asarray(smooth, np.int16) + rng.normal(0, 4, (side, side, 3)), 0, 255).astype(np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(noisy).save(out, "JPEG", quality=quality)
-    return out.getvalue()
+def jpegs(count: int, side: int) -> list[bytes]:
+    """Photographs of side x side."""
+    return [encoded(photograph(side, side, i), quality=80) for i in range(count)]
 
 
 def data_set(
@@ -161,7 +153,7 @@ def overhead(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
     Wall-clock time, and processor time, which other work on the machine disturbs less; bulk's without what its
     processes take for one row, which is their start.
     """
-    pictures = [jpeg(i, 1024) for i in range(16)]
+    pictures = jpegs(16, 1024)
     rows = 48
     data = data_set(where / "overhead", 1, rows, pictures, group=16)
     single = data_set(where / "overhead-start", 1, 1, pictures)
@@ -228,11 +220,11 @@ def _processor() -> float:
 
 def memory(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
     """Anonymous memory over 200 shards, and above the open model's with portraits, whose bytes fill the queues."""
-    data = data_set(where / "memory", 4, 5000, [jpeg(i, 64) for i in range(64)], bad=0.01)
+    data = data_set(where / "memory", 4, 5000, jpegs(64, 64), bad=0.01)
     watch = Watch()
     run(settings(data, tiny, where / "memory-out", shard_size=100), watch)
     fifth = len(watch.worker) // 5
-    portraits = data_set(where / "portraits", 1, 1200, [jpeg(i, 1024) for i in range(16)], group=100)
+    portraits = data_set(where / "portraits", 1, 1200, jpegs(16, 1024), group=100)
     default = Watch()
     run(settings(portraits, tiny, where / "portraits-out", embeddings="fp32", shard_size=300), default)
     return {
@@ -254,7 +246,7 @@ def memory(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
 
 def rows(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
     """20,000 rows, 1% bad: stopped at random moments and gone on with; what that cost, and that every row is there."""
-    data = data_set(where / "rows", 10, 2000, [jpeg(i, 64) for i in range(64)], bad=0.01)
+    data = data_set(where / "rows", 10, 2000, jpegs(64, 64), bad=0.01)
     output, size = where / "rows-out", 1000
     rng = random.Random(0)  # noqa: S311 - no secret
     lost, before = [], 0
@@ -322,7 +314,7 @@ def _bytes_read() -> int:
 
 def ray(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
     """2 actors beside 2 processes, one thread each, in turns: rows a second once all are at work."""
-    data = data_set(where / "ray", 1, 240, [jpeg(i, 512) for i in range(16)], group=10)
+    data = data_set(where / "ray", 1, 240, jpegs(16, 512), group=10)
     taken: dict[str, list[float]] = {"local": [], "ray": []}
     for turn in range(3):
         for engine, rates in taken.items():

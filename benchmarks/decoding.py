@@ -9,15 +9,15 @@ dali and demo. `python -m benchmarks.pages` puts the figures into docs/decoding.
 import argparse
 import io
 import json
-import statistics
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -25,6 +25,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import measurements
+from benchmarks.pictures import encoded, photograph
+from benchmarks.timer import CPU, compare
 from emonet_fast import Scorer
 from emonet_fast.checkpoint.spec import Preprocess
 from emonet_fast.decoders.base import Decoder
@@ -42,7 +44,7 @@ from emonet_fast.records import Box, Picture
 
 SPEC = Preprocess(384, "bilinear", 1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 OPTIONS = Options()
-WORKERS, RUN, ROUNDS = 2, 16, 9
+WORKERS, RUN, ROUNDS, REPEATS = 2, 16, 9, 8
 
 
 def untimed(stage: str) -> nullcontext[None]:
@@ -56,26 +58,10 @@ def dali() -> DaliDecoder:
 # -- pictures ----------------------------------------------------------------------------------------------------
 
 
-def photograph(width: int, height: int, seed: int, noise_levels: float = 6.0) -> Image.Image:
-    """One of scikit-image's photographs at that size, with a camera's noise: files get as large as real ones."""
-    import skimage.data
-
-    base = (skimage.data.astronaut, skimage.data.coffee, skimage.data.chelsea)[seed % 3]()[..., :3]
-    image = Image.fromarray(np.ascontiguousarray(base)).resize((width, height), Image.Resampling.BICUBIC)
-    noise = np.random.default_rng(seed).normal(0, noise_levels, (height, width, 1)).astype(np.int16)
-    return Image.fromarray((np.asarray(image).astype(np.int16) + noise).clip(0, 255).astype(np.uint8))
-
-
-def jpeg(image: Image.Image, **settings: Any) -> bytes:
-    out = io.BytesIO()
-    image.save(out, "JPEG", **settings)
-    return out.getvalue()
-
-
 def portrait(seed: int, size: int = 200_000) -> bytes:
     """A 1024 x 1024 JPEG of at most `size` bytes."""
     image = photograph(1024, 1024, seed)
-    return next(data for q in range(95, 10, -3) if len(data := jpeg(image, quality=q)) <= size)
+    return next(data for q in range(95, 10, -3) if len(data := encoded(image, quality=q)) <= size)
 
 
 def pixels_of(decoder: Decoder, pictures: Iterable[Picture], batch: int = RUN) -> Iterator[tuple[Any, Any]]:
@@ -87,16 +73,10 @@ def pixels_of(decoder: Decoder, pictures: Iterable[Picture], batch: int = RUN) -
 # -- speed -------------------------------------------------------------------------------------------------------
 
 
-def turns(contestants: dict[str, Callable[[], int]], rounds: int = ROUNDS) -> dict[str, float]:
-    """Images a second of each: median over rounds in which they take turns. A call says how many images it did."""
-    for call in contestants.values():
-        call()
-    rates: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(rounds):
-        for name, call in contestants.items():
-            began = time.perf_counter()
-            rates[name].append(call() / (time.perf_counter() - began))
-    return {name: statistics.median(values) for name, values in rates.items()}
+def turns(contestants: dict[str, Callable[[], Any]], images: int, rounds: int = ROUNDS) -> dict[str, float]:
+    """Images a second of each: median over rounds in which they take turns. images: of one call."""
+    times = compare({name: [call] for name, call in contestants.items()}, CPU, rounds=rounds, warmup=1)
+    return {name: images / taken.median for name, taken in times.items()}
 
 
 def throughput() -> dict[str, Any]:
@@ -108,8 +88,8 @@ def throughput() -> dict[str, Any]:
     pictures = [Picture(f"{i}", datas[i % 6]) for i in range(6 * RUN)]
     pool = ThreadPoolExecutor(WORKERS)
 
-    def mapped(work: Callable[[Picture], Any]) -> Callable[[], int]:
-        return lambda: len(list(pool.map(work, pictures)))
+    def mapped(work: Callable[[Picture], Any]) -> Callable[[], Any]:
+        return lambda: list(pool.map(work, pictures))
 
     def load(picture: Picture) -> None:
         Image.open(io.BytesIO(picture.data)).load()
@@ -119,28 +99,29 @@ def throughput() -> dict[str, Any]:
     whole = Runner(Definition(SPEC, None, RUN, WORKERS))
     known = {sample.key: [sample] for sample in samples}
 
-    def unexamined() -> int:
+    def unexamined() -> None:
         with mock.patch("emonet_fast.decoders.dali.decoder.triage", lambda picture, options: known[picture.key]):
-            return sum(1 for _ in pixels_of(dali(), pictures))
+            decoded()
 
-    def decode_and_torch() -> int:
+    def decoded() -> None:
+        deque(pixels_of(dali(), pictures), maxlen=0)
+
+    def decode_and_torch() -> None:
         def shrink(image: Any) -> Any:
             planes = torch.from_numpy(image).permute(2, 0, 1)[None]
             size = (SPEC.size, SPEC.size)
             return torch.nn.functional.interpolate(planes, size, mode="bilinear", antialias=True)[0].numpy()
 
-        count = 0
         for images in plain("decode", datas, len(pictures)):
-            count += len(list(pool.map(shrink, images)))
-        return count
+            deque(pool.map(shrink, images), maxlen=0)
 
-    def drained(kind: str) -> Callable[[], int]:
-        return lambda: sum(len(images) for images in plain(kind, datas, len(pictures)))
+    def drained(kind: str) -> Callable[[], Any]:
+        return lambda: deque(plain(kind, datas, len(pictures)), maxlen=0)
 
     rates = turns(
         {
             "pillow": mapped(lambda picture: prepare(picture, SPEC, OPTIONS, False)),
-            "dali": lambda: sum(1 for _ in pixels_of(dali(), pictures)),
+            "dali": decoded,
             "dali, files not examined": unexamined,
             "dali pipeline with its own resize": lambda: ahead(whole.start, whole.finish, runs),
             "pillow, decode only": mapped(load),
@@ -148,10 +129,12 @@ def throughput() -> dict[str, Any]:
             "dali, border not corrected": drained("both"),
             "dali, x then y": drained("xy"),
             "dali decode, torch resize": decode_and_torch,
-        }
+        },
+        len(pictures),
     )
     whole.close()
-    each = timed_triage(pictures)
+    examined = [partial(triage, picture, OPTIONS) for picture in pictures]
+    each = compare({"triage": examined}, CPU, rounds=ROUNDS)["triage"].median
     return {
         "bytes": [len(data) for data in datas],
         "workers": WORKERS,
@@ -163,18 +146,8 @@ def throughput() -> dict[str, Any]:
     }
 
 
-def timed_triage(pictures: Sequence[Picture]) -> float:
-    """Seconds a picture that sorting out suspicious files takes, on one core."""
-    seconds = []
-    for picture in pictures:
-        began = time.perf_counter()
-        triage(picture, OPTIONS)
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
-
-
-def ahead(start: Callable[[Any], None], finish: Callable[[], Any], runs: Sequence[Any], depth: int = 3) -> int:
-    """All runs, `depth` under way; the number of their samples."""
+def ahead(start: Callable[[Any], None], finish: Callable[[], Any], runs: Sequence[Any], depth: int = 3) -> None:
+    """All runs, `depth` under way."""
     waiting = 0
     for run in runs:
         start(run)
@@ -184,7 +157,6 @@ def ahead(start: Callable[[Any], None], finish: Callable[[], Any], runs: Sequenc
             waiting -= 1
     for _ in range(waiting):
         finish()
-    return sum(len(run) for run in runs)
 
 
 def plain(kind: str, datas: Sequence[bytes], count: int) -> Iterator[list[Any]]:
@@ -228,11 +200,11 @@ def regions() -> dict[str, Any]:
     """A 400 x 400 box of a 1920 x 1080 JPEG beside all of it, by our DALI pipeline: one picture after another."""
     rows = []
     for quality, noise in ((75, 0.0), (75, 3.0), (75, 6.0), (85, 6.0), (92, 6.0)):
-        data = jpeg(photograph(1920, 1080, 1, noise), quality=quality)
+        data = encoded(photograph(1920, 1080, 1, noise), quality=quality)
         contestants = {"all": alone_decoded(data, None)}
         for name, (top, left) in PLACES.items():
             contestants[name] = alone_decoded(data, Box(left, top, left + 400, top + 400))
-        rates = turns(contestants, 15)
+        rates = turns(contestants, REPEATS, rounds=15)
         factors = {name: rate / rates["all"] for name, rate in rates.items() if name != "all"}
         rows.append({"quality": quality, "bytes": len(data), "all_ms": 1e3 / rates["all"], "factors": factors})
     return {"rows": rows}
@@ -241,17 +213,17 @@ def regions() -> dict[str, Any]:
 PLACES = {"top left": (0, 0), "upper third, middle": (160, 760), "centre": (340, 760), "bottom right": (680, 1520)}
 
 
-def alone_decoded(data: bytes, box: Box | None) -> Callable[[], int]:
-    """Decodes it 8 times on one thread of DALI's."""
+def alone_decoded(data: bytes, box: Box | None) -> Callable[[], Any]:
+    """Decodes it REPEATS times on one thread of DALI's."""
     picture = Picture("0", data, boxes=() if box is None else (box,))
-    samples = [replace(triage(picture, OPTIONS)[0], data=bytes(bytearray(data))) for _ in range(8)]
+    samples = [replace(triage(picture, OPTIONS)[0], data=bytes(bytearray(data))) for _ in range(REPEATS)]
     rows = WHOLE if box is None else REGIONS
     runner = Runner(Definition(SPEC, None, len(samples), 1, rows=rows, output="pictures"))
 
-    def call() -> int:
+    def call() -> Any:
         runner.start(samples)
         decoded = runner.finish().outputs[0].on_host()
-        return len(decoded if box is None else cut_out(samples, decoded))
+        return decoded if box is None else cut_out(samples, decoded)
 
     return call
 
@@ -268,12 +240,11 @@ def fidelity() -> dict[str, Any]:
     for i, (width, height) in enumerate(sizes):
         image = photograph(width, height, i)
         for subsampling in ("4:4:4", "4:2:2", "4:2:0", "4:1:1"):
-            data = jpeg(image, quality=int(rng.integers(50, 96)), subsampling=subsampling, progressive=bool(i % 2))
+            data = encoded(image, quality=int(rng.integers(50, 96)), subsampling=subsampling, progressive=bool(i % 2))
             groups["whole"].append(Picture(f"{i} {subsampling}", data))
             groups["boxes"].append(Picture(f"{i} {subsampling}", data, boxes=boxes_of(rng, width, height)))
-        out = io.BytesIO()
-        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(out, "BMP")
-        groups["equal pixels"].append(Picture(f"{i}", out.getvalue()))
+        pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        groups["equal pixels"].append(Picture(f"{i}", encoded(pixels, "BMP")))
     return {name: levels(pictures) for name, pictures in groups.items()}
 
 
@@ -319,7 +290,7 @@ def whole_pipeline(samples: Sequence[Sample]) -> Iterator[Any]:
 
 def scores(checkpoint: str, count: int) -> dict[str, Any]:
     """fp32 scores through DALI beside those through Pillow: by the decoder on the CPU, and by DALI's own resize."""
-    datas = [jpeg(photograph(400 + 37 * i, 380 + 29 * i, i), quality=80) for i in range(count)]
+    datas = [encoded(photograph(400 + 37 * i, 380 + 29 * i, i), quality=80) for i in range(count)]
     pictures = [Picture(f"{i}", data) for i, data in enumerate(datas)]
     samples = [sample for picture in pictures for sample in triage(picture, OPTIONS) or ()]
     pixels = {
@@ -356,7 +327,7 @@ def compared(a: Any, b: Any) -> dict[str, float]:
 def damaged(rng: np.random.Generator, kind: int) -> bytes:
     """A file of one of the kinds that folders hold; by far not all are unreadable."""
     image = photograph(int(rng.integers(200, 900)), int(rng.integers(200, 900)), int(rng.integers(0, 99)))
-    data = jpeg(image, quality=80)
+    data = encoded(image, quality=80)
     if kind == 0:
         return data[: int(rng.integers(1, len(data)))]
     if kind == 1:
@@ -364,27 +335,25 @@ def damaged(rng: np.random.Generator, kind: int) -> bytes:
     if kind == 2:
         return b"this is a text, renamed"
     if kind in (3, 4):
-        flipped = bytearray(jpeg(image, quality=80, progressive=kind == 4))
+        flipped = bytearray(encoded(image, quality=80, progressive=kind == 4))
         for _ in range(int(rng.integers(1, 6))):
             flipped[int(rng.integers(0, len(flipped)))] ^= 1 << int(rng.integers(0, 8))
         return bytes(flipped)
     if kind == 5:
-        return jpeg(image.convert("CMYK"))
+        return encoded(image.convert("CMYK"))
     if kind == 6:
-        out = io.BytesIO()
-        Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257).save(out, "PNG")
-        return out.getvalue()
+        return encoded(np.asarray(image.convert("L")).astype(np.uint16) * 257, "PNG")
     if kind == 7:
-        return jpeg(image, progressive=True)
+        return encoded(image, progressive=True)
     if kind == 8:
-        return jpeg(image.resize((1, 1)))
-    return jpeg(image.resize((12_000, 900)))
+        return encoded(image.resize((1, 1)))
+    return encoded(image.resize((12_000, 900)))
 
 
 def corrupt(count: int = 2000) -> dict[str, Any]:
     """A run with 5% strange files beside one without: the same statuses by both decoders, and what it costs."""
     rng = np.random.default_rng(5)
-    good = [jpeg(photograph(700 + 9 * i, 600 + 7 * i, i), quality=80) for i in range(20)]
+    good = [encoded(photograph(700 + 9 * i, 600 + 7 * i, i), quality=80) for i in range(20)]
     bad = [damaged(rng, i % 10) for i in range(count // 20)]
     clean = [Picture(f"{i}", good[i % 20]) for i in range(count)]
     mixed = [Picture(f"{i}", bad[i // 20] if i % 20 == 7 else p.data) for i, p in enumerate(clean)]
@@ -408,10 +377,8 @@ def flat(count: int) -> dict[str, Any]:
     """Resident memory over a run of `count` pictures of 40 sizes, one in 500 damaged in a way that fails a DALI run."""
     rng = np.random.default_rng(2)
     sizes = [tuple(int(v) for v in rng.integers(150, 1100, 2)) for _ in range(40)]
-    datas = [jpeg(photograph(w, h, i), quality=80) for i, (w, h) in enumerate(sizes)]
-    png = io.BytesIO()
-    photograph(300, 300, 0).save(png, "PNG")
-    broken = bytearray(png.getvalue())
+    datas = [encoded(photograph(w, h, i), quality=80) for i, (w, h) in enumerate(sizes)]
+    broken = bytearray(encoded(photograph(300, 300, 0), "PNG"))
     broken[len(broken) // 2] ^= 255  # its structure is whole: DALI meets it
     pictures = (Picture(f"{i}", bytes(broken) if i % 500 == 499 else datas[i % 40]) for i in range(count))
     curve, began = [], time.perf_counter()

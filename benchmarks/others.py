@@ -1,11 +1,10 @@
 """Other people's packages on the same crops, as context for throughput: `make bench-others`.
 
-    python -m benchmarks.others [--pictures FOLDER] [--only NAME ...] [--resolve]
+    python -m benchmarks.others [--pictures FOLDER] [--only NAME ...]
 
 Each gets an environment of its own under .venv-others/, so that their pins meet nobody's. Their task is smaller than
 ours (7 or 8 emotions from smaller networks), and py-feat looks for the face first: no comparison. Their weights come
-from their own servers at first use; where these cannot be reached the result says so. --resolve only asks pip whether
-each can be installed.
+from their own servers at first use; where these cannot be reached the result says so.
 """
 
 import argparse
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import measurements
+from benchmarks.pictures import face
 
 ROOT = Path(__file__).parents[1]
 HOME = ROOT / ".venv-others"
@@ -51,26 +51,11 @@ def crops(folder: Path | None, where: Path) -> list[str]:
     """Pictures of a folder, or scikit-image's portrait at several sizes."""
     if folder is not None:
         return [str(path.resolve()) for path in sorted(folder.iterdir()) if path.is_file()][:CROPS]
-    import skimage.data
-    from PIL import Image
-
-    face = Image.fromarray(skimage.data.astronaut()).crop((150, 0, 300, 180))
     paths = []
     for i in range(CROPS):
         paths.append(str(where / f"{i}.jpg"))
-        face.resize((200 + 40 * i, 240 + 48 * i)).save(paths[-1], quality=90)
+        face().resize((200 + 40 * i, 200 + 40 * i)).save(paths[-1], quality=90)
     return paths
-
-
-def resolved(other: Other) -> dict[str, Any]:
-    """What pip says to installing it, without doing so."""
-    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
-    return said(command, other.packages, INSTALL_SECONDS, lambda text: version_of(other, text))
-
-
-def version_of(other: Other, report: str) -> dict[str, Any]:
-    found = {one["metadata"]["name"].lower(): one["metadata"]["version"] for one in json.loads(report)["install"]}
-    return {"resolves_to": found.get(other.packages[0], "unknown"), "packages": len(found)}
 
 
 def measured(other: Other, pictures: list[str]) -> dict[str, Any]:
@@ -107,7 +92,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=Path, help="folder of face crops (made from scikit-image's portrait)")
     parser.add_argument("--only", nargs="+", choices=[other.name for other in OTHERS])
-    parser.add_argument("--resolve", action="store_true")
     asked = parser.parse_args()
     rows = {}
     with tempfile.TemporaryDirectory(prefix="emonet-fast-others-") as name:
@@ -115,14 +99,12 @@ def main() -> None:
         for other in OTHERS:
             if asked.only and other.name not in asked.only:
                 continue
-            found = resolved(other) if asked.resolve else measured(other, pictures)
+            found = measured(other, pictures)
             rows[other.name] = {"task": other.task, "crops": len(pictures), **found}
-            text = found.get("failed") or found.get("resolves_to")
-            if "seconds_an_image" in found:
-                text = f"{1 / statistics.median(found['seconds_an_image']):.1f} img/s"
+            seconds = found.get("seconds_an_image")
+            text = f"{1 / statistics.median(seconds):.1f} img/s" if seconds else found["failed"]
             print(f"{other.name}: {text} ({other.task})", flush=True)
-    if not asked.resolve:
-        measurements.keep("others", rows)
+    measurements.keep("others", rows)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ network, so that it shows. Ten minutes on two cores.
 """
 
 import argparse
-import io
 import json
 import sys
 import tempfile
@@ -22,14 +21,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from benchmarks import measurements
 from benchmarks.gpu.outside import tiny
 from benchmarks.head_graph import compiled_heads
+from benchmarks.pictures import encoded, photograph
 from benchmarks.run import SHALLOW
 from benchmarks.run import checkpoint as shallow
-from benchmarks.timer import compare
+from benchmarks.timer import CPU, compare
 from benchmarks.workshop import Workshop, network
 from emonet_fast import Scorer
 from emonet_fast.checkpoint import open_checkpoint
@@ -39,7 +38,6 @@ from emonet_fast.options import Options
 from emonet_fast.process import memory_mb
 from emonet_fast.records import Box, Picture
 
-CPU = torch.device("cpu")
 BATCHES = (1, 2, 4, 8)
 HEADS = {"small": (1, 4, 16, 44, 100, 200, 400), "large": (1, 4, 16, 44, 100)}
 WIDTHS = {"small": (1152, 128, 32, 1), "large": (1152, 1024, 512, 256, 1)}
@@ -143,17 +141,16 @@ def places(path: Path) -> dict[str, TensorInfo]:
 
 def sizes() -> Iterator[dict[str, Any]]:
     """Seconds to decode and resize a square JPEG over its pixels, Pillow, one core."""
-    shop = Workshop(CPU, {}, quick=True)
     calls = {}
     for side in SIDES:
-        picture = Picture("0", shop.portraits(1, side)[0])
+        picture = Picture("0", encoded(photograph(side, side, 0), quality=80))
         calls[side**2 / 1e6] = partial(prepare, picture, SPEC, Options(), False, lambda stage: nullcontext())
     yield curve("decode and resize, pillow", "megapixels", timed(calls))
 
 
 def images(scorer: Scorer, most: int) -> Iterator[dict[str, Any]]:
     """Seconds of a run over its images, beside the network: 64 x 64 JPEGs on a tiny network; memory after each run."""
-    data = small_jpeg()
+    data = encoded(photograph(64, 64, 0))
     counts = [n for n in (100, 1000, 10_000, 100_000) if n <= most]
     points, memory = [], []
     for n in counts:
@@ -165,22 +162,13 @@ def images(scorer: Scorer, most: int) -> Iterator[dict[str, Any]]:
     yield curve("a run without its network", "images", points, memory_mb=memory)
 
 
-def small_jpeg() -> bytes:
-    out = io.BytesIO()
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(out, "JPEG", quality=80)
-    return out.getvalue()
-
-
 def faces(scorer: Scorer) -> Iterator[dict[str, Any]]:
     """Seconds a 1920 x 1080 JPEG over the boxes in it, beside the network: decoded once, each box cut and resized."""
-    out = io.BytesIO()
-    shop = Workshop(CPU, {}, quick=True)
-    shop.photographs[0].resize((1920, 1080)).save(out, "JPEG", quality=85)
+    data = encoded(photograph(1920, 1080, 0), quality=85)
     calls = {}
     for count in FACES:
         boxes = tuple(Box(x, y, x + 200, y + 200) for x, y in [(20 * i, 10 * i) for i in range(count)])
-        picture = Picture("0", out.getvalue(), boxes=boxes)
+        picture = Picture("0", data, boxes=boxes)
         calls[float(count)] = lambda picture=picture: list(scorer.batches([picture]))
     yield curve("a picture without its network", "faces in it", timed(calls))
 

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import torch
 
 Call = Callable[[], Any]
+CPU = torch.device("cpu")
 
 
 class Clock(Protocol):

@@ -16,10 +16,12 @@ import tempfile
 import threading
 import time
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from benchmarks import measurements
+from benchmarks.pictures import face, photograph
 
 ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT, RATE, FPS = 1280, 720, 30, 2.0
@@ -31,21 +33,24 @@ ROUNDS = 5
 def scene(number: int, count: int) -> Any:
     """A photograph that pans by a pixel a frame, with grain, and two faces that walk over it."""
     import numpy as np
-    import skimage.data
-    from PIL import Image
 
-    if not hasattr(scene, "parts"):
-        wide = np.asarray(Image.fromarray(skimage.data.coffee()).resize((WIDTH + 256, HEIGHT)))
-        face = np.asarray(Image.fromarray(skimage.data.astronaut()[:260, 90:350]).resize((250, 250)))
-        grain = np.random.default_rng(0).normal(0, 3, (HEIGHT, WIDTH, 1)).astype(np.int16)
-        scene.parts = (wide, face, grain)  # type: ignore[attr-defined]
-    wide, face, grain = scene.parts  # type: ignore[attr-defined]
+    wide, head, grain = parts()
     shift = number % 256
     picture = np.clip(wide[:, shift : shift + WIDTH].astype(np.int16) + np.roll(grain, 7 * number), 0, 255)
     x = int((WIDTH - 250) * number / count)
-    picture[30:280, x : x + 250] = face
-    picture[440:690, WIDTH - 250 - x : WIDTH - x] = face[:, ::-1]
+    picture[30:280, x : x + 250] = head
+    picture[440:690, WIDTH - 250 - x : WIDTH - x] = head[:, ::-1]
     return picture.astype(np.uint8)
+
+
+@cache
+def parts() -> tuple[Any, Any, Any]:
+    """A wide photograph, a face, and a camera's noise."""
+    import numpy as np
+
+    wide = np.asarray(photograph(WIDTH + 256, HEIGHT, 3, noise=0))
+    grain = np.random.default_rng(0).normal(0, 3, (HEIGHT, WIDTH, 1)).astype(np.int16)
+    return wide, np.asarray(face().resize((250, 250))), grain
 
 
 def write_clip(path: Path, seconds: int, rate: int, *, repeats: int = 1) -> None:

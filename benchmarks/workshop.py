@@ -1,6 +1,5 @@
 """What the suites share: the device, the checkpoints, the inputs, and opened sides that several cases use."""
 
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -8,9 +7,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 
 from benchmarks.harness import NotHereError, Pace, Run
+from benchmarks.pictures import encoded, photograph
 from benchmarks.timer import compare
 from emonet_fast import Scorer
 from emonet_fast.backends.base import Outputs
@@ -101,28 +100,13 @@ class Workshop:
 
     # -- inputs --------------------------------------------------------------------------------------------------
 
-    @cached_property
-    def photographs(self) -> list[Image.Image]:
-        """scikit-image's own, RGB."""
-        from benchmarks.photographs import paths
-
-        return [Image.open(path).convert("RGB") for path in paths()]
-
     def portraits(self, count: int, size: int = 1024) -> list[bytes]:
-        """JPEGs of size x size: photographs with a camera's noise, so that files get as large as real ones."""
+        """Photographs of size x size as JPEGs."""
 
         def make() -> list[bytes]:
-            return [self._jpeg(i, size) for i in range(count)]
+            return [encoded(photograph(size, size, i), quality=80) for i in range(count)]
 
         return self.keep(("portraits", count, size), make)
-
-    def _jpeg(self, seed: int, size: int) -> bytes:
-        image = self.photographs[seed % len(self.photographs)].resize((size, size), Image.Resampling.BICUBIC)
-        noise = np.random.default_rng(seed).normal(0, 6, (size, size, 1))
-        out = io.BytesIO()
-        pixels = (np.asarray(image, np.float32) + noise).clip(0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(out, "JPEG", quality=80)
-        return out.getvalue()
 
     def pixels(self, heads: str, count: int, n: int) -> list[Any]:
         """`count` batches [n, 3, S, S] uint8 of generated pictures: noise is no face, and zeros are no work."""

@@ -1,6 +1,5 @@
 """Scorer: inputs of every kind in, one row each out, in order."""
 
-import io
 import pickle
 
 import numpy as np
@@ -12,6 +11,7 @@ from emonet_fast import taxonomy
 from emonet_fast.scorer import UNTRAINED
 
 from . import tolerances
+from .pictures import encoded
 
 
 @pytest.fixture(scope="module")
@@ -20,16 +20,10 @@ def scorer(published_small, cache_dir):
         yield opened
 
 
-def png(rgb):
-    buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def test_every_kind_of_input_gives_the_same_scores(scorer, photos, tmp_path):
     path = tmp_path / "a.png"
-    path.write_bytes(png(photos[0]))
-    scores = scorer([path, str(path), png(photos[0]), Image.fromarray(photos[0]), photos[0], photos[1]])
+    path.write_bytes(encoded(photos[0], "PNG"))
+    scores = scorer([path, str(path), encoded(photos[0], "PNG"), Image.fromarray(photos[0]), photos[0], photos[1]])
     assert scores.status == ("ok",) * 6
     for row in range(1, 5):
         np.testing.assert_array_equal(scores.raw[row], scores.raw[0])
@@ -66,7 +60,7 @@ def test_bad_inputs_have_a_row_and_the_others_their_scores(scorer, photos, tmp_p
         (tmp_path / "missing.jpg", "unreadable"),
         (b"", "empty"),
         (b"hello, this is text", "not_an_image"),
-        (png(photos[1])[:5000], "truncated"),
+        (encoded(photos[1], "PNG")[:5000], "truncated"),
         (np.full((9, 9, 3), np.nan), "bad_input"),
         (np.zeros((9, 9), np.uint8), "bad_input"),
         (42, "bad_input"),

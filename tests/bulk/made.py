@@ -1,6 +1,5 @@
 """Data sets in the published parquet layout, made small, and what a bulk run left in its folder."""
 
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from emonet_fast.bulk import job
 from emonet_fast.bulk.settings import Settings
 from emonet_fast.evaluate.predictions import NAMES
 from emonet_fast.options import Options
+
+from ..pictures import encoded
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 BAD = (b"", b"no picture", b"\xff\xd8\xff\xe0 cut off")
@@ -22,9 +22,7 @@ BAD = (b"", b"no picture", b"\xff\xd8\xff\xe0 cut off")
 def jpeg(seed: int, side: int = 40) -> bytes:
     """A small JPEG of noise."""
     pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "JPEG")
-    return out.getvalue()
+    return encoded(pixels)
 
 
 def table(path: Path, images: Sequence[bytes | None], *, group: int = 10, first: int = 0) -> Path:

@@ -1,11 +1,9 @@
 """Pictures, decoders and what they give, for the tests of this folder."""
 
-import io
 from collections.abc import Iterable
 from contextlib import nullcontext
 
 import numpy as np
-from PIL import Image
 
 from emonet_fast.checkpoint.spec import Preprocess
 from emonet_fast.decoders.base import Decoder
@@ -14,6 +12,7 @@ from emonet_fast.options import Options
 from emonet_fast.records import Decoded, Picture
 
 from .. import tolerances
+from ..pictures import encoded as encoded
 
 BILINEAR = Preprocess(384, "bilinear", 1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -66,13 +65,6 @@ def check_resized(ours: list[np.ndarray], theirs: list) -> None:
     )
     assert differences.max() <= 2 * tolerances.DALI_RESIZE
     assert np.mean(differences > tolerances.DALI_RESIZE) <= tolerances.DALI_RESIZE_TWICE
-
-
-def encoded(pixels: np.ndarray | Image.Image, kind: str = "JPEG", **settings: object) -> bytes:
-    out = io.BytesIO()
-    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    image.save(out, kind, **settings)
-    return out.getvalue()
 
 
 def rows(

@@ -1,6 +1,5 @@
 """Pictures to pictures with boxes, and `emonet-fast score --faces`."""
 
-import io
 import os
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from emonet_fast.options import FaceOptions, Options
 from emonet_fast.preprocess import crop
 from emonet_fast.records import Face, Picture, Status
 
+from ..pictures import encoded
+
 
 @pytest.fixture(scope="module")
 def tiny_scorer(tiny_folder, cache_dir):
@@ -31,18 +32,12 @@ def detector(yunet):
     return open_detector(yunet)
 
 
-def encoded(rgb, **more):
-    file = io.BytesIO()
-    Image.fromarray(rgb).save(file, "PNG", **more)
-    return file.getvalue()
-
-
 def test_rows_of_faces_and_of_pictures_without(detector, tiny_scorer, astronaut):
     two = np.concatenate([astronaut, astronaut], axis=1)
     pictures = [
-        Picture("two.png", encoded(two)),
-        Picture("none.png", encoded(np.full((200, 300, 3), 128, np.uint8))),
-        Picture("broken.png", encoded(two)[:4000]),
+        Picture("two.png", encoded(two, "PNG")),
+        Picture("none.png", encoded(np.full((200, 300, 3), 128, np.uint8), "PNG")),
+        Picture("broken.png", encoded(two, "PNG")[:4000]),
         Picture("array", astronaut),
         Picture("gone", None, Status.UNREADABLE, "no such file"),
     ]
@@ -59,7 +54,7 @@ def test_rows_of_faces_and_of_pictures_without(detector, tiny_scorer, astronaut)
 
 def test_score_is_that_of_the_crop(detector, tiny_scorer, astronaut):
     """A face's row equals scoring the file that holds its crop: one rule in every path."""
-    faces = WithFaces([Picture("a", encoded(astronaut))], detector, Options(), keep=False)
+    faces = WithFaces([Picture("a", encoded(astronaut, "PNG"))], detector, Options(), keep=False)
     (batch,) = tiny_scorer.batches(faces)
     box = face_crop(detector.detect([astronaut])[0][0])
     alone = tiny_scorer([crop(astronaut, box)])
@@ -71,11 +66,10 @@ def test_faces_are_found_in_the_upright_picture(detector, astronaut):
     turned = Image.fromarray(astronaut).transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()
     exif[0x0112] = 6
-    file = io.BytesIO()
-    turned.save(file, "JPEG", quality=95, exif=exif)
-    upright = list(WithFaces([Picture("a", file.getvalue())], detector, Options()))
-    lying = list(WithFaces([Picture("a", file.getvalue())], detector, Options(exif=False)))
-    straight = list(WithFaces([Picture("a", encoded(astronaut))], detector, Options()))
+    data = encoded(turned, "JPEG", quality=95, exif=exif)
+    upright = list(WithFaces([Picture("a", data)], detector, Options()))
+    lying = list(WithFaces([Picture("a", data)], detector, Options(exif=False)))
+    straight = list(WithFaces([Picture("a", encoded(astronaut, "PNG"))], detector, Options()))
     for one, other in zip(
         (upright[0].boxes[0].left, upright[0].boxes[0].top), (straight[0].boxes[0].left, straight[0].boxes[0].top),
         strict=True,

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks import pictures
 from emonet_fast.options import Options
 
 OPTIONS = Options()
@@ -20,10 +21,7 @@ def gradient(height: int = 24, width: int = 32) -> np.ndarray:
 
 def encoded(rgb: np.ndarray | Image.Image | None = None, kind: str = "PNG", **settings: object) -> bytes:
     """A picture (the gradient by default) as a file's bytes."""
-    image = rgb if isinstance(rgb, Image.Image) else Image.fromarray(gradient() if rgb is None else rgb)
-    out = io.BytesIO()
-    image.save(out, kind, **settings)
-    return out.getvalue()
+    return pictures.encoded(gradient() if rgb is None else rgb, kind, **settings)
 
 
 def write_tar(path: Path, members: list[tuple[str, bytes]], mode: str = "w") -> Path:

@@ -1,0 +1,66 @@
+"""The pictures of the benchmarks and of the tests: scikit-image's photographs (extra `demo`), public domain or CC0.
+
+`python -m benchmarks.pictures` prints their paths.
+"""
+
+import io
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+NAMES = (
+    "astronaut.png",
+    "camera.png",
+    "chelsea.png",
+    "coffee.png",
+    "hubble_deep_field.jpg",
+    "retina.jpg",
+    "rocket.jpg",
+)
+
+
+def paths() -> list[Path]:
+    """The photographs' paths in the installed package."""
+    folder = Path(str(files("skimage") / "data"))
+    return [folder / name for name in NAMES]
+
+
+@cache
+def photographs() -> tuple[Image.Image, ...]:
+    """The photographs, RGB. The second one has no colours."""
+    return tuple(Image.open(path).convert("RGB") for path in paths())
+
+
+def photograph(width: int, height: int, seed: int, noise: float = 6.0) -> Image.Image:
+    """One of the photographs at that size, with a camera's noise: its file gets as large as a real one's.
+
+    Args:
+        width: in pixels.
+        height: in pixels.
+        seed: of the noise; also picks the photograph.
+        noise: standard deviation in levels of 255.
+    """
+    image = photographs()[seed % len(NAMES)].resize((width, height), Image.Resampling.BICUBIC)
+    grain = np.random.default_rng(seed).normal(0, noise, (height, width, 1))
+    return Image.fromarray((np.asarray(image, np.float32) + grain).clip(0, 255).astype(np.uint8))
+
+
+def face() -> Image.Image:
+    """The astronaut's head, 260 x 260."""
+    return photographs()[0].crop((90, 0, 350, 260))
+
+
+def encoded(picture: Image.Image | np.ndarray, kind: str = "JPEG", **settings: Any) -> bytes:
+    """A picture, or its pixels [H, W, 3] or [H, W], as the bytes of a file."""
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    out = io.BytesIO()
+    image.save(out, kind, **settings)
+    return out.getvalue()
+
+
+if __name__ == "__main__":
+    print(*paths(), sep="\n")
