@@ -15,12 +15,14 @@ SUFFIXES = (".html", ".json")
 
 
 class Flame:
-    """Samples while `recording()`; `write()` makes the file.
+    """A sampler of the stack, and the file that it writes.
 
-    path: F.html, one page that needs nothing else, or F.json for speedscope.
+    Args:
+        path: F.html, one page that needs nothing else, or F.json for speedscope.
 
     Raises:
-        OptionError: another kind of file. MissingPackageError: pyinstrument is not installed.
+        OptionError: when the name has another ending.
+        MissingPackageError: when pyinstrument is not installed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,6 +34,7 @@ class Flame:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
+        """Sample during a `with` block."""
         self._profiler.start(target_description="emonet-fast profile")
         try:
             yield
@@ -39,7 +42,7 @@ class Flame:
             self._profiler.stop()
 
     def write(self) -> None:
-        """The file, whole or not at all. A run too short for a sample gives an empty graph."""
+        """Write the file, whole or not at all. A run too short for a sample gives an empty graph."""
         if self.path.suffix.lower() == ".json":
             renderers = need("pyinstrument.renderers", "the flame graph")
             text = self._profiler.output(renderers.SpeedscopeRenderer())
@@ -49,5 +52,5 @@ class Flame:
 
 
 def without_fetches(page: str) -> str:
-    """pyinstrument's page asks a server for its fonts; ours asks nobody for anything."""
+    """pyinstrument's page without the fonts that it would fetch from a server."""
     return re.sub(r"https://fonts\.(googleapis|gstatic)\.com[^\"'\s<>)]*", "data:text/css,", page)

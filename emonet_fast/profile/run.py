@@ -1,16 +1,15 @@
 """Scores pictures once, and says how long each room took, what was waited for, and which room to make faster."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
-from ..process import memory_mb
+from ..process import Stopwatch, memory_mb
 from ..records import Picture, Status
 from ..scorer import Scorer
-from .kernels import Kernel, Kernels
+from .kernels import Kernel, kernels_of
 
 # Rooms in the order in which data flows. "wait" is the host's waiting for the engine; "engine" is then the rest of it:
 # on a CPU the work itself, on a GPU handing it over. "other" is what no room claims.
@@ -29,10 +28,19 @@ ADVICE = {
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """seconds: of each of ROOMS, without `open_seconds` for checkpoint and engine. total: all of them together.
+    """Where the time of one run went.
 
-    rows, scored: how many there were. engine, decoder: what was used. kernels: of a GPU, longest first.
-    memory_mb: resident memory, now and at its peak.
+    Args:
+        open_seconds: of checkpoint and engine, which no room contains.
+        total: seconds of all rooms together.
+        seconds: of each of ROOMS.
+        pictures: how many were taken from the source.
+        rows: how many rows they gave.
+        scored: how many of these rows have scores.
+        engine: backend, precision and batch size in words.
+        decoder: its name.
+        kernels: of a GPU, longest first; empty on a CPU.
+        memory_mb: resident memory of the process, see process.memory_mb.
     """
 
     open_seconds: float
@@ -56,74 +64,66 @@ class Profile:
         return {**asdict(self), "bottleneck": self.bottleneck, "advice": ADVICE[self.bottleneck]}
 
 
-class _Timed:
-    """An iterable's items, and the seconds that getting them took."""
-
-    def __init__(self, items: Iterable[Picture]) -> None:
-        self.items, self.seconds, self.count = items, 0.0, 0
-
-    def __iter__(self) -> Iterator[Picture]:
-        iterator = iter(self.items)
-        while True:
-            began = time.perf_counter()
-            try:
-                picture = next(iterator)
-            except StopIteration:
-                return
-            finally:
-                self.seconds += time.perf_counter() - began
-            self.count += 1
-            yield picture
-
-
 def profile(
     scorer: Scorer,
     pictures: Iterable[Picture],
     *,
     limit: int | None = None,
-    around: Callable[[], AbstractContextManager[object]] | None = None,
+    around: Callable[[], AbstractContextManager[object]] = nullcontext,
     advance: Callable[[int], None] = lambda rows: None,
 ) -> Profile:
-    """Score at most `limit` pictures and measure. around: what else watches the run, a sampler of stacks.
+    """Score pictures and measure each room. The scorer is opened first, outside of what is measured.
 
-    advance: told how many rows were done. The scorer is opened first, outside of what is measured.
+    Args:
+        scorer: with its options.
+        pictures: what is scored.
+        limit: take at most so many pictures; None takes all.
+        around: what else watches the run, a sampler of stacks for example.
+        advance: gets the number of rows that were just done.
 
     Raises:
-        CheckpointError, BackendError: see Scorer.open.
+        CheckpointError: when the checkpoint cannot be opened.
+        BackendError: when the engine cannot be opened.
     """
     scorer.open()
     before = dict(scorer.timings)
-    source = _Timed(islice(pictures, limit))
-    kernels = Kernels(scorer.backend.name)
-    rows = scored = 0
-    with ExitStack() as stack:
-        stack.enter_context(kernels)
-        if around is not None:
-            stack.enter_context(around())
-        began = time.perf_counter()
-        for batch in scorer.batches(source):
+    watch = Stopwatch("sources", "total")
+    taken = rows = scored = 0
+
+    def source() -> Iterator[Picture]:
+        nonlocal taken
+        iterator = islice(pictures, limit)
+        while True:
+            with watch("sources"):
+                picture = next(iterator, None)
+            if picture is None:
+                return
+            taken += 1
+            yield picture
+
+    with kernels_of(scorer.backend.name) as kernels, around(), watch("total"):
+        for batch in scorer.batches(source()):
             rows += len(batch.scores)
             scored += sum(status == Status.OK for status in batch.scores.status)
             advance(len(batch.scores))
-        total = time.perf_counter() - began
     spent = {stage: scorer.timings[stage] - before[stage] for stage in scorer.timings}
     return Profile(
         open_seconds=scorer.timings["open"],
-        total=total,
-        seconds=_rooms(spent, source.seconds, total),
-        pictures=source.count,
+        total=watch.seconds["total"],
+        seconds=_rooms(spent, watch.seconds["sources"], watch.seconds["total"]),
+        pictures=taken,
         rows=rows,
         scored=scored,
         engine=f"{scorer.backend.name} {scorer.backend.precision}, batch {scorer.backend.batch_size}",
         decoder=scorer.decoder.name,
-        kernels=kernels.rows(),
+        kernels=tuple(kernels),
         memory_mb=memory_mb(),
     )
 
 
 def _rooms(spent: dict[str, float], sources: float, total: float) -> dict[str, float]:
     """Seconds by room. A decoder with threads of its own may work while another room does: then `other` is 0."""
-    found = {
+    rooms = {
         "sources": sources,
         "decode": spent["decode"],
         "preprocess": spent["preprocess"],
@@ -131,5 +131,5 @@ def _rooms(spent: dict[str, float], sources: float, total: float) -> dict[str, f
         "wait": spent["wait"],
         "scores": spent["scores"],
     }
-    found["other"] = max(0.0, total - sum(found.values()))
-    return {room: found[room] for room in ROOMS}
+    rooms["other"] = max(0.0, total - sum(rooms.values()))
+    return {room: rooms[room] for room in ROOMS}

@@ -1,7 +1,7 @@
 """`emonet-fast verify`: the engine beside the published pipeline, in one run.
 
-Every side is a process of its own (memory is told apart) and the sides take turns picture by picture, so
-that the noise of a shared machine falls on all of them alike.
+Every side is a process of its own, so that memory is told apart. The sides take turns picture by picture, so that the
+noise of a shared machine falls on all of them alike.
 """
 
 import json
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,11 +28,23 @@ from ..optional import need
 from ..options import Options
 from ..records import UInt8Array
 from ..sources import open_inputs
+from .worker import Order
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One side's result. seconds: median per image, preprocessing included. memory: MB, see process.memory_mb."""
+class SideFigures:
+    """What one side computed, and how quickly.
+
+    Args:
+        name: the side, "engine bf16" for example.
+        precision: of the side.
+        seconds: median of an image, preprocessing included.
+        factor: how many times as fast as the first side it is.
+        open_seconds: until its checkpoint and its engine were open.
+        memory: MB, see process.memory_mb.
+        fidelity: against the first side; None for the first side itself.
+        gate: the bar of an engine; None for a reference.
+    """
 
     name: str
     precision: str
@@ -45,23 +57,31 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """All sides; the first row is the float32 reference. names: of the heads, in the order of each row's Spearman."""
+class Verification:
+    """All sides beside each other.
+
+    Args:
+        checkpoint: as it was asked for.
+        checkpoint_hash: of its weights.
+        names: slugs of the heads, in the order of each side's Spearman.
+        pictures: how many were scored.
+        rows: the sides; the first is the float32 reference.
+    """
 
     checkpoint: str
     checkpoint_hash: str
     names: tuple[str, ...]
     pictures: int
-    rows: tuple[Row, ...]
+    rows: tuple[SideFigures, ...]
 
     @property
     def passed(self) -> bool:
+        """Whether every engine reaches its bar."""
         return all(row.gate is None or row.gate.passed for row in self.rows)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; NaN becomes None."""
-        body = {"package_version": __version__, "passed": self.passed, **asdict(self)}
-        text = json.dumps(body)
+        text = json.dumps({"package_version": __version__, "passed": self.passed, **asdict(self)})
         cleaned: dict[str, Any] = json.loads(text, parse_constant=lambda _: None)
         return cleaned
 
@@ -91,45 +111,45 @@ class Report:
         return "\n".join(lines)
 
 
-class _Worker:
-    """A verify_worker process and its answers."""
+class _Side:
+    """A process of verify/worker.py and its answers."""
 
-    def __init__(self, name: str, side: str, precision: str, order: dict[str, Any]) -> None:
-        self.name, self.side, self.precision = name, side, precision
+    def __init__(self, order: Order) -> None:
+        self.order = order
         self.seconds: list[float] = []
         self.memory: dict[str, float] = {}
         command = [sys.executable, "-P", "-m", "emonet_fast.verify.worker"]
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        order = {**order, "name": name, "side": side, "precision": precision}
-        self.open_seconds = float(self._ask(order)["open_seconds"])
+        self.open_seconds = float(self._ask(order.as_json())["open_seconds"])
 
-    def score(self, number: int, *, timed: bool = True) -> None:
-        answer = self._ask(number)
-        if timed:
-            self.seconds.append(float(answer["seconds"]))
+    def score(self, number: int) -> float:
+        """Let it score a picture. Returns the seconds."""
+        return float(self._ask(number)["seconds"])
 
     def finish(self) -> None:
+        """Let it write its outputs."""
         self.memory = self._ask(None)["memory"]
         self._process.wait()
 
     def kill(self) -> None:
+        """End the process if it still runs."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
 
     def _ask(self, what: Any) -> dict[str, Any]:
-        assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
+        assert self._process.stdin is not None  # noqa: S101 - for the type checker: Popen was told to make a pipe
         assert self._process.stdout is not None  # noqa: S101 - likewise
         try:
-            self._process.stdin.write(json.dumps(what, default=str) + "\n")
+            self._process.stdin.write(json.dumps(what) + "\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
         except BrokenPipeError:
             line = ""
         if not line:
-            raise BackendError(f"verify: the side '{self.name}' stopped; its own message stands above")
+            raise BackendError(f"verify: the side '{self.order.name}' stopped; its own message stands above")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -152,8 +172,8 @@ def precisions_for(options: Options) -> tuple[str, ...]:
     if options.precision != "auto":
         return (options.precision,)
     if backend == "cuda":
-        found = look(options.device)
-        return ("fp32", "bf16", "fp8") if isinstance(found, Gpu) and found.fp8 else ("fp32", "bf16")
+        gpu_seen = look(options.device)
+        return ("fp32", "bf16", "fp8") if isinstance(gpu_seen, Gpu) and gpu_seen.fp8 else ("fp32", "bf16")
     import openvino
 
     from ..backends.openvino.backend import choose_precision
@@ -165,19 +185,19 @@ def pictures_for(folder: Path | None, limit: int, options: Options) -> list[UInt
     """At most `limit` pictures [H, W, 3] uint8 RGB: the readable ones of `folder`, or generated ones.
 
     Raises:
-        InputError: the folder holds no readable picture.
+        InputError: when the folder holds no readable picture.
     """
     if folder is None:
         return calibration_pictures(limit, seed=0)
-    found: list[UInt8Array] = []
+    pictures: list[UInt8Array] = []
     for picture in open_inputs([str(folder)], options):
         rgb = decode(picture, exif=options.exif, max_pixels=options.max_pixels, max_bytes=options.max_bytes).rgb
-        found += [] if rgb is None else [rgb]
-        if len(found) == limit:
+        pictures += [] if rgb is None else [rgb]
+        if len(pictures) == limit:
             break
-    if not found:
+    if not pictures:
         raise InputError(f"{folder} holds no readable picture; expected at least one, better {limit}")
-    return found
+    return pictures
 
 
 def run(
@@ -189,18 +209,17 @@ def run(
     names: tuple[str, ...],
     checkpoint_hash: str,
     progress: Callable[[str], None] = lambda _: None,
-) -> Report:
-    """Score `pictures` ([H, W, 3] uint8 RGB each) by the reference and by the engine at each precision.
+) -> Verification:
+    """Score pictures by the reference and by the engine at each precision.
 
     Args:
         where: the checkpoint, as of `Scorer`.
-        pictures: what to score.
+        pictures: [H, W, 3] uint8 RGB each.
         precisions: of the engine, one side for each.
-        options: of the engine's scorer, but for its precision; the reference takes `revision`, `cache_dir` and
-            `threads`.
+        options: of the engine, but for its precision; see Order for what the reference takes of them.
         names: the checkpoint's slugs.
-        checkpoint_hash: of its weights, for the report.
-        progress: told in words what happens.
+        checkpoint_hash: of its weights, for the result.
+        progress: gets words about what happens.
 
     Raises:
         MissingPackageError: when the extra `reference` is not installed.
@@ -208,74 +227,59 @@ def run(
     """
     for package in ("torch", "transformers"):
         need(package, "verify")
+    references = ("fp32", "bf16") if "bf16" in precisions else ("fp32",)
     with tempfile.TemporaryDirectory(prefix="emonet-fast-verify-") as name:
         folder = Path(name)
         for number, picture in enumerate(pictures):
             np.save(folder / f"{number}.npy", picture)
-        order = {
-            "where": where,
-            "options": asdict(options),
-            "pictures": str(folder),
-        }
-        workers = _run_workers(_sides(precisions), order, len(pictures), progress)
-        outputs = {w.name: np.load(folder / f"{w.name}.npz") for w in workers}
-        pairs = {name: (file["embedding"], file["raw"]) for name, file in outputs.items()}
+        orders = [
+            Order(side, where, replace(options, precision=precision), folder)
+            for side, every in (("reference", references), ("engine", precisions))
+            for precision in every
+        ]
+        sides = _take_turns(orders, len(pictures), progress)
+        outputs: dict[str, tuple[Any, Any]] = {}
+        for order in orders:
+            with np.load(folder / f"{order.name}.npz") as file:
+                outputs[order.name] = file["embedding"], file["raw"]
     emotions = [i for i, slug in enumerate(names) if taxonomy.find(slug).is_emotion]
-    return Report(where, checkpoint_hash, names, len(pictures), _rows(workers, pairs, emotions))
+    return Verification(where, checkpoint_hash, names, len(pictures), _figures(sides, outputs, emotions))
 
 
-def _sides(precisions: Sequence[str]) -> list[tuple[str, str, str]]:
-    sides = [("reference fp32", "reference", "fp32")]
-    if "bf16" in precisions:
-        sides.append(("reference bf16", "reference", "bf16"))
-    return sides + [(f"engine {p}", "engine", p) for p in precisions]
-
-
-def _run_workers(
-    sides: list[tuple[str, str, str]], order: dict[str, Any], count: int, progress: Callable[[str], None]
-) -> list[_Worker]:
-    workers: list[_Worker] = []
+def _take_turns(orders: Sequence[Order], count: int, progress: Callable[[str], None]) -> list[_Side]:
+    """The sides, after each of them scored all pictures."""
+    sides: list[_Side] = []
     try:
-        for name, side, precision in sides:
-            progress(f"opening {name}")
-            workers.append(_Worker(name, side, precision, order))
-        for worker in workers:
-            worker.score(0, timed=False)  # warm-up: first touch of weights and buffers
+        for order in orders:
+            progress(f"opening {order.name}")
+            sides.append(_Side(order))
+        for side in sides:
+            side.score(0)  # not timed: the first call touches weights and buffers for the first time
         for number in range(count):
             progress(f"picture {number + 1} of {count}")
-            for worker in workers:
-                worker.score(number)
-        for worker in workers:
-            worker.finish()
+            for side in sides:
+                side.seconds.append(side.score(number))
+        for side in sides:
+            side.finish()
     finally:
-        for worker in workers:
-            worker.kill()
-    return workers
+        for side in sides:
+            side.kill()
+    return sides
 
 
-def _rows(workers: list[_Worker], pairs: dict[str, tuple[Any, Any]], emotions: list[int]) -> tuple[Row, ...]:
-    base = median(workers[0].seconds)
-    found = {w.name: measure(pairs[workers[0].name], pairs[w.name], emotions) for w in workers[1:]}
-    rows = []
-    for worker in workers:
-        gate = None
-        if worker.side == "engine":
-            mine = found[worker.name]
-            gate = _gate(worker.precision, mine, found.get("reference bf16"))
-        seconds = median(worker.seconds)
-        rows.append(
-            Row(
-                worker.name,
-                worker.precision,
-                seconds,
-                base / seconds,
-                worker.open_seconds,
-                worker.memory,
-                found.get(worker.name),
-                gate,
-            )
-        )
-    return tuple(rows)
+def _figures(
+    sides: Sequence[_Side], outputs: dict[str, tuple[Any, Any]], emotions: list[int]
+) -> tuple[SideFigures, ...]:
+    want, base = outputs[sides[0].order.name], median(sides[0].seconds)
+    close = {side.order.name: measure(want, outputs[side.order.name], emotions) for side in sides[1:]}
+    figures = []
+    for side in sides:
+        name, precision, fidelity = side.order.name, side.order.options.precision, close.get(side.order.name)
+        gate = _gate(precision, close[name], close.get("reference bf16")) if side.order.side == "engine" else None
+        seconds = median(side.seconds)
+        opened, memory = side.open_seconds, side.memory
+        figures.append(SideFigures(name, precision, seconds, base / seconds, opened, memory, fidelity, gate))
+    return tuple(figures)
 
 
 def _gate(precision: str, mine: Fidelity, reference_bf16: Fidelity | None) -> Gate:

@@ -1,100 +1,130 @@
 """One side of `verify` in a process of its own, so that its memory can be told from the other side's.
 
-Speaks JSON lines: the first line in is the order; each next line is the number of a picture to score, or null
-to finish. Each line out answers one line in.
+It speaks JSON lines. The first line in is the order; each next line is the number of a picture to score, or null to
+finish. Each line out answers one line in.
 """
 
 import json
 import os
 import sys
-import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import numpy as np
 
 from ..backends.base import Outputs
 from ..optional import need
 from ..options import Options
-from ..process import memory_mb
+from ..process import Stopwatch, memory_mb
 from ..records import UInt8Array
 
-
-class Side(Protocol):
-    """Something that scores one picture [H, W, 3] uint8 RGB, preprocessing included."""
-
-    def score_one(self, picture: UInt8Array) -> Outputs: ...
+# Scores one picture [H, W, 3] uint8 RGB, preprocessing included.
+Score = Callable[[UInt8Array], Outputs]
 
 
-class _EngineSide:
-    def __init__(self, where: str, options: Options) -> None:
-        from ..scorer import Scorer
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a side is, and where it finds its pictures.
 
-        self.scorer = Scorer(where, options=options).open()
+    Args:
+        side: "reference" or "engine".
+        where: the checkpoint, as of `Scorer`.
+        options: of the engine; the reference takes `precision`, `revision`, `cache_dir` and `threads`.
+        pictures: the folder of `<number>.npy`, [H, W, 3] uint8 RGB each. `<name>.npz` with the outputs goes there too.
+    """
 
-    def score_one(self, picture: UInt8Array) -> Outputs:
-        scores = self.scorer([picture], embeddings=True)
-        assert scores.embeddings is not None  # noqa: S101 - for the type checker: they were asked for
+    side: str
+    where: str
+    options: Options
+    pictures: Path
+
+    @property
+    def name(self) -> str:
+        """The side and its precision, which are unique in a run."""
+        return f"{self.side} {self.options.precision}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The order for the way to its process."""
+        options = asdict(self.options) | {"cache_dir": str(self.options.cache_dir)}
+        return {"side": self.side, "where": self.where, "options": options, "pictures": str(self.pictures)}
+
+    @classmethod
+    def from_json(cls, order: dict[str, Any]) -> "Order":
+        """The order that `as_json` was made of."""
+        options = Options(**order["options"] | {"cache_dir": Path(order["options"]["cache_dir"])})
+        return cls(order["side"], order["where"], options, Path(order["pictures"]))
+
+
+def _engine(order: Order) -> Score:
+    from ..scorer import Scorer
+
+    scorer = Scorer(order.where, options=order.options).open()
+
+    def score(picture: UInt8Array) -> Outputs:
+        scores = scorer([picture], embeddings=True)
+        assert scores.embeddings is not None  # noqa: S101 - for the type checker: the line above asks for them
         return Outputs(scores.embeddings, scores.raw)
 
+    return score
 
-class _ReferenceSide:
-    def __init__(self, where: str, options: Options) -> None:
-        from ..backends.reference import Reference
-        from ..checkpoint import open_checkpoint, resolve_published
 
-        # A published encoder's text tower is left out on purpose: no list of it, and no bars of our own process.
-        quiet = need("transformers.utils.logging", "verify")
-        quiet.set_verbosity_error()
-        quiet.disable_progress_bar()
-        if options.threads is not None:
-            need("torch", "verify").set_num_threads(options.threads)
-        checkpoint = open_checkpoint(where, options.cache_dir, revision=options.revision)
-        published = resolve_published(where, options.cache_dir, revision=options.revision)
-        if published is None:
-            self.reference = Reference.from_packed(checkpoint, options.precision)
-        else:
-            self.reference = Reference.from_published(
-                published, checkpoint.names, checkpoint.l2_normalise, options.precision
-            )
+def _reference(order: Order) -> Score:
+    from ..backends.reference import Reference
+    from ..checkpoint import open_checkpoint, resolve_published
 
-    def score_one(self, picture: UInt8Array) -> Outputs:
-        return self.reference.score([picture])
+    # A published encoder also holds a text tower, which is left out on purpose: transformers must not list its tensors.
+    quiet = need("transformers.utils.logging", "verify")
+    quiet.set_verbosity_error()
+    quiet.disable_progress_bar()
+    options = order.options
+    if options.threads is not None:
+        need("torch", "verify").set_num_threads(options.threads)
+    checkpoint = open_checkpoint(order.where, options.cache_dir, revision=options.revision)
+    published = resolve_published(order.where, options.cache_dir, revision=options.revision)
+    if published is None:
+        reference = Reference.from_packed(checkpoint, options.precision)
+    else:
+        reference = Reference.from_published(published, checkpoint.names, checkpoint.l2_normalise, options.precision)
+    return lambda picture: reference.score([picture])
 
 
 def serve(lines: IO[str], answers: IO[str]) -> None:
-    """Carry out one order read from `lines`; writes `<pictures>/<side>.npz` at its end."""
-    order = json.loads(lines.readline())
-    folder = Path(order["pictures"])
-    began = time.perf_counter()
-    options = Options(**order["options"] | {"precision": order["precision"]})
-    side: Side = (_EngineSide if order["side"] == "engine" else _ReferenceSide)(order["where"], options)
-    _say(answers, {"open_seconds": time.perf_counter() - began})
-    found: dict[int, Outputs] = {}
+    """Carry out the order that `lines` begins with, and write the outputs of its pictures at the end."""
+
+    def answer(what: dict[str, Any]) -> None:
+        answers.write(json.dumps(what) + "\n")
+        answers.flush()
+
+    def lasted(stage: str) -> float:
+        return watch.seconds.pop(stage)
+
+    order = Order.from_json(json.loads(lines.readline()))
+    watch = Stopwatch()
+    with watch("open"):
+        score = _engine(order) if order.side == "engine" else _reference(order)
+    answer({"open_seconds": lasted("open")})
+    outputs: dict[int, Outputs] = {}
     for line in lines:
         number = json.loads(line)
         if number is None:
             break
-        picture = np.load(folder / f"{number}.npy")
-        began = time.perf_counter()
-        found[number] = side.score_one(picture)
-        _say(answers, {"seconds": time.perf_counter() - began})
-    ordered = [found[number] for number in sorted(found)]
+        picture = np.load(order.pictures / f"{number}.npy")
+        with watch("score"):
+            outputs[number] = score(picture)
+        answer({"seconds": lasted("score")})
+    ordered = [outputs[number] for number in sorted(outputs)]
     np.savez(
-        folder / f"{order['name']}.npz",
-        embedding=np.concatenate([one.embedding for one in ordered]),
-        raw=np.concatenate([one.raw for one in ordered]),
+        order.pictures / f"{order.name}.npz",
+        embedding=np.concatenate([output.embedding for output in ordered]),
+        raw=np.concatenate([output.raw for output in ordered]),
     )
-    _say(answers, {"memory": memory_mb()})
-
-
-def _say(answers: IO[str], what: dict[str, Any]) -> None:
-    answers.write(json.dumps(what) + "\n")
-    answers.flush()
+    answer({"memory": memory_mb()})
 
 
 if __name__ == "__main__":
-    # what libraries print must not mix with the answers
+    # What libraries print goes to standard error, so that it does not mix with the answers.
     private = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     serve(sys.stdin, private)

@@ -1,6 +1,5 @@
 """`emonet-fast profile`: rooms that add up, files that need nothing else, the slow room named."""
 
-import io
 import json
 import re
 import time
@@ -8,17 +7,17 @@ import time
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image
 
 from emonet_fast import Scorer
 from emonet_fast.commands.main import cli
 from emonet_fast.errors import OptionError
 from emonet_fast.profile.flame import Flame, without_fetches
-from emonet_fast.profile.kernels import Kernel, Kernels, table
+from emonet_fast.profile.kernels import Kernel, kernels_of, table
 from emonet_fast.profile.run import ADVICE, ROOMS, profile
 from emonet_fast.profile.text import text
 from emonet_fast.records import Picture
 
+from ..pictures import encoded
 from ..tiny import write_tiny
 
 
@@ -35,9 +34,7 @@ def scorer(tiny):
 
 
 def png(seed=0):
-    out = io.BytesIO()
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(out, "PNG")
-    return out.getvalue()
+    return encoded(np.random.default_rng(seed).integers(0, 256, (40, 50, 3), dtype=np.uint8), "PNG")
 
 
 def pictures(count):
@@ -133,13 +130,13 @@ def test_kernels_are_those_of_torchs_profiler():
     found = table(profiler.key_averages(), "self_cpu_time_total")
     assert [k.seconds for k in found] == sorted((k.seconds for k in found), reverse=True)
     assert any(k.name == "aten::mm" and k.calls == 3 for k in found)
-    assert table(profiler.key_averages(), "self_device_time_total") == ()
+    assert table(profiler.key_averages(), "self_device_time_total") == []
 
 
 def test_other_backends_have_no_kernel_table():
-    with Kernels("openvino") as kernels:
+    with kernels_of("openvino") as kernels:
         pass
-    assert kernels.rows() == ()
+    assert kernels == []
 
 
 def test_kernels_are_shown(scorer):
