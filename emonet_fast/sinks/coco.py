@@ -17,23 +17,22 @@ from typing import Any
 
 from ..records import Status
 from ..timeline import NO_TRACK, Timeline
-from .growing import GrowingFile
+from .growing import GrowingSink
 
 _END = b'\n],\n"images": []}\n'
 # Text of the images that is held in memory before it goes to a temporary file.
 _IN_MEMORY = 8 * 1024 * 1024
 
 
-class CocoJson:
+class CocoJson(GrowingSink):
     """See TimelineSink."""
 
     def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
-        self.path, self.rows = path, 0
+        super().__init__(path)
         self._model = {
             "model_size": metadata.get("checkpoint", ""),
             "embedding_dim": int(metadata.get("embedding_dim", 1152)),
         }
-        self._growing = GrowingFile(path)
         self._images = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed with the sink
         self._last_image = ""
         # By "attributes" near the file's beginning the viewer knows a face analysis, also where no face was found.
@@ -132,7 +131,7 @@ class CocoJson:
             self._end_here()
         finally:
             self._images.close()
-        self._growing.publish()
+        super().close()
 
     def _end_here(self) -> None:
         """The end over what a full disk took of the last piece: its room is there already."""
@@ -144,7 +143,7 @@ class CocoJson:
 
     def abort(self) -> None:
         self._images.close()
-        self._growing.discard()
+        super().abort()
 
 
 def _image_id(timeline: Timeline, i: int) -> str:

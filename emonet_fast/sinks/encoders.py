@@ -1,12 +1,12 @@
 """What every table file has in common: an encoder takes Arrow tables, a policy says when their bytes are in place.
 
-Encoders: parquet.py, csv.py, jsonl.py, laion.py. Policies: whole.py (in place at the end or not at all) and growing.py
-(readable while the rows come).
+Encoders: parquet.py, and for text csv.py, jsonl.py and laion.py. Policies: whole.py (in place at the end or not at all)
+and growing.py (readable while the rows come).
 """
 
 import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..scores import utf8_text
 
@@ -21,37 +21,6 @@ ROWS_KEY = "emonet_fast.rows"
 
 # A table's rows as bytes. The second argument says whether they begin the file.
 TextEncoder: TypeAlias = Callable[["pyarrow.Table", bool], bytes]
-
-
-class Encoder(Protocol):
-    """Writes Arrow tables of one schema to a binary file that it never closes."""
-
-    def write(self, table: "pyarrow.Table") -> None:
-        """Append the rows of a table; the first table, which may be empty, fixes the columns."""
-
-    def finish(self) -> None:
-        """Hand everything to the file."""
-
-    def abandon(self) -> None:
-        """Let go of the file, whose content no longer matters."""
-
-
-class TextFile:
-    """The encoder of a text format, whose rows go to the file at once."""
-
-    def __init__(self, file: BinaryIO, encode: TextEncoder) -> None:
-        self._file, self._encode = file, encode
-        self._begins = True
-
-    def write(self, table: "pyarrow.Table") -> None:
-        self._file.write(self._encode(table, self._begins))
-        self._begins = False
-
-    def finish(self) -> None:
-        """Every row is already in the file."""
-
-    def abandon(self) -> None:
-        """Nothing is held."""
 
 
 def file_metadata(metadata: Mapping[str, str]) -> dict[str, str]:

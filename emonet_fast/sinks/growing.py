@@ -93,3 +93,19 @@ class GrowingFile:
         with contextlib.suppress(OSError):
             self.file.close()
         self.partial.unlink(missing_ok=True)
+
+
+class GrowingSink:
+    """What the growing outputs of a video run share; see TimelineSink."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.rows = path, 0
+        self._growing = GrowingFile(path)
+
+    def close(self) -> None:
+        """Put the file in place."""
+        self._growing.publish()
+
+    def abort(self) -> None:
+        """Remove the file."""
+        self._growing.discard()

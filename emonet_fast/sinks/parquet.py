@@ -13,7 +13,7 @@ ROW_GROUP = 4096
 
 
 class ParquetEncoder:
-    """See Encoder.
+    """Writes Arrow tables of one schema to a binary file that it never closes.
 
     Args:
         file: Where the bytes go.
@@ -29,6 +29,7 @@ class ParquetEncoder:
         self._rows = 0
 
     def write(self, table: "pyarrow.Table") -> None:
+        """Append the rows of a table; the first table, which may be empty, fixes the columns."""
         import pyarrow.parquet as pq
 
         if self._writer is None:
@@ -41,12 +42,14 @@ class ParquetEncoder:
             self._flush(self._rows - self._rows % ROW_GROUP)
 
     def finish(self) -> None:
+        """Hand everything to the file."""
         if self._rows:
             self._flush(self._rows)
         if self._writer is not None:
             self._writer.close()
 
     def abandon(self) -> None:
+        """Let go of the file, whose content no longer matters."""
         if self._writer is not None:  # left open, it would write its footer to a closed file when collected
             self._writer.close()
 

@@ -12,7 +12,7 @@ from ..timeline import Timeline
 from . import csv, jsonl
 from .coco import CocoJson
 from .encoders import TextEncoder, file_metadata, sidecar
-from .growing import SUFFIX, GrowingFile
+from .growing import SUFFIX, GrowingSink
 from .parquet import ParquetEncoder
 from .webvtt import WebVtt
 
@@ -40,14 +40,13 @@ class TimelineSink(Protocol):
         """Remove the file."""
 
 
-class TextTable:
+class TextTable(GrowingSink):
     """CSV or JSON lines; the metadata goes to `<name>.meta.json` at the end."""
 
     def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
-        self.path, self.rows = path, 0
+        super().__init__(path)
         self._encode = _TEXTS[path.suffix.lower()]
         self._metadata = dict(metadata)
-        self._growing = GrowingFile(path)
 
     def write(self, timeline: Timeline) -> None:
         if len(timeline):
@@ -55,21 +54,17 @@ class TextTable:
             self.rows += len(timeline)
 
     def close(self) -> None:
-        self._growing.publish()
+        super().close()
         write_whole(self.path.with_name(self.path.name + ".meta.json"), sidecar(self._metadata, self.rows))
 
-    def abort(self) -> None:
-        self._growing.discard()
 
-
-class ParquetTable:
+class ParquetTable(GrowingSink):
     """Parquet, whose index comes last. So the partial file is an Arrow stream, which can be read up to its last whole
     group; closing copies it to Parquet, a group at a time."""
 
     def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
-        self.path, self.rows = path, 0
+        super().__init__(path)
         self._metadata = dict(metadata)
-        self._growing = GrowingFile(path)
         self._stream: pyarrow.RecordBatchStreamWriter | None = None
         self._waiting: list[pyarrow.Table] = []
         self._since = time.monotonic()
@@ -106,10 +101,7 @@ class ParquetTable:
                 self._growing.file.close()
             if self.rows:
                 _to_parquet(self._growing.partial, self.path)
-            self._growing.discard()
-
-    def abort(self) -> None:
-        self._growing.discard()
+            self.abort()
 
 
 def _to_parquet(partial: Path, target: Path) -> int:
@@ -120,21 +112,19 @@ def _to_parquet(partial: Path, target: Path) -> int:
     """
     import pyarrow as pa
 
-    pending = PendingFile(target)
     rows = 0
     try:
-        with partial.open("rb") as file, pa.ipc.open_stream(file) as stream:
+        with PendingFile(target) as pending:
             encoder = ParquetEncoder(pending.file, dictionary=True)
-            for batch in _whole_batches(stream):
-                encoder.write(pa.Table.from_batches([batch]))
-                rows += batch.num_rows
+            with partial.open("rb") as file, pa.ipc.open_stream(file) as stream:
+                for batch in _whole_batches(stream):
+                    encoder.write(pa.Table.from_batches([batch]))
+                    rows += batch.num_rows
             encoder.finish()
-        pending.finish()
-        pending.publish()
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+            pending.finish()
+            pending.publish()
+    except (EmonetError, OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
         raise EmonetError(f"cannot make {target} of {partial}: {error}; the rows are still in the latter") from error
-    finally:
-        pending.discard()
     return rows
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from .. import taxonomy
 from ..records import Status
 from ..timeline import NO_TRACK, Timeline
-from .growing import GrowingFile
+from .growing import GrowingSink
 
 # A cue ends where its face was not seen for longer than this.
 _GAP = 1.5
@@ -23,14 +23,13 @@ class _Cue:
     value: float
 
 
-class WebVtt:
+class WebVtt(GrowingSink):
     """See TimelineSink. Cues come in the order of their ends, which players accept."""
 
     def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
         del metadata
-        self.path, self.rows = path, 0
+        super().__init__(path)
         self._open: dict[int, _Cue] = {}
-        self._growing = GrowingFile(path)
         self._growing.append(b"WEBVTT\n\n")
 
     def write(self, timeline: Timeline) -> None:
@@ -66,10 +65,7 @@ class WebVtt:
             for track in list(self._open):
                 self._end(track)
         finally:
-            self._growing.publish()
-
-    def abort(self) -> None:
-        self._growing.discard()
+            super().close()
 
 
 def _clock(seconds: float) -> str:

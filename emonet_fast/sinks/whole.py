@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from ..errors import EmonetError, OptionError
 from ..files import PendingFile, cannot_write
 from ..scores import Scores
-from .encoders import FORMAT_KEY, Encoder, TextEncoder, TextFile, file_metadata, sidecar
+from .encoders import FORMAT_KEY, TextEncoder, file_metadata, sidecar
 from .parquet import ParquetEncoder
 
 if TYPE_CHECKING:
@@ -54,15 +54,15 @@ class Sink:
         self._metadata = file_metadata(metadata)
         self._schema: pyarrow.Schema | None = None
         self._open = True
-        self._encoder: Encoder | None = None
+        self._parquet: ParquetEncoder | None = None
         self._broken = False
         self._files: list[PendingFile] = []  # in the order of publishing: the data last, so that it is complete
         try:
             if kind.encode is not None:
                 self._files.append(PendingFile(path.with_name(path.name + ".meta.json")))
             self._files.append(PendingFile(path))
-            file = self._files[-1].file
-            self._encoder = ParquetEncoder(file) if kind.encode is None else TextFile(file, kind.encode)
+            if kind.encode is None:
+                self._parquet = ParquetEncoder(self._files[-1].file)
         except BaseException:
             self.abort()
             raise
@@ -115,9 +115,9 @@ class Sink:
 
     def abort(self) -> None:
         """Remove what was written and is not in place yet; after `close` this does nothing."""
-        if self._open and self._encoder is not None:
+        if self._open and self._parquet is not None:
             with contextlib.suppress(Exception):  # the reason of the abort must not be hidden
-                self._encoder.abandon()
+                self._parquet.abandon()
         self._open = False
         for file in self._files:
             file.discard()
@@ -134,10 +134,12 @@ class Sink:
             self.abort()
 
     def _put(self, table: "pyarrow.Table") -> None:
-        assert self._encoder is not None  # noqa: S101 (made by __init__; for the type checker)
-        self._schema = table.schema
+        begins, self._schema = self._schema is None, table.schema
         try:
-            self._encoder.write(table)
+            if self._parquet is not None:
+                self._parquet.write(table)
+            elif self._kind.encode is not None:
+                self._files[-1].file.write(self._kind.encode(table, begins))
         except OSError as error:
             raise cannot_write(self.path, error) from error
         self.rows += table.num_rows
@@ -148,13 +150,13 @@ class Sink:
 
             schema = pa.schema([(name, pa.string()) for name in ("key", "status", "reason")], self._metadata)
             self._put(schema.empty_table())
-        assert self._encoder is not None  # noqa: S101
         try:
-            self._encoder.finish()
+            if self._parquet is not None:
+                self._parquet.finish()
+            else:
+                self._files[0].file.write(sidecar(self._metadata | {FORMAT_KEY: self._kind.name}, self.rows))
         except OSError as error:
             raise cannot_write(self.path, error) from error
-        if self._kind.encode is not None:
-            self._files[0].file.write(sidecar(self._metadata | {FORMAT_KEY: self._kind.name}, self.rows))
 
 
 def _describe(schema: "pyarrow.Schema") -> str:

@@ -59,10 +59,7 @@ class Collected:
     inputs: tuple[str, ...]
     statuses: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    notes: dict[str, None] = field(default_factory=dict)
     scored: int = 0
-    seconds: float = 0.0
-    sums: Float64Array = field(default_factory=lambda: np.zeros(0))
     histogram: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     together: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     best: list[list[Best]] = field(default_factory=list)
@@ -108,7 +105,6 @@ def _begin(names: list[str], plan: Plan) -> Collected:
         kind=kind,
         fingerprint=plan.fingerprint,
         inputs=plan.inputs,
-        sums=np.zeros(size),
         histogram=np.zeros((size, len(EDGES) - 1), np.int64),
         together=np.zeros((size, size), np.int64),
         best=[[] for _ in emotions],
@@ -129,7 +125,6 @@ def _add(collected: Collected, batch: Any, shard: int) -> None:
         return
     values = np.stack(columns, axis=1).astype(np.float64)[ok]
     collected.scored += len(values)
-    collected.sums += values.sum(axis=0)
     inside = np.clip(values, EDGES[0], EDGES[-1])
     for e in range(len(collected.emotions)):
         collected.histogram[e] += np.histogram(inside[:, e], EDGES)[0]

@@ -20,7 +20,7 @@ _SLOTS = (0.05, 0.25, 0.5, 0.75, 0.95)
 def page(collected: Collected, shown: dict[str, str], title: str) -> dict[str, Any]:
     """The template's variables. shown: base64 JPEGs by row key."""
     unfinished = collected.shards - collected.done
-    notes = list(collected.notes)
+    notes = []
     if unfinished:
         notes.append(f"{unfinished} of {collected.shards} shards are not done; this page is about the others.")
     notes += [f"Shard {shard} failed: {reason}" for shard, reason in collected.failed.items()]
