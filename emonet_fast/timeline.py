@@ -18,13 +18,19 @@ NO_TRACK = 0
 
 @dataclass(frozen=True)
 class Timeline:
-    """Some consecutive rows of one video: one a face and sampled frame, one for a frame without any.
+    """Some consecutive rows of one video: one for each face of a sampled frame, one for a frame without any.
 
-    scores: N rows with the boxes of their faces. source: the video. pts: [N] int64 in time_bases; seconds: [N] float64
-    = pts x time_base; frame: [N] int64, decoded frames before it. time_bases: N. track: [N] int64, NO_TRACK where
-    there is none. reused: [N] bool, scores of the track's last scored crop. smooth: [N, D] float64, smoothed
-    scores.raw, NaN where there is none; None if it was not asked for. crops: N pictures [h, w, 3] uint8 RGB for
-    thumbnails, or None.
+    Args:
+        scores: N rows with the boxes of their faces.
+        source: The video's name.
+        pts: [N] int64, times in units of time_bases.
+        seconds: [N] float64, pts x time_base.
+        frame: [N] int64, the number of frames that were decoded before this one.
+        time_bases: N fractions of a second.
+        track: [N] int64, the number of the face while it is followed; NO_TRACK where there is none.
+        reused: [N] bool, whether the scores are those of the track's last scored crop.
+        smooth: [N, D] float64, `scores.raw` smoothed, NaN where there is none. None means without smoothing.
+        crops: N pictures [h, w, 3] uint8 RGB for thumbnails, or None for a row without; empty where nobody needs them.
     """
 
     scores: Scores
@@ -42,9 +48,8 @@ class Timeline:
         return len(self.scores)
 
     def to_arrow(self) -> "pyarrow.Table":
-        """A pyarrow table: source, seconds, pts, time_base, frame, track, reused, the columns of Scores, smooth_<dim>.
-
-        Null where there is no value, as in Scores.to_arrow.
+        """Returns a pyarrow table: source, seconds, pts, time_base, frame, track, reused, the columns of Scores,
+        smooth_<dim>. A cell is null where there is no value, as in `Scores.to_arrow`.
         """
         import pyarrow as pa
 
@@ -68,6 +73,6 @@ class Timeline:
         return pa.table(arrays).replace_schema_metadata(table.schema.metadata)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """One flat dict a row with the columns' names."""
+        """Returns one flat dict for each row, with the names of the columns."""
         rows: list[dict[str, Any]] = self.to_arrow().to_pylist()
         return rows

@@ -23,7 +23,15 @@ _DPI = 150
 
 @dataclass(frozen=True, slots=True)
 class EmotionRow:
-    """One line of the chart by emotion."""
+    """One line of the chart by emotion.
+
+    Args:
+        name: Of the emotion.
+        kappa, kappa_interval: Of the model with the humans.
+        humans: Kappa of the humans among them.
+        alpha: Krippendorff's, of the humans.
+        spearman: Of the model with the median human.
+    """
 
     name: str
     kappa: float
@@ -35,7 +43,13 @@ class EmotionRow:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """One figure with its interval, drawn as a dot on a line of its own."""
+    """One figure, drawn as a dot on a line of its own.
+
+    Args:
+        name: Left of the line.
+        value: Where the dot is.
+        interval: Lowest and highest value.
+    """
 
     name: str
     value: float
@@ -43,7 +57,13 @@ class Dot:
 
 
 def heat_map_png(matrix: Floats, names: Sequence[str], humans: int) -> bytes:
-    """Mean kappa [R, R], the first `humans` raters separated from the rest; every cell with its number."""
+    """Draw a matrix of mean kappas, every cell with its number.
+
+    Args:
+        matrix: [R, R] float64, NaN where a pair has none.
+        names: Of the R raters.
+        humans: A line separates the first so many raters from the rest.
+    """
     size = len(names)
     side = max(5.0, 0.46 * size)
     figure = _figure(side + 2.2, side + 1.2)
@@ -69,7 +89,7 @@ def heat_map_png(matrix: Floats, names: Sequence[str], humans: int) -> bytes:
 
 
 def per_emotion_png(rows: Sequence[EmotionRow]) -> bytes:
-    """One line an emotion: the model's kappa with its interval, the humans' kappa and alpha, Spearman."""
+    """Draw one line for each emotion: the model's kappa with its interval, the humans' kappa and alpha, Spearman."""
     figure = _figure(9.0, 1.2 + 0.24 * len(rows))
     axes = figure.add_subplot()
     at = np.arange(len(rows))[::-1]
@@ -90,7 +110,13 @@ def per_emotion_png(rows: Sequence[EmotionRow]) -> bytes:
 
 
 def stacked_png(names: Sequence[str], parts: Sequence[tuple[str, Floats]], notes: Sequence[str]) -> bytes:
-    """Shares that add up to 1, one bar a name, with a note at its end."""
+    """Draw one bar for each name, of shares that add up to 1.
+
+    Args:
+        names: N of them.
+        parts: Names of the shares with their [N] values.
+        notes: N texts, one at the end of each bar.
+    """
     figure = _figure(9.0, 1.2 + 0.24 * len(names))
     axes = figure.add_subplot()
     at = np.arange(len(names))[::-1]
@@ -107,7 +133,13 @@ def stacked_png(names: Sequence[str], parts: Sequence[tuple[str, Floats]], notes
 
 
 def dots_png(dots: Sequence[Dot], label: str, reference: float | None = None) -> bytes:
-    """One line a dot, with intervals. reference: a vertical line, such as 0.5 for AUC."""
+    """Draw one line for each figure with its interval.
+
+    Args:
+        dots: The figures.
+        label: Of the axis.
+        reference: Where a vertical line stands, such as 0.5 for AUC. None means no line.
+    """
     figure = _figure(9.0, 1.0 + 0.24 * max(len(dots), 4))
     axes = figure.add_subplot()
     at = np.arange(len(dots))[::-1]
@@ -122,7 +154,12 @@ def dots_png(dots: Sequence[Dot], label: str, reference: float | None = None) ->
 
 
 def grouped_png(names: Sequence[str], series: Sequence[tuple[str, Floats]]) -> bytes:
-    """Bars side by side, 0..1: one cluster a name, one colour a series."""
+    """Draw bars side by side, from 0 to 1.
+
+    Args:
+        names: N of them, one cluster for each.
+        series: Names with their [N] values, one colour for each.
+    """
     figure = _figure(9.0, 4.2)
     axes = figure.add_subplot()
     width = 0.8 / len(series)

@@ -12,15 +12,25 @@ from .result import Result, Table, show, show_interval
 
 
 def write_report(result: Result, path: Path) -> None:
-    """The page at `path`, whole or not at all. Charts are inside as PNG (extra `eval`)."""
+    """Write the page, whole or not at all. Charts are inside as PNG (extra `eval`).
+
+    Raises:
+        OptionError: when the file cannot be written there.
+        MissingPackageError: when there are charts, and matplotlib is missing.
+    """
     write_whole(path, render("evaluate/report.html", _content(result)))
 
 
 def write_charts(result: Result, folder: Path) -> list[Path]:
-    """`<command>-<chart>.png` in a folder, which is made if it is not there; the files.
+    """Write `<command>-<chart>.png` for each chart. Returns the files.
+
+    Args:
+        result: What to show.
+        folder: Made if it is not there.
 
     Raises:
-        OptionError: the folder cannot be made or written to.
+        OptionError: when the folder cannot be made or written to.
+        MissingPackageError: when matplotlib is missing.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +45,11 @@ def write_charts(result: Result, folder: Path) -> list[Path]:
 
 
 def write_json(result: Result, path: Path) -> None:
-    """Every figure and table in full precision; null where a figure is undefined."""
+    """Write every figure and table in full precision, with null where a figure is undefined.
+
+    Raises:
+        OptionError: when the file cannot be written there.
+    """
     write_whole(path, json.dumps(result.as_dict(), indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n")
 
 

@@ -37,7 +37,14 @@ _SCALE = np.array(
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """name: of the emotion. points: SVG polylines, broken at gaps. mean, colour: for the legend."""
+    """An emotion over time.
+
+    Args:
+        name: Of the emotion.
+        colour: Its place among the lines, for the legend.
+        mean: Its mean as text, for the legend.
+        points: SVG polylines, broken at gaps.
+    """
 
     name: str
     colour: int
@@ -157,7 +164,11 @@ class TimelineReport:
 
 
 def heat_map(means: Float64Array) -> str:
-    """[bins, E] values to a base64 PNG of E x bins pixels, from 0 to the largest; transparent where there is none."""
+    """Draw values as a base64 PNG with one row for each emotion and one column for each bin.
+
+    Args:
+        means: [bins, E] float64. 0 is dark and the largest value light; NaN is transparent.
+    """
     known = np.isfinite(means)
     high = float(np.max(means, where=known, initial=0.0))
     low = float(np.min(means, where=known, initial=0.0))
@@ -172,7 +183,11 @@ def heat_map(means: Float64Array) -> str:
 
 
 def polylines(values: Float64Array) -> tuple[str, ...]:
-    """[bins] values of 0..1, NaN for gaps, to the points of SVG polylines; a lone bin becomes a short dash."""
+    """Returns the points of SVG polylines. A lone bin between gaps becomes a short dash.
+
+    Args:
+        values: [bins] float64 of 0..1, NaN for gaps.
+    """
     runs: list[list[str]] = [[]]
     step = _WIDTH / len(values)
     for i, value in enumerate(values.tolist()):

@@ -1,8 +1,8 @@
-"""What a time line's report is made from, collected in bounded memory: time bins that widen, a few small pictures.
+"""What the page of a video run is made from, collected in bounded memory: time bins that widen, a few small pictures.
 
-Each video has one axis of at most BINS bins, of the width that its first frames ask for. A time beyond its end joins
-the bins in pairs and doubles their width, for all its tracks together. Of each track and emotion the strongest moment
-is kept with a thumbnail.
+Each video has one axis of at most BINS bins. The first frames decide their width. When a time beyond it comes, the
+bins are joined in pairs and their width doubles, for all tracks of the video together. For each track and emotion the
+strongest moment is kept with a thumbnail.
 """
 
 from dataclasses import dataclass, field
@@ -27,14 +27,31 @@ _STRONGER = 1.05
 
 @dataclass(frozen=True, slots=True)
 class Peak:
+    """The strongest moment of an emotion.
+
+    Args:
+        value: The emotion's value.
+        seconds: When it was.
+        image: Base64 JPEG of the face, "" without one.
+    """
+
     value: float
     seconds: float
-    image: str  # base64 JPEG, "" without one
+    image: str
 
 
 @dataclass(slots=True)
 class Track:
-    """sums: [BINS, E] of the emotions' values, counts: [BINS] of rows. peaks: by the emotion's place."""
+    """One face while it is followed.
+
+    Args:
+        number: As in the rows.
+        sums: [BINS, E] float64, sums of the emotions' values.
+        counts: [BINS] float64, numbers of rows.
+        rows: Scored rows in all.
+        first, last: Seconds of the first and the last row.
+        peaks: By the emotion's place in `TimelineTotals.emotions`.
+    """
 
     number: int
     sums: Float64Array
@@ -47,11 +64,21 @@ class Track:
 
 @dataclass(slots=True)
 class Video:
-    """frames: sampled, with_faces: of those with a scored row. forgotten: tracks that had no room."""
+    """One video.
+
+    Args:
+        name: As in the rows.
+        start, end: Seconds of the first and the last row.
+        width: Seconds of a bin; 0 until a second frame came.
+        frames: Sampled frames.
+        without: Those without a face.
+        forgotten: Tracks that had no room.
+        tracks: By their numbers.
+    """
 
     name: str
     start: float
-    width: float = 0.0  # seconds a bin; 0 until a second frame came
+    width: float = 0.0
     end: float = 0.0
     frames: int = 0
     without: int = 0
@@ -59,7 +86,7 @@ class Video:
     tracks: dict[int, Track] = field(default_factory=dict)
 
     def bin_of(self, seconds: float) -> int:
-        """The bin of a time, after widening the axis where it must."""
+        """Returns the bin of a time; widens the axis first when the time is beyond it."""
         if not self.width:
             if seconds <= self.start:
                 return 0
@@ -79,7 +106,14 @@ def _paired(values: Float64Array) -> Float64Array:
 
 @dataclass(slots=True)
 class TimelineTotals:
-    """All videos of a report. emotions, kind: of Scores.ranking and value_kind. left_out: videos without room."""
+    """All videos of a page.
+
+    Args:
+        videos: By their names.
+        emotions: Of `Scores.ranking`.
+        kind: `Scores.value_kind`, "" before the first rows.
+        left_out: Batches of rows of videos that had no room.
+    """
 
     videos: dict[str, Video] = field(default_factory=dict)
     emotions: tuple[str, ...] = ()

@@ -4,8 +4,8 @@
      "iscrowd", "score", "face_id", "timestamp", "frame_number", "backend", "person_id", ..., "attributes": {"emotions":
      {name: {"score", "rank", "raw_score"}}, "model_info": {...}}}], "images": [{"id", "file_name", "timestamp", ...}]}
 
-score is the softmax value (raw where there is no neutral baseline), rank counts from 1. The file is valid JSON after
-each piece: its end is written each time, and written over by the next piece; only the list of images comes at last.
+score is the softmax value (raw where there is no neutral baseline), and rank counts from 1. The file is valid JSON
+after each piece: every piece writes the file's end, and the next one writes over it. Only the images come last.
 """
 
 import contextlib
@@ -20,12 +20,20 @@ from ..timeline import NO_TRACK, Timeline
 from .growing import GrowingSink
 
 _END = b'\n],\n"images": []}\n'
-# Text of the images that is held in memory before it goes to a temporary file.
+# Bytes of the list of images that memory holds; a longer one goes to a temporary file.
 _IN_MEMORY = 8 * 1024 * 1024
 
 
 class CocoJson(GrowingSink):
-    """See TimelineSink."""
+    """The JSON file of one video; see TimelineSink. The attribute `rows` counts its annotations.
+
+    Args:
+        path: The final name.
+        metadata: Facts for the reader, as text; `checkpoint` and `embedding_dim` go into every annotation too.
+
+    Raises:
+        OptionError: when the file cannot be written there.
+    """
 
     def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
         super().__init__(path)
@@ -35,7 +43,7 @@ class CocoJson(GrowingSink):
         }
         self._images = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed with the sink
         self._last_image = ""
-        # By "attributes" near the file's beginning the viewer knows a face analysis, also where no face was found.
+        # By the word "attributes" near the beginning the viewer knows a face analysis, also where no face was found.
         category = [{"id": 1, "name": "face", "supercategory": "person", "attributes": ["emotions"]}]
         head = {"info": dict(metadata), "licenses": [], "categories": category}
         self._growing.file.write(json.dumps(head, ensure_ascii=False)[:-1].encode() + b',\n"annotations": [')
@@ -116,7 +124,7 @@ class CocoJson(GrowingSink):
         self._last_image = name
 
     def close(self) -> None:
-        """The images' list takes the place of the empty one."""
+        """Write the list of images in place of the empty one, and put the file in place."""
         file = self._growing.file
         try:
             file.seek(self._place)
@@ -134,7 +142,7 @@ class CocoJson(GrowingSink):
         super().close()
 
     def _end_here(self) -> None:
-        """The end over what a full disk took of the last piece: its room is there already."""
+        """Write the file's end over the part of the last piece that a full disk took: that room is there already."""
         with contextlib.suppress(OSError):
             self._growing.file.seek(self._place)
             self._growing.file.write(_END)

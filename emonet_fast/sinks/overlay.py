@@ -33,12 +33,17 @@ _HOLD = Fraction(3, 2)
 
 
 class Overlay:
-    """One overlay video. start() before the first frame, write() for each item of a VideoBatch, close() at the end.
+    """One overlay video. Call start() before the first frame, write() for each item of a VideoBatch, then close().
 
-    top: emotions a face. audio_note: why there is no audio, "" if there is.
+    The attribute `audio_note` says why there is no audio, and is "" when there is. `frames` counts the frames written.
+
+    Args:
+        path: The final name; its suffix chooses MP4 or Matroska.
+        top: How many emotions are shown beside a face.
 
     Raises:
-        OptionError: an unknown suffix, or a folder that cannot be written. MissingPackageError: PyAV is missing.
+        OptionError: when the suffix is unknown, or the folder cannot be written.
+        MissingPackageError: when PyAV is missing.
     """
 
     def __init__(self, path: Path, top: int = 3) -> None:
@@ -64,7 +69,12 @@ class Overlay:
         self._labelled: Fraction | None = None
 
     def start(self, rate: Fraction | None, audio: Any) -> None:
-        """rate: frames a second as a hint for the encoder. audio: the source's audio stream, None without."""
+        """Learn what the source is.
+
+        Args:
+            rate: Frames a second, as a hint for the encoder. None means unknown.
+            audio: The source's audio stream in PyAV. None means that it has none.
+        """
         self._rate = rate or Fraction(25)
         if audio is None:
             self.audio_note = "the source has no audio"
@@ -75,10 +85,15 @@ class Overlay:
             self.audio_note = f"its audio ({audio.codec_context.name}) cannot be kept in {self.path.suffix}: {error}"
 
     def write(self, item: Frame | Sound, timeline: Timeline, rows: range | None) -> None:
-        """One frame or audio packet; rows: the frame's rows of the time line where it was sampled.
+        """Append a frame or an audio packet.
+
+        Args:
+            item: The frame or packet.
+            timeline: The rows of the batch that the item belongs to.
+            rows: The frame's rows of the time line. None for a frame that was not sampled, and for sound.
 
         Raises:
-            EmonetError: the disk or the encoder refuses; what was written before plays.
+            EmonetError: when the disk or the encoder refuses; what was written before plays.
         """
         try:
             if isinstance(item, Sound):
@@ -112,8 +127,8 @@ class Overlay:
             track = int(timeline.track[i])
             colour = _COLOURS[track % len(_COLOURS)]
             name = "" if track == NO_TRACK else f"#{track}"
-            said = [f"{taxonomy.find(emotion).name} {value:.2f}" for emotion, value in top[i]]
-            self._labels.append(((x, y, x + width, y + height), colour, [name, *said] if name else said))
+            lines = [f"{taxonomy.find(emotion).name} {value:.2f}" for emotion, value in top[i]]
+            self._labels.append(((x, y, x + width, y + height), colour, [name, *lines] if name else lines))
 
     def _frame(self, frame: Frame) -> None:
         if frame.pts <= self._last_pts:  # a late frame has no place in a file
@@ -131,7 +146,7 @@ class Overlay:
 
     def _begin(self, frame: Frame, rgb: UInt8Array) -> None:
         codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
-        # Nothing held back in the encoder, and a fragment for each 25 frames: a cut file plays almost to its end.
+        # The encoder holds nothing back, and 25 frames make a fragment: so a cut file plays almost to its end.
         options = {"bf": "0", "g": "25"}
         if codec == "libx264":
             options |= {"preset": "veryfast", "crf": "20", "tune": "zerolatency"}
@@ -146,7 +161,11 @@ class Overlay:
             self._sound(packet)
 
     def close(self) -> None:
-        """Finish the file and rename it into place; without a single frame it is removed."""
+        """Finish the file and rename it into place; without a single frame it is removed.
+
+        Raises:
+            EmonetError: when the disk or the encoder refuses; the partial file plays to its last part.
+        """
         if self._video is None:
             self.abort()
             return
@@ -165,7 +184,12 @@ class Overlay:
 
 
 def draw(rgb: UInt8Array, labels: list[tuple[tuple[float, float, float, float], str, list[str]]]) -> UInt8Array:
-    """A copy of the picture with boxes (left, top, right, bottom), colours and lines of text."""
+    """Draw boxes with lines of text into a copy of a picture.
+
+    Args:
+        rgb: [H, W, 3] uint8.
+        labels: For each face its box (left, top, right, bottom), its colour, and its lines of text.
+    """
     image = Image.fromarray(rgb)
     pen = ImageDraw.Draw(image)
     size = max(10, round(min(image.size) / 32))

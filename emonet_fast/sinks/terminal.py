@@ -16,14 +16,18 @@ _TITLES = {
 
 
 def table(scores: Scores, top: int, width: int) -> str:
-    """One line a picture: its key, then the `top` strongest emotions with values, or status and reason.
+    """Returns one line for each picture: its key, then its strongest emotions with values, or its status and reason.
 
-    width: of the terminal in columns; no line is longer (40 is the least). To fit, keys lose their middle,
-    names their end. Where `top` emotions do not fit, fewer are shown and the last line says so. Control
-    characters are shown as escapes, so that a file name cannot steer the terminal.
+    To fit, keys lose their middle and names their end. Where `top` emotions do not fit, fewer are shown, and the last
+    line says so. Control characters are shown as escapes, so that a file name cannot steer the terminal.
+
+    Args:
+        scores: The pictures.
+        top: Emotions for each picture.
+        width: Columns of the terminal, at least 40; no line is longer.
 
     Raises:
-        OptionError: top is negative.
+        OptionError: when top is negative.
     """
     ranked = scores.top(top)
     if not len(scores):

@@ -8,11 +8,11 @@ _HARMFUL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def visible(text: str) -> str:
-    """`text` with every control character as its escape: `\\x1b`, `\\u202e`, `\\n`.
+    """Returns `text` with every control character as its escape: `\\x1b`, `\\u202e`, `\\n`.
 
-    Taken out of force: terminal escapes, line breaks, bidirectional overrides and isolates, zero-width and
+    These lose their force: terminal escapes, line breaks, bidirectional overrides and isolates, zero-width and
     other format characters but the two joiners, and the lone surrogates that stand for bytes of a file name
-    that are not UTF-8. A backslash stays one backslash: this is for eyes, not for reading back.
+    that are not UTF-8. A backslash stays one backslash: the text is for eyes, not for reading back.
     """
     if text.isprintable():
         return text
@@ -31,7 +31,7 @@ def _escape(char: str) -> str:
 
 
 def columns(text: str) -> int:
-    """How many terminal columns `text` takes: 2 for wide East Asian signs and emoji, 0 for combining ones."""
+    """Returns how many terminal columns `text` takes: 2 for wide East Asian signs and emoji, 0 for combining ones."""
     return sum(_char_columns(c) for c in text)
 
 
@@ -42,14 +42,14 @@ def _char_columns(char: str) -> int:
 
 
 def shorten_end(text: str, width: int) -> str:
-    """`text` in at most `width` columns, "…" for a lost end."""
+    """Returns `text` in at most `width` columns, with "…" for a lost end."""
     return text if columns(text) <= width else _head(text, width - 1).rstrip() + "…" if width > 0 else ""
 
 
 def shorten_middle(text: str, width: int) -> str:
-    """`text` in at most `width` columns, "…" for a lost middle.
+    """Returns `text` in at most `width` columns, with "…" for a lost middle.
 
-    A path's folder and its file name both tell something; the end keeps two thirds, as names differ there.
+    A path's folder and its file name both tell something. The end keeps two thirds, as names differ there.
     """
     if columns(text) <= width:
         return text
@@ -62,7 +62,7 @@ def shorten_middle(text: str, width: int) -> str:
 
 
 def pad(text: str, width: int) -> str:
-    """`text` followed by spaces up to `width` columns."""
+    """Returns `text` followed by spaces, `width` columns in all."""
     return text + " " * (width - columns(text))
 
 

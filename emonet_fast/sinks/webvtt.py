@@ -24,7 +24,13 @@ class _Cue:
 
 
 class WebVtt(GrowingSink):
-    """See TimelineSink. Cues come in the order of their ends, which players accept."""
+    """The subtitles of one video; see TimelineSink. The attribute `rows` counts the scored rows.
+
+    Cues come in the order of their ends, which players accept.
+
+    Raises:
+        OptionError: when the file cannot be written there.
+    """
 
     def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
         del metadata

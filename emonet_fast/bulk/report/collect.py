@@ -31,9 +31,13 @@ Rectangle = tuple[float, float, float, float]  # x, y, width, height
 
 @dataclass(order=True, frozen=True, slots=True)
 class Best:
-    """A row that an emotion is strong in. face: its box, where the row is a face.
+    """A row that an emotion is strong in. The order is by value, then by key, so that every pass finds the same rows.
 
-    Ordered by value, then by key, so that every pass finds the same ones.
+    Args:
+        value: The emotion's score.
+        key, source, row: As in the shard's file.
+        shard: The shard's number.
+        face: The box, where the row is a face.
     """
 
     value: float
@@ -48,9 +52,20 @@ class Best:
 class Collected:
     """Everything the page is made from.
 
-    emotions: E column names in the guide's order. kind: which columns were read, "score_" or "raw_".
-    histogram: [E, len(EDGES) - 1] rows. together: [E, E] rows that have both emotions among their STRONGEST; on the
-    diagonal those that have the one. best: the TYPICAL rows of each emotion, best first.
+    Args:
+        emotions: E column names in the guide's order.
+        kind: Which columns were read, "score_" or "raw_".
+        fingerprint: Of the run's plan.
+        inputs: As the run was given them.
+        statuses: Rows by status.
+        examples: For each status but "ok" the keys and reasons of its first rows.
+        scored: Rows with scores.
+        histogram: [E, len(EDGES) - 1] int64, rows by score.
+        together: [E, E] int64, rows with both emotions among their STRONGEST; on the diagonal rows with the one.
+        best: The TYPICAL rows of each emotion, best first.
+        agreements: By the names of the kept columns.
+        done, shards: Shards that are read here, and in all.
+        failed: Reasons by the shards' numbers.
     """
 
     emotions: tuple[str, ...]
@@ -74,7 +89,16 @@ class Collected:
 
 
 def collect(folder: Folder, plan: Plan, shards: Iterable[int]) -> Collected:
-    """Read these shards. Raises DataError for one that cannot be read."""
+    """Read shards in one pass.
+
+    Args:
+        folder: The run's folder.
+        plan: Its plan.
+        shards: Numbers of finished shards, at least one.
+
+    Raises:
+        DataError: when one of them cannot be read.
+    """
     import pyarrow.parquet as pq
 
     collected: Collected | None = None
@@ -167,7 +191,12 @@ def _face(batch: Any, row: int) -> Rectangle | None:
 
 
 def quantile(counts: npt.NDArray[np.int64], share: float) -> float:
-    """The value below which `share` of a histogram over EDGES lies, linear within its bin; NaN without rows."""
+    """Returns the value below which `share` of a histogram's rows lie, linear within its bin; NaN without rows.
+
+    Args:
+        counts: [len(EDGES) - 1] rows.
+        share: 0..1.
+    """
     total = int(counts.sum())
     if not total:
         return float("nan")

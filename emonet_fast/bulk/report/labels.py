@@ -16,10 +16,14 @@ _TRIES = 200
 
 @dataclass
 class LabelAgreement:
-    """Ranks of a column's emotions among all emotions of their rows; 0 is the strongest.
+    """Ranks of a column's emotions among all emotions of their rows.
 
-    ranks: [E, E] rows whose label is the first index and stood at the place of the second. strange: values that name no
-    emotion. A label of experts' ratings counts as the emotion they rate highest on average.
+    A label that holds experts' ratings counts as the emotion that they rate highest on average.
+
+    Args:
+        emotions: E column names.
+        strange: How many values name no emotion.
+        ranks: [E, E] int64, rows whose label is the first index and stood at the place of the second, 0 the strongest.
     """
 
     emotions: tuple[str, ...]
@@ -36,7 +40,12 @@ class LabelAgreement:
         return int(self.ranks.sum())
 
     def add(self, labels: Sequence[Any], order: npt.NDArray[np.intp]) -> None:
-        """labels: N values. order: [N, E] indices of emotions, strongest first."""
+        """Take in rows.
+
+        Args:
+            labels: N values of the column.
+            order: [N, E] indices of emotions, strongest first.
+        """
         if not self.rows and self.strange >= _TRIES:
             return
         for label, row in zip(labels, order, strict=True):
@@ -49,12 +58,17 @@ class LabelAgreement:
                 self.ranks[emotion, int(np.flatnonzero(row == emotion)[0])] += 1
 
     def within(self, places: int, emotion: int | None = None) -> float:
-        """Share of rows whose label is among the strongest `places`; of one emotion's rows. NaN without rows."""
+        """Returns the share of rows whose label is among the strongest `places`, NaN without rows.
+
+        Args:
+            places: How many of the strongest count.
+            emotion: Of the rows with this label alone. None means of all.
+        """
         ranks = self.ranks.sum(axis=0) if emotion is None else self.ranks[emotion]
         return float(ranks[:places].sum() / ranks.sum()) if ranks.sum() else float("nan")
 
     def mean_rank(self, emotion: int) -> float:
-        """Mean place of one emotion in its rows, 1 the strongest. NaN without rows."""
+        """Returns the mean place of one emotion in its rows, 1 the strongest; NaN without rows."""
         ranks = self.ranks[emotion]
         return float((ranks * np.arange(1, len(ranks) + 1)).sum() / ranks.sum()) if ranks.sum() else float("nan")
 
