@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..errors import CheckpointError
 from .fetch import VARIANTS, fetch_published
+from .heads import HEAD_PATTERN, MEANS_PATTERN
 from .pack import open_packed, verify_hash
 from .pack import pack as _pack  # `checkpoint.pack` stays the module
 from .packed_metadata import VERSION
@@ -24,32 +25,43 @@ def open_checkpoint(
 ) -> Checkpoint:
     """Open weights by name, file or folder.
 
-    where: "large" or "small" (the hub), a packed file, or a folder of the published layout with encoder/ and
-    heads/. A published layout is packed once into `<cache_dir>/packed/` and opened from there as long as its
-    files stay the same. revision: for the hub only, see `fetch.fetch_published`. progress: called while
-    packing with (bytes written, bytes in all).
+    A published layout is packed once into `<cache_dir>/packed/`, and opened from there as long as its files stay the
+    same.
+
+    Args:
+        where: "large" or "small" (the hub), a packed file, or a published folder with encoder/ and heads/.
+        cache_dir: folder for packed copies and for the pins of hub commits.
+        revision: for the hub only, see `fetch.fetch_published`.
+        progress: called with (bytes written, bytes in all) while packing.
 
     Raises:
-        CheckpointError: nothing there, damaged, not of this kind, or no room to pack it.
-        UnsafePickleError: a head is more than tensors.
+        CheckpointError: when nothing is there, it is damaged or of another kind, or there is no room to pack it.
+        UnsafePickleError: when a head is more than tensors.
     """
     published = resolve_published(where, cache_dir, revision)
     if published is None:
         return open_packed(Path(where))
     packed = cache_dir / "packed" / f"{_key(published)}.safetensors"
-    if not packed.exists():
-        return _pack_into_cache(published, packed, progress)
+    if packed.exists():
+        try:
+            return open_packed(packed)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error} It is a cached copy: remove it, and it is made again.") from None
     try:
-        return open_packed(packed)
-    except CheckpointError as error:
-        raise CheckpointError(f"{error} It is a cached copy: remove it, and it is made again.") from None
+        packed.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"{packed.parent} could not be made ({error.strerror}); expected a cache folder that can be "
+            "written to. Choose another one (EMONET_FAST_CACHE)."
+        ) from None
+    return _pack(published, packed, progress)
 
 
 def resolve_published(where: str | Path, cache_dir: Path, revision: str | None = None) -> Published | None:
     """The published files that `where` means, or None for a packed file. See `open_checkpoint`.
 
     Raises:
-        CheckpointError: nothing there, or a folder of another layout.
+        CheckpointError: when nothing is there, or a folder has another layout.
     """
     if isinstance(where, str) and where in VARIANTS:  # a folder of that name is "./large", or a Path
         return fetch_published(where, cache_dir, revision)
@@ -70,8 +82,7 @@ def resolve_published(where: str | Path, cache_dir: Path, revision: str | None =
         there = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
         raise CheckpointError(
             f"{path} holds {there}; expected the published layout: encoder/ (config.json, "
-            "preprocessor_config.json, model.safetensors) and heads/ (model_*_best.pth, "
-            "neutral_stats_cache*)."
+            f"preprocessor_config.json, model.safetensors) and heads/ ({HEAD_PATTERN}, {MEANS_PATTERN})."
         )
     return Published(encoder=encoder, heads=heads, source=str(path))
 
@@ -83,10 +94,10 @@ def pack_to(
     revision: str | None = None,
     progress: Progress | None = None,
 ) -> Checkpoint:
-    """Pack "large", "small" or a published folder into the file `out_path`.
+    """Pack "large", "small" or a published folder into the file `out_path`. Arguments: see `open_checkpoint`.
 
     Raises:
-        CheckpointError: see `pack.pack`, or `where` is packed already.
+        CheckpointError: when `where` is packed already, or see `pack.pack`.
     """
     published = resolve_published(where, cache_dir, revision)
     if published is None:
@@ -95,10 +106,10 @@ def pack_to(
 
 
 def _key(published: Published) -> str:
-    """Cheap name of a packed copy: changes whenever a file, the format or the commit does.
+    """Name of a packed copy, which changes whenever a file, the format or the commit does.
 
-    Commits name their content, so a hub snapshot goes by commit and sizes: the hub's cache may be moved or
-    made anew. Elsewhere files go by path, size and time of change.
+    A commit names its content. So files from the hub are known by commit and size, as the hub's cache may be moved or
+    made anew. Other files are known by path, size and time of change.
     """
     files: list[list[object]] = []
     for path in published.files():
@@ -109,14 +120,3 @@ def _key(published: Published) -> str:
             files.append([str(path.resolve()), stat.st_size, stat.st_mtime_ns])
     fingerprint = json.dumps([VERSION, published.identity, files], separators=(",", ":"))
     return hashlib.sha256(fingerprint.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-
-
-def _pack_into_cache(published: Published, packed: Path, progress: Progress | None) -> Checkpoint:
-    try:
-        packed.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(
-            f"{packed.parent} could not be made ({error.strerror}); expected a cache folder that can be "
-            "written to. Choose another one (EMONET_FAST_CACHE)."
-        ) from None
-    return _pack(published, packed, progress)

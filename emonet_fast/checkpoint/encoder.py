@@ -19,10 +19,10 @@ _NAMED = 5  # tensors listed in one error; a wrong model has hundreds
 def read_vision_config(path: Path) -> VisionConfig:
     """Sizes of the vision tower from `config.json`: a full SigLIP configuration or that of its vision tower.
 
-    Fields that are missing have the defaults of transformers' SiglipVisionConfig, as they are left out there.
+    A missing field has the default of transformers' SiglipVisionConfig, which leaves such fields out.
 
     Raises:
-        CheckpointError: not SigLIP, or a variant that the engine does not compute.
+        CheckpointError: when it is not SigLIP, or a variant that the engine does not compute.
     """
     doc = jsonfile.read(path)
     kind = doc.get("model_type")
@@ -60,7 +60,7 @@ def _square(doc: Mapping[str, Any], key: str, what: str, default: int) -> int:
 
 
 def check_vision(vision: VisionConfig, what: str) -> None:
-    """Raises CheckpointError where the sizes cannot belong together."""
+    """Raises CheckpointError where these sizes cannot belong together. what: names their place in errors."""
     if vision.hidden_size % vision.num_attention_heads:
         raise CheckpointError(
             f"{what}: hidden_size {vision.hidden_size} and num_attention_heads {vision.num_attention_heads}; "
@@ -83,7 +83,7 @@ def read_preprocess(path: Path, image_size: int) -> Preprocess:
     """Preprocessing from `preprocessor_config.json`. Nothing but the rescale factor (1/255) is assumed.
 
     Raises:
-        CheckpointError: a field is missing or asks for something else than resize, rescale and normalise.
+        CheckpointError: when a field is missing, or asks for something else than resize, rescale and normalise.
     """
     doc, what = jsonfile.read(path), str(path)
     for key in ("do_resize", "do_rescale", "do_normalize"):
@@ -134,7 +134,7 @@ def check_preprocess(preprocess: Preprocess, what: str) -> None:
 
 
 def check_tensors(files: EncoderFiles, vision: VisionConfig) -> None:
-    """Raises CheckpointError naming every kind of difference between the tensors and the configuration."""
+    """Raises CheckpointError where tensors and configuration differ; the text names every kind of difference."""
     expected = tower_tensors(vision)
     wrong = [
         f"{name} in {files.file_of(name).name} is {info.dtype} {list(info.shape)}, "

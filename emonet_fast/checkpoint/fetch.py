@@ -26,10 +26,14 @@ _OTHER_WAYS = (
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """What is fetched from the hub: the files of `name` that match `patterns`.
+    """What is fetched from one repository of the hub.
 
-    role: as in revision="encoder=REV,heads=REV". kind: "model" or "dataset". other_ways: for the error's text,
-    what a user without a connection can do, numbered from (2).
+    Args:
+        role: "encoder" or "heads", as in revision="encoder=REV,heads=REV".
+        name: of the repository.
+        patterns: names of the files that are fetched.
+        kind: "model" or "dataset".
+        other_ways: what a user without a connection can do, for the error's text, numbered from (2).
     """
 
     role: str
@@ -61,17 +65,22 @@ VARIANTS = tuple(_HEADS)
 def fetch_published(variant: str, cache_dir: Path, revision: str | None = None) -> Published:
     """The published files of "large" or "small", from the hub's cache or downloaded into it.
 
-    revision: a commit, tag or branch for both repositories, or "encoder=REV,heads=REV" (one may be left out).
-    Where none is given, the commit that `main` meant at first use is written to `<cache_dir>/hub-pins.json`
-    and used from then on, so that scores do not change when a repository does.
+    Without a revision, the commit that `main` meant at the first use is written to `<cache_dir>/hub-pins.json` and
+    used from then on. So scores do not change when a repository does.
+
+    Args:
+        variant: one of VARIANTS.
+        cache_dir: folder of the pins.
+        revision: a commit, tag or branch for both repositories, or "encoder=REV,heads=REV" (one may be left out).
 
     Raises:
-        CheckpointError: not to be had (the text names the other ways), incomplete, or an unusable revision.
+        CheckpointError: when the files cannot be had (the text names the other ways) or are incomplete, or the
+            revision is unusable.
     """
-    asked = _parse_revision(revision)
+    revisions = _parse_revision(revision)
     folders, commits = [], []
     for repository in (_ENCODER, _HEADS[variant]):
-        folder = snapshot(repository, asked.get(repository.role), cache_dir)
+        folder = snapshot(repository, revisions.get(repository.role), cache_dir)
         folders.append(folder)
         commits.append(f"{repository.name}@{folder.name}")
     _check_complete(folders[1])
@@ -84,14 +93,14 @@ def _parse_revision(revision: str | None) -> dict[str, str]:
     if revision is None:
         return {}
     parts = [part.partition("=") for part in revision.split(",")]
-    asked = {role: rev for role, _, rev in parts}
+    by_role = {role: rev for role, _, rev in parts}
     if "=" not in revision:
-        asked = {"encoder": revision, "heads": revision}
-    if len(asked) < len(parts) or not set(asked) <= {"encoder", "heads"}:
+        by_role = {"encoder": revision, "heads": revision}
+    if len(by_role) < len(parts) or not set(by_role) <= {"encoder", "heads"}:
         raise CheckpointError(f"revision is {revision!r}; expected REV or encoder=REV,heads=REV.")
-    for rev in asked.values():
+    for rev in by_role.values():
         _check_revision(rev, revision)
-    return asked
+    return by_role
 
 
 def _check_revision(rev: str, whole: str) -> None:
@@ -103,7 +112,7 @@ def snapshot(repository: Repository, revision: str | None, cache_dir: Path) -> P
     """The snapshot folder of a repository; its name is the commit, pinned where no revision is given.
 
     Raises:
-        CheckpointError: not to be had (the text names the other ways), or an unusable revision.
+        CheckpointError: when it cannot be had (the text names the other ways), or the revision is unusable.
     """
     if revision is not None:
         _check_revision(revision, revision)
@@ -144,7 +153,7 @@ def _unavailable(repository: Repository, revision: str, error: Exception) -> str
 
 
 def _check_complete(heads: Path) -> None:
-    """An interrupted download would otherwise be taken, offline, for a checkpoint of fewer heads."""
+    """Without this check an interrupted download would count, offline, as a checkpoint of fewer heads."""
     found = find_heads(heads)
     missing = [d.slug for d in taxonomy.EMOTIONS if d.slug not in found]
     if missing:

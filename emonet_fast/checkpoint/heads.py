@@ -22,8 +22,8 @@ MEANS_FILE = "neutral_stats_cache-_human-binary-big-mlps.json"
 MEANS_PATTERN = "neutral_stats_cache*"
 SWITCHES_FILE = "emonet_fast.json"
 _KEY = re.compile(r"layers\.(\d{1,4})\.(weight|bias)")
-# Between two Linear layers stand ReLU, or ReLU and Dropout. Directly joined ones would have no ReLU, and
-# between those farther apart stands something unknown, or a layer that got lost.
+# Between two Linear layers stand ReLU, or ReLU and Dropout. Layers side by side would have no ReLU between them, and
+# between layers farther apart stands something unknown, or a layer is missing.
 _STEPS = (2, 3)
 
 
@@ -31,7 +31,7 @@ def find_heads(folder: Path) -> dict[str, Path]:
     """Every head's file by slug, in canonical order.
 
     Raises:
-        CheckpointError: no heads, two files for one name, a name without letters, or a dead link.
+        CheckpointError: when there are no heads, two files mean one name, a name has no letters, or a link is dead.
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.glob(HEAD_PATTERN)):
@@ -86,7 +86,8 @@ def read_head(path: Path) -> Layers:
     """One head's Linear layers in the order of data; ReLU belongs between them.
 
     Raises:
-        CheckpointError: unknown keys, a missing weight or bias, widths that do not follow each other, NaN.
+        CheckpointError: when a key is unknown, a weight or bias is missing, widths do not follow each other, or a
+            value is not finite.
         UnsafePickleError: see `pickles.read_state_dict`.
     """
     state = read_state_dict(path)
@@ -130,7 +131,7 @@ def _check_chain(path: Path, indices: list[int], layers: Layers) -> None:
 
 
 def widths_of(layers: Layers) -> tuple[int, ...]:
-    """(1152, 1024, 512, 256, 1): the width of what goes in, then of what each layer gives."""
+    """(1152, 1024, 512, 256, 1): the width of the input, then of each layer's output."""
     return (layers[0][0].shape[1], *(weight.shape[0] for weight, _ in layers))
 
 
@@ -154,10 +155,10 @@ def find_means(folder: Path) -> Path | None:
 
 
 def read_means(path: Path, heads: Collection[str]) -> dict[str, float]:
-    """The neutral mean of every head by slug. Entries of heads that are not there are left out.
+    """The neutral mean of every head by slug. Entries of other heads are left out.
 
     Raises:
-        CheckpointError: a head without a mean, a mean that is no finite number, or two different ones.
+        CheckpointError: when a head has no mean or two different ones, or a mean is no finite number.
     """
     means: dict[str, float] = {}
     for key, entry in jsonfile.read(path).items():

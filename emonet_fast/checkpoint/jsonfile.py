@@ -28,7 +28,7 @@ def parse(text: str | bytes, what: str) -> dict[str, Any]:
     """The JSON object in `text`; `what` names it in errors.
 
     Raises:
-        CheckpointError: not UTF-8, not JSON, not an object, a key twice, NaN or Infinity.
+        CheckpointError: when it is not UTF-8, not JSON or not an object, has a key twice, or NaN or Infinity.
     """
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_constant)
@@ -46,7 +46,7 @@ def read(path: Path) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        CheckpointError: missing, unreadable, larger than MAX_BYTES, or see `parse`.
+        CheckpointError: when it is missing, unreadable or larger than MAX_BYTES, or see `parse`.
     """
     try:
         if path.stat().st_size > MAX_BYTES:

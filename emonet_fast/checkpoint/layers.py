@@ -10,18 +10,18 @@ _TENSOR = re.compile(r"vision_model\.encoder\.layers\.(\d+)\.(?:self_attn|mlp)\.
 
 
 def layer_names(layers: int) -> Iterator[str]:
-    """The names of a tower of so many blocks, in order; q, k and v are one layer, since they share their input."""
+    """Names of all layers of a tower of so many blocks, in order. q, k and v are one layer: they share their input."""
     return (f"{i}.{part}" for i in range(layers) for part in PARTS)
 
 
 def layer_of(prefix: str) -> str | None:
     """The layer that the linear `prefix` belongs to, or None where it is not one of the tower's blocks."""
-    found = _TENSOR.fullmatch(prefix)
-    return None if found is None else f"{found[1]}.{_PROJECTIONS[found[2]]}"
+    match = _TENSOR.fullmatch(prefix)
+    return None if match is None else f"{match[1]}.{_PROJECTIONS[match[2]]}"
 
 
 def prefixes_of(layer: str) -> tuple[str, ...]:
-    """The linears of a layer by the checkpoint's names: three for qkv, one for the others."""
+    """The checkpoint's names of a layer's linears: three for qkv, one for the others."""
     block, _, part = layer.partition(".")
     room = "mlp" if part in ("fc1", "fc2") else "self_attn"
     return tuple(f"vision_model.encoder.layers.{block}.{room}.{k}" for k, v in _PROJECTIONS.items() if v == part)

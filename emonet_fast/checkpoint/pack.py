@@ -30,12 +30,16 @@ def pack(published: Published, out_path: Path, progress: Progress | None = None)
     """Write a published checkpoint to one file; it appears whole or not at all, and replaces one of its name.
 
     The encoder goes through memory one tensor at a time; the heads (0.3 GB in the large variant) are held.
-    progress: called with (bytes written, bytes in all).
+
+    Args:
+        published: where the checkpoint lies.
+        out_path: the packed file.
+        progress: called with (bytes written, bytes in all).
 
     Raises:
-        CheckpointError: see `Published.read`; NaN in the encoder; out_path is an input or cannot be
-            written; too little room on the disk.
-        UnsafePickleError: a head is more than tensors.
+        CheckpointError: when the encoder holds NaN, out_path is an input or cannot be written, or the disk has too
+            little room; or see `Published.read`.
+        UnsafePickleError: when a head is more than tensors.
     """
     _check_target(published, out_path)
     contents = published.read()
@@ -85,8 +89,14 @@ def write_packed(
 ) -> Checkpoint:
     """Write a packed checkpoint from anything that can give its tensors, in any order.
 
+    Args:
+        out_path: the packed file.
+        description: all that decides a score beside the tensors.
+        entries: the tensors.
+        progress: called with (bytes written, bytes in all).
+
     Raises:
-        CheckpointError: a tensor holds NaN or infinity, names or shapes do not fit, or it cannot be written.
+        CheckpointError: when a tensor holds NaN or infinity, names or shapes do not fit, or it cannot be written.
     """
     shapes = {e.name: e.shape for e in entries}
     _check_shapes(shapes, description, str(out_path))
@@ -107,7 +117,7 @@ def write_packed(
 
 
 def _watched(entry: Entry, digest: Any) -> Callable[[], Iterator[Array]]:
-    """The entry's chunks as float32, hashed on their way and refused where they are not finite."""
+    """The entry's chunks as float32; each is hashed, and refused where it is not finite."""
 
     def chunks() -> Iterator[Array]:
         for chunk in entry.chunks():
@@ -137,10 +147,10 @@ def _weights_hash(description: Description, shapes: Mapping[str, tuple[int, ...]
 
 
 def open_packed(path: Path) -> Checkpoint:
-    """Open a packed checkpoint: all is checked but the values of its tensors (`verify_hash` does that).
+    """Open a packed checkpoint. All is checked but the values of its tensors, which `verify_hash` checks.
 
     Raises:
-        CheckpointError: not a packed checkpoint, of a later version, cut short, or against its contract.
+        CheckpointError: when it is not a packed checkpoint, of a later version, cut short, or breaks its contract.
     """
     path = Path(path)
     file = SafetensorsFile(path)
@@ -181,7 +191,7 @@ def verify_hash(checkpoint: Checkpoint, progress: Progress | None = None) -> str
     """Read all of a packed checkpoint and return its hash.
 
     Raises:
-        CheckpointError: the hash is not the one that the file states: it was damaged or changed.
+        CheckpointError: when the hash is not the one that the file states: it was damaged or changed.
     """
     file = SafetensorsFile(checkpoint.path)
     total, done = sum(info.nbytes for info in checkpoint.tensors.values()), 0
@@ -195,13 +205,13 @@ def verify_hash(checkpoint: Checkpoint, progress: Progress | None = None) -> str
                 progress(done, total)
         digests[name] = digest.hexdigest()
     shapes = {name: info.shape for name, info in checkpoint.tensors.items()}
-    found = _weights_hash(checkpoint, shapes, digests)
-    if found != checkpoint.weights_hash:
+    weights_hash = _weights_hash(checkpoint, shapes, digests)
+    if weights_hash != checkpoint.weights_hash:
         raise CheckpointError(
-            f"{checkpoint.path} has the hash {found}; it states {checkpoint.weights_hash}. The file was "
+            f"{checkpoint.path} has the hash {weights_hash}; it states {checkpoint.weights_hash}. The file was "
             "damaged or changed: pack the checkpoint again, or get it again."
         )
-    return found
+    return weights_hash
 
 
 def _pieces(tensor: Array) -> Iterator[Array]:

@@ -1,4 +1,4 @@
-"""The pooling head's probe, folded into its key projection: what every engine computes the pooling logits with."""
+"""The pooling head's probe, folded into its key projection. Every engine computes the pooling logits from it."""
 
 import numpy as np
 
