@@ -1,5 +1,5 @@
-# Two commands on a fresh machine with Python 3.11 or newer: `make demo` and `make test`.
-# Both make their own environment in .venv and install what they need.
+# Two commands on a fresh machine with Python 3.11 or newer: `make demo` and `make test`; `make help` names the others.
+# Each makes its own environment in .venv and installs what it needs, but for gpu-check and trt-check.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,7 +11,13 @@ INPUT ?=
 OUTPUT ?= demo-output
 SYNTHETIC := models/synthetic-27
 
-.PHONY: demo test docs lint test-lowest bench bench-quick bench-track bench-spread bench-scaling bench-others fidelity gpu-check trt-check clean compile-check
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format docs compile-check test-lowest bench bench-quick bench-track bench-spread bench-scaling \
+    bench-others fidelity pages gpu-check trt-check clean
+
+help: ## Name every target.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \
+	    printf '%-16s%s\n' "$$name" "$$what"; done
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "emonet-fast needs Python 3.11 or newer, this is " + sys.version.split()[0])'
@@ -22,13 +28,17 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e '.[demo]'
 	touch $@
 
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	touch $@
+
 # PyTorch and matplotlib are pinned: what the tests compare with must not change under them.
 $(VENV)/.test: pyproject.toml tests/constraints/test.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c tests/constraints/test.txt -e '.[test]'
 	touch $@
 
 $(SYNTHETIC): | $(VENV)/.demo
-	@echo "making an untrained checkpoint of full size in $@: about two minutes and 2 GB, once"
+	@echo "making an untrained checkpoint of full size in $@, once: about two minutes and 2 GB"
 	$(BIN)/emonet-fast synthetic $@
 
 ifeq ($(CHECKPOINT),synthetic)
@@ -38,93 +48,93 @@ else
 WEIGHTS = $(CHECKPOINT)
 endif
 
-demo: $(VENV)/.demo
+demo: $(VENV)/.demo ## Score seven photographs and write a page of them; CHECKPOINT=large and INPUT=folder for your own.
 	@mkdir -p $(OUTPUT)
 	$(BIN)/emonet-fast score $(if $(INPUT),$(INPUT),$$($(BIN)/python -m benchmarks.pictures)) \
 	    --checkpoint $(WEIGHTS) --output $(OUTPUT)/scores.parquet --report $(OUTPUT)/report.html
 	@echo "look at $(OUTPUT)/report.html"
 
-$(VENV)/.docs: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -e '.[docs]'
-	touch $@
-
-# The pages of docs/ and the Python reference, in build/docs. The variable silences an advertisement, not a check.
-docs: $(VENV)/.docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "look at build/docs/index.html"
-
 # Two at a time: most tests keep one core busy, and each process makes its own checkpoints.
-test: $(VENV)/.test
+test: $(VENV)/.test ## Run all tests: ten minutes on two cores.
 	$(BIN)/python -m pytest -n 2 --dist worksteal -p no:benchmark
 
-lint: $(VENV)/.test
+CSRC := csrc/*/*.h csrc/*/*.cpp tests/csrc/*.cpp tests/csrc/fake/*.h tests/csrc/fake/*.cpp tests/csrc/fake/include/*.h
+
+lint: $(VENV)/.test ## Check style, format and types of Python and C++.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror csrc/*/*.h csrc/*/*.cpp tests/csrc/*.cpp tests/csrc/fake/*.h tests/csrc/fake/*.cpp tests/csrc/fake/include/*.h
+	$(BIN)/clang-format --dry-run --Werror $(CSRC)
 
-# Every Triton kernel compiled for every supported GPU, without one: no spills, no shared memory above the limit.
-compile-check: $(VENV)/.test
+format: $(VENV)/.test ## Format Python and C++, and mend what the linter can mend.
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CSRC)
+
+# The variable silences an advertisement, not a check.
+docs: $(VENV)/.docs ## Build the pages of docs/ and the Python reference into build/docs.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "look at build/docs/index.html"
+
+# No kernel may spill registers, or take more shared memory than a GPU has.
+compile-check: $(VENV)/.test ## Compile every Triton kernel for every supported GPU, without a GPU.
 	$(BIN)/python -m emonet_fast.kernels.aot
 
-# The lowest versions of the direct dependencies: an import and a small scoring test.
-test-lowest:
+test-lowest: ## Try the lowest versions of the dependencies in an environment of their own.
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)-lowest/bin/python -m pip install --quiet -c tests/constraints/lowest.txt -e '.[reference,eval]' pytest hypothesis
 	$(VENV)-lowest/bin/python -m pytest tests/test_lowest.py
 
-# The suites of benchmarks/suites at full depth: within 15 minutes on 2 cores, the two checkpoints (5 minutes and 4 GB,
-# once) not counted. BENCH takes options of benchmarks.run, --device cuda for example.
+# The two checkpoints (5 minutes and 4 GB, once) are not counted. BENCH takes options of benchmarks.run: --device cuda.
 BENCH ?=
-bench: $(VENV)/.test
+bench: $(VENV)/.test ## Measure all suites at full depth and write the tables: 15 minutes on two cores.
 	$(BIN)/python -m benchmarks.run $(BENCH)
 	$(BIN)/python -m benchmarks.pages
 
-# A case a room at one layer, to see that they run: at most 2 minutes.
-bench-quick: $(VENV)/.test
+bench-quick: $(VENV)/.test ## Show that the suites run, with one layer: two minutes.
 	$(BIN)/python -m benchmarks.run --quick
 
-# The same cases in rounds enough for benchmarks.compare: four minutes. Not those that start processes.
-bench-track: $(VENV)/.test
+# Not the cases that start processes: each round of these takes seconds.
+bench-track: $(VENV)/.test ## Measure the quick cases in rounds enough for benchmarks.compare: four minutes.
 	$(BIN)/python -m benchmarks.run --track
 
-# How far the ratios that CI compares vary from run to run; and the curves of docs/scaling.md.
-bench-spread: $(VENV)/.test
+bench-spread: $(VENV)/.test ## Measure how far the tracked ratios vary from run to run: half an hour.
 	$(BIN)/python -m benchmarks.spread
 	$(BIN)/python -m benchmarks.pages
 
-bench-scaling: $(VENV)/.test
+bench-scaling: $(VENV)/.test ## Measure the curves of docs/scaling.md: ten minutes.
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.pages
 
-# Other people's packages, in an environment of their own.
-bench-others: $(VENV)/.test
+bench-others: $(VENV)/.test ## Measure other people's packages, each in an environment of its own.
 	$(BIN)/python -m benchmarks.others
+	$(BIN)/python -m benchmarks.pages
 
-# The README's tables of fidelity and start: the reference beside the engine, 64 pictures each: far longer than bench.
-fidelity: $(VENV)/.test
+fidelity: $(VENV)/.test ## Compare 64 pictures at full depth with the published pipeline: longer than bench.
 	$(BIN)/python -m benchmarks.fidelity
 	$(BIN)/python -m benchmarks.pages
 
-# GPU tests and GPU benchmarks in under 8 minutes, on a machine that has PyTorch, Triton, numpy, pytest, transformers
-# and safetensors. Uses $(PYTHON) as it is: no environment is made, nothing is fetched, and the package goes to
-# build/gpu-check/site. GPU_CHECK=--dry proves the scripts without a GPU.
-GPU_CHECK ?=
+pages: $(VENV)/.test ## Write the measured tables and plots of the documents again, from the stored results.
+	$(BIN)/python -m benchmarks.pages
+
+# Both use $(PYTHON) as it is: no environment is made, nothing is fetched, and the package goes to build/gpu-check/site.
+# There it comes before the checkout, whose kernels lie in another folder.
 GPU_SITE := $(CURDIR)/build/gpu-check/site
-# The installed package goes before the checkout, whose kernels lie in another folder.
 ON_GPU := PYTHONSAFEPATH=1 PYTHONPATH=$(GPU_SITE):$(CURDIR) $(PYTHON)
-gpu-check:
+
+# Needs PyTorch, Triton, numpy, pytest, transformers and safetensors. GPU_CHECK=--dry proves the scripts without a GPU.
+GPU_CHECK ?=
+gpu-check: ## Run the GPU's tests and benchmarks on a machine that has one: under 8 minutes.
 	$(PYTHON) benchmarks/gpu/install.py $(GPU_SITE)
 	$(ON_GPU) -m benchmarks.gpu.check $(GPU_CHECK)
 
-# TensorRT engines built and measured beside the others, on a machine that has TensorRT, its headers (docs/tensorrt.md),
-# pybind11, PyTorch, Triton and transformers beside this package's own dependencies. Like gpu-check it makes no
-# environment and fetches nothing. TRT_CHECK=--dry proves the scripts on the fakes, without a GPU and TensorRT (2 min).
+# Needs TensorRT, its headers (docs/tensorrt.md), pybind11, PyTorch, Triton and transformers beside this package's own
+# dependencies. TRT_CHECK=--dry proves the scripts on the fakes, without a GPU and TensorRT (2 minutes).
 TRT_CHECK ?=
-trt-check:
+trt-check: ## Build TensorRT engines and measure them beside the others, on a machine with a GPU.
 	$(PYTHON) benchmarks/gpu/install.py $(GPU_SITE)
 	$(ON_GPU) -m benchmarks.trt.check $(TRT_CHECK)
 
-clean:
+clean: ## Delete the environments, build/, dist/ and the demo's output.
 	rm -rf $(VENV) $(VENV)-lowest $(VENV)-others build dist $(OUTPUT)

@@ -28,6 +28,13 @@ def test_make_targets_exist():
     assert {"demo", "test", "bench"} <= named <= targets
 
 
+def test_every_make_target_has_its_sentence_in_help():
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    described = set(re.findall(r"^([a-z-]+):.*## [A-Z].*\.$", makefile, re.MULTILINE))
+    (phony,) = re.findall(r"^\.PHONY: ((?:.*\\\n)*.*)$", makefile, re.MULTILINE)
+    assert described == set(phony.replace("\\", " ").split())
+
+
 def test_linked_files_exist():
     for link in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / link).exists(), link
