@@ -48,11 +48,8 @@ class FrameScorer:
         tracks = [track for frame in frames for track in frame.tracks]
         kept = [self._reusable(face, track) for face, track in zip(faces, tracks, strict=True)]
         reused = np.array([one is not None for one in kept], bool)
-        parts = [
-            batch.scores
-            for batch in self._scorer.batches(_to_score(frames, reused), embeddings=self._options.embeddings)
-        ]
-        pool = parts or [self._scorer.empty(embeddings=self._options.embeddings)]
+        batches = self._scorer.batches(_to_score(frames, reused), embeddings=self._options.embeddings)
+        pool = [batch.scores for batch in batches] or [self._scorer.empty(embeddings=self._options.embeddings)]
         scored, end = 0, sum(map(len, pool))
         latest: dict[int, int] = {}  # of each track, where its scores lie in the pool
         places = []
@@ -99,8 +96,10 @@ def due(options: VideoOptions, face: Face, last: Face, frames: int) -> bool:
     """Whether a track's face is scored again; `last` was scored, so many sampled `frames` ago."""
     if options.score_every is not None and frames >= options.score_every:
         return True
+    if options.score_change is None:
+        return False
     overlap = float(overlaps(boxes_of([face]), boxes_of([last]))[0, 0])
-    return options.score_change is not None and 1 - overlap > options.score_change
+    return 1 - overlap > options.score_change
 
 
 def _to_score(frames: Sequence[FrameFaces], reused: npt.NDArray[np.bool_]) -> Iterable[Picture]:

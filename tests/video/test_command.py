@@ -108,6 +108,7 @@ def test_nothing_scored_is_status_2(tmp_path, walk, tiny_folder, inside):
         (["--fps", "fast"], "expected a number or all"),
         (["--fps", "-1"], "expected above 0"),
         (["--start", "2", "--end", "1"], "expected end after start"),
+        (["--score-every", "0"], "expected 1 or more frames"),
         (["--faces", "mtcnn"], "expected 'none', 'detect' or"),
         (["more.mp4", "-o", "a.json"], "holds one video"),
     ],
