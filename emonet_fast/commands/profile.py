@@ -46,14 +46,14 @@ def profile(
     from ..profile.run import profile as profiled
     from ..profile.text import text
     from ..scorer import Scorer
-    from ..sources import open_inputs
+    from ..sources import Inputs
 
     sampler = Flame(flame)  # says what is missing before weights are read
     for path in (flame, json):
         if path is not None:
             PendingFile(path).discard()
     with Scorer(checkpoint, options=options) as scorer:
-        source = open_inputs(inputs, options, image_column=image_column)
+        source = Inputs(inputs, options, image_column=image_column)
         with progress(pictures if source.total is None else min(pictures, source.total)) as bar:
             result = profiled(scorer, source, limit=pictures, around=sampler.recording, advance=bar.update)
     sampler.write()

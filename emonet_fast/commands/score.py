@@ -55,10 +55,10 @@ def score(
     from ..faces import WithFaces, open_finder
     from ..faces.finder import detector_device
     from ..scorer import Scorer
-    from ..sources import open_inputs
+    from ..sources import Inputs
 
     with Scorer(checkpoint, options=options) as scorer:
-        source = open_inputs(inputs, options, image_column=image_column)
+        source = Inputs(inputs, options, image_column=image_column)
         outputs = job.Outputs(output, layout, report, opt.title(inputs), embeddings, top)
         job.check(outputs)
         with steps("packing") as done:

@@ -1,6 +1,6 @@
 """Where pictures come from. Every source yields records.Picture with a stable key and reads lazily."""
 
-from .inputs import Inputs, open_inputs
+from .inputs import Inputs
 from .memory import Memory
 
-__all__ = ["Inputs", "Memory", "open_inputs"]
+__all__ = ["Inputs", "Memory"]

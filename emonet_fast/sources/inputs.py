@@ -102,29 +102,42 @@ def _size(path: str) -> int:
 
 
 class Inputs:
-    """Pictures of all inputs in the order given; can be iterated again. Paths are held, pictures are not.
+    """Pictures of folders, globs, tar shards, parquet files and image files, in the order given.
+
+    Can be iterated again. Paths are held, pictures are not. In folders only image files are taken, in globs shards and
+    tables too. A missing file, and a glob without a match, are UNREADABLE pictures as long as another input was found.
+    Keys are unique: where an input is given again, its second keys are `path#2`.
 
     Args:
-        files: to read, in order.
+        inputs: what the user named.
+        options: for the largest picture that is read.
+        image_column: of parquet files; None to find it by type.
+
+    Attributes:
         total: number of pictures; None where a tar shard makes it unknown before reading.
         skipped: number of files in folders and globs that are no pictures, by lower-case suffix.
         notes: inputs that gave nothing, for people.
-        max_bytes: larger pictures are refused.
+
+    Raises:
+        InputError: when no input could be found at all, or a parquet file's image column is missing or ambiguous.
+        OptionError: when image_column is given, but no input is a parquet file.
     """
 
-    def __init__(
-        self,
-        files: Sequence[InputFile],
-        total: int | None,
-        skipped: Mapping[str, int],
-        notes: Sequence[str],
-        max_bytes: int,
-    ) -> None:
-        self.total = total
-        self.skipped = dict(skipped)
-        self.notes = tuple(notes)
-        self._files = tuple(files)
-        self._max_bytes = max_bytes
+    def __init__(self, inputs: Sequence[str], options: Options, image_column: str | None = None) -> None:
+        if isinstance(inputs, str):
+            raise InputError(f"the text {inputs!r} came; expected a sequence of inputs: put it in a list")
+        self.skipped: Counter[str] = Counter()
+        self.notes: list[str] = []
+        self._files: list[InputFile] = []
+        self._unique = UniqueKeys()
+        self._column, self._max_bytes = image_column, options.max_bytes
+        exist = [self._add(str(text)) for text in inputs]
+        if not any(exist):
+            raise InputError("no pictures found: " + ("; ".join(self.notes) or "no input was given"))
+        if image_column is not None and not any(file.footer for file in self._files):
+            raise OptionError(f"image_column is {image_column!r}, but no input is a readable parquet file")
+        shards = any(file.kind == "shard" for file in self._files)
+        self.total = None if shards else sum(sum(f.footer.groups) if f.footer else 1 for f in self._files)
 
     def __iter__(self) -> Iterator[Picture]:
         for file in self._files:
@@ -137,64 +150,30 @@ class Inputs:
             else:
                 yield read_file(file.path, file.key, self._max_bytes)
 
-
-def open_inputs(inputs: Sequence[str], options: Options, image_column: str | None = None) -> Inputs:
-    """Find the pictures that `inputs` name: folders, globs, tar shards, parquet files, image files.
-
-    In folders only image files are taken, in globs shards and tables too. A missing file, and a glob without a
-    match, are UNREADABLE pictures as long as another input was found. Keys are unique: where an input is given
-    again, its second keys are `path#2`.
-
-    Args:
-        inputs: what the user named.
-        options: for the largest picture that is read.
-        image_column: of parquet files; None to find it by type.
-
-    Raises:
-        InputError: when no input could be found at all, or a parquet file's image column is missing or ambiguous.
-        OptionError: when image_column is given, but no input is a parquet file.
-    """
-    if isinstance(inputs, str):
-        raise InputError(f"the text {inputs!r} came; expected a sequence of inputs: put it in a list")
-    listing = _Search(image_column)
-    for text in inputs:
-        listing.add(str(text))
-    if not listing.anything:
-        raise InputError("no pictures found: " + ("; ".join(listing.notes) or "no input was given"))
-    if image_column is not None and not any(file.footer for file in listing.files):
-        raise OptionError(f"image_column is {image_column!r}, but no input is a readable parquet file")
-    total = None if any(file.kind == "shard" for file in listing.files) else listing.rows
-    return Inputs(listing.files, total, listing.skipped, listing.notes, options.max_bytes)
-
-
-class _Search:
-    """The files found so far. anything: whether one of them exists. rows: pictures in all but the shards."""
-
-    def __init__(self, image_column: str | None) -> None:
-        self.files: list[InputFile] = []
-        self.notes: list[str] = []
-        self.skipped: Counter[str] = Counter()
-        self.anything = False
-        self.rows = 0
-        self._column = image_column
-        self._unique = UniqueKeys()
-
-    def add(self, text: str) -> None:
+    def _add(self, text: str) -> bool:
+        """Take the files of one input; whether there are any."""
         found = list_files(text, is_image_name, is_input_name)
         if found is None:
             reason = _missing_reason(Path(text))
             self.notes.append(f"{text!r}: {reason}")
             self._add_fault(text, reason)
-            return
+            return False
         for path in found.paths:
-            self.anything = True
             if path in found.faults:
                 self._add_fault(path, found.faults[path])
-            else:
-                self._add_file(str(Path(path)))
+                continue
+            path = str(Path(path))
+            file = inspect_file(path, self._unique(utf8_text(path)), self._column)
+            self._files.append(file)
+            if file.footer is not None and not sum(file.footer.groups):
+                self.notes.append(f"{path!r} has no rows")
         self.skipped.update(found.skipped)
-        if found.paths:
-            return
+        if not found.paths:
+            self._note_empty(text, found)
+        return bool(found.paths)
+
+    def _note_empty(self, text: str, found: FoundFiles) -> None:
+        """Say that a folder or glob gave nothing."""
         if is_folder(Path(text)):
             hint = _shards_hint(Path(text), found)
             self.notes.append(f"folder {text!r} has no image files{_seen(found.skipped)}{hint}")
@@ -202,20 +181,8 @@ class _Search:
             self.notes.append(f"nothing that can be scored matches {text!r}{_seen(found.skipped)}")
             self._add_fault(text, "no picture, shard or table matches this pattern")
 
-    def _add_file(self, path: str) -> None:
-        file = inspect_file(path, self._unique(utf8_text(path)), self._column)
-        self.files.append(file)
-        if file.footer is None:
-            self.rows += 1
-            return
-        rows = sum(file.footer.groups)
-        self.rows += rows
-        if not rows:
-            self.notes.append(f"{path!r} has no rows")
-
     def _add_fault(self, path: str, reason: str) -> None:
-        self.files.append(InputFile("file", path, self._unique(utf8_text(path)), fault=reason))
-        self.rows += 1
+        self._files.append(InputFile("file", path, self._unique(utf8_text(path)), fault=reason))
 
 
 def _missing_reason(path: Path) -> str:

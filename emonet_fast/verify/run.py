@@ -27,7 +27,7 @@ from ..gpu import Gpu, look
 from ..optional import need
 from ..options import Options
 from ..records import UInt8Array
-from ..sources import open_inputs
+from ..sources import Inputs
 from .worker import Order
 
 
@@ -190,7 +190,7 @@ def pictures_for(folder: Path | None, limit: int, options: Options) -> list[UInt
     if folder is None:
         return calibration_pictures(limit, seed=0)
     pictures: list[UInt8Array] = []
-    for picture in open_inputs([str(folder)], options):
+    for picture in Inputs([str(folder)], options):
         rgb = decode(picture, exif=options.exif, max_pixels=options.max_pixels, max_bytes=options.max_bytes).rgb
         pictures += [] if rgb is None else [rgb]
         if len(pictures) == limit:

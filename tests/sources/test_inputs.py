@@ -10,7 +10,7 @@ import pytest
 from emonet_fast.errors import InputError, OptionError
 from emonet_fast.options import Options
 from emonet_fast.records import Status
-from emonet_fast.sources import open_inputs
+from emonet_fast.sources import Inputs
 
 from .made import OPTIONS, write_tar
 
@@ -28,11 +28,11 @@ def here(tmp_path, monkeypatch):
 
 
 def keys(*inputs, **settings):
-    return [p.key for p in open_inputs(inputs, OPTIONS, **settings)]
+    return [p.key for p in Inputs(inputs, OPTIONS, **settings)]
 
 
 def test_everything_in_the_order_given(here):
-    got = open_inputs(["t.parquet", "pics", "two.dat", "s.tar", "one.jpg"], OPTIONS)
+    got = Inputs(["t.parquet", "pics", "two.dat", "s.tar", "one.jpg"], OPTIONS)
     pictures = list(got)
     assert [p.key for p in pictures] == [
         "t.parquet::0", "t.parquet::1", "pics/a.PNG", "pics/b.jpg", "pics/deep/c.gif", "two.dat", "s.tar::m.jpg",
@@ -42,14 +42,14 @@ def test_everything_in_the_order_given(here):
     assert [p.data for p in pictures] == data
     assert {p.status for p in pictures} == {Status.OK}
     assert got.skipped == {".txt": 1}
-    assert got.notes == ()
+    assert got.notes == []
     assert got.total is None, "a tar does not say how many"
     assert [p.key for p in got] == [p.key for p in pictures], "can be read again"
 
 
 def test_total_where_it_is_known(here):
-    assert open_inputs(["pics", "t.parquet", "one.jpg", "missing.jpg"], OPTIONS).total == 7
-    assert open_inputs(["s.tar", "one.jpg"], OPTIONS).total is None
+    assert Inputs(["pics", "t.parquet", "one.jpg", "missing.jpg"], OPTIONS).total == 7
+    assert Inputs(["s.tar", "one.jpg"], OPTIONS).total is None
 
 
 def test_pattern_that_the_shell_left_alone(here):
@@ -75,7 +75,7 @@ def test_an_input_twice_has_two_rows(here):
 
 
 def test_missing_file_beside_others_is_a_row(here):
-    got = list(open_inputs(["missing.jpg", "one.jpg", "none/*.jpg"], OPTIONS))
+    got = list(Inputs(["missing.jpg", "one.jpg", "none/*.jpg"], OPTIONS))
     assert [(p.key, p.status) for p in got] == [
         ("missing.jpg", Status.UNREADABLE), ("one.jpg", Status.OK), ("none/*.jpg", Status.UNREADABLE),
     ]  # fmt: skip
@@ -85,12 +85,12 @@ def test_missing_file_beside_others_is_a_row(here):
 
 def test_dangling_link_is_a_row(here):
     (here / "link.jpg").symlink_to("nowhere")
-    (got,) = open_inputs(["link.jpg"], OPTIONS)
+    (got,) = Inputs(["link.jpg"], OPTIONS)
     assert (got.key, got.status, got.reason) == ("link.jpg", Status.UNREADABLE, os.strerror(2))
 
 
 def test_file_that_vanishes_after_the_search(here):
-    inputs = open_inputs(["pics"], OPTIONS)
+    inputs = Inputs(["pics"], OPTIONS)
     (here / "pics" / "a.PNG").unlink()
     assert [p.status for p in inputs] == [Status.UNREADABLE, Status.OK, Status.OK]
 
@@ -117,44 +117,44 @@ def test_nothing_at_all(here, inputs, words):
     write_tar(here / "shards" / "0.tar", [])
     write_tar(here / "shards" / "1.tar", [])
     with pytest.raises(InputError) as e:
-        open_inputs(inputs, OPTIONS)
+        Inputs(inputs, OPTIONS)
     for word in words:
         assert word in str(e.value)
 
 
 def test_folder_without_images_beside_others_is_noted(here):
     (here / "empty").mkdir()
-    got = open_inputs(["empty", "one.jpg"], OPTIONS)
-    assert got.notes == ("folder 'empty' has no image files, and no other files",)
+    got = Inputs(["empty", "one.jpg"], OPTIONS)
+    assert got.notes == ["folder 'empty' has no image files, and no other files"]
     assert got.total == 1
 
 
 def test_one_text_instead_of_a_list(here):
     with pytest.raises(InputError, match="put it in a list"):
-        open_inputs("one.jpg", OPTIONS)
+        Inputs("one.jpg", OPTIONS)
 
 
 def test_limit_on_bytes(here):
-    (got,) = open_inputs(["one.jpg"], Options(max_bytes=6))
+    (got,) = Inputs(["one.jpg"], Options(max_bytes=6))
     assert got.status == Status.TOO_LARGE
-    shard = list(open_inputs(["s.tar"], Options(max_bytes=1)))
+    shard = list(Inputs(["s.tar"], Options(max_bytes=1)))
     assert [p.status for p in shard] == [Status.OK, Status.OK]
 
 
 def test_image_column(here):
     pq.write_table(pa.table({"x": [b"xx"], "y": [b"yy"]}), here / "u.parquet")
-    assert [p.data for p in open_inputs(["u.parquet"], OPTIONS, image_column="y")] == [b"yy"]
+    assert [p.data for p in Inputs(["u.parquet"], OPTIONS, image_column="y")] == [b"yy"]
     with pytest.raises(InputError, match=r"u\.parquet has no column known.*x \(binary\), y \(binary\)"):
-        open_inputs(["one.jpg", "u.parquet"], OPTIONS)
+        Inputs(["one.jpg", "u.parquet"], OPTIONS)
     with pytest.raises(InputError, match="no single column 'z'"):
-        open_inputs(["u.parquet"], OPTIONS, image_column="z")
+        Inputs(["u.parquet"], OPTIONS, image_column="z")
     with pytest.raises(OptionError, match="no input is a readable parquet file"):
-        open_inputs(["one.jpg"], OPTIONS, image_column="y")
+        Inputs(["one.jpg"], OPTIONS, image_column="y")
 
 
 def test_damaged_table_is_a_row(here):
     (here / "bad.parquet").write_bytes(b"PAR1 and no more")
-    got = open_inputs(["bad.parquet", "t.parquet"], OPTIONS)
+    got = Inputs(["bad.parquet", "t.parquet"], OPTIONS)
     pictures = list(got)
     assert got.total == len(pictures) == 3
     assert (pictures[0].key, pictures[0].status) == ("bad.parquet", Status.UNREADABLE)
@@ -168,7 +168,7 @@ def test_name_that_is_not_utf8(here):
         Path(os.fsdecode(name)).write_bytes(b"x")
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
-    (got,) = open_inputs(["caf*.jpg"], OPTIONS)
+    (got,) = Inputs(["caf*.jpg"], OPTIONS)
     assert (got.key, got.data) == ("caf\\xe9.jpg", b"x")
 
 
@@ -183,7 +183,7 @@ def test_unlistable_folder_is_found_and_told(here, monkeypatch):
         return listed(path)
 
     monkeypatch.setattr(os, "listdir", refusing)
-    (got,) = open_inputs(["locked"], OPTIONS)
+    (got,) = Inputs(["locked"], OPTIONS)
     assert (got.key, got.status) == ("locked", Status.UNREADABLE)
     assert os.strerror(13) in got.reason
 
@@ -191,6 +191,6 @@ def test_unlistable_folder_is_found_and_told(here, monkeypatch):
 def test_pipe_given_as_a_shard_does_not_hang(here):
     for name in ("p.tar", "p.parquet", "p.jpg"):
         os.mkfifo(here / name)
-    got = list(open_inputs(["p.tar", "p.parquet", "p.jpg"], OPTIONS))
+    got = list(Inputs(["p.tar", "p.parquet", "p.jpg"], OPTIONS))
     assert [p.status for p in got] == [Status.UNREADABLE] * 3
     assert all("a pipe, socket or device" in p.reason for p in got)
