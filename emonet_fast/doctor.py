@@ -90,17 +90,17 @@ def _cpu_engine() -> dict[str, Any]:
 
 
 def _gpu_engine() -> dict[str, Any]:
-    found = look()
-    if isinstance(found, NoGpu):
-        return {"available": False, "reason": found.reason, "needs": NEEDS}
+    gpu = look()
+    if isinstance(gpu, NoGpu):
+        return {"available": False, "reason": gpu.reason, "needs": NEEDS}
     return {
         "available": True,
-        "name": found.name,
-        "device": f"cuda:{found.index}",
-        "compute_capability": f"{found.capability[0]}.{found.capability[1]}",
-        "memory_gb": round(found.memory / 1e9, 1),
-        "memory_free_gb": round(found.free / 1e9, 1),
-        "precisions": ["fp32", "bf16", "fp8"] if found.fp8 else ["fp32", "bf16"],
+        "name": gpu.name,
+        "device": f"cuda:{gpu.index}",
+        "compute_capability": f"{gpu.capability[0]}.{gpu.capability[1]}",
+        "memory_gb": round(gpu.memory / 1e9, 1),
+        "memory_free_gb": round(gpu.free / 1e9, 1),
+        "precisions": ["fp32", "bf16", "fp8"] if gpu.fp8 else ["fp32", "bf16"],
         "torch": _version("torch"),
         "triton": _version("triton"),
     }
@@ -117,7 +117,7 @@ def _decoders() -> dict[str, Any]:
 
 
 def _video() -> dict[str, Any]:
-    """What reads video, whether its build knows NVDEC and cameras, and who decodes."""
+    """What reads video, whether it can use NVDEC and cameras, and what decodes."""
     if not available("av"):
         return {"pyav": _optional("av", EXTRAS["av"])}
     import av
@@ -140,17 +140,17 @@ def _dali() -> str:
 
 
 def _tensorrt_engine() -> dict[str, Any]:
-    found = tensorrt_libraries.look()
-    if isinstance(found, NoGpu):
-        return {"available": False, "reason": found.reason, "needs": tensorrt_libraries.NEEDS}
+    libraries = tensorrt_libraries.look()
+    if isinstance(libraries, NoGpu):
+        return {"available": False, "reason": libraries.reason, "needs": tensorrt_libraries.NEEDS}
     return {
         "available": True,
-        "name": found.gpu.name,
-        "device": f"cuda:{found.gpu.index}",
-        "tensorrt": found.version,
-        "library": str(found.tensorrt.path),
-        "can_build": found.tensorrt.build_fault or True,
-        "precisions": ["bf16", "fp8"] if found.gpu.fp8 else ["bf16"],
+        "name": libraries.gpu.name,
+        "device": f"cuda:{libraries.gpu.index}",
+        "tensorrt": libraries.version,
+        "library": str(libraries.tensorrt.path),
+        "can_build": libraries.tensorrt.build_fault or True,
+        "precisions": ["bf16", "fp8"] if libraries.gpu.fp8 else ["bf16"],
     }
 
 
