@@ -5,6 +5,7 @@ import errno
 import hashlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -51,24 +52,20 @@ class PendingFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.discard()
-        if isinstance(error, OSError) and not isinstance(error, EmonetError):
+        if isinstance(error, OSError):
             raise cannot_write(self.path, error) from error
 
     def finish(self) -> None:
         """Flush, fsync and close. Raises EmonetError if the disk refuses."""
-        try:
+        with _writing(self.path):
             self.file.flush()
             os.fsync(self.file.fileno())
             self.file.close()
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
 
     def publish(self) -> None:
         """Rename the finished file into place. Raises EmonetError if that fails."""
-        try:
+        with _writing(self.path):
             self._temporary.replace(self._target)
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
 
     def publish_new(self) -> None:
         """As `publish`, but never over an older file, in one step, whoever else tries it at the same moment.
@@ -77,21 +74,13 @@ class PendingFile:
             FileExistsError: when there is one.
             EmonetError: when it fails otherwise, as on file systems without hard links.
         """
-        try:
+        with _writing(self.path):
             os.link(self._temporary, self._target)
-        except FileExistsError:
-            raise
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
 
     def hashed(self) -> tuple[str, int]:
         """SHA-256 and size of the finished file as the disk gives it back. Raises EmonetError if it cannot be read."""
-        try:
-            with self._temporary.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-                return digest, os.fstat(file.fileno()).st_size
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
+        with _writing(self.path), self._temporary.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
 
     def discard(self) -> None:
         """Remove the temporary file; nothing happens if it is already published or gone."""
@@ -100,8 +89,19 @@ class PendingFile:
         self._temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Errors of the disk inside become an EmonetError; only FileExistsError passes."""
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's entries, renames into it among them, to the disk. File systems that cannot are left be."""
+    """Bring a folder's entries, and so renames into it, to the disk, where the file system can do that."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:  # a folder that may be written but not read

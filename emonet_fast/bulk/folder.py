@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -170,24 +170,11 @@ class Folder:
         write_whole(self.stem(plan, shard).with_suffix(suffix), json.dumps(marker, indent=1).encode() + b"\n")
         return marker
 
-    def look(
-        self, plan: Plan, shards: Iterable[int], progress: Callable[[], None] = lambda: None, *, hashes: bool = True
-    ) -> dict[int, FoundShard]:
-        """What each shard is, by its files.
-
-        Args:
-            plan: the folder's.
-            shards: their numbers.
-            progress: called after each shard.
-            hashes: whether files are read whole to compare their hash.
-        """
-        shards = list(shards)
-        found = {}
+    def look(self, plan: Plan, shards: Iterable[int], *, hashes: bool = True) -> dict[int, FoundShard]:
+        """What each shard is, by its files. hashes: whether files are read whole to compare their hash."""
+        numbers = list(shards)
         with ThreadPoolExecutor(_HASHERS) as pool:
-            for shard, state in zip(shards, pool.map(lambda s: self._look(plan, s, hashes), shards), strict=True):
-                found[shard] = state
-                progress()
-        return found
+            return dict(zip(numbers, pool.map(lambda n: self._look(plan, n, hashes), numbers), strict=True))
 
     def _look(self, plan: Plan, shard: int, hashes: bool) -> FoundShard:
         stem = self.stem(plan, shard)

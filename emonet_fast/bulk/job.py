@@ -44,11 +44,6 @@ class BulkSummary:
     progress: BulkProgress
 
     @property
-    def complete(self) -> bool:
-        """Whether every shard is done."""
-        return self.done == self.shards
-
-    @property
     def scored_now(self) -> int:
         """Rows that this run scored."""
         return self.progress.rows

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeGuard
@@ -12,12 +13,10 @@ MAX_BYTES = 100_000_000  # an index of a large sharded model has 0.1 MB; safeten
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    out = dict(pairs)
-    if len(out) != len(pairs):
-        seen: set[str] = set()
-        twice = sorted({k for k, _ in pairs if k in seen or seen.add(k)})  # type: ignore[func-returns-value]
+    twice = sorted(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+    if twice:
         raise ValueError(f"the same key twice: {', '.join(map(repr, twice))}")
-    return out
+    return dict(pairs)
 
 
 def _constant(text: str) -> NoReturn:

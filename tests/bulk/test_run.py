@@ -68,7 +68,7 @@ def test_resume_mends_and_leaves_the_rest(whole, tiny, faces_set, tmp_path):
     (output / "00007.json").unlink()
     (output / ".00007.parquet.0123abcd.tmp").write_bytes(b"left by a killed run")
     summary, said = run(faces_set, tiny, output, shard_size=20, keep=("emotion", "score"))
-    assert summary.complete
+    assert summary.done == summary.shards
     assert summary.scored_now == 60
     assert contents(output) == before
     assert not list(output.glob(".*"))
@@ -123,7 +123,7 @@ def test_every_kind_of_input_and_damage(tiny, tmp_path):
     page[header : header + 16] = b"\xff" * 16
     (data / "b.parquet").write_bytes(page)
     summary, said = run(data, tiny, tmp_path / "out", shard_size=10, embeddings="fp32")
-    assert summary.complete
+    assert summary.done == summary.shards
     found = rows(tmp_path / "out").to_pylist()
     status = {os.path.relpath(r["key"], data): r["status"] for r in found}
     assert len(status) == len(found) == 4 + 30 + 1 + 2 + 2
@@ -145,7 +145,7 @@ def test_every_kind_of_input_and_damage(tiny, tmp_path):
     summary, _ = run(data, tiny, tmp_path / "out", shard_size=10, embeddings="fp32", retry_errors=True)
     reasons = {r["reason"] for r in rows(tmp_path / "out").to_pylist() if "b.parquet" in r["key"]}
     assert any("changed since the plan was made" in r for r in reasons)
-    assert summary.complete
+    assert summary.done == summary.shards
 
 
 def test_parts_make_the_whole(whole, tiny, faces_set, tmp_path):
@@ -197,7 +197,7 @@ def test_a_process_that_dies_costs_its_shard_alone(tiny, tmp_path):
     assert left.returncode == 3, left.stderr
     assert "shard 1 failed: its process ended with signal 9" in left.stdout
     summary, _ = run(tmp_path / "data", tiny, output, shard_size=20, retry_errors=True)
-    assert summary.complete
+    assert summary.done == summary.shards
     assert summary.scored_now == 20
     assert not summary.failed
 
@@ -220,7 +220,7 @@ def test_full_disk(tiny, faces_set, whole, tmp_path):
         assert not list((disk / "out").glob(".*.tmp"))
         subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
         summary, _ = run(faces_set, tiny, disk / "out", **settings)
-        assert summary.complete
+        assert summary.done == summary.shards
         assert summary.scored_now == 240 - 20 * len(finished)
         assert contents(disk / "out") == contents(whole)
     finally:
@@ -236,7 +236,7 @@ def test_nothing_scored(tmp_path, tiny):
     """A table whose rows all fail is done, too: nothing scored is exit status 2 of the command, not an error."""
     table(tmp_path / "data" / "a.parquet", [b"", b"x"])
     summary, _ = run(tmp_path / "data", tiny, tmp_path / "out")
-    assert summary.complete
+    assert summary.done == summary.shards
     assert dict(summary.counts) == {"empty": 1, "not_an_image": 1}
     assert "1 of 1 shards done: 2 rows" in summary.text()
 
@@ -255,7 +255,7 @@ def test_rows_of_faces(tiny, tmp_path):
     data = table(tmp_path / "data" / "a.parquet", [*images, b"bad", images[2]], group=2)
     faces = FaceOptions("detect", model)
     summary, _ = run(data, tiny, tmp_path / "out", shard_size=2, faces=faces)
-    assert summary.complete
+    assert summary.done == summary.shards
     found = rows(tmp_path / "out").to_pylist()
     assert [r["key"].rpartition("parquet")[2] for r in found] == [
         "::0::box0",
