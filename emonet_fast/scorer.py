@@ -226,13 +226,16 @@ class Scorer:
         }
 
     def __call__(self, images: Sequence[object], *, embeddings: bool = False) -> Scores:
-        """Score pictures given as paths, bytes, PIL images or [H, W, 3] uint8 RGB arrays, in any mix and size.
+        """Score pictures. A picture that cannot be read gets a status, a reason and NaN scores.
 
-        A bad one gets a status and a reason, and NaN scores. embeddings: keep them too, [N, hidden] float32.
         Warns with ScalingWarning where scores lie outside -20..20.
 
+        Args:
+            images: paths, bytes, PIL images or [H, W, 3] uint8 RGB arrays, in any mix and size.
+            embeddings: keep them too, [N, hidden] float32.
+
         Raises:
-            InputError: images is one picture, not a sequence of them.
+            InputError: when `images` is one picture instead of a sequence.
         """
         pictures = Memory(images, self.options.max_bytes)
         parts = [batch.scores for batch in self.batches(pictures, embeddings=embeddings)]
@@ -245,16 +248,19 @@ class Scorer:
     def score_pixels(
         self, pixels: Any, *, keys: Sequence[str] | None = None, embeddings: bool = False, stream: object = None
     ) -> Scores:
-        """Score a batch that is the network's input already, on the host or on the GPU.
+        """Score a batch that is the network's input already. A row with NaN or infinite pixels gets a status.
 
-        pixels: [n, 3, S, S] RGB planes. On the host uint8, of numpy or of anything with `__dlpack__` (DALI's CPU
-        tensors). On the GPU (device "cuda") uint8, or normalised float32, float16 or bfloat16, as a torch tensor or
-        anything with `__dlpack__` or `__cuda_array_interface__`; it is read where it lies. keys: n names, "#0", "#1",
-        ... where None. stream: the CUDA stream on which the batch becomes ready, see CudaBackend.run_device. n is free.
-        A row with NaN or infinite pixels gets a status.
+        Args:
+            pixels: [n, 3, S, S] RGB planes, n free. On the host uint8, as a numpy array or anything with `__dlpack__`
+                (DALI's CPU tensors). On the GPU (device "cuda") uint8, or normalised float32, float16 or bfloat16, as a
+                torch tensor or anything with `__dlpack__` or `__cuda_array_interface__`; it is read where it lies.
+            keys: n names of the rows; None takes "#0", "#1", ...
+            embeddings: keep them too, [n, hidden] float32.
+            stream: CUDA stream on which the batch becomes ready; see `CudaBackend.run_device`.
 
         Raises:
-            InputError: another shape, dtype or place, or not n keys. BackendError: see run_device.
+            InputError: when shape, dtype, place or the number of keys is another one.
+            BackendError: when the engine cannot take the batch; see `CudaBackend.run_device`.
         """
         with self._timed("engine"):
             outputs = run_pixels(self.backend, pixels, self.checkpoint.vision.image_size, stream)
