@@ -1,4 +1,4 @@
-"""Which GPU there is, and why it cannot be used: asked without PyTorch where there is no driver."""
+"""Which GPU there is and what it can do, or why none can be used. PyTorch is not imported where there is no driver."""
 
 import ctypes
 import importlib.util
@@ -26,7 +26,15 @@ NEEDS = (
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU that can be used. memory, free: bytes."""
+    """A GPU that can be used.
+
+    Args:
+        index: N of cuda:N.
+        name: as the driver gives it.
+        capability: (major, minor) compute capability.
+        memory: bytes, all of it.
+        free: bytes that are free now.
+    """
 
     index: int
     name: str
@@ -36,22 +44,28 @@ class Gpu:
 
     @property
     def fp8(self) -> bool:
+        """Whether it has FP8 matrix units."""
         return self.capability >= CAPABILITY_FP8
 
 
 @dataclass(frozen=True, slots=True)
 class NoGpu:
-    """Why no GPU can be used. hardware: a driver is there, so a person may expect it to work."""
+    """Why no GPU can be used.
+
+    Args:
+        reason: for people.
+        hardware: True where a driver is there, so that a person may expect the GPU to work.
+    """
 
     reason: str
     hardware: bool
 
 
 def look(device: str = "cuda") -> Gpu | NoGpu:
-    """The GPU that "cuda", "cuda:N" or "auto" means.
+    """Find the GPU that "cuda", "cuda:N" or "auto" means.
 
-    PyTorch is imported only where there is an NVIDIA driver and PyTorch is new enough: on a machine without a GPU
-    the question must cost nothing.
+    PyTorch is imported only where there is an NVIDIA driver and PyTorch is new enough: on a machine without a GPU this
+    must cost nothing.
     """
     if not driver_present():
         return NoGpu("no NVIDIA driver was found on this machine", hardware=False)
@@ -90,7 +104,11 @@ def driver_present() -> bool:
 
 
 def check_memory(gpu: Gpu, needed: int, what: str, advice: str) -> None:
-    """Raises BackendError where the GPU has less than `needed` bytes free; advice: what to do beside freeing some."""
+    """Check that the GPU has `needed` bytes free for `what`; `advice` tells what to do beside freeing memory.
+
+    Raises:
+        BackendError: when it has less.
+    """
     if gpu.free < needed:
         raise BackendError(
             f"cuda:{gpu.index} ({gpu.name}) has {gpu.free / 1e9:.1f} GB of {gpu.memory / 1e9:.1f} GB free; {what} "
@@ -99,28 +117,28 @@ def check_memory(gpu: Gpu, needed: int, what: str, advice: str) -> None:
 
 
 def _too_old(package: str, lowest: tuple[int, int]) -> str:
-    """What is wrong with an installed package's version, or "" where it will do."""
+    """What is wrong with an installed package's version; "" where it is new enough."""
     if importlib.util.find_spec(package) is None:
         return f"the package '{package}' is not installed: {_INSTALL}"
     try:
-        found = version(package)
+        installed = version(package)
     except PackageNotFoundError:
         return f"the package '{package}' has no version: {_INSTALL}"
-    numbers = tuple(int(part) for part in re.findall(r"\d+", found)[:2])
+    numbers = tuple(int(part) for part in re.findall(r"\d+", installed)[:2])
     if numbers < lowest:
-        return f"{package} {found} is installed; expected {lowest[0]}.{lowest[1]} or newer: {_INSTALL}"
+        return f"{package} {installed} is installed; expected {lowest[0]}.{lowest[1]} or newer: {_INSTALL}"
     return ""
 
 
-def choose_precision(gpu: Gpu, asked: str) -> str:
-    """The precision to use: "auto" takes bf16; FP8 only by name, and only where the GPU has it.
+def choose_precision(gpu: Gpu, precision: str) -> str:
+    """Choose the precision: "auto" takes bf16. FP8 is used only where it is named and the GPU has it.
 
     Raises:
-        BackendError: fp8 on a GPU without it.
+        BackendError: when fp8 is asked of a GPU without it.
     """
-    if asked == "fp8" and not gpu.fp8:
+    if precision == "fp8" and not gpu.fp8:
         raise BackendError(
             f"precision fp8 was asked for, but {gpu.name} (compute capability {gpu.capability[0]}."
             f"{gpu.capability[1]}) has no FP8 matrix units (8.9 or newer); use 'bf16' or 'auto'"
         )
-    return "bf16" if asked == "auto" else asked
+    return "bf16" if precision == "auto" else precision

@@ -13,7 +13,7 @@ from benchmarks.gpu.published import Published
 from emonet_fast import taxonomy
 from emonet_fast.backends.cuda.fp8 import CALIBRATION_PICTURES, certify
 from emonet_fast.backends.cuda.operations import PlainOperations
-from emonet_fast.engines.calibrate import store_certificate
+from emonet_fast.engines.certificate import store_certificate
 from emonet_fast.engines.fidelity import Fidelity, Gate, gate_bf16, gate_fp8, gate_fp32
 from emonet_fast.engines.fidelity import measure as distance
 

@@ -12,7 +12,7 @@ from emonet_fast.backends.cuda.graphs import CudaCapture, call_directly
 from emonet_fast.backends.cuda.operations import PlainOperations
 from emonet_fast.backends.cuda.weights import Weights, load, refined
 from emonet_fast.checkpoint.spec import Checkpoint
-from emonet_fast.engines.calibrate import load_certificate
+from emonet_fast.engines.certificate import load_certificate
 
 Sets = dict[str, Weights]
 

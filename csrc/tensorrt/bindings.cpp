@@ -81,20 +81,6 @@ py::array new_pinned(const std::shared_ptr<Device>& device, const std::vector<py
     return py::array(dtype, shape, memory->host(), owner);
 }
 
-// A view of an engine's own buffer, of n rows; it keeps the engine alive.
-Array view(const std::shared_ptr<Engine>& engine, const std::shared_ptr<const Device>& device, const std::string& name,
-           std::int64_t n) {
-    engine->size_for(n);
-    const Address address = engine->buffer(name);
-    for (const Tensor& tensor : engine->tensors()) {
-        if (tensor.name != name) continue;
-        std::vector<std::int64_t> shape{n};
-        shape.insert(shape.end(), tensor.row.begin(), tensor.row.end());
-        return {device, engine, address, tensor.dtype, shape};
-    }
-    throw Error("the engine has no tensor '" + name + "'");
-}
-
 void need_bytes(const char* what, std::size_t got, std::size_t expected) {
     if (got != expected) {
         throw Error(std::string(what) + " has " + std::to_string(got) + " bytes; expected " + std::to_string(expected));
@@ -186,11 +172,6 @@ void bind_tensorrt(py::module_& m) {
             },
             py::arg("input"), py::arg("n"), py::arg("outputs"), py::arg("stream"), Unlocked(),
             "Queues n rows on a stream, from an address to addresses; see engine.h.")
-        .def(
-            "view",
-            [](const std::shared_ptr<Engine>& self, const std::shared_ptr<Device>& device, const std::string& name,
-               std::int64_t n) { return view(self, device, name, n); },
-            py::arg("device"), py::arg("name"), py::arg("n"))
         .def("inspect", &Engine::inspect, Unlocked());
     m.def("build", &build_engine, py::arg("tensorrt"), py::arg("device"), py::arg("onnx"), py::arg("batch_sizes"),
           py::arg("timing_cache"), py::arg("sink"), py::arg("progress"),

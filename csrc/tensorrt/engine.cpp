@@ -123,7 +123,7 @@ void Engine::make_buffers() {
     for (const Tensor& tensor : tensors_) {
         auto made = std::make_unique<Memory>(device_, largest * tensor.row_bytes, Memory::Place::kDevice);
         cuda.check(cuda.fill(made->address(), 0, made->bytes(), stream_->handle()), "cuMemsetD8Async");
-        buffers_.emplace(tensor.name, std::move(made));
+        buffers_.push_back(std::move(made));
     }
     std::size_t scratch = 0;
     for (const auto& [size, profile] : profiles_) {
@@ -159,7 +159,7 @@ std::size_t Engine::in_place() const {
 
 std::size_t Engine::buffer_bytes() const {
     std::size_t sum = scratch_->bytes();
-    for (const auto& [name, memory] : buffers_) sum += memory->bytes();
+    for (const auto& memory : buffers_) sum += memory->bytes();
     return sum;
 }
 
@@ -172,16 +172,6 @@ std::int64_t Engine::size_for(std::int64_t n) const {
     return found->first;
 }
 
-Address Engine::buffer(const std::string& name) const {
-    const auto found = buffers_.find(name);
-    if (found == buffers_.end()) {
-        std::string known;
-        for (const Tensor& tensor : tensors_) known += (known.empty() ? "" : ", ") + tensor.name;
-        throw Error("the engine has no tensor '" + name + "'; it has " + known);
-    }
-    return found->second->address();
-}
-
 void Engine::prepare(std::int64_t n) {
     const std::int64_t size = size_for(n);
     const std::lock_guard<std::mutex> hold(mutex_);
@@ -191,9 +181,9 @@ void Engine::prepare(std::int64_t n) {
 
 void Engine::run(Address input, std::int64_t n, const std::vector<Address>& outputs, StreamHandle stream) {
     const std::int64_t size = size_for(n);
-    if (!outputs.empty() && outputs.size() != tensors_.size() - 1) {
+    if (outputs.size() != tensors_.size() - 1) {
         throw Error(std::to_string(outputs.size()) + " addresses came for " + std::to_string(tensors_.size() - 1) +
-                    " outputs; expected one for each, or none");
+                    " outputs; expected one for each");
     }
     const std::lock_guard<std::mutex> hold(mutex_);
     const Current current(*device_);
@@ -208,21 +198,20 @@ void Engine::run(Address input, std::int64_t n, const std::vector<Address>& outp
     Lane& used = lane(size);
     const auto rows = static_cast<std::size_t>(n);
     idle_->hold(stream);
-    const Tensor& first = tensors_.front();
-    const bool elsewhere = input != 0 && input != buffer(first.name);
-    const Graph* graph = elsewhere && n == size ? graph_in_place(used, size, input) : nullptr;
-    if (elsewhere && graph == nullptr) {
-        cuda.check(cuda.copy(buffer(first.name), input, rows * first.row_bytes, stream), "cuMemcpyDtoDAsync");
+    const Graph* graph = n == size ? graph_in_place(used, size, input) : nullptr;
+    if (graph == nullptr) {
+        const Address own = buffers_.front()->address();
+        cuda.check(cuda.copy(own, input, rows * tensors_.front().row_bytes, stream), "cuMemcpyDtoDAsync");
+        graph = used.graph.get();
     }
-    if (graph == nullptr) graph = used.graph.get();
     if (graph != nullptr) {
         graph->launch(stream);
     } else if (!used.context->enqueueV3(stream)) {
         fail("TensorRT could not run batch size " + std::to_string(size));
     }
     for (std::size_t i = 0; i < outputs.size(); ++i) {
-        const Tensor& tensor = tensors_[i + 1];
-        cuda.check(cuda.copy(outputs[i], buffer(tensor.name), rows * tensor.row_bytes, stream), "cuMemcpyDtoDAsync");
+        const Address own = buffers_[i + 1]->address();
+        cuda.check(cuda.copy(outputs[i], own, rows * tensors_[i + 1].row_bytes, stream), "cuMemcpyDtoDAsync");
     }
     idle_->record(stream);
 }
@@ -250,7 +239,7 @@ Engine::Lane Engine::make_lane(std::int64_t size) {
     }
     stream_->wait_all();
     made.graph = capture(*made.context, "batch size " + std::to_string(size) + " runs without a CUDA graph",
-                         buffer(tensors_.front().name));
+                         buffers_.front()->address());
     return made;
 }
 
@@ -268,7 +257,7 @@ void Engine::configure(nvinfer1::IExecutionContext& context, std::int64_t size) 
     if (!context.setInputShape(input.name.c_str(), shape)) {
         fail("TensorRT refused the shape of '" + input.name + "' at batch size " + std::to_string(size));
     }
-    for (const Tensor& tensor : tensors_) set_address(context, tensor, buffer(tensor.name));
+    for (std::size_t i = 0; i < tensors_.size(); ++i) set_address(context, tensors_[i], buffers_[i]->address());
 }
 
 void Engine::set_address(nvinfer1::IExecutionContext& context, const Tensor& tensor, Address address) {

@@ -46,15 +46,12 @@ class Engine {
     std::int64_t size_for(std::int64_t n) const;
     // Makes the context and the graph of the batch size for n rows, if they are not there.
     void prepare(std::int64_t n);
-    // Queues n rows on `stream`: from `input` (0: they lie in the input's buffer already) to `outputs`, one address for
-    // each output in the order of tensors() (none: they stay in the outputs' buffers). A batch of exactly one of the
-    // sizes is read where it lies once its address is known, see inputs.h; others are copied into the input's buffer,
-    // and rows of the padding hold what an earlier batch left there; no row depends on another. Throws Error and leaves
-    // the engine usable.
+    // Queues n rows on `stream`: from `input` to `outputs`, one address for each output in the order of tensors().
+    // A batch of exactly one of the sizes is read where it lies once its address is known, see inputs.h. Others are
+    // copied into the input's buffer; rows of the padding hold what an earlier batch left there, and no row depends on
+    // another. Throws Error and leaves the engine usable.
     void run(Address input, std::int64_t n, const std::vector<Address>& outputs, StreamHandle stream);
-    // A tensor's buffer, of the largest batch size; the next run of any thread overwrites it.
-    Address buffer(const std::string& name) const;
-    // All layers as TensorRT's inspector tells them: JSON.
+    // All layers as TensorRT's inspector describes them: JSON.
     std::string inspect();
 
   private:
@@ -83,8 +80,8 @@ class Engine {
     std::unique_ptr<nvinfer1::IRuntime> runtime_;
     std::unique_ptr<nvinfer1::ICudaEngine> engine_;
     std::vector<Tensor> tensors_;
-    std::map<std::int64_t, int> profiles_;  // batch size to profile
-    std::map<std::string, std::unique_ptr<Memory>> buffers_;
+    std::map<std::int64_t, int> profiles_;          // batch size to profile
+    std::vector<std::unique_ptr<Memory>> buffers_;  // of the largest batch size, in the order of tensors_
     std::unique_ptr<Memory> scratch_;
     std::unique_ptr<Stream> stream_;
     std::unique_ptr<Event> idle_;

@@ -11,17 +11,26 @@ from ..records import Float32Array, UInt8Array
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """embedding: [n, hidden] float32, not normalised. raw: [n, H] float32 in the order of Checkpoint.names."""
+    """What the network gives for n images.
+
+    Args:
+        embedding: [n, hidden] float32, not normalised.
+        raw: [n, H] float32 scores in the order of Checkpoint.names.
+    """
 
     embedding: Float32Array
     raw: Float32Array
 
 
 class Backend(Protocol):
-    """Runs the network. name and precision go into every output's metadata.
+    """Runs the network.
 
-    depth: how many batches are worth having under way before the oldest result is taken; 0 where `submit` works
-    on the spot.
+    Args:
+        name: of the backend; goes into every output's metadata, as does the precision.
+        precision: "fp32", "bf16" or "fp8": the one that is used, never "auto".
+        batch_size: the largest batch.
+        depth: how many batches are worth having under way before the oldest result is taken; 0 where `submit` does
+            the work before it returns.
     """
 
     name: str
@@ -30,21 +39,28 @@ class Backend(Protocol):
     depth: int
 
     def run(self, pixels: UInt8Array) -> Outputs:
-        """pixels: [n, 3, S, S] uint8 RGB planes, 1 <= n <= batch_size; n below it is padded inside.
+        """Score a batch. A row's outputs depend neither on the other rows nor on its place.
 
-        A row's outputs depend neither on the other rows nor on its place.
+        Args:
+            pixels: [n, 3, S, S] uint8 RGB planes, 1 <= n <= batch_size; a smaller batch is padded inside.
         """
         ...
 
     def submit(self, pixels: UInt8Array) -> Callable[[], Outputs]:
-        """As `run`, but returns at once where the engine works beside the host; the result is what it returns.
+        """As `run`, but return at once where the engine works beside the host.
 
-        pixels may be reused when this returns. Results are taken in order, at most depth + 1 of them outstanding.
+        Results are taken in order, and at most depth + 1 of them may be outstanding.
+
+        Args:
+            pixels: as for `run`; the memory may be reused when this returns.
+
+        Returns:
+            A function that waits for the outputs and returns them.
         """
         ...
 
     def close(self) -> None:
-        """Free the engine's memory; the backend cannot be used after."""
+        """Free the engine's memory. The backend cannot be used afterwards."""
         ...
 
 
@@ -53,23 +69,24 @@ class DeviceBackend(Protocol):
     """A backend that also takes batches where they lie on its GPU."""
 
     def run_to_host(self, pixels: object, stream: object = None) -> Outputs:
-        """pixels: [n, 3, S, S] on the GPU, n free; see CudaBackend.run_device."""
+        """Score pixels [n, 3, S, S] that lie on the GPU, n free; see CudaBackend.run_device."""
         ...
 
     def place(self) -> tuple[int, int]:
-        """The GPU's index, and the handle of the CUDA stream on which `submit_device` works."""
+        """Return the GPU's index, and the handle of the CUDA stream on which `submit_device` works."""
         ...
 
     def submit_device(self, pixels: object) -> Callable[[], Outputs]:
-        """As Backend.submit, for [n, 3, S, S] on the GPU that become ready on the stream of `place`.
+        """As Backend.submit, for pixels [n, 3, S, S] on the GPU that become ready on the stream of `place`.
 
-        Nothing is waited for here. pixels is kept until its result is taken: its memory must not go to others before.
+        Does not wait for anything. The pixels are kept until the result is taken, since their memory must not go to
+        others before.
         """
         ...
 
 
 def padded(pixels: UInt8Array, batch_size: int) -> UInt8Array:
-    """pixels [n, ...] with rows of zeros added up to batch_size, without a copy where n is already that."""
+    """Return pixels [n, ...] with rows of zeros added up to batch_size; no copy where n is that already."""
     n = len(pixels)
     if not 1 <= n <= batch_size:
         raise ValueError(f"a batch has {n} rows; expected 1 to {batch_size}")

@@ -1,4 +1,4 @@
-"""Picks the backend for the asked device and says why."""
+"""Picks the backend for the options of a user, and says why."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -14,7 +14,13 @@ _log = logging.getLogger("emonet_fast")
 
 @dataclass(frozen=True, slots=True)
 class BackendChoice:
-    """backend: its name. reason: one sentence for people. notable: a person may have expected another choice."""
+    """Which backend is used.
+
+    Args:
+        backend: "openvino", "cuda" or "tensorrt".
+        reason: one sentence for people.
+        notable: True where a person may have expected another choice.
+    """
 
     backend: str
     reason: str
@@ -22,11 +28,11 @@ class BackendChoice:
 
 
 def choose(options: Options) -> BackendChoice:
-    """Which backend serves these options.
+    """Choose the backend for these options.
 
     Raises:
-        BackendError: the device or the backend was asked for by name and cannot be used, they contradict each other, or
-            the precision is not for this device.
+        BackendError: when a device or backend that is named cannot be used, when the two contradict each other, or when
+            the device lacks the precision.
     """
     options = _by_name(options)
     gpu = options.backend in ("cuda", "tensorrt")
@@ -41,20 +47,20 @@ def choose(options: Options) -> BackendChoice:
         return _cpu(options, "backend openvino was asked for")
     if options.device == "cpu":
         return _cpu(options, "asked for")
-    found = look(options.device)
-    if not isinstance(found, NoGpu):
+    there = look(options.device)
+    if not isinstance(there, NoGpu):
         why = "asked for" if options.device != "auto" else "there is one"
-        return BackendChoice("cuda", f"GPU cuda:{found.index} ({found.name}): {why}")
+        return BackendChoice("cuda", f"GPU cuda:{there.index} ({there.name}): {why}")
     if options.device != "auto":
         raise BackendError(
-            f"device {options.device!r} was asked for, but {found.reason}; use device 'cpu' or 'auto' "
+            f"device {options.device!r} was asked for, but {there.reason}; use device 'cpu' or 'auto' "
             "(`emonet-fast doctor` says what this machine has)"
         )
-    return _cpu(options, found.reason, notable=found.hardware)
+    return _cpu(options, there.reason, notable=there.hardware)
 
 
 def _by_name(options: Options) -> Options:
-    """Backend cuda by name is a GPU by name: it never falls back to the CPU."""
+    """Make device "auto" a GPU where backend cuda is named: it must never fall back to the CPU."""
     return replace(options, device="cuda") if options.backend == "cuda" and options.device == "auto" else options
 
 
@@ -68,9 +74,9 @@ def _cpu(options: Options, why: str, *, notable: bool = False) -> BackendChoice:
 
 
 def open_backend(checkpoint: Checkpoint, options: Options) -> Backend:
-    """Open the chosen backend; compiles an engine where none is stored.
+    """Open the chosen backend. It compiles an engine where none is stored.
 
-    device "auto" takes the CPU where the GPU has too little memory, and says so once.
+    With device "auto" the CPU is used where the GPU has too little memory, and the log says so once.
 
     Raises:
         BackendError: see `choose` and the backend itself.

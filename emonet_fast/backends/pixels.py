@@ -1,4 +1,4 @@
-"""Batches that are the network's input already: to the engine, from the host or from the GPU."""
+"""Batches that are the network's input already: from the host or the GPU to the engine."""
 
 from typing import Any
 
@@ -11,12 +11,17 @@ DLPACK_CPU = 1  # kDLCPU
 
 
 def run_pixels(backend: Backend, pixels: Any, image_size: int, stream: object = None) -> Outputs:
-    """pixels [n, 3, S, S] of any n, in parts of the backend's batch size where they lie on the host.
+    """Score a ready batch of any length.
 
-    On the host: a numpy array, or anything of another library with __dlpack__, which is viewed and not copied.
+    Args:
+        backend: an open backend.
+        pixels: [n, 3, S, S]. On the host: uint8, a numpy array, or an array of another library with `__dlpack__`, which
+            is viewed and not copied. On the GPU: see CudaBackend.run_device and TensorRtBackend.run_device.
+        image_size: S, pixels.
+        stream: the CUDA stream to work on, for a batch on the GPU.
 
     Raises:
-        InputError: another shape, dtype or place than this backend takes.
+        InputError: when this backend does not take the shape, dtype or place.
     """
     if not isinstance(pixels, np.ndarray) and _on_host(pixels):
         try:

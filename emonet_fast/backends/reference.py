@@ -1,8 +1,7 @@
 """The published pipeline in PyTorch: transformers' SigLIP plus one plain MLP per dimension. Never optimised.
 
-It is the oracle of `verify`, of the tests and of the benchmarks (extra `reference`). From a folder in the
-published layout it reads everything with transformers' and torch's own readers, so that a fault of this
-package's readers shows as a difference.
+`verify`, the tests and the benchmarks compare with it (extra `reference`). It reads a folder in the published layout
+by transformers' and torch's own readers, so that a fault of this package's readers shows as a difference.
 """
 
 from collections import OrderedDict
@@ -24,12 +23,18 @@ _PURPOSE = "the reference pipeline"
 
 
 class Reference:
-    """transformers' image processor, vision model and the heads, one call a head.
+    """transformers' image processor and vision model, and the heads, one call for each head.
 
-    precision: "fp32", or "bf16" for everything after the processor. device: torch's name of one.
+    Args:
+        model: transformers' SiglipVisionModel, float32 on the host.
+        heads: one torch module for each score, in the order of the outputs.
+        make_processor: returns transformers' image processor; called when the first picture comes.
+        precision: "fp32", or "bf16" for everything after the processor.
+        l2_normalise: whether the heads take the embedding divided by its norm.
+        device: torch's name of a device.
 
     Raises:
-        MissingPackageError: the extra `reference` is not installed.
+        MissingPackageError: when the extra `reference` is not installed.
     """
 
     name = "reference"
@@ -61,7 +66,7 @@ class Reference:
         precision: str = "fp32",
         device: str = "cpu",
     ) -> "Reference":
-        """Read a published folder with transformers and torch. names: slugs in the order of the outputs."""
+        """Read a published folder by transformers and torch; `names` are the slugs in the order of the outputs."""
         torch, transformers = need("torch", _PURPOSE), need("transformers", _PURPOSE)
         model = transformers.SiglipVisionModel.from_pretrained(published.encoder, dtype=torch.float32)
         files = {taxonomy.find(path.name).slug: path for path in published.heads.glob("model_*_best.pth")}
@@ -86,7 +91,7 @@ class Reference:
         )
 
     def score(self, pictures: list[UInt8Array]) -> Outputs:
-        """pictures: arrays [H, W, 3] uint8 RGB of any sizes -> embedding [n, hidden] and raw [n, H], float32."""
+        """Score pictures: arrays [H, W, 3] uint8 RGB of any sizes."""
         return self.score_processed(self._process(pictures))
 
     def _process(self, pictures: list[UInt8Array]) -> Any:
@@ -97,11 +102,11 @@ class Reference:
 
     @cached_property
     def _processor(self) -> Any:
-        """transformers' image processor, made late: it needs Pillow, which ready pixels do not."""
+        """transformers' image processor. It is made late, since it needs Pillow, which ready pixels do not."""
         return self._make_processor()
 
     def score_processed(self, pixels: Float32Array) -> Outputs:
-        """As `score`, from normalised pixels [n, 3, S, S] float32: tests feed wrong pixels through it."""
+        """As `score`, for normalised pixels [n, 3, S, S] float32."""
         torch = need("torch", _PURPOSE)
         with torch.inference_mode():
             embedding = self._model(torch.from_numpy(pixels).to(self.device, self._dtype)).pooler_output
@@ -113,10 +118,10 @@ class Reference:
 
 
 def read_packed(checkpoint: Checkpoint) -> tuple[Any, dict[str, Any]]:
-    """transformers' vision model of a packed checkpoint, float32 on the host, and all tensors by name.
+    """Return transformers' vision model of a packed checkpoint, float32 on the host, and all tensors by name.
 
     Raises:
-        MissingPackageError: the extra `reference` is not installed.
+        MissingPackageError: when the extra `reference` is not installed.
     """
     need("torch", _PURPOSE)
     transformers = need("transformers", _PURPOSE)
@@ -157,7 +162,7 @@ def _head(state: dict[str, Any]) -> Any:
 
 
 def _mlp(pairs: list[tuple[Any, Any]]) -> Any:
-    """Linear, ReLU, ..., Linear from (weight [out, in], bias [out]) pairs; Dropout does nothing at inference."""
+    """Linear, ReLU, ..., Linear from pairs (weight [out, in], bias [out]). Dropout does nothing at inference."""
     nn = need("torch.nn", _PURPOSE)
     layers: OrderedDict[str, Any] = OrderedDict()
     for i, (weight, bias) in enumerate(pairs):
@@ -170,7 +175,7 @@ def _mlp(pairs: list[tuple[Any, Any]]) -> Any:
 
 
 def _processor_class() -> Any:
-    """The Pillow-based SigLIP processor: its own class from transformers 5 on, the only one before."""
+    """The SigLIP processor that uses Pillow: a class of its own from transformers 5 on, the only one before."""
     transformers = need("transformers", _PURPOSE)
     if int(transformers.__version__.split(".")[0]) >= 5:
         return need("transformers.models.siglip.image_processing_pil_siglip", _PURPOSE).SiglipImageProcessorPil

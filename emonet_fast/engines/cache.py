@@ -1,4 +1,4 @@
-"""Compiled engines on disk: written aside, renamed, checked by size and SHA-256 before use."""
+"""Compiled engines on disk. They are written aside and renamed; size and SHA-256 are checked before use."""
 
 import hashlib
 import json
@@ -16,17 +16,20 @@ _log = logging.getLogger("emonet_fast")
 
 
 class EngineCache:
-    """A folder of `<key>.engine` files, each with a `<key>.json` of its plan, size and hash beside it.
+    """A folder of `<key>.engine` files, each beside a `<key>.json` of its plan, size and hash.
 
     An engine is a program: only what this cache wrote is loaded, and only where nobody else can have changed it since.
-    Files that belong to another user (but root), or that everybody may write, are refused.
+    Files that belong to another user (root excepted), or that everybody may write, are refused.
+
+    Args:
+        folder: where the engines are; made when the first is stored.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def load(self, plan: EnginePlan) -> bytes | None:
-        """The stored engine, or None where there is none or it is damaged (which is logged)."""
+        """Load the engine of a plan; None where there is none, or where it is damaged, which is logged."""
         path, record = self._paths(plan)
         try:
             fault = next(filter(None, (_foreign(file) for file in (self.folder, path, record))), None)
@@ -45,10 +48,11 @@ class EngineCache:
         return blob
 
     def store(self, plan: EnginePlan, blob: bytes) -> None:
-        """Keep an engine. Two processes that store the same plan at once leave one whole engine.
+        """Store an engine. Two processes that store the same plan at once leave one whole engine.
 
         Raises:
-            OSError, EmonetError: the folder cannot be made or written.
+            OSError: when the folder cannot be made or written.
+            EmonetError: likewise.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         path, record = self._paths(plan)
@@ -65,14 +69,14 @@ class EngineCache:
 
 
 def _record(plan: EnginePlan, blob: bytes) -> dict[str, Any]:
-    """What the file beside an engine says, in JSON's own types."""
+    """Return what the file beside an engine says, in JSON's own types."""
     meta = {"plan": asdict(plan), "size": len(blob), "sha256": hashlib.sha256(blob).hexdigest()}
-    found: dict[str, Any] = json.loads(json.dumps(meta))
-    return found
+    record: dict[str, Any] = json.loads(json.dumps(meta))
+    return record
 
 
 def _foreign(path: Path) -> str | None:
-    """Why a file or folder may be somebody else's work, or None. Raises FileNotFoundError."""
+    """Return why a file or folder may be somebody else's work, or None. Raises FileNotFoundError."""
     status = path.stat()
     if not hasattr(os, "geteuid"):
         return None  # Windows: the user's own folders are his by their rights

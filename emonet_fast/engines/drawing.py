@@ -1,7 +1,7 @@
-"""Procedural pictures: what the synthetic checkpoint is calibrated on, and what `verify` scores by default.
+"""Draws pictures: the synthetic checkpoint and FP8 are calibrated on them, and `verify` scores them by default.
 
-They share with photographs what the network can see: 1/f spectra, sharp edges, fine texture, smooth light,
-colour casts, noise, and sizes that need both shrinking and enlarging.
+They share with photographs what the network can see: 1/f spectra, sharp edges, fine texture, smooth light, colour
+casts, noise, and sizes that need both shrinking and enlarging. This file needs Pillow, so pictures.py imports it late.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,10 @@ Colour = tuple[int, int, int]
 
 
 def calibration_pictures(n: int, seed: int = 0) -> list[UInt8Array]:
-    """`n` different pictures, [H, W, 3] uint8 RGB with sides from 200 to 899; the same for the same seed.
+    """Draw `n` different pictures, [H, W, 3] uint8 RGB with sides from 200 to 899; the same for the same seed.
 
-    The i-th picture depends on `seed` and i alone, so a longer list begins with the shorter one. Kinds come
-    in turns: face, scene of shapes, texture, soft light.
+    The i-th picture depends on `seed` and i alone, so that a longer list begins with the shorter one. The kinds come in
+    turns: face, scene of shapes, texture, soft light.
     """
     return [_picture(i, np.random.Generator(np.random.PCG64([seed, i]))) for i in range(n)]
 

@@ -13,19 +13,26 @@ Array = npt.NDArray[np.floating]
 # Spearman over fewer pictures says little: one swap of neighbours among 20 already costs 0.0015.
 MIN_PICTURES_FOR_RANKS = 64
 
-# Of an embedding in bf16, where no other bf16 is measured beside it: PyTorch's own lands at 0.99995 (the README's
-# table); twice its error is four times its cosine distance.
+# For embeddings in bf16 where no other bf16 is measured beside them. PyTorch's own has 0.99995 (table of the
+# README); twice its error is four times its cosine distance.
 BF16_COSINE = 0.9997
 
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """Differences of N pictures' outputs from the reference's. Scores are raw, on the 0..7 scale.
+    """How far an engine's outputs are from the reference's. Scores are raw, on the 0..7 scale.
 
-    cosine_min, cosine_mean: of the embeddings. max_error, rms_error: of raw scores over all heads.
-    max_relative, rms_relative: the same, each head divided by its between-image standard deviation.
-    spread_min: the smallest of these deviations, of the reference. spearman: over images, one for each head.
-    top1_agreement: share of images with the same strongest emotion.
+    Args:
+        pictures: how many were compared.
+        cosine_min: the lowest cosine of two embeddings.
+        cosine_mean: the mean cosine.
+        max_error: the largest error of a raw score, over all heads.
+        rms_error: the root of the mean square of these errors.
+        max_relative: as max_error, each head divided by its standard deviation between images.
+        rms_relative: as rms_error, likewise.
+        spread_min: the smallest of these standard deviations, of the reference.
+        spearman: the rank correlation over images, one for each head.
+        top1_agreement: the share of images with the same strongest emotion.
     """
 
     pictures: int
@@ -41,47 +48,59 @@ class Fidelity:
 
     @property
     def spearman_min(self) -> float:
-        """Of the head that kept its order of the images least; NaN if a head has no spread."""
+        """The rank correlation of the head that kept its order of the images least; NaN if a head has no spread."""
         return float(np.min(self.spearman))
 
 
-def worst(found: Sequence[Fidelity]) -> Fidelity:
-    """Of several measurements over the same pictures the worst of each figure, head by head; NaN is the worst."""
+def worst(measured: Sequence[Fidelity]) -> Fidelity:
+    """Take the worst of each figure, head by head, of several measurements over the same pictures; NaN is the worst."""
 
     def low(name: str) -> float:
-        return float(np.min([getattr(f, name) for f in found]))  # Python's own min may pass over NaN
+        return float(np.min([getattr(f, name) for f in measured]))  # Python's own min may pass over NaN
 
     def high(name: str) -> float:
-        return float(np.max([getattr(f, name) for f in found]))
+        return float(np.max([getattr(f, name) for f in measured]))
 
     return Fidelity(
-        pictures=found[0].pictures,
+        pictures=measured[0].pictures,
         cosine_min=low("cosine_min"),
         cosine_mean=low("cosine_mean"),
         max_error=high("max_error"),
         rms_error=high("rms_error"),
         max_relative=high("max_relative"),
         rms_relative=high("rms_relative"),
-        spread_min=found[0].spread_min,
-        spearman=tuple(np.min([f.spearman for f in found], axis=0).tolist()),
+        spread_min=measured[0].spread_min,
+        spearman=tuple(np.min([f.spearman for f in measured], axis=0).tolist()),
         top1_agreement=low("top1_agreement"),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The verdict. failures: one sentence for each bar missed; unproved: bars that this run could not try."""
+    """Whether an engine is close enough.
+
+    Args:
+        failures: one sentence for each bar that it misses.
+        unproved: one sentence for each bar that this run could not try.
+    """
 
     failures: tuple[str, ...]
     unproved: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
+        """Whether no bar is missed."""
         return not self.failures
 
 
 def measure(reference: tuple[Array, Array], engine: tuple[Array, Array], emotions: list[int]) -> Fidelity:
-    """Compare (embedding [N, D], raw [N, H]) pairs; emotions: columns of the 40 emotions, for top-1."""
+    """Compare an engine's outputs with the reference's.
+
+    Args:
+        reference: embedding [N, D] and raw [N, H].
+        engine: the same of the engine.
+        emotions: the columns of the 40 emotions, among which the strongest is compared.
+    """
     want, got = _float64(reference[0]), _float64(engine[0])
     cosine = (want * got).sum(1) / (np.linalg.norm(want, axis=1) * np.linalg.norm(got, axis=1))
     raw_want, raw_got = _float64(reference[1]), _float64(engine[1])
@@ -108,6 +127,7 @@ def measure(reference: tuple[Array, Array], engine: tuple[Array, Array], emotion
 
 def spearman(a: Float64Array, b: Float64Array) -> float:
     """Spearman's rank correlation of two rows of N values, ties by their mean rank; NaN without spread."""
+    # Not evaluate.metrics' form, whose last bit differs: certificates of FP8 keep these figures.
     x, y = _ranks(a), _ranks(b)
     x, y = x - x.mean(), y - y.mean()
     scale = float(np.sqrt((x**2).sum() * (y**2).sum()))
@@ -125,53 +145,53 @@ def _ranks(values: Float64Array) -> Float64Array:
     return ranks
 
 
-def gate_fp32(found: Fidelity) -> Gate:
+def gate_fp32(fidelity: Fidelity) -> Gate:
     """cosine >= 0.999999 and scores within 1e-3: what reordering float32 sums over 27 layers may cost."""
     failures = []
-    if not found.cosine_min >= 0.999999:
-        failures.append(f"embedding cosine {found.cosine_min:.7f} is below 0.999999")
-    if not found.max_error <= 1e-3:
-        failures.append(f"max score error {found.max_error:.2e} is above 1e-3")
+    if not fidelity.cosine_min >= 0.999999:
+        failures.append(f"embedding cosine {fidelity.cosine_min:.7f} is below 0.999999")
+    if not fidelity.max_error <= 1e-3:
+        failures.append(f"max score error {fidelity.max_error:.2e} is above 1e-3")
     return Gate(tuple(failures))
 
 
-def gate_bf16(found: Fidelity, reference_bf16: Fidelity) -> Gate:
+def gate_bf16(fidelity: Fidelity, reference_bf16: Fidelity) -> Gate:
     """At most twice the error of the reference run in bf16 by PyTorch, and ranks kept per head."""
     failures = []
     for name in ("rms_error", "max_error"):
-        ours, theirs = getattr(found, name), getattr(reference_bf16, name)
+        ours, theirs = getattr(fidelity, name), getattr(reference_bf16, name)
         if not ours <= 2 * theirs:
             failures.append(f"{name} {ours:.2e} is above twice that of PyTorch in bf16, {theirs:.2e}")
-    if found.pictures < MIN_PICTURES_FOR_RANKS:
-        few = f"Spearman per head: needs {MIN_PICTURES_FOR_RANKS} pictures, had {found.pictures}"
+    if fidelity.pictures < MIN_PICTURES_FOR_RANKS:
+        few = f"Spearman per head: needs {MIN_PICTURES_FOR_RANKS} pictures, had {fidelity.pictures}"
         return Gate(tuple(failures), (few,))
-    if not found.spearman_min >= 0.998:
-        failures.append(f"lowest Spearman of a head {found.spearman_min:.5f} is below 0.998")
+    if not fidelity.spearman_min >= 0.998:
+        failures.append(f"lowest Spearman of a head {fidelity.spearman_min:.5f} is below 0.998")
     return Gate(tuple(failures))
 
 
-def gate_fp8(found: Fidelity) -> Gate:
+def gate_fp8(fidelity: Fidelity) -> Gate:
     """cosine >= 0.999 and Spearman per head >= 0.995: what FP8 may cost before users would notice.
 
     Fewer pictures than MIN_PICTURES_FOR_RANKS are a failure here, not a bar unproved: FP8 is certified or not used.
     """
     failures = []
-    if found.pictures < MIN_PICTURES_FOR_RANKS:
-        failures.append(f"measured on {found.pictures} pictures, fewer than {MIN_PICTURES_FOR_RANKS}")
-    if not found.cosine_min >= 0.999:
-        failures.append(f"embedding cosine {found.cosine_min:.6f} is below 0.999")
-    if not found.spearman_min >= 0.995:
-        failures.append(f"lowest Spearman of a head {found.spearman_min:.5f} is below 0.995")
+    if fidelity.pictures < MIN_PICTURES_FOR_RANKS:
+        failures.append(f"measured on {fidelity.pictures} pictures, fewer than {MIN_PICTURES_FOR_RANKS}")
+    if not fidelity.cosine_min >= 0.999:
+        failures.append(f"embedding cosine {fidelity.cosine_min:.6f} is below 0.999")
+    if not fidelity.spearman_min >= 0.995:
+        failures.append(f"lowest Spearman of a head {fidelity.spearman_min:.5f} is below 0.995")
     return Gate(tuple(failures))
 
 
-def gate_bf16_alone(found: Fidelity) -> Gate:
-    """gate_bf16 where PyTorch is not there to be measured beside: cosine >= BF16_COSINE, Spearman per head >= 0.998."""
+def gate_bf16_alone(fidelity: Fidelity) -> Gate:
+    """gate_bf16 where there is no PyTorch to compare with: cosine >= BF16_COSINE, Spearman per head >= 0.998."""
     failures = []
-    if not found.cosine_min >= BF16_COSINE:
-        failures.append(f"embedding cosine {found.cosine_min:.6f} is below {BF16_COSINE}")
-    if found.pictures < MIN_PICTURES_FOR_RANKS:
-        failures.append(f"measured on {found.pictures} pictures, fewer than {MIN_PICTURES_FOR_RANKS}")
-    elif not found.spearman_min >= 0.998:
-        failures.append(f"lowest Spearman of a head {found.spearman_min:.5f} is below 0.998")
+    if not fidelity.cosine_min >= BF16_COSINE:
+        failures.append(f"embedding cosine {fidelity.cosine_min:.6f} is below {BF16_COSINE}")
+    if fidelity.pictures < MIN_PICTURES_FOR_RANKS:
+        failures.append(f"measured on {fidelity.pictures} pictures, fewer than {MIN_PICTURES_FOR_RANKS}")
+    elif not fidelity.spearman_min >= 0.998:
+        failures.append(f"lowest Spearman of a head {fidelity.spearman_min:.5f} is below 0.998")
     return Gate(tuple(failures))

@@ -1,27 +1,29 @@
-"""Rounding a layer's weights to e4m3 with regard to its inputs: each weight makes up for those rounded before it.
+"""Rounds a layer's weights to e4m3 with regard to its inputs: each weight makes up for those rounded before it.
 
 Rounding to nearest makes the error of each weight smallest. What counts is the error of the layer's output,
-trace(E C E^T) with E = W - W8 and C the covariance of the inputs: where inputs vary together, the error of one weight
-can be taken back by another. Source: Frantar et al., "GPTQ", arXiv 2210.17323, in the order of falling variance.
+trace(E C E^T) with E = W - W8 and C the covariance of the inputs. Where inputs vary together, one weight can take back
+the error of another. Source: Frantar et al., "GPTQ", arXiv 2210.17323, in the order of falling variance.
 
-Written once for numpy's arrays and PyTorch's tensors: `xp` is the one module or the other.
+It is written once for numpy's arrays and PyTorch's tensors: `xp` is the one module or the other.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-# Added to the covariance's diagonal as a share of its mean: directions that the calibration pictures hardly show
-# are not to be traded for those that they show.
+# Added to the covariance's diagonal as a share of its mean, so that directions which the calibration pictures hardly
+# show are not traded for those which they show.
 _DAMPING = 0.01
-# Columns that are rounded before the rest of the matrix hears of it: one product then instead of many.
+# So many columns are rounded before their errors go to the rest of the matrix: by one product instead of many.
 _COLUMNS = 128
 
 
 class Rounding:
     """Rounds the weights of all matrices that share their inputs.
 
-    covariance: [in, in] float32 of the inputs. nearest: float32 values to the nearest of e4m3, as float32.
-    xp: numpy or torch, of which all arrays are.
+    Args:
+        covariance: [in, in] float32 of the inputs.
+        nearest: rounds float32 values to the nearest of e4m3, as float32.
+        xp: numpy or torch, the kind of all arrays.
     """
 
     def __init__(self, covariance: Any, nearest: Callable[[Any], Any], xp: Any) -> None:
@@ -30,9 +32,14 @@ class Rounding:
         self._carry = _carry(covariance[self._order][:, self._order], xp)
 
     def __call__(self, weight: Any, scale: Any) -> Any:
-        """weight [out, in] float32, scale [out] or [1] float32 -> codes [out, in] float32, all of them e4m3's.
+        """Round a matrix. Code times scale is the weight that the product sees.
 
-        Code times scale is the weight that the product sees.
+        Args:
+            weight: [out, in] float32.
+            scale: [out] or [1] float32.
+
+        Returns:
+            Codes [out, in] as float32, all of them values of e4m3.
         """
         xp, carry = self._xp, self._carry
         rest = (weight / scale.reshape(-1, 1))[:, self._order]  # in units of the codes
@@ -46,15 +53,15 @@ class Rounding:
                 errors[:, j] = (block[:, j] - codes[:, start + j]) / row[j]
                 block[:, j + 1 :] -= xp.outer(errors[:, j], row[j + 1 :])
             rest[:, end:] -= errors @ carry[start:end, end:]
-        found = xp.empty_like(codes)
-        found[:, self._order] = codes
-        return found
+        unsorted = xp.empty_like(codes)
+        unsorted[:, self._order] = codes
+        return unsorted
 
 
 def _carry(covariance: Any, xp: Any) -> Any:
-    """Row j over its diagonal: what of column j's error the columns after it take on. Upper triangular, float32.
+    """The Cholesky factor of the inverse covariance: row j over its diagonal is what the columns after j take on.
 
-    The Cholesky factor of the inverse covariance, in float64: massive activations make its condition bad.
+    Upper triangular, float32, computed in float64: massive activations make its condition bad.
     """
     matrix = xp.asarray(covariance, dtype=xp.float64)
     mean = float(matrix.diagonal().mean())

@@ -1,6 +1,6 @@
-"""What the layers' inputs are like over the calibration pictures: the mean, and how they vary together.
+"""What the layers' inputs are like over the calibration pictures: their mean, and how they vary together.
 
-Written once for numpy's arrays and PyTorch's tensors: with what both have alike.
+It is written once for numpy's arrays and PyTorch's tensors, with the methods that both have.
 """
 
 from dataclasses import dataclass
@@ -12,22 +12,28 @@ BETWEEN_PICTURES = 16.0
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """A layer's inputs: mean [in] and covariance [in, in], float32.
+    """The moments of a layer's inputs.
 
-    covariance: over all tokens, and BETWEEN_PICTURES times that of the pictures' mean inputs. What differs from
-    token to token mostly averages out in the pooling head; what a whole picture has in common does not, and is
-    what tells pictures apart.
+    What differs from token to token mostly averages out in the pooling head. What a whole picture has in common does
+    not, and it is what tells pictures apart: it counts more in the covariance.
+
+    Args:
+        mean: [in] float32.
+        covariance: [in, in] float32: that over all tokens, plus BETWEEN_PICTURES times that of the pictures' means.
     """
 
     mean: Any
     covariance: Any
 
 
-class Collector:
+class MomentsCollector:
     """Gathers the inputs [pictures x tokens, in] of one layer, float32, batch after batch.
 
-    Sums are taken about the first batch's mean: where a channel's mean is a thousand times its deviation, as that
-    of a massive activation, float32 would lose the deviation otherwise.
+    Sums are taken about the first batch's mean. Where a channel's mean is a thousand times its deviation, as for a
+    massive activation, float32 would lose the deviation otherwise.
+
+    Args:
+        tokens: of one picture.
     """
 
     def __init__(self, tokens: int) -> None:
@@ -37,7 +43,7 @@ class Collector:
         self._means: list[Any] = []
 
     def add(self, x: Any) -> None:
-        """x: whole pictures, one after the other."""
+        """Add the inputs x [pictures x tokens, in] of whole pictures, one after the other."""
         if self._origin is None:
             self._origin = x.mean(0)
         x = x - self._origin
@@ -49,7 +55,7 @@ class Collector:
         self._means += list(x.reshape(-1, self._tokens, x.shape[1]).mean(1))
 
     def moments(self) -> Moments:
-        """Of all that was added; two pictures or more."""
+        """Return the moments of all that was added: two pictures or more."""
         count = len(self._means)
         mean = sum(self._means) / count
         covariance = self._products / (count * self._tokens)

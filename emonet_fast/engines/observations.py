@@ -1,4 +1,4 @@
-"""What calibration saw of the float32 network, and what follows for one-scale-a-tensor FP8: scales, weights, order."""
+"""What calibration saw of the float32 network, and what follows for FP8 with one scale a tensor."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,28 +12,32 @@ from ..checkpoint.tensors import SafetensorsFile
 from ..graph.quantise import Quantisation, nearest_e4m3, weight_scale
 from ..records import Float32Array
 from .gptq import Rounding
-from .moments import Collector
+from .moments import MomentsCollector
 
-# e4m3 keeps 3 bits behind the leading one: a step of 2^-3 of the power of two below, so an error of at most 2^-4 and,
-# uniform within the step and over the mantissas, a mean square of (2^-3)^2 / 12 / mean(m^2) = 2^-9.8 of the square.
+# e4m3 keeps 3 bits behind the leading one: steps of 2^-3 of the power of two below, so the error is at most 2^-4. Where
+# it is uniform within the step and over the mantissas, its mean square is (2^-3)^2 / 12 / mean(m^2), 2^-9.8 of the
+# value's square.
 _E4M3_NOISE = (2.0**-3) ** 2 / 12 / (7 / 3)
 
 
 class ObservedLayer:
-    """One layer over the calibration pictures, fed a picture at a time.
+    """Figures of one layer over the calibration pictures, which are added one at a time.
 
-    largest: the largest magnitude of its input. inputs: the moments of its input. square [in]: the mean of the input's
-    square. power: the mean square of its output (of qkv: of v).
+    `largest` is the largest magnitude of its input, `inputs` gathers the moments of its input, `square` [in] is the
+    mean of the input's square, and `power` the mean square of its output (of qkv: of v).
+
+    Args:
+        tokens: of one picture.
     """
 
     def __init__(self, tokens: int) -> None:
         self.largest = self.power = 0.0
         self.square: Float32Array | float = 0.0
-        self.inputs = Collector(tokens)
+        self.inputs = MomentsCollector(tokens)
         self._pictures = 0
 
     def add(self, x: Float32Array, power: float) -> None:
-        """x [tokens, in]: the input of one picture."""
+        """Add one picture: its input x [tokens, in], and the mean square of the output."""
         self._pictures += 1
         self.largest = max(self.largest, float(np.abs(x).max()))
         self.inputs.add(x)
@@ -43,10 +47,13 @@ class ObservedLayer:
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """Over some pictures.
+    """What the float32 network does with some pictures.
 
-    embedding [n, hidden], raw [n, H]: what the float32 network gives for them. layers: by their names in
-    checkpoint/layers.py, and stream: the mean square of the residual stream before each block; both only where asked.
+    Args:
+        embedding: [n, hidden] float32.
+        raw: [n, H] float32.
+        layers: by their names in checkpoint/layers.py; empty unless they were gathered.
+        stream: the mean square of the residual stream before each block; empty unless layers were gathered.
     """
 
     embedding: Float32Array
@@ -57,22 +64,31 @@ class Observations:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """quantisation: for FP8 in every layer. cost: what each layer is estimated to add to the residual stream in FP8, as
-    a share of its power; the largest first."""
+    """What calibration gives.
+
+    Args:
+        quantisation: for FP8 in every layer.
+        cost: what each layer in FP8 is estimated to add to the residual stream, as a share of its power; the largest
+            first.
+    """
 
     quantisation: Quantisation
     cost: Mapping[str, float]
 
 
 def calibrate(checkpoint: Checkpoint, seen: Observations) -> Calibrated:
-    """Scales, rounded weights and corrected biases for FP8 in every layer, and the order in which to give it up.
+    """Compute scales, rounded weights and corrected biases for FP8 in every layer, and the order to give it up in.
 
-    Weights are rounded by engines/gptq.py. A bias is given back what that costs on average, (W - W8) E[x]: the bias
-    correction of Nagel et al., arXiv 1906.04721. A few minutes on two cores at full depth.
+    Weights are rounded by engines/gptq.py. A bias gets back what that costs on average, (W - W8) E[x]: the bias
+    correction of Nagel et al., arXiv 1906.04721. This takes a few minutes on two cores at full depth.
 
-    The cost is an estimate from one pass, where measuring each layer alone takes a pass each; only the order matters:
-    how many layers stay in bf16 is measured. out and fc2 write into the stream themselves; the noise of qkv and fc1
-    reaches it through out and fc2, as the same share of what these write.
+    The cost is an estimate from one pass, since measuring each layer alone would take a pass each. Only the order
+    matters: how many layers stay in bf16 is measured. out and fc2 write into the stream themselves; the noise of qkv
+    and fc1 reaches it through out and fc2, as the same share of what these write.
+
+    Args:
+        checkpoint: the packed checkpoint.
+        seen: observations with layers.
     """
     file, codes, corrections, cost = SafetensorsFile(checkpoint.path), {}, {}, {}
     for name in layer_names(checkpoint.vision.num_hidden_layers):
@@ -101,7 +117,7 @@ def calibrate(checkpoint: Checkpoint, seen: Observations) -> Calibrated:
 
 
 def _weight(file: SafetensorsFile, prefix: str, checkpoint: Checkpoint) -> Float32Array:
-    """[out, in] as typed.py rounds it: q with its factor."""
+    """Read a weight [out, in] as graph/typed.py rounds it: that of q with its factor."""
     weight: Float32Array = file.array(f"{prefix}.weight")
     if prefix.endswith("self_attn.q_proj"):
         weight = weight * np.float32(checkpoint.vision.head_dim**-0.5)

@@ -1,4 +1,4 @@
-"""The pictures that engines are calibrated on and held to."""
+"""The pictures that engines are calibrated on and compared over, as pixels of the network's input."""
 
 import numpy as np
 
@@ -7,9 +7,9 @@ from ..records import UInt8Array
 
 
 def generated_pixels(checkpoint: Checkpoint, count: int, seed: int) -> UInt8Array:
-    """Generated pictures as the network's input, [count, 3, S, S] uint8; the same for the same seed. Needs Pillow.
+    """Generate pictures as the network's input, [count, 3, S, S] uint8; the same for the same seed. Needs Pillow.
 
-    No engine may depend on what a user happens to score first.
+    They are generated, because no engine may depend on what a user happens to score first.
     """
     from ..preprocess import resize
     from .drawing import calibration_pictures

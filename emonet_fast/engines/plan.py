@@ -1,4 +1,4 @@
-"""What is asked of an engine: everything that decides whether a stored one may be used."""
+"""The plan of an engine: everything that decides whether a stored one may be used."""
 
 import hashlib
 import json
@@ -7,12 +7,19 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True)
 class EnginePlan:
-    """Two engines with equal plans are interchangeable.
+    """What an engine is built from and for. Two engines with equal plans are interchangeable.
 
-    part: of the graph, see graph.PARTS. backend: "openvino" or "tensorrt". version: of its compiler, build number
-    included. device: the processor's full name and instruction sets, or the GPU's name and compute capability.
-    batch_sizes: those it was compiled for. layout: whatever else decides its form: for OpenVINO where the tensors lie
-    in the weights file, since a stored engine points into it.
+    Args:
+        part: of the graph, see graph.PARTS.
+        backend: "openvino" or "tensorrt".
+        version: of its compiler, with the build number.
+        device: the processor's full name and instruction sets, or the GPU's name and compute capability.
+        precision: "fp32", "bf16" or "fp8".
+        batch_sizes: those that it is compiled for.
+        graph_version: GRAPH_VERSION.
+        weights_hash: of the packed checkpoint.
+        layout: whatever else decides its form. For OpenVINO, where the tensors lie in the weights file: a stored engine
+            points into it.
     """
 
     part: str
@@ -26,7 +33,7 @@ class EnginePlan:
     layout: str
 
     def key(self) -> str:
-        """A file name for this plan: 32 hexadecimal digits of the SHA-256 of all fields."""
+        """Return a file name for this plan: 32 hexadecimal digits of the SHA-256 of all fields."""
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 

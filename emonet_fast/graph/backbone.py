@@ -52,7 +52,7 @@ def _block(w: GraphWriter, x: str, layer: int) -> str:
 def _attention(w: GraphWriter, x: str, prefix: str, name: str) -> str:
     """softmax(q k^T / sqrt(head_dim)) v per head, then out_proj; non-causal.
 
-    q is scaled before the product: this is the pattern that OpenVINO fuses into one attention kernel.
+    q is scaled before the product, because OpenVINO fuses this pattern into one attention kernel.
     """
     vision = w.checkpoint.vision
     split = w.shape(0, vision.tokens, vision.num_attention_heads, vision.head_dim)
@@ -74,9 +74,9 @@ def _attention(w: GraphWriter, x: str, prefix: str, name: str) -> str:
 def add_pooling(w: GraphWriter, x: str) -> str:
     """Attention pooling by the learned probe, then LayerNorm and MLP with residual: tokens -> embedding [N, D].
 
-    The probe does not depend on the image, so the projections move out of the token loop, exactly in real
-    arithmetic: the logits of head h are x @ (Wk_h^T q_h) (the term q_h.bk is the same for all tokens, softmax
-    drops it), and sum_t a_t (Wv_h x_t + bv_h) = Wv_h (sum_t a_t x_t) + bv_h because the weights sum to 1.
+    The probe does not depend on the image, so the projections move out of the loop over tokens; in real arithmetic this
+    is exact. The logits of head h are x @ (Wk_h^T q_h): the term q_h.bk is the same for all tokens, and softmax drops
+    it. And sum_t a_t (Wv_h x_t + bv_h) = Wv_h (sum_t a_t x_t) + bv_h, because the weights a_t sum to 1.
     That turns 3.1 GFLOP an image into 0.04.
     """
     vision = w.checkpoint.vision

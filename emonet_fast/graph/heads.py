@@ -6,8 +6,9 @@ from .writer import GraphWriter
 def add_heads(w: GraphWriter, embedding: str) -> str:
     """embedding [N, D] float32 -> raw scores [N, H] float32 in the order of Checkpoint.names.
 
-    e = embedding / ||embedding||; per head: Linear, ReLU, ..., Linear (Dropout is a no-op at inference).
-    The first layer of all heads shares its input, so it is one [H * out, D] product; the next are batched over H.
+    e = embedding / ||embedding||; for each head Linear, ReLU, ..., Linear (Dropout does nothing at inference).
+    The heads share the input of their first layers, so these are one [H * out, D] product; the next ones are batched
+    over H.
     """
     widths, heads = w.checkpoint.head_widths, len(w.checkpoint.names)
     x = _normalised(w, embedding) if w.checkpoint.l2_normalise else embedding

@@ -15,8 +15,8 @@ OPSET = 20  # the first with Gelu
 IR_VERSION = 9
 
 
-# "all": pixels to scores. "tower": pixels to tokens. "top": tokens to scores. An engine in low precision keeps the
-# top in float32: of bf16's error in the scores a quarter came from it, for 0.04% of the work.
+# "all": pixels to scores. "tower": pixels to tokens. "top": tokens to scores. An engine in low precision keeps the top
+# in float32: a quarter of bf16's error in the scores came from it, for 0.04% of the work.
 # "observed": all, and what calibration needs to know of the tower's linear layers, see observe.py.
 PARTS = ("all", "tower", "top", "observed")
 
@@ -24,10 +24,15 @@ PARTS = ("all", "tower", "top", "observed")
 def build_model(checkpoint: Checkpoint, part: str = "all") -> onnx.ModelProto:
     """Write the network of a packed checkpoint, or a part of it.
 
-    part: one of PARTS. Input `pixels` [N, 3, S, S] uint8, RGB planes; of the top `tokens` [N, tokens, hidden]
-    float32. Outputs `embedding` [N, hidden] float32, not normalised, and `raw` [N, H] float32; of the tower
-    `tokens`. N is free. Weights are external data at the checkpoint's file name: save the model beside that file,
-    or read it with that folder as base.
+    The input is `pixels` [N, 3, S, S] uint8, RGB planes; of the top, `tokens` [N, tokens, hidden] float32. The outputs
+    are `embedding` [N, hidden] float32, not normalised, and `raw` [N, H] float32; of the tower, `tokens`. N is free.
+
+    Weights are external data at the checkpoint's file name: save the model beside that file, or read it with that
+    folder as its base.
+
+    Args:
+        checkpoint: the packed checkpoint.
+        part: one of PARTS.
     """
     if part not in PARTS:
         raise ValueError(f"part is {part!r}; expected one of {PARTS}")
@@ -47,17 +52,11 @@ def build_model(checkpoint: Checkpoint, part: str = "all") -> onnx.ModelProto:
         outputs = scores_of(checkpoint)
     if observer is not None:
         outputs += observer.outputs
-    graph = helper.make_graph(w.nodes, f"emonet_{part}", inputs, outputs, list(w.initializers.values()))
-    return helper.make_model(
-        graph,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="emonet-fast",
-    )
+    return w.model(f"emonet_{part}", inputs, outputs, OPSET, IR_VERSION)
 
 
 def scores_of(checkpoint: Checkpoint) -> list[onnx.ValueInfoProto]:
-    """The outputs `embedding` and `raw`."""
+    """Describe the outputs `embedding` and `raw`."""
     return [
         _value("embedding", TensorProto.FLOAT, checkpoint.vision.hidden_size),
         _value("raw", TensorProto.FLOAT, len(checkpoint.names)),
@@ -65,7 +64,7 @@ def scores_of(checkpoint: Checkpoint) -> list[onnx.ValueInfoProto]:
 
 
 def pixels_of(checkpoint: Checkpoint) -> onnx.ValueInfoProto:
-    """The input `pixels`."""
+    """Describe the input `pixels`."""
     return _value("pixels", TensorProto.UINT8, 3, checkpoint.vision.image_size, checkpoint.vision.image_size)
 
 

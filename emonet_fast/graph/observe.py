@@ -1,4 +1,4 @@
-"""The float32 graph with what calibration needs to know as further outputs: one run of it a picture."""
+"""The float32 graph whose further outputs are what calibration needs to know."""
 
 import onnx
 from onnx import TensorProto, helper
@@ -9,10 +9,10 @@ from .writer import GraphWriter
 
 
 class ObservingWriter(GraphWriter):
-    """Adds for each of the tower's layers, by its name in layers.py:
+    """A GraphWriter with further outputs. NAME is a layer's name in checkpoint/layers.py.
 
-    `NAME/input` [N, tokens, in]: what it takes. `NAME/power` []: the mean square of its output (of qkv: of v) over the
-    batch and all tokens. And for each block its `BLOCK/stream` [], the mean square of the residual stream before it.
+    `NAME/input` [N, tokens, in] is what the layer takes. `NAME/power` [] is the mean square of its output (of qkv: of
+    v) over the batch and all tokens. `BLOCK/stream` [] is the mean square of the residual stream before each block.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:

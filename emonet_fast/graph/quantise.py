@@ -1,4 +1,4 @@
-"""FP8 (e4m3, one scale a tensor): how weights are rounded, and what a quantised graph is told."""
+"""FP8 with one scale a tensor (e4m3): how weights are rounded, and what a quantised graph needs to know."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,11 +15,14 @@ E4M3_MAX = 448.0
 
 @dataclass(frozen=True, slots=True)
 class Quantisation:
-    """What the FP8 layers of a typed graph are told; names as in layers.py.
+    """What the FP8 layers of a typed graph need to know. Layers are named as in checkpoint/layers.py.
 
-    largest: of each layer's input the largest magnitude that calibration saw. keep: layers that stay in bf16.
-    codes: e4m3 [out, in] by linear (the checkpoint's name), times weight_scale its weight; to nearest where missing.
-    corrections: [out] float32 by linear, to be added to its bias while it is FP8.
+    Args:
+        largest: for each layer, the largest magnitude of its input that calibration saw.
+        keep: layers that stay in bf16.
+        codes: for each linear (by the checkpoint's name), e4m3 [out, in]; times weight_scale it is the weight. Weights
+            without codes are rounded to nearest.
+        corrections: for each linear, [out] float32, added to its bias while it is FP8.
     """
 
     largest: Mapping[str, float]
@@ -29,9 +32,9 @@ class Quantisation:
 
 
 def scale_for(largest: float) -> float:
-    """The smallest bf16 number whose 448-fold is at least `largest`: nothing that was seen is clipped.
+    """Return the smallest bf16 number whose 448-fold is at least `largest`, so that nothing is clipped.
 
-    A number of bf16 because a typed QuantizeLinear takes its scale in its input's type.
+    It is a bf16 number because a typed QuantizeLinear takes its scale in its input's type.
     """
     exact = max(largest, 1e-12) / E4M3_MAX
     rounded = np.float32(exact).astype(ml_dtypes.bfloat16)
@@ -41,16 +44,16 @@ def scale_for(largest: float) -> float:
 
 
 def to_e4m3(values: Float32Array, scale: float) -> npt.NDArray[Any]:
-    """values / scale as e4m3 (round to nearest even), held at the largest finite values."""
+    """Round values / scale to e4m3, to nearest even. What lies beyond the largest finite values becomes these."""
     rounded: npt.NDArray[Any] = np.clip(values / np.float32(scale), -E4M3_MAX, E4M3_MAX).astype(ml_dtypes.float8_e4m3fn)
     return rounded
 
 
 def weight_scale(weight: Float32Array) -> float:
-    """The scale of a whole matrix, by its largest magnitude."""
+    """Return the scale of a whole matrix, by its largest magnitude."""
     return scale_for(float(np.abs(weight).max()))
 
 
 def nearest_e4m3(values: Float32Array) -> Float32Array:
-    """float32 values to the nearest of e4m3, held at the largest finite ones."""
+    """Round float32 values to the nearest of e4m3; returns float32."""
     return to_e4m3(values, 1.0).astype(np.float32)

@@ -1,8 +1,8 @@
 """The strongly typed network for TensorRT: every tensor's type is in the file, and nothing is left to the compiler.
 
-The tower's blocks are bf16 (never fp16: SigLIP's towers overflow it), with Q/DQ nodes around the products that are to
-run in FP8. Patch embedding, pooling head and heads are float32: together a quarter of a percent of the work, while bf16
-in the latter two makes a third more error in the scores (benchmarks/trt/graph.py).
+The tower's blocks are bf16 (never fp16, which SigLIP's towers overflow), with Q/DQ nodes around the products that
+run in FP8. Patch embedding, pooling head and heads are float32. Together they are a quarter of a percent of the work,
+while bf16 in the latter two makes a third more error in the scores (benchmarks/trt/graph.py).
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from .backbone import add_pooling, add_tower
 from .heads import add_heads
 from .model import pixels_of, scores_of
 from .quantise import Quantisation, scale_for, to_e4m3, weight_scale
-from .writer import GraphWriter
+from .writer import GraphWriter, external_tensor
 
 # Part of the engines' cache key, beside GRAPH_VERSION.
 TYPED_VERSION = 2
@@ -47,15 +47,24 @@ def write_typed_model(
     top: str = "fp32",
     heads: bool = True,
 ) -> Path:
-    """Write `network.onnx` and `network.weights` (external data) into `folder`; returns the first one's path.
+    """Write `network.onnx` and `network.weights` (external data) into a folder.
 
-    Input `pixels` [N, 3, S, S] uint8; outputs `embedding` [N, hidden] and `raw` [N, H] float32; N is free.
-    quantisation: None for bf16 alone. top: the type of pooling head and heads. heads: without them the network ends
-    with the embedding, and `raw` is missing. Weights are read one at a time, so that memory stays at one tensor; the
-    files take 1.1 GB in bf16 with the Large heads.
+    The input is `pixels` [N, 3, S, S] uint8, the outputs are `embedding` [N, hidden] and `raw` [N, H] float32, N free.
+    Weights are read one at a time, so that no more than one tensor is in memory. The files take 1.1 GB in bf16 with the
+    Large heads.
+
+    Args:
+        checkpoint: the packed checkpoint.
+        folder: where to write.
+        quantisation: None for bf16 alone.
+        top: the type of pooling head and heads, one of TOPS.
+        heads: whether the network has them; without them it ends with the embedding, and `raw` is missing.
+
+    Returns:
+        The path of `network.onnx`.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: when the folder cannot be written.
     """
     if top not in TOPS:
         raise ValueError(f"top is {top!r}; expected one of {TOPS}")
@@ -67,13 +76,7 @@ def write_typed_model(
             w.out(add_heads(w, embedding), "raw")
         w.out(embedding, "embedding")
     outputs = scores_of(checkpoint)[: 2 if heads else 1]
-    graph = helper.make_graph(w.nodes, "emonet_typed", [pixels_of(checkpoint)], outputs, list(w.initializers.values()))
-    model = helper.make_model(
-        graph,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="emonet-fast",
-    )
+    model = w.model("emonet_typed", [pixels_of(checkpoint)], outputs, OPSET, IR_VERSION)
     path.write_bytes(model.SerializeToString())
     return path
 
@@ -104,11 +107,11 @@ class TypedWriter(GraphWriter):
         return self.op("Cast", [x], f"{x}/high", {"to": TensorProto.FLOAT})
 
     def out(self, x: str, name: str) -> None:
-        """x as the float32 output `name`."""
+        """Make x the float32 output `name`."""
         self.op("Cast", [x], name, {"to": TensorProto.FLOAT})
 
     def scaled_query(self, q: str, name: str) -> str:
-        """q itself: the factor is in its weights, where it costs no rounding of its own (see linear)."""
+        """Return q itself: the factor is in its weights, where it costs no rounding of its own (see linear)."""
         return q
 
     def weight(self, name: str, shape: Sequence[int] | None = None, rows: tuple[int, int] | None = None) -> str:
@@ -121,7 +124,7 @@ class TypedWriter(GraphWriter):
         return label
 
     def constant(self, name: str, value: npt.ArrayLike, dtype: npt.DTypeLike) -> str:
-        """See GraphWriter.constant; float32 becomes the type of where the graph is now."""
+        """See GraphWriter.constant. float32 becomes the type that the graph has at this place."""
         array = np.asarray(value, dtype=dtype)
         if array.dtype != np.float32:
             return super().constant(name, value, dtype)
@@ -131,8 +134,8 @@ class TypedWriter(GraphWriter):
         return label
 
     def linear(self, x: str, prefix: str, name: str) -> str:
-        """See GraphWriter.linear. Weights are stored [in, out]: nothing stands between them (or their
-        DequantizeLinear) and the product, as TensorRT wants it for FP8."""
+        """See GraphWriter.linear. Weights are stored [in, out], so that nothing stands between them (or their
+        DequantizeLinear) and the product: TensorRT needs that for FP8."""
         factor = np.float32(self.checkpoint.vision.head_dim**-0.5 if prefix.endswith("self_attn.q_proj") else 1)
         weight = np.ascontiguousarray(self._file.array(f"{prefix}.weight").T) * factor
         bias = self._file.array(f"{prefix}.bias") * factor
@@ -158,7 +161,7 @@ class TypedWriter(GraphWriter):
         return self._quantised_inputs[x]
 
     def _dequantised(self, weight: Float32Array, codes: npt.NDArray[Any] | None, name: str) -> str:
-        """weight [in, out]; codes [out, in] e4m3, None for the nearest."""
+        """Store weight [in, out] as e4m3 and dequantise it; codes [out, in], None for the nearest."""
         scale = weight_scale(weight)
         values = to_e4m3(weight, scale) if codes is None else np.ascontiguousarray(codes.T)
         inputs = [self.stored(f"{name}/e4m3", values), self._scale(scale, name), self._zero()]
@@ -170,7 +173,7 @@ class TypedWriter(GraphWriter):
         return label
 
     def _zero(self) -> str:
-        """The zero point, whose type says what QuantizeLinear gives."""
+        """Add the zero point, whose type decides what QuantizeLinear gives."""
         if "e4m3:0" not in self.initializers:
             self._inline("e4m3:0", np.zeros((), ml_dtypes.float8_e4m3fn))
         return "e4m3:0"
@@ -181,15 +184,11 @@ class TypedWriter(GraphWriter):
         )
 
     def stored(self, label: str, array: npt.NDArray[Any]) -> str:
-        """An initializer in the file of weights."""
+        """Add an initializer whose values go to the file of weights."""
         if label in self.initializers:
             return label
         self._data.write(b"\0" * (-self._data.tell() % _ALIGNMENT))
-        tensor = TensorProto(name=label, data_type=_KINDS[array.dtype], data_location=TensorProto.EXTERNAL)
-        tensor.dims.extend(array.shape)
-        entries = {"location": self._location, "offset": str(self._data.tell()), "length": str(array.nbytes)}
-        for key, value in entries.items():
-            tensor.external_data.add(key=key, value=value)
+        place = (self._location, self._data.tell(), array.nbytes)
+        self.initializers[label] = external_tensor(label, _KINDS[array.dtype], array.shape, *place)
         self._data.write(np.ascontiguousarray(array).tobytes())
-        self.initializers[label] = tensor
         return label

@@ -1,4 +1,4 @@
-"""Collects ONNX nodes; weights are references into the packed checkpoint, never copies."""
+"""Collects the nodes of an ONNX graph; its weights are references into the packed checkpoint, never copies."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,8 +15,11 @@ Attribute = int | float | str | Sequence[int]
 class GraphWriter:
     """One graph under construction. Methods return the name of the value that they made.
 
-    Weights become ONNX external data whose location is the checkpoint's file name, so the model must be
-    read with that file's folder as its base. A graph of 27 layers is about 100 kB for 2 GB of weights.
+    Weights become ONNX external data whose location is the checkpoint's file name, so the model must be read with that
+    file's folder as its base. A graph of 27 layers is about 100 kB for 2 GB of weights.
+
+    Args:
+        checkpoint: the packed checkpoint.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -25,7 +28,13 @@ class GraphWriter:
         self.initializers: dict[str, onnx.TensorProto] = {}
 
     def weight(self, name: str, shape: Sequence[int] | None = None, rows: tuple[int, int] | None = None) -> str:
-        """A tensor of the checkpoint: whole, or rows [first, end) of its first axis; viewed in `shape` if given."""
+        """Take a tensor of the checkpoint.
+
+        Args:
+            name: of the tensor.
+            shape: to view it in; None for its own.
+            rows: [first, end) of its first axis; None for all.
+        """
         info = self.checkpoint.tensors[name]
         label = name if rows is None else f"{name}[{rows[0]}:{rows[1]}]"
         if label not in self.initializers:
@@ -37,29 +46,22 @@ class GraphWriter:
     ) -> onnx.TensorProto:
         first, end = rows if rows is not None else (0, info.shape[0])
         row_bytes = info.nbytes // info.shape[0]
-        tensor = TensorProto(name=label, data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL)
-        tensor.dims.extend(shape if shape is not None else (end - first, *info.shape[1:]))
-        entries = {
-            "location": self.checkpoint.path.name,
-            "offset": str(info.offset + first * row_bytes),
-            "length": str((end - first) * row_bytes),
-        }
-        for key, value in entries.items():
-            tensor.external_data.add(key=key, value=value)
-        return tensor
+        dims = shape if shape is not None else (end - first, *info.shape[1:])
+        place = (self.checkpoint.path.name, info.offset + first * row_bytes, (end - first) * row_bytes)
+        return external_tensor(label, TensorProto.FLOAT, dims, *place)
 
     def constant(self, name: str, value: npt.ArrayLike, dtype: npt.DTypeLike) -> str:
-        """A small constant stored in the graph itself."""
+        """Add a small constant, which is stored in the graph itself."""
         if name not in self.initializers:
             self.initializers[name] = numpy_helper.from_array(np.asarray(value, dtype=dtype), name)
         return name
 
     def low(self, x: str) -> str:
-        """From here on in low precision, where this writer has one; the value to go on with."""
+        """Go on in low precision, where this writer has one; returns the name of the cast value."""
         return x
 
     def high(self, x: str) -> str:
-        """From here on in float32 again; the value to go on with."""
+        """Go on in float32 again; returns the name of the cast value."""
         return x
 
     def scaled_query(self, q: str, name: str) -> str:
@@ -67,18 +69,20 @@ class GraphWriter:
         return self.op("Mul", [q, self.scalar(self.checkpoint.vision.head_dim**-0.5)], name)
 
     def scalar(self, value: float) -> str:
+        """Add a float32 constant."""
         return self.constant(f"scalar:{value!r}", value, np.float32)
 
     def shape(self, *dims: int) -> str:
-        """A Reshape target; 0 keeps the input's dimension at that place."""
+        """Add a target of Reshape; 0 keeps the input's dimension at that place."""
         return self.constant(f"shape:{dims}", dims, np.int64)
 
     def op(self, kind: str, inputs: Sequence[str], name: str, attributes: Mapping[str, Attribute] | None = None) -> str:
+        """Add a node with one output, which has the node's name."""
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **(attributes or {})))
         return name
 
     def linear(self, x: str, prefix: str, name: str) -> str:
-        """x @ W^T + b with W [out, in] as PyTorch stores it; compilers fold the Transpose into the product."""
+        """x @ W^T + b, with W [out, in] as PyTorch stores it. Compilers fold the Transpose into the product."""
         return self.affine(x, self.weight(f"{prefix}.weight"), self.weight(f"{prefix}.bias"), name)
 
     def affine(self, x: str, weight: str, bias: str, name: str) -> str:
@@ -98,3 +102,27 @@ class GraphWriter:
         hidden = self.linear(x, f"{prefix}.fc1", f"{name}/fc1")
         active = self.op("Gelu", [hidden], f"{name}/gelu", {"approximate": "tanh"})
         return self.linear(active, f"{prefix}.fc2", f"{name}/fc2")
+
+    def model(
+        self,
+        name: str,
+        inputs: Sequence[onnx.ValueInfoProto],
+        outputs: Sequence[onnx.ValueInfoProto],
+        opset: int,
+        ir_version: int,
+    ) -> onnx.ModelProto:
+        """Return the finished model."""
+        graph = helper.make_graph(self.nodes, name, inputs, outputs, list(self.initializers.values()))
+        opsets = [helper.make_opsetid("", opset)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=ir_version, producer_name="emonet-fast")
+
+
+def external_tensor(
+    name: str, kind: int, dims: Sequence[int], location: str, offset: int, length: int
+) -> onnx.TensorProto:
+    """Describe a tensor whose values lie in the file `location`, from `offset` on, `length` bytes."""
+    tensor = TensorProto(name=name, data_type=kind, data_location=TensorProto.EXTERNAL)
+    tensor.dims.extend(dims)
+    for key, value in {"location": location, "offset": str(offset), "length": str(length)}.items():
+        tensor.external_data.add(key=key, value=value)
+    return tensor

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from emonet_fast.backends.cuda.linear import nearest_e4m3
 from emonet_fast.engines.gptq import Rounding
-from emonet_fast.engines.moments import BETWEEN_PICTURES, Collector
+from emonet_fast.engines.moments import BETWEEN_PICTURES, MomentsCollector
 from emonet_fast.graph.quantise import to_e4m3
 
 
@@ -92,7 +92,7 @@ def test_moments_of_batches_with_a_massive_activation(of):
     rng = np.random.default_rng(0)
     x = rng.normal(0, 1, (6, 10, 5)) + rng.normal(0, 0.5, (6, 1, 5))  # pictures, tokens, channels
     x[..., 0] += 1000.0
-    collector = Collector(tokens=10)
+    collector = MomentsCollector(tokens=10)
     for batch in (x[:4], x[4:]):
         collector.add(of(batch.reshape(-1, 5).astype(np.float32)))
     found = collector.moments()

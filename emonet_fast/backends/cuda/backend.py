@@ -1,4 +1,4 @@
-"""The `cuda` backend: host or device batches in, scores out; streams, staging and locks around one Engine."""
+"""The `cuda` backend: batches from the host or the GPU in, scores out. Streams, staging and locks around one Engine."""
 
 import gc
 import threading
@@ -31,10 +31,18 @@ from .weights import Weights, load, refined
 
 
 class CudaBackend(StagedBackend):
-    """One GPU. Thread-safe: launches take turns, results are waited for outside the lock.
+    """One engine on one GPU. Thread-safe: launches take turns, and results are waited for outside the lock.
+
+    Args:
+        checkpoint: the packed checkpoint.
+        device: "auto", "cuda" or "cuda:N".
+        precision: "auto", "fp32", "bf16" or "fp8".
+        batch_size: the largest batch; None for DEFAULT_BATCH.
+        cache_dir: where certificates of FP8 are kept.
 
     Raises:
-        BackendError: no such GPU, one that cannot do `precision`, or too little memory; says what is there.
+        BackendError: when there is no such GPU, when it lacks the precision, or when its memory is too small; the text
+            says what there is.
     """
 
     name = "cuda"
@@ -42,16 +50,16 @@ class CudaBackend(StagedBackend):
     def __init__(
         self, checkpoint: Checkpoint, device: str, precision: str, batch_size: int | None, cache_dir: Path
     ) -> None:
-        found = look(device)
-        if isinstance(found, NoGpu):
-            raise BackendError(f"device {device!r} was asked for, but {found.reason}; use device 'cpu' or 'auto'")
-        self.gpu = found
-        self.precision = choose_precision(found, precision)
+        gpu = look(device)
+        if isinstance(gpu, NoGpu):
+            raise BackendError(f"device {device!r} was asked for, but {gpu.reason}; use device 'cpu' or 'auto'")
+        self.gpu = gpu
+        self.precision = choose_precision(gpu, precision)
         self.batch_size = batch_size or DEFAULT_BATCH
         self.checkpoint = checkpoint
         self._torch = torch = need("torch", "the GPU engine")
-        self.device = torch.device("cuda", found.index)
-        check_memory(found, needed_bytes(checkpoint, self.precision, self.batch_size), "this engine", SMALLER)
+        self.device = torch.device("cuda", gpu.index)
+        check_memory(gpu, needed_bytes(checkpoint, self.precision, self.batch_size), "this engine", SMALLER)
         self._lock = threading.Lock()
         with torch.cuda.device(self.device):
             try:
@@ -113,15 +121,17 @@ class CudaBackend(StagedBackend):
         return result
 
     def run_device(self, pixels: object, stream: object = None) -> DeviceOutputs:
-        """Score a batch that lies on the GPU, of any length; longer ones than batch_size go in parts.
+        """Score a batch that lies on the GPU, and return as soon as the work is queued.
 
-        pixels: [n, 3, S, S] uint8 RGB planes, or float32, float16 or bfloat16 already normalised, as a torch tensor
-        or anything with __dlpack__ or __cuda_array_interface__; any strides; read where it lies.
-        stream: the CUDA stream to work on: None for PyTorch's current one, a torch stream, an object with
-        `cuda_stream`, `ptr` or `handle`, or the handle itself. Returns as soon as the work is queued there.
+        Args:
+            pixels: [n, 3, S, S], n free: uint8 RGB planes, or float32, float16 or bfloat16 that are normalised already.
+                A torch tensor or anything with `__dlpack__` or `__cuda_array_interface__`, of any strides. It is read
+                where it lies; a batch longer than batch_size is scored in parts.
+            stream: the CUDA stream to work on: None for PyTorch's current one, or see stream_handle.
 
         Raises:
-            InputError: not such a batch. BackendError: the stream is capturing a graph, or memory ran out.
+            InputError: when it is no such batch.
+            BackendError: when the stream is capturing a graph, or memory ran out.
         """
         torch, engine = self._torch, self._opened()
         vision = self.checkpoint.vision
@@ -139,9 +149,8 @@ class CudaBackend(StagedBackend):
             largest = engine.graphs.sizes[-1]
             for start in range(0, len(batch), largest):
                 part = slice(start, start + largest)
-                found = self._launch(batch[part])
-                embedding[part].copy_(found[0])
-                raw[part].copy_(found[1])
+                for target, values in zip((embedding, raw), self._launch(batch[part]), strict=True):
+                    target[part].copy_(values)
                 self._idle.record()
             return DeviceOutputs(embedding, raw)
 
@@ -174,7 +183,7 @@ class CudaBackend(StagedBackend):
             self._torch.cuda.empty_cache()
 
     def _launch(self, pixels: Any) -> tuple[Any, Any]:
-        """On the current stream, after whatever used the static buffers last."""
+        """Run the engine on the current stream, after whatever used the static buffers last."""
         engine = self._opened()
         self._torch.cuda.current_stream(self.device).wait_event(self._idle)
         return engine.run(pixels)
@@ -196,7 +205,7 @@ class CudaBackend(StagedBackend):
 
 
 def _later(torch: Any, embedding: Any, raw: Any, *keep: object) -> Callable[[], Outputs]:
-    """Outputs that the current stream copies to pinned memory; waited for, and `keep` let go, when they are taken."""
+    """Queue the copies to pinned memory on the current stream. `keep` is held until the outputs are taken."""
     parts = [
         torch.empty(part.shape, dtype=part.dtype, pin_memory=True).copy_(part, non_blocking=True)
         for part in (embedding, raw)

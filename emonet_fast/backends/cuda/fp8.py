@@ -13,10 +13,10 @@ import numpy as np
 from ... import taxonomy
 from ...checkpoint.layers import PARTS, layer_names
 from ...checkpoint.spec import Checkpoint
-from ...engines.calibrate import Certificate, Evaluate, fill_keep, load_certificate, store_certificate
+from ...engines.certificate import Certificate, Evaluate, fill_keep, load_certificate, store_certificate
 from ...engines.fidelity import MIN_PICTURES_FOR_RANKS, measure
 from ...engines.gptq import Rounding
-from ...engines.moments import Collector, Moments
+from ...engines.moments import Moments, MomentsCollector
 from ...engines.pictures import generated_pixels
 from ...gpu import Gpu, check_memory
 from ...optional import need
@@ -39,10 +39,10 @@ _BF16 = "use precision 'bf16' (--precision bf16)"
 
 
 def certified(checkpoint: Checkpoint, gpu: Gpu, cache_dir: Path) -> Certificate:
-    """The stored certificate of these weights on this GPU, or one that is measured now (about a minute).
+    """Load the certificate of these weights on this GPU, or measure one now (about a minute) and store it.
 
     Raises:
-        BackendError: FP8 cannot be certified for these weights, or the GPU has too little memory free for that.
+        BackendError: when FP8 cannot be certified for these weights, or the GPU has too little memory free for that.
     """
     device = need("torch", "the GPU engine").device("cuda", gpu.index)
     path, key = certificate_place(checkpoint, device, cache_dir)
@@ -59,7 +59,7 @@ def certified(checkpoint: Checkpoint, gpu: Gpu, cache_dir: Path) -> Certificate:
 
 
 def certificate_place(checkpoint: Checkpoint, device: Any, cache_dir: Path) -> tuple[Path, dict[str, Any]]:
-    """The file of a certificate, and the key that it must carry."""
+    """Return the file of a certificate, and the key that it must carry."""
     torch = need("torch", "the GPU engine")
     key = {
         "fp8_version": FP8_VERSION,
@@ -78,10 +78,14 @@ def certify(
     pixels: UInt8Array,
     operations: type[Operations] | None = None,
 ) -> Certificate:
-    """Round and correct by `calibration`, compare FP8 with the float32 engine on `pixels`, and choose what to keep.
+    """Round the weights, compare FP8 with the float32 engine, and choose the layers that stay in bf16.
 
-    calibration, pixels: [N, 3, S, S] uint8, different pictures; 64 or more of pixels.
-    operations: a class like PlainOperations in place of our kernels, for checks without them.
+    Args:
+        checkpoint: the packed checkpoint.
+        device: a torch device.
+        calibration: [N, 3, S, S] uint8: the pictures by which weights are rounded and biases corrected.
+        pixels: [N, 3, S, S] uint8, 64 or more other pictures: those of the comparison.
+        operations: a class like PlainOperations in place of our kernels, for checks without them.
 
     Raises:
         BackendError: see fill_keep.
@@ -107,21 +111,21 @@ def certify(
         return evaluate
 
     names = list(layer_names(checkpoint.vision.num_hidden_layers))
-    found = fill_keep(names, evaluate_on(len(pixels)), evaluate_on(_PICTURES_FOR_SENSITIVITY))
-    stored = {name: t.cpu().numpy() for name, t in tensors.items() if name.rpartition(".")[0] not in found.keep}
-    return replace(found, tensors=stored)
+    certificate = fill_keep(names, evaluate_on(len(pixels)), evaluate_on(_PICTURES_FOR_SENSITIVITY))
+    stored = {name: t.cpu().numpy() for name, t in tensors.items() if name.rpartition(".")[0] not in certificate.keep}
+    return replace(certificate, tensors=stored)
 
 
 def collect(engine: Engine, pixels: UInt8Array, device: Any) -> dict[str, Moments]:
-    """The moments of each layer's inputs over all tokens of pixels [N, 3, S, S] uint8, 2 <= N."""
+    """Gather the moments of each layer's inputs over all tokens of pixels [N, 3, S, S] uint8, 2 <= N."""
     torch = need("torch", "the GPU engine")
-    collectors: dict[str, Collector] = {}
+    collectors: dict[str, MomentsCollector] = {}
     tokens = engine.checkpoint.vision.tokens
     for batch in _batches(pixels, device):
         rows = len(batch) * tokens  # a graph's padding rows lie behind them
 
         def observe(name: str, x: Any, rows: int = rows) -> None:
-            collectors.setdefault(name, Collector(tokens)).add(x[:rows].float())
+            collectors.setdefault(name, MomentsCollector(tokens)).add(x[:rows].float())
 
         engine.network.observe = observe
         with torch.inference_mode(), exact_float32():
@@ -132,16 +136,16 @@ def collect(engine: Engine, pixels: UInt8Array, device: Any) -> dict[str, Moment
 
 
 def refine(exact: Weights, fp8: Weights, moments: dict[str, Moments]) -> dict[str, Any]:
-    """Codes and biases of each layer's FP8 form, for `refined`: weights rounded by GPTQ, biases corrected.
+    """Compute codes and biases of each layer's FP8 form, for `refined`: weights rounded by GPTQ, biases corrected.
 
-    The bias gets (W - W8) E[x], what rounding the weights costs on average: activations are rounded anew for each
-    token, and over 576 tokens that averages out; the weights' rounding does not, and LayerNorm's outputs have a
+    The bias gets (W - W8) E[x], which is what rounding the weights costs on average. Activations are rounded anew for
+    each token, and over 576 tokens that averages out. The weights' rounding does not, and LayerNorm's outputs have a
     mean that all tokens of all pictures share.
     Source: the bias correction of Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias
     Correction", arXiv 1906.04721.
     """
     torch = need("torch", "the GPU engine")
-    found = {}
+    tensors = {}
     for i, (ours, theirs) in enumerate(zip(exact.blocks, fp8.blocks, strict=True)):
         for part in PARTS:
             name, true, rough = f"{i}.{part}", getattr(ours, part), getattr(theirs, part)
@@ -149,9 +153,9 @@ def refine(exact: Weights, fp8: Weights, moments: dict[str, Moments]) -> dict[st
                 rounded = Rounding(moments[name].covariance, nearest_e4m3, torch)(true.weight, rough.scale[0])
                 codes = rounded.to(torch.float8_e4m3fn).view(torch.uint8)
                 rounding = true.weight - dequantised(with_values(rough, codes, None))
-                found[f"{name}.weight"] = codes
-                found[f"{name}.bias"] = true.exact_bias + rounding @ moments[name].mean
-    return found
+                tensors[f"{name}.weight"] = codes
+                tensors[f"{name}.bias"] = true.exact_bias + rounding @ moments[name].mean
+    return tensors
 
 
 def _engine(
@@ -168,11 +172,11 @@ def _engine(
 
 
 def outputs(engine: Engine, pixels: UInt8Array, device: Any) -> tuple[Any, Any]:
-    """Embeddings [N, D] and raw scores [N, H] float32, on the host, of pixels [N, 3, S, S] uint8."""
+    """Compute embeddings [N, D] and raw scores [N, H], float32 on the host, of pixels [N, 3, S, S] uint8."""
     torch = need("torch", "the GPU engine")
     with torch.inference_mode(), exact_float32():
-        found = [[part.cpu().numpy().copy() for part in engine.run(batch)] for batch in _batches(pixels, device)]
-    return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
+        parts = [[part.cpu().numpy().copy() for part in engine.run(batch)] for batch in _batches(pixels, device)]
+    return np.concatenate([embedding for embedding, _ in parts]), np.concatenate([raw for _, raw in parts])
 
 
 def _batches(pixels: UInt8Array, device: Any) -> Iterator[Any]:

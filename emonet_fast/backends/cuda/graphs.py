@@ -1,4 +1,4 @@
-"""One captured graph for each batch size, made at first use; and how work is captured on a GPU or called on a host."""
+"""One captured graph for each batch size, made at first use. Work is captured on a GPU, and just called on a host."""
 
 import logging
 from collections.abc import Callable
@@ -25,7 +25,10 @@ class Capture(Protocol):
 class Graphs:
     """Replays `work(size)` for the smallest size that holds a batch.
 
-    work: runs the network on the first `size` rows of the static buffers.
+    Args:
+        capture: records work.
+        work: runs the network on the first `size` rows of the static buffers.
+        largest: the largest batch.
     """
 
     def __init__(self, capture: Capture, work: Callable[[int], None], largest: int) -> None:
@@ -38,16 +41,16 @@ class Graphs:
         return tuple(sorted(self._replays))
 
     def size_for(self, n: int) -> int:
-        """The size whose graph serves n rows, 1 <= n <= largest."""
+        """Return the size whose graph serves n rows, 1 <= n <= largest."""
         if not 1 <= n <= self.sizes[-1]:
             raise ValueError(f"a batch has {n} rows; expected 1 to {self.sizes[-1]}")
         return next(size for size in self.sizes if size >= n)
 
     def prepare(self, n: int) -> Replay:
-        """The replay for n rows, captured now if it was not before.
+        """Return the replay for n rows; capture it if there is none yet.
 
         Raises:
-            BackendError: no memory for it; what was captured before stays usable.
+            BackendError: when there is no memory for it; what was captured before stays usable.
         """
         size = self.size_for(n)
         if size not in self._replays:
@@ -80,8 +83,8 @@ class CudaCapture:
         with exact_float32():
             self._warm.wait_stream(current)
             try:
-                # Before the capture: Triton compiles and loads, cuBLAS makes its handles, and none of that may happen
-                # inside. Twice, since the first run may still choose between algorithms.
+                # Before the capture, because Triton compiles and loads and cuBLAS makes its handles, which a capture
+                # forbids. Twice, since the first run may still choose between algorithms.
                 with torch.cuda.stream(self._warm):
                     work()
                     work()
@@ -101,7 +104,7 @@ class CudaCapture:
 
 
 def call_directly(work: Callable[[], None]) -> Replay:
-    """The Capture of CPU tensors: nothing to record, the work itself is the replay."""
+    """The Capture for CPU tensors: there is nothing to record, and the work itself is the replay."""
     return work
 
 

@@ -1,7 +1,7 @@
 """Batches that already lie on the GPU: from any library, without a copy to the host.
 
-Tensors come as `__dlpack__` (PyTorch, CuPy, JAX, DALI) or as `__cuda_array_interface__` (PyCUDA, Numba). Stream order:
-DLPack's producer is told our stream and waits itself; of the interface's `stream` we wait for what it names.
+Tensors come by `__dlpack__` (PyTorch, CuPy, JAX, DALI) or by `__cuda_array_interface__` (PyCUDA, Numba). The order on
+streams: DLPack's producer gets our stream and makes it wait; the interface names a stream, and we wait for that one.
 """
 
 from typing import Any
@@ -14,12 +14,12 @@ _EXPECTED = "expected a batch [n, 3, S, S] on the GPU, uint8 or normalised float
 
 
 def as_tensor(pixels: Any, device: Any, image_size: int) -> Any:
-    """pixels as a torch tensor [n, 3, S, S] that shares its memory; any strides.
+    """View pixels as a torch tensor [n, 3, S, S] of any strides that shares their memory.
 
-    The current stream waits for whatever the producer still has under way.
+    The current stream is made to wait for whatever the producer still has under way.
 
     Raises:
-        InputError: another shape, dtype or device, or memory that is not aligned to its dtype.
+        InputError: when the shape, dtype or device is another, or the memory is not aligned to its dtype.
     """
     torch = need("torch", "the GPU engine")
     if isinstance(pixels, torch.Tensor):
@@ -36,7 +36,11 @@ def as_tensor(pixels: Any, device: Any, image_size: int) -> Any:
 
 
 def check_tensor(tensor: Any, device: Any, image_size: int) -> Any:
-    """The tensor itself, if it is a batch for this network on this device. Raises InputError otherwise."""
+    """Return the tensor if it is a batch for this network on this device.
+
+    Raises:
+        InputError: when it is not.
+    """
     torch = need("torch", "the GPU engine")
     if tensor.device != device:
         raise InputError(f"pixels lie on {tensor.device}, the engine on {device}; copy them there first")
@@ -75,7 +79,7 @@ def _from_interface(pixels: Any, device: Any) -> Any:
 
 
 def _wait_for(producer: int | None, device: Any) -> None:
-    """The current stream waits for the stream that a __cuda_array_interface__ names (None: nothing to wait for)."""
+    """Make the current stream wait for the stream that a __cuda_array_interface__ names (None: for nothing)."""
     cuda = need("torch", "the GPU engine").cuda
     if producer is None:
         return

@@ -19,10 +19,13 @@ FP8_ROWS = 256
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """weight [out, in]: float32, bf16, or float8_e4m3fn with scale [1, out] float32.
+    """A linear layer on the device.
 
-    bias [out] in the weight's dtype (bf16 beside FP8), as the products take it; exact_bias [out] float32, for a
-    kernel that adds it after the product.
+    Args:
+        weight: [out, in] float32, bf16 or float8_e4m3fn.
+        bias: [out] in the weight's dtype (bf16 beside FP8), as the products take it.
+        exact_bias: [out] float32, for a kernel that adds it after the product.
+        scale: [1, out] float32 of an FP8 weight, else None.
     """
 
     weight: Any
@@ -32,11 +35,12 @@ class Linear:
 
     @property
     def quantised(self) -> bool:
+        """Whether it is FP8."""
         return self.scale is not None
 
 
 def make_linear(weight: Any, bias: Any, precision: str) -> Linear:
-    """weight [out, in] and bias [out] float32 -> a Linear in "fp32", "bf16" or "fp8"."""
+    """Make a Linear in "fp32", "bf16" or "fp8" of weight [out, in] and bias [out], float32."""
     torch = need("torch", "the GPU engine")
     if precision == "fp32":
         return Linear(weight.contiguous(), bias, bias)
@@ -49,16 +53,16 @@ def make_linear(weight: Any, bias: Any, precision: str) -> Linear:
 
 
 def nearest_e4m3(values: Any) -> Any:
-    """float32 values rounded to e4m3, to nearest; what lies beyond the largest code becomes the largest."""
+    """Round float32 values to the nearest of e4m3. What lies beyond the largest code becomes the largest."""
     torch = need("torch", "the GPU engine")
     return values.clamp(-E4M3_MAX, E4M3_MAX).to(torch.float8_e4m3fn).float()
 
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """Products of float32 in float32 while this lasts, whatever the program has asked PyTorch for (TF32).
+    """Compute products of float32 in float32 while this lasts, even where the program has allowed TF32.
 
-    The setting is PyTorch's own and the process's; it is put back. Where it is left alone, nothing changes.
+    The setting is PyTorch's own, for the whole process; it is put back at the end.
     """
     torch = need("torch", "the GPU engine")
     before = torch.get_float32_matmul_precision()
@@ -72,7 +76,7 @@ def exact_float32() -> Iterator[None]:
 
 
 def with_values(layer: Linear, codes: Any, bias: Any) -> Linear:
-    """An FP8 layer with other codes [out, in] uint8 (e4m3's bits) and another bias [out] float32; None: its own."""
+    """Return the FP8 layer with other codes [out, in] uint8 (e4m3's bits) and another bias [out] float32, if any."""
     torch = need("torch", "the GPU engine")
     if codes is not None:
         weight = codes.to(layer.weight.device).view(torch.float8_e4m3fn).contiguous()
@@ -84,13 +88,13 @@ def with_values(layer: Linear, codes: Any, bias: Any) -> Linear:
 
 
 def dequantised(layer: Linear) -> Any:
-    """The weight [out, in] float32 that the products see."""
+    """Return the weight [out, in] float32 that the products see."""
     weight = layer.weight.float()
     return weight * layer.scale.t() if layer.quantised else weight
 
 
 def multiply(layer: Linear, x: Any, out: Any, *, scales: Any = None, bias: bool = True) -> None:
-    """out [M, out] = x [M, in] @ weight.T (+ bias). x: in the weight's dtype; FP8 with its scales [M] float32."""
+    """Compute out [M, out] = x [M, in] @ weight.T (+ bias); x is in the weight's dtype, scales [M] belong to FP8."""
     torch = need("torch", "the GPU engine")
     if layer.quantised:
         torch._scaled_mm(
@@ -110,9 +114,9 @@ def multiply(layer: Linear, x: Any, out: Any, *, scales: Any = None, bias: bool 
 
 
 def multiply_gelu(layer: Linear, x: Any, out: Any) -> None:
-    """out = gelu_tanh(x @ weight.T + bias) in the product's epilogue: CUDA only.
+    """Compute out = gelu_tanh(x @ weight.T + bias), with the GELU in the product's epilogue. On CUDA only.
 
-    PyTorch's CPU version of the same call takes the other GELU (erf); cuBLASLt's epilogue is the tanh form.
+    cuBLASLt's epilogue is the tanh form. On the CPU the same call computes the other GELU (erf).
     """
     torch = need("torch", "the GPU engine")
     torch._addmm_activation(layer.bias, x, layer.weight.t(), use_gelu=True, out=out)

@@ -1,4 +1,4 @@
-"""GPU memory that the engine takes, said before anything is loaded."""
+"""How much GPU memory an engine takes. This is computed before anything is loaded."""
 
 import math
 
@@ -6,7 +6,7 @@ from ...checkpoint.layers import PARTS, prefixes_of
 from ...checkpoint.spec import Checkpoint
 from .workspace import workspace_bytes
 
-# CUDA context, cuBLAS and graph pools, and what else the driver takes: what must stay free beside our own tensors.
+# What must stay free beside our own tensors: CUDA context, cuBLAS, graph pools, and what else the driver takes.
 OVERHEAD = 800_000_000
 # Bytes a weight of the blocks. FP8: the codes as loaded and as certified, or bf16. All others count as float32: the
 # pooling head stays so, and the regression heads are until they are laid out for their kernel.
@@ -18,17 +18,17 @@ _FACTORS = 6
 
 
 def needed_bytes(checkpoint: Checkpoint, precision: str, batch_size: int) -> int:
-    """Device memory of an engine, in bytes: weights, buffers, staging and what CUDA takes beside them."""
+    """Device memory of an engine in bytes: weights, buffers, staging, and what CUDA takes beside them."""
     weights = _weights(checkpoint, _WEIGHT[precision])
     staging = 2 * batch_size * 3 * checkpoint.vision.image_size**2
     return weights + workspace_bytes(checkpoint, batch_size, precision) + staging + OVERHEAD
 
 
 def certifying_bytes(checkpoint: Checkpoint, batch_size: int) -> int:
-    """Device memory that certifying FP8 takes, in bytes: the most that `fp8.certify` holds at a time.
+    """Device memory in bytes that certifying FP8 takes: the most that `fp8.certify` holds at a time.
 
-    That is while weights are rounded: the float32 ones, FP8 ones before and after, and the covariances of all layers'
-    inputs; or while these are gathered, with the float32 engine's buffers in place of the FP8 weights.
+    That is either while weights are rounded (the float32 ones, the FP8 ones before and after, and the covariances of
+    all layers' inputs), or while the covariances are gathered (the float32 engine's buffers in place of FP8 weights).
     """
     vision = checkpoint.vision
     squares = [_inputs(checkpoint, part) ** 2 for part in PARTS]
@@ -49,9 +49,9 @@ def _inputs(checkpoint: Checkpoint, part: str) -> int:
 
 def _weights(checkpoint: Checkpoint, per_weight: int) -> int:
     """Bytes of all tensors, those of the blocks at `per_weight` a value (their biases have a float32 form beside)."""
-    found = 0
+    total = 0
     for name, info in checkpoint.tensors.items():
         in_blocks = name.startswith(_BLOCKS)
         size = per_weight + (4 if len(info.shape) == 1 else 0) if in_blocks else 4
-        found += math.prod(info.shape) * size
-    return found
+        total += math.prod(info.shape) * size
+    return total

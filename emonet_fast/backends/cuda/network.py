@@ -1,11 +1,11 @@
 """The vision tower, the pooling head and the heads, from patches to raw scores, in static buffers.
 
-One code for float32, bf16 and FP8, on the GPU and (for checks) on the host: what differs between them lies in
-Linear (how a layer multiplies) and Operations (who computes what lies between the products).
+One code serves float32, bf16 and FP8, on the GPU and (for checks) on the host. What differs lies in Linear (how a layer
+multiplies) and Operations (who computes what lies between the products).
 
-The residual stream x is stored once; what a branch adds to it waits in `delta` until the next LayerNorm, which
-adds, stores and normalises in one pass. FP8 products take all rows of a buffer, padding included; everything
-else only the rows that are used.
+The residual stream x is stored once. What a branch adds to it waits in `delta` until the next LayerNorm, which adds,
+stores and normalises in one pass. FP8 products take all rows of a buffer, padding included; everything else takes only
+the rows that are used.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,17 @@ from .weights import Block, Norm, Weights
 from .workspace import Views
 
 
-class Network:
-    """Runs `weights` with `operations`.
+class CudaNetwork:
+    """Runs the network.
 
-    gelu_epilogue: fc1's GELU in the product's epilogue where fc1 is bf16 and fc2 is too (CUDA only).
-    observe: told (layer's name, its input [rows, in]) before each product of a block; for calibration.
+    Args:
+        vision: the sizes of the vision model.
+        weights: on the device.
+        operations: compute what lies between the products.
+        gelu_epilogue: fc1's GELU in the product's epilogue where fc1 and fc2 are bf16 (on CUDA only).
+
+    `observe`, where it is set, is called with (layer's name, its input [rows, in]) before each product of a block, for
+    calibration.
     """
 
     def __init__(
@@ -35,7 +41,7 @@ class Network:
         self.observe: Callable[[str, Any], None] | None = None
 
     def run(self, v: Views) -> None:
-        """v.patches -> v.embedding and v.raw. Allocates little, copies nothing to or from the host."""
+        """Compute v.embedding and v.raw from v.patches. Allocates little, copies nothing to or from the host."""
         self._embed(v)
         delta = None
         for i, block in enumerate(self.weights.blocks):
@@ -90,7 +96,7 @@ class Network:
             self.observe(name, x[: v.used])
 
     def _normed(self, v: Views, norm: Norm, following: Linear, delta: Any) -> tuple[Any, Any]:
-        """LayerNorm(stream + delta) in the form that the following layer takes, and its scales."""
+        """Compute LayerNorm(stream + delta) in the form that the following layer takes; returns it and its scales."""
         if not following.quantised:
             self._norm(v, norm, v.normed, delta)
             return v.normed, None

@@ -1,7 +1,6 @@
 """What lies between the matrix products: by our Triton kernels, or in plain PyTorch.
 
-The plain form is the float32 engine on the GPU, the oracle of the Triton form in the tests, and what a machine
-without Triton could still run.
+The plain form is the float32 engine on the GPU, and what the tests compare the Triton form with.
 """
 
 from collections.abc import Sequence
@@ -13,35 +12,39 @@ from .weights import Weights
 
 
 class Operations(Protocol):
-    """Each call writes into tensors that the caller made; M: rows of tokens, D: hidden size."""
+    """What lies between the products. Each call writes into tensors that the caller made.
+
+    M: rows of tokens. D: hidden size.
+    """
 
     def patches(self, pixels: Any, out: Any, factor: tuple[float, ...], shift: tuple[float, ...]) -> None:
-        """pixels [N, 3, S, S], uint8 or normalised floats -> out [N * tokens, 3 P P]; uint8: x * factor + shift."""
+        """Cut pixels [N, 3, S, S] into out [N * tokens, 3 P P]. uint8 becomes x * factor + shift; floats stay."""
         ...
 
     def layer_norm(
         self, x: Any, weight: Any, bias: Any, eps: float, out: Any, delta: Any = None, scales: Any = None
     ) -> None:
-        """x += delta in place, then out = LayerNorm(x) [M, D]; with scales [M]: out is e4m3, out * scales = it."""
+        """Add delta to x in place, then out = LayerNorm(x) [M, D]. With scales [M], out is e4m3 times scales."""
         ...
 
     def gelu(self, x: Any, bias: Any, out: Any, scales: Any = None) -> None:
-        """out = gelu_tanh(x + bias) [M, MLP], bias [MLP] float32; out may be x; scales as for layer_norm."""
+        """out = gelu_tanh(x + bias) [M, MLP], bias [MLP] float32. out may be x; scales as for layer_norm."""
         ...
 
     def quantise(self, x: Any, out: Any, scales: Any) -> None:
-        """out [M, D] e4m3 and scales [M]: out * scales = x."""
+        """Compute out [M, D] e4m3 and scales [M], so that out * scales is close to x."""
         ...
 
     def attention(self, qkv: Any, out: Any, batch: int, tokens: int, heads: int) -> Any:
-        """qkv [batch * tokens, 3 D] -> [batch * tokens, D], softmax(q k^T / sqrt(head_dim)) v per head.
+        """softmax(q k^T / sqrt(head_dim)) v for each head, from qkv [batch * tokens, 3 D].
 
-        Returns the matrix that holds it: `out`, or one of its own.
+        Returns:
+            The matrix [batch * tokens, D] that holds it: `out`, or another one.
         """
         ...
 
     def heads(self, embedding: Any, out: Any) -> None:
-        """embedding [N, D] float32 -> out [N, H] float32, raw scores."""
+        """Compute the raw scores out [N, H] float32 from embedding [N, D] float32."""
         ...
 
 
@@ -102,10 +105,13 @@ class PlainOperations:
 
 
 def stacked_heads(x: Any, layers: Sequence[tuple[Any, Any]]) -> Any:
-    """Raw scores [n, H] of embeddings x [n, D], one batched product a layer.
+    """Raw scores [n, H] of embeddings x [n, D], by one batched product a layer, with ReLU between them.
 
-    layers: (weight [H, out, in], bias [H, out]) in order; ReLU between them. Tensor methods alone, so that the
-    benchmarks can hand it to torch.compile.
+    It uses methods of tensors alone, so that the benchmarks can hand it to torch.compile.
+
+    Args:
+        x: [n, D] float32.
+        layers: (weight [H, out, in], bias [H, out]) in order.
     """
     x = x.unsqueeze(0).expand(len(layers[0][0]), *x.shape)  # [H, n, D]
     for i, (weight, bias) in enumerate(layers):

@@ -1,4 +1,4 @@
-"""Operations by our Triton kernels; attention by whichever of two was measured to be faster."""
+"""Operations by our Triton kernels; attention by PyTorch or by our kernel."""
 
 from typing import Any
 
@@ -15,9 +15,14 @@ from .weights import Weights
 
 
 class TritonOperations:
-    """See Operations. Launches on the current device and stream and allocates nothing (sdpa: its result).
+    """See Operations. Launches on the current device and stream, and allocates nothing but the result of sdpa.
 
-    attention_by: "sdpa" (PyTorch's) or "triton" (ours). SDPA is the default until ours is measured to be faster.
+    Args:
+        weights: of the network; the heads are taken over in the form of their kernel.
+        patch: P, pixels.
+        l2_normalise: whether the heads take the embedding divided by its norm.
+        batch_size: the largest batch.
+        attention_by: "sdpa" (PyTorch's) or "triton" (ours). SDPA is the default until ours is measured to be faster.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ from .linear import Linear, make_linear, with_values
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """LayerNorm's weight and bias [D] float32."""
+    """LayerNorm's weight [D] and bias [D], float32."""
 
     weight: Any
     bias: Any
@@ -24,7 +24,7 @@ class Norm:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One encoder layer. qkv: q, k and v one under the other, [3 D, D]."""
+    """One encoder layer; qkv holds q, k and v one under the other, [3 D, D]."""
 
     norm1: Norm
     qkv: Linear
@@ -36,9 +36,16 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Pooling:
-    """The attention-pooling head in float32; see graph/backbone.py for the folding of the probe.
+    """The attention-pooling head in float32; graph/backbone.py explains how the probe is folded in.
 
-    keys [D, heads], values [heads, D, head_dim], value_bias [D].
+    Args:
+        keys: [D, heads].
+        values: [heads, D, head_dim].
+        value_bias: [D].
+        out: the output projection.
+        norm: before the MLP.
+        fc1: of the MLP.
+        fc2: of the MLP.
     """
 
     keys: Any
@@ -52,9 +59,15 @@ class Pooling:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Everything the network needs. patch: [D, 3 P P]. positions [tokens, D] in the stream's dtype.
+    """Everything that the network needs.
 
-    heads: (weight [H, out, in], bias [H, out]) float32 of each layer of the regression heads, on the host.
+    Args:
+        patch: the patch embedding, [D, 3 P P].
+        positions: [tokens, D] in the dtype of the residual stream.
+        blocks: the encoder layers.
+        post_norm: after the last block.
+        pooling: the attention-pooling head.
+        heads: (weight [H, out, in], bias [H, out]) float32 of each layer of the regression heads, on the host.
     """
 
     patch: Linear
@@ -66,19 +79,24 @@ class Weights:
 
     @property
     def quantised(self) -> bool:
+        """Whether any layer is FP8."""
         return any(getattr(block, part).quantised for block in self.blocks for part in PARTS)
 
 
 def load(checkpoint: Checkpoint, device: Any, precision: str, keep: frozenset[str] = frozenset()) -> Weights:
-    """Copy a packed checkpoint to `device`, one tensor at a time.
+    """Copy a packed checkpoint to a device, one tensor at a time.
 
-    precision: "fp32", "bf16" or "fp8". keep: layers that stay in bf16 where precision is "fp8".
+    Args:
+        checkpoint: the packed checkpoint.
+        device: a torch device.
+        precision: "fp32", "bf16" or "fp8".
+        keep: layers that stay in bf16 where the precision is "fp8".
     """
     return _Loader(checkpoint, device, precision, keep).load()
 
 
 def mixed(bf16: Weights, fp8: Weights, keep: frozenset[str]) -> Weights:
-    """fp8's layers but those of `keep`, which come from bf16; shares both sets of tensors."""
+    """Return the FP8 layers, but those of `keep` from `bf16`. Both sets of tensors are shared."""
     blocks = []
     for i, block in enumerate(fp8.blocks):
         kept = {part: getattr(bf16.blocks[i], part) for part in PARTS if f"{i}.{part}" in keep}
@@ -87,9 +105,11 @@ def mixed(bf16: Weights, fp8: Weights, keep: frozenset[str]) -> Weights:
 
 
 def refined(weights: Weights, tensors: Mapping[str, Any]) -> Weights:
-    """The same layers, those that are FP8 with what `tensors` holds for them in place of their own.
+    """Return the same layers; those that are FP8 with the weights and biases that `tensors` holds for them.
 
-    tensors: "<layer>.weight" [out, in] codes of e4m3 as uint8, "<layer>.bias" [out] float32; scales stay.
+    Args:
+        weights: the network's; scales stay.
+        tensors: "<layer>.weight" [out, in], codes of e4m3 as uint8, and "<layer>.bias" [out] float32.
     """
     blocks = []
     for i, block in enumerate(weights.blocks):
@@ -169,7 +189,7 @@ class _Loader:
         return Norm(self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias"))
 
     def tensor(self, name: str) -> Any:
-        """On the device, float32."""
+        """Read a tensor to the device, float32."""
         return self.host(name).to(self.device)
 
     def host(self, name: str) -> Any:

@@ -10,14 +10,25 @@ from .linear import FP8_ROWS
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """The buffers of one batch size. M: its rows of tokens, padded for FP8 products; all rows are contiguous.
+    """The buffers of one batch size. M: its rows of tokens, padded for FP8 products. All rows are contiguous.
 
-    used: the rows before the padding, batch * tokens.
+    "low" below is bf16, or float32 in precision "fp32".
 
-    stream [M, D] (the residual stream), delta [M, D] (what is to be added to it), normed [M, D], patches
-    [M, 3 P P], qkv [M, 3 D], wide [M, MLP]: bf16, or float32 in precision "fp32". tokens [M, D] float32.
-    narrow8 [M, D], wide8 [M, MLP] e4m3 and scales [M] float32: FP8 only, else None.
-    embedding [batch, D] and raw [batch, H] float32.
+    Args:
+        batch: images.
+        used: the rows before the padding, batch * tokens.
+        stream: [M, D] low, the residual stream.
+        delta: [M, D] low, what is to be added to the stream.
+        normed: [M, D] low.
+        patches: [M, 3 P P] low.
+        qkv: [M, 3 D] low.
+        wide: [M, MLP] low.
+        tokens: [M, D] float32.
+        narrow8: [M, D] e4m3; None but for FP8.
+        wide8: [M, MLP] e4m3; None but for FP8.
+        scales: [M] float32; None but for FP8.
+        embedding: [batch, D] float32.
+        raw: [batch, H] float32.
     """
 
     batch: int
@@ -39,10 +50,10 @@ class Views:
 class Workspace:
     """Static buffers for up to `images` images, filled with zeros.
 
-    patches, qkv, wide and tokens share memory: none is needed while another one is.
+    patches, qkv, wide and tokens share memory, since none is needed while another one is.
 
     Raises:
-        torch.OutOfMemoryError: see workspace_bytes.
+        torch.OutOfMemoryError: when there is less memory than workspace_bytes says.
     """
 
     def __init__(self, checkpoint: Checkpoint, images: int, precision: str, device: Any) -> None:
@@ -67,7 +78,7 @@ class Workspace:
         self._raw = zeros(images * len(checkpoint.names), torch.float32)
 
     def views(self, batch: int) -> Views:
-        """The buffers for `batch` images, 1 <= batch <= images."""
+        """Return the buffers for `batch` images, 1 <= batch <= images."""
         vision = self.checkpoint.vision
         d, mlp, m = vision.hidden_size, vision.intermediate_size, rows(self.checkpoint, batch, self.precision)
         stream, delta, normed = (_matrix(flat, m, d) for flat in self._narrow)
@@ -95,7 +106,7 @@ class Workspace:
 
 
 def rows(checkpoint: Checkpoint, images: int, precision: str) -> int:
-    """Rows of tokens of `images` images; FP8 products want a multiple of FP8_ROWS."""
+    """Count the rows of tokens of `images` images. FP8 products need a multiple of FP8_ROWS."""
     count = images * checkpoint.vision.tokens
     return -(-count // FP8_ROWS) * FP8_ROWS if precision == "fp8" else count
 

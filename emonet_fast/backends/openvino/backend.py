@@ -24,8 +24,8 @@ from .pages import release_file_pages
 
 _log = logging.getLogger("emonet_fast")
 
-# More images a call gain nothing that could be measured (576 tokens already fill the matrix products), cost
-# memory, and would make short inputs wait for padding.
+# Larger batches gain nothing that could be measured (the 576 tokens of one image already fill the matrix products).
+# They cost memory, and short inputs would wait for padding.
 DEFAULT_BATCH = 1
 
 
@@ -34,8 +34,15 @@ class OpenVinoBackend:
 
     Thread-safe: calls take turns.
 
+    Args:
+        checkpoint: the packed checkpoint.
+        precision: "fp32", "bf16", or "auto": bf16 where the processor computes in it.
+        batch_size: None for DEFAULT_BATCH.
+        threads: None for all cores.
+        cache_dir: where engines are kept.
+
     Raises:
-        BackendError: OpenVINO does not work here, or the processor lacks bf16 and it was asked for.
+        BackendError: when OpenVINO does not work here, or bf16 is asked of a processor that lacks it.
     """
 
     name = "openvino"
@@ -92,7 +99,7 @@ class OpenVinoBackend:
 
 
 def _engine(plan: EnginePlan, checkpoint: Checkpoint, cache: EngineCache) -> bytes:
-    """The stored engine of this plan, or a new one, which is stored."""
+    """Load the stored engine of this plan, or compile one and store it."""
     blob = cache.load(plan)
     if blob is None:
         _log.info("compiling the %s in %s, batch %d (once)", plan.part, plan.precision, *plan.batch_sizes)
@@ -107,17 +114,17 @@ def _engine(plan: EnginePlan, checkpoint: Checkpoint, cache: EngineCache) -> byt
     return blob
 
 
-def choose_precision(core: Any, asked: str) -> str:
-    """The precision to use: "auto" takes bf16 where the processor computes in it, else fp32."""
+def choose_precision(core: Any, precision: str) -> str:
+    """Choose the precision: "auto" takes bf16 where the processor computes in it, else fp32."""
     fast = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if asked == "auto":
+    if precision == "auto":
         return "bf16" if fast else "fp32"
-    if asked == "bf16" and not fast:
+    if precision == "bf16" and not fast:
         raise BackendError(
             f"precision bf16 was asked for, but {device_name(core)} has no bf16 instructions "
             "(AVX-512 BF16, AMX or the Arm equivalents); use precision 'fp32' or 'auto'"
         )
-    return asked
+    return precision
 
 
 def device_name(core: Any) -> str:
@@ -127,7 +134,7 @@ def device_name(core: Any) -> str:
 
 
 def plan_for(core: Any, checkpoint: Checkpoint, part: str, precision: str, batch_size: int) -> EnginePlan:
-    """The full key of an engine for one of graph.PARTS."""
+    """Return the full key of an engine for one of graph.PARTS."""
     from openvino import get_version
 
     places = json.dumps(sorted((name, astuple(info)) for name, info in checkpoint.tensors.items()))

@@ -1,12 +1,12 @@
 """Compiles one OpenVINO engine in a process of its own and writes it to a file.
 
-Why a process: the graph's weights are external data inside the packed checkpoint, and OpenVINO accepts such
-references only below its base folder, which for a model read from memory is the working directory. A library
-must not change its caller's working directory; a process of its own may. It also keeps the compiler's peak
-memory out of the caller.
+Why a process: the graph's weights are external data inside the packed checkpoint, and OpenVINO accepts such references
+only below its base folder. For a model that is read from memory, that is the working directory. A library must not
+change its caller's working directory; a process of its own may. The compiler's peak memory is not the caller's then,
+either.
 
-The engine is exported without weights (2.8 MB for 27 layers instead of 2 GB): it refers to offsets in the
-packed checkpoint, which is mapped again at load.
+The engine is exported without weights (2.8 MB for 27 layers instead of 2 GB): it refers to offsets in the packed
+checkpoint, which is mapped again when the engine is loaded.
 """
 
 import json
@@ -22,10 +22,10 @@ from ...graph import build_model
 
 
 def build_in_process(weights: Path, part: str, precision: str, batch_size: int, target: Path) -> None:
-    """Compile a part of the packed checkpoint `weights` (graph.PARTS) and write the engine to `target`.
+    """Compile one of graph.PARTS of the packed checkpoint `weights` and write the engine to `target`.
 
     Raises:
-        BackendError: the compiler failed; its last words are in the text.
+        BackendError: when the compiler fails; the text has its last words.
     """
     order = {
         "weights": str(weights),
@@ -49,7 +49,7 @@ def build_in_process(weights: Path, part: str, precision: str, batch_size: int, 
 
 
 def build(weights: Path, part: str, precision: str, batch_size: int, target: Path) -> None:
-    """The child's work. Changes this process' working directory."""
+    """Do the child process's work. Changes the working directory."""
     import openvino as ov
 
     checkpoint = open_packed(weights)
@@ -63,7 +63,7 @@ def build(weights: Path, part: str, precision: str, batch_size: int, target: Pat
 
 
 def compile_options(precision: str) -> dict[str, Any]:
-    """LATENCY: one request at a time uses all cores (THROUGHPUT halves a synchronous loop)."""
+    """OpenVINO's options. LATENCY: one request at a time uses all cores (THROUGHPUT halves a synchronous loop)."""
     return {
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
         "PERFORMANCE_HINT": "LATENCY",
@@ -72,5 +72,5 @@ def compile_options(precision: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    asked = json.load(sys.stdin)
-    build(Path(asked["weights"]), asked["part"], asked["precision"], asked["batch_size"], Path(asked["target"]))
+    order = json.load(sys.stdin)
+    build(Path(order["weights"]), order["part"], order["precision"], order["batch_size"], Path(order["target"]))

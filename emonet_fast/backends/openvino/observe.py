@@ -1,4 +1,4 @@
-"""What calibration needs to know of the float32 network, by OpenVINO: on any CPU, without PyTorch."""
+"""Gathers what calibration needs to know of the float32 network, by OpenVINO: on any CPU, without PyTorch."""
 
 import tempfile
 from collections.abc import Callable
@@ -18,13 +18,19 @@ PicturesDone = Callable[[int, int], None]  # (pictures done, pictures in all)
 def observe(
     checkpoint: Checkpoint, pixels: UInt8Array, progress: PicturesDone | None = None, *, layers: bool = False
 ) -> Observations:
-    """Run the float32 network over pixels [n, 3, S, S] uint8. layers: gather what its layers take and give, too.
+    """Run the float32 network over some pictures.
 
-    Compiles once (about 15 s at full depth), then takes what a picture takes in float32; with layers twice that, and
-    2.4 GB for the covariances.
+    Compiling takes about 15 s at full depth. Then each picture takes what it takes in float32; with `layers` twice
+    that, and 2.4 GB of memory for the covariances.
+
+    Args:
+        checkpoint: the packed checkpoint.
+        pixels: [n, 3, S, S] uint8.
+        progress: called after each picture.
+        layers: whether to gather what the layers take and give, too.
 
     Raises:
-        BackendError: OpenVINO cannot compile it.
+        BackendError: when OpenVINO cannot compile the network.
     """
     import openvino as ov
 
@@ -37,12 +43,12 @@ def observe(
     vision, outputs, streams = checkpoint.vision, [], []
     gathered = {name: ObservedLayer(vision.tokens) for name in layer_names(vision.num_hidden_layers)} if layers else {}
     for i in range(len(pixels)):
-        found = request.infer({"pixels": pixels[i : i + 1]}, share_outputs=True)
-        outputs.append([np.array(found[name]) for name in ("embedding", "raw")])
+        values = request.infer({"pixels": pixels[i : i + 1]}, share_outputs=True)
+        outputs.append([np.array(values[name]) for name in ("embedding", "raw")])
         for name, layer in gathered.items():
-            layer.add(found[f"{name}/input"][0], float(found[f"{name}/power"]))
+            layer.add(values[f"{name}/input"][0], float(values[f"{name}/power"]))
         if layers:
-            streams.append([float(found[f"{block}/stream"]) for block in range(vision.num_hidden_layers)])
+            streams.append([float(values[f"{block}/stream"]) for block in range(vision.num_hidden_layers)])
         if progress is not None:
             progress(i + 1, len(pixels))
     embedding, raw = (np.concatenate(parts) for parts in zip(*outputs, strict=True))

@@ -1,4 +1,4 @@
-"""Gives back the memory of a weights file once the engine has its own copy in the layout it computes with."""
+"""Gives back the memory of a weights file once the engine has a copy of its own, in the layout it computes with."""
 
 import ctypes
 import sys
@@ -8,11 +8,11 @@ _MADV_DONTNEED = 4  # Linux' number on every architecture that this package runs
 
 
 def release_file_pages(path: Path) -> int:
-    """Drop this process' resident pages of its read-only mappings of `path`; returns the bytes covered.
+    """Drop the resident pages of this process's read-only mappings of `path`; returns the bytes covered.
 
-    OpenVINO keeps the weights file mapped for as long as the compiled model lives, though after packing its
-    own bf16 copies it hardly reads it again: 2.0 of 3.1 GB resident for the Large model. The pages are clean,
-    so a later access simply reads them again. Nothing happens where there is no /proc (not Linux).
+    OpenVINO keeps the weights file mapped as long as the compiled model lives, though it hardly reads the file again
+    once it has packed its own bf16 copies: 2.0 of 3.1 GB resident for the Large model. The pages are clean, so a later
+    access simply reads them again. Nothing happens where there is no /proc (outside Linux).
     """
     maps = Path("/proc/self/maps")
     if not sys.platform.startswith("linux") or not maps.exists():

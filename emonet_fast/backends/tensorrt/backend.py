@@ -22,7 +22,7 @@ from .runner import EngineRunner
 
 _log = logging.getLogger("emonet_fast")
 
-# One engine holds a profile for each; a size more costs a build of its own, and padding costs at most this step.
+# One engine holds a profile for each of these, and for the largest batch. Another size would cost a build of its own.
 SIZES = (1, 8)
 
 
@@ -88,7 +88,7 @@ class TensorRtBackend(StagedBackend):
         progress: BuildProgress | None,
         fused: FusedHeads | None,
     ) -> bytes:
-        """The stored engine, or a new one."""
+        """Load the stored engine, or build one."""
         plan = plan_for(native, checkpoint, self.precision, self.sizes, self.heads)
         blob = EngineCache(cache_dir / "engines").load(plan)
         if blob is None:
@@ -133,15 +133,15 @@ class TensorRtBackend(StagedBackend):
         self._runner = None
 
 
-def precision_for(gpu: Gpu, asked: str) -> str:
-    """The precision to use: "auto" takes bf16.
+def precision_for(gpu: Gpu, precision: str) -> str:
+    """Choose the precision: "auto" takes bf16.
 
     Raises:
-        BackendError: fp8 on a GPU without it, or fp32, which this backend does not have.
+        BackendError: when fp8 is asked of a GPU without it, or fp32, which this backend does not have.
     """
-    if asked == "fp32":
+    if precision == "fp32":
         raise BackendError("backend tensorrt has precision 'bf16' and 'fp8'; for fp32 use backend 'cuda' or 'openvino'")
-    return choose_precision(gpu, asked)
+    return choose_precision(gpu, precision)
 
 
 def _trusted(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Network to engine: calibrated, built, compared with the float32 network, and only then put into the cache."""
+"""Builds an engine: calibrate, compile, compare with the float32 network, and only then put it into the cache."""
 
 import hashlib
 import logging
@@ -13,7 +13,7 @@ from ... import taxonomy
 from ...checkpoint.layers import layer_names
 from ...checkpoint.spec import Checkpoint
 from ...engines.cache import EngineCache
-from ...engines.calibrate import shortest_keep
+from ...engines.certificate import shortest_keep
 from ...engines.fidelity import MIN_PICTURES_FOR_RANKS, Fidelity, gate_bf16_alone, gate_fp8, measure, worst
 from ...engines.observations import Observations, calibrate
 from ...engines.pictures import generated_pixels
@@ -37,13 +37,21 @@ CALIBRATION_PICTURES = 64
 _PARTS = {"graph": "all", "triton": "embedding"}
 
 T = TypeVar("T")
-# (what is under way, steps done, steps in all)
+# Called with (what is under way, steps done, steps in all).
 BuildProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What became of a build. keep: layers that FP8 left in bf16. stored: where it lies, None where it was not kept."""
+    """What became of a build.
+
+    Args:
+        plan: of the engine.
+        fidelity: how close it comes to the float32 network, at the worst of its batch sizes.
+        precisions: in which its layers compute.
+        keep: layers that FP8 left in bf16.
+        stored: the engine's file; None where it could not be kept.
+    """
 
     plan: EnginePlan
     fidelity: Fidelity
@@ -52,7 +60,7 @@ class BuildReport:
     stored: Path | None
 
     def text(self) -> str:
-        """For people: plan, fidelity, precisions of the layers, where it lies."""
+        """Return a text for people: plan, fidelity, precisions of the layers, and the file."""
         f = self.fidelity
         lines = [
             f"built {self.plan}",
@@ -69,7 +77,7 @@ class BuildReport:
 def plan_for(
     native: Native, checkpoint: Checkpoint, precision: str, batch_sizes: tuple[int, ...], heads: str
 ) -> EnginePlan:
-    """The full key of an engine. heads: "graph", or "triton" for one that ends with the embedding."""
+    """Return the full key of an engine. heads: "graph", or "triton" for one that ends with the embedding."""
     gpu = native.gpu
     return EnginePlan(
         part=_PARTS[heads],
@@ -92,21 +100,32 @@ def build(
     progress: BuildProgress | None = None,
     fused: FusedHeads | None = None,
 ) -> tuple[bytes, BuildReport]:
-    """Build the engine of `plan`, hold it to its gate and store it.
+    """Build the engine of a plan, compare it with the float32 network, and store it.
 
-    FP8: scales, weights and biases from 64 generated pictures; then as many layers are put back to bf16, in the order
-    of their estimated cost, as the gate needs, each try being a build. The comparison is over 64 other pictures.
-    fused: the heads, for a plan whose engine has none.
+    For FP8, scales, weights and biases come from 64 generated pictures. Then as many layers go back to bf16, in the
+    order of their estimated cost, as the bars need; each try is a build. The comparison is over 64 other pictures.
+
+    Args:
+        native: the opened libraries and the GPU.
+        checkpoint: the packed checkpoint.
+        plan: see plan_for.
+        cache_dir: where engines are kept.
+        progress: called with (what is under way, steps done, steps in all).
+        fused: the heads, for a plan whose engine has none.
+
+    Returns:
+        The serialised engine, and what became of the build.
 
     Raises:
-        BackendError: TensorRT cannot build it, or it misses its bars; says by how much. Nothing is stored then.
+        BackendError: when TensorRT cannot build it, or when it misses its bars; the text says by how much. Nothing is
+            stored then.
     """
     if native.tensorrt.build_fault:
         raise BackendError(f"this TensorRT cannot build engines: {native.tensorrt.build_fault}")
     work = _Build(native, checkpoint, plan, cache_dir / "engines", progress or _silent, fused)
     blob, fidelity, keep = work.fp8() if plan.precision == "fp8" else work.bf16()
-    asked = set(layer_names(checkpoint.vision.num_hidden_layers)) - set(keep) if plan.precision == "fp8" else set()
-    precisions = read(work.inspected, sorted(asked))
+    fp8_layers = set(layer_names(checkpoint.vision.num_hidden_layers)) - set(keep) if plan.precision == "fp8" else set()
+    precisions = read(work.inspected, sorted(fp8_layers))
     for warning in precisions.warnings():
         _log.warning("%s", warning)
     cache = EngineCache(cache_dir / "engines")
@@ -140,11 +159,11 @@ class _Build:
         self._want = self._observe(self._pixels, "the float32 network")
 
     def bf16(self) -> tuple[bytes, Fidelity, tuple[str, ...]]:
-        blob, found = self._try(None)
-        gate = gate_bf16_alone(found)
+        blob, fidelity = self._try(None)
+        gate = gate_bf16_alone(fidelity)
         if not gate.passed:
             raise BackendError(f"the engine in bf16 misses its bars and is not kept: {'; '.join(gate.failures)}")
-        return blob, found, ()
+        return blob, fidelity, ()
 
     def fp8(self) -> tuple[bytes, Fidelity, tuple[str, ...]]:
         pictures = generated_pixels(self.checkpoint, CALIBRATION_PICTURES, 1)
@@ -153,21 +172,21 @@ class _Build:
         built: dict[frozenset[str], bytes] = {}
 
         def evaluate(keep: frozenset[str]) -> Fidelity:
-            blob, found = self._try(replace(full, keep=keep))
-            if gate_fp8(found).passed:
-                built.clear()  # the search only ever asks for shorter ones after one that passes
+            blob, fidelity = self._try(replace(full, keep=keep))
+            if gate_fp8(fidelity).passed:
+                built.clear()  # after one that passes, the search only tries shorter ones
                 built[keep] = blob
-            return found
+            return fidelity
 
-        found = evaluate(frozenset())
+        fidelity = evaluate(frozenset())
         keep: tuple[str, ...] = ()
-        if not gate_fp8(found).passed:
-            _log.info("FP8 in all layers misses the bars (%s)", "; ".join(gate_fp8(found).failures))
-            keep, found = shortest_keep(list(calibrated.cost), evaluate)
-        return built[frozenset(keep)], found, keep
+        if not gate_fp8(fidelity).passed:
+            _log.info("FP8 in all layers misses the bars (%s)", "; ".join(gate_fp8(fidelity).failures))
+            keep, fidelity = shortest_keep(list(calibrated.cost), evaluate)
+        return built[frozenset(keep)], fidelity, keep
 
     def _try(self, quantised: Quantisation | None) -> tuple[bytes, Fidelity]:
-        """An engine, and how close it comes at the worst of its batch sizes: each is compiled to kernels of its own."""
+        """Build an engine and measure it at the worst of its batch sizes: each has kernels of its own."""
         kept = 0 if quantised is None else len(quantised.keep)
         _log.info("building %s%s", self.plan, f", {kept} layers in bf16" if quantised is not None else "")
         blob = self._compile(quantised)
@@ -175,9 +194,9 @@ class _Build:
             runner = EngineRunner(self.native, blob, self.checkpoint, self.plan.batch_sizes[-1], fused=self._fused)
             got = [runner.run_all(self._pixels, size) for size in self.plan.batch_sizes]
             self.inspected = runner.engine.inspect()
-        found = worst([measure((self._want.embedding, self._want.raw), one, self._emotions) for one in got])
-        _log.info("cosine %.6f, lowest Spearman of a head %.5f", found.cosine_min, found.spearman_min)
-        return blob, found
+        fidelity = worst([measure((self._want.embedding, self._want.raw), one, self._emotions) for one in got])
+        _log.info("cosine %.6f, lowest Spearman of a head %.5f", fidelity.cosine_min, fidelity.spearman_min)
+        return blob, fidelity
 
     def _compile(self, quantised: Quantisation | None) -> bytes:
         timing = self._timing_cache()
@@ -190,7 +209,7 @@ class _Build:
                     "1.1 GB and more there while it is built: set TMPDIR to a folder with room"
                 ) from None
 
-            def compile_now(told: Callable[[str, int, int], bool]) -> tuple[bytes, bytes]:
+            def compile_now(report: Callable[[str, int, int], bool]) -> tuple[bytes, bytes]:
                 engine, times = self.native.extension.build(
                     self.native.tensorrt,
                     self.native.device,
@@ -198,7 +217,7 @@ class _Build:
                     list(self.plan.batch_sizes),
                     self._known_times(timing),
                     to_logging,
-                    told,
+                    report,
                 )
                 return bytes(engine), bytes(times)
 
@@ -212,7 +231,7 @@ class _Build:
         return blob
 
     def _known_times(self, path: Path) -> bytes:
-        """The timing cache, or nothing where it cannot be read: a build without it only takes longer."""
+        """Read the timing cache; empty where it cannot be read, since a build without it only takes longer."""
         try:
             return path.read_bytes()
         except FileNotFoundError:
@@ -222,7 +241,7 @@ class _Build:
             return b""
 
     def _timing_cache(self) -> Path:
-        """What TensorRT measured of its kernels, for this version on this GPU: later builds take it over."""
+        """Return the file of what TensorRT measured of its kernels, by version and GPU. Later builds use it again."""
         key = hashlib.sha256(f"{self.plan.version} {self.plan.device}".encode()).hexdigest()[:32]
         return self.folder / f"timing-{key}.cache"
 
@@ -233,14 +252,14 @@ class _Build:
 
 
 def _stoppable(build: Callable[[Callable[[str, int, int], bool]], T], progress: BuildProgress) -> T:
-    """build(told), in a thread of its own, stopped by Ctrl-C or by what `progress` raises; that is raised then.
+    """Run build(report) in a thread of its own; Ctrl-C and whatever `progress` raises stop it, and are raised then.
 
-    TensorRT tells its progress from any of its threads, and Python interrupts the main one alone, which must therefore
-    be free. TensorRT can carry no exception: it is asked to stop at its next step, and waited for.
+    TensorRT reports its progress from any of its threads. Python interrupts only the main one, which must therefore be
+    free. TensorRT can carry no exception: it is asked to stop at its next step, and waited for.
     """
     stopped: list[BaseException] = []
 
-    def told(phase: str, done: int, total: int) -> bool:
+    def report(phase: str, done: int, total: int) -> bool:
         try:
             if not stopped:
                 progress(phase, done, total)
@@ -250,7 +269,7 @@ def _stoppable(build: Callable[[Callable[[str, int, int], bool]], T], progress: 
 
     with ThreadPoolExecutor(1, "emonet-fast-build") as pool:
         try:
-            running = pool.submit(build, told)
+            running = pool.submit(build, report)
             wait([running])
         except KeyboardInterrupt as error:
             stopped.append(error)

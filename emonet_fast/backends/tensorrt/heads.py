@@ -1,7 +1,7 @@
-"""The regression heads beside an engine that ends with the embedding: our Triton kernel, on the engine's stream.
+"""The regression heads behind an engine that ends with the embedding: our Triton kernel, on the engine's stream.
 
-In bf16 with float32 sums, and 161 MB of weights instead of 323 for 44 Large heads in the graph's float32. It needs
-PyTorch and Triton, which take a second or two to import; without them the graph has heads of its own.
+The kernel computes in bf16 with float32 sums. For 44 Large heads it reads 161 MB of weights, instead of 323 MB of the
+graph's float32. It needs PyTorch and Triton, which take a second or two to import. Without them the graph has heads.
 """
 
 import threading
@@ -22,9 +22,13 @@ HEADS = ("auto", "triton", "graph")
 
 
 class FusedHeads:
-    """All heads of a checkpoint on one GPU, for batches of up to batch_size. Thread-safe.
+    """All heads of a checkpoint on one GPU. Thread-safe.
 
-    sizes: batches for which the kernel is compiled at once.
+    Args:
+        checkpoint: the packed checkpoint.
+        index: of the GPU.
+        batch_size: the largest batch.
+        sizes: the batch sizes for which the kernel is compiled at once.
     """
 
     def __init__(self, checkpoint: Checkpoint, index: int, batch_size: int, sizes: Sequence[int]) -> None:
@@ -50,7 +54,7 @@ class FusedHeads:
                 self._launch(*(torch.ones(shape, dtype=torch.float32, device=self.device) for shape in shapes))
 
     def score(self, embedding: Any, raw: Any, stream: int) -> None:
-        """Queue raw [n, H] = heads(embedding [n, D]) on `stream`; float32 arrays of the extension, in C order."""
+        """Queue raw [n, H] = heads(embedding [n, D]) on `stream`. Both are float32 arrays of the extension, C order."""
         # The scratch is one: a launch on another stream waits for the last one's end.
         with self._lock, self._on(stream):
             self._launch(self._tensor(embedding), self._tensor(raw))
@@ -68,7 +72,7 @@ class FusedHeads:
 
     @contextmanager
     def _on(self, stream: int) -> Iterator[None]:
-        """The stream is PyTorch's current one inside; launches on several streams follow each other."""
+        """Make the stream PyTorch's current one. Launches on several streams follow each other."""
         cuda = self._torch.cuda
         with cuda.device(self.device), cuda.stream(named_stream(stream, self.device)):
             if self._idle is None:
@@ -78,19 +82,19 @@ class FusedHeads:
             self._idle.record()
 
 
-def choose_heads(asked: str, index: int) -> str:
-    """ "triton" or "graph", for the GPU of that index. asked: "auto" takes Triton where it and PyTorch are there.
+def choose_heads(heads: str, index: int) -> str:
+    """Choose "triton" or "graph" for the GPU of that index. "auto" takes Triton where it and PyTorch are there.
 
     Raises:
-        BackendError: "triton" was asked for, and something is missing; names it.
+        BackendError: when "triton" is asked for and something is missing; the text names it.
     """
-    if asked not in HEADS:
-        raise BackendError(f"heads is {asked!r}; expected one of {', '.join(HEADS)}")
-    if asked == "graph":
-        return asked
-    found = look(f"cuda:{index}")
-    if not isinstance(found, NoGpu):
+    if heads not in HEADS:
+        raise BackendError(f"heads is {heads!r}; expected one of {', '.join(HEADS)}")
+    if heads == "graph":
+        return heads
+    gpu = look(f"cuda:{index}")
+    if not isinstance(gpu, NoGpu):
         return "triton"
-    if asked == "triton":
-        raise BackendError(f"the heads by Triton cannot be used: {found.reason}")
+    if heads == "triton":
+        raise BackendError(f"the heads by Triton cannot be used: {gpu.reason}")
     return "graph"

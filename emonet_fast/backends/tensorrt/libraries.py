@@ -20,13 +20,20 @@ NEEDS = (
     "(pip install 'emonet-fast[tensorrt]'), and the extension built with TensorRT's headers: docs/tensorrt.md"
 )
 _EXTENSION = "emonet_fast._tensorrt"
-# The wheels' folders of libraries, by TensorRT's wheels of all kinds; the lean one can run engines and not build them.
+# The folders of libraries of TensorRT's wheels. The lean one can run engines, but not build them.
 _PACKAGES = ("tensorrt_libs", "tensorrt_lean_libs")
 
 
 @dataclass(frozen=True, slots=True)
 class Libraries:
-    """The extension module, and the files to open: the first of each that opens is taken."""
+    """The extension module, and the files to open. The first of each that can be opened is used.
+
+    Args:
+        extension: the module emonet_fast._tensorrt.
+        driver: NVIDIA's driver.
+        nvinfer: TensorRT's runtime.
+        parser: TensorRT's ONNX parser.
+    """
 
     extension: Any
     driver: tuple[str, ...]
@@ -36,7 +43,13 @@ class Libraries:
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """What was opened: the extension, TensorRT and one GPU (extension.TensorRt, extension.Device)."""
+    """What was opened.
+
+    Args:
+        extension: the module emonet_fast._tensorrt.
+        tensorrt: an extension.TensorRt.
+        device: an extension.Device, one GPU.
+    """
 
     extension: Any
     tensorrt: Any
@@ -44,16 +57,18 @@ class Native:
 
     @property
     def version(self) -> str:
+        """TensorRT's version."""
         return ".".join(map(str, self.tensorrt.version))
 
     @property
     def gpu(self) -> Gpu:
+        """The GPU as the rest of the package knows it."""
         free, total = self.device.memory()
         return Gpu(self.device.index, self.device.name, tuple(self.device.capability), total, free)
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """The extension's errors as BackendError."""
+        """Turn the extension's errors into BackendError."""
         try:
             yield
         except self.extension.TensorRtError as error:
@@ -61,10 +76,10 @@ class Native:
 
 
 def find() -> Libraries:
-    """The extension and the places of TensorRT's wheels, before those of the system.
+    """Find the extension and TensorRT's libraries: those of its wheels, then those of the system.
 
     Raises:
-        BackendError: the extension was not built.
+        BackendError: when the extension was not built.
     """
     if importlib.util.find_spec(_EXTENSION) is None:
         raise BackendError(
@@ -89,31 +104,35 @@ def find() -> Libraries:
 
 
 def open_native(libraries: Libraries, device: str) -> Native:
-    """Open the driver first, so that TensorRT is never asked on a machine without a GPU, where it would crash.
+    """Open the driver, the GPU and TensorRT.
 
-    device: "auto", "cuda" or "cuda:N".
+    The driver comes first: on a machine without a GPU, TensorRT would crash.
+
+    Args:
+        libraries: what to open.
+        device: "auto", "cuda" or "cuda:N".
 
     Raises:
-        BackendError: no driver, no such GPU, no TensorRT, or one that does not fit; names it.
+        BackendError: when there is no driver, no such GPU or no TensorRT, or one that does not fit; the text names it.
     """
     extension = libraries.extension
     try:
-        found = extension.Device(extension.Cuda(list(libraries.driver)), int(device.partition(":")[2] or 0))
+        gpu = extension.Device(extension.Cuda(list(libraries.driver)), int(device.partition(":")[2] or 0))
         tensorrt = extension.TensorRt(list(libraries.nvinfer), list(libraries.parser))
     except extension.TensorRtError as error:
         raise BackendError(f"TensorRT cannot be used: {error}") from None
-    native = Native(extension, tensorrt, found)
+    native = Native(extension, tensorrt, gpu)
     capability = native.gpu.capability
     if capability < CAPABILITY_BF16:
         raise BackendError(
-            f"cuda:{found.index} ({found.name}) has compute capability {capability[0]}.{capability[1]}; expected "
+            f"cuda:{gpu.index} ({gpu.name}) has compute capability {capability[0]}.{capability[1]}; expected "
             f"{CAPABILITY_BF16[0]}.{CAPABILITY_BF16[1]} or newer"
         )
     return native
 
 
 def look(device: str = "cuda") -> Native | NoGpu:
-    """What `open_native` gives, or why not, for `doctor`."""
+    """Open everything, or say why it cannot be opened; for `doctor`."""
     try:
         return open_native(find(), device)
     except BackendError as error:
@@ -121,7 +140,7 @@ def look(device: str = "cuda") -> Native | NoGpu:
 
 
 def to_logging(level: int, message: str) -> None:
-    """TensorRT's messages in Python's logging: its information is our detail."""
+    """Put TensorRT's messages into Python's logging. What TensorRT calls information is detail here."""
     _log.log(min(level, logging.DEBUG) if level <= logging.INFO else level, "%s", message)
 
 

@@ -1,4 +1,4 @@
-"""What TensorRT's engine inspector says: which layers compute in which precision; FP8 that was asked for in vain."""
+"""Reads TensorRT's engine inspector: which layers compute in which precision, and where FP8 is not used after all."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from typing import Any
 
 from ...checkpoint.layers import PARTS
 
-# As the inspector words them, in one place: "FP8", "E4M3", "BF16", "BFloat16", "Float", "FP32", "Half", ...
+# The inspector's words: "FP8", "E4M3", "BF16", "BFloat16", "Float", "FP32", "Half", ...
 _WORDS = (
     ("fp8", re.compile(r"fp8|e4m3|float8", re.I)),
     ("bf16", re.compile(r"bf16|bfloat16", re.I)),
@@ -28,7 +28,13 @@ _PRODUCTS = {
 
 @dataclass(frozen=True, slots=True)
 class EngineLayer:
-    """One layer of the engine. text: its name and metadata, where the network's node names are found."""
+    """One layer of the engine.
+
+    Args:
+        kind: TensorRT's type of layer.
+        precision: of its inputs.
+        text: its name and metadata, in which the network's node names stand.
+    """
 
     kind: str
     precision: str
@@ -37,9 +43,12 @@ class EngineLayer:
 
 @dataclass(frozen=True, slots=True)
 class Precisions:
-    """layers: all of the engine. missed: layers asked for in FP8 whose products do not take FP8 inputs.
+    """In which precision an engine computes.
 
-    unknown: layers asked for in FP8 that the inspector does not name.
+    Args:
+        layers: all layers of the engine.
+        missed: network layers that should be FP8 and whose products do not take FP8 inputs.
+        unknown: network layers that should be FP8 and that the inspector does not name.
     """
 
     layers: tuple[EngineLayer, ...]
@@ -47,37 +56,42 @@ class Precisions:
     unknown: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """A table: how many layers of which kind take which inputs."""
+        """Return a table: how many layers of which kind take which inputs."""
         counts = Counter((layer.precision, layer.kind) for layer in self.layers)
         lines = [f"{'inputs':<8} {'layers':>6}  kind"]
         lines += [f"{precision:<8} {n:>6}  {kind}" for (precision, kind), n in sorted(counts.items())]
         return "\n".join(lines)
 
     def warnings(self) -> list[str]:
-        """What a person must know of FP8 that was asked for and is not used."""
-        said = []
+        """Return what a person must know of FP8 that was asked for and is not used."""
+        texts = []
         if self.missed:
-            said.append(
+            texts.append(
                 f"FP8 was asked for and is not used in {len(self.missed)} layers: {', '.join(self.missed)}; "
                 "they run slower than FP8 would, and not less exactly"
             )
         if self.unknown:
-            said.append(
+            texts.append(
                 f"TensorRT's inspector does not name {len(self.unknown)} layers that were asked for in FP8 "
                 f"({', '.join(self.unknown[:4])}, ...): whether they use it cannot be told from here"
             )
-        return said
+        return texts
 
 
-def read(inspected: str, asked: Collection[str] = ()) -> Precisions:
-    """Read the inspector's JSON. asked: layers that shall be FP8, by their names in checkpoint/layers.py."""
+def read(inspected: str, fp8_layers: Collection[str] = ()) -> Precisions:
+    """Read the inspector's JSON.
+
+    Args:
+        inspected: the JSON; anything else counts as no layers.
+        fp8_layers: layers that should be FP8, by their names in checkpoint/layers.py.
+    """
     try:
-        found = json.loads(inspected).get("Layers", [])
+        items = json.loads(inspected).get("Layers", [])
     except (ValueError, AttributeError):
-        found = []
-    layers = tuple(_layer(item) for item in found)
+        items = []
+    layers = tuple(_layer(item) for item in items)
     missed, unknown = [], []
-    for name in asked:
+    for name in fp8_layers:
         precisions = [[layer.precision for layer in layers if product in layer.text] for product in _products(name)]
         if not all(precisions):
             unknown.append(name)

@@ -10,7 +10,7 @@ from emonet_fast.backends.cuda.backend import CudaBackend
 from emonet_fast.backends.cuda.fp8 import certificate_place
 from emonet_fast.backends.cuda.weights import load
 from emonet_fast.backends.reference import Reference
-from emonet_fast.engines.calibrate import Certificate, store_certificate
+from emonet_fast.engines.certificate import Certificate, store_certificate
 from emonet_fast.engines.fidelity import Fidelity, measure
 from emonet_fast.errors import BackendError, InputError
 from emonet_fast.preprocess import normalise

@@ -123,7 +123,7 @@ import sys
 for name in ("openvino", "onnx", "pyarrow", "nvidia", "PIL", "huggingface_hub", "tqdm", "click", "jinja2"):
     sys.modules[name] = None
 import emonet_fast.backends.cuda.backend, emonet_fast.backends.cuda.fp8, emonet_fast.backends.cuda.triton_operations
-import emonet_fast.checkpoint, emonet_fast.engines.calibrate, emonet_fast.backends.choose
+import emonet_fast.checkpoint, emonet_fast.engines.certificate, emonet_fast.backends.choose
 from emonet_fast import taxonomy, scores
 """
     subprocess.run([sys.executable, "-c", code], check=True)

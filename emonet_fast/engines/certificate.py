@@ -1,4 +1,4 @@
-"""Which layers must stay in bf16 so that the others may be FP8: measured, most sensitive first."""
+"""Finds the layers that must stay in bf16 so that the others may be FP8, by measuring; keeps the outcome on disk."""
 
 import json
 import logging
@@ -26,10 +26,15 @@ Evaluate = Callable[[frozenset[str]], Fidelity]
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """keep: layers in bf16, most sensitive first. fidelity: with them kept, over so many pictures as it says.
-    sensitivity: mean cosine distance that each layer alone costs in FP8; empty where none had to be kept.
-    tensors: for each layer that is FP8, "<layer>.weight" [out, in], its codes of e4m3 as uint8, and "<layer>.bias"
-    [out] float32, with what rounding costs on average given back."""
+    """That an FP8 engine meets its bars, and with what.
+
+    Args:
+        keep: layers in bf16, the most sensitive first.
+        fidelity: with these layers kept.
+        sensitivity: the mean cosine distance that each layer alone costs in FP8; empty where none had to be kept.
+        tensors: for each layer that is FP8, "<layer>.weight" [out, in], its codes of e4m3 as uint8, and "<layer>.bias"
+            [out] float32, corrected by what rounding costs on average.
+    """
 
     keep: tuple[str, ...]
     fidelity: Fidelity
@@ -38,58 +43,69 @@ class Certificate:
 
 
 def fill_keep(names: Sequence[str], evaluate: Evaluate, sensitivity: Evaluate | None = None) -> Certificate:
-    """The shortest beginning of the layers, sorted by sensitivity, that must be kept for the gate to hold.
+    """Find the fewest layers that must be kept for the gate to hold, taken in the order of their sensitivity.
 
-    names: all layers that can be FP8. evaluate: on all pictures. sensitivity: on fewer, where that is cheaper.
-    The length is doubled until the gate holds, then halved back: as many evaluations as the logarithm of the
-    answer, beside one for each layer.
+    This takes one evaluation for each layer, and then those of shortest_keep.
+
+    Args:
+        names: all layers that can be FP8.
+        evaluate: measures on all pictures.
+        sensitivity: measures on fewer pictures, where that is cheaper; None for `evaluate`.
 
     Raises:
-        BackendError: the gate does not hold even with every layer kept.
+        BackendError: when the gate does not hold even with every layer kept.
     """
-    found = evaluate(frozenset())
-    if gate_fp8(found).passed:
-        return Certificate((), found, {})
-    _log.info("FP8 in all layers misses the bars (%s): measuring each layer", "; ".join(gate_fp8(found).failures))
+    fidelity = evaluate(frozenset())
+    if gate_fp8(fidelity).passed:
+        return Certificate((), fidelity, {})
+    _log.info("FP8 in all layers misses the bars (%s): measuring each layer", "; ".join(gate_fp8(fidelity).failures))
     everything = frozenset(names)
     measure = sensitivity or evaluate
     cost = {name: 1.0 - measure(everything - {name}).cosine_mean for name in names}
-    keep, found = shortest_keep(sorted(names, key=lambda name: -cost[name]), evaluate)
-    return Certificate(keep, found, cost)
+    keep, fidelity = shortest_keep(sorted(names, key=lambda name: -cost[name]), evaluate)
+    return Certificate(keep, fidelity, cost)
 
 
 def shortest_keep(order: Sequence[str], evaluate: Evaluate) -> tuple[tuple[str, ...], Fidelity]:
-    """The shortest beginning of `order` that must be kept for the gate to hold, and what is measured with it.
+    """Find the shortest beginning of `order` that must be kept for the gate to hold.
 
-    order: all layers that can be FP8, most sensitive first; with none of them kept the gate is known not to hold.
+    The length is doubled until the gate holds, and then narrowed down by halves.
+
+    Args:
+        order: all layers that can be FP8, the most sensitive first. The gate must be known to fail with none kept.
+        evaluate: measures the engine with some layers kept.
+
+    Returns:
+        The layers, and the fidelity with them kept.
 
     Raises:
-        BackendError: the gate does not hold even with every layer kept.
+        BackendError: when the gate does not hold even with every layer kept.
     """
     low, high = 0, 1  # low misses the gate, high is to be tried
     passed: dict[int, Fidelity] = {}
     while True:
-        found = evaluate(frozenset(order[:high]))
-        if gate_fp8(found).passed:
-            passed[high] = found
+        fidelity = evaluate(frozenset(order[:high]))
+        if gate_fp8(fidelity).passed:
+            passed[high] = fidelity
             break
         if high == len(order):
             raise BackendError(
-                f"FP8 cannot be certified: even without it {'; '.join(gate_fp8(found).failures)}; use precision 'bf16'"
+                f"FP8 cannot be certified: even without it {'; '.join(gate_fp8(fidelity).failures)}; "
+                "use precision 'bf16'"
             )
         low, high = high, min(2 * high, len(order))
     while high - low > 1:
         middle = (low + high) // 2
-        found = evaluate(frozenset(order[:middle]))
-        if gate_fp8(found).passed:
-            high, passed[middle] = middle, found
+        fidelity = evaluate(frozenset(order[:middle]))
+        if gate_fp8(fidelity).passed:
+            high, passed[middle] = middle, fidelity
         else:
             low = middle
     return tuple(order[:high]), passed[high]
 
 
 def load_certificate(path: Path, key: dict[str, Any]) -> Certificate | None:
-    """The stored certificate of this key, or None where there is none or it is of another key, damaged or failing."""
+    """Load the certificate of this key; None where there is none, or it has another key, is damaged or fails."""
     try:
         if not path.exists():
             return None
@@ -108,9 +124,9 @@ def load_certificate(path: Path, key: dict[str, Any]) -> Certificate | None:
 
 
 def store_certificate(path: Path, key: dict[str, Any], certificate: Certificate) -> None:
-    """Keep a certificate as one safetensors file: the tensors as they are, the rest as JSON in its metadata.
+    """Store a certificate as one safetensors file: the tensors as they are, the rest as JSON in its metadata.
 
-    A folder that cannot be written is only a warning, since it can be measured again.
+    A folder that cannot be written is only a warning, since the certificate can be measured again.
     """
     doc = {
         "key": key,

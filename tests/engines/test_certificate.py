@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emonet_fast.engines.calibrate import Certificate, fill_keep, load_certificate, store_certificate
+from emonet_fast.engines.certificate import Certificate, fill_keep, load_certificate, store_certificate
 from emonet_fast.engines.fidelity import Fidelity, gate_fp8
 from emonet_fast.errors import BackendError
 
