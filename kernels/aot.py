@@ -1,13 +1,13 @@
-"""Compiles every kernel for every supported GPU without a GPU: refuses spills, too much shared memory, a known race.
+"""Compiles every kernel for every supported GPU without a GPU. It refuses spills, too much shared memory, a known race.
 
     python -m emonet_fast.kernels.aot [--capability 90 ...] [--kernel heads ...]
 
 Each kernel file of this package has `variants(capability) -> list[Variant]`: what its launcher would compile for that
-GPU, from the same launch configuration function as the launcher's. Compiling needs Triton's own ptxas and nothing
-else. A kernel that spills still gives right results, only slowly, and shared memory above the limit fails on the first
-launch: neither would show in tests that run on a CPU.
+GPU, by the same function that configures the launch. Compiling needs no GPU, only Triton's own ptxas. A kernel that
+spills still gives right results, only slowly, and shared memory above the limit fails at the first launch: neither
+would show in tests that run on a CPU.
 
-Must not run under TRITON_INTERPRET=1, which replaces the kernels by functions that cannot be compiled.
+It must not run under TRITON_INTERPRET=1, which replaces the kernels by functions that cannot be compiled.
 """
 
 import argparse
@@ -56,17 +56,17 @@ class Variant:
     """One specialisation of a kernel, as the launcher would have it compiled."""
 
     name: str
-    """What tells it from the kernel's other variants, such as 'large b64 bf16'."""
+    """Tells it from the kernel's other variants, such as 'large b64 bf16'."""
     kernel: Any
     """The function decorated with `triton.jit`."""
     signature: Mapping[str, str]
-    """Every argument in order to its type: '*bf16', 'i32', 'fp32', 'constexpr'."""
+    """Every argument, in order, with its type: '*bf16', 'i32', 'fp32', 'constexpr'."""
     constants: Mapping[str, Any]
     """The value of every argument whose type is 'constexpr'. An integer argument that is 1 at launch is one too."""
     num_warps: int
     num_stages: int
     divisible: tuple[str, ...] = ()
-    """Arguments known to be divisible by 16: pointers to whole tensors, and integers where it always holds."""
+    """Arguments that are always divisible by 16: pointers to whole tensors, and some integers."""
     minimum: int = 80
     """The lowest capability that it can be compiled for; FP8 (e4m3) needs 89."""
 
@@ -91,11 +91,11 @@ class Variant:
 
         Floating-point arguments are never specialised.
         """
-        found: dict[tuple[int, ...], list[list[Any]]] = {}
+        known: dict[tuple[int, ...], list[list[Any]]] = {}
         for position, (name, kind) in enumerate(self.signature.items()):
             if kind != "constexpr" and kind[0] in "*iu":
-                found[(position,)] = [["tt.divisibility", 16]] if name in self.divisible else []
-        return found
+                known[(position,)] = [["tt.divisibility", 16]] if name in self.divisible else []
+        return known
 
 
 @dataclass(frozen=True)
@@ -116,22 +116,26 @@ class Resources:
     """Time to compile, near 0 where Triton's cache held it."""
 
     def faults(self, capability: int) -> list[str]:
-        """Why this must not be shipped: empty for a sound kernel."""
-        found = []
+        """Return why this must not be shipped; empty for a sound kernel."""
+        texts = []
         if self.spill_bytes:
-            found.append(f"spills {self.spill_bytes} B")
+            texts.append(f"spills {self.spill_bytes} B")
         limit = SHARED_LIMIT_KIB[capability] * 1024
         if self.shared_bytes > limit:
-            found.append(f"shared memory above {limit} B")
+            texts.append(f"shared memory above {limit} B")
         if self.tensor_columns > TENSOR_MEMORY_COLUMNS:
-            found.append(f"tensor memory above {TENSOR_MEMORY_COLUMNS} columns")
+            texts.append(f"tensor memory above {TENSOR_MEMORY_COLUMNS} columns")
         if self.races:
-            found.append(f"race: wgmma reads {', '.join(self.races)} while it is refilled")
-        return found
+            texts.append(f"race: wgmma reads {', '.join(self.races)} while it is refilled")
+        return texts
 
 
 def refuse_interpreter() -> None:
-    """Raises BackendError where TRITON_INTERPRET=1 has replaced the kernels."""
+    """Check that the kernels can be compiled.
+
+    Raises:
+        BackendError: when TRITON_INTERPRET=1 has replaced them.
+    """
     if knobs.runtime.interpret:
         raise BackendError(
             "the kernels were loaded for Triton's interpreter (TRITON_INTERPRET=1) and cannot be compiled: "
@@ -140,10 +144,10 @@ def refuse_interpreter() -> None:
 
 
 def compile_variant(variant: Variant, capability: int) -> Resources:
-    """Compile one variant for one GPU and read off what it takes.
+    """Compile one variant for one GPU and read what it takes.
 
     Raises:
-        BackendError: the interpreter is on, or the capability is below the variant's minimum.
+        BackendError: when the interpreter is on, or the capability is below the variant's minimum.
         Exception: whatever Triton or ptxas raises about a kernel that cannot be compiled.
     """
     refuse_interpreter()
@@ -158,7 +162,7 @@ def compile_variant(variant: Variant, capability: int) -> Resources:
 
 
 def _resources(compiled: CompiledKernel, seconds: float) -> Resources:
-    """Read a cubin with the cuobjdump that travels with Triton."""
+    """Read a cubin by the cuobjdump that comes with Triton."""
     with tempfile.TemporaryDirectory() as folder:
         cubin = Path(folder) / "kernel.cubin"
         cubin.write_bytes(compiled.asm["cubin"])
@@ -179,7 +183,7 @@ def _resources(compiled: CompiledKernel, seconds: float) -> Resources:
 
 
 def kernel_files() -> list[str]:
-    """The modules of this package that have kernels, without their package."""
+    """Return the names of this package's modules that have kernels."""
     package = importlib.import_module("emonet_fast.kernels")
     names = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name != "aot")
     return [name for name in names if hasattr(_module(name), "variants")]
@@ -191,7 +195,7 @@ def _module(name: str) -> Any:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; plain values, so that it can come from another process."""
+    """One line of the table. It has plain values, so that it can come from another process."""
 
     file: str
     kernel: str
@@ -212,7 +216,7 @@ def judge(file: str, variant: Variant, capability: int) -> Row:
 
 
 def check(file: str, capability: int, index: int) -> Row:
-    """Compile variant `index` of one kernel file: what a worker is asked for, as kernels cannot be sent to it."""
+    """Compile variant `index` of one kernel file, in a worker: kernels themselves cannot be sent to it."""
     return judge(file, _module(file).variants(capability)[index], capability)
 
 
@@ -241,8 +245,9 @@ def _line(row: Row) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command: 0 where every variant is sound, 1 where one is not, 2 where nothing could be compiled."""
-    parser = argparse.ArgumentParser(prog="python -m emonet_fast.kernels.aot", description=(__doc__ or "")[:110])
+    """Run the command: 0 where every variant is sound, 1 where one is not, 2 where nothing could be compiled."""
+    first_line = (__doc__ or "").partition("\n")[0]
+    parser = argparse.ArgumentParser(prog="python -m emonet_fast.kernels.aot", description=first_line)
     parser.add_argument("--capability", type=int, nargs="+", default=list(CAPABILITIES), choices=CAPABILITIES)
     parser.add_argument("--kernel", nargs="+", help="kernel files, such as heads; default all")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)

@@ -21,8 +21,8 @@ Arithmetic, for one layer of B = 256 images of T = 576 tokens, 16 heads of d = 7
 - memory: 1.02 GB of qkv read and 0.34 GB written: 0.32 ms;
 - L2: 166 kB of keys and values for every tile of queries are 3.4 GB with 128 queries a tile (0.6 ms at 5.5 TB/s), and
   6.1 GB with 64 (1.1 ms), which would be the limit.
-No one of them dominates. They overlap only as far as the blocks on an SM are at different steps, since within a block
-the products and the exponentials wait for one another: two blocks must fit.
+None of them dominates. They overlap only where the blocks on an SM are at different steps, since within a block the
+products and the exponentials wait for each other: two blocks must fit.
 Predicted: 0.8 to 1.2 ms; FlashAttention-2 at 96 columns and 330 TFLOP/s would take 1.6 ms. B = 1: 7 to 10 us.
 If it is slower than SDPA, look at the memory barriers first (four a step on 9.0, one for each product whose operand
 came by cp.async): tensor descriptors (TMA) need none.
@@ -186,10 +186,10 @@ def attention(qkv: torch.Tensor, out: torch.Tensor, batch: int, tokens: int, hea
     """Write softmax(q k^T / sqrt(head_dim)) v of every image and head to `out`. See the file's head.
 
     Both matrices must be contiguous. head_dim is any from 16 to 128; multiples of 8 are read fastest. An image never
-    sees another one's rows: a NaN in an image makes rows of that image NaN, and none else.
+    sees another one's rows: a NaN in an image makes rows of that image NaN, and no others.
 
     Raises:
-        ValueError: shapes, dtypes, layouts or devices that do not fit; a head_dim outside 16 .. 128.
+        ValueError: when shapes, dtypes, layouts or devices do not fit, or head_dim is not in 16 .. 128.
     """
     if batch < 0 or tokens < 1 or heads < 1:
         raise ValueError(f"expected batch >= 0, tokens >= 1 and heads >= 1, got {batch}, {tokens} and {heads}")
@@ -274,22 +274,22 @@ def launch_config(batch: int, tokens: int, heads: int, head_dim: int, capability
 
 
 def launch(qkv: torch.Tensor, out: torch.Tensor, config: AttentionLaunch) -> None:
-    """Run the kernel with a chosen configuration; the tensors are those that `attention` has checked."""
+    """Run the kernel with this configuration, on tensors that `attention` has checked."""
     _attention[(config.programs,)](qkv, out, **config.constants, **config.options)
 
 
 def variants(capability: int) -> list[Variant]:
     """576 tokens, 16 heads of 72: one image, and a batch of 256 where it is launched differently."""
-    found: list[Variant] = []
+    listed: list[Variant] = []
     for batch in (1, 256):
         config = launch_config(batch, 576, 16, 72, capability)
-        if found and found[0].constants == config.constants:
+        if listed and listed[0].constants == config.constants:
             continue
         signature = {"qkv": "*bf16", "out": "*bf16", **dict.fromkeys(config.constants, "constexpr")}
         name = f"b{batch}, {config.queries}+{config.last} x {config.keys}"
-        found.append(
+        listed.append(
             Variant(
                 name, _attention, signature, config.constants, config.warps, config.stages, divisible=("qkv", "out")
             )
         )
-    return found
+    return listed

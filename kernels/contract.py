@@ -1,4 +1,4 @@
-"""What every launcher asks of its tensors and its GPU, and how a row is split into blocks of powers of two."""
+"""What launchers have in common: checks of tensors, the GPU, and how a row is split into blocks of powers of two."""
 
 import functools
 from collections.abc import Collection, Mapping, Sequence
@@ -26,10 +26,17 @@ def capability_of(device: torch.device) -> int:
 def check_matrix(
     name: str, tensor: torch.Tensor, rows: int | None, columns: int, dtypes: Sequence[torch.dtype]
 ) -> None:
-    """A matrix [rows, columns] whose rows are contiguous; the distance between rows is free. `rows` None: any number.
+    """Check a matrix [rows, columns] whose rows are contiguous. The distance between rows is free.
+
+    Args:
+        name: for the error.
+        tensor: the matrix.
+        rows: None for any number.
+        columns: of the matrix.
+        dtypes: those that it may have.
 
     Raises:
-        ValueError: another shape, dtype or layout.
+        ValueError: when shape, dtype or layout is another.
     """
     _check_dtype(name, tensor, dtypes)
     expected = f"[{'any' if rows is None else rows}, {columns}]"
@@ -42,10 +49,10 @@ def check_matrix(
 
 
 def check_vector(name: str, tensor: torch.Tensor, size: int, dtypes: Sequence[torch.dtype]) -> None:
-    """A contiguous vector [size].
+    """Check a contiguous vector [size].
 
     Raises:
-        ValueError: another shape, dtype or layout.
+        ValueError: when shape, dtype or layout is another.
     """
     _check_dtype(name, tensor, dtypes)
     if tuple(tensor.shape) != (size,):
@@ -71,7 +78,7 @@ def check_rows(
     An e4m3 output has one float32 scale a row, another output has none.
 
     Raises:
-        ValueError: shapes, dtypes or layouts that do not fit, or an e4m3 output without scales, or the reverse.
+        ValueError: when shapes, dtypes or layouts do not fit, or an e4m3 output has no scales, or the reverse.
     """
     if x.dim() != 2 or not x.shape[1]:
         raise ValueError(f"x: expected the shape [rows, columns], got {list(x.shape)}")
@@ -87,11 +94,11 @@ def check_rows(
 
 
 def check_device(tensors: dict[str, torch.Tensor | None]) -> None:
-    """All on the current CUDA device, or all on the CPU under Triton's interpreter.
+    """Check that all tensors are on the current CUDA device, or all on the CPU under Triton's interpreter.
 
     Raises:
-        ValueError: tensors on several devices, on a CUDA device that is not the current one, or on the CPU without the
-            interpreter.
+        ValueError: when they are on several devices, on a CUDA device that is not the current one, or on the CPU
+            without the interpreter.
     """
     devices = {name: tensor.device for name, tensor in tensors.items() if tensor is not None}
     if len(set(devices.values())) > 1:
@@ -113,10 +120,10 @@ def check_device(tensors: dict[str, torch.Tensor | None]) -> None:
 
 
 def blocks(columns: int, smallest: int = 1) -> tuple[int, int]:
-    """(main, tail): the largest power of two that fits into `columns`, and the next power of two above the rest.
+    """Split `columns` into (main, tail): the largest power of two in it, and the next power of two above the rest.
 
-    Triton's blocks are powers of two. 1152 as one block would be 2048, of which 44% idle; 1024 + 128 has no idle lane.
-    The tail is 0 without a rest, else at least `smallest`; what it has too much must be masked.
+    Triton's blocks are powers of two. 1152 as one block would be 2048, of which 44% are idle; 1024 + 128 has no idle
+    lane. Without a rest the tail is 0, else at least `smallest`. What the tail has too much must be masked.
     """
     main = 1 << (columns.bit_length() - 1)
     rest = columns - main
@@ -159,12 +166,12 @@ class RowLaunch:
 
 
 def row_launch(columns: int) -> RowLaunch:
-    """Blocks and warps for rows of `columns` values, held in registers.
+    """Choose blocks and warps for rows of `columns` values, which are held in registers.
 
-    Warps are a power of two near columns / 1024, from 1 to 16: a lane then holds 32 to 64 values, which is enough bytes
-    in flight for the memory's latency and far from spilling (up to 8192 columns), and up to 2046 columns a row is
-    summed by shuffles in one warp, without a barrier. It depends on the columns only, so that a row is summed in the
-    same order in every batch.
+    Warps are a power of two near columns / 1024, from 1 to 16. A lane then holds 32 to 64 values: enough bytes under
+    way for the memory's latency, and far from spilling (up to 8192 columns). Up to 2046 columns a row is summed by
+    shuffles in one warp, without a barrier. The choice depends on the columns only, so that a row is summed in the same
+    order in every batch.
     """
     main, tail = blocks(columns)
     thousands = (main + tail) // 1024

@@ -1,4 +1,4 @@
-"""GELU (tanh form) with the bias of the GEMM before it and the quantisation after it, in one pass over memory.
+"""GELU (tanh form), with the bias of the GEMM before it and the quantisation after it, in one pass over memory.
 
     h   = x + bias
     y   = h / 2 * (1 + tanh(u)),  u = sqrt(2 / pi) * (h + 0.044715 h^3)
@@ -12,14 +12,14 @@
     scales  [M]     float32
 
 Source: Hendrycks and Gimpel, "Gaussian Error Linear Units", arXiv 1606.08415; PyTorch's and transformers'
-`gelu_pytorch_tanh`. The second form needs no tanh, which would cancel against the 1 for h below -2, and is stable for
-every float32: far below 0 the exponential becomes infinite and y a zero, far above it becomes 0 and y = h. -inf gives
-NaN, as PyTorch's formula does.
+`gelu_pytorch_tanh`. The second form needs no tanh, which would cancel against the 1 for h below -2. It is stable for
+every float32: far below 0 the exponential becomes infinite and y zero, far above it becomes 0 and y = h. -inf gives
+NaN, as in PyTorch's formula.
 
 Bytes: 2D read, D (e4m3) or 2D (bf16) written: 12.9 or 17.2 kB a row of D = 4304. On an H200, 1024 values in e4m3 take
 0.71 ns of memory (4.3 TB/s), 0.55 ns of the special function units (two operations a value, exponential and reciprocal,
 16 a clock on each of 132 SMs at 1.75 GHz) and 0.66 ns of instruction slots (19 a value, counted in the compiled code).
-All three are near: each instruction more would show.
+All three are near each other: one more instruction would show.
 One program takes one row. Unmeasured on a GPU.
 """
 
@@ -43,9 +43,9 @@ OUTPUTS = {torch.bfloat16: "*bf16", E4M3: "*fp8e4nv"}
 
 
 def reference(x: torch.Tensor, bias: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """(out of `dtype`, scales or None), in float32, or in float64 for a float64 x.
+    """Compute (out of `dtype`, scales or None) in float32, or in float64 for a float64 x.
 
-    By the second form: PyTorch's own `gelu` is the first, whose float64 has no right digit left at h = -6.
+    It takes the second form: PyTorch's own `gelu` is the first, whose float64 has no right digit left at h = -6.
     """
     h = x.to(torch.promote_types(x.dtype, torch.float32))
     h = h + bias.to(h.dtype)
@@ -57,8 +57,8 @@ def reference(x: torch.Tensor, bias: torch.Tensor, dtype: torch.dtype) -> tuple[
 def _reciprocal(d):
     """1 / d for d >= 1, to one unit in the last place; 0 from 2^126 on.
 
-    The division that Triton makes takes seven instructions for the sake of denominators that do not occur here, and the
-    kernel would be bound by instructions instead of memory.
+    Triton's division takes seven instructions for the sake of denominators that do not occur here. With it the kernel
+    would be bound by instructions instead of memory.
     """
     if INTERPRETED:
         return 1.0 / d
@@ -105,11 +105,12 @@ def _gelu(
 def gelu(x: torch.Tensor, bias: torch.Tensor, out: torch.Tensor, scales: torch.Tensor | None = None) -> None:
     """Write GELU(x + bias) to `out` (and `scales`). See the file's head.
 
-    Rows must be contiguous; the distance between rows is free. A NaN (or -inf) gives NaN in its place of a bf16 output
-    and makes its whole row of an e4m3 output NaN, once multiplied by the scale. No other row is touched.
+    Rows must be contiguous; the distance between rows is free. A NaN (or -inf) gives NaN in its place of a bf16 output.
+    In an e4m3 output it makes its whole row NaN, once that is multiplied by the scale. No other row is touched.
 
     Raises:
-        ValueError: shapes, dtypes, layouts or devices that do not fit; scales without an e4m3 output, or the reverse.
+        ValueError: when shapes, dtypes, layouts or devices do not fit, or scales come without an e4m3 output, or the
+            reverse.
     """
     rows, columns = check_rows(x, [torch.bfloat16], out, list(OUTPUTS), scales)
     check_vector("bias", bias, columns, [torch.float32])
@@ -122,9 +123,9 @@ def gelu(x: torch.Tensor, bias: torch.Tensor, out: torch.Tensor, scales: torch.T
 
 def variants(capability: int) -> list[Variant]:
     """The MLP of D = 4304, to bf16 and e4m3."""
-    found = []
+    listed = []
     for out in OUTPUTS.values():
         types = {"x": "*bf16", "bias": "*fp32", "out": out, "scales": "*fp32", "x_stride": "i32", "out_stride": "i32"}
         absent = () if out == "*fp8e4nv" else ("scales",)
-        found.append(row_launch(4304).variant(f"4304 to {out[1:]}", _gelu, types, absent))
-    return found
+        listed.append(row_launch(4304).variant(f"4304 to {out[1:]}", _gelu, types, absent))
+    return listed

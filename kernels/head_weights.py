@@ -60,11 +60,16 @@ class HeadWeights:
     def from_layers(
         cls, weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor], device: torch.device | str
     ) -> "HeadWeights":
-        """Take the layers of all heads in order, stacked: weights [H, out, in] and biases [H, out], float32.
+        """Take the layers of all heads in order.
+
+        Args:
+            weights: [H, out, in] float32 for each layer.
+            biases: [H, out] float32 for each layer.
+            device: a torch device.
 
         Raises:
-            ValueError: not 3 or 4 layers, not float32, shapes that do not follow each other, a last layer that is not 1
-                wide, or one before it wider than 256.
+            ValueError: when there are not 3 or 4 layers, they are not float32, their shapes do not follow each other,
+                the last layer is not 1 wide, or the one before it is wider than 256.
         """
         _check_layers(weights, biases)
         embedding, wide = weights[0].shape[2], [_padded(w.shape[1]) for w in weights[:-1]]

@@ -278,14 +278,14 @@ _HEADS = 44
 
 def variants(capability: int) -> list[Variant]:
     """What is launched for the published layouts: every tile that batches of 1 to 512 lead to, once."""
-    found = {}
+    known = {}
     for layout, widths in _LAYOUTS.items():
         for batch in (1, 32, 64, 128, 256, 512):
             for type_, element_bytes in _TYPES[layout]:
                 config = launch_config(batch, _HEADS, widths, element_bytes, capability)
                 for v in (_first_variant(type_, config.first), _second_variant(layout, config)):
-                    found.setdefault((v.kernel.__name__, v.name), v)
-    return list(found.values())
+                    known.setdefault((v.kernel.__name__, v.name), v)
+    return list(known.values())
 
 
 def _first_variant(type_: str, tile: Tile) -> Variant:

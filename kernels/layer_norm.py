@@ -1,4 +1,4 @@
-"""LayerNorm with the residual addition before it and the quantisation after it, in one pass over memory.
+"""LayerNorm, with the residual addition before it and the quantisation after it, in one pass over memory.
 
     x      <- x + delta                             where delta is given; rounded to x's dtype, stored in place
     y       = (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps) * weight + bias
@@ -45,7 +45,7 @@ def reference(
     *,
     delta: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """(x + delta, out of `dtype`, scales or None) by the formula above, in float32, or in float64 for a float64 x."""
+    """Compute (x + delta, out of `dtype`, scales or None) in float32, or in float64 for a float64 x."""
     wide = torch.promote_types(x.dtype, torch.float32)
     if delta is not None:
         x = (x.to(wide) + delta.to(wide)).to(x.dtype)
@@ -86,8 +86,8 @@ def _layer_norm(
 ):
     """One row a program, grid (M,). Strides in elements between rows; delta and scales may be None.
 
-    Nothing is stored before all is loaded: a load that the compiler must keep behind a store to a pointer that might be
-    the same would wait for memory a second time, which is all the time that a small batch takes.
+    Nothing is stored before all is loaded. The compiler must keep a load behind a store to a pointer that might be the
+    same; such a load would wait for memory a second time, and a small batch takes no other time.
     """
     row = tl.program_id(0).to(tl.int64)
     x += row * x_stride
@@ -141,7 +141,8 @@ def layer_norm(
     or delta makes that row of `out` NaN and touches no other row.
 
     Raises:
-        ValueError: shapes, dtypes, layouts or devices that do not fit; scales without an e4m3 output, or the reverse.
+        ValueError: when shapes, dtypes, layouts or devices do not fit, or scales come without an e4m3 output, or the
+            reverse.
     """
     rows, columns = check_rows(x, [torch.bfloat16, torch.float32], out, list(OUTPUTS), scales)
     if delta is not None:
@@ -160,7 +161,7 @@ def layer_norm(
 
 def variants(capability: int) -> list[Variant]:
     """What a network of D = 1152 may launch: every type of x and out; the first norm of all has no delta yet."""
-    found = []
+    listed = []
     for x, out, with_delta in itertools.product(("*bf16", "*fp32"), OUTPUTS.values(), (False, True)):
         types = {
             **{"x": x, "delta": "*bf16", "weight": "*fp32", "bias": "*fp32", "out": out, "scales": "*fp32"},
@@ -168,5 +169,5 @@ def variants(capability: int) -> list[Variant]:
         }
         absent = [*([] if with_delta else ["delta"]), *([] if out == "*fp8e4nv" else ["scales"])]
         name = f"{x[1:]} to {out[1:]}{' delta' if with_delta else ''}"
-        found.append(row_launch(1152).variant(name, _layer_norm, types, absent))
-    return found
+        listed.append(row_launch(1152).variant(name, _layer_norm, types, absent))
+    return listed

@@ -1,4 +1,4 @@
-"""Images to rows of patches, normalised: the patch embedding is then one GEMM with the Conv2d weight as it is stored.
+"""Images to rows of normalised patches. The patch embedding is then one GEMM with the Conv2d weight as it is stored.
 
     out[n T + y S/P + x, (c P + i) P + j] = pixels[n, c, y P + i, x P + j] * factor[c] + shift[c]      uint8
                                           = pixels[n, c, y P + i, x P + j]                             floating point
@@ -34,7 +34,7 @@ Channels = tuple[float, float, float]
 def reference(
     pixels: torch.Tensor, patch: int, *, factor: Channels, shift: Channels, dtype: torch.dtype = torch.float32
 ) -> torch.Tensor:
-    """Rows of patches [N T, 3 P P], normalised in `dtype` (float32 or float64)."""
+    """Compute rows of patches [N T, 3 P P], normalised in `dtype` (float32 or float64)."""
     images, channels, size, _ = pixels.shape
     values = pixels.to(dtype)
     if pixels.dtype == torch.uint8:
@@ -93,11 +93,11 @@ def _patches(
 def patches(pixels: torch.Tensor, out: torch.Tensor, patch: int, *, factor: Channels, shift: Channels) -> None:
     """Write pixels [N, 3, S, S] to `out` [N T, 3 P P] as rows of patches. See the file's head.
 
-    `factor` and `shift` are used for uint8 only. They are passed to the kernel by value: a captured CUDA graph keeps
-    those that it was captured with.
+    `factor` and `shift` are used for uint8 only. They go to the kernel by value: a captured CUDA graph keeps those that
+    it was captured with.
 
     Raises:
-        ValueError: shapes, dtypes, layouts or devices that do not fit; a size that is no multiple of the patch.
+        ValueError: when shapes, dtypes, layouts or devices do not fit, or the size is no multiple of the patch.
     """
     if pixels.dim() != 4 or pixels.shape[1] != 3 or pixels.shape[2] != pixels.shape[3]:
         raise ValueError(f"pixels: expected the shape [images, 3, size, size], got {list(pixels.shape)}")
@@ -142,7 +142,7 @@ class PatchLaunch:
 
 
 def launch_config(side: int, patch: int) -> PatchLaunch:
-    """About 2048 values a program: 16 a lane of 4 warps, which is one load of 16 bytes for uint8."""
+    """Choose about 2048 values a program: 16 for each lane of 4 warps, which is one load of 16 bytes for uint8."""
     block = triton.next_power_of_2(patch * patch)
     return PatchLaunch(side, patch, max(1, 2048 // block), block, 4)
 
@@ -152,12 +152,12 @@ def variants(capability: int) -> list[Variant]:
     launch = launch_config(384 // 16, 16)
     integers = ("rows", "stride_image", "stride_channel", "stride_y", "out_stride")
     floats = [f"{name}_{colour}" for name in ("factor", "shift") for colour in ("red", "green", "blue")]
-    found = []
+    listed = []
     for dtype in INPUTS.values():
         types = {"pixels": dtype, "out": "*bf16", **dict.fromkeys(integers, "i32"), **dict.fromkeys(floats, "fp32")}
         constants = launch.constants | {"stride_x": 1}
         signature = {n: types.get(n, "constexpr") for n in _patches.arg_names}
-        found.append(
+        listed.append(
             Variant(dtype[1:], _patches, signature, constants, launch.warps, 1, divisible=("pixels", "out", *integers))
         )
-    return found
+    return listed

@@ -1,4 +1,4 @@
-"""Per-token quantisation of bf16 rows to FP8 (e4m3), and the scale formula that all kernels with an FP8 output share.
+"""Quantisation of bf16 rows to FP8 (e4m3), one scale a token; and how all kernels of rows store theirs.
 
     scale = amax(|x|) / 448                         1 for a row of zeros
     out   = e4m3(x * (1 / scale))                   so that out * scale ~ x
@@ -8,10 +8,10 @@
     out     [M, D]  e4m3
     scales  [M]     float32                         one a row (token)
 
-448 is e4m3's largest value. A scale a token costs nothing more here than one for the whole tensor, and keeps the few
-background tokens of SigLIP that have outliers from taking the digits of all others. x * (1 / scale) instead of
-x / scale: one division a row, and at most 448 * (1 + 2^-22), which still rounds to 448.
-Source of the bound: e4m3 in "FP8 Formats for Deep Learning", arXiv 2209.05433; rounding to nearest errs by half a step,
+448 is e4m3's largest value. One scale a token costs no more here than one for the whole tensor. It keeps the few
+background tokens of SigLIP that have outliers from taking the digits of all others. x * (1 / scale) needs one division
+a row, where x / scale needs many, and is at most 448 * (1 + 2^-22), which still rounds to 448.
+Source of the bound: e4m3 in "FP8 Formats for Deep Learning", arXiv 2209.05433. Rounding to nearest errs by half a step,
 which is 2^-4 of a normal value at most.
 
 Bytes: 3D a row. One program takes one row. Unmeasured on a GPU.
@@ -31,7 +31,7 @@ SMALLEST_AMAX: tl.constexpr = tl.constexpr(448.0 * 2.0**-126)
 
 
 def reference(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(e4m3 values, float32 scales) of rows x [M, D], by the formula above."""
+    """Compute (e4m3 values, float32 scales) of rows x [M, D] by the formula above."""
     amax = x.abs().amax(1).float()
     scales = torch.where(amax == 0, 1.0, torch.where(amax < SMALLEST_AMAX.value, SMALLEST_AMAX.value, amax) / 448)
     scaled = x * (1 / scales).to(torch.promote_types(x.dtype, torch.float32)).unsqueeze(1)
@@ -42,7 +42,7 @@ def reference(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def largest_bits(y):
     """The bits (int32) of the largest |y| of float32 values.
 
-    As integers, magnitudes are ordered as their values are, with infinity above all numbers and NaN above infinity: the
+    As integers, magnitudes have the order of their values, with infinity above all numbers and NaN above infinity. The
     maximum of the values themselves would drop NaN.
     """
     return tl.max(tl.abs(y).to(tl.int32, bitcast=True), axis=0)
@@ -115,11 +115,11 @@ def _quantise(
 def quantise(x: torch.Tensor, out: torch.Tensor, scales: torch.Tensor) -> None:
     """Write x [M, D] (bf16) to `out` (e4m3) and `scales` [M] (float32). See the file's head.
 
-    Rows must be contiguous; the distance between rows is free. A row with a NaN has the scale NaN; with an infinity,
-    the scale infinity and NaN or 0 in `out`: out * scale is NaN in both, and no other row is touched.
+    Rows must be contiguous; the distance between rows is free. A row with a NaN has the scale NaN. A row with an
+    infinity has the scale infinity, and NaN or 0 in `out`. out * scale is NaN in both, and no other row is touched.
 
     Raises:
-        ValueError: shapes, dtypes, layouts or devices that do not fit.
+        ValueError: when shapes, dtypes, layouts or devices do not fit.
     """
     rows, columns = check_rows(x, [torch.bfloat16], out, [E4M3], scales)
     check_device({"x": x, "out": out, "scales": scales})

@@ -1,10 +1,10 @@
 """Finds shared memory that a pipelined loop refills while wgmma may still read it. For `aot.py`.
 
-Triton's pipeliner (3.6 and 3.9 seen) keeps as many buffers of a load as steps lie between a copy and its use, and one
-more where only wgmma uses the load. Where something else uses it too, such as a sum of squares beside a product, the
-one more is missing: wgmma of step i runs on while the copy of step i + n goes into its buffer. The result is then wrong
-now and then, on a GPU only, and no test on a CPU can see it. Cure: let wgmma have the load alone, or change the value
-(`tl.where`) so that wgmma takes it from registers.
+Triton's pipeliner (seen in 3.6 and 3.9) keeps as many buffers of a load as there are steps between a copy and its use,
+and one more where only wgmma uses the load. Where something else uses it too, such as a sum of squares beside a
+product, this one more is missing: wgmma of step i is still running while the copy of step i + n goes into its buffer.
+The result is then wrong now and then, on a GPU only, and no test on a CPU can see it. The cure: let only wgmma use the
+load, or change the value (`tl.where`) so that wgmma takes it from registers.
 """
 
 import re
@@ -18,7 +18,7 @@ _WAIT = re.compile(r"ttng\.warp_group_dot_wait .*pendings = (\d+)")
 
 
 def refilled_operands(ttgir: str) -> list[str]:
-    """Allocations, by their names in Triton's GPU dialect, that asynchronous wgmmas may read while they are refilled.
+    """Find allocations that asynchronous wgmmas may read while they are refilled, by their names in Triton's dialect.
 
     A loop that copies n steps ahead starts with n copies before it. wgmma of the step before has ended when the next
     copy begins, that of this step has not: n + 1 buffers are needed.
@@ -27,7 +27,7 @@ def refilled_operands(ttgir: str) -> list[str]:
     buffers: dict[str, int] = {}
     root: dict[str, str] = {}
     ahead: Counter[tuple[str, int]] = Counter()
-    depth, found = 0, []
+    depth, refilled = 0, []
     for number, line in enumerate(lines):
         if line.lstrip().startswith("}"):
             depth -= 1
@@ -43,7 +43,7 @@ def refilled_operands(ttgir: str) -> list[str]:
             for name in {root[operand] for operand in match.groups() if operand in root}:
                 copies = max((n for (copied, at), n in ahead.items() if copied == name and at < depth), default=0)
                 if pending and copies >= buffers[name]:
-                    found.append(name)
+                    refilled.append(name)
         if line.rstrip().endswith("{") or re.search(r"\{ loc\(.*\)$", line):
             depth += 1
-    return sorted(set(found))
+    return sorted(set(refilled))

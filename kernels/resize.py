@@ -1,4 +1,4 @@
-"""Pictures of any sizes to S x S in Pillow's own fixed-point arithmetic: equal to Pillow bit for bit.
+"""Pictures of any sizes to S x S in Pillow's own fixed-point arithmetic, bit for bit equal to Pillow.
 
     along one axis of n pixels, to S:   s = n / S,  f = max(s, 1),  m_j = (j + 1/2) s
     w_jk   = g((k + 1/2 - m_j) / f) over the pixels k of the picture within support * f of m_j, normalised to sum 1
@@ -9,15 +9,15 @@
     out       [N, 3, S, S]  uint8
     g         the triangle max(1 - |t|, 0), support 1; or the cubic of Keys with a = -1/2, support 2
 
-One axis after the other, rounded to uint8 between, in the order that Pillow takes (it is a picture's `rows_first`).
-Source of the arithmetic: Pillow's documentation of its convolution resize and its results, to which the tests hold this
-file; the cubic: Keys, IEEE Trans. ASSP 29 (1981).
+One axis follows the other, in Pillow's order (a picture's `rows_first`), and the values between are rounded to uint8.
+Source of the arithmetic: Pillow's documentation of its convolution resize, and its results, which the tests compare
+this file with. Of the cubic: Keys, IEEE Trans. ASSP 29 (1981).
 
-A launch does one axis of all pictures. A program takes BLOCK neighbouring outputs; what differs between pictures
+A launch does one axis of all pictures. A program takes BLOCK neighbouring outputs. What differs between pictures
 (addresses, sizes, distances, taps) stands in a table, so that a batch is two launches whatever is in it.
 
-Bytes for 1024 x 1024: 3.1 MB read, 1.2 MB written and read, 0.4 MB written: 1.2 us on an H200; taps and neighbours come
-from the L1 cache, some 11 million loads of a byte, so that loads and not memory are the limit. Unmeasured on a GPU.
+Bytes for 1024 x 1024: 3.1 MB read, 1.2 MB written and read, 0.4 MB written: 1.2 us on an H200. Taps and neighbours come
+from the L1 cache, in some 11 million loads of a byte, so that loads are the limit, not memory. Unmeasured on a GPU.
 """
 
 from collections import OrderedDict
@@ -60,10 +60,13 @@ FILTERS: dict[str, tuple[Callable[[Floats], Floats], float]] = {"bilinear": (_tr
 
 
 def taps(n: int, size: int, filter_: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """(first [size], taps [size, K]) of n pixels to `size`, int32; taps that reach over the picture are 0.
+    """Compute the taps of n pixels to `size`.
+
+    Returns:
+        first [size] and taps [size, K], int32; taps that reach over the picture are 0.
 
     Raises:
-        ValueError: a filter that is not in FILTERS.
+        ValueError: when the filter is not in FILTERS.
     """
     if filter_ not in FILTERS:
         raise ValueError(f"filter {filter_!r}: expected one of {', '.join(FILTERS)}")
@@ -83,7 +86,7 @@ def taps(n: int, size: int, filter_: str) -> tuple[npt.NDArray[np.int32], npt.ND
 
 
 def reference(picture: npt.NDArray[np.uint8], size: int, filter_: str, *, rows_first: bool) -> npt.NDArray[np.uint8]:
-    """[h, w, 3] uint8 to [3, S, S] by the formula above, in numpy."""
+    """Resize [h, w, 3] uint8 to [3, S, S] by the formula above, in numpy."""
 
     def along(values: npt.NDArray[np.uint8], axis: int) -> npt.NDArray[np.uint8]:
         lines = np.moveaxis(values, axis, 0)
@@ -145,9 +148,13 @@ def _along(table, COLUMNS: tl.constexpr, BLOCK: tl.constexpr):
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """A picture in memory that the kernel can reach: [height, width, 3] uint8 from `address` on, contiguous.
+    """A picture in memory that the kernel can reach: [height, width, 3] uint8, contiguous.
 
-    rows_first: whether Pillow resizes its rows before its columns.
+    Args:
+        address: of its first byte.
+        height: pixels.
+        width: pixels.
+        rows_first: whether Pillow resizes its rows before its columns.
     """
 
     address: int
@@ -157,10 +164,15 @@ class Pixels:
 
 
 class Resizer:
-    """Resizes batches to `size` x `size` on one device; keeps the taps of sizes that it has met. Not thread-safe.
+    """Resizes batches to `size` x `size` on one device. It keeps the taps of sizes that it has met. Not thread-safe.
+
+    Args:
+        size: S, pixels.
+        filter_: one of FILTERS.
+        device: a torch device.
 
     Raises:
-        ValueError: a filter that is not in FILTERS.
+        ValueError: when the filter is not in FILTERS.
     """
 
     def __init__(self, size: int, filter_: str, device: torch.device | str) -> None:
@@ -169,10 +181,13 @@ class Resizer:
         self._known: OrderedDict[int, tuple[torch.Tensor, torch.Tensor]] = OrderedDict()
 
     def __call__(self, pictures: Sequence[Pixels]) -> torch.Tensor:
-        """[N, 3, S, S] uint8, a row a picture, on the current stream: their memory must stay until the stream is there.
+        """Resize pictures on the current stream. Their memory must stay until the stream has done that.
+
+        Returns:
+            [N, 3, S, S] uint8, one row for each picture.
 
         Raises:
-            ValueError: a picture without pixels or of 2^31 values, or a device that the kernel cannot run on.
+            ValueError: when a picture has no pixels or 2^31 values, or the kernel cannot run on the device.
         """
         size = self._size
         out = torch.empty((len(pictures), 3, size, size), dtype=torch.uint8, device=self._device)
@@ -235,7 +250,7 @@ class Resizer:
         return first_of.data_ptr(), taps_of.data_ptr(), taps_of.shape[1]
 
     def _sent(self, values: npt.NDArray[np.generic]) -> torch.Tensor:
-        """On the device, without waiting for what the stream still has to do: from pinned memory."""
+        """Copy to the device from pinned memory, so that nothing waits for what the stream still has to do."""
         tensor = torch.from_numpy(values)
         return tensor if self._device.type == "cpu" else tensor.pin_memory().to(self._device, non_blocking=True)
 

@@ -1,8 +1,7 @@
-"""Rounding of float32 to the type of an output, to nearest, ties to even, in compiled kernels and in the interpreter.
+"""Rounds float32 to the type of an output, to nearest, ties to even, in compiled kernels and in the interpreter.
 
-A compiled kernel uses the GPU's own conversion. Triton's interpreter (3.6 to 3.9) cuts bf16 off instead of rounding
-it, and its e4m3 loses carries and NaN; there, the bits are made with integers, so that tests on a CPU see what a GPU
-writes.
+A compiled kernel uses the GPU's own conversion. Triton's interpreter (3.6 to 3.9) cuts bf16 off instead of rounding it,
+and its e4m3 loses carries and NaN. There the bits are made with integers, so that tests on a CPU see what a GPU writes.
 Source of e4m3: "FP8 Formats for Deep Learning", arXiv 2209.05433: 4 exponent bits with bias 7, 3 mantissa bits, largest
 448, smallest normal 2^-6, smallest step 2^-9, no infinity, NaN = 0x7f.
 """
@@ -10,16 +9,16 @@ Source of e4m3: "FP8 Formats for Deep Learning", arXiv 2209.05433: 4 exponent bi
 import triton
 import triton.language as tl
 
-# Read once: the decorator of every kernel has read it at import, too.
+# Read once, as the decorator of every kernel reads it once, at import.
 INTERPRETED: tl.constexpr = tl.constexpr(bool(triton.knobs.runtime.interpret))
 
 
 @triton.jit
 def rounded(y, dtype: tl.constexpr):
-    """Values y (float32, any shape) as `dtype`: float32, float16, bf16 or e4m3.
+    """Round values y (float32, any shape) to `dtype`: float32, float16, bf16 or e4m3.
 
-    NaN stays NaN. In e4m3 a finite value above 448 becomes 448 (as PTX `satfinite` has it; PyTorch makes it NaN above
-    464), so whoever calls must scale first.
+    NaN stays NaN. In e4m3 a finite value above 448 becomes 448 (as by PTX's `satfinite`; PyTorch makes it NaN above
+    464), so the caller must scale first.
     """
     if INTERPRETED and dtype == tl.bfloat16:
         y = _bf16_bits(y).to(tl.bfloat16, bitcast=True)

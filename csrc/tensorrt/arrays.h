@@ -1,4 +1,4 @@
-// Arrays at the border to Python: GPU arrays of any library in, views of GPU memory out. Nothing is copied.
+// Arrays at the border to Python: takes GPU arrays of any library, gives views of GPU memory, and copies nothing.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -13,8 +13,8 @@
 
 namespace emonet {
 
-// GPU memory with a shape. owner keeps it alive. ready: where its values come to be there on a stream of their own, the
-// point after which they are; whoever takes it on another stream is made to wait for that.
+// GPU memory with a shape. owner: keeps it alive. ready: the event on `stream` after which the values are there, or
+// nullptr; whoever takes the array on another stream is made to wait for it.
 struct Array {
     std::shared_ptr<const Device> device;
     std::shared_ptr<const void> owner;
@@ -29,8 +29,9 @@ struct Array {
     void hold(StreamHandle other) const;
 };
 
-// obj: anything with __dlpack__ or __cuda_array_interface__. stream: where the work on it will be queued; the producer
-// makes it wait for the data. Throws Error: it is no C-contiguous array on this device, or of a dtype we do not know.
+// Views an array without a copy. obj: anything with __dlpack__ or __cuda_array_interface__. stream: where the work on
+// it will be queued; it is made to wait for the data. Throws Error when obj is no C-contiguous array on this device, or
+// has a dtype that we do not know.
 Array take(const std::shared_ptr<const Device>& device, const pybind11::object& obj, StreamHandle stream);
 
 // Adds __dlpack__, __dlpack_device__, __cuda_array_interface__ and the fields to the class of Array.

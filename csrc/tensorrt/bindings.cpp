@@ -22,7 +22,7 @@ StreamHandle handle_of(std::intptr_t stream) { return reinterpret_cast<StreamHan
 // sink: a Python callable (level, message), or None; levels are those of Python's logging.
 Logger::Sink sink_of(const py::object& sink) {
     if (sink.is_none()) return {};
-    // Held and dropped under Python's lock, whichever thread does it.
+    // Whichever thread holds and drops it, it does so under Python's lock.
     const std::shared_ptr<py::object> held(new py::object(sink), [](py::object* kept) {
         const py::gil_scoped_acquire gil;
         delete kept;
@@ -71,7 +71,7 @@ Array new_array(const std::shared_ptr<Device>& device, const std::vector<std::in
     return array;
 }
 
-// A numpy array whose memory is pinned, so that copies to and from it need not be waited for.
+// A numpy array in pinned memory: copies to and from it do not block the host.
 py::array new_pinned(const std::shared_ptr<Device>& device, const std::vector<py::ssize_t>& shape,
                      const py::dtype& dtype) {
     std::size_t bytes = static_cast<std::size_t>(dtype.itemsize());

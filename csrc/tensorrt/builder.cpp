@@ -10,7 +10,7 @@ namespace emonet {
 
 namespace {
 
-// TensorRT's phases are nested; each is told with its own count.
+// TensorRT's phases are nested; each has a count of its own.
 class Monitor final : public nvinfer1::IProgressMonitor {
   public:
     explicit Monitor(const BuildProgress& progress) : progress_(progress) {}
@@ -103,7 +103,7 @@ Built build(const TensorRt& tensorrt, const Device& device, Logger& logger, cons
     add_profiles(*builder, *config, *network, order.batch_sizes);
     Monitor monitor(progress);
     config->setProgressMonitor(&monitor);
-    // So that the inspector can tell every layer's precision.
+    // Without this the inspector does not know every layer's precision.
     config->setProfilingVerbosity(nvinfer1::ProfilingVerbosity::kDETAILED);
     const std::unique_ptr<nvinfer1::ITimingCache> cache(
         config->createTimingCache(order.timing_cache.data(), order.timing_cache.size()));

@@ -1,4 +1,4 @@
-// ONNX file to serialised engine.
+// Compiles an ONNX file to a serialised engine.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace emonet {
 
-// Told (phase, steps done, steps in all); false asks TensorRT to stop.
+// Called with (phase, steps done, steps in all). It returns false to ask TensorRT to stop.
 using BuildProgress = std::function<bool(const std::string&, int, int)>;
 
 struct BuildOrder {
@@ -25,7 +25,8 @@ struct Built {
     std::string timing_cache;
 };
 
-// Throws Error: the ONNX file cannot be parsed (every parser error), or TensorRT finds no engine, or was asked to stop.
+// Throws Error when the ONNX file cannot be parsed (with every parser error), TensorRT finds no engine, or it was asked
+// to stop.
 Built build(const TensorRt& tensorrt, const Device& device, Logger& logger, const BuildOrder& order,
             const BuildProgress& progress);
 

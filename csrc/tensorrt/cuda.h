@@ -1,7 +1,7 @@
 // The seam to CUDA: the few calls of the driver's interface that we need, from libcuda opened at run time.
 //
-// The driver's interface and not the runtime's: it comes with every NVIDIA driver under one name, its entry points
-// never change, and its streams and memory are the same that TensorRT, PyTorch and Triton use (the primary context).
+// It is the driver's interface and not the runtime's, because it comes with every NVIDIA driver under one name, its
+// entry points never change, and TensorRT, PyTorch and Triton use the same streams and memory (the primary context).
 #pragma once
 
 #include <cstddef>
@@ -37,7 +37,7 @@ constexpr unsigned kEventNoTiming = 2;
 
 class Cuda {
   public:
-    // Throws Error: no driver here, or it finds no GPU.
+    // Throws Error when there is no driver, or it finds no GPU.
     explicit Cuda(const std::vector<std::string>& candidates);
 
     int devices() const { return devices_; }
@@ -88,7 +88,7 @@ class Cuda {
 // One GPU and its primary context, which PyTorch and TensorRT use too.
 class Device {
   public:
-    // Throws Error: there is no such device.
+    // Throws Error when there is no such device.
     Device(std::shared_ptr<const Cuda> cuda, int index);
     ~Device();
     Device(const Device&) = delete;
@@ -100,7 +100,7 @@ class Device {
     std::pair<int, int> capability() const;
     // (free, total) bytes.
     std::pair<std::size_t, std::size_t> memory() const;
-    // The device that `address` belongs to. Throws Error where it is no memory of CUDA's.
+    // The device that `address` belongs to. Throws Error when it is no memory of CUDA's.
     int owner_of(Address address) const;
 
   private:
@@ -115,7 +115,7 @@ class Device {
 // Makes a device's context the calling thread's for as long as this lives.
 class Current {
   public:
-    // Throws Error where the driver refuses.
+    // Throws Error when the driver refuses.
     explicit Current(const Device& device);
     // For destructors: at the end of a process the driver may be gone already, and then nothing is left to free.
     Current(const Device& device, std::nothrow_t);
@@ -133,7 +133,7 @@ class Memory {
   public:
     enum class Place { kDevice, kPinned };
 
-    // Throws Error: there is not so much.
+    // Throws Error when there is not so much.
     Memory(std::shared_ptr<const Device> device, std::size_t bytes, Place place);
     ~Memory();
     Memory(const Memory&) = delete;
@@ -173,7 +173,7 @@ class Event {
     Event& operator=(const Event&) = delete;
 
     void record(StreamHandle stream) const;
-    // `stream` goes on after what was recorded; the host does not wait.
+    // Makes `stream` wait for what was recorded. The host does not wait.
     void hold(StreamHandle stream) const;
     void wait() const;
 
@@ -185,7 +185,7 @@ class Event {
 // A captured graph, ready to be launched.
 class Graph {
   public:
-    // Ends the capture on `stream` that `capture_begin` began. Throws Error where nothing whole was captured.
+    // Ends the capture on `stream` that `capture_begin` began. Throws Error when the capture failed.
     Graph(std::shared_ptr<const Device> device, StreamHandle stream);
     ~Graph();
     Graph(const Graph&) = delete;

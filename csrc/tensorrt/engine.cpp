@@ -60,7 +60,7 @@ Engine::~Engine() {
     if (idle_ != nullptr) {
         try {
             idle_->wait();
-        } catch (const Error&) {  // a broken or ended driver runs nothing any more
+        } catch (const Error&) {  // a driver that is broken or has ended runs nothing any more
         }
     }
     lanes_.clear();
@@ -267,7 +267,7 @@ void Engine::set_address(nvinfer1::IExecutionContext& context, const Tensor& ten
 }
 
 const Graph* Engine::graph_in_place(Lane& lane, std::int64_t size, Address input) {
-    // Without a graph of its own this size cannot be captured at all.
+    // Where this size has no graph of its own, it cannot be captured at all.
     if (lane.graph == nullptr) return nullptr;
     // The context keeps the last address that was captured: from now on it runs by its graphs alone.
     return lane.in_place.find(input, *idle_, [&](Address address) {

@@ -22,13 +22,13 @@ struct Tensor {
     std::size_t row_bytes;
 };
 
-// Thread-safe: calls take turns on the host, and their work takes turns on the GPU, since it shares buffers.
+// Thread-safe: calls take turns on the host, and their work takes turns on the GPU, since they share buffers.
 //
 // Members are destroyed from the last to the first: contexts and graphs, the engine, the runtime, the logger.
 class Engine {
   public:
-    // blob: a serialised engine, which is code: only from a trusted place. Throws Error: TensorRT refuses it, or it is
-    // no network of ours (one uint8 input, batch first; profiles of one batch size each).
+    // blob: a serialised engine. It is code, so it must come from a trusted place. Throws Error when TensorRT refuses
+    // it, or it is no network of ours (one uint8 input, batch first; profiles of one batch size each).
     Engine(std::shared_ptr<const TensorRt> tensorrt, std::shared_ptr<const Device> device, Logger::Sink sink,
            const void* blob, std::size_t bytes);
     ~Engine();
@@ -42,7 +42,7 @@ class Engine {
     std::size_t in_place() const;
     // Bytes of device memory for buffers and scratch, beside the engine's own weights.
     std::size_t buffer_bytes() const;
-    // The smallest batch size that holds n rows. Throws Error where there is none.
+    // The smallest batch size that holds n rows. Throws Error when there is none.
     std::int64_t size_for(std::int64_t n) const;
     // Makes the context and the graph of the batch size for n rows, if they are not there.
     void prepare(std::int64_t n);
@@ -68,9 +68,9 @@ class Engine {
     Lane make_lane(std::int64_t size);
     void configure(nvinfer1::IExecutionContext& context, std::int64_t size);
     void set_address(nvinfer1::IExecutionContext& context, const Tensor& tensor, Address address);
-    // A graph that reads `input`, or nullptr. what: the warning then.
+    // A graph that reads `input`, or nullptr and a warning that begins with `what`.
     std::unique_ptr<Graph> capture(nvinfer1::IExecutionContext& context, const std::string& what, Address input);
-    // The graph for rows that lie at `input`, or nullptr: they must be copied.
+    // The graph for rows that lie at `input`, or nullptr where they must be copied.
     const Graph* graph_in_place(Lane& lane, std::int64_t size, Address input);
     [[noreturn]] void fail(const std::string& text);
 

@@ -6,11 +6,11 @@ namespace emonet {
 
 namespace {
 
-// Of setTensorAddress.
+// setTensorAddress needs it.
 constexpr Address kAlignment = 256;
 // A pipeline keeps two or three batches under way; each graph costs some megabytes of the GPU's memory.
 constexpr std::size_t kKept = 4;
-// A graph that so many calls did without is of a buffer that is gone.
+// A graph that so many calls did not use belongs to a buffer that is gone.
 constexpr std::uint64_t kForgotten = 64;
 
 }  // namespace

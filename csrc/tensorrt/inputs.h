@@ -10,15 +10,16 @@
 
 namespace emonet {
 
-// Of one batch size. A graph's addresses are fixed when it is captured, and a capture takes milliseconds: it is made
-// for an address that comes again, for few of them, and kept.
+// The graphs of one batch size. A graph's addresses are fixed when it is captured, and a capture takes milliseconds. So
+// graphs are made only for addresses that come again, and only for few of them, and they are kept.
 class InputGraphs {
   public:
     // A graph whose input is this address, or nullptr where it could not be captured.
     using Capture = std::function<std::unique_ptr<Graph>(Address)>;
 
-    // The graph that reads `input`, or nullptr: it comes for the first time, is not aligned as TensorRT needs it, or
-    // too many others are in use. idle: after all that was queued; waited for before a graph is given up.
+    // The graph that reads `input`, or nullptr where it comes for the first time, is not aligned as TensorRT needs it,
+    // or too many others are in use. idle: the event after all that was queued; it is waited for before a graph is
+    // dropped.
     const Graph* find(Address input, const Event& idle, const Capture& capture);
     std::size_t size() const;
 

@@ -9,16 +9,17 @@
 
 namespace emonet {
 
-// One library; it stays in the process once it was opened, since TensorRT and CUDA keep threads and callbacks.
+// One library. Once opened it stays in the process, since TensorRT and CUDA keep threads and callbacks.
 class SharedLibrary {
   public:
-    // Opens the first of `candidates` (paths or plain names) that can be opened. Throws Error with every reason.
+    // Opens the first of `candidates` (paths or plain names) that can be opened. Throws Error, with every reason, when
+    // none can.
     SharedLibrary(const std::string& what, const std::vector<std::string>& candidates);
 
     const std::string& path() const { return path_; }
     // The symbol, or nullptr.
     void* find(const char* name) const;
-    // The symbol as a function. Throws Error where the library lacks it.
+    // The symbol as a function. Throws Error when the library lacks it.
     template <typename Function>
     Function need(const char* name) const {
         return reinterpret_cast<Function>(need_symbol(name));
@@ -35,10 +36,11 @@ struct Version {
     int major, minor, patch;
 };
 
-// libnvinfer and, where it is given, the ONNX parser. The lean runtime serves too: it cannot build.
+// libnvinfer and, where it is there, the ONNX parser. The lean runtime will do, too, but it cannot build.
 class TensorRt {
   public:
-    // Throws Error: no candidate opens, or the library is of another major version than the headers or below 10.13.
+    // Throws Error when no candidate opens, or the library has another major version than the headers, or one below
+    // 10.13.
     TensorRt(const std::vector<std::string>& nvinfer, const std::vector<std::string>& parser);
 
     Version version() const { return version_; }
@@ -47,7 +49,7 @@ class TensorRt {
     // Why it cannot build; "" where it can.
     const std::string& build_fault() const { return build_fault_; }
 
-    // Each throws Error where TensorRT gives nothing back.
+    // Each throws Error when TensorRT returns nothing.
     std::unique_ptr<nvinfer1::IRuntime> runtime(nvinfer1::ILogger& logger) const;
     std::unique_ptr<nvinfer1::IBuilder> builder(nvinfer1::ILogger& logger) const;
     std::unique_ptr<nvonnxparser::IParser> parser(nvinfer1::INetworkDefinition& network,

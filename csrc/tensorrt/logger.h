@@ -1,4 +1,4 @@
-// TensorRT's messages: handed to a sink, and the last errors kept for the text of an exception.
+// Hands TensorRT's messages to a sink, and keeps the last errors for the text of an exception.
 #pragma once
 
 #include <functional>

@@ -1,4 +1,5 @@
-// Everything that differs between TensorRT 10 and 11, and nothing else. Names only: the enums' numbers have moved.
+// Everything that differs between TensorRT 10 and 11, and nothing else. It uses names only, since the enums' numbers
+// have moved.
 #pragma once
 
 #include <NvInfer.h>
@@ -20,7 +21,7 @@ inline nvinfer1::NetworkDefinitionCreationFlags network_flags() {
 #endif
 }
 
-// What the library's entry points are told: the version of the headers that this was compiled with.
+// The version of the headers that this was compiled with, which the library's entry points want to know.
 constexpr std::int32_t kHeaderVersion = NV_TENSORRT_VERSION;
 constexpr std::int32_t kHeaderMajor = NV_TENSORRT_MAJOR;
 constexpr std::int32_t kHeaderMinor = NV_TENSORRT_MINOR;
