@@ -1,9 +1,9 @@
-"""FP8's fidelity as far as its arithmetic decides it, on CPU tensors: the table of docs/gpu-notes.md.
+"""Measures FP8's fidelity as far as its arithmetic decides it, on CPU tensors: the table of docs/gpu-notes.md.
 
     python -m benchmarks.fp8 --checkpoint models/synthetic-27
 
-The network of the `cuda` backend with PyTorch's own row-wise scaled product in place of the GPU's, plain PyTorch in
-place of our kernels. An hour on two cores at 27 layers; --pictures and --calibration shorten it.
+It runs the network of the `cuda` backend with PyTorch's own row-wise scaled product in place of the GPU's, and plain
+PyTorch in place of our kernels. That takes an hour on two cores at 27 layers; --pictures and --calibration shorten it.
 """
 
 import argparse
@@ -38,19 +38,19 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=MIN_PICTURES_FOR_RANKS)
     parser.add_argument("--calibration", type=int, default=CALIBRATION_PICTURES)
     parser.add_argument("--json", type=Path, help="write the figures there as well")
-    asked = parser.parse_args()
-    checkpoint = open_checkpoint(asked.checkpoint, default_cache_dir())
+    options = parser.parse_args()
+    checkpoint = open_checkpoint(options.checkpoint, default_cache_dir())
     emotions = [i for i, slug in enumerate(checkpoint.names) if taxonomy.find(slug).is_emotion]
 
     def engine(weights: Weights, precision: str) -> Engine:
         plain: Any = PlainOperations(weights, checkpoint.vision.patch_size, checkpoint.l2_normalise)
         return Engine(checkpoint, weights, precision, _BATCH, CPU, call_directly, operations=plain)
 
-    pixels = generated_pixels(checkpoint, asked.pictures, seed=0)
+    pixels = generated_pixels(checkpoint, options.pictures, seed=0)
     exact, rough, bf16 = (load(checkpoint, CPU, precision) for precision in ("fp32", "fp8", "bf16"))
     reference = engine(exact, "fp32")
     want = outputs(reference, pixels, CPU)
-    moments = collect(reference, generated_pixels(checkpoint, asked.calibration, seed=1), CPU)
+    moments = collect(reference, generated_pixels(checkpoint, options.calibration, seed=1), CPU)
     better = refined(rough, refine(exact, rough, moments))
     attention = frozenset(name for name in layer_names(len(better.blocks)) if name.endswith(("qkv", "out")))
     cases = {
@@ -62,15 +62,15 @@ def main() -> None:
     figures = {}
     print("| | cosine lowest / mean | score error max / RMS | Spearman lowest / median head |\n|---|---|---|---|")
     for name, (weights, precision) in cases.items():
-        found = measure(want, outputs(engine(weights, precision), pixels, CPU), emotions)
-        figures[name] = asdict(found)
-        ranks = f"{found.spearman_min:.4f} / {np.median(found.spearman):.4f}"
-        scores = f"{found.max_error:.3f} / {found.rms_error:.4f}"
-        print(f"| {name} | {found.cosine_min:.5f} / {found.cosine_mean:.5f} | {scores} | {ranks} |", flush=True)
-    if asked.json:
+        fidelity = measure(want, outputs(engine(weights, precision), pixels, CPU), emotions)
+        figures[name] = asdict(fidelity)
+        ranks = f"{fidelity.spearman_min:.4f} / {np.median(fidelity.spearman):.4f}"
+        scores = f"{fidelity.max_error:.3f} / {fidelity.rms_error:.4f}"
+        print(f"| {name} | {fidelity.cosine_min:.5f} / {fidelity.cosine_mean:.5f} | {scores} | {ranks} |", flush=True)
+    if options.json:
         layers = len(better.blocks)
-        facts = {"layers": layers, "calibration_pictures": asked.calibration, "cores": os.cpu_count()}
-        asked.json.write_text(
+        facts = {"layers": layers, "calibration_pictures": options.calibration, "cores": os.cpu_count()}
+        options.json.write_text(
             json.dumps({**facts, "torch": str(torch.__version__), "figures": figures}, indent=1) + "\n"
         )
 

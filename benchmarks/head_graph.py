@@ -1,4 +1,4 @@
-"""The heads of our graph alone, compiled by OpenVINO: what one embedding's scores cost, for any number of heads."""
+"""Compiles the heads of our graph alone by OpenVINO, to measure what one embedding's scores cost."""
 
 import tempfile
 from typing import Any
@@ -14,22 +14,17 @@ from emonet_fast.graph.writer import GraphWriter
 
 
 def heads_model(checkpoint: Checkpoint) -> onnx.ModelProto:
-    """`embedding` [N, D] float32 -> `raw` [N, H] float32; weights are external data of the checkpoint's file."""
+    """Return the model from `embedding` [N, D] to `raw` [N, H], float32; weights lie in the checkpoint's file."""
     w = GraphWriter(checkpoint)
     w.op("Identity", [add_heads(w, "embedding")], "raw")
     width, count = checkpoint.head_widths[0], len(checkpoint.names)
-    graph = helper.make_graph(
-        w.nodes,
-        "emonet_heads",
-        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", width])],
-        [helper.make_tensor_value_info("raw", TensorProto.FLOAT, ["N", count])],
-        list(w.initializers.values()),
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    values = (("embedding", width), ("raw", count))
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", size]) for name, size in values]
+    return w.model("emonet_heads", ends[:1], ends[1:], OPSET, IR_VERSION)
 
 
 def compiled_heads(checkpoint: Checkpoint, n: int) -> Any:
-    """A function of [n, D] float32 that gives [n, H] float32."""
+    """Return a function from [n, D] float32 to [n, H] float32."""
     import openvino as ov
 
     core = ov.Core()

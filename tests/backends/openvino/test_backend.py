@@ -13,8 +13,8 @@ from emonet_fast.engines.fidelity import measure
 from emonet_fast.errors import BackendError
 from emonet_fast.preprocess import resize
 
-from .. import tolerances
-from ..comparing import EMOTIONS, outputs_of
+from ... import tolerances
+from ...comparing import EMOTIONS, outputs_of
 
 
 @pytest.fixture(scope="module", params=["small", "large"])
