@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from .. import taxonomy
+from ..sinks.text import shorten_middle, visible
 
 # By Scores.value_kind.
 MEASURES = {
@@ -32,11 +33,6 @@ def value_text(value: float, kind: str) -> str:
     return f"{value:.0%}" if value >= 0.0995 or value == 0 else f"{value:.1%}"
 
 
-def share_text(share: float) -> str:
-    """A share as a percentage, "–" for NaN."""
-    return "–" if math.isnan(share) else f"{share:.1%}"
-
-
 def minus(number: str) -> str:
     """The number with a minus sign as wide as "+"."""
     return number.replace("-", "−")
@@ -54,3 +50,15 @@ def clock(seconds: float) -> str:
     minutes, tenths = divmod(rest, 600)
     head = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
     return f"{sign}{head}:{tenths / 10:04.1f}"
+
+
+FILTERS = {
+    "clock": clock,
+    "count": "{:,}".format,
+    "share": lambda share: "–" if math.isnan(share) else f"{share:.1%}",
+    "short": lambda text, columns: shorten_middle(visible(text), columns),
+    "signed": lambda value: minus(f"{value:+.2f}"),
+    "value": value_text,
+    "width": css_percent,
+}
+FUNCTIONS = {"emotion": taxonomy.find, "group_index": group_index, "groups": groups}

@@ -19,7 +19,7 @@ from ..scores import Scores
 from ..sinks.encoders import SCHEMA_VERSION
 from ..sinks.text import shorten_middle, visible
 from .collect import Card, PictureTotals
-from .parts import MEASURES, css_percent, group_index, groups, minus, value_text
+from .parts import MEASURES, css_percent, minus, value_text
 from .render import publish
 
 _KEY_COLUMNS = 34  # one line of the narrowest card
@@ -113,8 +113,6 @@ def _content(totals: PictureTotals) -> dict[str, Any]:
     """The template's variables that come from scores."""
     kind = totals.kind or "raw"
     mean_label, group_label = _LABELS[kind]
-    full = _full_scale([value for card in totals.cards for _, value in card.top[:1]], kind)
-    overview = _overview(totals, kind)
     counts = [(totals.total, "picture" if totals.total == 1 else "pictures", False), (totals.scored, "scored", False)]
     if totals.total > totals.scored:
         counts.append((totals.total - totals.scored, "without scores", True))
@@ -124,26 +122,13 @@ def _content(totals: PictureTotals) -> dict[str, Any]:
         "statuses": [f"{n} {s.replace('_', ' ')}" for s, n in totals.statuses.most_common() if s != "ok"],
         "totals": totals,
         "measure": MEASURES[kind],
-        "full": value_text(full, kind),
-        "groups": groups(),
-        "overview": overview,
-        "overview_full": overview[0]["full"] if overview else "",
+        "kind": kind,
+        "full": _full_scale([value for card in totals.cards for _, value in card.top[:1]], kind),
+        "overview": _overview(totals, kind),
         "mean_label": mean_label,
         "heat": _heat([card for card in totals.cards if card.top or card.extras], kind),
         "group_label": group_label,
-        "bar": lambda slug, value: _bar(slug, value, kind, full),
         "marker": _marker,
-    }
-
-
-def _bar(slug: str, value: float, kind: str, full: float) -> dict[str, Any]:
-    dimension = taxonomy.find(slug)
-    return {
-        "name": dimension.name,
-        "group": dimension.group,
-        "index": group_index(slug),
-        "text": value_text(value, kind),
-        "width": css_percent(value / full),
     }
 
 
@@ -163,19 +148,19 @@ def _marker(slug: str, value: float) -> dict[str, Any]:
     }
 
 
-def _overview(totals: PictureTotals, kind: str) -> list[dict[str, Any]]:
+def _overview(totals: PictureTotals, kind: str) -> dict[str, Any] | None:
     """The mean of each emotion over all inputs with scores, by group, strongest first within its group."""
     if not totals.scored or not totals.emotions:
-        return []
+        return None
     means = dict(zip(totals.emotions, (totals.emotion_sums / totals.scored).tolist(), strict=True))
     full = _full_scale(list(means.values()), kind, least=1.0)  # means are far from the scale's end
-    out = []
+    groups = []
     for index, group in enumerate(taxonomy.GROUPS):
-        members = [s for s in totals.emotions if taxonomy.find(s).group == group]
-        bars = [_bar(s, means[s], kind, full) for s in sorted(members, key=lambda s: -means[s])]
-        total = value_text(sum(means[s] for s in members), kind) if kind == "prob" else ""
-        out.append({"name": group, "index": index, "bars": bars, "total": total, "full": value_text(full, kind)})
-    return [g for g in out if g["bars"]]
+        bars = sorted(((s, m) for s, m in means.items() if taxonomy.find(s).group == group), key=lambda bar: -bar[1])
+        total = value_text(sum(mean for _, mean in bars), kind) if kind == "prob" else ""
+        if bars:
+            groups.append({"name": group, "index": index, "bars": bars, "total": total})
+    return {"groups": groups, "full": full}
 
 
 def _heat(cards: list[Card], kind: str) -> dict[str, Any] | None:

@@ -5,15 +5,15 @@ from importlib import resources
 from typing import Any
 
 from ..files import PendingFile
-from ..sinks.text import shorten_middle, visible
-from .parts import minus
+from ..sinks.text import visible
+from .parts import FILTERS, FUNCTIONS
 
 
 def render(template: str, variables: Mapping[str, Any]) -> bytes:
     """A page as UTF-8.
 
-    Every text is escaped, with its control characters made visible; a variable that is missing is an error. Filters of
-    the templates: `minus`, and `short(columns)` for texts that lose their middle.
+    Every text is escaped, with its control characters made visible; a variable that is missing is an error. Besides
+    its variables a template has the filters and functions of parts.py.
 
     Args:
         template: Its place in the package, such as "reports/pictures.html".
@@ -29,7 +29,8 @@ def render(template: str, variables: Mapping[str, Any]) -> bytes:
         finalize=_shown,
         loader=jinja2.FunctionLoader(_source),
     )
-    environment.filters |= {"minus": minus, "short": lambda text, columns: shorten_middle(visible(text), columns)}
+    environment.filters |= FILTERS
+    environment.globals |= FUNCTIONS
     return environment.get_template(template).render(variables).encode("utf-8", "backslashreplace")
 
 

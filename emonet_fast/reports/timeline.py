@@ -19,7 +19,7 @@ from ..records import Float64Array
 from ..scores import distinct_notes
 from ..sinks.encoders import SCHEMA_VERSION
 from ..timeline import NO_TRACK, Timeline
-from .parts import MEASURES, clock
+from .parts import MEASURES
 from .render import publish
 from .timeline_collect import BINS, TimelineTotals, Track, Video
 
@@ -106,12 +106,9 @@ class TimelineReport:
         width = video.width or 1.0
         used = min(BINS, int((video.end - video.start) / width) + 1)
         return {
-            "name": video.name,
-            "frames": video.frames,
-            "without": video.without,
-            "span": f"{clock(video.start)} to {clock(video.end)}",
+            "video": video,
             "bin": f"{width:.3g} s",
-            "ticks": _ticks(video, used),
+            "ticks": [video.start + part * used * width for part in (0, 0.25, 0.5, 0.75, 1)],
             "tracks": [self._track(video, track, used) for track in shown],
             "hidden": len(tracks) - len(shown) + video.forgotten,
         }
@@ -124,15 +121,16 @@ class TimelineReport:
         overall = track.sums.sum(axis=0) / max(1.0, float(track.counts.sum()))
         order = np.argsort(-overall, kind="stable")
         top = float(np.nanmax(means)) if known.any() else 0.0
+        emotions = [taxonomy.find(slug).name for slug in self._totals.emotions]
+        peaks = sorted(track.peaks.items(), key=lambda item: -item[1].value)
         return {
             "name": "all frames" if track.number == NO_TRACK else f"Face {track.number}",
-            "rows": track.rows,
-            "span": f"{clock(track.first)} to {clock(track.last)}",
+            "track": track,
             "heat": heat_map(means[:, order]),
-            "emotions": [_name(self._totals.emotions[e]) for e in order],
+            "emotions": [emotions[e] for e in order],
             "top": f"{top:.2f}",
             "lines": self._lines(means, order[:_LINES], overall),
-            "peaks": self._peaks(track),
+            "peaks": [(emotions[e], peak) for e, peak in peaks[:_PEAKS]],
         }
 
     def _lines(self, means: Float64Array, places: Iterable[int], overall: Float64Array) -> list[Line]:
@@ -142,24 +140,12 @@ class TimelineReport:
         span = max(high - low, 1e-9)
         return [
             Line(
-                _name(self._totals.emotions[place]),
+                taxonomy.find(self._totals.emotions[place]).name,
                 colour,
                 f"{overall[place]:.2f}",
                 polylines((means[:, place] - low) / span),
             )
             for colour, place in enumerate(places)
-        ]
-
-    def _peaks(self, track: Track) -> list[dict[str, str]]:
-        strongest = sorted(track.peaks.items(), key=lambda item: -item[1].value)[:_PEAKS]
-        return [
-            {
-                "emotion": _name(self._totals.emotions[place]),
-                "value": f"{peak.value:.2f}",
-                "at": clock(peak.seconds),
-                "image": peak.image,
-            }
-            for place, peak in strongest
         ]
 
 
@@ -201,12 +187,3 @@ def polylines(values: Float64Array) -> tuple[str, ...]:
 def _dash(point: str, step: float) -> list[str]:
     x, y = point.split(",")
     return [f"{float(x) - step / 2:.1f},{y}", f"{float(x) + step / 2:.1f},{y}"]
-
-
-def _ticks(video: Video, used: int) -> list[str]:
-    length = used * (video.width or 1.0)
-    return [clock(video.start + part * length) for part in (0, 0.25, 0.5, 0.75, 1)]
-
-
-def _name(slug: str) -> str:
-    return taxonomy.find(slug).name

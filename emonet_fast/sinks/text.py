@@ -2,9 +2,11 @@
 
 import unicodedata
 
+from ..scores import utf8_text
+
 # Joiners change how neighbours are drawn and nothing else: emoji and several scripts need them.
 _JOINERS = "\u200c\u200d"
-_HARMFUL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_HARMFUL = frozenset({"Cc", "Cf", "Zl", "Zp"})
 
 
 def visible(text: str) -> str:
@@ -16,7 +18,7 @@ def visible(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(_escape(c) if _harmful(c) else c for c in text)
+    return "".join(_escape(c) if _harmful(c) else c for c in utf8_text(text))
 
 
 def _harmful(char: str) -> bool:
@@ -24,10 +26,7 @@ def _harmful(char: str) -> bool:
 
 
 def _escape(char: str) -> str:
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:  # Python's stand-in for the byte 0x80..0xff of a file name
-        return f"\\x{code - 0xDC00:02x}"
-    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+    return char.encode("unicode_escape").decode("ascii")
 
 
 def columns(text: str) -> int:

@@ -1,4 +1,4 @@
-"""From what was collected to what the template shows: texts made safe, numbers made lengths."""
+"""From what was collected to what the template shows: its texts, and the points of its drawings."""
 
 import math
 from typing import Any
@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 
 from ... import taxonomy
-from ...reports.parts import MEASURES, group_index, groups, minus, share_text
+from ...reports.parts import MEASURES, group_index, minus
 from ...sinks.text import shorten_middle
 from .collect import EDGES, STRONGEST, Collected, quantile
-from .labels import LabelAgreement
 
 _WIDTH, _HEIGHT = 160, 34  # of a distribution's drawing
 _CELL = 15  # pixels of the heat map
@@ -48,10 +47,7 @@ def page(collected: Collected, shown: dict[str, str], title: str) -> dict[str, A
         "distributions": _distributions(collected),
         "heat": _heat(collected) if collected.scored else None,
         "strongest": STRONGEST,
-        "emotions": len(collected.emotions),
-        "typical": _typical(collected, shown),
-        "agreements": [_agreement(name, a, collected) for name, a in collected.agreements.items()],
-        "groups": groups(),
+        "shown": shown,
     }
 
 
@@ -118,44 +114,3 @@ def _heat(collected: Collected) -> dict[str, Any]:
         for i, (n, e) in enumerate(zip(names, collected.emotions, strict=True))
     ]
     return {"cells": cells, "labels": labels, "side": len(names) * _CELL, "cell": _CELL - 1, "full": f"{full:.0%}"}
-
-
-def _typical(collected: Collected, shown: dict[str, str]) -> list[dict[str, Any]]:
-    out = []
-    for emotion, rows in zip(collected.emotions, collected.best, strict=True):
-        cards = [
-            {
-                "key": b.key,
-                "value": minus(f"{b.value:+.2f}"),
-                "image": shown.get(b.key, ""),
-            }
-            for b in rows
-        ]
-        if cards:
-            out.append({"name": taxonomy.find(emotion).name, "index": group_index(emotion), "cards": cards})
-    return out
-
-
-def _agreement(name: str, agreement: LabelAgreement, collected: Collected) -> dict[str, Any]:
-    emotions = [
-        {
-            "name": taxonomy.find(slug).name,
-            "rows": f"{int(agreement.ranks[e].sum()):,}",
-            "first": share_text(agreement.within(1, e)),
-            "five": share_text(agreement.within(5, e)),
-            "rank": f"{agreement.mean_rank(e):.1f}",
-        }
-        for e, slug in enumerate(collected.emotions)
-        if agreement.ranks[e].sum()
-    ]
-    return {
-        "column": name,
-        "rows": f"{agreement.rows:,}",
-        "named": bool(agreement.rows),
-        "strange": f"{agreement.strange:,}" if agreement.rows and agreement.strange else "",
-        "first": share_text(agreement.within(1)),
-        "three": share_text(agreement.within(3)),
-        "five": share_text(agreement.within(5)),
-        "chance": "{:.1%}, {:.1%} and {:.1%}".format(*(n / max(1, len(collected.emotions)) for n in (1, 3, 5))),
-        "emotions": emotions,
-    }
