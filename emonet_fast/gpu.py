@@ -6,6 +6,7 @@ import re
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from .errors import BackendError
 from .optional import need
@@ -13,6 +14,8 @@ from .optional import need
 # bf16 matrix units: Ampere and newer. FP8 (e4m3) ones: Ada (8.9), Hopper (9.0) and newer.
 CAPABILITY_BF16 = (8, 0)
 CAPABILITY_FP8 = (8, 9)
+# Handles that CUDA itself gives to the default streams.
+LEGACY_DEFAULT, PER_THREAD_DEFAULT = 1, 2
 # What to do about an engine that does not fit.
 SMALLER = "use a smaller batch size (--batch-size)"
 MIN_TORCH, MIN_TRITON = (2, 11), (3, 6)
@@ -142,3 +145,9 @@ def choose_precision(gpu: Gpu, precision: str) -> str:
             f"{gpu.capability[1]}) has no FP8 matrix units (8.9 or newer); use 'bf16' or 'auto'"
         )
     return "bf16" if precision == "auto" else precision
+
+
+def named_stream(handle: int, device: Any) -> Any:
+    """The torch stream of a CUDA stream's handle; 0 and 1 both mean the default stream."""
+    cuda = need("torch", "the GPU engine").cuda
+    return cuda.default_stream(device) if handle in (0, LEGACY_DEFAULT) else cuda.ExternalStream(handle, device)

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import BackendError
-from ..optional import need
+from ..gpu import PER_THREAD_DEFAULT
 from ..records import UInt8Array
 from .base import Outputs
 
 # 64 images fill the GPU to within a few percent of 256, with a quarter of the buffers.
 DEFAULT_BATCH = 64
-# Handles that CUDA itself gives to the default streams.
-LEGACY_DEFAULT, PER_THREAD_DEFAULT = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +138,3 @@ def check_named(handle: int) -> None:
             "the stream is CUDA's per-thread default stream, which PyTorch cannot name; give another stream (backend "
             "tensorrt takes this one, too, in an environment without PyTorch)"
         )
-
-
-def named_stream(handle: int, device: Any) -> Any:
-    """The torch stream of a CUDA stream's handle; 0 and 1 both mean the default stream."""
-    cuda = need("torch", "the GPU engine").cuda
-    return cuda.default_stream(device) if handle in (0, LEGACY_DEFAULT) else cuda.ExternalStream(handle, device)

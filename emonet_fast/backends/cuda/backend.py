@@ -8,7 +8,7 @@ from typing import Any
 
 from ...checkpoint.spec import Checkpoint
 from ...errors import BackendError
-from ...gpu import SMALLER, NoGpu, check_memory, choose_precision, look
+from ...gpu import SMALLER, NoGpu, check_memory, choose_precision, look, named_stream
 from ...optional import need
 from ...records import UInt8Array
 from ..base import Outputs
@@ -19,7 +19,6 @@ from ..staging import (
     Slots,
     StagedBackend,
     check_named,
-    named_stream,
     stream_handle,
 )
 from .engine import Engine

@@ -7,8 +7,8 @@ streams: DLPack's producer gets our stream and makes it wait; the interface name
 from typing import Any
 
 from ...errors import InputError
+from ...gpu import PER_THREAD_DEFAULT, named_stream
 from ...optional import need
-from ..staging import PER_THREAD_DEFAULT, named_stream
 
 _EXPECTED = "expected a batch [n, 3, S, S] on the GPU, uint8 or normalised float32, float16 or bfloat16"
 

@@ -14,9 +14,8 @@ import numpy as np
 from ...checkpoint.spec import Checkpoint
 from ...checkpoint.tensors import SafetensorsFile
 from ...errors import BackendError
-from ...gpu import NoGpu, look
+from ...gpu import NoGpu, look, named_stream
 from ...optional import need
-from ..staging import named_stream
 
 HEADS = ("auto", "triton", "graph")
 

@@ -4,9 +4,8 @@ DALI's own resize sums in float32 and leaves values a level from Pillow's where 
 serves where PyTorch or Triton is missing: beside the engine `tensorrt` alone.
 """
 
-from ...backends.staging import named_stream
 from ...checkpoint.spec import Preprocess
-from ...gpu import NoGpu, look
+from ...gpu import NoGpu, look, named_stream
 from ...optional import need
 from .border import RESAMPLES, rows_first
 from .outputs import Output, Resized, Rows
