@@ -38,7 +38,7 @@ $(VENV)/.test: pyproject.toml tests/constraints/test.txt | $(BIN)/python
 	touch $@
 
 $(SYNTHETIC): | $(VENV)/.demo
-	@echo "making an untrained checkpoint of full size in $@, once: about two minutes and 2 GB"
+	@echo "making an untrained checkpoint of full size in $@, once: about two minutes, and 4 GB with its packed copy"
 	$(BIN)/emonet-fast synthetic $@
 
 ifeq ($(CHECKPOINT),synthetic)
