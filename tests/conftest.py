@@ -2,7 +2,8 @@
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # Beside each other pytest-xdist's processes share the cores: threads for all of them in each would wait for another.
@@ -13,6 +14,7 @@ if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
 import numpy as np
 import pytest
 
+from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.checkpoint.spec import Checkpoint
 from emonet_fast.gpu import driver_present
 
@@ -23,23 +25,36 @@ if not driver_present():
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+def of_the_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that all of pytest-xdist's processes share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@contextmanager
+def one_at_a_time(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[None]:
+    """A `with` block of this name that one of pytest-xdist's processes enters while the others wait."""
+    with (of_the_run(tmp_path_factory) / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package's cache for this run: a user's own cache is neither read nor filled."""
-    folder = tmp_path_factory.mktemp("cache")
+    folder = of_the_run(tmp_path_factory) / "cache"
+    folder.mkdir(exist_ok=True)
     os.environ["EMONET_FAST_CACHE"] = str(folder)
     return folder
 
 
-def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """A folder that the first of pytest-xdist's processes makes, whole or not at all, and the others wait for."""
-    base = tmp_path_factory.getbasetemp()
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    with (base / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (base / name).exists():
-            make(base / name)
-    return base / name
+    folder = of_the_run(tmp_path_factory) / name
+    with one_at_a_time(tmp_path_factory, name):
+        if not folder.exists():
+            make(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -59,25 +74,27 @@ def published_large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small(published_small: Path, cache_dir: Path) -> Checkpoint:
-    from emonet_fast.checkpoint import open_checkpoint
-
-    return open_checkpoint(published_small, cache_dir)
+def small(published_small: Path, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """`published_small`, packed."""
+    with one_at_a_time(tmp_path_factory, "small"):
+        return open_checkpoint(published_small, cache_dir)
 
 
 @pytest.fixture(scope="session")
-def large(published_large: Path, cache_dir: Path) -> Checkpoint:
-    from emonet_fast.checkpoint import open_checkpoint
-
-    return open_checkpoint(published_large, cache_dir)
+def large(published_large: Path, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """`published_large`, packed."""
+    with one_at_a_time(tmp_path_factory, "large"):
+        return open_checkpoint(published_large, cache_dir)
 
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A published folder of tests.tiny, shared by tests that need any scores, not certain ones."""
+    for package in ("torch", "transformers"):
+        pytest.importorskip(package, reason=f"{package} (extra reference) is not installed")
     from .tiny import write_tiny
 
-    return write_tiny(tmp_path_factory.mktemp("tiny"))
+    return once(tmp_path_factory, "tiny-folder", write_tiny)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,8 @@
 """The harness of benchmarks/suites: nothing unequal is timed, sides take turns, baselines run alone."""
 
 import json
-import subprocess
+import runpy
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,9 +18,8 @@ from benchmarks.scaling import fit
 from benchmarks.timer import compare
 from emonet_fast.backends.base import Outputs
 
-from ..tiny import write_tiny
+from ..pictures import encoded, photographs
 
-ROOT = Path(__file__).parents[2]
 CPU, PACE = torch.device("cpu"), Pace(rounds=3, shortest=0.0, seconds=0.0)
 
 
@@ -159,21 +157,17 @@ def test_fit_finds_the_line(a, b):
     assert found["worst"] < 1e-6
 
 
-def test_the_baselines_run_alone_and_agree(cache_dir, tmp_path):
-    """Each as its file's head says, in a process; ONNX Runtime and `published` compute the same scores."""
+def test_the_baselines_run_alone_and_agree(tiny_folder, tmp_path, monkeypatch, capsys):
+    """Each as its file's head says; ONNX Runtime and `published` compute the same scores."""
     pytest.importorskip("onnxruntime", reason="onnxruntime (extra bench) is not installed")
-    from PIL import Image
-    from skimage import data
-
-    Image.fromarray(data.astronaut()).save(tmp_path / "a.png")
-    published = write_tiny(tmp_path / "tiny")
+    pytest.importorskip("skimage", reason="scikit-image (extra demo) is not installed")
+    picture = tmp_path / "a.png"
+    picture.write_bytes(encoded(photographs()[0], "PNG"))
     raw = {}
     for name in ("published", "onnx_runtime"):
-        command = [sys.executable, "-m", f"benchmarks.baselines.{name}"]
-        command += [tmp_path / "a.png", "--checkpoint", published, "--json"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-        assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout.splitlines()[-1])
-        assert found["seconds_an_image"] > 0
-        raw[name] = np.asarray(found["raw"])
+        monkeypatch.setattr(sys, "argv", [name, str(picture), "--checkpoint", str(tiny_folder), "--json"])
+        runpy.run_module(f"benchmarks.baselines.{name}", run_name="__main__")
+        figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert figures["seconds_an_image"] > 0
+        raw[name] = np.asarray(figures["raw"])
     assert np.abs(raw["published"] - raw["onnx_runtime"]).max() < 1e-3

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from ..tiny import write_tiny
 from .alone import alone
 
 pytest.importorskip("pytest_benchmark", reason="pytest-benchmark (extra bench) is not installed")
@@ -25,10 +24,9 @@ def suites(*arguments):
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory, cache_dir):
+def results(tmp_path_factory, tiny_folder):
     folder = tmp_path_factory.mktemp("suites")
-    tiny = write_tiny(folder / "tiny")
-    done = suites(SUITE, "--small", tiny, "--quick", "--rounds", 3, f"--benchmark-json={folder / 'out.json'}")
+    done = suites(SUITE, "--small", tiny_folder, "--quick", "--rounds", 3, f"--benchmark-json={folder / 'out.json'}")
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "out.json"
 

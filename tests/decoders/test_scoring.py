@@ -11,16 +11,9 @@ import emonet_fast as ef
 from emonet_fast.commands.main import cli
 from emonet_fast.sources import Memory
 
-from ..tiny import write_tiny
 from .making import encoded
 
 pytest.importorskip("nvidia.dali", reason="DALI (extra dali) is not installed")
-
-
-@pytest.fixture(scope="module")
-def tiny_folder(tmp_path_factory):
-    pytest.importorskip("torch", reason="the tiny checkpoint is written by torch (extra reference)")
-    return write_tiny(tmp_path_factory.mktemp("tiny") / "published")
 
 
 @pytest.fixture(scope="module")

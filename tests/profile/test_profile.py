@@ -18,18 +18,11 @@ from emonet_fast.profile.text import text
 from emonet_fast.records import Picture
 
 from ..pictures import encoded
-from ..tiny import write_tiny
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    pytest.importorskip("transformers", reason="transformers (extra reference) is not installed")
-    return write_tiny(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def scorer(tiny):
-    with Scorer(tiny, device="cpu", precision="fp32") as opened:
+def scorer(tiny_folder):
+    with Scorer(tiny_folder, device="cpu", precision="fp32") as opened:
         yield opened
 
 
@@ -80,10 +73,19 @@ def test_every_room_has_advice():
     assert set(ADVICE) == set(ROOMS)
 
 
-def test_the_command(tiny, tmp_path):
+def test_the_command(tiny_folder, tmp_path):
     for i in range(3):
         (tmp_path / f"{i}.png").write_bytes(png(i))
-    arguments = ["profile", str(tmp_path), "-c", str(tiny), "--device", "cpu", "--flame", str(tmp_path / "f.html")]
+    arguments = [
+        "profile",
+        str(tmp_path),
+        "-c",
+        str(tiny_folder),
+        "--device",
+        "cpu",
+        "--flame",
+        str(tmp_path / "f.html"),
+    ]
     done = CliRunner().invoke(cli, [*arguments, "--json", str(tmp_path / "f.json")])
     assert done.exit_code == 0, done.output
     assert "3 of 3 rows scored" in done.output
@@ -111,9 +113,9 @@ def test_bad_outputs_are_refused_before_anything_is_read(tmp_path):
     assert "there is no folder" in str(done.exception)
 
 
-def test_nothing_scored_is_status_2(tiny, tmp_path):
+def test_nothing_scored_is_status_2(tiny_folder, tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"")
-    command = ["profile", str(tmp_path / "a.jpg"), "-c", str(tiny), "--flame", str(tmp_path / "f.html")]
+    command = ["profile", str(tmp_path / "a.jpg"), "-c", str(tiny_folder), "--flame", str(tmp_path / "f.html")]
     assert CliRunner().invoke(cli, command).exit_code == 2
 
 
