@@ -252,19 +252,14 @@ def _hash_or_none(path: Path) -> str | None:
         return None
 
 
-def full_disk(error: BaseException) -> bool:
-    """Whether an error, or what caused it, is that of a full disk or a spent quota."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
-
-
-def no_space(folder: Path, error: BaseException) -> EmonetError:
-    """The error of a full disk, with what to do."""
-    return EmonetError(
-        f"no space is left for {folder} ({error}). Every shard that has its marker is whole; free some space and run "
-        "the same command again: only what is missing is scored"
-    )
+def no_space(folder: Path, error: BaseException) -> EmonetError | None:
+    """The error of a full disk or a spent quota, with what to do; None where `error` has another cause."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return EmonetError(
+                f"no space is left for {folder} ({error.__cause__ or error}). Every shard that has its marker is "
+                "whole; free some space and run the same command again: only what is missing is scored"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return None

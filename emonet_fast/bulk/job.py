@@ -89,18 +89,19 @@ def run(settings: Settings, say: Callable[[str], None], packing: Progress | None
             refuse_different(folder.path, differences(dict(plan.fingerprint), expected))
         mine = [s for s in range(len(plan.shards)) if s % settings.part[1] == settings.part[0]]
         folder.clear_temporary(mine)
-        before = {s: FoundShard(ShardState.TODO) for s in mine} if fresh else folder.look(plan, mine)
-        todo = [s for s in mine if _wanted(before[s], settings.retry_errors)]
+        shards = {s: FoundShard(ShardState.TODO) for s in mine} if fresh else folder.look(plan, mine)
+        todo = [s for s in mine if _wanted(shards[s], settings.retry_errors)]
         for shard in todo:
-            if before[shard].reason:
-                say(f"shard {shard} is scored again: {before[shard].reason}")
+            if shards[shard].reason:
+                say(f"shard {shard} is scored again: {shards[shard].reason}")
         progress = BulkProgress(say)
         if todo:
             if len(todo) < len(mine):
                 say(f"{len(mine) - len(todo)} of {len(mine)} shards are done or failed already")
             _engine(settings, folder, plan, fresh, todo, progress)
-        after = {**before, **_after(folder, todo)}
-    return _summary(after, progress)
+            # By markers and sizes alone, as this run took the hashes while it wrote.
+            shards |= folder.look(folder.plan(), todo, hashes=False)
+    return _summary(shards, progress)
 
 
 def _plan(settings: Settings, folder: Folder, say: Callable[[str], None]) -> tuple[Plan, bool]:
@@ -161,11 +162,6 @@ def _engine(
             run_local(settings, folder, todo, settle, progress)
     finally:
         progress.close()
-
-
-def _after(folder: Folder, todo: list[int]) -> dict[int, FoundShard]:
-    """What the shards of this run are now: by their markers and sizes, as their hashes were taken while writing."""
-    return folder.look(folder.plan(), todo, hashes=False) if todo else {}
 
 
 def _summary(shards: Mapping[int, FoundShard], progress: BulkProgress) -> BulkSummary:

@@ -45,20 +45,18 @@ class Queue:
         return self.waiting.popleft() if self.waiting else None
 
     def lost(self, held: Iterable[int], fault: int | None) -> list[int]:
-        """A process ended while it had these shards; gives those that are given up.
+        """A process ended while it had these shards. fault: the one that is known to be at fault.
 
-        Args:
-            held: the shards, in order.
-            fault: the shard that is at fault, None if that is unknown.
+        Gives the shards that are given up.
         """
-        shards = list(held)
-        blamed = {fault} if fault is not None else set(shards[:1]) if len(shards) == 1 else set()
-        given_up = []
+        shards, given_up = list(held), []
+        if fault is None and len(shards) == 1:
+            fault = shards[0]
         for shard in shards:
-            if shard in blamed:
-                self.attempts[shard] += 1
-            elif not blamed:  # one of several: counted once it is alone
+            if fault is None:  # one of several: counted once it is alone
                 self.attempts[shard] = max(self.attempts[shard], 1)
+            elif shard == fault:
+                self.attempts[shard] += 1
             if self.attempts[shard] >= ATTEMPTS:
                 given_up.append(shard)
             else:
@@ -76,7 +74,7 @@ class _Process:
 
     def __init__(self, settings: Settings, device: str, threads: int | None) -> None:
         context = multiprocessing.get_context("spawn")
-        self.device, self.threads = device, threads
+        self.device = device
         self.connection: Connection
         self.connection, theirs = context.Pipe()
         self.process = context.Process(
@@ -118,70 +116,66 @@ def run_local(
         EmonetError: when nothing can go on: the disk is full, no engine opens, or `settle` refuses.
         KeyboardInterrupt: as it came; every process has ended, and nothing unfinished is left.
     """
-    devices = parse_devices(settings.devices)
-    threads = threads_each(devices, settings.options.threads)
     queue = Queue(deque(shards))
-    run = _LocalRun(settings, folder, queue, settle, progress)
+    devices = parse_devices(settings.devices)
+    waiting = deque(devices[: max(1, len(queue.waiting))])
+    run = _LocalRun(settings, folder, queue, settle, progress, threads_each(devices, settings.options.threads), waiting)
     try:
-        run.loop(devices[: max(1, len(queue.waiting))], threads)
+        run.loop()
     except BaseException:
         run.stop()
         raise
 
 
+@dataclass
 class _LocalRun:
-    """The state of run_local."""
+    """The state of run_local. devices: those without a process yet. failures: to open an engine, by device."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        folder: Folder,
-        queue: Queue,
-        settle: Callable[[Mapping[str, str]], None],
-        progress: BulkProgress,
-    ) -> None:
-        self._settings, self._folder, self._queue = settings, folder, queue
-        self._settle, self._progress = settle, progress
-        self._processes: list[_Process] = []
-        self._opened: Counter[str] = Counter()  # failures to open, by device
-        self._later: deque[tuple[str, int | None]] = deque()
+    settings: Settings
+    folder: Folder
+    queue: Queue
+    settle: Callable[[Mapping[str, str]], None]
+    progress: BulkProgress
+    threads: int | None
+    devices: deque[str]
+    processes: list[_Process] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
 
-    def _start(self, device: str, threads: int | None) -> None:
-        self._processes.append(_Process(self._settings, device, threads))
+    def _start(self, device: str) -> None:
+        self.processes.append(_Process(self.settings, device, self.threads))
 
     def _start_rest(self) -> None:
-        while self._later:
-            self._start(*self._later.popleft())
+        while self.devices:
+            self._start(self.devices.popleft())
 
-    def loop(self, devices: Iterable[str], threads: int | None) -> None:
+    def loop(self) -> None:
         """Score everything. The first process opens alone, so that the others find what it compiles."""
-        self._later.extend((device, threads) for device in devices)
-        self._start(*self._later.popleft())
-        while self._processes:
-            by_handle: dict[Any, _Process] = {p.connection: p for p in self._processes}
-            by_handle |= {p.process.sentinel: p for p in self._processes}
+        self._start(self.devices.popleft())
+        while self.processes:
+            by_handle: dict[Any, _Process] = {p.connection: p for p in self.processes}
+            by_handle |= {p.process.sentinel: p for p in self.processes}
             for handle in wait(list(by_handle)):
                 process = by_handle[handle]
-                if process in self._processes and not self._receive(process) and not process.process.is_alive():
+                if process in self.processes and not self._receive(process) and not process.process.is_alive():
                     self._ended(process)
-            for process in self._processes:
+            for process in self.processes:
                 self._feed(process)
-        if not self._queue.empty:
+        if not self.queue.empty:
             raise BackendError("no worker process is left to go on with")
 
     def stop(self) -> None:
         """Tell every process to give up, and wait for it; by force if it does not."""
-        for process in self._processes:
+        for process in self.processes:
             if process.ready:
                 process.send(STOP)
             else:  # it listens only once its engine is open, and has begun nothing
                 process.process.terminate()
-        for process in self._processes:
+        for process in self.processes:
             process.process.join(_STOP_SECONDS)
             if process.process.is_alive():
                 process.process.kill()
             process.end()
-        self._processes.clear()
+        self.processes.clear()
 
     def _receive(self, process: _Process) -> bool:
         """Handle what has come from a process; whether there was anything."""
@@ -197,16 +191,16 @@ class _LocalRun:
                 return came
             came = True
             if isinstance(message, Ready):
-                self._settle(message.fingerprint)
+                self.settle(message.fingerprint)
                 process.ready = True
-                self._progress.ready(message.memory)
+                self.progress.ready(message.memory)
                 self._start_rest()
             elif isinstance(message, Advance):
-                self._progress.advance(message.shard, message.rows, message.bad)
+                self.progress.advance(message.shard, message.rows, message.bad)
             elif isinstance(message, Done):
                 process.held.remove(message.marker["shard"])
                 process.careful = False
-                self._progress.done(message.marker, message.memory)
+                self.progress.done(message.marker, message.memory)
             elif isinstance(message, Failed):
                 process.failure = message
                 if message.fatal:
@@ -216,40 +210,40 @@ class _LocalRun:
         if not process.ready or process.finishing or process.failure is not None:
             return
         while not process.careful and len(process.held) < _AHEAD:
-            suspects = bool(self._queue.suspects)
-            shard = self._queue.take(idle=not process.held)
+            suspects = bool(self.queue.suspects)
+            shard = self.queue.take(idle=not process.held)
             if shard is None:
                 break
             process.careful = suspects
             process.held.append(shard)
             process.send(shard)
-        if self._queue.empty and not any(p.held for p in self._processes):
-            for every in self._processes:
+        if self.queue.empty and not any(p.held for p in self.processes):
+            for every in self.processes:
                 every.finishing = True
                 every.send(FINISH)
 
     def _ended(self, process: _Process) -> None:
         """A process has ended: done with everything, or dead."""
-        self._processes.remove(process)
+        self.processes.remove(process)
         process.end()
         if process.finishing and not process.held:
             return
         failure, code = process.failure, process.process.exitcode
         reason = failure.reason if failure is not None else f"its process ended with {_signal(code)}"
         if not process.ready:
-            self._opened[process.device] += 1
-            if self._opened[process.device] >= ATTEMPTS:
+            self.failures[process.device] += 1
+            if self.failures[process.device] >= ATTEMPTS:
                 self._start_rest()
-                if not self._processes:
+                if not self.processes:
                     raise BackendError(f"no engine could be opened on {process.device}: {reason}")
                 return
-        given_up = self._queue.lost(process.held, failure.shard if failure is not None else None)
+        given_up = self.queue.lost(process.held, failure.shard if failure is not None else None)
         for shard in given_up:
-            self._folder.give_up(self._folder.plan(), shard, reason, ATTEMPTS)
-            self._progress.failed(shard, reason)
-        self._progress.again([s for s in process.held if s not in given_up], reason)
-        if not self._queue.empty or not process.ready:
-            self._start(process.device, process.threads)
+            self.folder.give_up(self.folder.plan(), shard, reason, ATTEMPTS)
+            self.progress.failed(shard, reason)
+        self.progress.again([s for s in process.held if s not in given_up], reason)
+        if not self.queue.empty or not process.ready:
+            self._start(process.device)
 
 
 def _signal(code: int | None) -> str:

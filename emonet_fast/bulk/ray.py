@@ -22,7 +22,7 @@ from ..optional import need
 from ..process import memory_mb
 from ..scorer import Scorer
 from .faces import FaceStep
-from .folder import Folder, full_disk, no_space
+from .folder import Folder, no_space
 from .local import ATTEMPTS
 from .pipeline import Pipeline, ShardError
 from .plan import Plan
@@ -154,9 +154,9 @@ class _ShardActor:
                 marker = self._score(plan, shard)
                 break
             except ShardError as error:
-                cause = error.__cause__
-                if cause is not None and full_disk(cause):
-                    raise no_space(self._folder.path, cause) from error
+                full = no_space(self._folder.path, error)
+                if full is not None:
+                    raise full from error
                 if attempt == ATTEMPTS:
                     marker = self._folder.give_up(plan, shard, str(error), ATTEMPTS)
                     break

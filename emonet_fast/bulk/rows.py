@@ -58,9 +58,9 @@ def _table(source: Source, span: Span, keep: Sequence[str], max_bytes: int) -> I
         _check_size(source)
         with open_table(source.path) as file:
             labels = _labels(file.schema_arrow, source.path, keep)
-            for row in read_rows(file, source.key, source.column, max_bytes, span.start, span.stop, keep):
-                yield Row(Origin(source.key, row.number, _named(row.kept, labels)), row.picture)
-                at = row.number + 1
+            for picture, kept in read_rows(file, source.key, source.column, max_bytes, span.start, span.stop, keep):
+                yield Row(Origin(source.key, at, _named(kept, labels)), picture)
+                at += 1
     except GeneratorExit:
         raise
     except Exception as error:  # pyarrow's errors have no base of their own

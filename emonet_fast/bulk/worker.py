@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import EmonetError
 from ..process import memory_mb
 from .faces import FaceStep
-from .folder import Folder, full_disk, no_space
+from .folder import Folder, no_space
 from .pipeline import Pipeline, ShardError
 from .settings import Settings
 
@@ -103,11 +103,8 @@ def serve(connection: Connection, settings: Settings, device: str, threads: int 
             threading.Thread(target=_listen, args=(connection, pipeline, first), daemon=True).start()
             pipeline.run()
     except ShardError as error:
-        cause = error.__cause__
-        if cause is not None and full_disk(cause):
-            send(Failed(None, str(no_space(settings.output, cause)), True))
-        else:
-            send(Failed(error.shard, str(error), False))
+        full = no_space(settings.output, error)
+        send(Failed(error.shard, str(error), False) if full is None else Failed(None, str(full), True))
     except EmonetError as error:
         send(Failed(None, str(error), True))
     except Exception as error:

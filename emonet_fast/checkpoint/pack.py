@@ -23,7 +23,6 @@ __all__ = ["open_packed", "pack", "verify_hash", "write_packed"]
 
 _log = logging.getLogger("emonet_fast")
 _SPARE = 64 * 1024 * 1024  # bytes to leave free on the disk; the header's some 100 kB are within it
-_PIECE = 1 << 24  # values hashed at once: 64 MB
 
 
 def pack(published: Published, out_path: Path, progress: Progress | None = None) -> Checkpoint:
@@ -197,13 +196,11 @@ def verify_hash(checkpoint: Checkpoint, progress: Progress | None = None) -> str
     total, done = sum(info.nbytes for info in checkpoint.tensors.values()), 0
     digests: dict[str, str] = {}
     for name in checkpoint.tensors:
-        digest = hashlib.sha256()
-        for piece in _pieces(file.array(name)):
-            digest.update(piece.view(np.uint8).data)
-            done += piece.nbytes
-            if progress is not None:
-                progress(done, total)
-        digests[name] = digest.hexdigest()
+        tensor = file.array(name)
+        digests[name] = hashlib.sha256(tensor.reshape(-1).view(np.uint8).data).hexdigest()
+        done += tensor.nbytes
+        if progress is not None:
+            progress(done, total)
     shapes = {name: info.shape for name, info in checkpoint.tensors.items()}
     weights_hash = _weights_hash(checkpoint, shapes, digests)
     if weights_hash != checkpoint.weights_hash:
@@ -212,9 +209,3 @@ def verify_hash(checkpoint: Checkpoint, progress: Progress | None = None) -> str
             "damaged or changed: pack the checkpoint again, or get it again."
         )
     return weights_hash
-
-
-def _pieces(tensor: Array) -> Iterator[Array]:
-    flat = np.ascontiguousarray(tensor).reshape(-1)
-    for start in range(0, flat.size, _PIECE):
-        yield flat[start : start + _PIECE]

@@ -154,7 +154,7 @@ class Inputs:
         """Take the files of one input; whether there are any."""
         found = list_files(text, is_image_name, is_input_name)
         if found is None:
-            reason = _missing_reason(Path(text))
+            reason = read_file(text, text, self._max_bytes).reason
             self.notes.append(f"{text!r}: {reason}")
             self._add_fault(text, reason)
             return False
@@ -183,14 +183,6 @@ class Inputs:
 
     def _add_fault(self, path: str, reason: str) -> None:
         self._files.append(InputFile("file", path, self._unique(utf8_text(path)), fault=reason))
-
-
-def _missing_reason(path: Path) -> str:
-    try:
-        path.lstat()
-    except (OSError, ValueError) as e:
-        return reason_of(e)
-    return ""
 
 
 def _seen(skipped: Mapping[str, int]) -> str:

@@ -45,16 +45,17 @@ class Memory:
     def __iter__(self) -> Iterator[Picture]:
         unique = UniqueKeys()
         for index in range(self.total):
-            item = self._items[index]
-            key = _path_key(item)
-            yield take(item, unique(f"#{index}" if key is None else key), self._max_bytes)
+            item, key = self._items[index], f"#{index}"
+            if isinstance(item, (str, os.PathLike)):
+                item = os.fsdecode(item)
+                key = utf8_text(item)
+            yield take(item, unique(key), self._max_bytes)
 
 
 def take(item: object, key: str, max_bytes: int) -> Picture:
     """One object as a Picture; BAD_INPUT with what came and what was expected if it is none."""
-    if isinstance(item, (str, os.PathLike)):
-        path = os.fspath(item)
-        return read_file(path if isinstance(path, str) else os.fsdecode(path), key, max_bytes)
+    if isinstance(item, str):
+        return read_file(item, key, max_bytes)
     if isinstance(item, (bytes, bytearray, memoryview)):
         return Picture(key, bytes(item))
     if isinstance(item, Image.Image):
@@ -102,10 +103,3 @@ def _dtype_fault(array: npt.NDArray[np.generic]) -> str:
     fault = "it is floating point, whose range (0..1, -1..1, 0..255) is a guess; scale and round it to uint8"
     bad = int(np.count_nonzero(~np.isfinite(values)))
     return f"{fault}; {bad} values are NaN or infinite" if bad else fault
-
-
-def _path_key(item: object) -> str | None:
-    if not isinstance(item, (str, os.PathLike)):
-        return None
-    path = os.fspath(item)
-    return utf8_text(path if isinstance(path, str) else os.fsdecode(path))

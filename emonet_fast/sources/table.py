@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
@@ -95,23 +96,8 @@ def read_table(path: str, key: str, column: str, max_bytes: int) -> Iterator[Pic
         yield Picture(key, None, Status.UNREADABLE, f"parquet file: {reason_of(e)}")
         return
     with file:
-        for row in read_rows(file, key, column, max_bytes):
-            yield row.picture
-
-
-@dataclass(frozen=True, slots=True)
-class TableRow:
-    """One row of a parquet file.
-
-    Args:
-        number: of the row in the file, from 0.
-        picture: the row's image.
-        kept: the row's values in the other columns that were asked for, as Python values.
-    """
-
-    number: int
-    picture: Picture
-    kept: tuple[Any, ...] = ()
+        for picture, _ in read_rows(file, key, column, max_bytes):
+            yield picture
 
 
 def read_rows(
@@ -122,8 +108,8 @@ def read_rows(
     start: int = 0,
     stop: int | None = None,
     keep: Sequence[str] = (),
-) -> Iterator[TableRow]:
-    """Rows start to stop of an open file, with keys `key::row`.
+) -> Iterator[tuple[Picture, tuple[Any, ...]]]:
+    """Rows start to stop of an open file, in order: the picture with the key `key::row`, and the kept values.
 
     A null, or a struct without bytes, is UNREADABLE. A path in the table is never followed, because the table may
     come from a stranger. Rows over max_bytes are TOO_LARGE. In a damaged row group each row that was not reached is
@@ -156,18 +142,16 @@ def read_rows(
                 at += batch.num_rows
                 if wanted is None:
                     continue
-                kept = zip(*(wanted.column(name).to_pylist() for name in keep), strict=True) if keep else None
-                for cell in _cells(wanted.column(column)):
-                    values = next(kept) if kept is not None else ()
-                    yield TableRow(row, _picture(f"{key}::{row}", cell, max_bytes), values)
+                kept = zip(*(wanted.column(name).to_pylist() for name in keep), strict=True) if keep else repeat(())
+                for cell, values in zip(_cells(wanted.column(column)), kept, strict=False):
+                    yield _picture(f"{key}::{row}", cell, max_bytes), values
                     row += 1
                 if row >= last:
                     break
         except Exception as e:
             reason = f"parquet row group {group}: {reason_of(e)}"
             for lost in range(row, last):
-                picture = Picture(f"{key}::{lost}", None, Status.UNREADABLE, reason)
-                yield TableRow(lost, picture, (None,) * len(keep))
+                yield Picture(f"{key}::{lost}", None, Status.UNREADABLE, reason), (None,) * len(keep)
 
 
 def open_table(path: str) -> "pyarrow.parquet.ParquetFile":

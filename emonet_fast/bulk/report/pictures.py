@@ -60,8 +60,8 @@ def _read(
     elif source.kind == "table":
         with open_table(source.path) as file:
             for number in sorted(rows):
-                for row in read_rows(file, source.key, source.column, max_bytes, number, number + 1):
-                    yield number, row.picture
+                for picture, _ in read_rows(file, source.key, source.column, max_bytes, number, number + 1):
+                    yield number, picture
     else:
         last = max(rows)
         for number, picture in enumerate(read_shard(source.path, source.key, max_bytes)):
