@@ -1,13 +1,13 @@
 """One run at a time on an output folder.
 
 A run holds an flock on `lock` (or `lock-i-of-n` for its part) and writes pid, host and start into it. On one machine
-the kernel lets go of the lock when the holder dies, however it dies, so a stale one is taken over at once, and a pid
-that was given to another process fools nobody. On a network file system flock may reach all machines (NFS 4, Lustre
-mounted with flock, CephFS) or only this one (NFS with local_lock, Lustre with localflock), which cannot be told from
-here. So a lock of another host that was not given back is refused even where flock would let it through, until its
-holder, who touches it every BEAT seconds, has not done so for STALE seconds by the file system's own clock.
+the kernel frees the lock when its holder dies, however it dies. So the lock of a dead run is taken over at once, even
+if its pid belongs to another process by now. On a network file system flock may reach all machines (NFS 4, Lustre
+mounted with flock, CephFS) or this one alone (NFS with local_lock, Lustre with localflock). We cannot tell which. So a
+lock that another host holds is refused, even where flock would give it to us. Its holder touches it every BEAT
+seconds; it counts as dead after STALE seconds without a touch, by the file system's own clock.
 
-Should two runs meet all the same, no row is lost or doubled: they write the same content to the same names, each whole.
+If two runs meet all the same, no row is lost or doubled: they write the same content to the same names, each whole.
 """
 
 import contextlib
@@ -36,17 +36,20 @@ _NAME = re.compile(r"lock(-(\d+)-of-(\d+))?")
 
 
 class LockedError(EmonetError):
-    """Another run works on the folder. Names its pid and host."""
+    """Another run works on the folder. The text names its pid and host."""
 
 
 class Lock:
-    """The lock of one run, or of its part (i, n), for a `with` block. Other parts of the same n may work beside it.
+    """The lock of one run, for a `with` block. Other parts of the same n may work beside it.
 
-    patience: seconds to wait for a dead holder on another host to become STALE; a living one shows within BEAT.
+    Args:
+        folder: the run's output.
+        part: (i, n) of the run.
+        patience: seconds to wait until a holder on another host counts as dead; a living one shows within BEAT.
 
     Raises:
-        LockedError: another run holds it, or one on another part count or on the whole does.
-        OptionError: this system has no flock.
+        LockedError: when another run holds it, or a run on the whole folder or on parts of another n works.
+        OptionError: when this system has no flock.
     """
 
     def __init__(self, folder: Path, part: tuple[int, int] = (0, 1), *, patience: float = 0.0) -> None:
@@ -79,11 +82,11 @@ class Lock:
 
     def _touch(self) -> None:
         while not self._end.wait(BEAT):
-            with contextlib.suppress(OSError):  # a file system that is away for a while must not end the run
+            with contextlib.suppress(OSError):  # a file system that is unreachable for a while must not end the run
                 os.utime(self._handle)
 
     def release(self) -> None:
-        """Give it back: an empty file is a free lock. The file stays, as removing it would race with others."""
+        """Give it back: an empty file is a free lock. The file stays, because others may be opening it."""
         self._end.set()
         self._beat.join()
         os.ftruncate(self._handle, 0)
@@ -140,7 +143,7 @@ def _wait_for_silence(handle: int, path: Path, holder: dict[str, Any], patience:
     """Returns once the lock of another host has been silent for STALE seconds.
 
     Raises:
-        LockedError: it was touched meanwhile, so its holder lives; or that would take longer than `patience` seconds.
+        LockedError: when it was touched meanwhile, so its holder lives, or this would take longer than `patience`.
     """
     touched, end, pause = os.fstat(handle).st_mtime_ns, time.monotonic() + patience, threading.Event()
     while _age(handle, path) < STALE:

@@ -1,10 +1,10 @@
 """A seeded checkpoint in the published file layout that behaves like a trained one: `emonet-fast synthetic`.
 
-The published weights are gigabytes and not ours to copy, so tests, demonstrations and engine checks run on
-this. Its scores mean nothing, and `heads/emonet_fast.json` says so. What it promises, and tests measure:
-different pictures get clearly different embeddings and scores; a wrong channel order, resize filter, missing
-normalisation or wrong head order changes scores far beyond any tolerance; bfloat16 changes them by a few
-hundredths of what tells pictures apart, and the inputs of fc2 hold massive activations, the trap of int8.
+The published weights are gigabytes and not ours to copy. So tests, demonstrations and engine checks run on this one.
+Its scores mean nothing, and `heads/emonet_fast.json` says so. Tests measure what it promises: different pictures get
+clearly different embeddings and scores. A wrong channel order, resize filter or head order, or a missing normalisation,
+changes scores far beyond any tolerance. bfloat16 changes them by a few hundredths of what tells pictures apart. The
+inputs of fc2 hold massive activations, which int8 finds hard.
 """
 
 import itertools
@@ -188,8 +188,8 @@ def _write_heads(folder: Path, widths: tuple[int, ...], seed: int, embeddings: F
 def _loud_directions(unit: Float32Array) -> tuple[Float32Array, Float32Array]:
     """The 3 directions [1152, 3] in which pictures differ most, and the share [3] that heads shall lose of them.
 
-    They are mostly brightness and colour, and twice to four times as strong as the fourth. Left as they are, a
-    head that happens to be deaf to them hardly tells photographs apart (standard deviation of its scores 0.26).
+    They are mostly brightness and colour, and two to four times as strong as the fourth. Without this loss, a head
+    that is deaf to them by chance hardly tells photographs apart (standard deviation of its scores 0.26).
     """
     _, strength, directions = np.linalg.svd(unit - unit.mean(axis=0), full_matrices=False)
     return rounded(directions[:3].T), rounded(1.0 - strength[3] / strength[:3])
@@ -234,8 +234,8 @@ def _last_layer(
 ) -> tuple[Float32Array, Float32Array]:
     """[1, columns] weight and [1] bias that give the calibration pictures' scores this mean and deviation.
 
-    Of 16 draws the one whose farthest picture is nearest: a scale set by a single odd picture left that head with
-    a third of the deviation on others.
+    Of 16 draws it takes the one whose farthest picture is nearest. Where a single odd picture sets the scale, the head
+    has only a third of the deviation on other pictures.
     """
     draws = rng.standard_normal((16, x.shape[1]), np.float32)
     scores = x @ draws.T

@@ -1,12 +1,12 @@
 """The synthetic vision tower: seeded tensors, made layer by layer while pictures run through them.
 
-Trained towers keep three promises that random weights break: residual branches are small beside the stream they
-add to, what all pictures have in common does not drown what tells them apart, and a few fc1 channels fire
-hundreds of times above the median on a few tokens. Here the first comes from the gains, the second from the
-output biases (minus the mean over the calibration pictures), the third from `_massive`.
+Trained towers have three properties that random weights lack. Residual branches are small beside the stream that they
+add to. What all pictures have in common does not hide what tells them apart. A few fc1 channels fire hundreds of times
+above the median on a few tokens. Here the first comes from the gains, the second from the output biases (minus the mean
+over the calibration pictures), the third from `_massive`.
 
-The calibration runs on a quarter of the tokens: its constants are means over tokens and pictures, and 144 of
-576 tokens give them at a quarter of the cost. Constants are rounded to about 3 digits.
+The calibration runs on 144 of the 576 tokens: its constants are means over tokens and pictures, and a quarter of the
+tokens gives them at a quarter of the cost. Constants are rounded to about 3 digits.
 """
 
 import math
@@ -46,6 +46,7 @@ EMBEDDING_SCALE = 0.6  # per element of each of two branches: a norm of about 25
 
 
 def vision_config(layers: int) -> VisionConfig:
+    """Sizes of a tower with so many blocks."""
     return VisionConfig(HIDDEN, MLP, layers, HEADS, IMAGE, PATCH, EPS)
 
 
@@ -63,9 +64,16 @@ def rounded(values: npt.ArrayLike) -> Float32Array:
 
 
 class Tower:
-    """Makes the tensors in order, hands each to `put`, and carries the calibration pictures along.
+    """Makes the tensors in order, while the calibration pictures run through them.
 
-    x: [N, 144, 1152] float32, the residual stream of the N calibration pictures at the tokens `self.tokens`.
+    Args:
+        seed: of all tensors.
+        layers: number of blocks.
+        pictures: N of [H, W, 3] uint8 RGB.
+        put: takes each tensor and its name.
+
+    Attributes:
+        x: [N, 144, 1152] float32, the residual stream of the pictures at the tokens `tokens`.
     """
 
     def __init__(self, seed: int, layers: int, pictures: Sequence[UInt8Array], put: Put) -> None:
