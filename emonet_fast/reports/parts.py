@@ -55,6 +55,7 @@ def clock(seconds: float) -> str:
 FILTERS = {
     "clock": clock,
     "count": "{:,}".format,
+    "opacity": lambda share: f"{min(max(share, 0.0), 1.0):.3f}",
     "share": lambda share: "–" if math.isnan(share) else f"{share:.1%}",
     "short": lambda text, columns: shorten_middle(visible(text), columns),
     "signed": lambda value: minus(f"{value:+.2f}"),

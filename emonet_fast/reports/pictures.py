@@ -7,8 +7,7 @@ inputs, sums for the rest. The look is in `pictures.html`.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from PIL import Image
 
@@ -17,12 +16,11 @@ from ..errors import EmonetError, OptionError
 from ..files import PendingFile
 from ..scores import Scores
 from ..sinks.encoders import SCHEMA_VERSION
-from ..sinks.text import shorten_middle, visible
-from .collect import Card, PictureTotals
+from ..sinks.whole import WholeOutput
+from .collect import PictureTotals
 from .parts import MEASURES, css_percent, minus, value_text
 from .render import publish
 
-_KEY_COLUMNS = 34  # one line of the narrowest card
 _LABELS = {
     "prob": ("mean softmax", "sum of the group's softmax"),
     "score": ("mean score", "the group's strongest score"),
@@ -31,7 +29,7 @@ _LABELS = {
 _SCORE_SCALE = 7.0  # annotators' scale of an emotion
 
 
-class PictureReport:
+class PictureReport(WholeOutput):
     """An HTML page written on `close`, or when its `with` block ends without an exception.
 
     Args:
@@ -97,17 +95,6 @@ class PictureReport:
         self._open = False
         self._file.discard()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.close()
-        else:
-            self.abort()
-
 
 def _content(totals: PictureTotals) -> dict[str, Any]:
     """The template's variables that come from scores."""
@@ -116,6 +103,7 @@ def _content(totals: PictureTotals) -> dict[str, Any]:
     counts = [(totals.total, "picture" if totals.total == 1 else "pictures", False), (totals.scored, "scored", False)]
     if totals.total > totals.scored:
         counts.append((totals.total - totals.scored, "without scores", True))
+    columns = [card for card in totals.cards if card.top or card.extras]
     return {
         "notes": totals.notes,
         "counts": counts,
@@ -126,7 +114,8 @@ def _content(totals: PictureTotals) -> dict[str, Any]:
         "full": _full_scale([value for card in totals.cards for _, value in card.top[:1]], kind),
         "overview": _overview(totals, kind),
         "mean_label": mean_label,
-        "heat": _heat([card for card in totals.cards if card.top or card.extras], kind),
+        "columns": columns,
+        "full_colour": _full_scale([value for card in columns for value in card.groups], kind),
         "group_label": group_label,
         "marker": _marker,
     }
@@ -161,30 +150,6 @@ def _overview(totals: PictureTotals, kind: str) -> dict[str, Any] | None:
         if bars:
             groups.append({"name": group, "index": index, "bars": bars, "total": total})
     return {"groups": groups, "full": full}
-
-
-def _heat(cards: list[Card], kind: str) -> dict[str, Any] | None:
-    """Cells of the picture-by-group map: one column a picture, one row a group."""
-    if not cards:
-        return None
-    full = _full_scale([v for c in cards for v in c.groups], kind)
-    names = [shorten_middle(visible(c.key), _KEY_COLUMNS) for c in cards]
-    cells = [
-        {
-            "x": x,
-            "y": y,
-            "opacity": f"{min(max(value / full, 0.0), 1.0):.3f}",
-            "title": f"{names[x]} · {taxonomy.GROUPS[y]} {value_text(value, kind)}",
-        }
-        for x, card in enumerate(cards)
-        for y, value in enumerate(card.groups)
-    ]
-    return {
-        "columns": len(cards),
-        "cells": cells,
-        "full": value_text(full, kind),
-        "gap": 0.06 if len(cards) <= 60 else 0.0,
-    }
 
 
 def _full_scale(values: list[float], kind: str, least: float = _SCORE_SCALE) -> float:

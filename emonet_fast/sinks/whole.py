@@ -1,6 +1,7 @@
 """Table files that appear whole or not at all: batches in, one file in place at the end."""
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,29 @@ if TYPE_CHECKING:
     import pyarrow
 
 
+class WholeOutput(ABC):
+    """An output whose `with` block puts it in place, or removes it when the block ends by an exception."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Put the output in place."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Remove what was written."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.abort()
+
+
 @dataclass(frozen=True, slots=True)
 class TableFormat:
     """A kind of table file.
@@ -30,7 +54,7 @@ class TableFormat:
     encode: TextEncoder | None = None
 
 
-class Sink:
+class Sink(WholeOutput):
     """One output file, written batch by batch in bounded memory. Made by `open_sink`, for a `with` block.
 
     Leaving the block normally puts the finished file in place. Leaving it by any exception, KeyboardInterrupt
@@ -121,17 +145,6 @@ class Sink:
         self._open = False
         for file in self._files:
             file.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.close()
-        else:
-            self.abort()
 
     def _put(self, table: "pyarrow.Table") -> None:
         begins, self._schema = self._schema is None, table.schema
