@@ -123,10 +123,10 @@ class Watch(BulkProgress):
         return sum(rows for _, rows in self.times[1:]) / (self.times[-1][0] - self.times[0][0])
 
 
-def run(asked: Settings, watch: Watch) -> None:
+def run(job_settings: Settings, watch: Watch) -> None:
     """As job.run, with a listener of our own, from an empty folder or from where it was stopped."""
-    folder = Folder(asked.output)
-    plan, fresh = job._plan(asked, folder, lambda text: None)
+    folder = Folder(job_settings.output)
+    plan, fresh = job._plan(job_settings, folder, lambda text: None)
     todo = [s for s, f in folder.look(plan, range(len(plan.shards))).items() if f.state == "todo"]
     if fresh:
         todo = list(range(len(plan.shards)))
@@ -136,12 +136,12 @@ def run(asked: Settings, watch: Watch) -> None:
             folder.keep_plan(plan.with_fingerprint(fingerprint))
 
     watch.begin(plan, todo)
-    if asked.engine == "ray":
+    if job_settings.engine == "ray":
         from emonet_fast.bulk.ray import run_ray
 
-        run_ray(asked, folder, todo, settle, watch)
+        run_ray(job_settings, folder, todo, settle, watch)
     else:
-        run_local(asked, folder, todo, settle, watch)
+        run_local(job_settings, folder, todo, settle, watch)
 
 
 # -- parts -------------------------------------------------------------------------------------------------------
@@ -289,9 +289,9 @@ def plan(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
     taken, read = [], 0
     for turn in range(ROUNDS):
         folder = Folder(where / f"plan-out-{turn}")
-        asked = settings(data, tiny, folder.path, keep=("emotion",))
+        job_settings = settings(data, tiny, folder.path, keep=("emotion",))
         before, began = _bytes_read(), time.perf_counter()
-        made, _ = job._plan(asked, folder, lambda text: None)
+        made, _ = job._plan(job_settings, folder, lambda text: None)
         folder.keep_plan(made)
         taken.append(time.perf_counter() - began)
         read = _bytes_read() - before
@@ -320,10 +320,10 @@ def ray(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
         for engine, rates in taken.items():
             watch = Watch()
             output = where / f"ray-out-{engine}-{turn}"
-            asked = settings(
+            job_settings = settings(
                 data, shallow, output, devices="cpu,cpu", options=Options(threads=1), shard_size=10, engine=engine
             )
-            run(asked, watch)
+            run(job_settings, watch)
             rates.append(watch.steady())
     same = all(
         p.read_bytes() == (where / "ray-out-ray-0" / p.name).read_bytes()
@@ -344,7 +344,7 @@ def ray(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
 def repeat(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
     """How often the engine gives another last bit for the same picture, by model, precision and threads."""
     noise = np.random.default_rng(0).integers(0, 256, (1, 3, 384, 384), np.uint8)
-    found: dict[str, Any] = {}
+    counts: dict[str, Any] = {}
     for name, model, runs in (("tiny", tiny, 400), ("shallow", shallow, 40)):
         for precision in ("bf16", "fp32"):
             for threads in (1, 2):
@@ -354,23 +354,23 @@ def repeat(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
                     outputs = [scorer.backend.run(pixels).raw.tobytes() for _ in range(runs)]
                 usual = max(set(outputs), key=outputs.count)
                 others = sum(o != usual for o in outputs)
-                found[f"{name}, {precision}, {threads} threads"] = {"runs": runs, "others": others}
-    return found | {"load": os.getloadavg()[0]}
+                counts[f"{name}, {precision}, {threads} threads"] = {"runs": runs, "others": others}
+    return counts | {"load": os.getloadavg()[0]}
 
 
 PARTS = {"repeat": repeat, "overhead": overhead, "memory": memory, "rows": rows, "plan": plan, "ray": ray}
 
 
 def main() -> None:
-    asked = sys.argv[1:] or list(PARTS)
-    unknown = set(asked) - set(PARTS)
+    chosen = sys.argv[1:] or list(PARTS)
+    unknown = set(chosen) - set(PARTS)
     if unknown:
         sys.exit(f"unknown: {', '.join(sorted(unknown))}; expected some of {', '.join(PARTS)}")
     where = Path(tempfile.mkdtemp(prefix="emonet-fast-bulk-"))
     os.environ.setdefault("EMONET_FAST_CACHE", str(where / "cache"))
     try:
         models = checkpoints(where)
-        for name in asked:
+        for name in chosen:
             began = time.perf_counter()
             figures = PARTS[name](where, *models)
             print(f"{name}: {time.perf_counter() - began:.0f} s\n{json.dumps(figures, indent=1)}", flush=True)

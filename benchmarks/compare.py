@@ -39,7 +39,15 @@ class InputError(ValueError):
 
 @dataclass(frozen=True)
 class Measured:
-    """One benchmark beside its baseline, of one run. seconds: a round each. paired: the rounds were taken in turns."""
+    """One benchmark of one run beside its baseline.
+
+    Args:
+        name: of the benchmark.
+        group: its case.
+        baseline: seconds of the baseline's rounds.
+        seconds: of its own rounds.
+        paired: whether round i of both was taken side by side.
+    """
 
     name: str
     group: str
@@ -70,11 +78,11 @@ def read(path: Path) -> dict[str, Any]:
     """A `--benchmark-json` file.
 
     Raises:
-        InputError: it is none, or holds no rounds (`--benchmark-save` leaves them out unless --benchmark-save-data).
+        InputError: when it is none, or holds no rounds (`--benchmark-save` leaves them out).
     """
     try:
-        found = json.loads(path.read_text("utf-8"))
-        benchmarks = found["benchmarks"]
+        document = json.loads(path.read_text("utf-8"))
+        benchmarks = document["benchmarks"]
         for one in benchmarks:
             if not one["stats"].get("data"):
                 raise InputError(f"{path}: {one['name']} has no rounds; write the file by --benchmark-json")
@@ -84,19 +92,19 @@ def read(path: Path) -> dict[str, Any]:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is no file of pytest-benchmark: {type(error).__name__}: {error}") from error
-    return dict(found)
+    return dict(document)
 
 
 def measured(run: Mapping[str, Any], baseline: str | None = None) -> dict[str, Measured]:
     """The benchmarks that have a baseline in their group, without the baselines themselves, by group and name.
 
     Raises:
-        InputError: a group with two baselines.
+        InputError: when a group has two baselines.
     """
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for one in run["benchmarks"]:
         groups.setdefault(one.get("group") or str(one["fullname"]).split("::")[0], []).append(one)
-    found = {}
+    every = {}
     for group, members in groups.items():
         bases = [one for one in members if is_baseline(one, baseline)]
         if len(bases) > 1:
@@ -104,26 +112,26 @@ def measured(run: Mapping[str, Any], baseline: str | None = None) -> dict[str, M
         for one in members if bases else ():
             against = None if one is bases[0] else opposite(one, members, bases[0], baseline)
             if against is not None:
-                found[f"{group} | {one['name']}"] = beside(group, one, against)
-    return found
+                every[f"{group} | {one['name']}"] = beside(group, one, against)
+    return every
 
 
 def opposite(
-    one: Mapping[str, Any], members: Sequence[Mapping[str, Any]], base: Mapping[str, Any], asked: str | None
+    one: Mapping[str, Any], members: Sequence[Mapping[str, Any]], base: Mapping[str, Any], baseline: str | None
 ) -> Mapping[str, Any] | None:
     """What a benchmark is divided by: --baseline, the side its extra_info names, else the baseline; None: nothing."""
     named = (one.get("extra_info") or {}).get("beside")
-    if named is None or asked is not None:
+    if named is None or baseline is not None:
         return base
     return next((m for m in members if named and (m.get("extra_info") or {}).get("side") == named), None)
 
 
-def is_baseline(one: Mapping[str, Any], asked: str | None) -> bool:
+def is_baseline(one: Mapping[str, Any], baseline: str | None) -> bool:
     info = one.get("extra_info") or {}
-    if asked is None:
+    if baseline is None:
         return info.get("baseline") is True
     name = str(one["name"])
-    return asked in (name, name.split("[")[0], one.get("param"), info.get("side"))
+    return baseline in (name, name.split("[")[0], one.get("param"), info.get("side"))
 
 
 def beside(group: str, one: Mapping[str, Any], base: Mapping[str, Any]) -> Measured:
@@ -135,8 +143,8 @@ def beside(group: str, one: Mapping[str, Any], base: Mapping[str, Any]) -> Measu
 
 def changes(old: Mapping[str, Measured], new: Mapping[str, Measured], loss: float = LOSS) -> list[Change]:
     """Of the benchmarks that both runs have, worst first."""
-    found = [change(old[key], new[key], loss) for key in old if key in new]
-    return sorted(found, key=lambda one: one.value)
+    every = [change(old[key], new[key], loss) for key in old if key in new]
+    return sorted(every, key=lambda one: one.value)
 
 
 def change(old: Measured, new: Measured, loss: float = LOSS) -> Change:
@@ -156,9 +164,9 @@ def change(old: Measured, new: Measured, loss: float = LOSS) -> Change:
     return Change(new.name, new.group, before, after, value, low, high, verdict)
 
 
-def table(found: Sequence[Change], gone: Sequence[str], fresh: Sequence[str]) -> str:
+def table(every: Sequence[Change], gone: Sequence[str], fresh: Sequence[str]) -> str:
     lines = ["| group | benchmark | old | new | new / old | |", "|---|---|---|---|---|---|"]
-    for one in found:
+    for one in every:
         ratios = [f"{r.value:.2f}x ({r.low:.2f}..{r.high:.2f})" for r in (one.old, one.new)]
         shown = f"{one.value:.3f} ({one.low:.3f}..{one.high:.3f})"
         name = one.name.split(" | ")[-1].rstrip("]") if " | " in one.name else one.name
@@ -167,10 +175,10 @@ def table(found: Sequence[Change], gone: Sequence[str], fresh: Sequence[str]) ->
     return "\n".join(lines)
 
 
-def tracked(found: Mapping[str, Measured]) -> list[dict[str, Any]]:
+def tracked(run: Mapping[str, Measured]) -> list[dict[str, Any]]:
     """For github-action-benchmark's `customBiggerIsBetter`."""
     entries = []
-    for key, one in found.items():
+    for key, one in run.items():
         r = one.ratio
         spread = f"{r.low:.3f}..{r.high:.3f}"
         entries.append({"name": key, "unit": "x of its baseline", "value": round(r.value, 4), "range": spread})
@@ -185,22 +193,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--loss", type=float, default=LOSS, help="share of a ratio that may be lost (%(default)s)")
     parser.add_argument("--strict", action="store_true", help="what is unclear counts as worse")
     parser.add_argument("--ratios", type=Path, help="write NEW's ratios there for github-action-benchmark")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        old, new = (measured(read(path), asked.baseline) for path in (asked.old, asked.new))
+        old, new = (measured(read(path), options.baseline) for path in (options.old, options.new))
     except InputError as error:
         print(f"compare: {error}", file=sys.stderr)
         return 2
-    if asked.ratios:
-        asked.ratios.write_text(json.dumps(tracked(new), indent=1) + "\n", "utf-8")
-    found = changes(old, new, asked.loss)
+    if options.ratios:
+        options.ratios.write_text(json.dumps(tracked(new), indent=1) + "\n", "utf-8")
+    every = changes(old, new, options.loss)
     gone = [key for key in old if key not in new]
-    if not found:
+    if not every:
         print("compare: no benchmark of both files has a baseline in its group (--baseline NAME?)", file=sys.stderr)
         return 2
-    print(table(found, gone, [key for key in new if key not in old]))
-    bad = {"worse", "unclear"} if asked.strict else {"worse"}
-    return int(bool(gone) or any(one.verdict in bad for one in found))
+    print(table(every, gone, [key for key in new if key not in old]))
+    bad = {"worse", "unclear"} if options.strict else {"worse"}
+    return int(bool(gone) or any(one.verdict in bad for one in every))
 
 
 if __name__ == "__main__":

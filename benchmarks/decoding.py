@@ -66,8 +66,8 @@ def portrait(seed: int, size: int = 200_000) -> bytes:
 
 def pixels_of(decoder: Decoder, pictures: Iterable[Picture], batch: int = RUN) -> Iterator[tuple[Any, Any]]:
     for prepared in decoder.batches(pictures, batch, keep_rgb=False):
-        found = {p: row for part in prepared.parts for p, row in zip(part.places, part.pixels, strict=True)}
-        yield from ((row, found.get(i)) for i, row in enumerate(prepared.rows))
+        by_place = {p: row for part in prepared.parts for p, row in zip(part.places, part.pixels, strict=True)}
+        yield from ((row, by_place.get(i)) for i, row in enumerate(prepared.rows))
 
 
 # -- speed -------------------------------------------------------------------------------------------------------
@@ -250,17 +250,17 @@ def fidelity() -> dict[str, Any]:
 
 def boxes_of(rng: np.random.Generator, width: int, height: int) -> tuple[Box, ...]:
     """Three boxes around points of the picture, many of them over its edge."""
-    found = []
+    boxes = []
     for _ in range(3):
         x, y = (int(rng.integers(0, side)) for side in (width, height))
         w, h = (int(rng.integers(4, max(5, side // 2 + 4))) for side in (width, height))
-        found.append(Box(x - w // 2, y - h // 2, x - w // 2 + w, y - h // 2 + h))
-    return tuple(found)
+        boxes.append(Box(x - w // 2, y - h // 2, x - w // 2 + w, y - h // 2 + h))
+    return tuple(boxes)
 
 
 def levels(pictures: Sequence[Picture]) -> dict[str, Any]:
     """Differences from Pillow of the decoder on the CPU, and of the whole pipeline, with DALI's own resize."""
-    decoder, found = dali(), {"decoder": [0, 0.0, 0], "pipeline": [0, 0.0, 0]}
+    decoder, worst = dali(), {"decoder": [0, 0.0, 0], "pipeline": [0, 0.0, 0]}
     want = list(pixels_of(PillowDecoder(SPEC, OPTIONS, untimed), pictures))
     got = list(pixels_of(decoder, pictures))
     if [(row.key, row.status) for row, _ in got] != [(row.key, row.status) for row, _ in want]:
@@ -272,10 +272,10 @@ def levels(pictures: Sequence[Picture]) -> dict[str, Any]:
     for name, side in ours.items():
         for a, (_, b) in zip(side, want, strict=True):
             difference = np.abs(a.astype(np.int16) - b)
-            found[name][0] = max(found[name][0], int(difference.max()))
-            found[name][1] = max(found[name][1], float(difference.mean()))
-            found[name][2] += int((difference > 1).sum())
-    sides = {name: {"max": high, "mean_max": mean, "beyond_1": far} for name, (high, mean, far) in found.items()}
+            worst[name][0] = max(worst[name][0], int(difference.max()))
+            worst[name][1] = max(worst[name][1], float(difference.mean()))
+            worst[name][2] += int((difference > 1).sum())
+    sides = {name: {"max": high, "mean_max": mean, "beyond_1": far} for name, (high, mean, far) in worst.items()}
     return {"rows": len(want), "values": len(want) * 3 * SPEC.size**2} | sides
 
 
@@ -400,8 +400,8 @@ def alone(part: str, count: int) -> dict[str, Any]:
     """A part in a process of its own, whose memory nothing else has touched."""
     command = [sys.executable, "-m", "benchmarks.decoding", "--only", part, "--count", str(count), "--print"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])[part]
-    return found
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])[part]
+    return figures
 
 
 def main() -> None:
@@ -412,25 +412,25 @@ def main() -> None:
     names = ("throughput", "regions", "fidelity", "corrupt", "memory", "scores")
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     parser.add_argument("--print", action="store_true", help="print the results, write nothing")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "fidelity": fidelity,
         "throughput": throughput,
         "regions": regions,
         "corrupt": corrupt,
-        "memory": (lambda: flat(asked.count)) if asked.print else (lambda: alone("memory", asked.count)),
+        "memory": (lambda: flat(options.count)) if options.print else (lambda: alone("memory", options.count)),
     }
-    if asked.checkpoint:
-        parts["scores"] = lambda: scores(asked.checkpoint, asked.pictures)
-    found = {}
+    if options.checkpoint:
+        parts["scores"] = lambda: scores(options.checkpoint, options.pictures)
+    figures = {}
     for name, measure in parts.items():
-        if name in asked.only:
+        if name in options.only:
             print(f"{name} ...", file=sys.stderr, flush=True)
-            found[name] = measure()
-            if not asked.print:
-                measurements.keep("decoding", {name: found[name], "decoders": report()["decoders"]})
-    if asked.print:
-        print(json.dumps(found))
+            figures[name] = measure()
+            if not options.print:
+                measurements.keep("decoding", {name: figures[name], "decoders": report()["decoders"]})
+    if options.print:
+        print(json.dumps(figures))
 
 
 if __name__ == "__main__":

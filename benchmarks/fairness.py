@@ -24,7 +24,12 @@ TORCH_BF16 = "torch bf16"
 
 @dataclass(frozen=True)
 class Verdict:
-    """gate: passed, or why not. figures: for the results file."""
+    """Whether a side computes the same.
+
+    Args:
+        gate: passed, or why not.
+        figures: for the results.
+    """
 
     gate: Gate
     figures: dict[str, Any]
@@ -37,28 +42,28 @@ def scores(outputs: Mapping[str, list[Any]], precisions: Mapping[str, str], name
     cosine, as PyTorch's bf16 itself; FP8 to gate_fp8.
     """
     emotions = [i for i, slug in enumerate(names) if taxonomy.find(slug).is_emotion]
-    pairs = {side: (found.embedding, found.raw) for side, parts in outputs.items() for found in [joined(parts)]}
+    pairs = {side: (whole.embedding, whole.raw) for side, parts in outputs.items() for whole in [joined(parts)]}
     want = pairs[next(iter(pairs))]
-    found = {side: measure(want, got, emotions) for side, got in pairs.items()}
-    theirs = next((found[side] for side in pairs if precisions[side] == TORCH_BF16), None)
+    close = {side: measure(want, got, emotions) for side, got in pairs.items()}
+    theirs = next((close[side] for side in pairs if precisions[side] == TORCH_BF16), None)
     verdicts = {}
-    for side, one in found.items():
+    for side, one in close.items():
         gate = _gate(one, precisions[side], theirs)
         figures = {k: v for k, v in asdict(one).items() if k != "spearman"} | {"spearman_min": one.spearman_min}
         verdicts[side] = Verdict(gate, figures | {"unproved": list(gate.unproved)})
     return verdicts
 
 
-def _gate(found: Fidelity, precision: str, theirs: Fidelity | None) -> Gate:
+def _gate(close: Fidelity, precision: str, theirs: Fidelity | None) -> Gate:
     if precision == "fp32":
-        return gate_fp32(found)
+        return gate_fp32(close)
     if precision == "fp8":
-        return gate_fp8(found)
+        return gate_fp8(close)
     if precision == "bf16" and theirs is not None:
-        return gate_bf16(found, theirs)
-    if found.cosine_min >= BF16_COSINE:
+        return gate_bf16(close, theirs)
+    if close.cosine_min >= BF16_COSINE:
         return Gate(())
-    return Gate((f"embedding cosine {found.cosine_min:.6f} is below {BF16_COSINE}",))
+    return Gate((f"embedding cosine {close.cosine_min:.6f} is below {BF16_COSINE}",))
 
 
 def values(outputs: Mapping[str, list[Any]], largest: float, what: str) -> dict[str, Verdict]:

@@ -28,13 +28,22 @@ class NotHereError(Exception):
 
 @dataclass(frozen=True)
 class Case:
-    """inputs: what every side gets, one a call, in rotation. sides: each gives its `run` when it is its turn to open.
+    """One input, and the sides that do the same work with it.
 
-    judge: verdicts from what each side computed of the first `check` inputs. images: of one input.
-    flop: of one input. precisions: of the sides, for the share of the ceiling. rounds: at least.
-    process: every call starts a process: nothing in this one gets warm, and exactly `rounds` are timed.
-    beside: each of our sides to the side that compare.py divides it by, where that is not the baseline; the other sides
-    are then not compared. For sides of one kind, float32 or bf16: a busy machine slows the kinds down differently.
+    Args:
+        group: the case's name.
+        inputs: makes what every side gets, one a call, in rotation.
+        sides: by name; each makes its `run` when it is opened. The first is the baseline.
+        judge: makes verdicts of what each side computed from the first `check` inputs.
+        images: of one input.
+        check: how many inputs are compared before anything is timed.
+        flop: of one input; 0 where nothing is said of it.
+        precisions: of the sides, for their share of the ceiling.
+        rounds: at least so many; None takes the pace's.
+        process: whether every call starts a process. Nothing gets warm then, and exactly `rounds` are timed.
+        beside: for each of our sides the side that compare.py divides it by, where that is not the baseline. The other
+            sides are then not compared. A busy machine slows float32 and bf16 down differently: compare like with like.
+        info: goes into the results as it is.
     """
 
     group: str
@@ -57,7 +66,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Pace:
-    """rounds: at least. shortest: of a turn. seconds: how long a case may go on beyond its rounds."""
+    """How long a case is timed.
+
+    Args:
+        rounds: at least so many.
+        shortest: seconds of a turn; quick calls are repeated within it.
+        seconds: how long a case may go on beyond its rounds.
+    """
 
     rounds: int
     shortest: float
@@ -66,7 +81,14 @@ class Pace:
 
 @dataclass
 class Result:
-    """Of one side: times, or why there are none. info: what goes into the results file beside them."""
+    """What became of one side.
+
+    Args:
+        times: of each round; None where it was not timed.
+        failed: why it was not timed, a fault.
+        missing: why it was not timed, something that this machine lacks.
+        info: what goes into the results beside the times.
+    """
 
     times: Times | None = None
     failed: str = ""
@@ -118,7 +140,7 @@ def _opened(
         try:
             began = time.perf_counter()
             run = make()
-            outputs[name] = [run(given) for given in inputs[: case.check]]
+            outputs[name] = [run(one) for one in inputs[: case.check]]
             ready[name] = run
             results[name].info["open_and_check_seconds"] = round(time.perf_counter() - began, 3)
         except NotHereError as error:
@@ -148,7 +170,7 @@ def _rotating(run: Run, inputs: Sequence[Any]) -> Callable[[], Any]:
 
 
 def _figures(case: Case, name: str, taken: Times, baseline: Times, ceilings: Mapping[str, float]) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "turns": case.group,
         "side": name,
         "baseline": name == case.baseline,
@@ -159,16 +181,16 @@ def _figures(case: Case, name: str, taken: Times, baseline: Times, ceilings: Map
         **case.info,
     }
     if case.beside:
-        found["beside"] = case.beside.get(name, "")
+        figures["beside"] = case.beside.get(name, "")
     precision = case.precisions.get(name, "")
     if precision:
-        found["precision"] = precision
+        figures["precision"] = precision
     if case.flop:
-        found["tflops"] = round(case.flop / taken.median / 1e12, 6)
+        figures["tflops"] = round(case.flop / taken.median / 1e12, 6)
         limit = ceilings.get(precision.split()[-1])
         if limit:
-            found["share_of_gemm"] = round(case.flop / taken.median / limit, 4)
-    return found
+            figures["share_of_gemm"] = round(case.flop / taken.median / limit, 4)
+    return figures
 
 
 def _energy(call: Callable[[], Any], images: int, device: torch.device, seconds: float = 1.0) -> dict[str, float]:

@@ -28,7 +28,13 @@ INSTALL_SECONDS, RUN_SECONDS = 1200, 900
 
 @dataclass(frozen=True)
 class Other:
-    """task: what it does with a picture, and how large its network is."""
+    """Somebody else's package.
+
+    Args:
+        name: of the package.
+        packages: what pip installs for it.
+        task: what it does with a picture, and how large its network is.
+    """
 
     name: str
     packages: tuple[str, ...]
@@ -59,26 +65,26 @@ def crops(folder: Path | None, where: Path) -> list[str]:
 
 
 def measured(other: Other, pictures: list[str]) -> dict[str, Any]:
-    """Installed where it is not yet, and run."""
+    """Install the package where it is not yet, and run it."""
     python = HOME / other.name / "bin" / "python"
     if not (HOME / other.name / ".installed").exists():
         subprocess.run([sys.executable, "-m", "venv", str(HOME / other.name)], check=True)
         command = [str(python), "-m", "pip", "install", "--quiet"]
-        found = said(command, other.packages, INSTALL_SECONDS, lambda text: {})
-        if "failed" in found:
-            return found
+        answer = answer_of(command, other.packages, INSTALL_SECONDS, lambda text: {})
+        if "failed" in answer:
+            return answer
         (HOME / other.name / ".installed").touch()
     inside = str(Path(__file__).with_name("others_inside.py"))
     command = [str(python), inside, other.name, str(ROUNDS)]
-    return said(command, tuple(pictures), RUN_SECONDS, lambda text: dict(json.loads(text.splitlines()[-1])))
+    return answer_of(command, tuple(pictures), RUN_SECONDS, lambda text: dict(json.loads(text.splitlines()[-1])))
 
 
-def said(command: list[str], more: tuple[str, ...], limit: float, read: Any) -> dict[str, Any]:
+def answer_of(command: list[str], more: tuple[str, ...], limit: float, read: Any) -> dict[str, Any]:
     """What `read` makes of the command's output, or why there is none."""
     try:
         done = subprocess.run([*command, *more], capture_output=True, text=True, timeout=limit, check=True)
-        found: dict[str, Any] = read(done.stdout)
-        return found
+        answer: dict[str, Any] = read(done.stdout)
+        return answer
     except subprocess.TimeoutExpired:
         return {"failed": f"not done after {limit:.0f} s"}
     except subprocess.CalledProcessError as error:
@@ -92,17 +98,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=Path, help="folder of face crops (made from scikit-image's portrait)")
     parser.add_argument("--only", nargs="+", choices=[other.name for other in OTHERS])
-    asked = parser.parse_args()
+    options = parser.parse_args()
     rows = {}
     with tempfile.TemporaryDirectory(prefix="emonet-fast-others-") as name:
-        pictures = crops(asked.pictures, Path(name))
+        pictures = crops(options.pictures, Path(name))
         for other in OTHERS:
-            if asked.only and other.name not in asked.only:
+            if options.only and other.name not in options.only:
                 continue
-            found = measured(other, pictures)
-            rows[other.name] = {"task": other.task, "crops": len(pictures), **found}
-            seconds = found.get("seconds_an_image")
-            text = f"{1 / statistics.median(seconds):.1f} img/s" if seconds else found["failed"]
+            answer = measured(other, pictures)
+            rows[other.name] = {"task": other.task, "crops": len(pictures), **answer}
+            seconds = answer.get("seconds_an_image")
+            text = f"{1 / statistics.median(seconds):.1f} img/s" if seconds else answer["failed"]
             print(f"{other.name}: {text} ({other.task})", flush=True)
     measurements.keep("others", rows)
 

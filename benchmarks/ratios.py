@@ -17,9 +17,13 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as fast as its baseline a benchmark is: above 1 is faster. low, high: the bootstrap's 95%.
+    """How many times as fast as its baseline a benchmark is; above 1 is faster.
 
-    quartiles: of the single rounds' ratios; the interval's own limits where the rounds are not shared.
+    Args:
+        value: the ratio.
+        low: the lower end of the bootstrap's 95%.
+        high: the upper end.
+        quartiles: of the single rounds' ratios; where rounds are not shared, low and high.
     """
 
     value: float
@@ -28,9 +32,9 @@ class Ratio:
     quartiles: tuple[float, float]
 
     def record(self) -> dict[str, float]:
-        found = {"value": self.value, "low": self.low, "high": self.high}
-        found |= {"q1": self.quartiles[0], "q3": self.quartiles[1]}
-        return {name: round(value, 6) for name, value in found.items()}
+        figures = {"value": self.value, "low": self.low, "high": self.high}
+        figures |= {"q1": self.quartiles[0], "q3": self.quartiles[1]}
+        return {name: round(value, 6) for name, value in figures.items()}
 
 
 def ratio(baseline: Sequence[float], own: Sequence[float], *, paired: bool, quantile: float = 0.5) -> Ratio:
@@ -40,7 +44,7 @@ def ratio(baseline: Sequence[float], own: Sequence[float], *, paired: bool, quan
     quantile of either side; a low one looks at the rounds that nothing disturbed.
 
     Raises:
-        ValueError: no rounds, rounds that are not positive, or paired ones of different number.
+        ValueError: when there are no rounds, rounds of no time, or paired ones of different number.
     """
     drawn = draws(baseline, own, paired=paired, quantile=quantile)
     low, high = interval(drawn)
@@ -64,8 +68,8 @@ def draws(
     picked = rng.integers(0, len(a), (RESAMPLES, len(a)))
     others = picked if paired else rng.integers(0, len(b), (RESAMPLES, len(b)))
     if paired and quantile == 0.5:
-        found: Float64 = np.median((a / b)[picked], axis=1)
-        return found
+        medians: Float64 = np.median((a / b)[picked], axis=1)
+        return medians
     return np.quantile(a[picked], quantile, axis=1) / np.quantile(b[others], quantile, axis=1)
 
 

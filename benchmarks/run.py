@@ -46,18 +46,18 @@ def main() -> int:
     parser.add_argument("--layers", type=int, default=FULL, help="of the checkpoints that are made (%(default)s)")
     parser.add_argument("--json", type=Path, help="the file of pytest-benchmark")
     parser.add_argument("rest", nargs="*", metavar="-- ...", help="options of pytest, or suites instead of all")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     began = time.monotonic()
-    if asked.quick or asked.track:
-        depth_asked = "--track" if asked.track else "--quick"
-        given = ["--small", asked.small or str(checkpoint("small", SHALLOW)), depth_asked]
+    if options.quick or options.track:
+        depth_option = "--track" if options.track else "--quick"
+        checkpoints = ["--small", options.small or str(checkpoint("small", SHALLOW)), depth_option]
     else:
-        given = ["--large", asked.large or str(checkpoint("large", asked.layers))]
-        given += ["--small", asked.small or str(checkpoint("small", asked.layers))]
-    kind = "track" if asked.track else "quick" if asked.quick else "whole"
-    out = (asked.json or ROOT / "build" / f"bench-{kind}.json").resolve()
+        checkpoints = ["--large", options.large or str(checkpoint("large", options.layers))]
+        checkpoints += ["--small", options.small or str(checkpoint("small", options.layers))]
+    kind = "track" if options.track else "quick" if options.quick else "whole"
+    out = (options.json or ROOT / "build" / f"bench-{kind}.json").resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
-    suites = [] if any("suites" in one for one in asked.rest) else [str(ROOT / "benchmarks" / "suites")]
+    suites = [] if any("suites" in one for one in options.rest) else [str(ROOT / "benchmarks" / "suites")]
     command = [
         sys.executable,
         "-m",
@@ -66,14 +66,16 @@ def main() -> int:
         "-p",
         "no:cacheprovider",
         "--device",
-        asked.device,
-        *given,
+        options.device,
+        *checkpoints,
         *suites,
     ]
     columns = "--benchmark-columns=median,iqr,rounds"
     quiet = ["--benchmark-sort=fullname", columns, "-W", "ignore::DeprecationWarning:torch"]
-    code = subprocess.run([*command, *quiet, f"--benchmark-json={out}", *asked.rest], cwd=ROOT, check=False).returncode
-    if kind == "whole" and not asked.rest and out.exists():
+    code = subprocess.run(
+        [*command, *quiet, f"--benchmark-json={out}", *options.rest], cwd=ROOT, check=False
+    ).returncode
+    if kind == "whole" and not options.rest and out.exists():
         keep(parse(json.loads(out.read_text("utf-8"))))
     print(f"{time.monotonic() - began:.0f} s; results: {out}")
     return code

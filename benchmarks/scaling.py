@@ -66,8 +66,8 @@ def curve(what: str, unit: str, points: Sequence[tuple[float, float]], **facts: 
 
 def timed(calls: dict[float, Callable[[], Any]], rounds: int = 5) -> list[tuple[float, float]]:
     """(x, median seconds), the sizes in turns."""
-    found = compare({str(x): [call] for x, call in calls.items()}, CPU, rounds=rounds, warmup=1, shortest=0.02)
-    return [(x, found[str(x)].median) for x in calls]
+    times = compare({str(x): [call] for x, call in calls.items()}, CPU, rounds=rounds, warmup=1, shortest=0.02)
+    return [(x, times[str(x)].median) for x in calls]
 
 
 # -- the curves --------------------------------------------------------------------------------------------------

@@ -93,8 +93,8 @@ class Times:
     def record(self) -> dict[str, float]:
         """Milliseconds for the results file."""
         low, high = self.quartiles
-        found = {"median": self.median, "q1": low, "q3": high, "p95": self.quantile(0.95)}
-        return {name: round(value * 1e3, 6) for name, value in found.items()} | {"rounds": len(self.seconds)}
+        figures = {"median": self.median, "q1": low, "q3": high, "p95": self.quantile(0.95)}
+        return {name: round(value * 1e3, 6) for name, value in figures.items()} | {"rounds": len(self.seconds)}
 
 
 def compare(

@@ -92,8 +92,8 @@ def speed(clip: Path, model: Path) -> dict[str, Any]:
         waiting: list[Any] = []
 
         def work(group: list[Any], tracker: Any = tracker) -> int:
-            found = detector.detect([rgb for _, rgb in group])
-            return sum(len(tracker.update(f.seconds, some)) for (f, _), some in zip(group, found, strict=True))
+            faces_of_group = detector.detect([rgb for _, rgb in group])
+            return sum(len(tracker.update(f.seconds, some)) for (f, _), some in zip(group, faces_of_group, strict=True))
 
         for item in ahead:
             if isinstance(item, Frame):
@@ -248,11 +248,14 @@ def detector(model: Path) -> dict[str, Any]:
         began = time.perf_counter()
         full.detect(frames[start : start + 4])
         times.append((time.perf_counter() - began) / 4 * 1000)
-    found: dict[str, Any] = {"ms_a_frame": statistics.median(times), "frame": f"{WIDTH} x {HEIGHT}, scales 480 and 960"}
+    figures: dict[str, Any] = {
+        "ms_a_frame": statistics.median(times),
+        "frame": f"{WIDTH} x {HEIGHT}, scales 480 and 960",
+    }
     try:
         import cv2
     except ImportError:
-        return found
+        return figures
     ours = FaceDetector(model, scales=(480,), min_score=0.6, min_face=0)
     overlap, difference, count, same = [], [], 0, True
     for frame in frames:
@@ -269,14 +272,14 @@ def detector(model: Path) -> dict[str, Any]:
             near = theirs[table.argmax(axis=1), 14]
             difference.append(float(np.abs(near - [f.score for f in mine]).max()))
             count += len(mine)
-    found["opencv"] = {
+    figures["opencv"] = {
         "version": cv2.__version__,
         "faces": count,
         "same_number": same,
         "iou_min": min(overlap),
         "score_difference_max": max(difference),
     }
-    return found
+    return figures
 
 
 def main() -> None:

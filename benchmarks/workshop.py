@@ -34,11 +34,18 @@ ENGINES = {
 
 @dataclass
 class Workshop:
-    """device: torch's name. checkpoints: folder or packed file by heads variant.
+    """What the suites share.
 
-    quick: as little as shows that it runs. track: the quick cases, in rounds enough to be compared from run to run.
-    backends, precisions: which engines; empty means all of the device.
-    batches: sizes of the curve.
+    Args:
+        device: torch's.
+        checkpoints: folder or packed file by heads variant, "large" and "small".
+        quick: whether to do as little as shows that it runs.
+        backends: of the engines; empty means all of the device.
+        precisions: of the engines; empty means all of the device.
+        batches: sizes of the batch curve; empty means the device's usual ones.
+        rounds: at least so many; 0 means the device's usual number.
+        track: whether to time the quick cases in rounds enough to be compared from run to run.
+        kept: what was made already, by its key.
     """
 
     device: torch.device
@@ -95,8 +102,8 @@ class Workshop:
         narrow = [a.bfloat16() for a in wide]
         sides = {"fp32": [lambda: wide[0] @ wide[1]], "bf16": [lambda: narrow[0] @ narrow[1]]}
         times = compare(sides, self.device, rounds=7, warmup=2, shortest=0.02)
-        found = {name: 2.0 * n**3 / min(taken.seconds) for name, taken in times.items()}
-        return found | (fp8_ceiling(self.device, n) if self.device.type == "cuda" else {})
+        rates = {name: 2.0 * n**3 / min(taken.seconds) for name, taken in times.items()}
+        return rates | (fp8_ceiling(self.device, n) if self.device.type == "cuda" else {})
 
     # -- inputs --------------------------------------------------------------------------------------------------
 
@@ -112,10 +119,10 @@ class Workshop:
         """`count` batches [n, 3, S, S] uint8 of generated pictures: noise is no face, and zeros are no work."""
         from emonet_fast.engines.pictures import generated_pixels
 
-        found = self.keep(("pixels", heads), lambda: generated_pixels(self.checkpoint(heads), 8, seed=0))
-        picked = np.arange(count * n) % len(found)
-        shift = (np.arange(count * n) // len(found)).astype(np.uint8)[:, None, None, None]  # no batch twice
-        return list((found[picked] + shift).reshape(count, n, *found.shape[1:]))
+        drawn = self.keep(("pixels", heads), lambda: generated_pixels(self.checkpoint(heads), 8, seed=0))
+        picked = np.arange(count * n) % len(drawn)
+        shift = (np.arange(count * n) // len(drawn)).astype(np.uint8)[:, None, None, None]  # no batch twice
+        return list((drawn[picked] + shift).reshape(count, n, *drawn.shape[1:]))
 
     # -- sides ---------------------------------------------------------------------------------------------------
 
@@ -175,8 +182,8 @@ class Workshop:
     def keep(self, key: Any, make: Callable[[], T]) -> T:
         if key not in self.kept:
             self.kept[key] = make()
-        found: T = self.kept[key]
-        return found
+        kept: T = self.kept[key]
+        return kept
 
     def release(self) -> None:
         """Close what the cases of one suite shared; inputs and checkpoints stay."""
@@ -192,8 +199,8 @@ def fp8_ceiling(device: torch.device, n: int) -> dict[str, float]:
     from benchmarks.gpu.context import Context
 
     rows = gemm(Context(device, dry=False, cache=default_cache_dir()), n)
-    found = [row["tflops"] * 1e12 for row in rows if row["side"].startswith("fp8") and "tflops" in row]
-    return {"fp8": found[0]} if found else {}
+    rates = [row["tflops"] * 1e12 for row in rows if row["side"].startswith("fp8") and "tflops" in row]
+    return {"fp8": rates[0]} if rates else {}
 
 
 def network(scorer: Scorer) -> Run:

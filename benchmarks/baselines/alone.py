@@ -49,25 +49,25 @@ def main(make: Make, about: str) -> None:
     parser.add_argument("--checkpoint", required=True, help="a folder with encoder/ and heads/, or large or small")
     parser.add_argument("--device", default="cpu", help="cpu or cuda[:N]")
     parser.add_argument("--json", action="store_true", help="the figures alone, as JSON")
-    asked = parser.parse_args()
-    files = [path.read_bytes() for path in asked.pictures]
+    options = parser.parse_args()
+    files = [path.read_bytes() for path in options.pictures]
     began = time.perf_counter()
-    baseline = make(asked.checkpoint, asked.device)
+    baseline = make(options.checkpoint, options.device)
     first = baseline.scores(files[:1])
     opened = time.perf_counter() - began
     began = time.perf_counter()
     raw = baseline.scores(files).raw
     seconds = (time.perf_counter() - began) / len(files)
-    found = {"first_score_seconds": opened, "seconds_an_image": seconds, "memory_mb": memory_mb(), **gpu_memory()}
-    if asked.json:
-        print(json.dumps(found | {"raw": first.raw.tolist()}))
+    figures = {"first_score_seconds": opened, "seconds_an_image": seconds, "memory_mb": memory_mb(), **gpu_memory()}
+    if options.json:
+        print(json.dumps(figures | {"raw": first.raw.tolist()}))
         return
-    names = open_checkpoint(asked.checkpoint, default_cache_dir()).names
-    for path, row in zip(asked.pictures, raw, strict=True):
+    names = open_checkpoint(options.checkpoint, default_cache_dir()).names
+    for path, row in zip(options.pictures, raw, strict=True):
         top = ", ".join(f"{names[i]} {row[i]:.2f}" for i in np.argsort(-row)[:5])
         print(f"{path.name}: {top}")
     print(
-        f"{seconds:.3f} s/image; first score after {opened:.1f} s; {found['memory_mb'].get('peak', 0):.0f} MB at most"
+        f"{seconds:.3f} s/image; first score after {opened:.1f} s; {figures['memory_mb'].get('peak', 0):.0f} MB at most"
     )
 
 

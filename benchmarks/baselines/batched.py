@@ -63,10 +63,10 @@ class Batched:
             self.forward(values)
             began = time.perf_counter()
             self.forward(values)
-            found = n / (time.perf_counter() - began)
-            if found < rate:
+            measured = n / (time.perf_counter() - began)
+            if measured < rate:
                 break
-            best, rate = n, found
+            best, rate = n, measured
         encoder.layers = layers
         return best
 

@@ -24,8 +24,8 @@ class Compiled(Batched):
         n = len(values)
         if n < self.batch:
             values = torch.cat([values, values[-1:].expand(self.batch - n, *values.shape[1:])])
-        found = super().forward(values)
-        return Outputs(found.embedding[:n], found.raw[:n])
+        padded = super().forward(values)
+        return Outputs(padded.embedding[:n], padded.raw[:n])
 
     def best_batch(self) -> int:
         """Measured before compiling: compiling every size would take minutes."""

@@ -39,14 +39,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    asked = config.getoption
-    device = torch.device(asked("device"))
+    option = config.getoption
+    device = torch.device(option("device"))
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise pytest.UsageError(f"--device {device} was asked for, and PyTorch finds no GPU here")
-    checkpoints = {heads: asked(heads) for heads in ("large", "small") if asked(heads)}
+        raise pytest.UsageError(f"--device {device} was option for, and PyTorch finds no GPU here")
+    checkpoints = {heads: option(heads) for heads in ("large", "small") if option(heads)}
     config.stash[_SHOP] = Workshop(
-        device, checkpoints, asked("quick") or asked("track"), tuple(asked("backends")),
-        tuple(asked("precisions")), tuple(asked("batches")), asked("rounds"), asked("track"),
+        device, checkpoints, option("quick") or option("track"), tuple(option("backends")),
+        tuple(option("precisions")), tuple(option("batches")), option("rounds"), option("track"),
     )  # fmt: skip
     config.stash[_CASES], config.stash[_DONE] = {}, {}
 
@@ -84,16 +84,16 @@ def side(request: pytest.FixtureRequest, benchmark: Any) -> Any:
     return lambda: tell(benchmark, done[group][name])
 
 
-def tell(benchmark: Any, found: Result) -> None:
+def tell(benchmark: Any, result: Result) -> None:
     """The figures of one side into its benchmark, or why there are none."""
-    if found.times is None:
+    if result.times is None:
         benchmark.skipped = True  # says nothing of a benchmark that was not used
-        if found.missing:
-            pytest.skip(found.missing)
-        pytest.fail(found.failed, pytrace=False)
-    benchmark.extra_info.update(found.info)
-    replay.load(found.times.seconds)
-    benchmark.pedantic(lambda: None, rounds=len(found.times.seconds))
+        if result.missing:
+            pytest.skip(result.missing)
+        pytest.fail(result.failed, pytrace=False)
+    benchmark.extra_info.update(result.info)
+    replay.load(result.times.seconds)
+    benchmark.pedantic(lambda: None, rounds=len(result.times.seconds))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -99,12 +99,12 @@ def ours(spec: Preprocess, name: str) -> Run:
 
     def run(files: list[bytes]) -> Any:
         pictures = [Picture(f"{i}", data) for i, data in enumerate(files)]
-        found = np.empty((len(files), 3, spec.size, spec.size), np.uint8)
+        rows = np.empty((len(files), 3, spec.size, spec.size), np.uint8)
         at = 0
         for prepared in decoder.batches(pictures, RUN, keep_rgb=False):
             for part in prepared.parts:
-                found[at + np.asarray(part.places)] = part.pixels
+                rows[at + np.asarray(part.places)] = part.pixels
             at += len(prepared.rows)
-        return found
+        return rows
 
     return run

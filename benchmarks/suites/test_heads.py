@@ -73,8 +73,8 @@ def torch_heads(shop: Workshop, heads: str, how: str) -> Run:
         with torch.inference_mode():
             x = torch.from_numpy(values).to(shop.device)
             x = x / x.norm(p=2, dim=-1, keepdim=True) if checkpoint.l2_normalise else x
-            found = torch.cat([head(x) for head in alone], dim=1) if how == "one_by_one" else stacked_heads(x, stacked)
-            return found.cpu().numpy()
+            raw = torch.cat([head(x) for head in alone], dim=1) if how == "one_by_one" else stacked_heads(x, stacked)
+            return raw.cpu().numpy()
 
     return run
 

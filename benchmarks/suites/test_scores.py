@@ -57,12 +57,12 @@ def published() -> Run:
     emotions = [d.slug for d in taxonomy.EMOTIONS]
 
     def run(raw: Any) -> Any:
-        found = []
+        rows = []
         for row in raw:
             scores = {name: float(value) - neutral[name] for name, value in zip(names, row, strict=True)}
             shares = dict(zip(emotions, softmax([scores[name] for name in emotions]), strict=True))
-            found.append([share for _, share in sorted(shares.items(), key=lambda item: -item[1])[:TOP]])
-        return found
+            rows.append([share for _, share in sorted(shares.items(), key=lambda item: -item[1])[:TOP]])
+        return rows
 
     return run
 

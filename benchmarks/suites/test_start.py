@@ -28,8 +28,8 @@ from pathlib import Path
 from benchmarks.baselines.alone import gpu_memory
 from benchmarks.baselines.published import Published
 from emonet_fast.process import memory_mb
-found = Published(sys.argv[1], sys.argv[2]).scores([Path(sys.argv[3]).read_bytes()])
-print(json.dumps({"embedding": found.embedding.tolist(), "raw": found.raw.tolist(), **memory_mb(), **gpu_memory()}))
+scores = Published(sys.argv[1], sys.argv[2]).scores([Path(sys.argv[3]).read_bytes()])
+print(json.dumps({"embedding": scores.embedding.tolist(), "raw": scores.raw.tolist(), **memory_mb(), **gpu_memory()}))
 """
 _OURS = """
 import json, sys
@@ -37,8 +37,8 @@ from pathlib import Path
 import emonet_fast
 from emonet_fast.process import memory_mb
 with emonet_fast.Scorer(sys.argv[1], device=sys.argv[2], backend=sys.argv[4], precision=sys.argv[5]) as scorer:
-    found = scorer([Path(sys.argv[3]).read_bytes()], embeddings=True)
-    print(json.dumps({"embedding": found.embeddings.tolist(), "raw": found.raw.tolist(), **memory_mb()}))
+    scores = scorer([Path(sys.argv[3]).read_bytes()], embeddings=True)
+    print(json.dumps({"embedding": scores.embeddings.tolist(), "raw": scores.raw.tolist(), **memory_mb()}))
 """
 
 
@@ -96,9 +96,9 @@ def process(
             done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
         if done.returncode:
             raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "the process failed")
-        found = json.loads(done.stdout.splitlines()[-1])
-        memory[name] = {k: round(v, 1) for k, v in found.items() if k not in ("embedding", "raw")}
-        return Outputs(*(np.asarray(found[key], np.float32) for key in ("embedding", "raw")))
+        scores = json.loads(done.stdout.splitlines()[-1])
+        memory[name] = {k: round(v, 1) for k, v in scores.items() if k not in ("embedding", "raw")}
+        return Outputs(*(np.asarray(scores[key], np.float32) for key in ("embedding", "raw")))
 
     return run
 
