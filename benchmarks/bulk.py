@@ -32,7 +32,7 @@ from emonet_fast.bulk.folder import Folder
 from emonet_fast.bulk.local import run_local
 from emonet_fast.bulk.progress import BulkProgress
 from emonet_fast.bulk.settings import Settings
-from emonet_fast.decoders.pillow import prepare
+from emonet_fast.decoders.flow import by_pillow, resized
 from emonet_fast.options import Options
 from emonet_fast.process import memory_mb
 from emonet_fast.records import Picture
@@ -165,7 +165,7 @@ def overhead(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
         spec = scorer.checkpoint.preprocess
 
         def decoded(image: bytes) -> Any:
-            (row,) = prepare(Picture("", image), spec, scorer.options, False)
+            (row,) = resized(by_pillow(Picture("", image), scorer.options), spec, scorer.options, False)
             return row[1][None]
 
         ready = [decoded(image) for image in images]

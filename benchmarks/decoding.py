@@ -16,7 +16,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -31,12 +30,11 @@ from emonet_fast import Scorer
 from emonet_fast.checkpoint.spec import Preprocess
 from emonet_fast.decoders.base import Decoder
 from emonet_fast.decoders.dali.decoder import DaliDecoder
-from emonet_fast.decoders.dali.definition import REGIONS, WHOLE, Definition
-from emonet_fast.decoders.dali.feeding import rows_of
-from emonet_fast.decoders.dali.regions import cut_out
+from emonet_fast.decoders.dali.pipeline import Definition
 from emonet_fast.decoders.dali.runner import Runner
-from emonet_fast.decoders.dali.triage import Sample, triage
-from emonet_fast.decoders.pillow import PillowDecoder, prepare
+from emonet_fast.decoders.dali.triage import triage
+from emonet_fast.decoders.flow import by_pillow, resized
+from emonet_fast.decoders.pillow import PillowDecoder
 from emonet_fast.doctor import report
 from emonet_fast.options import Options
 from emonet_fast.process import memory_mb
@@ -94,10 +92,7 @@ def throughput() -> dict[str, Any]:
     def load(picture: Picture) -> None:
         Image.open(io.BytesIO(picture.data)).load()
 
-    samples = [s for p in pictures for s in (triage(p, OPTIONS) or ())]
-    runs = [samples[i : i + RUN] for i in range(0, len(samples), RUN)]
-    whole = Runner(Definition(SPEC, None, RUN, WORKERS))
-    known = {sample.key: [sample] for sample in samples}
+    known = {picture.key: triage(picture, OPTIONS) for picture in pictures}
 
     def unexamined() -> None:
         with mock.patch("emonet_fast.decoders.dali.decoder.triage", lambda picture, options: known[picture.key]):
@@ -120,10 +115,9 @@ def throughput() -> dict[str, Any]:
 
     rates = turns(
         {
-            "pillow": mapped(lambda picture: prepare(picture, SPEC, OPTIONS, False)),
+            "pillow": mapped(lambda picture: resized(by_pillow(picture, OPTIONS), SPEC, OPTIONS, False)),
             "dali": decoded,
             "dali, files not examined": unexamined,
-            "dali pipeline with its own resize": lambda: ahead(whole.start, whole.finish, runs),
             "pillow, decode only": mapped(load),
             "dali, decode only": drained("decode"),
             "dali, border not corrected": drained("both"),
@@ -132,7 +126,6 @@ def throughput() -> dict[str, Any]:
         },
         len(pictures),
     )
-    whole.close()
     examined = [partial(triage, picture, OPTIONS) for picture in pictures]
     each = compare({"triage": examined}, CPU, rounds=ROUNDS)["triage"].median
     return {
@@ -144,19 +137,6 @@ def throughput() -> dict[str, Any]:
         # Of the time of all workers that a picture takes.
         "isolation_cost": each * rates["dali"] / WORKERS,
     }
-
-
-def ahead(start: Callable[[Any], None], finish: Callable[[], Any], runs: Sequence[Any], depth: int = 3) -> None:
-    """All runs, `depth` under way."""
-    waiting = 0
-    for run in runs:
-        start(run)
-        waiting += 1
-        if waiting == depth:
-            finish()
-            waiting -= 1
-    for _ in range(waiting):
-        finish()
 
 
 def plain(kind: str, datas: Sequence[bytes], count: int) -> Iterator[list[Any]]:
@@ -216,14 +196,12 @@ PLACES = {"top left": (0, 0), "upper third, middle": (160, 760), "centre": (340,
 def alone_decoded(data: bytes, box: Box | None) -> Callable[[], Any]:
     """Decodes it REPEATS times on one thread of DALI's."""
     picture = Picture("0", data, boxes=() if box is None else (box,))
-    samples = [replace(triage(picture, OPTIONS)[0], data=bytes(bytearray(data))) for _ in range(REPEATS)]
-    rows = WHOLE if box is None else REGIONS
-    runner = Runner(Definition(SPEC, None, len(samples), 1, rows=rows, output="pictures"))
+    samples = [triage(picture, OPTIONS)] * REPEATS
+    runner = Runner(Definition(None, len(samples), 1, regions=box is not None))
 
     def call() -> Any:
         runner.start(samples)
-        decoded = runner.finish().outputs[0].on_host()
-        return decoded if box is None else cut_out(samples, decoded)
+        return runner.finish().outputs[0].on_host()
 
     return call
 
@@ -259,56 +237,40 @@ def boxes_of(rng: np.random.Generator, width: int, height: int) -> tuple[Box, ..
 
 
 def levels(pictures: Sequence[Picture]) -> dict[str, Any]:
-    """Differences from Pillow of the decoder on the CPU, and of the whole pipeline, with DALI's own resize."""
-    decoder, worst = dali(), {"decoder": [0, 0.0, 0], "pipeline": [0, 0.0, 0]}
+    """Differences of the decoder on the CPU from Pillow."""
     want = list(pixels_of(PillowDecoder(SPEC, OPTIONS, untimed), pictures))
-    got = list(pixels_of(decoder, pictures))
+    got = list(pixels_of(dali(), pictures))
     if [(row.key, row.status) for row, _ in got] != [(row.key, row.status) for row, _ in want]:
         raise RuntimeError("the decoders give different rows")
-    samples = [sample for picture in pictures for sample in triage(picture, OPTIONS) or ()]
-    if len(samples) != len(want):
+    if any(triage(picture, OPTIONS) is None for picture in pictures):
         raise RuntimeError("some of the pictures are not DALI's")
-    ours = {"decoder": [pixels for _, pixels in got], "pipeline": list(whole_pipeline(samples))}
-    for name, side in ours.items():
-        for a, (_, b) in zip(side, want, strict=True):
-            difference = np.abs(a.astype(np.int16) - b)
-            worst[name][0] = max(worst[name][0], int(difference.max()))
-            worst[name][1] = max(worst[name][1], float(difference.mean()))
-            worst[name][2] += int((difference > 1).sum())
-    sides = {name: {"max": high, "mean_max": mean, "beyond_1": far} for name, (high, mean, far) in worst.items()}
-    return {"rows": len(want), "values": len(want) * 3 * SPEC.size**2} | sides
-
-
-def whole_pipeline(samples: Sequence[Sample]) -> Iterator[Any]:
-    for start in range(0, len(samples), RUN):
-        run = samples[start : start + RUN]
-        runner = Runner(Definition(SPEC, None, RUN, WORKERS, rows=rows_of(run)))
-        runner.start(run)
-        yield from runner.finish().outputs[0].on_host()
-        runner.close()
+    differences = [np.abs(a.astype(np.int16) - b) for (_, a), (_, b) in zip(got, want, strict=True)]
+    decoder = {
+        "max": max(int(one.max()) for one in differences),
+        "mean_max": max(float(one.mean()) for one in differences),
+        "beyond_1": sum(int((one > 1).sum()) for one in differences),
+    }
+    return {"rows": len(want), "values": len(want) * 3 * SPEC.size**2, "decoder": decoder}
 
 
 def scores(checkpoint: str, count: int) -> dict[str, Any]:
-    """fp32 scores through DALI beside those through Pillow: by the decoder on the CPU, and by DALI's own resize."""
+    """fp32 scores through DALI on the CPU beside those through Pillow."""
     datas = [encoded(photograph(400 + 37 * i, 380 + 29 * i, i), quality=80) for i in range(count)]
     pictures = [Picture(f"{i}", data) for i, data in enumerate(datas)]
-    samples = [sample for picture in pictures for sample in triage(picture, OPTIONS) or ()]
     pixels = {
         "pillow": np.stack([row for _, row in pixels_of(PillowDecoder(SPEC, OPTIONS, untimed), pictures)]),
         "decoder": np.stack([row for _, row in pixels_of(dali(), pictures)]),
-        "pipeline": np.stack(list(whole_pipeline(samples))),
     }
-    equal = np.array_equal(pixels["pillow"], pixels["decoder"])
     with Scorer(checkpoint, device="cpu", precision="fp32") as scorer:
-        raw = {name: scorer.score_pixels(pixels[name]).raw for name in ("pillow", "pipeline")}
+        raw = {name: scorer.score_pixels(one).raw for name, one in pixels.items()}
         notes = list(scorer.score_pixels(pixels["pillow"][:1]).notes)
-    if equal:  # the same input of the same engine
-        raw["decoder"] = raw["pillow"]
-    else:
-        with Scorer(checkpoint, device="cpu", precision="fp32") as scorer:
-            raw["decoder"] = scorer.score_pixels(pixels["decoder"]).raw
-    sides = {name: compared(raw["pillow"], raw[name]) for name in ("decoder", "pipeline")}
-    return {"pictures": count, "heads": raw["pillow"].shape[1], "notes": notes, "same_pixels": equal, **sides}
+    return {
+        "pictures": count,
+        "heads": raw["pillow"].shape[1],
+        "notes": notes,
+        "same_pixels": np.array_equal(pixels["pillow"], pixels["decoder"]),
+        "decoder": compared(raw["pillow"], raw["decoder"]),
+    }
 
 
 def compared(a: Any, b: Any) -> dict[str, float]:

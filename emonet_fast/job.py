@@ -1,28 +1,25 @@
 """One run of `emonet-fast score`: inputs in, output files, report and table out. Streams in bounded memory."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from .faces import WithFaces
-from .records import Face, Status
+from .faces import PictureFaces
+from .records import Picture, Status
 from .reports.collect import thumbnail
 from .reports.pictures import PictureReport
 from .scorer import ScoredBatch, Scorer
 from .scores import Scores, distinct_notes
 from .sinks import open_sink
-from .sources import Inputs
 
 # Rows kept for the table on the terminal; files get all of them.
 TABLE_ROWS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Outputs:
+class ScoreOutputs:
     """What a run writes: any of a table file and an HTML report.
 
     format: of the table file, "default" or "laion". title: of the report. top: emotions on each of its cards.
@@ -37,7 +34,7 @@ class Outputs:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class ScoreSummary:
     """counts: rows by status. seconds: by stage. first: the first TABLE_ROWS rows. notes: of all rows.
 
     engine, decoder: what was used, for people.
@@ -63,7 +60,7 @@ class Summary:
         return f"{total} inputs: {', '.join(parts)}{speed} ({self.engine}, decoded by {self.decoder})"
 
 
-def check(outputs: Outputs) -> None:
+def check(outputs: ScoreOutputs) -> None:
     """Try the output files before weights are fetched and read, which can take minutes. Leaves nothing behind.
 
     Raises:
@@ -75,19 +72,33 @@ def check(outputs: Outputs) -> None:
         PictureReport(outputs.report, outputs.title, {}, top=outputs.top).abort()
 
 
-def run(scorer: Scorer, inputs: Inputs | WithFaces, outputs: Outputs, advance: Callable[[int], None]) -> Summary:
-    """Score all inputs. advance: told how many rows were done. Inputs with faces give a row a face.
+def run(
+    scorer: Scorer,
+    pictures: Iterable[Picture],
+    outputs: ScoreOutputs,
+    advance: Callable[[int], None],
+    faces: PictureFaces | None = None,
+) -> ScoreSummary:
+    """Score pictures and write the outputs.
 
     Output files appear whole at the end; an error or an interrupt leaves none, and older ones as they were.
 
+    Args:
+        scorer: opened here, if it is not yet.
+        pictures: read once.
+        outputs: what is written.
+        advance: called with the number of rows of each batch that is done.
+        faces: what finds each picture's faces, for a row a face; None scores pictures as they are.
+
     Raises:
-        OptionError, CheckpointError, BackendError: before any picture is scored.
+        OptionError: when an output cannot be written.
+        CheckpointError: when the checkpoint cannot be read; before any picture is scored.
+        BackendError: when the engine cannot be opened; before any picture is scored.
     """
     counts: Counter[str] = Counter()
     notes: tuple[str, ...] = ()
     first: list[Scores] = []
     with ExitStack() as stack:
-        faces = inputs if isinstance(inputs, WithFaces) else None
         metadata = scorer.metadata | (faces.metadata if faces is not None else {})
         sink = report = None
         if outputs.table is not None:
@@ -96,18 +107,18 @@ def run(scorer: Scorer, inputs: Inputs | WithFaces, outputs: Outputs, advance: C
             )
         if outputs.report is not None:
             report = stack.enter_context(PictureReport(outputs.report, outputs.title, metadata, top=outputs.top))
-        for batch in scorer.batches(inputs, embeddings=outputs.embeddings, keep_rgb=report is not None):
+        shown = report is not None
+        for batch in scorer.batches(pictures, embeddings=outputs.embeddings, keep_rgb=shown, faces=faces):
             counts.update(batch.scores.status)
             notes = distinct_notes((*notes, *batch.scores.notes))
-            scores = batch.scores if faces is None else with_boxes(batch.scores, faces)
             if sum(map(len, first)) < TABLE_ROWS:
-                first.append(scores)
+                first.append(batch.scores)
             if sink is not None:
-                sink.write(scores)
+                sink.write(batch.scores)
             if report is not None:
                 _add(report, batch)
             advance(len(batch.scores))
-    return Summary(
+    return ScoreSummary(
         counts={str(k): v for k, v in counts.items()},
         seconds=dict(scorer.timings),
         first=Scores.concat(first) if first else None,
@@ -115,15 +126,6 @@ def run(scorer: Scorer, inputs: Inputs | WithFaces, outputs: Outputs, advance: C
         engine=f"{metadata['backend']} {metadata['precision']}",
         decoder=_decoder(scorer),
     )
-
-
-def with_boxes(scores: Scores, faces: WithFaces) -> Scores:
-    """The scores with the box of each row's face, which `faces` then forgets."""
-    return replace(scores, faces=np.array([_box(faces.take(key)) for key in scores.keys]).reshape(-1, 5))
-
-
-def _box(face: Face | None) -> tuple[float, ...]:
-    return (np.nan,) * 5 if face is None else (face.x, face.y, face.width, face.height, face.score)
 
 
 def _decoder(scorer: Scorer) -> str:

@@ -72,6 +72,11 @@ class FaceOptions:
             if not low <= value <= high:
                 raise OptionError(f"{name} is {value!r}; expected a number from {low:g} to {high:g}")
 
+    @property
+    def boxes(self) -> Path | None:
+        """The file of "boxes:FILE"; None for other faces."""
+        return Path(self.faces.removeprefix("boxes:")) if self.faces.startswith("boxes:") else None
+
 
 @dataclass(frozen=True, slots=True)
 class VideoOptions:

@@ -20,12 +20,12 @@ from .backends.pixels import run_pixels
 from .checkpoint import open_checkpoint
 from .checkpoint.spec import Checkpoint
 from .checkpoint.tensors import Progress
-from .decoders import Decoder, Prepared, open_decoder
+from .decoders import Decoder, FaceLocator, Prepared, open_decoder
 from .errors import InputError, OptionError
 from .options import MAX_BYTES, MAX_PIXELS, Options, default_cache_dir
 from .process import Stopwatch, available_cores
 from .records import Decoded, Float32Array, Picture
-from .scores import Scores
+from .scores import Scores, face_values
 from .sources.memory import Memory
 
 UNTRAINED = "untrained weights: the numbers mean nothing"
@@ -272,35 +272,52 @@ class Scorer:
         return self._scores(decoded, outputs.raw, outputs.embedding if embeddings else None)
 
     def batches(
-        self, pictures: Iterable[Picture], *, embeddings: bool = False, keep_rgb: bool = False
+        self,
+        pictures: Iterable[Picture],
+        *,
+        embeddings: bool = False,
+        keep_rgb: bool = False,
+        faces: FaceLocator | None = None,
     ) -> Iterator[ScoredBatch]:
         """Score an endless or long row of pictures in bounded memory, in order, a batch at a time.
 
-        A picture with boxes gives a row a box. Where the engine works beside the host, the next batch is prepared while
-        one or two are under way. keep_rgb: batches carry their pictures, for thumbnails.
+        A picture with boxes gives a row for each box. Where the engine works beside the host, the next batch is
+        prepared while one or two are under way.
+
+        Args:
+            pictures: see Picture.
+            embeddings: scores carry embeddings too, [n, hidden] float32.
+            keep_rgb: batches carry their pictures, for thumbnails.
+            faces: finds the faces of each picture, see faces.open_faces: a row for each face, whose box the scores
+                carry (Scores.faces). None scores pictures as they are.
         """
-        return self.score_prepared(self.prepare(pictures, keep_rgb=keep_rgb), embeddings=embeddings)
+        prepared = self.prepare(pictures, keep_rgb=keep_rgb, faces=faces)
+        return self.score_prepared(prepared, embeddings=embeddings, faces=faces is not None)
 
-    def prepare(self, pictures: Iterable[Picture], *, keep_rgb: bool = False) -> Iterator[Prepared]:
+    def prepare(
+        self, pictures: Iterable[Picture], *, keep_rgb: bool = False, faces: FaceLocator | None = None
+    ) -> Iterator[Prepared]:
         """The first half of `batches`: batches of the network's input. May run in a thread of its own."""
-        return self.decoder.batches(pictures, self.backend.batch_size, keep_rgb=keep_rgb)
+        return self.decoder.batches(pictures, self.backend.batch_size, keep_rgb=keep_rgb, faces=faces)
 
-    def score_prepared(self, batches: Iterable[Prepared], *, embeddings: bool = False) -> Iterator[ScoredBatch]:
-        """The second half of `batches`: batches of `prepare` to scores, in order."""
+    def score_prepared(
+        self, batches: Iterable[Prepared], *, embeddings: bool = False, faces: bool = False
+    ) -> Iterator[ScoredBatch]:
+        """The second half of `batches`: batches of `prepare` to scores, in order. faces: scores carry their boxes."""
         under_way: deque[Callable[[], ScoredBatch]] = deque()
         for batch in batches:
-            under_way.append(self._submit(batch, embeddings))
+            under_way.append(self._submit(batch, embeddings, faces))
             if len(under_way) > self.backend.depth:
                 yield under_way.popleft()()
         while under_way:
             yield under_way.popleft()()
 
-    def empty(self, *, embeddings: bool = False) -> Scores:
+    def empty(self, *, embeddings: bool = False, faces: bool = False) -> Scores:
         """Scores of no rows, with the columns that this checkpoint's scores have."""
         width = self.checkpoint.vision.hidden_size
-        return self._scores([], None, np.empty((0, width), np.float32) if embeddings else None)
+        return self._scores([], None, np.empty((0, width), np.float32) if embeddings else None, faces)
 
-    def _submit(self, batch: Prepared, embeddings: bool) -> Callable[[], ScoredBatch]:
+    def _submit(self, batch: Prepared, embeddings: bool, faces: bool) -> Callable[[], ScoredBatch]:
         """Hand the batch's pixels to the engine; the result is what the returned function gives."""
         submitted: list[tuple[list[int], Callable[[], Outputs]]] = []
         with self._timed("engine"):
@@ -321,13 +338,17 @@ class Scorer:
                     found = outputs()
                     raw[places], vectors[places] = found.raw, found.embedding
             with self._timed("scores"):
-                scores = self._scores(batch.rows, raw, vectors if embeddings else None)
+                scores = self._scores(batch.rows, raw, vectors if embeddings else None, faces)
             return ScoredBatch(scores, batch.rows)
 
         return result
 
     def _scores(
-        self, decoded: Sequence[Decoded], raw: Float32Array | None, embeddings: Float32Array | None = None
+        self,
+        decoded: Sequence[Decoded],
+        raw: Float32Array | None,
+        embeddings: Float32Array | None = None,
+        faces: bool = False,
     ) -> Scores:
         names, means = self.checkpoint.names, self.checkpoint.neutral_means
         return Scores.of_checked(
@@ -340,4 +361,5 @@ class Scorer:
             embeddings=embeddings,
             notes=[UNTRAINED] if self.checkpoint.untrained else [],
             metadata=self.metadata,
+            faces=face_values([one.face for one in decoded]) if faces else None,
         )

@@ -21,7 +21,7 @@ from .arithmetic import (
 )
 from .errors import OptionError
 from .optional import need
-from .records import Float32Array, Float64Array, Status
+from .records import Face, Float32Array, Float64Array, Status
 
 if TYPE_CHECKING:
     import pandas
@@ -54,6 +54,12 @@ def utf8_text(text: str) -> str:
 def _visible_surrogate(match: re.Match[str]) -> str:
     code = ord(match.group())
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def face_values(faces: Sequence[Face | None]) -> Float64Array:
+    """[N, 5] float64 of FACE_COLUMNS, NaN where a row has no face."""
+    boxes = [(np.nan,) * 5 if f is None else (f.x, f.y, f.width, f.height, f.score) for f in faces]
+    return np.array(boxes, np.float64).reshape(-1, len(FACE_COLUMNS))
 
 
 @dataclass(frozen=True)
@@ -152,6 +158,7 @@ class Scores:
         embeddings: Float32Array | None,
         notes: Iterable[str],
         metadata: Mapping[str, str],
+        faces: Float64Array | None = None,
     ) -> "Scores":
         """`from_raw` for a Scorer's batches: D slugs, [D] means, and N of all else are known to fit."""
         states, reasons = list(status), list(reason)
@@ -171,6 +178,7 @@ class Scores:
             embeddings=embeddings,
             notes=tuple(dict.fromkeys([*notes, *no_baseline, *scaling_note(values)])),
             metadata=dict(metadata),
+            faces=faces,
         )
 
     def __len__(self) -> int:

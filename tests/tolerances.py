@@ -40,16 +40,8 @@ FLIPPED_ROUNDINGS = 1e-2
 # certificate's own bar is 0.999, which layers kept in bf16 reach.
 FP8_COSINE_SHALLOW = 0.998
 
-# DALI's resize from equal pixels: it sums in float32 what Pillow sums in fixed point of 22 bits, so a value that is a
-# half, or nearly, can fall on its other side. Levels of 255, and the share of values: sides in a simple ratio to the
-# network's input have many halves (4/3: 6%); over all shapes together few are left.
-# Where it happens in both passes on the same side, that makes 2: one value in a hundred million on photographs.
-DALI_RESIZE = 1
-DALI_RESIZE_SHARE = 0.02
-DALI_RESIZE_TWICE = 1e-5
-
-# Decode and resize together: the project's bars. On the CPU both decode by libjpeg-turbo, and DALI_RESIZE is all there
-# is; a GPU's inverse transform rounds differently.
+# Decode and resize together: the project's bars. On the CPU both decode by libjpeg-turbo and are equal; a GPU's
+# inverse transform rounds differently.
 DALI_DECODE_MAX = 6
 DALI_DECODE_MEAN = 0.25
 

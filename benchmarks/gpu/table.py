@@ -192,10 +192,8 @@ def latency_lines(part: dict[str, Any]) -> list[str]:
 
 
 def decoding_lines(part: dict[str, Any]) -> list[str]:
-    lines = [
-        f"DALI with {name} beside Pillow: at most {number(levels['max'])} levels, {number(levels['mean'])} in the mean."
-        for name, levels in part["levels"].items()
-    ]
+    levels = part["levels"]
+    lines = [f"DALI beside Pillow: at most {number(levels['max'])} levels, {number(levels['mean'])} in the mean."]
     if "scores_per_second" in part:
         lines.append(
             f"JPEG bytes to the network's input {number(part['pixels_per_second'])} img/s, to scores "

@@ -10,7 +10,6 @@ from ..checkpoint.tensors import Progress
 from ..files import write_whole
 from ..records import Status
 from . import inputs as listing
-from .faces import model_hash
 from .folder import Folder, FoundShard, ShardState, check_same, refuse_different
 from .local import run_local
 from .lock import BEAT, STALE, Lock
@@ -84,7 +83,7 @@ def run(settings: Settings, say: Callable[[str], None], packing: Progress | None
             settings.checkpoint, settings.options.cache_dir, revision=settings.options.revision, progress=packing
         )
         expected = settings.known() | {"checkpoint_hash": known.weights_hash}
-        expected |= model_hash(settings.faces, settings.options.cache_dir)
+        expected |= settings.face_file()
         if not fresh:
             refuse_different(folder.path, differences(dict(plan.fingerprint), expected))
         mine = [s for s in range(len(plan.shards)) if s % settings.part[1] == settings.part[0]]

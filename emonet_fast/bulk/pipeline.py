@@ -12,21 +12,19 @@ called by the engine's thread, as it works beside the host by itself and reuses 
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ..backends.base import DeviceBackend
-from ..decoders import Prepared
+from ..decoders import FaceLocator, Prepared
 from ..records import Picture, Status
 from ..scorer import ScoredBatch, Scorer
 from ..scores import distinct_notes
 from .channel import Channel, ClosedError
-from .faces import FaceStep, ShardFaces
 from .folder import Folder
 from .plan import Plan
-from .rows import Origin, Row, read_spans
+from .rows import Origin, read_spans
 from .shard_file import ShardFile
 
 # Encoded pictures waiting to be decoded, batches waiting for the engine, results waiting to be written.
@@ -44,15 +42,10 @@ class ShardError(Exception):
 
 @dataclass(slots=True)
 class Job:
-    """A shard under way.
-
-    faces: what knows its rows' boxes. origins: rows of input whose results have not come yet, with how many each gives.
-    """
+    """A shard under way. read: its pictures that were handed to the decoder so far."""
 
     shard: int
-    faces: ShardFaces | None = None
-    origins: deque[tuple[Origin, int]] = field(default_factory=deque)
-    began: float = field(default_factory=time.perf_counter)
+    read: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +56,20 @@ class _End:
 _Item: TypeAlias = "Job | _End | Any"
 
 
-class Pipeline:
+class ShardPipeline:
     """Scores shards of one plan with one open scorer.
 
-    place: the device's name, for markers. faces: opened once for many pipelines, used by one at a time. done: called
-    with each finished shard's marker, in order, by the writer's thread. advance: called with (shard, rows, rows
-    without scores) as they are scored. shards: what to score; the reader takes from it ahead of need, and closing it
-    ends `run`.
+    Args:
+        scorer: open.
+        plan: of the output folder.
+        folder: the output folder.
+        place: the device's name, for markers.
+        faces: what finds each picture's faces; None scores pictures as they are.
+        done: called with each finished shard's marker, in order, by the writer's thread.
+        advance: called with (shard, rows, rows without scores) as they are scored.
+
+    Attributes:
+        shards: what to score; the reader takes from it ahead of need, and closing it ends `run`.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Pipeline:
         folder: Folder,
         place: str,
         *,
-        faces: FaceStep,
+        faces: FaceLocator | None,
         done: Callable[[dict[str, Any]], None],
         advance: Callable[[int, int, int], None] = lambda shard, rows, bad: None,
     ) -> None:
@@ -140,42 +140,32 @@ class Pipeline:
         for shard in _until_closed(self.shards):
             self._pictures.put(Job(shard))
             with _at(shard):
-                for row in read_spans(self._plan, self._folder.path, shard, limit):
-                    data = row.picture.data
-                    self._pictures.put(row, len(data) if isinstance(data, bytes) else 0)
+                for picture in read_spans(self._plan, self._folder.path, shard, limit):
+                    data = picture.data
+                    self._pictures.put(picture, len(data) if isinstance(data, bytes) else 0)
             self._pictures.put(_End())
         self._pictures.close()
 
     def _prepare(self) -> None:
-        for job, rows in _segments(self._pictures):
+        for job, pictures in _segments(self._pictures):
             self._batches.put(job)
             with _at(job.shard):
-                for prepared in self._scorer.prepare(self._taken(job, rows)):
+                for prepared in self._scorer.prepare(_counted(job, pictures), faces=self._faces):
                     self._batches.put(prepared)
             self._batches.put(_End())
         self._batches.close()
-
-    def _taken(self, job: Job, rows: Iterable[Row]) -> Iterator[Picture]:
-        """The rows' pictures, with the faces' boxes; each row is noted with how many results it will give."""
-        read: deque[Origin] = deque()
-
-        def pictures() -> Iterator[Picture]:
-            for row in rows:
-                read.append(row.origin)
-                yield row.picture
-
-        job.faces = self._faces.begin(pictures())
-        for picture in job.faces:
-            job.origins.append((read.popleft(), len(picture.row_keys())))
-            yield picture
 
     def _score(self) -> None:
         embeddings = self._embeddings != "none"
         for job, items in _segments(self._batches if self._threaded else self._pictures):
             self._results.put(job)
             with _at(job.shard):
-                batches: Iterable[Prepared] = items if self._threaded else self._scorer.prepare(self._taken(job, items))
-                for scored in self._scorer.score_prepared(batches, embeddings=embeddings):
+                batches: Iterable[Prepared] = items
+                if not self._threaded:
+                    batches = self._scorer.prepare(_counted(job, items), faces=self._faces)
+                for scored in self._scorer.score_prepared(
+                    batches, embeddings=embeddings, faces=self._faces is not None
+                ):
                     self._results.put(scored)
                     bad = sum(s != Status.OK for s in scored.scores.status)
                     self._advance(job.shard, len(scored.scores), bad)
@@ -192,39 +182,26 @@ class Pipeline:
         file = ShardFile(path, self._keep, self._embeddings, dict(self._plan.fingerprint) | {"plan": self._plan.id})
         notes: tuple[str, ...] = ()
         inputs = rows = 0
+        last: object = None
         try:
             for scored in results:
-                origins: list[Origin] = []
-                while len(origins) < len(scored.scores):
-                    inputs += self._take_origin(job, origins, len(scored.scores))
-                assert job.faces is not None  # noqa: S101 - set before its first row could be scored
-                file.write(job.faces.boxed(scored.scores), origins)
+                origins = [one.origin for one in scored.decoded if isinstance(one.origin, Origin)]
+                # Rows of one picture come one after another, and share its origin; perhaps in several batches.
+                for origin in origins:
+                    inputs += origin is not last
+                    last = origin
+                file.write(scored.scores, origins)
                 rows += len(origins)
                 notes = distinct_notes((*notes, *scored.scores.notes))
-            assert job.faces is not None  # noqa: S101 - set when the shard was begun
-            file.finish(job.faces.boxed(self._scorer.empty(embeddings=self._embeddings != "none")))
+            file.finish(self._scorer.empty(embeddings=self._embeddings != "none", faces=self._faces is not None))
             planned = self._plan.rows([job.shard])
-            if job.origins or (planned is not None and inputs != planned):
-                raise RuntimeError(f"{inputs} rows of input were written; planned were {planned}")
+            if inputs != job.read or (planned is not None and inputs != planned):
+                raise RuntimeError(f"{inputs} rows of input were written; {job.read} were read, planned were {planned}")
             facts = {"rows": rows, "inputs": inputs, "counts": dict(sorted(file.counts.items())), "notes": list(notes)}
             marker = self._folder.publish(self._plan, job.shard, file.pending, facts | self._rates(rows))
         finally:
             file.discard()
         self._done(marker)
-
-    @staticmethod
-    def _take_origin(job: Job, origins: list[Origin], rows: int) -> int:
-        """Add the next origins, as far as results have come; 1 where a row of input is complete, else 0.
-
-        A picture with several boxes may have its results in several batches.
-        """
-        origin, results = job.origins.popleft()
-        taken = min(results, rows - len(origins))
-        origins.extend([origin] * taken)
-        if taken < results:
-            job.origins.appendleft((origin, results - taken))
-            return 0
-        return 1
 
     def _rates(self, rows: int) -> dict[str, Any]:
         """Seconds since the last shard was done, rows a second, and what each stage waited for meanwhile."""
@@ -263,6 +240,13 @@ class _at:  # noqa: N801 - used like a function
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, Exception) and not isinstance(error, ClosedError | ShardError):
             raise ShardError(self._shard, error) from error
+
+
+def _counted(job: Job, pictures: Iterable[Picture]) -> Iterator[Picture]:
+    """The pictures, counted in `job` as they are taken."""
+    for picture in pictures:
+        job.read += 1
+        yield picture
 
 
 def _until_closed(channel: Channel[Any]) -> Iterator[Any]:

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BackendError, EmonetError, OptionError
+from ..faces import PictureFaces, open_faces
 from ..files import write_whole
 from ..optional import need
 from ..process import memory_mb
 from ..scorer import Scorer
-from .faces import FaceStep
 from .folder import Folder, no_space
 from .local import ATTEMPTS
-from .pipeline import Pipeline, ShardError
+from .pipeline import ShardError, ShardPipeline
 from .plan import Plan
 from .progress import BulkProgress
 from .settings import Settings, parse_devices, threads_each
@@ -132,7 +132,7 @@ class _ShardActor:
         self._scorer: Scorer = settings.scorer(device, threads)
         self._folder = Folder(Path(settings.output))
         self._plan: Plan | None = None
-        self._faces: FaceStep | None = None
+        self._faces: PictureFaces | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         return {"result": [json.dumps(self._result(int(shard))) for shard in batch["shard"]]}
@@ -179,15 +179,14 @@ class _ShardActor:
                     f"an actor's engine differs from the plan's in: {other}; name --precision, --backend and "
                     "--batch-size, or use nodes of one kind"
                 )
-            self._faces = FaceStep(self._settings.faces, self._scorer.options, self._scorer.place)
+            self._faces = open_faces(self._settings.faces, self._scorer.options, self._scorer.place)
             self._plan = plan
         return self._plan
 
     def _score(self, plan: Plan, shard: int) -> dict[str, Any]:
         markers: list[dict[str, Any]] = []
-        assert self._faces is not None  # noqa: S101 - see _open
         place = f"ray {self._device}"
-        pipeline = Pipeline(self._scorer, plan, self._folder, place, faces=self._faces, done=markers.append)
+        pipeline = ShardPipeline(self._scorer, plan, self._folder, place, faces=self._faces, done=markers.append)
         pipeline.shards.put(shard)
         pipeline.shards.close()
         pipeline.run()

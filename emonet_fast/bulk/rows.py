@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,23 +21,21 @@ _COLUMNS = ("path", "key", "fault")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a row comes from. source: the key of its file. number: in that file, from 0. kept: its other columns."""
+    """Where a row comes from; a Picture's origin, and so its rows'.
+
+    Args:
+        source: the key of its file.
+        number: of the row or member in that file, from 0.
+        kept: its other columns, in the order of `keep`.
+    """
 
     source: str
     number: int
     kept: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of input."""
-
-    origin: Origin
-    picture: Picture
-
-
-def read_spans(plan: Plan, folder: Path, shard: int, max_bytes: int) -> Iterator[Row]:
-    """All rows of a shard, in order. folder: where the plan's files.parquet lies."""
+def read_spans(plan: Plan, folder: Path, shard: int, max_bytes: int) -> Iterator[Picture]:
+    """The picture of each row of a shard, in order, with its Origin. folder: where the plan's files.parquet lies."""
     for span in plan.shards[shard]:
         source = plan.sources[span.source]
         if source.kind == "table":
@@ -48,7 +46,7 @@ def read_spans(plan: Plan, folder: Path, shard: int, max_bytes: int) -> Iterator
             yield from _files(folder, span, plan, max_bytes)
 
 
-def _table(source: Source, span: Span, keep: Sequence[str], max_bytes: int) -> Iterator[Row]:
+def _table(source: Source, span: Span, keep: Sequence[str], max_bytes: int) -> Iterator[Picture]:
     """Rows of a parquet file. Where it is gone, damaged or another one by now, each of them says so."""
     assert span.stop is not None  # noqa: S101 - only a tar's span has no end
     at = span.start
@@ -59,15 +57,15 @@ def _table(source: Source, span: Span, keep: Sequence[str], max_bytes: int) -> I
         with open_table(source.path) as file:
             labels = _labels(file.schema_arrow, source.path, keep)
             for picture, kept in read_rows(file, source.key, source.column, max_bytes, span.start, span.stop, keep):
-                yield Row(Origin(source.key, at, _named(kept, labels)), picture)
+                yield replace(picture, origin=Origin(source.key, at, _named(kept, labels)))
                 at += 1
     except GeneratorExit:
         raise
     except Exception as error:  # pyarrow's errors have no base of their own
         fault = f"parquet file: {reason_of(error)}"
     for lost in range(at, span.stop):
-        picture = Picture(f"{source.key}::{lost}", None, Status.UNREADABLE, fault)
-        yield Row(Origin(source.key, lost, nothing), picture)
+        origin = Origin(source.key, lost, nothing)
+        yield Picture(f"{source.key}::{lost}", None, Status.UNREADABLE, fault, origin=origin)
 
 
 def _labels(schema: Any, path: str, keep: Sequence[str]) -> tuple[Sequence[str] | None, ...]:
@@ -86,16 +84,16 @@ def _named(values: tuple[Any, ...], labels: tuple[Sequence[str] | None, ...]) ->
     )
 
 
-def _tar(source: Source, kept: int, max_bytes: int) -> Iterator[Row]:
+def _tar(source: Source, kept: int, max_bytes: int) -> Iterator[Picture]:
     nothing = (None,) * kept
     try:
         _check_size(source)
     except (OSError, ValueError, DataError) as error:
-        picture = Picture(source.key, None, Status.UNREADABLE, f"tar archive: {reason_of(error)}")
-        yield Row(Origin(source.key, 0, nothing), picture)
+        reason = f"tar archive: {reason_of(error)}"
+        yield Picture(source.key, None, Status.UNREADABLE, reason, origin=Origin(source.key, 0, nothing))
         return
     for number, picture in enumerate(read_shard(source.path, source.key, max_bytes)):
-        yield Row(Origin(source.key, number, nothing), picture)
+        yield replace(picture, origin=Origin(source.key, number, nothing))
 
 
 def _check_size(source: Source) -> None:
@@ -105,14 +103,14 @@ def _check_size(source: Source) -> None:
         raise DataError(f"the file has changed since the plan was made: {size} bytes, not {source.size}")
 
 
-def _files(folder: Path, span: Span, plan: Plan, max_bytes: int) -> Iterator[Row]:
+def _files(folder: Path, span: Span, plan: Plan, max_bytes: int) -> Iterator[Picture]:
     nothing = (None,) * len(plan.keep_names)
     for one in read_files(folder / FILES, span, plan.shard_size):
         if one.fault:
             picture = Picture(one.key, None, Status.UNREADABLE, one.fault)
         else:
             picture = read_file(one.path, one.key, max_bytes)
-        yield Row(Origin(one.key, 0, nothing), picture)
+        yield replace(picture, origin=Origin(one.key, 0, nothing))
 
 
 def write_files(files: Iterable[InputFile], shard_size: int) -> bytes:

@@ -1,5 +1,6 @@
 """What a bulk run does, in one frozen record."""
 
+import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,14 +9,14 @@ import PIL
 
 from .._version import __version__
 from ..checkpoint.fetch import VARIANTS
-from ..errors import OptionError
+from ..errors import InputError, OptionError
+from ..faces.model import find_model
 from ..gpu import Gpu, look
 from ..optional import need
 from ..options import EMBEDDINGS, ENGINES, SHARD_SIZE, FaceOptions, Options
 from ..process import available_cores
 from ..scorer import Scorer
 from ..sinks.encoders import SCHEMA_VERSION
-from .faces import known, model_hash
 
 _SLICE = re.compile(r"(\d+)/(\d+)")
 _DEVICES = re.compile(r"cpu|cuda|cuda:\d+")
@@ -83,9 +84,8 @@ class Settings:
             object.__setattr__(self, "devices", device)
         self.options.without_effect(("trust_engine",), "a bulk run, whose plan knows engines by what made them")
         object.__setattr__(self, "output", Path(self.output).absolute())
-        kind, colon, boxes = self.faces.faces.partition(":")
-        if colon:
-            object.__setattr__(self, "faces", replace(self.faces, faces=f"{kind}:{Path(boxes).absolute()}"))
+        if self.faces.boxes is not None:
+            object.__setattr__(self, "faces", replace(self.faces, faces=f"boxes:{self.faces.boxes.absolute()}"))
         if self.checkpoint not in VARIANTS and Path(self.checkpoint).exists():
             object.__setattr__(self, "checkpoint", str(Path(self.checkpoint).absolute()))
 
@@ -108,7 +108,7 @@ class Settings:
             "max_pixels": str(options.max_pixels),
             "max_bytes": str(options.max_bytes),
             "pillow": PIL.__version__,  # its resize decides pixels, whichever decoder is used
-            **known(self.faces),
+            **_known(self.faces),
             "embeddings": self.embeddings,
         }
         for name in ("precision", "backend", "batch_size", "decoder"):
@@ -120,8 +120,37 @@ class Settings:
     def fingerprint(self, scorer: Scorer) -> dict[str, str]:
         """Return everything that decides a row's content, of an open scorer."""
         engine = {k: v for k, v in scorer.metadata.items() if k != "checkpoint"}
-        model = model_hash(self.faces, self.options.cache_dir)
-        return dict(sorted((self.known() | engine | model).items()))
+        return dict(sorted((self.known() | engine | self.face_file()).items()))
+
+    def face_file(self) -> dict[str, str]:
+        """Return the file of the detector, or of the boxes, as the fingerprint names it; {} for faces "none".
+
+        Raises:
+            CheckpointError: when the detector's model is not to be had.
+            InputError: when the file of boxes cannot be read.
+        """
+        if self.faces.faces == "none":
+            return {}
+        name, path = "face_boxes", self.faces.boxes
+        if path is None:
+            name, path = "face_model", find_model(self.faces.model, self.options.cache_dir)
+        try:
+            with path.open("rb") as file:
+                return {name: "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()}
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _known(faces: FaceOptions) -> dict[str, str]:
+    """Return the part of the fingerprint that faces decide and that is known before anything is opened."""
+    if faces.faces == "none":
+        return {"faces": "none"}
+    return {
+        "faces": faces.faces.partition(":")[0],
+        "face_margin": f"{faces.margin:g}",
+        "min_face": f"{faces.min_face:g}",
+        "face_score": f"{faces.min_score:g}",
+    }
 
 
 def parse_part(text: str) -> tuple[int, int]:

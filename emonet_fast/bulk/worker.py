@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EmonetError
+from ..faces import open_faces
 from ..process import memory_mb
-from .faces import FaceStep
 from .folder import Folder, no_space
-from .pipeline import Pipeline, ShardError
+from .pipeline import ShardError, ShardPipeline
 from .settings import Settings
 
 FINISH, STOP = "finish", "stop"
@@ -86,12 +86,12 @@ def serve(connection: Connection, settings: Settings, device: str, threads: int 
     try:
         with settings.scorer(device, threads) as scorer:
             scorer.open()
-            faces = FaceStep(settings.faces, scorer.options, scorer.place)
+            faces = open_faces(settings.faces, scorer.options, scorer.place)
             send(Ready(settings.fingerprint(scorer), memory_mb()))
             first = connection.recv()  # the plan is written before anything is asked for
             folder = Folder(Path(settings.output))
             plan = folder.plan()
-            pipeline = Pipeline(
+            pipeline = ShardPipeline(
                 scorer,
                 plan,
                 folder,
@@ -111,7 +111,7 @@ def serve(connection: Connection, settings: Settings, device: str, threads: int 
         send(Failed(None, f"{type(error).__name__}: {error}", False))
 
 
-def _listen(connection: Connection, pipeline: Pipeline, first: Any) -> None:
+def _listen(connection: Connection, pipeline: ShardPipeline, first: Any) -> None:
     """Hands on what comes in."""
     message = first
     try:

@@ -12,7 +12,7 @@ from ..options import FaceOptions, Options
 from . import options as opt
 
 if TYPE_CHECKING:
-    from ..job import Outputs, Summary
+    from ..job import ScoreOutputs, ScoreSummary
 
 
 @opt.command(
@@ -52,27 +52,25 @@ def score(
     status no_face for a picture without any.
     """
     from .. import job
-    from ..faces import WithFaces, open_finder
-    from ..faces.finder import detector_device
+    from ..faces import open_faces
     from ..scorer import Scorer
     from ..sources import Inputs
 
     with Scorer(checkpoint, options=options) as scorer:
         source = Inputs(inputs, options, image_column=image_column)
-        outputs = job.Outputs(output, layout, report, opt.title(inputs), embeddings, top)
+        outputs = job.ScoreOutputs(output, layout, report, opt.title(inputs), embeddings, top)
         job.check(outputs)
         with steps("packing") as done:
             scorer.open(done)
-        finder = open_finder(faces, options.cache_dir, options.threads, detector_device(scorer.place))
-        pictures = source if finder is None else WithFaces(source, finder, options, margin=faces.margin)
+        locator = open_faces(faces, options, scorer.place)
         # With faces, how many rows there will be is known at the end.
-        with progress(source.total if finder is None else None) as bar:
-            summary = job.run(scorer, pictures, outputs, bar.update)
+        with progress(source.total if locator is None else None) as bar:
+            summary = job.run(scorer, source, outputs, bar.update, locator)
     _show(summary, outputs)
     sys.exit(opt.Exit.DONE if summary.scored else opt.Exit.FAILED)
 
 
-def _show(summary: "Summary", outputs: "Outputs") -> None:
+def _show(summary: "ScoreSummary", outputs: "ScoreOutputs") -> None:
     """Print the table, the notes, the files and, as the last line, the counts."""
     from ..sinks.terminal import table
 

@@ -7,7 +7,7 @@ from ..checkpoint.spec import Preprocess
 from ..optional import available, need
 from ..options import Options
 from .base import Decoder, Timed
-from .dali.exact import exact_possible, gpu_resamples
+from .dali.exact import exact_possible
 from .pillow import PillowDecoder
 
 _log = logging.getLogger("emonet_fast")
@@ -35,12 +35,9 @@ def choose(options: Options, spec: Preprocess, device_id: int | None) -> Choice:
         return Choice("pillow", "fast enough beside an engine on the CPU")
     if not available("nvidia.dali"):
         return Choice("pillow", f"DALI, which decodes on the GPU, is not installed: {INSTALL}", notable=True)
-    exact = exact_possible(device_id)
-    if spec.resample not in gpu_resamples(exact):
-        return Choice("pillow", f"DALI does not equal it for the filter {spec.resample!r}", notable=True)
-    if not exact:
-        reason = "decodes and resizes on the GPU, within a level of Pillow (equal to it with PyTorch and Triton)"
-        return Choice("dali", reason, notable=True)
+    if not exact_possible(device_id, spec.resample):
+        reason = "decodes on the GPU; the host crops and resizes (the GPU does with PyTorch, Triton and the filter"
+        return Choice("dali", f"{reason} bilinear or bicubic)", notable=True)
     return Choice("dali", "decodes on the GPU")
 
 

@@ -3,22 +3,30 @@
 Beside an engine on the CPU one picture after the other, as the engine uses every core; beside a GPU on several threads.
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import TypeVar
 
 from ..checkpoint.spec import Preprocess
-from ..decode import decode
 from ..options import Options
-from ..preprocess import crop, resize
-from ..records import Box, Decoded, Picture, Status, UInt8Array
-from .base import Prepared, Row, Timed, grouped
+from ..records import Picture
+from .base import FaceLocator, Prepared, Row, Timed, grouped
+from .flow import Whole, ahead, by_pillow, located, resized, with_known_boxes
+
+_Item = TypeVar("_Item")
+_Out = TypeVar("_Out")
 
 
 class PillowDecoder:
-    """See Decoder. threads: 1 works in the calling thread, more in threads that live as long as a call of `batches`."""
+    """Decodes, crops and resizes on the host by Pillow; see Decoder.
+
+    Args:
+        spec: size and filter of the network's input.
+        options: orientation and limits.
+        timed: times the stages "decode" and "preprocess".
+        threads: 1 works in the calling thread; more in threads that live as long as a call of `batches`.
+    """
 
     name = "pillow"
     reads_ahead = False
@@ -26,23 +34,11 @@ class PillowDecoder:
     def __init__(self, spec: Preprocess, options: Options, timed: Timed, threads: int = 1) -> None:
         self._spec, self._options, self._timed, self._threads = spec, options, timed, threads
 
-    def batches(self, pictures: Iterable[Picture], batch_size: int, *, keep_rgb: bool) -> Iterator[Prepared]:
+    def batches(
+        self, pictures: Iterable[Picture], batch_size: int, *, keep_rgb: bool, faces: FaceLocator | None = None
+    ) -> Iterator[Prepared]:
         """See Decoder.batches."""
-        if self._threads > 1:
-            return grouped(self._ahead(pictures, keep_rgb), batch_size)
-        rows = (row for picture in pictures for row in self._rows(picture, keep_rgb))
-        return grouped(rows, batch_size)
-
-    def _ahead(self, pictures: Iterable[Picture], keep_rgb: bool) -> Iterator[Row]:
-        """The same rows in the same order, with twice as many pictures under way as there are threads."""
-        with ThreadPoolExecutor(self._threads, "decode") as pool:
-            under_way: deque[Future[list[Row]]] = deque()
-            for picture in pictures:
-                under_way.append(pool.submit(self._rows, picture, keep_rgb))
-                if len(under_way) >= 2 * self._threads:
-                    yield from under_way.popleft().result()
-            while under_way:
-                yield from under_way.popleft().result()
+        return grouped(self._rows(pictures, keep_rgb, faces), batch_size)
 
     def note(self) -> str:
         """See Decoder.note."""
@@ -51,50 +47,29 @@ class PillowDecoder:
     def close(self) -> None:
         """See Decoder.close: nothing is kept."""
 
-    def _rows(self, picture: Picture, keep_rgb: bool) -> list[Row]:
-        return prepare(picture, self._spec, self._options, keep_rgb, self._timed)
+    def _rows(self, pictures: Iterable[Picture], keep_rgb: bool, faces: FaceLocator | None) -> Iterator[Row]:
+        def finish(whole: Whole) -> list[Row]:
+            return resized(whole, self._spec, self._options, keep_rgb, self._timed, faces)
+
+        with ExitStack() as stack:
+            pool = stack.enter_context(ThreadPoolExecutor(self._threads, "decode")) if self._threads > 1 else None
+            if faces is not None and faces.needs_pixels:
+                # Whole pictures wait here, not small rows: fewer of them.
+                wholes = located(_each(pool, self._whole, pictures, self._threads), faces)
+                ready = _each(pool, finish, wholes, self._threads)
+            else:
+                known = with_known_boxes(pictures, faces)
+                ready = _each(pool, lambda picture: finish(self._whole(picture)), known, 2 * self._threads)
+            for rows in ready:
+                yield from rows
+
+    def _whole(self, picture: Picture) -> Whole:
+        with self._timed("decode"):
+            return by_pillow(picture, self._options)
 
 
-def prepare(
-    picture: Picture, spec: Preprocess, options: Options, keep_rgb: bool, timed: Timed = lambda stage: nullcontext()
-) -> list[Row]:
-    """The rows of one picture: one, or one a box. Thread-safe; never raises for bad data."""
-    with timed("decode"):
-        whole = decode(picture, exif=options.exif, max_pixels=options.max_pixels, max_bytes=options.max_bytes)
-    if not picture.boxes:
-        return [_row(whole, whole.rgb, spec, keep_rgb, timed)]
-    rows: list[Row] = []
-    for key, box in zip(picture.row_keys(), picture.boxes, strict=True):
-        if whole.rgb is None:
-            rows.append((replace(whole, key=key), None))
-            continue
-        height, width = whole.rgb.shape[:2]
-        fault = box_fault(box, width, height, options.max_pixels)
-        if fault is not None:
-            rows.append((Decoded(key, None, *fault), None))
-        else:
-            rows.append(_row(replace(whole, key=key), crop(whole.rgb, box), spec, keep_rgb, timed))
-    return rows
-
-
-def box_fault(box: Box, width: int, height: int, max_pixels: int) -> tuple[Status, str] | None:
-    """Status and reason of a box that cannot be cut from a picture of that size; None where it can."""
-    if box.inside(width, height) is None:
-        return Status.BAD_INPUT, f"the box {_sides(box)} touches no pixel of the picture, {width} x {height}"
-    if box.width * box.height > max_pixels:
-        return Status.TOO_LARGE, f"the box {_sides(box)} has {box.width * box.height:,} pixels; max_pixels allows " + (
-            f"{max_pixels:,}"
-        )
-    return None
-
-
-def _sides(box: Box) -> str:
-    return f"{box.left},{box.top},{box.right},{box.bottom}"
-
-
-def _row(decoded: Decoded, rgb: UInt8Array | None, spec: Preprocess, keep_rgb: bool, timed: Timed) -> Row:
-    if rgb is None:
-        return decoded, None
-    with timed("preprocess"):
-        pixels = resize(rgb, spec)
-    return replace(decoded, rgb=rgb if keep_rgb else None), pixels
+def _each(
+    pool: ThreadPoolExecutor | None, work: Callable[[_Item], _Out], items: Iterable[_Item], depth: int
+) -> Iterator[_Out]:
+    """`work` of each item in order: in the pool's threads, or in this one where there is none."""
+    return map(work, items) if pool is None else ahead(lambda item: pool.submit(work, item), items, depth)

@@ -1,19 +1,20 @@
 """Where the faces of a picture are: found by YuNet or read from a file, and the crop that is scored of each."""
 
-from .attach import WithFaces
+from .attach import PictureFaces
 from .crop import MARGIN, face_crop
 from .detector import FaceDetector, FaceFinder, open_detector
 from .files import BoxFile
-from .finder import detector_device, open_finder
+from .finder import detector_device, open_faces, open_finder
 
 __all__ = [
     "MARGIN",
     "BoxFile",
     "FaceDetector",
     "FaceFinder",
-    "WithFaces",
+    "PictureFaces",
     "detector_device",
     "face_crop",
     "open_detector",
+    "open_faces",
     "open_finder",
 ]

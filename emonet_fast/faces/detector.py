@@ -7,15 +7,15 @@ adds those that are small in it.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from ..errors import OptionError
 from ..options import FaceOptions, default_cache_dir
-from ..records import Face, Float64Array, UInt8Array
+from ..records import Face, Float64Array
 from .decoding import candidates, suppress
-from .letterbox import STRIDE, letterbox, plan
+from .letterbox import STRIDE, letterboxed, plan
 from .model import find_model
 from .network import BATCH, Network
 from .network_torch import TorchNetwork
@@ -36,27 +36,46 @@ PictureKey: TypeAlias = str | tuple[int, float]
 
 
 class FaceFinder(Protocol):
-    """What finds faces in pictures. name: for metadata."""
+    """What finds faces in pictures.
+
+    Attributes:
+        name: for metadata.
+        needs_pixels: whether it looks at the pictures' pixels; else it goes by their keys alone.
+    """
 
     name: str
+    needs_pixels: bool
 
-    def detect(self, pictures: Sequence[UInt8Array], keys: Sequence[PictureKey]) -> list[tuple[Face, ...]]:
-        """The faces of each [H, W, 3] uint8 RGB picture, strongest first. keys: the pictures' own."""
+    def detect(self, pictures: Sequence[Any], keys: Sequence[PictureKey]) -> list[tuple[Face, ...]]:
+        """The faces of each picture, strongest first.
+
+        Args:
+            pictures: [H, W, 3] uint8 RGB each; without any where the finder does not need pixels.
+            keys: the pictures' own.
+        """
         ...
 
 
 class FaceDetector:
-    """Faces of pictures by YuNet. Not thread-safe.
+    """Finds faces by YuNet; see FaceFinder. Not thread-safe.
 
-    model: the ONNX file. scales: longer sides in pixels at which a picture is looked at, multiples of 32, coarse to
-    fine; no picture is enlarged. min_score: 0..1. min_face: faces whose longer side is below so many of the picture's
-    own pixels are dropped. threads: of the CPU, None for all. device: "cpu" (OpenVINO), or one of PyTorch ("cuda:0").
+    Args:
+        model: the ONNX file.
+        scales: longer sides in pixels at which a picture is looked at, multiples of 32, coarse to fine; no picture is
+            enlarged.
+        min_score: of the detector, 0..1; weaker faces are left out.
+        min_face: in pixels of the picture; faces whose longer side is shorter are left out.
+        threads: of the CPU; None for all.
+        device: "cpu" (OpenVINO), or one of PyTorch ("cuda:0").
 
     Raises:
-        OptionError: a setting that cannot work. CheckpointError: the file is no YuNet model.
+        OptionError: when a setting cannot work.
+        CheckpointError: when the file is no YuNet model.
+        MissingPackageError: when the device is one of PyTorch, which is not installed.
     """
 
     name = "yunet"
+    needs_pixels = True
 
     def __init__(
         self,
@@ -77,10 +96,13 @@ class FaceDetector:
         self._scales, self._min_score, self._min_face = scales, min_score, min_face
         self._network = Network(model, threads) if device == "cpu" else TorchNetwork(model, device)
 
-    def detect(self, pictures: Sequence[UInt8Array], keys: Sequence[PictureKey] = ()) -> list[tuple[Face, ...]]:
-        """The faces of each [H, W, 3] uint8 RGB picture, strongest first; pictures may differ in size.
+    def detect(self, pictures: Sequence[Any], keys: Sequence[PictureKey] = ()) -> list[tuple[Face, ...]]:
+        """The faces of each picture, strongest first; they do not depend on the pictures beside it.
 
-        A picture's faces do not depend on the pictures beside it. keys: not needed here.
+        Args:
+            pictures: [H, W, 3] uint8 RGB each, of any sizes: numpy arrays, or torch tensors on the network's device,
+                which stay there.
+            keys: not needed here.
         """
         del keys
         rows: list[list[Float64Array]] = [[] for _ in pictures]
@@ -95,20 +117,15 @@ class FaceDetector:
                     self._run(pictures, members[start : start + BATCH], scale, rows)
         return [self._faces(found) for found in rows]
 
-    def _worth(self, rgb: UInt8Array, scale: int) -> bool:
+    def _worth(self, rgb: Any, scale: int) -> bool:
         """Whether this scale sees more of the picture than the one before it."""
         first = self._scales[0]
         longer = max(rgb.shape[:2])
         return scale == first or min(longer, scale) >= _FINER * first
 
-    def _run(
-        self, pictures: Sequence[UInt8Array], members: list[int], scale: int, rows: list[list[Float64Array]]
-    ) -> None:
+    def _run(self, pictures: Sequence[Any], members: list[int], scale: int, rows: list[list[Float64Array]]) -> None:
         frames = [plan(pictures[i].shape[1], pictures[i].shape[0], scale) for i in members]
-        pixels = np.empty((len(members), 3, frames[0].height, frames[0].width), np.float32)
-        for place, (i, frame) in enumerate(zip(members, frames, strict=True)):
-            letterbox(pictures[i], frame, pixels[place])
-        outputs = self._network(pixels)
+        outputs = self._network(letterboxed([pictures[i] for i in members], frames))
         for place, (i, frame) in enumerate(zip(members, frames, strict=True)):
             found = suppress(candidates(outputs, place, frame.width, frame.height, self._min_score), _NMS)
             if scale != self._scales[0]:

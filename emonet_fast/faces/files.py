@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..records import Face, UInt8Array
+from ..records import Face
 from .detector import PictureKey
 
 _BOXES = (
@@ -51,6 +51,8 @@ class BoxFile:
             row.
     """
 
+    needs_pixels = False
+
     def __init__(self, path: Path, min_face: float = 0.0) -> None:
         self.name = f"boxes:{path.name}"
         self.rows = 0
@@ -67,7 +69,7 @@ class BoxFile:
                 f"time ({', '.join(_TIMES)})"
             )
 
-    def detect(self, pictures: Sequence[UInt8Array], keys: Sequence[PictureKey]) -> list[tuple[Face, ...]]:
+    def detect(self, pictures: Sequence[Any], keys: Sequence[PictureKey]) -> list[tuple[Face, ...]]:
         """The file's faces of each key; see FaceFinder. The pictures are not looked at."""
         del pictures
         faces = [self.of_picture(key) if isinstance(key, str) else self.of_frame(*key) for key in keys]

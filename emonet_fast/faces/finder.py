@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from ..optional import available
-from ..options import FaceOptions
+from ..options import FaceOptions, Options
+from .attach import PictureFaces
 from .detector import FaceFinder, open_detector
 from .files import BoxFile
 
@@ -32,4 +33,21 @@ def open_finder(
             threads=threads,
             device=device,
         )
-    return BoxFile(Path(options.faces.removeprefix("boxes:")), options.min_face)
+    assert options.boxes is not None  # noqa: S101 - there is no other kind
+    return BoxFile(options.boxes, options.min_face)
+
+
+def open_faces(faces: FaceOptions, options: Options, place: tuple[int, int] | None) -> PictureFaces | None:
+    """What a Scorer's batches take as `faces`; None for faces "none".
+
+    Args:
+        faces: which faces are scored.
+        options: of the scorer.
+        place: of the scorer: its GPU and stream; faces are found beside them.
+
+    Raises:
+        CheckpointError: when the detector's model is not to be had.
+        InputError: when the file's boxes cannot be used.
+    """
+    finder = open_finder(faces, options.cache_dir, options.threads, detector_device(place))
+    return None if finder is None else PictureFaces(finder, faces.margin)

@@ -4,11 +4,14 @@ Few fixed sizes, as OpenVINO compiles each anew and keeps memory for it: for a s
 (to a multiple of 32) lying or standing, which fits 16:9.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from ..optional import need
 from ..records import UInt8Array
 
 STRIDE = 32  # the network's coarsest: sides must be multiples of it
@@ -43,14 +46,42 @@ def plan(width: int, height: int, scale: int) -> Frame:
     return Frame(frame_width, frame_height, inner_width / width, inner_height / height, inner_width, inner_height)
 
 
-def letterbox(rgb: UInt8Array, frame: Frame, out: np.ndarray) -> None:
-    """Write [H, W, 3] uint8 RGB into out [3, frame.height, frame.width] float32 as BGR 0..255, zeros around it."""
-    small = rgb
-    if (frame.inner_height, frame.inner_width) != rgb.shape[:2]:
-        image = Image.fromarray(rgb).resize(
-            (frame.inner_width, frame.inner_height), Image.Resampling.BILINEAR, reducing_gap=2.0
-        )
-        small = np.asarray(image)
-    out[:, : frame.inner_height, : frame.inner_width] = small[..., ::-1].transpose(2, 0, 1)
-    out[:, frame.inner_height :] = 0
-    out[:, : frame.inner_height, frame.inner_width :] = 0
+def letterboxed(pictures: Sequence[Any], frames: Sequence[Frame]) -> Any:
+    """[n, 3, height, width] float32 BGR 0..255 of pictures [H, W, 3] uint8 RGB, zeros around each.
+
+    Args:
+        pictures: numpy arrays, which Pillow shrinks; or torch tensors, which PyTorch shrinks where they lie.
+        frames: where each picture lies; all of one width and height.
+
+    Returns:
+        A numpy array; or a torch tensor on the pictures' device.
+    """
+    shape = (len(pictures), 3, frames[0].height, frames[0].width)
+    if all(isinstance(one, np.ndarray) for one in pictures):
+        out = np.zeros(shape, np.float32)
+        for place, (rgb, frame) in enumerate(zip(pictures, frames, strict=True)):
+            small = _by_pillow(rgb, frame)
+            out[place, :, : frame.inner_height, : frame.inner_width] = small[..., ::-1].transpose(2, 0, 1)
+        return out
+    tensors = need("torch", "finding faces on the GPU").zeros(shape, device=pictures[0].device)
+    for place, (rgb, frame) in enumerate(zip(pictures, frames, strict=True)):
+        tensors[place, :, : frame.inner_height, : frame.inner_width] = _by_torch(rgb, frame).flip(0)
+    return tensors
+
+
+def _by_pillow(rgb: UInt8Array, frame: Frame) -> UInt8Array:
+    """[inner_height, inner_width, 3] uint8."""
+    size = (frame.inner_width, frame.inner_height)
+    if size == rgb.shape[1::-1]:
+        return rgb
+    return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+
+
+def _by_torch(rgb: Any, frame: Frame) -> Any:
+    """[3, inner_height, inner_width] float32 of whole numbers. Like Pillow, but without its reduction beforehand."""
+    torch = need("torch", "finding faces on the GPU")
+    planes = rgb.permute(2, 0, 1)[None].float()
+    size = (frame.inner_height, frame.inner_width)
+    if size != planes.shape[2:]:
+        planes = torch.nn.functional.interpolate(planes, size, mode="bilinear", antialias=True).round().clamp(0, 255)
+    return planes[0]

@@ -50,12 +50,12 @@ class TorchNetwork:
             if node.op_type not in _SHAPES
         ]
 
-    def __call__(self, pixels: Float32Array) -> dict[str, Float32Array]:
-        """See network.Network."""
+    def __call__(self, pixels: Any) -> dict[str, Float32Array]:
+        """See network.Network. pixels: a numpy array, or a torch tensor, which is read where it lies."""
         torch, operations = self._torch, self._operations()
         # TF32 would cost three digits of the boxes.
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-            values: dict[str, Any] = {self._input: torch.from_numpy(pixels).to(self._device)}
+            values: dict[str, Any] = {self._input: torch.as_tensor(pixels, device=self._device)}
             for kind, inputs, output, attributes in self._nodes:
                 taken = [values[name] if name in values else self._weights.get(name) for name in inputs]
                 values[output] = operations[kind](taken, attributes)

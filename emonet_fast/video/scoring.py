@@ -12,7 +12,7 @@ from ..faces.overlap import boxes_of, overlaps
 from ..options import VideoOptions
 from ..records import Face, Picture, Status
 from ..scorer import Scorer
-from ..scores import Scores
+from ..scores import Scores, face_values
 from ..timeline import NO_TRACK
 from .faces import FrameFaces
 
@@ -63,8 +63,7 @@ class FrameScorer:
         keys = [key for frame in frames for key in frame.picture.row_keys()]
         scores = Scores.concat(pool).select(places, keys)
         self._keep(scores, tracks, reused)
-        boxes = [(np.nan,) * 5 if f is None else (f.x, f.y, f.width, f.height, f.score) for f in faces]
-        return replace(scores, faces=np.array(boxes, np.float64).reshape(-1, 5)), reused
+        return replace(scores, faces=face_values(faces)), reused
 
     def _reusable(self, face: Face | None, track: int) -> _Kept | None:
         """The track's last scored crop where this row takes over its scores; None where the row is to be scored."""

@@ -39,21 +39,19 @@ def test_what_is_taken(asked, gpu, installed, taken, notable, monkeypatch):
     assert ("pip install 'emonet-fast[dali]'" in choice.reason) == (gpu and not installed)
 
 
-@pytest.mark.parametrize(("torch", "resample"), [(True, "lanczos"), (False, "bicubic")])
-def test_auto_leaves_other_filters_to_pillow(torch, resample, monkeypatch):
+@pytest.mark.parametrize(("torch", "resample"), [(True, "lanczos"), (False, "bilinear")])
+def test_auto_says_where_the_host_resizes(torch, resample, monkeypatch):
     monkeypatch.setattr(room, "available", lambda package: True)
     monkeypatch.setattr(exact, "look", lambda device: GPU if torch else NO_GPU)
     choice = choose(Options(), replace(BILINEAR, resample=resample), device_id=0)
-    assert (choice.decoder, choice.notable) == ("pillow", True)
-
-
-def test_auto_says_that_dalis_own_resize_is_not_exact(monkeypatch):
-    monkeypatch.setattr(room, "available", lambda package: True)
-    monkeypatch.setattr(exact, "look", lambda device: NO_GPU)
-    choice = choose(Options(), BILINEAR, device_id=0)
     assert (choice.decoder, choice.notable) == ("dali", True)
-    assert "equal to it with PyTorch and Triton" in choice.reason
-    assert choose(Options(), BILINEAR, device_id=None).reason == "fast enough beside an engine on the CPU"
+    assert "the host crops and resizes" in choice.reason
+
+
+def test_auto_is_pillow_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(room, "available", lambda package: True)
+    choice = choose(Options(), BILINEAR, device_id=None)
+    assert (choice.decoder, choice.reason) == ("pillow", "fast enough beside an engine on the CPU")
 
 
 def test_dali_by_name_where_it_is_missing(monkeypatch):

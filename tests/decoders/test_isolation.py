@@ -9,11 +9,9 @@ from .making import dali, encoded, furthest, pillow, rows
 
 pytest.importorskip("nvidia.dali", reason="DALI (extra dali) is not installed")
 
-from emonet_fast.decoders.dali.definition import WHOLE, Definition
+from emonet_fast.decoders.dali.pipeline import Definition
 from emonet_fast.decoders.dali.runner import Runner
 from emonet_fast.decoders.dali.triage import Sample
-
-from .making import BILINEAR
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +71,7 @@ def test_a_folder_that_nobody_looked_after(good, photos):
 def samples_of(datas: list[bytes]) -> list[Sample]:
     """Straight to DALI, without triage: as what passed it by mistake. Each has bytes of its own."""
     own = [bytes(bytearray(data)) for data in datas]
-    return [Sample(f"{i}", Picture(f"{i}", data), data, 240, 200, None) for i, data in enumerate(own)]
+    return [Sample(Picture(f"{i}", data), data, 240, 200) for i, data in enumerate(own)]
 
 
 @pytest.mark.parametrize("bad", [{2}, {0, 7}, {1, 2, 3, 4}, set(range(8))])
@@ -81,7 +79,7 @@ def test_a_failed_run_is_taken_apart(photos, bad):
     """Runs before and after it are right too, and a single pipeline goes on."""
     whole = encoded(photos[0][:200, :240], quality=80)
     cut = whole[: len(whole) // 2]
-    runner = Runner(Definition(BILINEAR, None, 8, 2, rows=WHOLE))
+    runner = Runner(Definition(None, 8, 2))
     clean = samples_of([whole] * 8)
     runner.start(clean)
     runner.start(samples_of([cut if i in bad else whole for i in range(8)]))
@@ -103,7 +101,7 @@ def test_where_no_picture_is_named_halves_are_tried(photos, monkeypatch):
 
     monkeypatch.setattr("emonet_fast.decoders.dali.runner._NAMED", re.compile("(never said)"))
     whole = encoded(photos[0][:200, :240], quality=80)
-    runner = Runner(Definition(BILINEAR, None, 8, 2, rows=WHOLE))
+    runner = Runner(Definition(None, 8, 2))
     runner.start(samples_of([whole] * 5 + [whole[:900]] + [whole] * 2))
     result = runner.finish()
     assert result.failed == (5,)
@@ -116,7 +114,7 @@ def test_what_dali_fails_for_pillow_judges(photos, monkeypatch):
     from emonet_fast.decoders.dali import decoder as room
 
     def all_pass(picture, options):
-        return [Sample(picture.key, picture, picture.data, 240, 200, None)]
+        return Sample(picture, picture.data, 240, 200)
 
     monkeypatch.setattr(room, "triage", all_pass)
     jpeg, gif = encoded(photos[0][:200, :240]), encoded(photos[0][:200, :240], "GIF")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from emonet_fast.decoders.base import MAX_ROWS, grouped, in_proportion
+from emonet_fast.decoders.base import MAX_ROWS, grouped
 from emonet_fast.decoders.pillow import PillowDecoder
 from emonet_fast.options import Options
 from emonet_fast.preprocess import crop, resize
@@ -81,11 +81,6 @@ def test_batches_are_full_and_in_order(readable, size):
 def test_a_folder_of_broken_files_streams():
     batches = grouped(((Decoded(f"{i}", None), None) for i in range(10**9)), 8)
     assert len(next(batches).rows) == MAX_ROWS
-
-
-def test_input_in_the_pictures_proportions():
-    assert in_proportion(np.zeros((3, 384, 384), np.uint8), 1920, 1080).shape == (216, 384, 3)
-    assert in_proportion(np.zeros((3, 384, 384), np.uint8), 1, 5000).shape == (384, 1, 3)
 
 
 def test_threads_keep_order_and_content():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from emonet_fast.decoders.dali.triage import MAX_DALI_PIXELS, MAX_DALI_SIDE, jpeg_is_whole, triage
+from emonet_fast.decoders.dali.triage import MAX_DALI_PIXELS, MAX_DALI_SIDE, jpeg_is_whole, region_of, triage
 from emonet_fast.options import Options
 from emonet_fast.records import Box, Picture
 
@@ -55,18 +55,30 @@ def test_large_pictures_are_pillows():
     assert not for_dali(encoded(np.zeros((side, side), np.uint8), "PNG", compress_level=1))
 
 
-def test_long_pictures_and_boxes_are_pillows():
+def test_long_pictures_are_pillows():
     def png(length: int) -> bytes:
         return encoded(np.zeros((length, 2), np.uint8), "PNG", compress_level=1)
 
     assert for_dali(png(MAX_DALI_SIDE))
     assert not for_dali(png(MAX_DALI_SIDE + 1))
-    assert not for_dali(JPEG, boxes=(Box(0, 0, 4, MAX_DALI_SIDE + 1),))
 
 
-def test_boxes():
-    assert for_dali(JPEG, boxes=(Box(-5, -5, 20, 20), Box(0, 0, 80, 60)))
-    assert not for_dali(JPEG, boxes=(Box(0, 0, 4, 4), Box(100, 0, 120, 9)))  # touches nothing: Pillow says so
+def test_a_small_region_is_decoded_alone_and_a_large_one_whole():
+    assert region_of((Box(700, 300, 1100, 700),), 1920, 1080) == Box(700, 300, 1100, 700)
+    assert region_of((Box(10, 10, 1900, 1000),), 1920, 1080) is None
+    assert region_of((), 1920, 1080) is None
+    assert region_of((Box(5000, 0, 5009, 9),), 1920, 1080) is None  # touches nothing
+
+
+@given(sides=st.lists(st.tuples(st.integers(-50, 299), st.integers(-50, 199), st.integers(1, 90), st.integers(1, 90))))
+def test_a_region_holds_every_box_and_nothing_more(sides):
+    boxes = tuple(Box(left, top, left + width, top + height) for left, top, width, height in sides)
+    region = region_of(boxes, 300, 200)
+    parts = [part for box in boxes if (part := box.inside(300, 200)) is not None]
+    if region is None:
+        return
+    for name, furthest in (("left", min), ("top", min), ("right", max), ("bottom", max)):
+        assert getattr(region, name) == furthest(getattr(part, name) for part in parts)
 
 
 def test_a_cut_jpeg_is_not_whole():

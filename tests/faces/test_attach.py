@@ -1,8 +1,9 @@
-"""Pictures to pictures with boxes, and `emonet-fast score --faces`."""
+"""Faces from pictures to scores, and `emonet-fast score --faces`."""
 
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,17 @@ import pytest
 from PIL import Image
 
 import emonet_fast as ef
+from emonet_fast.checkpoint.spec import Preprocess
+from emonet_fast.decoders.pillow import PillowDecoder
 from emonet_fast.errors import OptionError
-from emonet_fast.faces import BoxFile, WithFaces, face_crop, open_detector
-from emonet_fast.job import with_boxes
+from emonet_fast.faces import BoxFile, PictureFaces, face_crop, open_detector
 from emonet_fast.options import FaceOptions, Options
 from emonet_fast.preprocess import crop
-from emonet_fast.records import Face, Picture, Status
+from emonet_fast.records import Picture, Status
 
 from ..pictures import encoded
+
+SPEC = Preprocess(32, "bilinear", 1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 @pytest.fixture(scope="module")
@@ -41,25 +45,21 @@ def test_rows_of_faces_and_of_pictures_without(detector, tiny_scorer, astronaut)
         Picture("array", astronaut),
         Picture("gone", None, Status.UNREADABLE, "no such file"),
     ]
-    faces = WithFaces(pictures, detector, Options())
-    scores = ef.Scores.concat([with_boxes(b.scores, faces) for b in tiny_scorer.batches(faces)])
+    scores = ef.Scores.concat([b.scores for b in tiny_scorer.batches(pictures, faces=PictureFaces(detector))])
     assert scores.keys == ("two.png::box0", "two.png::box1", "none.png", "broken.png", "array::box0", "gone")
     assert [str(s) for s in scores.status] == ["ok", "ok", "no_face", "truncated", "ok", "unreadable"]
     assert "no face" in scores.reason[2]
     assert np.isfinite(scores.faces).all(axis=1).tolist() == [s == "ok" for s in scores.status]
     columns = scores.to_arrow().column_names
     assert columns[-5:] == ["face_x", "face_y", "face_width", "face_height", "face_score"]
-    assert faces.take("two.png::box0") is None  # taken once
 
 
 def test_score_is_that_of_the_crop(detector, tiny_scorer, astronaut):
     """A face's row equals scoring the file that holds its crop: one rule in every path."""
-    faces = WithFaces([Picture("a", encoded(astronaut, "PNG"))], detector, Options(), keep=False)
-    (batch,) = tiny_scorer.batches(faces)
+    (batch,) = tiny_scorer.batches([Picture("a", encoded(astronaut, "PNG"))], faces=PictureFaces(detector))
     box = face_crop(detector.detect([astronaut])[0][0])
     alone = tiny_scorer([crop(astronaut, box)])
     np.testing.assert_array_equal(batch.scores.raw, alone.raw)
-    assert faces.take("a::box0") is None
 
 
 def test_faces_are_found_in_the_upright_picture(detector, astronaut):
@@ -67,42 +67,22 @@ def test_faces_are_found_in_the_upright_picture(detector, astronaut):
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(turned, "JPEG", quality=95, exif=exif)
-    upright = list(WithFaces([Picture("a", data)], detector, Options()))
-    lying = list(WithFaces([Picture("a", data)], detector, Options(exif=False)))
-    straight = list(WithFaces([Picture("a", encoded(astronaut, "PNG"))], detector, Options()))
-    for one, other in zip(
-        (upright[0].boxes[0].left, upright[0].boxes[0].top), (straight[0].boxes[0].left, straight[0].boxes[0].top),
-        strict=True,
-    ):  # fmt: skip
-        assert abs(one - other) <= 2
-    assert lying[0].boxes != upright[0].boxes
+
+    def face(data, **settings):
+        decoder = PillowDecoder(SPEC, Options(**settings), lambda stage: nullcontext())
+        (batch,) = decoder.batches([Picture("a", data)], 8, keep_rgb=False, faces=PictureFaces(detector))
+        return batch.rows[0].face
+
+    upright, straight = face(data), face(encoded(astronaut, "PNG"))
+    assert abs(upright.x - straight.x) <= 2
+    assert abs(upright.y - straight.y) <= 2
+    assert face(data, exif=False) != upright
 
 
-def test_streams_in_order_and_bounded(astronaut):
-    """An endless source: no more pictures are read than the detector takes at once."""
-    read = []
-
-    def endless():
-        i = 0
-        while True:
-            read.append(i)
-            yield Picture(f"#{i}", astronaut)
-            i += 1
-
-    class Fixed:
-        name = "fixed"
-
-        def detect(self, pictures, keys):
-            return [(Face(0, 0, 10, 10),) for _ in pictures]
-
-    stream = iter(WithFaces(endless(), Fixed(), Options()))
-    assert [next(stream).key for _ in range(10)] == [f"#{i}" for i in range(10)]
-    assert len(read) <= 12
-
-
-def test_margin_is_checked_at_once(astronaut):
+def test_margin_is_checked_at_once(tmp_path):
+    (tmp_path / "b.csv").write_text("key,x,y,width,height\na,0,0,9,9\n")
     with pytest.raises(OptionError, match="margin"):
-        WithFaces([], BoxFile.__new__(BoxFile), Options(), margin=-1.0)
+        PictureFaces(BoxFile(tmp_path / "b.csv"), margin=-1.0)
 
 
 def test_command(yunet, tmp_path, tiny_folder, astronaut):

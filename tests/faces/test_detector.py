@@ -112,6 +112,19 @@ def test_pytorch_network_is_the_same(yunet, astronaut, file):
         np.testing.assert_allclose([f.score for f in one], [f.score for f in other], atol=1e-5)
 
 
+def test_pictures_on_the_networks_device_are_read_there(yunet, astronaut):
+    """As on a GPU, whose pictures PyTorch shrinks: the faces are those of the same pictures shrunk by Pillow."""
+    torch = pytest.importorskip("torch")
+    pictures = [crowd(astronaut, 1900, 1100, 3), crowd(astronaut, 640, 360, 1), astronaut]
+    detector = FaceDetector(yunet, device="cpu:0")
+    ours = detector.detect([torch.from_numpy(rgb) for rgb in pictures])
+    for one, other in zip(ours, detector.detect(pictures), strict=True):
+        assert len(one) == len(other) > 0
+        shared = overlaps(boxes_of(one), boxes_of(other)).max(axis=1)
+        assert shared.min() >= DETECTOR_IOU
+        np.testing.assert_allclose(sorted(f.score for f in one), sorted(f.score for f in other), atol=DETECTOR_SCORE)
+
+
 @pytest.mark.parametrize(
     "settings", [{"scales": ()}, {"scales": (500,)}, {"scales": (960, 480)}, {"min_score": 0.0}, {"min_face": -1.0}]
 )

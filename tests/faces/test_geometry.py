@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from emonet_fast.errors import InputError, OptionError
 from emonet_fast.faces.crop import face_crop
 from emonet_fast.faces.decoding import MAX_CANDIDATES, STRIDES, candidates, suppress
-from emonet_fast.faces.letterbox import letterbox, plan
+from emonet_fast.faces.letterbox import letterboxed, plan
 from emonet_fast.faces.overlap import overlaps
 from emonet_fast.records import Face
 
@@ -37,10 +37,26 @@ def test_few_frames_are_ever_used(seed, width, height):
 def test_letterbox_is_bgr_with_zeros_around():
     rgb = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(4, 5, 3)
     frame = plan(5, 4, 32)
-    out = np.full((3, frame.height, frame.width), 7, np.float32)
-    letterbox(rgb, frame, out)
+    (out,) = letterboxed([rgb], [frame])
     np.testing.assert_array_equal(out[:, :4, :5], rgb[..., ::-1].transpose(2, 0, 1))
     assert out[:, 4:].max() == out[:, :, 5:].max() == 0
+
+
+def test_letterbox_of_tensors_stays_where_they_lie():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:700, :1000]
+    smooth = (128 + 100 * np.sin(x / 40)[..., None] * np.cos(y / 30)[..., None] + rng.normal(0, 3, (1, 1, 3))).clip(
+        0, 255
+    )
+    pictures = [smooth.astype(np.uint8), rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)]
+    for rgb in pictures:
+        frame = plan(rgb.shape[1], rgb.shape[0], 480)
+        ours, theirs = letterboxed([torch.from_numpy(rgb)], [frame]), letterboxed([rgb], [frame])
+        assert isinstance(ours, torch.Tensor)
+        assert ours.dtype == torch.float32
+        # One level: Pillow rounds between its two axes, PyTorch at the end.
+        np.testing.assert_allclose(ours.numpy(), theirs, atol=1)
 
 
 @given(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4), st.floats(0.5, 1e4), st.floats(0.5, 1e4), st.floats(0, 2))

@@ -35,7 +35,7 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
 def order(height: int, width: int, size: int) -> bool:
     if not available("PIL"):
         return False
-    from emonet_fast.decoders.dali.border import rows_first
+    from emonet_fast.decoders.dali.exact import rows_first
 
     return rows_first(height, width, size)
 

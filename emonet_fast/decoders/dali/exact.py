@@ -1,58 +1,152 @@
-"""The resize on a GPU in Pillow's own arithmetic: DALI decodes and crops, our Triton kernel resizes, bit for bit.
+"""Pictures on a GPU: crops and Pillow's own resize where they lie, bit for bit. Nothing goes back to the host.
 
-DALI's own resize sums in float32 and leaves values a level from Pillow's where those lie near a half (pipeline.py). It
-serves where PyTorch or Triton is missing: beside the engine `tensorrt` alone.
+DALI's pictures are read in place; what Pillow decoded, and arrays, are uploaded once. Crops are made by PyTorch, the
+resize by our Triton kernel (kernels/resize.py), all on the engine's stream.
 """
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import PIL
 
 from ...checkpoint.spec import Preprocess
 from ...gpu import NoGpu, look, named_stream
 from ...optional import need
-from .border import RESAMPLES, rows_first
-from .outputs import Output, Resized, Rows
+from ...preprocess import resize
+from ...records import Box
+from ..base import Part
+from ..flow import Whole
+from .outputs import Output
 
 # kernels.resize.FILTERS, which cannot be read without PyTorch and Triton.
 EXACT_RESAMPLES = ("bilinear", "bicubic")
+# The kernel's limit, in values before and after one axis is resized.
+_MAX_VALUES = 2**31
+# Since this version Pillow resizes the rows of tall pictures first (python-pillow/Pillow#9549); before, the columns
+# always.
+_ORDERED = 13
 
 
-def exact_possible(device_id: int) -> bool:
-    """Whether PyTorch (built with CUDA) and Triton are there for that GPU: what the heads' kernel asks for too."""
-    return not isinstance(look(f"cuda:{device_id}"), NoGpu)
+def exact_possible(device_id: int, resample: str) -> bool:
+    """Whether that GPU can resize as Pillow does: PyTorch (built with CUDA) and Triton, and a filter of the kernel."""
+    return resample in EXACT_RESAMPLES and not isinstance(look(f"cuda:{device_id}"), NoGpu)
 
 
-def gpu_resamples(exact: bool) -> tuple[str, ...]:
-    """Filters for which DALI on a GPU equals Pillow: exactly, or by its own resize within a level."""
-    return EXACT_RESAMPLES if exact else RESAMPLES
+def rows_first(height: int, width: int, size: int) -> bool:
+    """Whether the Pillow that is installed resizes the rows before the columns.
+
+    It rounds between, so that the order makes a level of difference in a quarter of the values. The rule is its
+    behaviour, held to it by the tests: where the height shrinks by more than twice of what the width does.
+    """
+    newer = int(PIL.__version__.partition(".")[0]) >= _ORDERED
+    return newer and height - size > max(0, 2 * (width - size))
 
 
-class ExactResize:
-    """Resizes what a pipeline with the output "pictures" gives. device_id, stream: as of DaliDecoder; None on a CPU."""
+class Batch:
+    """Rows for the engine, over DLPack, with what must live until they are scored.
+
+    The consumer's stream goes to PyTorch, which makes that wait for the data: nothing waits for the whole device.
+
+    Args:
+        tensor: torch [n, 3, S, S] uint8.
+        owners: what the tensor is made from. Kernels may still have to read it when this is made.
+    """
+
+    def __init__(self, tensor: Any, owners: Sequence[object]) -> None:
+        self._tensor, self._owners = tensor, owners
+
+    def __dlpack__(self, **options: Any) -> Any:  # the protocol's own signature
+        return self._tensor.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self._tensor.__dlpack_device__()
+
+
+class DevicePictures:
+    """Takes pictures to one GPU, crops and resizes them there.
+
+    Args:
+        spec: size and filter of the network's input.
+        device_id: the GPU; None for the CPU, where Triton's interpreter runs the kernel (for tests).
+        stream: handle of the engine's CUDA stream; None on the CPU.
+    """
 
     def __init__(self, spec: Preprocess, device_id: int | None, stream: int | None) -> None:
-        torch = need("torch", "the exact resize on a GPU")
+        self._torch = need("torch", "the exact resize on a GPU")
         need("triton", "the exact resize on a GPU")
         from ...kernels.resize import Resizer
 
-        self._size = spec.size
-        self._device = torch.device("cpu") if device_id is None else torch.device("cuda", device_id)
-        self._stream = None
-        if device_id is not None:
-            self._stream = named_stream(stream or 0, self._device)
+        self._spec = spec
+        self._device = self._torch.device("cpu") if device_id is None else self._torch.device("cuda", device_id)
+        self._stream = None if device_id is None else named_stream(stream or 0, self._device)
         self._resizer = Resizer(spec.size, spec.resample, self._device)
 
-    def __call__(self, output: Rows) -> Resized:
-        """The rows of a pipeline's output, resized on the stream on which they became ready."""
+    @contextmanager
+    def on_stream(self) -> Iterator[None]:
+        """PyTorch works on the engine's stream inside."""
+        with ExitStack() as stack:
+            if self._stream is not None:
+                stack.enter_context(self._torch.cuda.device(self._device))
+                stack.enter_context(self._torch.cuda.stream(self._stream))
+            yield
+
+    def received(self, output: Output) -> list[Any]:
+        """DALI's pictures as torch tensors [h, w, 3] uint8 in the same memory, which `output.tensors` keeps."""
+        with self.on_stream():
+            return [self._torch.from_dlpack(output.tensors[i]) for i in range(len(output.tensors))]
+
+    def uploaded(self, whole: Whole) -> Whole:
+        """The picture on the GPU, if it has pixels; as it is where it lies there already."""
+        if not isinstance(whole.pixels, np.ndarray):
+            return whole
+        with self.on_stream():
+            pixels = np.require(whole.pixels, requirements="W")  # PyTorch warns of others
+            return replace(whole, pixels=self._torch.from_numpy(pixels).to(self._device))
+
+    def crop(self, pixels: Any, box: Box) -> Any:
+        """preprocess.crop where the picture lies: [box.height, box.width, 3], contiguous."""
+        height, width, _ = pixels.shape
+        if box == Box(0, 0, width, height):
+            return pixels
+        with self.on_stream():
+            rows, columns = (
+                self._torch.arange(low, high, device=self._device).clamp(0, side - 1)
+                for low, high, side in ((box.top, box.bottom, height), (box.left, box.right, width))
+            )
+            return pixels[rows[:, None], columns]
+
+    def parts(self, places: tuple[int, ...], pixels: list[Any]) -> tuple[Part, ...]:
+        """The parts of a batch, see base.grouped. pixels: of each row a tensor [h, w, 3] and its owner."""
+        size = self._spec.size
+        here: list[tuple[int, Any, object]] = []
+        too_large: list[tuple[int, Any]] = []
+        for place, (one, owner) in zip(places, pixels, strict=True):
+            if 3 * max(one.shape[0], size) * max(one.shape[1], size) < _MAX_VALUES:
+                here.append((place, one, owner))
+            else:
+                too_large.append((place, one))
+        parts = []
+        if here:
+            with self.on_stream():
+                batch = Batch(self._resized([one for _, one, _ in here]), here)
+            parts.append(Part(tuple(place for place, _, _ in here), batch, on_device=True))
+        if too_large:
+            host = np.stack([resize(one.cpu().numpy(), self._spec) for _, one in too_large])
+            parts.append(Part(tuple(place for place, _ in too_large), host))
+        return tuple(parts)
+
+    def _resized(self, pictures: Sequence[Any]) -> Any:
+        """Torch [n, 3, S, S] uint8 of tensors [h, w, 3]."""
         from ...kernels.resize import Pixels
 
-        if not isinstance(output, Output):
-            raise TypeError(f"expected DALI's output, got {type(output).__name__}")
-        found = []
-        for i in range(len(output.tensors)):
-            sample = output.tensors[i]
-            height, width, _ = sample.shape()
-            found.append(Pixels(sample.data_ptr(), height, width, rows_first(height, width, self._size)))
-        if self._stream is None:
-            return Resized(output.places, output.tensors, self._resizer(found))
-        cuda = need("torch", "the exact resize on a GPU").cuda
-        with cuda.device(self._device), cuda.stream(self._stream):
-            tensor = self._resizer(found)
-        return Resized(output.places, output.tensors, tensor)
+        size = self._spec.size
+        sides = [(int(one.shape[0]), int(one.shape[1])) for one in pictures]
+        return self._resizer(
+            [
+                Pixels(one.data_ptr(), height, width, rows_first(height, width, size))
+                for one, (height, width) in zip(pictures, sides, strict=True)
+            ]
+        )

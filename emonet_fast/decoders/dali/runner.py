@@ -12,10 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import BackendError
-from .definition import Definition
-from .feeding import inputs
-from .outputs import Output, Result
-from .pipeline import build
+from .outputs import Output, RunResult
+from .pipeline import Definition, build, inputs
 from .triage import Sample
 
 _log = logging.getLogger("emonet_fast")
@@ -42,21 +40,21 @@ class Runner:
         """Hand over a run, of at most batch_size samples; returns at once."""
         if not 0 < len(samples) <= self.definition.batch_size:
             raise ValueError(f"a run of {len(samples)} samples; expected 1 to {self.definition.batch_size}")
-        arrays = inputs(samples, self.definition)
+        arrays = inputs(samples)
         self._started.append((samples, arrays))
         self._feed(arrays)
 
-    def finish(self) -> Result:
+    def finish(self) -> RunResult:
         """Wait for the oldest run, and take it apart if it failed."""
         samples, _arrays = self._started.popleft()  # the arrays are kept until the run is done
         try:
-            return Result((Output(tuple(range(len(samples))), self._outputs()),), ())
+            return RunResult((Output(tuple(range(len(samples))), self._outputs()),), ())
         except _DALI_ERRORS as error:
             _log.debug("a DALI run of %d failed: %s", len(samples), error)
-            found = self._apart(samples, str(error))
+            result = self._apart(samples, str(error))
         for _, arrays in self._started:
             self._feed(arrays)
-        return found
+        return result
 
     def close(self) -> None:
         """Free the pipeline; runs under way are lost."""
@@ -78,23 +76,23 @@ class Runner:
             return self._pipe.outputs()[0]
         return self._pipe.outputs(cuda_stream=self._stream)[0]
 
-    def _apart(self, samples: Sequence[Sample], error: str) -> Result:
+    def _apart(self, samples: Sequence[Sample], error: str) -> RunResult:
         """What is left of a failed run without the pictures that fail it."""
         self._forget()
         outputs: list[Output] = []
-        bad, waiting = _split(list(range(len(samples))), samples, error)
+        bad, waiting = _split(list(range(len(samples))), error)
         while waiting:
             places = waiting.pop()
-            arrays = inputs([samples[i] for i in places], self.definition)
+            arrays = inputs([samples[i] for i in places])
             try:
                 self._feed(arrays)
                 outputs.append(Output(tuple(places), self._outputs()))
             except _DALI_ERRORS as again:
                 self._forget()
-                worse, rest = _split(places, samples, str(again))
+                worse, rest = _split(places, str(again))
                 bad, waiting = bad + worse, waiting + rest
         outputs.sort(key=lambda output: output.places)
-        return Result(tuple(outputs), tuple(sorted(bad)))
+        return RunResult(tuple(outputs), tuple(sorted(bad)))
 
     def _forget(self) -> None:
         """A pipeline that failed is not valid any more, DALI says: the next run builds a new one."""
@@ -102,16 +100,16 @@ class Runner:
         self.rebuilt += 1
 
 
-def _split(places: list[int], samples: Sequence[Sample], error: str) -> tuple[list[int], list[list[int]]]:
+def _split(places: list[int], error: str) -> tuple[list[int], list[list[int]]]:
     """Places that are to blame for an error, and the others in groups to try again.
 
-    To blame are all rows of the pictures that the error names; where it names none, the only row there is, else
-    nobody yet: halves are tried.
+    To blame are the pictures that the error names; where it names none, the only picture there is, else nobody yet:
+    halves are tried.
     """
-    named = {id(samples[places[int(at)]].data) for at in _NAMED.findall(error) if int(at) < len(places)}
+    named = {places[int(at)] for at in _NAMED.findall(error) if int(at) < len(places)}
     if named:
-        rest = [i for i in places if id(samples[i].data) not in named]
-        return [i for i in places if id(samples[i].data) in named], [rest] if rest else []
+        rest = [i for i in places if i not in named]
+        return sorted(named), [rest] if rest else []
     if len(places) == 1:
         return places, []
     half = len(places) // 2

@@ -7,6 +7,7 @@ harm neither (libjpeg warns and goes on), or both.
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +16,13 @@ from PIL import TiffImagePlugin
 from ...decode import Header, read_header
 from ...options import Options
 from ...records import Box, Picture, Status
-from ..pillow import box_fault
 
 # Larger pictures go to Pillow: DALI keeps every buffer at the largest size that it ever had.
 MAX_DALI_PIXELS = 25_000_000
 # Longer ones too (JPEG and WebP end there anyway): what a resize's first axis leaves is that long, 75 MB at 384.
 MAX_DALI_SIDE = 65_535
+# A region is decoded alone where it is at most this part of the picture; above, the whole is as fast.
+_REGION = 0.5
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _TIFF_COMPRESSION, _TIFF_BITS, _TIFF_PLANAR, _TIFF_ORIENTATION = 259, 258, 284, 274
 _BMP_HEADER = 34  # bytes up to and with the compression
@@ -33,44 +35,53 @@ _RESTARTS = frozenset(range(0xD0, 0xD8))
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One row for DALI. key: of the row. width, height: of the upright picture. box: None for the whole of it.
+    """One picture for DALI.
 
-    picture: where the row comes from, for Pillow to judge if DALI fails; rows of one picture share the object.
+    Args:
+        picture: what is decoded.
+        data: its encoded bytes.
+        width: of the upright picture, in pixels.
+        height: of the upright picture, in pixels.
+        region: the part of it that its boxes need, where that is small; None for all of it.
     """
 
-    key: str
     picture: Picture
     data: bytes
     width: int
     height: int
-    box: Box | None
+    region: Box | None = None
 
 
-def triage(picture: Picture, options: Options) -> list[Sample] | None:
-    """The rows that DALI is to decode, or None where Pillow is to judge the picture."""
+def triage(picture: Picture, options: Options) -> Sample | None:
+    """What DALI is to decode of a picture; None where Pillow is to decode it."""
     data = picture.data
     if picture.status != Status.OK or not isinstance(data, bytes):
         return None
     header = read_header(data, exif=options.exif, max_pixels=options.max_pixels, max_bytes=options.max_bytes)
     if header is None or not _fits(header.width, header.height) or not _intact(data, header):
         return None
-    boxes: tuple[Box | None, ...] = picture.boxes or (None,)
-    samples = [
-        Sample(key, picture, data, header.width, header.height, box)
-        for key, box in zip(picture.row_keys(), boxes, strict=True)
-    ]
-    return samples if all(_can_be_cut(sample, options) for sample in samples) else None
+    return Sample(picture, data, header.width, header.height, region_of(picture.boxes, header.width, header.height))
 
 
 def _fits(width: int, height: int) -> bool:
     return width * height <= MAX_DALI_PIXELS and max(width, height) <= MAX_DALI_SIDE
 
 
-def _can_be_cut(sample: Sample, options: Options) -> bool:
-    box = sample.box
-    if box is None:
-        return True
-    return _fits(box.width, box.height) and box_fault(box, sample.width, sample.height, options.max_pixels) is None
+def region_of(boxes: Sequence[Box], width: int, height: int) -> Box | None:
+    """The region of a picture that holds all of these boxes' pixels, where that is small; else None.
+
+    Where a box goes beyond the picture's edge the region ends there too: the edge pixels are the picture's.
+    """
+    parts = [part for box in boxes if (part := box.inside(width, height)) is not None]
+    if not parts:
+        return None
+    region = Box(
+        min(part.left for part in parts),
+        min(part.top for part in parts),
+        max(part.right for part in parts),
+        max(part.bottom for part in parts),
+    )
+    return region if region.width * region.height <= _REGION * width * height else None
 
 
 def _intact(data: bytes, header: Header) -> bool:
