@@ -6,13 +6,10 @@ from typing import Any
 import numpy as np
 
 from ... import taxonomy
-from ...reports.parts import MEASURES, group_index, minus
-from ...sinks.text import shorten_middle
+from ...reports.parts import MEASURES, minus
 from .collect import EDGES, STRONGEST, Collected, quantile
 
 _WIDTH, _HEIGHT = 160, 34  # of a distribution's drawing
-_CELL = 15  # pixels of the heat map
-_KEY = 30
 _SLOTS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -45,7 +42,7 @@ def page(collected: Collected, shown: dict[str, str], title: str) -> dict[str, A
         "low": minus(f"{EDGES[0]:g}"),
         "high": f"{EDGES[-1]:g}",
         "distributions": _distributions(collected),
-        "heat": _heat(collected) if collected.scored else None,
+        "together": _together(collected),
         "strongest": STRONGEST,
         "shown": shown,
     }
@@ -87,30 +84,9 @@ def _place(value: float) -> float:
     return float((value - EDGES[0]) / (EDGES[-1] - EDGES[0]) * _WIDTH)
 
 
-def _heat(collected: Collected) -> dict[str, Any]:
-    """Cell (row, column): of the rows that have the one emotion among their strongest, the share with the other."""
-    names = [taxonomy.find(e).name for e in collected.emotions]
+def _together(collected: Collected) -> dict[str, Any]:
+    """Of the rows with one emotion among their strongest, the share [E, E] with another; and what full colour is."""
     own = np.diag(collected.together).astype(np.float64)
     share = np.divide(collected.together, own[:, None], out=np.zeros(collected.together.shape), where=own[:, None] > 0)
-    off = share[~np.eye(len(names), dtype=bool)]
-    full = max(0.05, math.ceil(float(off.max(initial=0.0)) * 20) / 20)
-    cells = [
-        {
-            "x": x * _CELL,
-            "y": y * _CELL,
-            "opacity": f"{min(share[y, x] / full, 1.0):.3f}",
-            "title": f"{names[y]} with {names[x]}: {share[y, x]:.1%} of {int(own[y]):,} rows",
-        }
-        for y in range(len(names))
-        for x in range(len(names))
-        if x != y and share[y, x] > 0
-    ]
-    labels = [
-        {
-            "name": shorten_middle(n, _KEY),
-            "at": i * _CELL + _CELL - 4,
-            "index": group_index(e),
-        }
-        for i, (n, e) in enumerate(zip(names, collected.emotions, strict=True))
-    ]
-    return {"cells": cells, "labels": labels, "side": len(names) * _CELL, "cell": _CELL - 1, "full": f"{full:.0%}"}
+    np.fill_diagonal(share, 0.0)
+    return {"share": share.tolist(), "full": max(0.05, math.ceil(float(share.max(initial=0.0)) * 20) / 20)}
