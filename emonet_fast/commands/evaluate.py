@@ -46,8 +46,7 @@ class _Run:
 
     def show(self, result: "Result") -> None:
         """Print the result, and write it where it is wanted."""
-        from ..evaluate.report import write_charts, write_json, write_report
-        from ..evaluate.terminal import text
+        from ..evaluate.report import text, write_charts, write_json, write_report
 
         click.echo(text(result))
         written = []
@@ -228,8 +227,7 @@ for _command in (hq, binary, any_hit, demographics):
 def _ratings(annotations: Path | None, dataset: str | None, options: Options, partial: bool) -> "Ratings":
     from ..datasets import Kind, open_dataset
     from ..datasets.reader import HUB_NAMES
-    from ..evaluate.annotations import hq_from_csv, hq_from_dataset
-    from ..evaluate.rows import with_rows
+    from ..evaluate.annotations import hq_from_csv, hq_from_dataset, with_rows
 
     if annotations is not None and dataset is None:
         return hq_from_csv(annotations, partial)

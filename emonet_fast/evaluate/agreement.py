@@ -3,6 +3,9 @@
 Source: `statistics/analysis-hq.ipynb` of LAION-AI/emonet-face. The agreement of a rater for an emotion is the mean
 over the humans (for a human: over the other humans). Undefined pairs are left out. The overall figure is the mean
 over emotions.
+
+Calibration is ours. Truncated raw scores say little about a model that is right in order and wrong in scale. So the
+scores of each fold are cut at thresholds that give, on the other folds, the experts' own shares of levels.
 """
 
 from collections.abc import Sequence
@@ -12,17 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .metrics import LEVELS, Bools, Floats, kappa_of_sums, known, mean_known
+from .resample import SEED
+
+FOLDS = 5
 
 
 def pairwise_kappa(levels: Floats) -> Floats:
-    """Weighted kappa of every pair of raters.
-
-    Args:
-        levels: [R, N, E] levels of R raters, N images, E emotions; NaN where a rater gave no level.
-
-    Returns:
-        [E, R, R], symmetric; NaN on the diagonal and for pairs with fewer than 2 images in common.
-    """
+    """[E, R, R] of levels [R, N, E]; NaN on the diagonal and for pairs with fewer than 2 images in common."""
     kappas = []
     for e in range(levels.shape[2]):
         a = levels[:, :, e]
@@ -64,15 +63,9 @@ def human_human(
 
 
 def resampled_agreement(humans: Floats, model: Floats, counts: Floats) -> tuple[Floats, Floats]:
-    """Agreement for one emotion in resamples of the images.
+    """For one emotion: [B] agreement of the model [N] with the humans [H, N], and [B] of the humans among them.
 
-    Args:
-        humans: [H, N] levels of the humans.
-        model: [N] levels of the model.
-        counts: [B, N] how often each resample draws each image.
-
-    Returns:
-        [B] agreement of the model with the humans, and [B] of the humans among them.
+    counts: [B, N] how often each resample draws each image.
     """
     size = len(humans)
     first, second = np.triu_indices(size, k=1)
@@ -97,3 +90,34 @@ def _resampled_kappa(levels: Floats, a: npt.NDArray[np.int64], b: npt.NDArray[np
     products = ((m, m), (x, m), (m, x), (s, m), (m, s), (x, x))
     sums = np.stack([(drawn @ (p[:, a] * q[:, b])).astype(np.float64) for p, q in products], axis=-1)
     return np.where(sums[..., 0] >= 2, kappa_of_sums(sums), np.nan)
+
+
+def folds(n: int) -> npt.NDArray[np.int64]:
+    """[n] fold of each image: equal sizes, shuffled with a fixed seed."""
+    return np.random.default_rng(SEED).permutation(n) % FOLDS
+
+
+def thresholds(scores: Floats, levels: Floats) -> Floats:
+    """[7] where levels 1..7 begin, so that as large a share of scores [N] reaches a level as of the experts' levels.
+
+    Infinite where no expert, or every expert, reaches the level.
+    """
+    known_levels = known(levels)
+    rising = np.sort(scores)
+    below = np.array([(known_levels < k).mean() for k in range(1, LEVELS)])
+    at = np.minimum(np.ceil(below * len(rising)).astype(np.int64), len(rising) - 1)
+    return np.where(below >= 1.0, np.inf, np.where(below <= 0.0, -np.inf, rising[at]))
+
+
+def held_out_levels(scores: Floats, levels: Floats, fold: npt.NDArray[np.int64]) -> Floats:
+    """[N] levels 0..7 of scores [N], calibrated on the other folds by the experts' levels [H, N]; NaN where unknown."""
+    out = np.full(len(scores), np.nan)
+    scored = ~np.isnan(scores)
+    rated = ~np.isnan(levels).all(axis=0) if len(levels) else np.zeros(len(scores), dtype=bool)
+    for k in np.unique(fold).tolist():
+        train = scored & rated & (fold != k)
+        test = scored & (fold == k)
+        if train.any():
+            cuts = thresholds(scores[train], levels[:, train])
+            out[test] = (scores[test][:, None] >= cuts).sum(axis=1)
+    return out

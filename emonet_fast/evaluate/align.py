@@ -5,6 +5,7 @@ its table, and a file name only if it occurs once.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -33,19 +34,6 @@ class ImageId:
 
     def __str__(self) -> str:
         return self.name or self.key
-
-
-@dataclass(frozen=True, slots=True)
-class Aligned:
-    """Predictions in the order of the images.
-
-    Args:
-        values: [M, 40] scores of M images, NaN where there is no prediction.
-        notes: what a reader must know.
-    """
-
-    values: Floats
-    notes: tuple[str, ...]
 
 
 class _Index:
@@ -89,8 +77,8 @@ class _Index:
         return fits[0]
 
 
-def align(predictions: Predictions, images: Sequence[ImageId], partial: bool) -> Aligned:
-    """Put predictions in the order of `images`.
+def align(predictions: Predictions, images: Sequence[ImageId], partial: bool) -> tuple[Floats, tuple[str, ...]]:
+    """Scores [M, 40] in the order of M images, NaN where there is no prediction, and notes for the reader.
 
     A key `table.parquet::row` is found by the file name of the table and the row. A path, or `shard.tar::member`, is
     found by its file name, then by that name without its ending; images of the same file name by their folders too.
@@ -114,13 +102,13 @@ def align(predictions: Predictions, images: Sequence[ImageId], partial: bool) ->
             if predictions.status[row] == "ok":
                 del lacking[place]
     notes = list(predictions.notes)
-    failed = predictions.failed()
+    failed = Counter(s for s in predictions.status if s != "ok")
     if failed:
         notes.append("rows without scores: " + ", ".join(f"{n} {s}" for s, n in failed.most_common()))
     notes += check_share([*map(str, lacking.values())], len(images), f"images have no scores in {source}", partial)
     if unknown:
         notes.append(f"{len(unknown)} predictions are for other images and were passed over: {listed(unknown)}")
-    return Aligned(values, tuple(notes))
+    return values, tuple(notes)
 
 
 def places(names: Sequence[str], keys: Sequence[str], source: str) -> list[int | None]:

@@ -83,14 +83,7 @@ def evaluate_any_hit(
     partial: bool = False,
     bootstraps: int = BOOTSTRAPS,
 ) -> AnyHitFigures:
-    """Compute the any-hit accuracy and what stands beside it.
-
-    Args:
-        predictions: mean-subtracted scores of the images.
-        mapping: which emotions stand for which class.
-        labels: a file (see `read_labels`), or "from-name".
-        partial: accept that images, labels or emotions are lacking.
-        bootstraps: resamples of images for each interval.
+    """Any-hit accuracy of mean-subtracted scores. labels: a file (see `read_labels`), or "from-name".
 
     Raises:
         DataError: when, unless `partial`, more than 1% of the images have no label, of the labels no image, of the
@@ -121,16 +114,9 @@ def evaluate_any_hit(
 
 
 def rule(scores: Floats, owner: npt.NDArray[np.int64], classes: int, heads: int) -> tuple[Bools, npt.NDArray[np.int64]]:
-    """Apply the rule to the scores of H mapped heads.
+    """[N, C] classes that the rule accepts, and [N] class of the strongest head, from scores [N, H] of mapped heads.
 
-    Args:
-        scores: [N, H] mean-subtracted scores.
-        owner: [H] class of each head.
-        classes: number C of classes.
-        heads: number of mapped heads in the cutoff 1.5 / heads.
-
-    Returns:
-        [N, C] classes that the rule accepts, and [N] class of the strongest head.
+    owner: [H] class of each head. heads: number of mapped heads in the cutoff 1.5 / heads.
     """
     over = softmax(scores) > CUTOFF / heads
     hits = np.stack([over[:, owner == c].any(axis=1) for c in range(classes)], axis=1)
@@ -138,11 +124,7 @@ def rule(scores: Floats, owner: npt.NDArray[np.int64], classes: int, heads: int)
 
 
 def names_to_labels(keys: tuple[str, ...]) -> dict[str, str]:
-    """Labels from file names such as `0000_Happy.jpg`: what stands after the last "_", without the ending.
-
-    Raises:
-        DataError: when a name has no "_".
-    """
+    """Labels from file names such as `0000_Happy.jpg`: what stands after the last "_", without the ending."""
     out = {}
     for key in keys:
         name = PurePosixPath(key.rsplit("::", 1)[-1].replace("\\", "/")).name

@@ -110,18 +110,14 @@ def evaluate_binary(
 ) -> BinaryFigures:
     """Compare predictions with experts' yes-or-no answers.
 
-    Args:
-        predictions: scores of the images.
-        answers: the experts' answers.
-        fixed: threshold of the fixed F1; truncation, as in the paper's kappa, begins to see an emotion at 1.
-        partial: accept that images or emotions are lacking.
-        bootstraps: resamples of pairs, within each emotion, for each interval.
+    fixed: threshold of the fixed F1; truncation, as in the paper's kappa, begins to see an emotion at 1. bootstraps:
+    resamples of pairs, within each emotion, for each interval.
 
     Raises:
         DataError: when the predictions lack images or emotions, or do not fit the images (see `align`).
     """
-    aligned = align(predictions, answers.images, partial)
-    scores = aligned.values[answers.image, answers.emotion]
+    values, notes = align(predictions, answers.images, partial)
+    scores = values[answers.image, answers.emotion]
     scored = ~np.isnan(scores)
     triple = (answers.total == TRIPLE) & (answers.yes == TRIPLE)
     none = answers.yes == 0
@@ -133,7 +129,7 @@ def evaluate_binary(
         all=_detect(scores, answers.emotion, majority, scored, fixed, bootstraps),
         ties=int((2 * answers.yes == answers.total).sum()),
         fixed=fixed,
-        notes=aligned.notes,
+        notes=notes,
     )
 
 

@@ -121,12 +121,6 @@ def evaluate_demographics(
 ) -> DemographicFigures:
     """Compare scores and errors between groups.
 
-    Args:
-        predictions: scores of the images.
-        data: a data set with columns age, gender or ethnicity.
-        partial: accept that images or emotions are lacking.
-        bootstraps: resamples of images for each interval.
-
     Raises:
         DataError: when the data set has none of the columns, or the predictions do not fit it (see `align`).
         MissingPackageError: when scipy is not installed (extra `eval`).
@@ -141,15 +135,16 @@ def evaluate_demographics(
     present = {c: np.array(v) for c, v in columns.items() if any(v)}
     if not present:
         raise DataError(f"{data.source} has no column {', '.join(COLUMNS)}; expected the published layout")
-    aligned = align(predictions, ids, partial)
-    errors, error_is = _errors(data, ids, aligned.values)
-    values = {"score": aligned.values} | ({} if errors is None else {"error": errors})
+    scores, notes = align(predictions, ids, partial)
+    errors, error_is = _errors(data, ids, scores)
+    values = {"score": scores} | ({} if errors is None else {"error": errors})
     groups = [g for c, texts in present.items() for g in _groups(c, texts, values, bootstraps)]
     tests = [t for c, texts in present.items() for t in _tests(c, texts, values)]
     lacking = [c for c in COLUMNS if c not in present]
-    notes = [*([f"the data set has no column {', '.join(lacking)}"] if lacking else []), *aligned.notes]
+    if lacking:
+        notes = (f"the data set has no column {', '.join(lacking)}", *notes)
     return DemographicFigures(
-        data.source, len(ids), error_is, _corrected_groups(groups), _corrected_tests(tests), tuple(notes)
+        data.source, len(ids), error_is, _corrected_groups(groups), _corrected_tests(tests), notes
     )
 
 

@@ -8,15 +8,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..optional import need
-from .agreement import human_human, model_human, pairwise_kappa, rater_agreement, resampled_agreement
+from .agreement import (
+    folds,
+    held_out_levels,
+    human_human,
+    model_human,
+    pairwise_kappa,
+    rater_agreement,
+    resampled_agreement,
+)
 from .align import align
 from .annotations import Ratings
-from .calibrate import folds, held_out_levels
 from .metrics import (
     Floats,
     alpha_of_sums,
     alpha_raters,
-    interval_alpha,
     mean_known,
     median_known,
     rounded,
@@ -102,14 +108,7 @@ def evaluate_hq(
     partial: bool = False,
     bootstraps: int = BOOTSTRAPS,
 ) -> HqFigures:
-    """Compare predictions with the raters of HQ.
-
-    Args:
-        predictions: scores of the images.
-        ratings: what the annotators said.
-        name: what the model is called among the raters.
-        partial: accept that images or emotions are lacking.
-        bootstraps: resamples for each interval.
+    """Compare predictions with the raters of HQ. name: what the model is called among the raters.
 
     Raises:
         DataError: when the predictions lack images or emotions, or do not fit the images (see `align`).
@@ -117,8 +116,8 @@ def evaluate_hq(
     """
     need("scipy", "emonet-fast evaluate hq")
     ratings = _sorted(ratings)
-    aligned = align(predictions, ratings.images, partial)
-    joined = _with_model(ratings, aligned.values, name)
+    scores, notes = align(predictions, ratings.images, partial)
+    joined = _with_model(ratings, scores, name)
     human = joined.human
     levels = truncated(joined.values)
     kappa = pairwise_kappa(levels)
@@ -140,7 +139,7 @@ def evaluate_hq(
         calibrated=_calibrated(joined, levels),
         dropped=_dropped(joined, levels),
         comparisons=_comparisons(joined, kappa, bootstraps),
-        notes=(*ratings.notes, *aligned.notes),
+        notes=(*ratings.notes, *notes),
     )
 
 
@@ -202,14 +201,14 @@ def _alphas(ratings: Ratings, bootstraps: int) -> tuple[Floats, Floats]:
     """Alpha of the humans [40] and its resamples [B, 40]: one generator for all emotions, in the published order."""
     humans = ratings.values[ratings.human]
     emotions = humans.shape[2]
-    alpha = np.array([interval_alpha(humans[:, :, e]) for e in range(emotions)])
-    resampled = np.full((bootstraps, emotions), np.nan)
+    alpha, resampled = np.full(emotions, np.nan), np.full((bootstraps, emotions), np.nan)
     rng = np.random.default_rng(SEED)
     for e in ratings.order:
         kept = alpha_raters(humans[:, :, e])
         if len(kept) < 2:
             continue  # the notebook draws nothing for it either
         sums = unit_sums(kept)
+        alpha[e] = alpha_of_sums(sums.sum(axis=0))
         drawn = [alpha_of_sums(counts @ sums) for counts in count_chunks(rng, len(sums), bootstraps)]
         resampled[:, e] = np.concatenate(drawn)
     return alpha, resampled

@@ -38,13 +38,8 @@ def kappa_of_sums(sums: Floats) -> Floats:
               = 1 - n sum (a-b)^2 / (n sum a^2 + n sum b^2 - 2 sum a sum b)
 
     The second line follows from E_ij = n_i. n_.j / n. All sums are whole numbers, so the figure is exact up to
-    one division. A resample is a product of these sums with its counts.
-
-    Args:
-        sums: [..., 6] sums of 1, a, b, a^2, b^2 and ab.
-
-    Returns:
-        [...] kappa; NaN where both raters gave one and the same level to everything, or nothing.
+    one division; NaN where both raters gave one and the same level to everything, or nothing. sums: [..., 6], of 1, a,
+    b, a^2, b^2 and ab.
     """
     n, sa, sb, saa, sbb, sab = np.moveaxis(sums, -1, 0)
     observed = n * (saa + sbb - 2 * sab)
@@ -54,13 +49,10 @@ def kappa_of_sums(sums: Floats) -> Floats:
 
 
 def unit_sums(ratings: Floats) -> Floats:
-    """What alpha needs of each image, from ratings [R, N].
+    """[N, 4] for ratings [R, N]: per image with at least 2 ratings m, sum s, sum of squares q, disagreement.
 
-    The mean of all ratings is subtracted first. Alpha does not change by it, and differences of sums stay exact enough.
-
-    Returns:
-        [N, 4]: number m of ratings, their sum s, their sum of squares q, and the disagreement 2 (m q - s^2) / (m - 1),
-        which is the squared differences of all ordered pairs over m - 1; zeros for an image with fewer than 2 ratings.
+    The disagreement is 2 (m q - s^2) / (m - 1), the squared differences of all ordered pairs over m - 1. The mean of
+    all ratings is subtracted first: alpha does not change by it, and differences of sums stay exact enough.
     """
     rated = ~np.isnan(ratings)
     m = rated.sum(axis=0).astype(np.float64)
@@ -84,17 +76,8 @@ def alpha_of_sums(sums: Floats) -> Floats:
     return np.asarray(np.where(varies, 1.0 - (n - 1) * gap / np.where(varies, expected, 1.0), np.nan))
 
 
-def interval_alpha(ratings: Floats) -> float:
-    """Krippendorff's alpha, interval level, of ratings [R, N] with NaN where a rater did not rate.
-
-    As in the notebook, raters with fewer than 2 ratings are left out; NaN if fewer than 2 raters remain.
-    """
-    kept = alpha_raters(ratings)
-    return float(alpha_of_sums(unit_sums(kept).sum(axis=0))) if len(kept) >= 2 else float("nan")
-
-
 def alpha_raters(ratings: Floats) -> Floats:
-    """The rows of [R, N] with at least 2 ratings."""
+    """The rows of [R, N] with at least 2 ratings: the notebook leaves other raters out."""
     return np.asarray(ratings[(~np.isnan(ratings)).sum(axis=1) >= 2])
 
 

@@ -57,25 +57,21 @@ class Predictions:
     status: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
-    def failed(self) -> Counter[str]:
-        """How many rows have no scores, by status."""
-        return Counter(s for s in self.status if s != "ok")
-
 
 def read_predictions(path: Path, kind: Values = Values.RAW, partial: bool = False) -> Predictions:
-    """The predictions in a `.parquet`, `.csv` or `.jsonl` file.
-
-    Args:
-        path: the file.
-        kind: raw scores, or scores minus the neutral mean.
-        partial: accept fewer than the 40 emotions.
+    """The predictions in a `.parquet`, `.csv` or `.jsonl` file. partial: accept fewer than the 40 emotions.
 
     Raises:
         DataError: when the file is unreadable, a key stands in it twice, emotions are lacking or of another taxonomy, a
             row that is ok holds NaN, or a score lies outside -20..20, probably for want of L2 normalisation.
     """
     table = read_columns(path, PREFIX[kind])
-    _refuse_repeated(table.keys, f"{path} has keys")
+    repeated = [k for k, n in Counter(table.keys).items() if n > 1]
+    if repeated:
+        raise DataError(
+            f"{path} has keys more than once ({len(repeated)}: {listed(repeated)}); expected each image once, so that "
+            "none counts twice. Remove the repeated rows"
+        )
     known = {s: table.columns[s] for s in SLUGS if s in table.columns}
     _check_emotions(path, table, known, kind, partial)
     values = np.full((len(table.keys), len(SLUGS)), np.nan)
@@ -87,7 +83,11 @@ def read_predictions(path: Path, kind: Values = Values.RAW, partial: bool = Fals
     values[~ok] = np.nan
     others = sorted(set(table.columns) - set(known) - {d.slug for d in taxonomy.EXTRA_DIMENSIONS})
     notes = [f"{len(others)} heads outside the taxonomy were passed over: {listed(others)}"] if others else []
-    notes += _scale_note(values, kind)
+    if kind == Values.RAW and ok.any() and np.nanmax(values) <= 1.0 and np.nanmin(values) >= 0.0:
+        notes.append(
+            "all scores lie in 0..1: if they are on a scale of 0 to 1, multiply them by 7 first, "
+            "or every level is 0 after truncation"
+        )
     return Predictions(str(path), kind, tuple(table.keys), values, has, tuple(table.status), tuple(notes))
 
 
@@ -112,15 +112,6 @@ def check_share(lacking: Sequence[str], expected: int, what: str, partial: bool)
             f"{text}. At most {TOLERATED:.0%} may lack; score them too, or give --partial to evaluate the rest"
         )
     return [text]
-
-
-def _refuse_repeated(keys: Sequence[str], what: str) -> None:
-    repeated = [k for k, n in Counter(keys).items() if n > 1]
-    if repeated:
-        raise DataError(
-            f"{what} more than once ({len(repeated)}: {listed(repeated)}); expected each image once, so that none "
-            "counts twice. Remove the repeated rows"
-        )
 
 
 def _check_emotions(path: Path, table: FileColumns, known: dict[str, Floats], kind: Values, partial: bool) -> None:
@@ -163,13 +154,3 @@ def _check_numbers(path: Path, keys: Sequence[str], values: Floats, ok: Bools) -
             f"{listed(names)}. Scores lie about 0..7: probably the embeddings were not divided by their L2 norm "
             "before the heads. Score the images again"
         )
-
-
-def _scale_note(values: Floats, kind: Values) -> list[str]:
-    known = values[~np.isnan(values)]
-    if kind == Values.RAW and known.size and known.max() <= 1.0 and known.min() >= 0.0:
-        return [
-            "all scores lie in 0..1: if they are on a scale of 0 to 1, multiply them by 7 first, "
-            "or every level is 0 after truncation"
-        ]
-    return []

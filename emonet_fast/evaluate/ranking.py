@@ -27,12 +27,9 @@ class Curve:
 
 
 def curve(scores: Floats, positive: Bools, counts: Floats) -> Curve:
-    """Cumulative counts by falling score, one threshold for each distinct score.
+    """Cumulative counts by falling score [N], one threshold for each distinct score.
 
-    Args:
-        scores: [N], finite.
-        positive: [N].
-        counts: [B, N] how often each resample draws each item; ones for the sample itself.
+    counts: [B, N] how often each resample draws each item; ones for the sample itself.
     """
     order = np.argsort(-scores, kind="stable")
     falling = scores[order]

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emonet_fast import taxonomy
+from emonet_fast.evaluate import metrics
 from emonet_fast.evaluate.align import ImageId
 from emonet_fast.evaluate.annotations import Ratings
 from emonet_fast.evaluate.predictions import NAMES, SLUGS, Predictions, Values
@@ -118,6 +119,12 @@ def dataset(
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     pq.write_table(table.replace_schema_metadata(metadata), path, row_group_size=5)
     return path
+
+
+def interval_alpha(values: np.ndarray) -> float:
+    """Krippendorff's alpha of ratings [R, N], from the parts that the evaluation puts together."""
+    kept = metrics.alpha_raters(values)
+    return float(metrics.alpha_of_sums(metrics.unit_sums(kept).sum(axis=0))) if len(kept) >= 2 else float("nan")
 
 
 def figure_of(result: Result, slug: str) -> Figure:

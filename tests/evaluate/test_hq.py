@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from emonet_fast.errors import DataError
-from emonet_fast.evaluate import agreement, annotations, calibrate, hq, hq_tables, metrics, resample
+from emonet_fast.evaluate import agreement, annotations, hq, hq_tables, metrics, resample
 
 from ..tolerances import SAME_FIGURE
-from .made import figure_of, hq_csv, predictions, ratings, table_of
+from .made import figure_of, hq_csv, interval_alpha, predictions, ratings, table_of
 
 sklearn = pytest.importorskip("sklearn.metrics", reason="scikit-learn (extra test) is not installed")
 pytest.importorskip("scipy", reason="scipy (extra eval) is not installed")
@@ -163,13 +163,13 @@ class TestTruth:
         levels, kappa = known
         assert (kappa[:, 0, 1] == 1).all()
         assert metrics.spearman(levels[0, :, 0], levels[1, :, 0]) == pytest.approx(1, abs=SAME_FIGURE)
-        assert metrics.interval_alpha(levels[:2, :, 0]) == pytest.approx(1, abs=SAME_FIGURE)
+        assert interval_alpha(levels[:2, :, 0]) == pytest.approx(1, abs=SAME_FIGURE)
 
     def test_a_random_rater_does_not_agree(self, known):
         """Kappa and alpha have the mean 0 and, for independent ratings, a deviation of 1 / sqrt(N): 5 of them."""
         levels, kappa = known
         assert np.abs(kappa[:, 0, 2]).max() < 5 / np.sqrt(IMAGES)
-        alphas = [metrics.interval_alpha(levels[[0, 2], :, e]) for e in range(40)]
+        alphas = [interval_alpha(levels[[0, 2], :, e]) for e in range(40)]
         assert np.abs(alphas).max() < 5 / np.sqrt(IMAGES)
 
     def test_a_shift_by_one_level_costs_what_theory_says(self, known):
@@ -180,7 +180,7 @@ class TestTruth:
         assert metrics.spearman(levels[3, :, 0], levels[4, :, 0]) == pytest.approx(1, abs=SAME_FIGURE)
         n = 2 * IMAGES
         want = 1 - (n - 1) / n / (2 * variance[0] + 0.5)
-        assert metrics.interval_alpha(levels[3:, :, 0]) == pytest.approx(want, abs=SAME_FIGURE)
+        assert interval_alpha(levels[3:, :, 0]) == pytest.approx(want, abs=SAME_FIGURE)
 
     def test_the_whole_evaluation_sees_them(self):
         rng = np.random.default_rng(1)
@@ -218,30 +218,30 @@ class TestCalibration:
         rng = np.random.default_rng(0)
         levels = rng.choice(8, p=[0.5, 0.2, 0.1, 0.08, 0.05, 0.04, 0.02, 0.01], size=(3, 5000)).astype(float)
         scores = rng.normal(0, 1, 5000)
-        cuts = calibrate.thresholds(scores, levels)
+        cuts = agreement.thresholds(scores, levels)
         for k in range(1, 8):
             assert (scores >= cuts[k - 1]).mean() == pytest.approx((levels >= k).mean(), abs=1 / 5000)
 
     def test_levels_that_no_expert_uses_are_never_given(self):
-        cuts = calibrate.thresholds(np.arange(10.0), np.full((2, 10), 3.0))
+        cuts = agreement.thresholds(np.arange(10.0), np.full((2, 10), 3.0))
         np.testing.assert_array_equal(cuts, [-np.inf] * 3 + [np.inf] * 4)
 
     def test_a_fold_never_sees_its_own_experts(self):
         """Other ratings and other scores in a fold leave the thresholds that its images are cut by as they were."""
         rng = np.random.default_rng(0)
         scores, levels = rng.normal(0, 1, 200), rng.integers(0, 8, size=(3, 200)).astype(float)
-        fold = calibrate.folds(200)
+        fold = agreement.folds(200)
         assert np.bincount(fold).tolist() == [40] * 5
-        before = calibrate.held_out_levels(scores, levels, fold)
+        before = agreement.held_out_levels(scores, levels, fold)
         for k in range(5):
             changed = levels.copy()
             changed[:, fold == k] = rng.integers(0, 8, size=(3, 40))
-            after = calibrate.held_out_levels(scores, changed, fold)
+            after = agreement.held_out_levels(scores, changed, fold)
             np.testing.assert_array_equal(after[fold == k], before[fold == k])
             moved = scores.copy()
             moved[np.flatnonzero(fold == k)[0]] = 99.0
             np.testing.assert_array_equal(
-                calibrate.held_out_levels(moved, levels, fold)[fold == k][1:], before[fold == k][1:]
+                agreement.held_out_levels(moved, levels, fold)[fold == k][1:], before[fold == k][1:]
             )
 
     def test_a_shifted_and_scaled_model_is_put_right(self):
