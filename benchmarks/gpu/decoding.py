@@ -86,7 +86,7 @@ def levels(context: Context, datas: Sequence[bytes]) -> dict[str, float]:
 
 
 def through(context: Context, datas: Sequence[bytes]) -> dict[str, Any]:
-    """Images a second of the decoder alone, and of decoder and engine, as Scorer.stream joins them."""
+    """Images a second of the decoder alone, and of decoder and engine, as Scorer.batches joins them."""
     from collections import deque
 
     from emonet_fast.backends.cuda.backend import CudaBackend

@@ -4,7 +4,7 @@ from .attach import PictureFaces
 from .crop import MARGIN, face_crop
 from .detector import FaceDetector, FaceFinder, open_detector
 from .files import BoxFile
-from .finder import detector_device, open_faces, open_finder
+from .finder import open_faces, open_finder
 
 __all__ = [
     "MARGIN",
@@ -12,7 +12,6 @@ __all__ = [
     "FaceDetector",
     "FaceFinder",
     "PictureFaces",
-    "detector_device",
     "face_crop",
     "open_detector",
     "open_faces",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import EmonetError, InputError, OptionError
-from ..faces import FaceFinder
+from ..faces import FaceFinder, open_finder
 from ..options import VideoOptions
 from ..reports.timeline import TimelineReport
 from ..scorer import Scorer
@@ -14,7 +14,7 @@ from ..sinks.overlay import Overlay
 from ..sinks.timeline import TimelineSink, open_timeline
 from ..sources.video.choose import open_video
 from ..sources.video.frames import VideoSource
-from .pipeline import VideoPipeline, video_finder
+from .pipeline import VideoPipeline
 from .summary import VideoProgress, VideoSummary, shares
 
 # Formats that say nothing of which video a row is of.
@@ -96,7 +96,7 @@ class VideoRun:
         Raises:
             OptionError, CheckpointError, BackendError, MissingPackageError: before any frame is read.
         """
-        finder = video_finder(self._scorer, self._options)
+        finder = open_finder(self._options.faces, self._scorer.options, self._scorer.place)
         metadata = self._scorer.metadata | self._metadata()
         report: TimelineReport | None = None
         try:

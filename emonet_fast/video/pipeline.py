@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..faces import FaceFinder, detector_device, open_finder
+from ..faces import FaceFinder, open_finder
 from ..faces.track import MEMORY
 from ..options import VideoOptions
 from ..process import Stopwatch
@@ -204,7 +204,8 @@ def stream(scorer: Scorer, source: Any, options: VideoOptions | None = None) -> 
     settings = options or VideoOptions()
     video = open_video(source, settings, threads=scorer.options.threads)
     try:
-        pipeline = VideoPipeline(scorer, video, settings, video_finder(scorer, settings))
+        finder = open_finder(settings.faces, scorer.options, scorer.place)
+        pipeline = VideoPipeline(scorer, video, settings, finder)
     except BaseException:
         video.close()
         raise
@@ -213,9 +214,3 @@ def stream(scorer: Scorer, source: Any, options: VideoOptions | None = None) -> 
             yield batch.timeline
     finally:
         pipeline.close()
-
-
-def video_finder(scorer: Scorer, options: VideoOptions) -> FaceFinder | None:
-    """The finder of the options' faces beside the scorer's engine; see faces.open_finder."""
-    settings = scorer.options
-    return open_finder(options.faces, settings.cache_dir, settings.threads, detector_device(scorer.place))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import emonet_fast as ef
 from emonet_fast import stream
 from emonet_fast.errors import InputError, OptionError
 from emonet_fast.faces import face_crop
@@ -228,3 +229,26 @@ def test_a_frame_is_decoded_once_for_all_its_faces(scorer, walk, found_faces, mo
     for frame in frames - set(walk.gone):
         name = f"{walk.path}::frame{frame}"
         assert [row["key"] for row in rows if row["frame"] == frame] == [f"{name}::box0", f"{name}::box1"]
+
+
+def test_dali_crops_the_faces_of_frames_like_pillow(scorer, tiny_folder, cache_dir, walk, tmp_path, monkeypatch):
+    """Each frame goes DALI's way once, with all its faces, and its rows are Pillow's bit for bit."""
+    pytest.importorskip("nvidia.dali", reason="DALI (extra dali) is not installed")
+    from emonet_fast.decoders.dali import decoder
+
+    path = tmp_path / "boxes.csv"
+    rows = [f"{i},{x},{y},{w},{h}" for i in range(40) for x, y, w, h in walk.truth[i]]
+    path.write_text("\n".join(["frame,x,y,width,height", *rows]) + "\n")
+    options = VideoOptions(fps=5, faces=FaceOptions(faces=f"boxes:{path}"))
+    expected = rows_of(list(stream(scorer, walk.path, options)))
+    taken = []
+    resized = decoder.resized
+    monkeypatch.setattr(
+        decoder, "resized", lambda whole, **more: taken.append(whole.picture.key) or resized(whole, **more)
+    )
+    with ef.Scorer(tiny_folder, precision="fp32", cache_dir=cache_dir, decoder="dali") as by_dali:
+        found = rows_of(list(stream(by_dali, walk.path, options)))
+        assert by_dali.decoder.name == "dali"
+    assert found == expected
+    assert sorted(taken) == sorted({row["key"].rpartition("::box")[0] or row["key"] for row in found})
+    assert len(taken) < len(found)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from emonet_fast.errors import EmonetError, OptionError
+from emonet_fast.faces import open_finder
 from emonet_fast.options import VideoOptions
 from emonet_fast.records import Status
 from emonet_fast.reports.timeline import TimelineReport, heat_map, polylines
@@ -23,7 +24,7 @@ from emonet_fast.sinks.webvtt import WebVtt
 from emonet_fast.sources.video.av import AvSource
 from emonet_fast.sources.video.frames import Frame, Sampling, Sound
 from emonet_fast.timeline import Timeline
-from emonet_fast.video.pipeline import VideoPipeline, video_finder
+from emonet_fast.video.pipeline import VideoPipeline
 
 from ..sinks.rows import HOSTILE, made
 from ..sinks.test_report import Page
@@ -209,7 +210,7 @@ def test_webvtt(tmp_path):
 def pipeline_items(scorer, walk, found_faces, fps=5.0):
     options = VideoOptions(fps=fps, faces=found_faces)
     source = AvSource(str(walk.path), Sampling(fps), every=True)
-    pipeline = VideoPipeline(scorer, source, options, video_finder(scorer, options))
+    pipeline = VideoPipeline(scorer, source, options, open_finder(found_faces, scorer.options, scorer.place))
     return source, pipeline
 
 
