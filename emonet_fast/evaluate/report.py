@@ -3,7 +3,6 @@
 import base64
 import json
 from pathlib import Path
-from typing import Any
 
 from ..errors import OptionError
 from ..files import write_whole
@@ -21,7 +20,16 @@ def write_report(result: Result, path: Path) -> None:
         OptionError: when the file cannot be written there.
         MissingPackageError: when there are charts, and matplotlib is missing.
     """
-    write_whole(path, render("evaluate/report.html", _content(result)))
+    variables = {
+        "title": result.title,
+        "notes": result.notes,
+        "result": result,
+        "show": show,
+        "show_interval": show_interval,
+        "png": lambda chart: base64.b64encode(chart.draw()).decode("ascii"),
+        "numeric": _numeric,
+    }
+    write_whole(path, render("evaluate/report.html", variables))
 
 
 def write_charts(result: Result, folder: Path) -> list[Path]:
@@ -54,19 +62,6 @@ def write_json(result: Result, path: Path) -> None:
         OptionError: when the file cannot be written there.
     """
     write_whole(path, json.dumps(result.as_dict(), indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n")
-
-
-def _content(result: Result) -> dict[str, Any]:
-    """The template's variables."""
-    return {
-        "title": result.title,
-        "notes": result.notes,
-        "result": result,
-        "show": show,
-        "show_interval": show_interval,
-        "png": lambda chart: base64.b64encode(chart.draw()).decode("ascii"),
-        "numeric": _numeric,
-    }
 
 
 def _numeric(table: Table) -> list[bool]:

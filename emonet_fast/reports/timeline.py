@@ -5,9 +5,7 @@ Nothing is executed and nothing loaded: the page's pictures are in it. The look 
 
 import base64
 import io
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -33,23 +31,6 @@ _SCALE = np.array(
      (110, 206, 88), (181, 222, 43), (253, 231, 37)],
     np.float64,
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """An emotion over time.
-
-    Args:
-        name: Of the emotion.
-        colour: Its place among the lines, for the legend.
-        mean: Its mean as text, for the legend.
-        points: SVG polylines, broken at gaps.
-    """
-
-    name: str
-    colour: int
-    mean: str
-    points: tuple[str, ...]
 
 
 class TimelineReport:
@@ -129,23 +110,21 @@ class TimelineReport:
             "heat": heat_map(means[:, order]),
             "emotions": [emotions[e] for e in order],
             "top": f"{top:.2f}",
-            "lines": self._lines(means, order[:_LINES], overall),
+            "lines": self._lines(means, order[:_LINES].tolist(), overall),
             "peaks": [(emotions[e], peak) for e, peak in peaks[:_PEAKS]],
         }
 
-    def _lines(self, means: Float64Array, places: Iterable[int], overall: Float64Array) -> list[Line]:
-        chosen = means[:, list(places)]
-        low = min(0.0, float(np.nanmin(chosen))) if np.isfinite(chosen).any() else 0.0
-        high = float(np.nanmax(chosen)) if np.isfinite(chosen).any() else 1.0
-        span = max(high - low, 1e-9)
+    def _lines(self, means: Float64Array, places: list[int], overall: Float64Array) -> list[dict[str, object]]:
+        """The name, the mean and the points of each line; all lines have one scale."""
+        known = means[:, places][np.isfinite(means[:, places])]
+        low, high = (min(0.0, float(known.min())), float(known.max())) if known.size else (0.0, 1.0)
         return [
-            Line(
-                taxonomy.find(self._totals.emotions[place]).name,
-                colour,
-                f"{overall[place]:.2f}",
-                polylines((means[:, place] - low) / span),
-            )
-            for colour, place in enumerate(places)
+            {
+                "name": taxonomy.find(self._totals.emotions[place]).name,
+                "mean": f"{overall[place]:.2f}",
+                "points": polylines((means[:, place] - low) / max(high - low, 1e-9)),
+            }
+            for place in places
         ]
 
 
@@ -174,16 +153,13 @@ def polylines(values: Float64Array) -> tuple[str, ...]:
     Args:
         values: [bins] float64 of 0..1, NaN for gaps.
     """
-    runs: list[list[str]] = [[]]
     step = _WIDTH / len(values)
-    for i, value in enumerate(values.tolist()):
-        if math.isfinite(value):
-            runs[-1].append(f"{(i + 0.5) * step:.1f},{_HEIGHT - 4 - value * (_HEIGHT - 8):.1f}")
-        elif runs[-1]:
-            runs.append([])
-    return tuple(" ".join(run if len(run) > 1 else _dash(run[0], step)) for run in runs if run)
-
-
-def _dash(point: str, step: float) -> list[str]:
-    x, y = point.split(",")
-    return [f"{float(x) - step / 2:.1f},{y}", f"{float(x) + step / 2:.1f},{y}"]
+    lines = []
+    runs: list[slice] = np.ma.clump_unmasked(np.ma.masked_invalid(values))  # type: ignore[no-untyped-call]
+    for run in runs:
+        x = (np.arange(run.start, run.stop) + 0.5) * step
+        y = _HEIGHT - 4 - values[run] * (_HEIGHT - 8)
+        if len(x) == 1:
+            x, y = x[0] + np.array([-step / 2, step / 2]), np.repeat(y, 2)
+        lines.append(" ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True)))
+    return tuple(lines)

@@ -18,15 +18,8 @@ def visible(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(_escape(c) if _harmful(c) else c for c in utf8_text(text))
-
-
-def _harmful(char: str) -> bool:
-    return unicodedata.category(char) in _HARMFUL and char not in _JOINERS
-
-
-def _escape(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
+    harmful = {c for c in text if unicodedata.category(c) in _HARMFUL and c not in _JOINERS}
+    return utf8_text(text.translate({ord(c): c.encode("unicode_escape").decode("ascii") for c in harmful}))
 
 
 def columns(text: str) -> int:

@@ -1,6 +1,5 @@
 """All shards in one pass, to counts, histograms and a few best rows for each emotion, in bounded memory."""
 
-import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -116,7 +115,6 @@ def collect(folder: Folder, plan: Plan, shards: Iterable[int]) -> Collected:
             raise DataError(f"{path} cannot be read ({error}); run `emonet-fast bulk` again, which mends it") from None
         collected.done += 1
     assert collected is not None  # noqa: S101 - at least one shard was given
-    collected.best = [sorted(heap, reverse=True) for heap in collected.best]
     return collected
 
 
@@ -164,23 +162,15 @@ def _add(collected: Collected, batch: Any, shard: int) -> None:
 
 
 def _keep_best(collected: Collected, values: Float64Array, at: npt.NDArray[np.intp], batch: Any, shard: int) -> None:
-    for e, heap in enumerate(collected.best):
+    for e, best in enumerate(collected.best):
         for i in np.argsort(-values[:, e], kind="stable")[:TYPICAL]:
             value, row = float(values[i, e]), int(at[i])
-            if len(heap) == TYPICAL and value < heap[0].value:
+            if len(best) == TYPICAL and value < best[-1].value:
                 break
-            best = Best(
-                value,
-                batch.column("key")[row].as_py(),
-                batch.column("source")[row].as_py(),
-                batch.column("row")[row].as_py(),
-                shard,
-                _face(batch, row),
-            )
-            if len(heap) < TYPICAL:
-                heapq.heappush(heap, best)
-            else:
-                heapq.heappushpop(heap, best)
+            key, source, number = (batch.column(name)[row].as_py() for name in ("key", "source", "row"))
+            best.append(Best(value, key, source, number, shard, _face(batch, row)))
+            best.sort(reverse=True)
+            del best[TYPICAL:]
 
 
 def _face(batch: Any, row: int) -> Rectangle | None:
