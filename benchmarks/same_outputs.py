@@ -168,6 +168,7 @@ def cases(folder: Path, old_video: bool) -> Iterator[tuple[str, list[str]]]:
     for suffix in tables:
         page = ["--report", "{out}/report.html"] if suffix == "csv" else []
         yield f"boxes-{suffix}", ["score", "pictures", *engine, *boxes, "-o", f"{{out}}/s.{suffix}", *page]
+    yield "boxes-dali", ["score", "pictures", *engine, *boxes, *dali, "-o", "{out}/s.parquet"]
     found = ["--faces", "detect", "--detector-model", "yunet.onnx"]
     detector = (folder / "yunet.onnx").exists()
     bulk = ["bulk", *inputs, *engine, "-o", "{out}/bulk", "--shard-size", "8", "--devices", "cpu"]
@@ -175,6 +176,7 @@ def cases(folder: Path, old_video: bool) -> Iterator[tuple[str, list[str]]]:
     yield "bulk-report", ["report", "{all}/bulk/bulk", "-o", "{out}/page.html"]
     if detector:
         yield "faces", ["score", "pictures", *engine, *found, "-o", "{out}/s.parquet", "--report", "{out}/r.html"]
+        yield "faces-dali", ["score", "pictures", *engine, *found, *dali, "-o", "{out}/s.parquet"]
         yield "bulk-faces", [*bulk, *found]
     faces = "--detector" if old_video else "--faces"
     video = ["video", "talk.mp4", *engine]

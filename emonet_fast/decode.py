@@ -105,16 +105,21 @@ class _RefusalError(Exception):
 
 
 def decode(picture: Picture, *, exif: bool, max_pixels: int, max_bytes: int) -> Decoded:
-    """Upright RGB of encoded bytes, a PIL image or an array, or why there is none. Never raises for bad data.
-
-    exif: apply the EXIF orientation first (Pillow applies that of TIFF always). max_pixels: larger ones are
-    TOO_LARGE by their header, undecoded. max_bytes: of encoded data.
+    """Decode encoded bytes, a PIL image or an array to upright RGB. Thread-safe; never raises for bad data.
 
     Alpha is dropped and CMYK converted as `Image.convert("RGB")` does, like the published pipeline. 16-bit grey is
-    scaled to 8 bit, where `convert` would clip. Of several frames the first is taken; of a PIL image, its
-    current one. Pixels without a defined range (float, 32-bit) are refused.
+    scaled to 8 bit, where `convert` would clip. Of several frames the first one is taken; of a PIL image, its current
+    one. Pixels without a defined range (float, 32-bit) are refused. Formats: JPEG, MPO, PNG, WebP, GIF, BMP, TIFF, PPM,
+    and AVIF where Pillow has it.
 
-    Thread-safe. Formats: JPEG, MPO, PNG, WebP, GIF, BMP, TIFF, PPM, AVIF where Pillow has it.
+    Args:
+        picture: what is decoded; its boxes are not looked at.
+        exif: apply the EXIF orientation first. Pillow always applies that of TIFF.
+        max_pixels: larger pictures are TOO_LARGE by their header, and not decoded.
+        max_bytes: larger encoded data are TOO_LARGE.
+
+    Returns:
+        The pixels, or a status and the reason why there are none.
     """
     if picture.status != Status.OK:
         return Decoded(picture.key, None, picture.status, picture.reason)
@@ -137,9 +142,14 @@ def decode(picture: Picture, *, exif: bool, max_pixels: int, max_bytes: int) -> 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an encoded picture says of itself. width, height: as upright as `decode` makes it.
+    """What an encoded picture says of itself.
 
-    orientation: EXIF tag 0x0112 as it will be applied, 1 to 8. image: Pillow's reader, not decoded.
+    Args:
+        format: as Pillow names it.
+        image: Pillow's reader, not decoded yet.
+        width: in pixels, as upright as `decode` makes the picture.
+        height: in pixels, as upright as `decode` makes the picture.
+        orientation: EXIF tag 0x0112 as it will be applied, 1 to 8.
     """
 
     format: str
@@ -150,10 +160,10 @@ class Header:
 
 
 def read_header(data: bytes, *, exif: bool, max_pixels: int, max_bytes: int) -> Header | None:
-    """The header of encoded bytes; None where it alone, or the limits, keep `decode` from giving pixels.
+    """The header of encoded bytes; None where the header or the limits keep `decode` from giving pixels.
 
-    Not None says nothing of the pixel data: only decoding it does. For other decoders, which must refuse what `decode`
-    refuses.
+    Other decoders call it, as they must refuse what `decode` refuses. A header says nothing of the pixel data: only
+    decoding tells whether they are whole.
     """
     if not 0 < len(data) <= max_bytes:
         return None
@@ -235,19 +245,19 @@ def _open(data: bytes) -> tuple[ImageFile.ImageFile, str]:
 
 
 def _broken(name: str, error: Exception) -> _RefusalError:
-    """What an error of Pillow on data that begins as an image means."""
-    said = f"{name}: {_text(error)}" if name else _text(error)
+    """The status that an error of Pillow means, on data that begin as an image."""
+    reason = f"{name}: {_text(error)}" if name else _text(error)
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
-        return _RefusalError(Status.TOO_LARGE, said)
+        return _RefusalError(Status.TOO_LARGE, reason)
     if isinstance(error, MemoryError):
         return _RefusalError(Status.TOO_LARGE, f"{name}: not enough memory for its pixels".removeprefix(": "))
     if _UNSUPPORTED.search(str(error)):
-        return _RefusalError(Status.NOT_AN_IMAGE, said)
-    return _RefusalError(Status.TRUNCATED, said)
+        return _RefusalError(Status.NOT_AN_IMAGE, reason)
+    return _RefusalError(Status.TRUNCATED, reason)
 
 
 def _to_rgb(image: Image.Image, exif: bool, name: str) -> tuple[UInt8Array, list[str]]:
-    """name: the format of encoded data, "" for a PIL image that came from memory."""
+    """Load the image and turn it upright. name: the format of encoded data; "" for a PIL image from memory."""
     try:
         image.load()
     except Exception as e:
@@ -264,7 +274,7 @@ def _to_rgb(image: Image.Image, exif: bool, name: str) -> tuple[UInt8Array, list
 
 
 def _eight_bit(image: Image.Image, undefined: Status) -> tuple[Image.Image, list[str]]:
-    """image: loaded. undefined: the status of pixels whose range cannot be known."""
+    """The loaded image as 8-bit RGB. undefined: the status of pixels whose range cannot be known."""
     if image.mode == "RGB":
         return image, []
     if image.mode == "F":
@@ -302,7 +312,7 @@ def _orientation(image: Image.Image) -> tuple[Image.Transpose | None, list[str]]
 
 
 def _frames_note(image: ImageFile.ImageFile) -> list[str]:
-    """To be called last: counting frames moves the image to another one."""
+    """Call this last: counting frames seeks to another frame."""
     try:
         count = int(getattr(image, "n_frames", 1))
     except Exception:  # the first frame is whole, what follows is not

@@ -20,9 +20,15 @@ TABLE_ROWS = 40
 
 @dataclass(frozen=True, slots=True)
 class ScoreOutputs:
-    """What a run writes: any of a table file and an HTML report.
+    """What a run writes.
 
-    format: of the table file, "default" or "laion". title: of the report. top: emotions on each of its cards.
+    Args:
+        table: path of the table file, whose ending names its kind; None for none.
+        format: of the table file, "default" or "laion".
+        report: path of the HTML page; None for none.
+        title: of the page.
+        embeddings: whether the table holds embeddings too.
+        top: number of emotions on each card of the page.
     """
 
     table: Path | None = None
@@ -35,9 +41,15 @@ class ScoreOutputs:
 
 @dataclass(frozen=True, slots=True)
 class ScoreSummary:
-    """counts: rows by status. seconds: by stage. first: the first TABLE_ROWS rows. notes: of all rows.
+    """What a run did.
 
-    engine, decoder: what was used, for people.
+    Args:
+        counts: number of rows by status.
+        seconds: spent by stage.
+        first: at least the first TABLE_ROWS rows, for the terminal; None without any row.
+        notes: what a reader of the scores must know.
+        engine: which engine was used, for people.
+        decoder: which decoder was used, for people.
     """
 
     counts: dict[str, int]
@@ -49,6 +61,7 @@ class ScoreSummary:
 
     @property
     def scored(self) -> int:
+        """Number of rows that have scores."""
         return self.counts.get(Status.OK, 0)
 
     def line(self) -> str:
@@ -64,7 +77,7 @@ def check(outputs: ScoreOutputs) -> None:
     """Try the output files before weights are fetched and read, which can take minutes. Leaves nothing behind.
 
     Raises:
-        OptionError: an unknown kind of file, or a folder that is missing or cannot be written.
+        OptionError: when a file is of an unknown kind, or its folder is missing or cannot be written.
     """
     if outputs.table is not None:
         open_sink(outputs.table, format=outputs.format, metadata={}, embeddings=outputs.embeddings).abort()

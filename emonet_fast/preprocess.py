@@ -19,15 +19,15 @@ def crop(rgb: UInt8Array, box: Box) -> UInt8Array:
     Scoring the result equals scoring a file that holds just these pixels: no filter sees what is around the box.
 
     Raises:
-        ValueError: the box touches no pixel of the picture.
+        ValueError: when the box touches no pixel of the picture.
     """
     height, width = rgb.shape[:2]
     part = box.inside(width, height)
     if part is None:
         raise ValueError(f"{box} touches no pixel of a picture of {width} x {height}")
-    found = rgb[part.top : part.bottom, part.left : part.right]
+    pixels = rgb[part.top : part.bottom, part.left : part.right]
     over = ((part.top - box.top, box.bottom - part.bottom), (part.left - box.left, box.right - part.right), (0, 0))
-    return np.ascontiguousarray(found if part == box else np.pad(found, over, mode="edge"))
+    return np.ascontiguousarray(pixels if part == box else np.pad(pixels, over, mode="edge"))
 
 
 def resize(rgb: UInt8Array, spec: Preprocess) -> UInt8Array:

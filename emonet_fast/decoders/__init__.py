@@ -1,4 +1,4 @@
-"""Pictures to batches of the network's input: by Pillow, or by NVIDIA DALI. Joins decode.py and preprocess.py."""
+"""Pictures to batches of the network's input: by Pillow, or by NVIDIA DALI. The way is in flow.py."""
 
 from .base import Decoder, FaceLocator, Prepared
 from .choose import open_decoder

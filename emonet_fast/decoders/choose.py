@@ -15,39 +15,53 @@ INSTALL = "pip install 'emonet-fast[dali]'"
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """decoder: its name. reason: one sentence for people. notable: a person may have expected another choice."""
+class DecoderChoice:
+    """Which decoder is taken.
+
+    Args:
+        decoder: its name.
+        reason: a few words for people.
+        notable: whether a person may have expected another choice; then the log says the reason.
+    """
 
     decoder: str
     reason: str
     notable: bool = False
 
 
-def choose(options: Options, spec: Preprocess, device_id: int | None) -> Choice:
+def choose(options: Options, spec: Preprocess, device_id: int | None) -> DecoderChoice:
     """Which decoder serves these options. device_id: of the engine's GPU, None without one.
 
     Beside an engine on the CPU "auto" takes Pillow: DALI decodes faster there, but some milliseconds do not show beside
     the network's second an image, and DALI takes 250 MB more memory (docs/decoding.md).
     """
     if options.decoder != "auto":
-        return Choice(options.decoder, "asked for")
+        return DecoderChoice(options.decoder, "asked for")
     if device_id is None:
-        return Choice("pillow", "fast enough beside an engine on the CPU")
+        return DecoderChoice("pillow", "fast enough beside an engine on the CPU")
     if not available("nvidia.dali"):
-        return Choice("pillow", f"DALI, which decodes on the GPU, is not installed: {INSTALL}", notable=True)
+        return DecoderChoice("pillow", f"DALI, which decodes on the GPU, is not installed: {INSTALL}", notable=True)
     if not exact_possible(device_id, spec.resample):
         reason = "decodes on the GPU; the host crops and resizes (the GPU does with PyTorch, Triton and the filter"
-        return Choice("dali", f"{reason} bilinear or bicubic)", notable=True)
-    return Choice("dali", "decodes on the GPU")
+        return DecoderChoice("dali", f"{reason} bilinear or bicubic)", notable=True)
+    return DecoderChoice("dali", "decodes on the GPU")
 
 
 def open_decoder(
     spec: Preprocess, options: Options, timed: Timed, *, threads: int, device_id: int | None, stream: int | None
 ) -> Decoder:
-    """Open the chosen decoder. threads: on the CPU. device_id, stream: of the engine's GPU, None without one.
+    """Open the chosen decoder.
+
+    Args:
+        spec: size and filter of the network's input.
+        options: which decoder, orientation, limits.
+        timed: times the stages "decode" and "preprocess".
+        threads: CPU threads of the decoder.
+        device_id: of the engine's GPU; None without one.
+        stream: handle of the engine's CUDA stream; None without one.
 
     Raises:
-        MissingPackageError, BackendError: DALI was asked for by name and cannot be used.
+        MissingPackageError: when DALI was named and is not installed.
     """
     choice = choose(options, spec, device_id)
     if choice.notable:

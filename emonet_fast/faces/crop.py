@@ -17,10 +17,15 @@ MARGIN = FaceOptions().margin
 
 
 def face_crop(face: Face, margin: float = MARGIN) -> Box:
-    """The square crop of a face in whole pixels. margin: of the box's longer side, added on each side.
+    """The square crop of a face in whole pixels.
+
+    Args:
+        face: its box may reach over the picture's edges; so may the crop.
+        margin: added on each side, as a part of the box's longer side.
 
     Raises:
-        OptionError: margin is negative or not finite. InputError: the face's box is empty or not finite.
+        OptionError: when the margin is negative or not finite.
+        InputError: when the face's box is empty or not finite.
     """
     if not (math.isfinite(margin) and margin >= 0):
         raise OptionError(f"margin is {margin}; expected 0 or more, as a part of the box's longer side")

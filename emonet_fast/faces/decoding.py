@@ -42,9 +42,9 @@ def candidates(
         centre = (cell + bbox[kept, :2]) * stride
         marks = (np.tile(cell, 5) + kps[kept]) * stride
         rows.append(np.concatenate([centre - size / 2, size, score[kept, None], marks], axis=1))
-    found: Float64Array = np.concatenate(rows)
-    found = found[np.isfinite(found).all(axis=1)]
-    strongest: Float64Array = found[np.argsort(-found[:, 4], kind="stable")][:MAX_CANDIDATES]
+    every: Float64Array = np.concatenate(rows)
+    every = every[np.isfinite(every).all(axis=1)]
+    strongest: Float64Array = every[np.argsort(-every[:, 4], kind="stable")][:MAX_CANDIDATES]
     return strongest
 
 

@@ -77,8 +77,8 @@ class BoxFile:
 
     def of_picture(self, key: str) -> tuple[Face, ...]:
         """The faces of a picture by its key, or by its file name where the file has only that."""
-        found = self._by_key.get(key)
-        return tuple(self._by_key.get(_base(key), ()) if found is None else found)
+        faces = self._by_key.get(key)
+        return tuple(self._by_key.get(_base(key), ()) if faces is None else faces)
 
     def of_frame(self, index: int, seconds: float) -> tuple[Face, ...]:
         """The faces of a video's frame: by its index where the file has those, else by the nearest time within NEAR."""

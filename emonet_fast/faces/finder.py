@@ -1,4 +1,4 @@
-"""FaceOptions to what finds the faces."""
+"""Opens what finds faces, by FaceOptions."""
 
 from ..optional import available
 from ..options import FaceOptions, Options

@@ -22,20 +22,20 @@ def find_model(path: Path | None, cache_dir: Path) -> Path:
     """The ONNX file: `path` as it is, or the hub's, downloaded once.
 
     Raises:
-        CheckpointError: there is no such file, it cannot be downloaded, or what was downloaded is another one.
+        CheckpointError: when there is no such file, it cannot be downloaded, or what was downloaded is another one.
     """
     if path is not None:
         if not path.is_file():
             raise CheckpointError(f"the detector's model {path} does not exist; expected a YuNet ONNX file")
         return path
-    found = snapshot(REPOSITORY, REVISION, cache_dir) / FILE
+    model = snapshot(REPOSITORY, REVISION, cache_dir) / FILE
     try:
-        digest = hashlib.sha256(found.read_bytes()).hexdigest()
+        digest = hashlib.sha256(model.read_bytes()).hexdigest()
     except OSError as error:
-        raise CheckpointError(f"{found} cannot be read ({error.strerror or error}); remove it and run again") from error
+        raise CheckpointError(f"{model} cannot be read ({error.strerror or error}); remove it and run again") from error
     if digest != SHA256:
         raise CheckpointError(
-            f"{found} has the SHA-256 {digest}; expected {SHA256}. Remove the file to download it again, or name "
+            f"{model} has the SHA-256 {digest}; expected {SHA256}. Remove the file to download it again, or name "
             "a model of your own by --detector-model PATH"
         )
-    return found
+    return model

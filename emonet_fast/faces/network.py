@@ -56,12 +56,12 @@ class Network:
             pixels = np.concatenate([pixels, np.zeros((size - n, *pixels.shape[1:]), np.float32)])
         request = self._request(size, height, width)
         results = request.infer({0: pixels}, share_inputs=True)
-        found = {}
+        outputs = {}
         for name in OUTPUTS:
             cells = (height // STRIDES[OUTPUTS.index(name) % 3]) * (width // STRIDES[OUTPUTS.index(name) % 3])
             # A model of fixed size has its batch folded into the cells; both lie in memory alike.
-            found[name] = np.array(results[name]).reshape(size, cells, WIDTHS[name.partition("_")[0]])[:n]
-        return found
+            outputs[name] = np.array(results[name]).reshape(size, cells, WIDTHS[name.partition("_")[0]])[:n]
+        return outputs
 
     def _request(self, *shape: int) -> Any:
         if shape not in self._compiled:

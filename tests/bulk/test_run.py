@@ -241,6 +241,27 @@ def test_nothing_scored(tmp_path, tiny):
     assert "1 of 1 shards done: 2 rows" in summary.text()
 
 
+def test_rows_of_boxes_from_a_file(tiny, tmp_path):
+    """Keys and boxes as by `score`; another content of the file is another run, wherever the file lies."""
+    data = table(tmp_path / "data" / "a.parquet", [jpeg(0), b"bad", jpeg(1), jpeg(2)], group=2)
+    boxes, moved = tmp_path / "boxes.csv", tmp_path / "moved.csv"
+    lines = ["key,x,y,width,height"]
+    lines += [f"{data}::{i},{x},2,30,30" for i, x in ((0, 1), (0, 20), (1, 1), (2, -5))]
+    boxes.write_text("\n".join(lines) + "\n")
+    moved.write_bytes(boxes.read_bytes())
+    summary, _ = run(data, tiny, tmp_path / "out", shard_size=2, faces=FaceOptions(f"boxes:{boxes}"))
+    assert summary.done == summary.shards
+    found = rows(tmp_path / "out").to_pylist()
+    assert [r["key"].rpartition("parquet")[2] for r in found] == ["::0::box0", "::0::box1", "::1", "::2::box0", "::3"]
+    assert [r["status"] for r in found] == ["ok", "ok", "not_an_image", "ok", "no_face"]
+    assert [r["row"] for r in found] == [0, 0, 1, 2, 3]
+    assert [r["face_x"] for r in found] == [1, 20, None, -5, None]
+    run(data, tiny, tmp_path / "out", shard_size=2, faces=FaceOptions(f"boxes:{moved}"))
+    boxes.write_text("\n".join(lines[:-1]) + "\n")
+    with pytest.raises(DataError, match="face boxes: the folder has sha256:"):
+        run(data, tiny, tmp_path / "out", shard_size=2, faces=FaceOptions(f"boxes:{boxes}"))
+
+
 def test_rows_of_faces(tiny, tmp_path):
     """A row for each face with its box, one row for a picture without any; the same bytes whatever the parts."""
     model = Path(__file__).parents[3] / "shared" / "models" / "yunet" / "yunet_s_dynamic.onnx"
