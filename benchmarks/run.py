@@ -58,23 +58,10 @@ def main() -> int:
     out = (options.json or ROOT / "build" / f"bench-{kind}.json").resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
     suites = [] if any("suites" in one for one in options.rest) else [str(ROOT / "benchmarks" / "suites")]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--device",
-        options.device,
-        *checkpoints,
-        *suites,
-    ]
-    columns = "--benchmark-columns=median,iqr,rounds"
-    quiet = ["--benchmark-sort=fullname", columns, "-W", "ignore::DeprecationWarning:torch"]
-    code = subprocess.run(
-        [*command, *quiet, f"--benchmark-json={out}", *options.rest], cwd=ROOT, check=False
-    ).returncode
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--device", options.device]
+    command += [*checkpoints, *suites, "--benchmark-sort=fullname", "--benchmark-columns=median,iqr,rounds"]
+    command += ["-W", "ignore::DeprecationWarning:torch", f"--benchmark-json={out}", *options.rest]
+    code = subprocess.run(command, cwd=ROOT, check=False).returncode
     if kind == "whole" and not options.rest and out.exists():
         keep(parse(json.loads(out.read_text("utf-8"))))
     print(f"{time.monotonic() - began:.0f} s; results: {out}")

@@ -8,7 +8,6 @@ network, so that it shows. Ten minutes on two cores.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -31,7 +30,8 @@ from benchmarks.timer import CPU, compare
 from benchmarks.workshop import Workshop, network
 from emonet_fast import Scorer
 from emonet_fast.checkpoint import open_checkpoint
-from emonet_fast.checkpoint.spec import Checkpoint, Preprocess, TensorInfo
+from emonet_fast.checkpoint.spec import Checkpoint, Preprocess
+from emonet_fast.checkpoint.tensors import SafetensorsFile
 from emonet_fast.decoders.flow import by_pillow, resized
 from emonet_fast.options import Options
 from emonet_fast.process import memory_mb
@@ -126,21 +126,8 @@ def random_heads(base: Checkpoint, folder: Path, widths: Sequence[int], count: i
     path = folder / f"heads-{widths[1]}-{count}.safetensors"
     save_file(tensors, path)
     names = tuple(f"head_{i}" for i in range(count))
-    known = replace(base, path=path, names=names, head_widths=tuple(widths), tensors=places(path))
+    known = replace(base, path=path, names=names, head_widths=tuple(widths), tensors=SafetensorsFile(path).infos)
     return known, layers
-
-
-def places(path: Path) -> dict[str, TensorInfo]:
-    """Where a safetensors file holds its tensors: 8 bytes of the header's length, the header, the data."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-    header.pop("__metadata__", None)
-    return {
-        name: TensorInfo(one["dtype"], tuple(one["shape"]), 8 + length + first, end - first)
-        for name, one in header.items()
-        for first, end in [one["data_offsets"]]
-    }
 
 
 def sizes() -> Iterator[dict[str, Any]]:
