@@ -2,9 +2,9 @@
 
     key, status, reason        as docs/output-formats.md
     source, row                the input file's key, and the row's or member's number in it
-    keep_<column>              the data set's own columns that were asked for
+    keep_<column>              the data set's own columns, those that the run keeps
     raw_*, score_*, prob_*     as docs/output-formats.md
-    embedding                  fixed-size list of float16 or float32, if asked for
+    embedding                  fixed-size list of float16 or float32, where the run keeps them
 
 The bytes depend on the rows, the plan and the fingerprint alone: the same shard written twice is the same file.
 """
@@ -104,7 +104,7 @@ class ShardFile:
             arrays[KEEP + field.name] = pa.array([r.kept[i] for r in rows], field.type)
         arrays |= {n: table.column(n) for n in names[3:]}
         if self._embeddings != "none":
-            assert vectors is not None  # noqa: S101 - they were asked for
+            assert vectors is not None  # noqa: S101 - the scorer was told to give them
             arrays["embedding"] = vectors if self._embeddings == "fp32" else _half(scores)
         return pa.table(arrays).replace_schema_metadata(self._metadata)
 

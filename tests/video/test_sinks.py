@@ -88,6 +88,25 @@ def test_tables_hold_every_row(tmp_path, kind):
                 assert theirs[name] == ("" if value is None else str(value).lower() if name == "reused" else str(value))
 
 
+def test_row_groups_do_not_follow_the_batches(tmp_path):
+    sink = open_timeline(tmp_path / "a.parquet", {})
+    for start in range(0, 5000, 100):
+        sink.write(line(start, 100))
+    sink.close()
+    file = pq.ParquetFile(tmp_path / "a.parquet")
+    assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [4096, 904]
+
+
+def test_csv_has_texts_in_quotes_and_numbers_without(tmp_path):
+    sink = open_timeline(tmp_path / "a.csv", {})
+    sink.write(line(2, 1))
+    sink.close()
+    header, row, end = (tmp_path / "a.csv").read_bytes().split(b"\n")
+    assert header.startswith(b'"source","seconds","pts","time_base","frame","track","reused","key","status","reason"')
+    assert row.startswith(b'"a.mp4",1,')
+    assert end == b""
+
+
 @pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
 def test_what_a_killed_run_left_is_readable(tmp_path, kind):
     path = tmp_path / f"a.{kind}"

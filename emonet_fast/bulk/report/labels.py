@@ -91,8 +91,8 @@ def _slug(label: str) -> str | None:
     except DataError:
         return None
     sums: dict[str, float] = {}
-    for given in answers.values():
-        for slug, value in given.items():
+    for ratings in answers.values():
+        for slug, value in ratings.items():
             sums[slug] = sums.get(slug, 0.0) + value
     strongest = max(sums.values(), default=0.0)
     names = [slug for slug, value in sums.items() if value == strongest]
