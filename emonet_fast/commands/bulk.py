@@ -1,4 +1,4 @@
-"""`emonet-fast bulk`: data sets of any size to folders of tables."""
+"""`emonet-fast bulk` and `report`: data sets of any size to folders of tables, and a page on such a folder."""
 
 import sys
 from pathlib import Path
@@ -17,19 +17,19 @@ from . import options as opt
 )
 @opt.inputs
 @opt.image_column
-@opt.INPUT("--keep", "Carry these columns of the tables along, as a,b.", multiple=True, metavar="COLUMNS")
+@opt.INPUT("--keep COLUMNS", "Carry these columns of the tables along, as a,b.", multiple=True)
 @opt.checkpoint
 @opt.face_options()
 @opt.engine_options
-@opt.ENGINE("--devices", "Run a process on each of these (cuda:0,1); auto: every GPU.", default="auto", metavar="LIST")
-@opt.ENGINE("--engine", "Run here, or on a cluster of Ray (extra `ray`).", default="local", type=click.Choice(ENGINES))
-@opt.ENGINE("--ray-address", "Join the Ray cluster at this address, or auto.", metavar="A", show_default="starts one")
-@opt.ENGINE("--shard part", "Score only part i of n, for one of several jobs.", default="0/1", metavar="i/n")
+@opt.ENGINE("--devices LIST", "Run a process on each of these (cuda:0,1); auto: every GPU.", default="auto")
+@opt.ENGINE("--engine", "Run here, or on a cluster of Ray (extra `ray`).", default="local", choices=ENGINES)
+@opt.ENGINE("--ray-address A", "Join the Ray cluster at this address, or auto.", show_default="starts one")
+@opt.ENGINE("--shard i/n", "Score only part i of n, for one of several jobs.", default="0/1")
 @opt.ENGINE("--retry-errors", "Score shards again that failed, or that have unreadable rows.", is_flag=True)
-@opt.output("Write the shards into this folder, a parquet file each.", required=True, metavar="DIR")
-@opt.OUTPUT("--shard-size", "Put at most this many rows into a shard.", type=int, default=SHARD_SIZE, metavar="N")
-@opt.OUTPUT("--embeddings", "Write the 1152-d embeddings too.", default="none", type=click.Choice(EMBEDDINGS))
-def bulk(part: str, keep: tuple[str, ...], output: Path, **fields: Any) -> None:
+@opt.output("DIR", "Write the shards into this folder, a parquet file each.", required=True)
+@opt.OUTPUT("--shard-size N", "Put at most this many rows into a shard.", type=int, default=SHARD_SIZE)
+@opt.OUTPUT("--embeddings", "Write the 1152-d embeddings too.", default="none", choices=EMBEDDINGS)
+def bulk(shard: str, keep: tuple[str, ...], output: Path, **fields: Any) -> None:
     """Score data sets of any size, and go on after a stop.
 
     Inputs are folders, tar shards, parquet files, or a data set's hub id. The output is a folder with one parquet file
@@ -41,7 +41,7 @@ def bulk(part: str, keep: tuple[str, ...], output: Path, **fields: Any) -> None:
 
     columns = tuple(name.strip() for text in keep for name in text.split(","))
     # Every other option has the name of its field.
-    settings = Settings(output=output, part=parse_part(part), keep=columns, **fields)
+    settings = Settings(output=output, part=parse_part(shard), keep=columns, **fields)
     try:
         with steps("packing") as done:
             summary = job.run(settings, _say, done)
@@ -60,3 +60,22 @@ def _say(text: str) -> None:
     from tqdm import tqdm
 
     tqdm.write(text, file=sys.stderr)
+
+
+@opt.command(
+    ("The page of a finished run:", "scores/"),
+    ("A page without pictures, somewhere else:", "scores/ -o page.html --no-pictures"),
+)
+@click.argument("folder", type=opt.PATH, metavar="DIR")
+@opt.INPUT("--pictures/--no-pictures", "Read the most typical pictures again, to show them.", default=True)
+@opt.output("F.html", "Write the page to this file.", show_default="DIR/report.html")
+def report(folder: Path, pictures: bool, output: Path | None) -> None:
+    """Make one page on a folder of `bulk`.
+
+    It shows counts, errors, distributions, what occurs together, typical pictures, and labels.
+    """
+    from ..bulk.report import write_report
+
+    path = output or folder / "report.html"
+    report = write_report(folder, path, pictures=pictures)
+    click.echo(f"{report.total} rows of {report.done} of {report.shards} shards\nwrote {path}")

@@ -16,7 +16,7 @@ from . import options as opt
 )
 @opt.checkpoint
 @opt.hub_options
-@opt.output("Write the packed weights to this file.", required=True, metavar="F.safetensors")
+@opt.output("F.safetensors", "Write the packed weights to this file.", required=True)
 def pack(checkpoint: str, options: Options, output: Path) -> None:
     """Put all weights into one safetensors file.
 
@@ -78,9 +78,9 @@ def build(checkpoint: str, options: Options) -> None:
     ("A whole checkpoint of 1.7 GB:", "weights/"), ("A small one for quick tests:", "weights/ --layers 1 --heads small")
 )
 @click.argument("folder", type=opt.PATH, metavar="DIR")
-@opt.OUTPUT("--heads", "Make heads of this size.", default="large", type=click.Choice(["large", "small"]))
-@opt.OUTPUT("--layers", "Make a vision tower of this many layers.", default=27, type=click.IntRange(1, 27), metavar="N")
-@opt.OUTPUT("--seed", "Draw the weights from this seed.", default=0, type=click.IntRange(0), metavar="N")
+@opt.OUTPUT("--heads", "Make heads of this size.", default="large", choices=["large", "small"])
+@opt.OUTPUT("--layers N", "Make a vision tower of this many layers.", default=27, type=click.IntRange(1, 27))
+@opt.OUTPUT("--seed N", "Draw the weights from this seed.", default=0, type=click.IntRange(0))
 def synthetic(folder: Path, heads: str, layers: int, seed: int) -> None:
     """Write untrained weights, for tests and demos.
 

@@ -10,7 +10,7 @@ from ..options import Options
 from . import options as opt
 
 if TYPE_CHECKING:
-    from ..evaluate.annotations import Answers, Ratings
+    from ..datasets import DataSet
     from ..evaluate.predictions import Predictions
     from ..evaluate.result import Result
 
@@ -66,35 +66,33 @@ _run = opt.together(
     "run",
     _Run,
     predictions=opt.INPUT(
-        "--predictions -p",
+        "--predictions -p F.parquet|.csv|.jsonl",
         "Read the scores from this table of `score`.",
         required=True,
         type=opt.PATH,
-        metavar="F.parquet|.csv|.jsonl",
     ),
     partial=opt.INPUT("--partial", "Evaluate what is there, even if images or emotions are missing.", is_flag=True),
     bootstraps=opt.OUTPUT(
-        "--bootstraps",
-        "Draw this many resamples an interval.",
-        default=1000,
-        type=click.IntRange(1, 10**6),
-        metavar="N",
+        "--bootstraps N", "Draw this many resamples an interval.", default=1000, type=click.IntRange(1, 10**6)
     ),
     json_path=opt.json_file,
-    charts=opt.OUTPUT("--charts", "Write the charts as PNG files into this folder.", type=opt.PATH, metavar="DIR"),
+    charts=opt.OUTPUT("--charts DIR", "Write the charts as PNG files into this folder.", type=opt.PATH),
     report=opt.report_page("Write one page with figures, charts and tables."),
 )
-_annotations = opt.INPUT(
-    "--annotations", "Read people's answers from their published file.", type=opt.PATH, metavar="F.csv"
-)
-_values = opt.INPUT(
-    "--values", "Evaluate this number of each head.", default="raw", type=click.Choice(["raw", "mean-subtracted"])
-)
+_annotations = opt.INPUT("--annotations F.csv", "Read people's answers from their published file.", type=opt.PATH)
+_values = opt.INPUT("--values", "Evaluate this number of each head.", default="raw", choices=["raw", "mean-subtracted"])
 
 
 def _dataset(required: bool = False) -> opt.Declared:
     text = "Read this data set: a folder of parquet shards, one shard, or an id of the hub."
-    return opt.INPUT("--dataset", text, required=required, metavar="D")
+    return opt.INPUT("--dataset D", text, required=required)
+
+
+def _data(place: str, kind: str | None, options: Options) -> "DataSet":
+    from ..datasets import Kind, open_dataset
+
+    known = None if kind is None else Kind(kind)
+    return open_dataset(place, known, revision=options.revision, cache_dir=options.cache_dir)
 
 
 @click.group(cls=opt.Group)
@@ -113,7 +111,7 @@ def evaluate() -> None:
 @_annotations
 @_dataset()
 @_values
-@opt.OUTPUT("--name", "Call the model this among the raters.", default="predictions", metavar="NAME")
+@opt.OUTPUT("--name NAME", "Call the model this among the raters.", default="predictions")
 @opt.hub_options
 def hq(run: _Run, annotations: Path | None, dataset: str | None, values: str, name: str, options: Options) -> None:
     """EmoNet-Face HQ: kappa, Spearman and alpha beside experts.
@@ -122,11 +120,17 @@ def hq(run: _Run, annotations: Path | None, dataset: str | None, values: str, na
     ratings come from --annotations hq.csv or --dataset (without both: laion/emonet-face-hq). With both, the data set
     says which row of its shards is which image.
     """
+    from ..evaluate.annotations import hq_from_csv, hq_from_dataset, with_rows
     from ..evaluate.hq import evaluate_hq
     from ..evaluate.hq_tables import hq_result
 
     predictions = run.read(values)
-    ratings = _ratings(annotations, dataset, options, run.partial)
+    if annotations is None:
+        ratings = hq_from_dataset(_data(dataset or "laion/emonet-face-hq", "hq", options), run.partial)
+    else:
+        ratings = hq_from_csv(annotations, run.partial)
+        if dataset is not None:
+            ratings = with_rows(ratings, _data(dataset, "hq", options))
     figures = evaluate_hq(predictions, ratings, name=name, partial=run.partial, bootstraps=run.bootstraps)
     run.show(hq_result(figures, str(run.predictions)))
 
@@ -140,10 +144,7 @@ def hq(run: _Run, annotations: Path | None, dataset: str | None, values: str, na
 @_dataset()
 @_values
 @opt.INPUT(
-    "--threshold",
-    "Count an emotion as seen from this score on, for the F1 at a fixed threshold.",
-    default=1.0,
-    metavar="X",
+    "--threshold X", "Count an emotion as seen from this score on, for the F1 at a fixed threshold.", default=1.0
 )
 @opt.hub_options
 def binary(
@@ -153,11 +154,17 @@ def binary(
 
     Answers come from --annotations binary.csv or --dataset (without both: laion/emonet-face-binary).
     """
+    from ..evaluate.annotations import binary_from_csv, binary_from_dataset
     from ..evaluate.binary import evaluate_binary
     from ..evaluate.tables import binary_result
 
     predictions = run.read(values)
-    answers = _answers(annotations, dataset, options)
+    if annotations is None:
+        answers = binary_from_dataset(_data(dataset or "laion/emonet-face-binary", "binary", options))
+    elif dataset is None:
+        answers = binary_from_csv(annotations)
+    else:
+        raise click.UsageError("--annotations and --dataset both hold the answers; give one of them")
     figures = evaluate_binary(predictions, answers, fixed=threshold, partial=run.partial, bootstraps=run.bootstraps)
     run.show(binary_result(figures, str(run.predictions)))
 
@@ -168,17 +175,11 @@ def binary(
     name="any-hit",
 )
 @_run
+@opt.INPUT("--mapping F", "Match classes with emotions by this JSON file; docs/evaluation.md shows one.", required=True)
 @opt.INPUT(
-    "--mapping",
-    "Match classes with emotions by this JSON file; docs/evaluation.md shows one.",
-    required=True,
-    metavar="F",
-)
-@opt.INPUT(
-    "--labels",
+    "--labels L",
     "Read each picture's class from a CSV, JSON lines or JSON file, or from-name (0000_Happy.jpg).",
     required=True,
-    metavar="L",
 )
 def any_hit(run: _Run, mapping: str, labels: str) -> None:
     """FERD, AffectNet or your own classes: any-hit accuracy.
@@ -209,42 +210,14 @@ def demographics(run: _Run, dataset: str, values: str, no_annotations: bool, opt
 
     These are what the prompts asked for from which the faces were made.
     """
-    from ..datasets import Kind, open_dataset
     from ..evaluate.demographics import evaluate_demographics
     from ..evaluate.tables import demographics_result
 
     predictions = run.read(values)
-    kind = Kind.BIG if no_annotations else None
-    data = open_dataset(dataset, kind, revision=options.revision, cache_dir=options.cache_dir)
+    data = _data(dataset, "big" if no_annotations else None, options)
     figures = evaluate_demographics(predictions, data, partial=run.partial, bootstraps=run.bootstraps)
     run.show(demographics_result(figures, str(run.predictions)))
 
 
 for _command in (hq, binary, any_hit, demographics):
     evaluate.add_command(_command)
-
-
-def _ratings(annotations: Path | None, dataset: str | None, options: Options, partial: bool) -> "Ratings":
-    from ..datasets import Kind, open_dataset
-    from ..datasets.reader import HUB_NAMES
-    from ..evaluate.annotations import hq_from_csv, hq_from_dataset, with_rows
-
-    if annotations is not None and dataset is None:
-        return hq_from_csv(annotations, partial)
-    data = open_dataset(dataset or HUB_NAMES[Kind.HQ], Kind.HQ, revision=options.revision, cache_dir=options.cache_dir)
-    if annotations is None:
-        return hq_from_dataset(data, partial)
-    return with_rows(hq_from_csv(annotations, partial), data)
-
-
-def _answers(annotations: Path | None, dataset: str | None, options: Options) -> "Answers":
-    from ..datasets import Kind, open_dataset
-    from ..datasets.reader import HUB_NAMES
-    from ..evaluate.annotations import binary_from_csv, binary_from_dataset
-
-    if annotations is not None and dataset is not None:
-        raise click.UsageError("--annotations and --dataset both hold the answers; give one of them")
-    if annotations is not None:
-        return binary_from_csv(annotations)
-    name = dataset or HUB_NAMES[Kind.BINARY]
-    return binary_from_dataset(open_dataset(name, Kind.BINARY, revision=options.revision, cache_dir=options.cache_dir))

@@ -1,26 +1,24 @@
-"""`emonet-fast`: the commands in the order of use, and errors turned into one line and an exit status.
+"""`emonet-fast`: the commands in the order of use, errors turned into one line and an exit status, and `doctor`.
 
 A command's file imports what it runs inside its function, so that `emonet-fast --help` stays cheap.
 """
 
 import logging
 import sys
+from json import dumps
 
 import click
 
 from .._version import __version__
 from ..errors import EmonetError
-from .bulk import bulk
+from .bulk import bulk, report
 from .checkpoint import build, pack, synthetic
-from .doctor import doctor
 from .evaluate import evaluate
-from .options import STATUSES, Exit, Group
+from .options import OUTPUT, STATUSES, Exit, Group, command
 from .profile import profile
-from .recover import recover
-from .report import report
 from .score import score
 from .verify import verify
-from .video import video
+from .video import recover, video
 
 _STATUSES = "Exit status of every command:\n\n\b\n" + "\n".join(f"{s.value:>3}  {text}" for s, text in STATUSES.items())
 
@@ -32,6 +30,16 @@ def cli(verbose: bool) -> None:
     """Score faces with EmoNet-Face's EmpathicInsight-Face models: 40 emotions a picture."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("emonet_fast").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+@command(("What this machine can do, to read:", ""), ("The same for a program, or a report of a fault:", "--json"))
+@OUTPUT("--json", "Print JSON, for programs.", is_flag=True)
+def doctor(json: bool) -> None:
+    """Say what this machine can do, and why not."""
+    from .. import doctor as machine
+
+    facts = machine.report()
+    click.echo(dumps(facts, indent=1) if json else machine.text(facts))
 
 
 for _command in (score, video, bulk, report, verify, pack, build, evaluate, profile, doctor, synthetic, recover):

@@ -6,7 +6,7 @@ An option is a decorator. Some options together make one record: `@engine_option
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import wraps
 from pathlib import Path
@@ -41,11 +41,6 @@ STATUSES = {
     Exit.INTERRUPTED: "interrupted by Ctrl-C",
 }
 
-# Help texts
-
-
-_OTHERS = "Other options"
-
 
 class _Option(click.Option):
     """An option that knows its section of the help text."""
@@ -61,23 +56,19 @@ class Command(click.Command):
     examples: tuple[tuple[str, str], ...] = ()
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        rows: dict[str, list[tuple[str, str]]] = {section: [] for section in (*SECTIONS, _OTHERS)}
-        for parameter in self.get_params(context):
-            row = parameter.get_help_record(context)
-            if row is not None and isinstance(parameter, click.Option):
-                rows[getattr(parameter, "section", _OTHERS)].append(row)
-        for section, records in rows.items():
-            if records:
+        options = [p for p in self.get_params(context) if isinstance(p, click.Option)]
+        for section in (*SECTIONS, "Other options"):
+            here = [o for o in options if getattr(o, "section", "Other options") == section]
+            if here:
                 with formatter.section(section):
-                    formatter.write_dl(records, col_max=24)
+                    formatter.write_dl([row for o in here if (row := o.get_help_record(context))], col_max=24)
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Examples"):
-            indent = " " * formatter.current_indent
             for purpose, arguments in self.examples:
                 line = f"{context.command_path} {arguments}".rstrip()
-                parts = wrap(line, formatter.width - 4, subsequent_indent=f"{indent}    ", break_on_hyphens=False)
-                formatter.write(f"{indent}# {purpose}\n{indent}" + " \\\n".join(parts) + "\n")
+                parts = wrap(line, formatter.width - 4, subsequent_indent=" " * 6, break_on_hyphens=False)
+                formatter.write(f"  # {purpose}\n  " + " \\\n".join(parts) + "\n")
 
 
 class Group(click.Group):
@@ -98,37 +89,35 @@ def command(*examples: tuple[str, str], name: str | None = None) -> Callable[[Fu
     return decorate
 
 
-# Options
-
-
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One option; as a decorator it adds itself to a command. names, settings: for click.option."""
+    """An option that is declared; as a decorator it adds itself to a command."""
 
     section: str
     names: tuple[str, ...]
     settings: Mapping[str, Any]
 
-    def __call__(self, function: Function) -> Function:
-        return click.option(*self.names, cls=_Option, section=self.section, **self.settings)(function)
+    def __call__(self, function: Function, *names: str, **settings: Any) -> Function:
+        """Add the option. names, settings: more of them than were declared."""
+        settings |= self.settings
+        return click.option(*self.names, *names, cls=_Option, section=self.section, **settings)(function)
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+def section(name: str) -> Callable[..., Declared]:
     """A section of the help text; call it to declare an option of it.
 
-    Args of the call: the option's names, with blanks between, and last the parameter's name if it is another one; its
-    sentence of help; what click.option takes besides.
+    The call takes the option as a line of usage shows it ("--output -o FILE"), its sentence of help, `choices`, and
+    what click.option takes besides.
     """
 
-    name: str
+    def declare(usage: str, text: str, choices: Sequence[str] = (), **settings: Any) -> Declared:
+        names = tuple(word for word in usage.split() if word.startswith("-"))
+        metavar = next((word for word in usage.split() if not word.startswith("-")), None)
+        if choices:
+            settings["type"] = click.Choice(choices)
+        return Declared(name, names, {"metavar": metavar, "help": text, "show_default": True} | settings)
 
-    def __call__(self, names: str, text: str, **settings: Any) -> Declared:
-        return Declared(self.name, tuple(names.split()), {"show_default": True, "help": text} | settings)
-
-
-INPUT, FACES, ENGINE, OUTPUT = Section("Input"), Section("Faces"), Section("Engine"), Section("Output")
-SECTIONS = tuple(section.name for section in (INPUT, FACES, ENGINE, OUTPUT))
+    return declare
 
 
 def together(name: str, make: Function, defaults: object = None, **options: Declared) -> Decorator:
@@ -146,38 +135,29 @@ def together(name: str, make: Function, defaults: object = None, **options: Decl
 
         command: Function = with_record
         for keyword, declared in reversed(options.items()):
-            settings = dict(declared.settings)
-            if hasattr(defaults, keyword):
-                settings.setdefault("default", getattr(defaults, keyword))
-            command = replace(declared, names=(*declared.names, keyword), settings=settings)(command)
+            known = {"default": getattr(defaults, keyword)} if hasattr(defaults, keyword) else {}
+            command = declared(command, keyword, **known)
         return command
 
     return decorate
 
 
+SECTIONS = ("Input", "Faces", "Engine", "Output")
+INPUT, FACES, ENGINE, OUTPUT = map(section, SECTIONS)
+
 inputs = click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 image_column = INPUT(
-    "--image-column",
-    "Read the pictures from this column of parquet tables.",
-    metavar="NAME",
-    show_default="by its type",
+    "--image-column NAME", "Read the pictures from this column of parquet tables.", show_default="by its type"
 )
 checkpoint = ENGINE(
-    "--checkpoint -c",
+    "--checkpoint -c C",
     "Take these weights: 'large' or 'small' (from the hub), a packed file, or a folder with encoder/ and heads/.",
     required=True,
-    metavar="C",
 )
-_hub: dict[str, Declared] = {
-    "revision": ENGINE(
-        "--revision", "Take this branch, tag or commit of the hub.", metavar="REV", show_default="the pinned one"
-    ),
+_hub = {
+    "revision": ENGINE("--revision REV", "Take this branch, tag or commit of the hub.", show_default="the pinned one"),
     "cache_dir": ENGINE(
-        "--cache-dir",
-        "Keep engines and packed weights in this folder.",
-        type=PATH,
-        metavar="DIR",
-        show_default="see doctor",
+        "--cache-dir DIR", "Keep engines and packed weights in this folder.", type=PATH, show_default="see doctor"
     ),
 }
 hub_options = together("options", Options, **_hub)
@@ -185,37 +165,26 @@ engine_options = together(
     "options",
     Options,
     Options(),
-    device=ENGINE("--device", "Compute on cpu, cuda or cuda:N; auto takes a GPU where there is one.", metavar="D"),
-    backend=ENGINE(
-        "--backend", "Compute by this engine; auto takes cuda on a GPU, openvino on a CPU.", type=click.Choice(BACKENDS)
-    ),
+    device=ENGINE("--device D", "Compute on cpu, cuda or cuda:N; auto takes a GPU where there is one."),
+    backend=ENGINE("--backend", "Compute by this engine; auto takes cuda on a GPU, openvino on a CPU.", BACKENDS),
     precision=ENGINE(
-        "--precision",
-        "Compute in this precision; auto takes bf16 where the device has it, else fp32.",
-        type=click.Choice(PRECISIONS),
+        "--precision", "Compute in this precision; auto takes bf16 where the device has it, else fp32.", PRECISIONS
     ),
     batch_size=ENGINE(
-        "--batch-size",
-        "Score this many pictures in one call of the engine.",
-        type=int,
-        metavar="N",
-        show_default="by device",
+        "--batch-size N", "Score this many pictures in one call of the engine.", type=int, show_default="by device"
     ),
-    threads=ENGINE(
-        "--threads", "Use this many CPU threads for an engine.", type=int, metavar="N", show_default="all cores"
-    ),
-    decoder=ENGINE("--decoder", "Decode pictures by this; dali needs the extra `dali`.", type=click.Choice(DECODERS)),
+    threads=ENGINE("--threads N", "Use this many CPU threads for an engine.", type=int, show_default="all cores"),
+    decoder=ENGINE("--decoder", "Decode pictures by this; dali needs the extra `dali`.", DECODERS),
     trust_engine=ENGINE(
-        "--trust-engine",
+        "--trust-engine F",
         "Let backend tensorrt load this engine file. An engine is a program that runs with your rights: name a file "
         "only when you know who made it.",
         type=PATH,
-        metavar="F",
     ),
     **_hub,
     exif=INPUT("--exif/--no-exif", "Turn pictures upright by their EXIF orientation first."),
-    max_pixels=INPUT("--max-pixels", "Do not decode pictures with more pixels; their rows get a status.", metavar="N"),
-    max_bytes=INPUT("--max-bytes", "Do not decode files with more bytes; their rows get a status.", metavar="N"),
+    max_pixels=INPUT("--max-pixels N", "Do not decode pictures with more pixels; their rows get a status."),
+    max_bytes=INPUT("--max-bytes N", "Do not decode files with more bytes; their rows get a status."),
 )
 
 
@@ -226,44 +195,37 @@ def face_options(defaults: FaceOptions = FaceOptions()) -> Decorator:  # noqa: B
         FaceOptions,
         defaults,
         faces=FACES(
-            "--faces",
+            "--faces WHICH",
             "Score whole pictures (none), the faces that YuNet finds (detect), or those of a file (boxes:FILE, as "
             "COCO JSON, parquet or CSV).",
-            metavar="WHICH",
         ),
-        model=FACES(
-            "--detector-model", "Use this ONNX file of YuNet.", type=PATH, metavar="F", show_default="the hub's"
-        ),
+        model=FACES("--detector-model F", "Use this ONNX file of YuNet.", type=PATH, show_default="the hub's"),
         margin=FACES(
-            "--face-margin",
-            "Let a crop reach beyond its face on each side by this part of the face's longer side.",
-            metavar="X",
+            "--face-margin X", "Let a crop reach beyond its face on each side by this part of the face's longer side."
         ),
-        min_score=FACES("--face-score", "Leave out faces of which the detector is less sure (0 to 1).", metavar="X"),
-        min_face=FACES("--min-face", "Leave out faces whose longer side has fewer pixels.", metavar="PX"),
+        min_score=FACES("--face-score X", "Leave out faces of which the detector is less sure (0 to 1)."),
+        min_face=FACES("--min-face PX", "Leave out faces whose longer side has fewer pixels."),
     )
-
-
-def output(text: str, **settings: Any) -> Declared:
-    return OUTPUT("--output -o", text, type=PATH, **settings)
-
-
-def report_page(text: str) -> Declared:
-    return OUTPUT("--report", text, type=PATH, metavar="F.html")
-
-
-def top(default: int) -> Declared:
-    return OUTPUT(
-        "--top", "Show this many emotions for each row.", type=click.IntRange(1, 40), default=default, metavar="N"
-    )
-
-
-def most_pictures(text: str) -> Declared:
-    return INPUT("--pictures", text, type=click.IntRange(1), default=64, metavar="N")
 
 
 embeddings = OUTPUT("--embeddings", "Write the 1152-d embeddings too.", is_flag=True)
-json_file = OUTPUT("--json", "Write every figure in full precision to this file too.", type=PATH, metavar="F.json")
+json_file = OUTPUT("--json F.json", "Write every figure in full precision to this file too.", type=PATH)
+
+
+def output(kinds: str, text: str, **settings: Any) -> Declared:
+    return OUTPUT(f"--output -o {kinds}", text, type=PATH, **settings)
+
+
+def report_page(text: str) -> Declared:
+    return OUTPUT("--report F.html", text, type=PATH)
+
+
+def top(default: int) -> Declared:
+    return OUTPUT("--top N", "Show this many emotions for each row.", type=click.IntRange(1, 40), default=default)
+
+
+def most_pictures(text: str) -> Declared:
+    return INPUT("--pictures N", text, type=click.IntRange(1), default=64)
 
 
 def title(names: Sequence[str]) -> str:

@@ -20,11 +20,10 @@ from . import options as opt
 @opt.most_pictures("Score at most this many pictures.")
 @opt.engine_options
 @opt.OUTPUT(
-    "--flame",
+    "--flame F.html",
     "Write the flame graph to this page, or for speedscope to F.json (extra `profile`).",
     type=opt.PATH,
     default=Path("profile.html"),
-    metavar="F.html",
 )
 @opt.json_file
 def profile(

@@ -3,16 +3,12 @@
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from ..bars import progress, steps
 from ..options import FaceOptions, Options
 from . import options as opt
-
-if TYPE_CHECKING:
-    from ..job import ScoreOutputs, ScoreSummary
 
 
 @opt.command(
@@ -24,12 +20,12 @@ if TYPE_CHECKING:
 @opt.checkpoint
 @opt.face_options()
 @opt.engine_options
-@opt.output("Write the rows to this table.", metavar="F.parquet|.csv|.jsonl")
+@opt.output("F.parquet|.csv|.jsonl", "Write the rows to this table.")
 @opt.OUTPUT(
-    "--format layout",
+    "--format",
     "Choose the table's layout; laion is the published JSON lines.",
     default="default",
-    type=click.Choice(["default", "laion"]),
+    choices=["default", "laion"],
 )
 @opt.embeddings
 @opt.report_page("Write a page of pictures and their scores.")
@@ -41,7 +37,7 @@ def score(
     faces: FaceOptions,
     options: Options,
     output: Path | None,
-    layout: str,
+    format: str,
     embeddings: bool,
     report: Path | None,
     top: int,
@@ -54,11 +50,12 @@ def score(
     from .. import job
     from ..faces import open_faces
     from ..scorer import Scorer
+    from ..sinks.terminal import table
     from ..sources import Inputs
 
     with Scorer(checkpoint, options=options) as scorer:
         source = Inputs(inputs, options, image_column=image_column)
-        outputs = job.ScoreOutputs(output, layout, report, opt.title(inputs), embeddings, top)
+        outputs = job.ScoreOutputs(output, format, report, opt.title(inputs), embeddings, top)
         job.check(outputs)
         with steps("packing") as done:
             scorer.open(done)
@@ -66,14 +63,6 @@ def score(
         # With faces, how many rows there will be is known at the end.
         with progress(source.total if locator is None else None) as bar:
             summary = job.run(scorer, source, outputs, bar.update, locator)
-    _show(summary, outputs)
-    sys.exit(opt.Exit.DONE if summary.scored else opt.Exit.FAILED)
-
-
-def _show(summary: "ScoreSummary", outputs: "ScoreOutputs") -> None:
-    """Print the table, the notes, the files and, as the last line, the counts."""
-    from ..sinks.terminal import table
-
     if summary.first is not None:
         click.echo(table(summary.first, outputs.top, shutil.get_terminal_size((100, 40)).columns))
         hidden = sum(summary.counts.values()) - len(summary.first)
@@ -85,3 +74,4 @@ def _show(summary: "ScoreSummary", outputs: "ScoreOutputs") -> None:
         if path is not None:
             click.echo(f"wrote {path}")
     click.echo(summary.line())
+    sys.exit(opt.Exit.DONE if summary.scored else opt.Exit.FAILED)

@@ -15,9 +15,7 @@ from . import options as opt
     ("One precision on pictures of your own:", "-c large --precision bf16 --images photos/"),
 )
 @opt.checkpoint
-@opt.INPUT(
-    "--images", "Compare on the pictures of this folder.", type=opt.PATH, metavar="DIR", show_default="generated"
-)
+@opt.INPUT("--images DIR", "Compare on the pictures of this folder.", type=opt.PATH, show_default="generated")
 @opt.most_pictures("Compare on at most this many pictures.")
 @opt.engine_options
 @opt.json_file

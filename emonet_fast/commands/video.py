@@ -1,4 +1,4 @@
-"""`emonet-fast video`: the faces of videos over time."""
+"""`emonet-fast video` and `recover`: the faces of videos over time, and the rows of a killed run."""
 
 import signal
 import sys
@@ -24,23 +24,27 @@ _DEFAULT = VideoOptions()
 
 def _chosen(fps: str, track: bool, smooth: float, **others: Any) -> VideoOptions:
     """What the options of a video say, but for its faces."""
-    return VideoOptions(fps=_fps(fps), track=track, smooth=smooth if track else 0.0, **others)
+    try:
+        rate = None if fps == "all" else float(fps)
+    except ValueError:
+        raise click.BadParameter(f"{fps!r} came; expected a number or all", param_hint="--fps") from None
+    return VideoOptions(fps=rate, track=track, smooth=smooth if track else 0.0, **others)
 
 
 _video_options = opt.together(
     "chosen",
     _chosen,
     _DEFAULT,
-    fps=opt.INPUT("--fps", "Sample this many frames a second, or all.", default=f"{_DEFAULT.fps:g}", metavar="N|all"),
-    start=opt.INPUT("--start", "Begin at this second of the video's own time.", type=float, metavar="T"),
-    end=opt.INPUT("--end", "Stop at this second of the video's own time.", type=float, metavar="T"),
+    fps=opt.INPUT("--fps N|all", "Sample this many frames a second, or all.", default=f"{_DEFAULT.fps:g}"),
+    start=opt.INPUT("--start T", "Begin at this second of the video's own time.", type=float),
+    end=opt.INPUT("--end T", "Stop at this second of the video's own time.", type=float),
     live=opt.INPUT("--live/--no-live", "Let the newest frame win, or wait for each.", show_default="live for cameras"),
     hardware=opt.INPUT("--nvdec/--no-nvdec", "Decode on an NVIDIA GPU where there is one."),
     track=opt.FACES("--track/--no-track", "Follow faces from frame to frame."),
-    smooth=opt.FACES("--smooth", "Smooth scores with this time constant in seconds; 0 does not.", metavar="SECONDS"),
-    score_every=opt.FACES("--score-every", "Score a track only in every K-th sampled frame.", type=int, metavar="K"),
+    smooth=opt.FACES("--smooth SECONDS", "Smooth scores with this time constant in seconds; 0 does not."),
+    score_every=opt.FACES("--score-every K", "Score a track only in every K-th sampled frame.", type=int),
     score_change=opt.FACES(
-        "--score-change", "Score a track only when its box has changed by X (1 - IoU).", type=float, metavar="X"
+        "--score-change X", "Score a track only when its box has changed by X (1 - IoU).", type=float
     ),
     embeddings=opt.embeddings,
 )
@@ -55,12 +59,8 @@ _video_options = opt.together(
 @opt.face_options(_DEFAULT.faces)
 @_video_options
 @opt.engine_options
-@opt.output(
-    "Write the rows to this file; .json is COCO, .vtt is WebVTT. Give it again for more files.",
-    multiple=True,
-    metavar="F.parquet|.csv|.jsonl|.json|.vtt",
-)
-@opt.OUTPUT("--overlay", "Write the video with boxes, emotions and its sound.", type=opt.PATH, metavar="F.mp4|.mkv")
+@opt.output("F.parquet|.csv|.jsonl|.json|.vtt", "Write the rows to this file; may be given again.", multiple=True)
+@opt.OUTPUT("--overlay F.mp4|.mkv", "Write the video with boxes, emotions and its sound.", type=opt.PATH)
 @opt.report_page("Write a page of heat maps, lines and peaks of every face.")
 @opt.top(3)
 def video(
@@ -77,7 +77,8 @@ def video(
     """Score faces over time: video files, URLs, cameras.
 
     Inputs are files, URLs (RTSP, HTTP) and cameras (0, /dev/video0); the extra `video` is needed. There is a row for
-    each face of a sampled frame, and one for a frame without a face. Ctrl-C finishes the files.
+    each face of a sampled frame, and one for a frame without a face; .json is COCO, .vtt is WebVTT. Ctrl-C finishes the
+    files.
     """
     from ..scorer import Scorer
     from ..sources.video.frames import Sampling
@@ -96,15 +97,6 @@ def video(
             summary = run.run(inputs, progress)
     _show(summary)
     sys.exit(_status(summary))
-
-
-def _fps(text: str) -> float | None:
-    if text == "all":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise click.BadParameter(f"{text!r} came; expected a number or all", param_hint="--fps") from None
 
 
 @contextmanager
@@ -163,3 +155,20 @@ def _status(summary: "VideoSummary") -> opt.Exit:
         return opt.Exit.MISSED
     # Ctrl-C is how a camera's run ends.
     return opt.Exit.INTERRUPTED if summary.interrupted and not summary.live else opt.Exit.DONE
+
+
+@opt.command(
+    ("What a killed run has left of talk.parquet in talk.parquet.partial:", "talk.parquet"),
+    ("The same by the name of what is there:", "talk.parquet.partial"),
+)
+@click.argument("table", type=opt.PATH, metavar="F")
+def recover(table: Path) -> None:
+    """Make a table from what a killed `video` has left.
+
+    F is the table that the run would have written, or its .partial file, which is removed in the end.
+    """
+    from ..sinks.growing import SUFFIX
+    from ..sinks.timeline import recover as recover_rows
+
+    path = table.with_suffix("") if table.suffix == SUFFIX else table
+    click.echo(f"wrote {path}: {recover_rows(path)} rows")

@@ -86,17 +86,12 @@ def test_each_option_is_spelt_once():
     spelt: Counter[str] = Counter()
     for path in COMMANDS.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if _declares(node):
-                spelt[str(node.args[0].value).split()[0].split("/")[0]] += 1
+            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in DECLARING:
+                usage = ast.unparse(node.args[0]).lstrip("f").strip("'\"")  # or the names of what was declared
+                spelt.update([usage.split()[0].split("/")[0]] if usage.startswith("--") else [])
     used = {option for name in every() for option in options(name)} | {"--verbose"}
     assert set(spelt) == used - {"--help"}
     assert {name for name, times in spelt.items() if times > 1} == set(TWO_MEANINGS)
-
-
-def _declares(node: ast.AST) -> bool:
-    """Whether this is a call that declares an option by its name."""
-    called = isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in DECLARING
-    return called and isinstance(node.args[0], ast.Constant)
 
 
 @pytest.mark.parametrize("name", list(every()))
