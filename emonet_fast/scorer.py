@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -37,13 +36,7 @@ class ScalingWarning(UserWarning):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a scorer has open.
-
-    Args:
-        checkpoint: what is known of the weights.
-        backend: the engine.
-        decoder: what reads the pictures.
-    """
+    """What a scorer has open."""
 
     checkpoint: Checkpoint
     backend: Backend
@@ -137,9 +130,7 @@ class Scorer:
     def __enter__(self) -> "Scorer":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def open(self, progress: Progress | None = None) -> "Scorer":
@@ -161,24 +152,22 @@ class Scorer:
                 where, options = self.where, self.options
                 checkpoint = open_checkpoint(where, options.cache_dir, revision=options.revision, progress=progress)
                 backend = open_backend(checkpoint, options)
+                place = backend.place() if isinstance(backend, DeviceBackend) else (None, None)
+                threads = options.threads or available_cores()
                 try:
-                    decoder = self._open_decoder(checkpoint, backend)
+                    decoder = open_decoder(
+                        checkpoint.preprocess,
+                        options,
+                        self._timed,
+                        threads=threads,
+                        device_id=place[0],
+                        stream=place[1],
+                    )
                 except BaseException:
                     backend.close()
                     raise
                 self._opened = Opened(checkpoint, backend, decoder)
         return self._opened
-
-    def _open_decoder(self, checkpoint: Checkpoint, backend: Backend) -> Decoder:
-        device_id, stream = backend.place() if isinstance(backend, DeviceBackend) else (None, None)
-        return open_decoder(
-            checkpoint.preprocess,
-            self.options,
-            self._timed,
-            threads=self.options.threads or available_cores(),
-            device_id=device_id,
-            stream=stream,
-        )
 
     def close(self) -> None:
         """Free the engine. The scorer opens again at the next use."""

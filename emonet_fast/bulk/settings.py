@@ -90,12 +90,7 @@ class Settings:
             object.__setattr__(self, "checkpoint", str(Path(self.checkpoint).absolute()))
 
     def scorer(self, device: str, threads: int | None) -> Scorer:
-        """Return a scorer, not opened yet, for one device.
-
-        Args:
-            device: "cpu", "cuda" or "cuda:N".
-            threads: CPU threads of its engine; None takes all cores.
-        """
+        """Return a scorer, not opened yet, for one device; threads None takes all cores."""
         return Scorer(self.checkpoint, options=replace(self.options, device=device, threads=threads))
 
     def known(self) -> dict[str, str]:

@@ -212,14 +212,8 @@ def run(
 ) -> Verification:
     """Score pictures by the reference and by the engine at each precision.
 
-    Args:
-        where: the checkpoint, as of `Scorer`.
-        pictures: [H, W, 3] uint8 RGB each.
-        precisions: of the engine, one side for each.
-        options: of the engine, but for its precision; see Order for what the reference takes of them.
-        names: the checkpoint's slugs.
-        checkpoint_hash: of its weights, for the result.
-        progress: gets words about what happens.
+    names: the checkpoint's slugs. options: their precision is not looked at, and the reference takes `revision`,
+    `cache_dir` and `threads` alone. progress: told in words what happens.
 
     Raises:
         MissingPackageError: when the extra `reference` is not installed.
