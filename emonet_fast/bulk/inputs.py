@@ -73,7 +73,9 @@ def find(
     paths: dict[str, tuple[str, str]] = {}  # absolute path -> (as it was named, fault)
     for text in map(str, inputs):
         found = _find_one(text, cache_dir)
-        fresh = [p for p in found.paths if leave_out is None or not _inside(p, leave_out)]
+        fresh = found.paths
+        if leave_out is not None:
+            fresh = [p for p in fresh if not Path(p).absolute().is_relative_to(leave_out.absolute())]
         if not fresh:
             raise InputError(f"{text!r} holds no image files, tar shards or parquet files")
         for path in fresh:
@@ -155,7 +157,3 @@ def _hub_key(name: str, path: str) -> str:
 
 def _wanted(name: str) -> bool:
     return is_image_name(name) or (not name.startswith(".") and is_input_name(name))
-
-
-def _inside(path: str, folder: Path) -> bool:
-    return Path(path).absolute().is_relative_to(folder.absolute())

@@ -46,47 +46,37 @@ def run_ray(
     """
     ray = need("ray", "engine 'ray'")
     need("ray.data", "engine 'ray'")
+    numbers = list(shards)
     ours = not ray.is_initialized()
     if ours:
         # Workers get the driver's environment; nothing of theirs is printed but what they warn of.
         ray.init(address=settings.ray_address, log_to_driver=False, include_dashboard=False, logging_level="warning")
     try:
-        _score(ray, settings, folder, list(shards), settle, progress)
+        actors, resources, device, threads = _actors(settings, ray.cluster_resources())
+        probe = ray.remote(**resources)(_fingerprint).remote(settings, device, threads)
+        settle(ray.get(probe))
+        progress.ready({})
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        rows = ray.data.from_items([{"shard": s} for s in numbers], override_num_blocks=len(numbers)).map_batches(
+            _ShardActor,
+            fn_constructor_args=(settings, device, threads, secrets.token_hex(4)),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=min(actors, len(numbers)), max_tasks_in_flight_per_actor=2),
+            **resources,
+        )
+        for row in rows.iter_rows():
+            result = json.loads(row["result"])
+            if "fatal" in result:
+                raise EmonetError(result["fatal"])
+            if "failed" in result["marker"]:
+                progress.failed(result["marker"]["shard"], result["marker"]["failed"])
+            else:
+                progress.done(result["marker"], result["memory"])
     finally:
         if ours:
             ray.shutdown()
-
-
-def _score(
-    ray: Any,
-    settings: Settings,
-    folder: Folder,
-    shards: list[int],
-    settle: Callable[[Mapping[str, str]], None],
-    progress: BulkProgress,
-) -> None:
-    actors, resources, device, threads = _actors(settings, ray.cluster_resources())
-    probe = ray.remote(**resources)(_fingerprint).remote(settings, device, threads)
-    settle(ray.get(probe))
-    progress.ready({})
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    rows = ray.data.from_items([{"shard": s} for s in shards], override_num_blocks=len(shards)).map_batches(
-        _ShardActor,
-        fn_constructor_args=(settings, device, threads, secrets.token_hex(4)),
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=min(actors, len(shards)), max_tasks_in_flight_per_actor=2),
-        **resources,
-    )
-    for row in rows.iter_rows():
-        result = json.loads(row["result"])
-        if "fatal" in result:
-            raise EmonetError(result["fatal"])
-        if "failed" in result["marker"]:
-            progress.failed(result["marker"]["shard"], result["marker"]["failed"])
-        else:
-            progress.done(result["marker"], result["memory"])
 
 
 def _actors(settings: Settings, cluster: Mapping[str, float]) -> tuple[int, dict[str, Any], str, int | None]:

@@ -142,11 +142,13 @@ def check_tensors(files: EncoderFiles, vision: VisionConfig) -> None:
         for name, info in files.infos.items()
         if name in expected and (info.shape != expected[name] or info.dtype not in FLOAT_DTYPES)
     ]
-    faults = [
-        *_some("missing", [n for n in expected if n not in files.infos]),
-        *_some("wrong", wrong),
-        *_some("unknown", [f"{n} in {files.file_of(n).name}" for n in files.infos if n not in expected]),
-    ]
+    missing = [name for name in expected if name not in files.infos]
+    unknown = [f"{name} in {files.file_of(name).name}" for name in files.infos if name not in expected]
+    faults = []
+    for kind, items in (("missing", missing), ("wrong", wrong), ("unknown", unknown)):
+        if items:
+            more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+            faults.append(f"{kind} ({len(items)}): {', '.join(items[:_NAMED])}{more}")
     if faults:
         raise CheckpointError(
             f"{files.paths[0]} does not fit config.json ({vision.num_hidden_layers} layers "
@@ -154,10 +156,3 @@ def check_tensors(files: EncoderFiles, vision: VisionConfig) -> None:
             f"{'; '.join(faults)}. "
             "Weights and configuration must come from the same model: get both again."
         )
-
-
-def _some(kind: str, items: list[str]) -> list[str]:
-    if not items:
-        return []
-    more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return [f"{kind} ({len(items)}): {', '.join(items[:_NAMED])}{more}"]
