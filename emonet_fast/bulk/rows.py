@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,32 +37,31 @@ def read_spans(plan: Plan, folder: Path, shard: int, max_bytes: int) -> Iterator
     """The picture of each row of a shard, in order, with its Origin. folder: where the plan's files.parquet lies."""
     for span in plan.shards[shard]:
         source = plan.sources[span.source]
-        if source.kind == "table":
-            yield from _table(source, span, plan.keep_names, max_bytes)
-        elif source.kind == "tar":
+        if span.stop is None:  # of a tar
             yield from _tar(source, len(plan.keep_names), max_bytes)
+        elif source.kind == "table":
+            yield from _table(source, span.start, span.stop, plan.keep_names, max_bytes)
         else:
             yield from _files(folder, span, plan, max_bytes)
 
 
-def _table(source: Source, span: Span, keep: Sequence[str], max_bytes: int) -> Iterator[Picture]:
+def _table(source: Source, start: int, stop: int, keep: Sequence[str], max_bytes: int) -> Iterator[Picture]:
     """Rows of a parquet file. Where it is gone, damaged or another one by now, each of them says so."""
-    assert span.stop is not None  # noqa: S101 - only a tar's span has no end
-    at = span.start
+    at = start
     nothing = (None,) * len(keep)
     fault = "the file has fewer rows than when the plan was made"
     try:
         _check_size(source)
         with open_table(source.path) as file:
             labels = _labels(file.schema_arrow, source.path, keep)
-            for picture, kept in read_rows(file, source.key, source.column, max_bytes, span.start, span.stop, keep):
+            for picture, kept in read_rows(file, source.key, source.column, max_bytes, start, stop, keep):
                 yield replace(picture, origin=Origin(source.key, at, _named(kept, labels)))
                 at += 1
     except GeneratorExit:
         raise
     except Exception as error:  # pyarrow's errors have no base of their own
         fault = f"parquet file: {reason_of(error)}"
-    for lost in range(at, span.stop):
+    for lost in range(at, stop):
         origin = Origin(source.key, lost, nothing)
         yield Picture(f"{source.key}::{lost}", None, Status.UNREADABLE, fault, origin=origin)
 
@@ -133,18 +131,17 @@ def write_files(files: Iterable[InputFile], shard_size: int) -> bytes:
 
 
 def read_files(path: Path, span: Span, shard_size: int) -> Iterator[InputFile]:
-    """The image files of a span; span.start is a multiple of shard_size.
+    """The image files of a span, which is one row group of the list.
 
     Raises:
-        DataError: the list cannot be read.
+        DataError: when the list cannot be read.
     """
     import pyarrow.parquet as pq
 
-    assert span.stop is not None  # noqa: S101 - only a tar's span has no end
     try:
         with pq.ParquetFile(path) as file:
             rows = file.read_row_group(span.start // shard_size, columns=list(_COLUMNS)).to_pylist()
     except Exception as error:  # pyarrow's errors have no base of their own
         raise DataError(f"{path} cannot be read ({error}); begin in a new folder") from None
-    for row in islice(rows, span.stop - span.start):
+    for row in rows:
         yield InputFile("file", os.fsdecode(row["path"]), row["key"], fault=row["fault"])
