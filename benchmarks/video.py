@@ -184,7 +184,7 @@ def memory(clip: Path, model: Path, folder: Path, minutes: int) -> dict[str, Any
     from emonet_fast.process import memory_mb
     from emonet_fast.scorer import Scorer
     from emonet_fast.video.job import VideoOutputs, VideoRun
-    from emonet_fast.video.summary import VideoProgress, shares
+    from emonet_fast.video.summary import VideoSummary
 
     scratch = folder / "scratch"
     scratch.mkdir()
@@ -203,7 +203,7 @@ def memory(clip: Path, model: Path, folder: Path, minutes: int) -> dict[str, Any
             samples.append((at[0], memory_mb()["anonymous"]))
             litter.update(p.name for p in scratch.iterdir())
 
-    def progress(now: VideoProgress) -> None:
+    def progress(now: VideoSummary) -> None:
         at[0] = now.at
 
     with Scorer(checkpoint, precision="fp32", cache_dir=folder / "cache", threads=2) as scorer:
@@ -227,7 +227,7 @@ def memory(clip: Path, model: Path, folder: Path, minutes: int) -> dict[str, Any
         "samples": [len(early), len(late)],
         "temporary_files": sorted(litter),
         "output_mb": {p.suffix[1:]: p.stat().st_size / 1e6 for p in (*outputs.tables, outputs.report) if p},
-        "work": {k: round(v, 3) for k, v in shares(summary.watch.seconds).items()},
+        "work": {k: round(v, 3) for k, v in summary.shares().items()},
     }
 
 

@@ -17,7 +17,7 @@ from . import options as opt
 
 if TYPE_CHECKING:
     from ..video.job import VideoRun
-    from ..video.summary import VideoProgress, VideoSummary
+    from ..video.summary import VideoSummary
 
 _DEFAULT = VideoOptions()
 
@@ -117,18 +117,18 @@ def _stopped_by_signals(run: "VideoRun") -> Iterator[None]:
 
 
 @contextmanager
-def _bars() -> Iterator[Callable[["VideoProgress"], None]]:
+def _bars() -> Iterator[Callable[["VideoSummary"], None]]:
     """A bar over each video's time, with its ETA, frames/s, faces/s and shares of work."""
     began = time.perf_counter()
     bars: dict[str, Any] = {}
     with ExitStack() as stack:
 
-        def show(now: "VideoProgress") -> None:
+        def show(now: "VideoSummary") -> None:
             if now.name not in bars:
                 stack.close()  # the bar of the video before
                 bars[now.name] = stack.enter_context(bar(now.duration and round(now.duration, 1), "s"))
             passed = max(time.perf_counter() - began, 1e-9)
-            work = " ".join(f"{stage} {share:.0%}" for stage, share in now.shares.items())
+            work = " ".join(f"{stage} {share:.0%}" for stage, share in now.shares().items())
             rates = f"{now.frames / passed:.1f} frames/s, {now.faces / passed:.1f} faces/s"
             bars[now.name].set_postfix_str(f"{rates}, {work}", refresh=False)
             bars[now.name].update(max(0.0, round(now.at, 1) - bars[now.name].n))

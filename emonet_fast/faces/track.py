@@ -47,11 +47,7 @@ class _Track:
 
 
 class Tracker:
-    """Gives the faces of consecutive frames their track numbers, from 1. One for each video.
-
-    Raises:
-        MissingPackageError: when scipy is not installed.
-    """
+    """Gives the faces of consecutive frames their track numbers, from 1. One for each video. Needs scipy."""
 
     def __init__(self) -> None:
         self._assign = need("scipy.optimize", "tracking faces").linear_sum_assignment
@@ -60,13 +56,9 @@ class Tracker:
         self._size: tuple[int, int] | None = None
 
     def update(self, seconds: float, faces: Sequence[Face], size: tuple[int, int] | None = None) -> list[int]:
-        """The track number of each face of a frame.
+        """The track number of each face of a frame; a face that brings a track with it keeps that number.
 
-        Args:
-            seconds: time of the frame.
-            faces: of the frame. A face that brings a track with it keeps that number.
-            size: width and height of the frame. Another size than before ends all tracks, as boxes of two sizes cannot
-                be compared.
+        A `size` (width, height) other than before ends all tracks, as boxes of two sizes cannot be compared.
         """
         if size != self._size:
             self._tracks, self._size = [], size

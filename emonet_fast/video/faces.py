@@ -33,13 +33,7 @@ class FrameFaces:
 
 
 class FaceFollower:
-    """Finds the faces of one video's sampled frames and follows them from frame to frame.
-
-    Args:
-        name: of the video, for the keys of its rows.
-        finder: the detector or the boxes of a file; None takes whole frames.
-        options: whether faces are followed, and how far their crops reach.
-    """
+    """Finds the faces of one video's sampled frames and follows them; without a finder it takes whole frames."""
 
     def __init__(self, name: str, finder: FaceFinder | None, options: VideoOptions) -> None:
         self._name, self._finder, self._margin = name, finder, options.faces.margin

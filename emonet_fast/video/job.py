@@ -14,8 +14,8 @@ from ..sinks.overlay import Overlay
 from ..sinks.timeline import TimelineSink, open_timeline
 from ..sources.video.choose import open_video
 from ..sources.video.frames import VideoSource
-from .pipeline import VideoPipeline
-from .summary import VideoProgress, VideoSummary, shares
+from .pipeline import VideoBatch, VideoPipeline
+from .summary import VideoSummary
 
 # Formats that say nothing of which video a row is of.
 _ONE_VIDEO = {".json", ".vtt"}
@@ -90,8 +90,8 @@ class VideoRun:
         if outputs.report is not None:
             TimelineReport(outputs.report, outputs.title, {}).abort()
 
-    def run(self, inputs: Sequence[object], progress: Callable[[VideoProgress], None]) -> VideoSummary:
-        """Score all inputs. Of a video that cannot be read summary.messages says why, and the next one follows.
+    def run(self, inputs: Sequence[object], progress: Callable[[VideoSummary], None]) -> VideoSummary:
+        """Score all inputs, and call `progress` after each batch. Messages say why a video cannot be read.
 
         Raises:
             OptionError, CheckpointError, BackendError, MissingPackageError: before any frame is read.
@@ -125,7 +125,7 @@ class VideoRun:
             "embedding_dim": str(self._scorer.checkpoint.vision.hidden_size),
         }
 
-    def _video(self, source: object, finder: FaceFinder | None, progress: Callable[[VideoProgress], None]) -> None:
+    def _video(self, source: object, finder: FaceFinder | None, progress: Callable[[VideoSummary], None]) -> None:
         summary, outputs = self.summary, self._outputs
         every = outputs.overlay is not None
         try:
@@ -139,9 +139,17 @@ class VideoRun:
             overlay.start(video.rate, video.audio)
         crops = outputs.report is not None or any(p.suffix.lower() == ".json" for p in outputs.tables)
         self._pipeline = VideoPipeline(self._scorer, video, self._options, finder, crops=crops, watch=summary.watch)
+        summary.name, summary.duration, first = video.name, self._length(video), None
         began, frames = time.perf_counter(), summary.frames
         try:
-            self._score(self._pipeline, video, overlay, progress)
+            for batch in self._pipeline:
+                self._write(batch, overlay)
+                summary.add(batch, time.perf_counter())
+                if len(batch.timeline):
+                    seconds = batch.timeline.seconds.tolist()
+                    first = seconds[0] if first is None else first
+                    summary.at = seconds[-1] - first
+                    progress(summary)
         except EmonetError as error:
             summary.messages.append(str(error))
             summary.stopped = not isinstance(error, InputError)
@@ -155,29 +163,13 @@ class VideoRun:
                 if overlay.audio_note:
                     summary.messages.append(f"{overlay.path.name} has no sound: {overlay.audio_note}")
 
-    def _score(
-        self,
-        pipeline: VideoPipeline,
-        video: VideoSource,
-        overlay: Overlay | None,
-        progress: Callable[[VideoProgress], None],
-    ) -> None:
-        summary = self.summary
-        first: float | None = None
-        for batch in pipeline:
-            timeline = batch.timeline
-            with summary.watch("write"):
-                for sink in self._sinks if len(timeline) else ():
-                    sink.write(timeline)
-                if overlay is not None:
-                    for item, rows in batch.items:
-                        overlay.write(item, timeline, rows)
-            summary.add(batch, time.perf_counter())
-            if len(timeline):
-                first = float(timeline.seconds[0]) if first is None else first
-                at = float(timeline.seconds[-1]) - first
-                work = shares(summary.watch.seconds)
-                progress(VideoProgress(video.name, at, self._length(video), summary.frames, summary.faces, work))
+    def _write(self, batch: VideoBatch, overlay: Overlay | None) -> None:
+        with self.summary.watch("write"):
+            for sink in self._sinks if len(batch.timeline) else ():
+                sink.write(batch.timeline)
+            if overlay is not None:
+                for item, rows in batch.items:
+                    overlay.write(item, batch.timeline, rows)
 
     def _length(self, video: VideoSource) -> float | None:
         """Seconds that will be scored, for people: files need not begin at 0, and may state their length wrongly."""

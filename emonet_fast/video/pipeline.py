@@ -19,8 +19,7 @@ from ..sources.video.choose import open_video
 from ..sources.video.frames import Frame, Sound, VideoSource
 from ..timeline import Timeline
 from .faces import FaceFollower, FrameFaces
-from .scoring import FrameScorer
-from .smooth import Smoother
+from .scoring import FrameScorer, Smoother
 
 # Sampled frames that are worked on together, and their pixels: 150 MB of RGB.
 _MAX_FRAMES = 16

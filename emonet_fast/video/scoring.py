@@ -1,5 +1,6 @@
-"""Scores of sampled frames, where a track's face may take over the scores of the track's last scored crop."""
+"""Scores of sampled frames: a track's face may take over those of its last scored crop; and smoothing over time."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,13 +11,13 @@ import numpy.typing as npt
 
 from ..faces.overlap import boxes_of, overlaps
 from ..options import VideoOptions
-from ..records import Face, Picture, Status
+from ..records import Face, Float64Array, Picture, Status
 from ..scorer import Scorer
 from ..scores import Scores, face_values
 from ..timeline import NO_TRACK
 from .faces import FrameFaces
 
-# Tracks whose scores are kept; the one that was scored longest ago goes first.
+# Tracks that are remembered; the one that was not seen, or not scored, for the longest time goes first.
 _MAX_TRACKS = 256
 
 
@@ -30,12 +31,7 @@ class _Kept:
 
 
 class FrameScorer:
-    """Scores the rows of one video's sampled frames. Call it with the frames in their order.
-
-    Args:
-        scorer: scores the crops.
-        options: which rows take over scores (`score_every`, `score_change`), and whether embeddings are kept.
-    """
+    """Scores the rows of one video's sampled frames. Call it with the frames in their order."""
 
     def __init__(self, scorer: Scorer, options: VideoOptions) -> None:
         self._scorer, self._options = scorer, options
@@ -113,3 +109,30 @@ def _to_score(frames: Sequence[FrameFaces], reused: npt.NDArray[np.bool_]) -> It
         elif wanted.any():
             faces = picture.faces or ()
             yield replace(picture, boxes=tuple(compress(picture.boxes, wanted)), faces=tuple(compress(faces, wanted)))
+
+
+class Smoother:
+    """Exponential smoothing of each track in time, not in frames, so that a variable frame rate changes nothing.
+
+        s(t) = s(t0) + (1 - exp(-(t - t0) / tau)) (x(t) - s(t0))        s(first) = x(first)
+
+    Args:
+        tau: time constant in seconds, above 0.
+        gap: seconds without a value after which a track begins anew.
+    """
+
+    def __init__(self, tau: float, gap: float) -> None:
+        self._tau, self._gap = tau, gap
+        self._last: OrderedDict[int, tuple[float, Float64Array]] = OrderedDict()
+
+    def __call__(self, track: int, seconds: float, values: Float64Array) -> Float64Array:
+        """The smoothed values [D] of a track at a time; `values` come back where it begins (anew)."""
+        before = self._last.pop(track, None)
+        smooth = np.asarray(values, np.float64)
+        if before is not None and 0 <= seconds - before[0] <= self._gap:
+            weight = -math.expm1(-(seconds - before[0]) / self._tau)
+            smooth = before[1] + weight * (smooth - before[1])
+        self._last[track] = (seconds, smooth)
+        if len(self._last) > _MAX_TRACKS:
+            self._last.popitem(last=False)
+        return smooth

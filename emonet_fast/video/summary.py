@@ -1,7 +1,6 @@
 """What a run of videos has done so far, and its last words."""
 
 from collections import Counter, deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,48 +9,29 @@ import numpy as np
 from ..process import Stopwatch
 from ..records import Status
 from ..scores import distinct_notes
-from ..sources.video.frames import VideoSource
+from ..sources.video.frames import Faults, VideoSource
 from ..timeline import NO_TRACK
 from .pipeline import VideoBatch
 
 # Frames, the last ones, whose latencies the percentiles are taken of.
 _LATENCIES = 10_000
+_STAGES = ("decode", "convert", "detect", "track", "score", "write")
 
 
-@dataclass(frozen=True, slots=True)
-class VideoProgress:
-    """How far a run has come.
+@dataclass(slots=True)
+class VideoSummary:
+    """What a run has done so far, over all its videos.
 
     Args:
         name: of the present video.
         at: seconds of the present video's time since its first sampled frame.
         duration: seconds of the present video that will be scored; None where that is unknown.
-        frames: sampled frames of all videos so far.
-        faces: faces of all videos so far.
-        shares: part of the working time that each stage took, see `shares`.
-    """
-
-    name: str
-    at: float
-    duration: float | None
-    frames: int
-    faces: int
-    shares: dict[str, float]
-
-
-@dataclass(slots=True)
-class VideoSummary:
-    """What a run has done, over all its videos.
-
-    Args:
         counts: rows by status.
         frames: sampled frames.
         faces: rows with a face.
         tracks: faces that were followed, in the videos that have ended.
         present: the track numbers of the present video.
-        dropped: frames of live sources that gave way to newer ones.
-        broken: packets that could not be decoded.
-        estimated: frames without a time of their own.
+        faults: what went wrong while the videos that have ended were read.
         reused: rows with the scores of an earlier crop.
         watch: seconds of work by stage; decoding runs beside the others.
         wall: seconds from each video's opening to its end.
@@ -64,16 +44,17 @@ class VideoSummary:
         live: a source was live.
     """
 
+    name: str = ""
+    at: float = 0.0
+    duration: float | None = None
     counts: Counter[str] = field(default_factory=Counter)
     frames: int = 0
     faces: int = 0
     tracks: int = 0
     present: set[int] = field(default_factory=set)
-    dropped: int = 0
-    broken: int = 0
-    estimated: int = 0
+    faults: Faults = field(default_factory=Faults)
     reused: int = 0
-    watch: Stopwatch = field(default_factory=Stopwatch)
+    watch: Stopwatch = field(default_factory=lambda: Stopwatch(*_STAGES))
     wall: float = 0.0
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES))
     notes: tuple[str, ...] = ()
@@ -106,17 +87,26 @@ class VideoSummary:
 
     def end(self, source: VideoSource, frames: int, seconds: float) -> None:
         """Count a video that has ended: its sampled frames, and how long it took."""
+        faults = source.faults
         self.tracks += len(self.present)
         self.present = set()
         self.wall += seconds
-        self.broken += source.faults.broken
-        self.dropped += source.faults.dropped
-        self.estimated += source.faults.estimated
+        self.faults.broken += faults.broken
+        self.faults.dropped += faults.dropped
+        self.faults.estimated += faults.estimated
         self.live |= source.live
-        if source.faults.ended:
-            self.messages.append(f"{source.name} ended early: {source.faults.ended}; its frames up to there are kept")
+        if faults.ended:
+            self.messages.append(f"{source.name} ended early: {faults.ended}; its frames up to there are kept")
         if not frames and not self.ended:
             self.messages.append(f"{source.name} gave no frame; is it empty, or start beyond its end?")
+
+    def shares(self) -> dict[str, float]:
+        """Each stage's part of all work, small stages joined to their neighbours: decode, detect, score, write."""
+        spent = self.watch.seconds
+        work = {"decode": spent["decode"] + spent["convert"], "detect": spent["detect"] + spent["track"]}
+        work |= {stage: spent[stage] for stage in ("score", "write")}
+        total = sum(work.values()) or 1.0
+        return {name: seconds / total for name, seconds in work.items()}
 
     def facts(self) -> dict[str, str]:
         """For the report and the last line: what was found, how fast, and where the time went."""
@@ -124,19 +114,19 @@ class VideoSummary:
         facts = {
             "frames": f"{self.frames} sampled, {self.frames / wall:.1f} a second",
             "faces": f"{self.faces} in {self.tracks} tracks, {self.faces / wall:.1f} a second",
-            "work": ", ".join(f"{stage} {share:.0%}" for stage, share in shares(self.watch.seconds).items()),
+            "work": ", ".join(f"{stage} {share:.0%}" for stage, share in self.shares().items()),
         }
         if self.latencies:
             p50, p95 = np.percentile(self.latencies, [50, 95])
             facts["latency"] = f"p50 {p50 * 1000:.0f} ms, p95 {p95 * 1000:.0f} ms"
-        if self.live or self.dropped:
-            facts["dropped"] = f"{self.dropped} frames, as newer ones came"
+        if self.live or self.faults.dropped:
+            facts["dropped"] = f"{self.faults.dropped} frames, as newer ones came"
         if self.reused:
             facts["reused"] = f"{self.reused} rows have the scores of an earlier crop"
-        if self.broken:
-            facts["broken"] = f"{self.broken} packets could not be decoded"
-        if self.estimated:
-            facts["times"] = f"{self.estimated} frames had no time of their own"
+        if self.faults.broken:
+            facts["broken"] = f"{self.faults.broken} packets could not be decoded"
+        if self.faults.estimated:
+            facts["times"] = f"{self.faults.estimated} frames had no time of their own"
         return facts
 
     def line(self) -> str:
@@ -144,15 +134,3 @@ class VideoSummary:
         others = [f"{n} {status}" for status, n in sorted(self.counts.items()) if status != Status.OK]
         rows = ", ".join([f"{self.scored} scored", *others])
         return f"{self.counts.total()} rows: {rows}; " + "; ".join(f"{k} {v}" for k, v in self.facts().items())
-
-
-def shares(seconds: Mapping[str, float]) -> dict[str, float]:
-    """Each stage's part of all work, small stages joined to their neighbours: decode, detect, score, write."""
-    joined = {
-        "decode": seconds.get("decode", 0.0) + seconds.get("convert", 0.0),
-        "detect": seconds.get("detect", 0.0) + seconds.get("track", 0.0),
-        "score": seconds.get("score", 0.0),
-        "write": seconds.get("write", 0.0),
-    }
-    total = sum(joined.values()) or 1.0
-    return {stage: value / total for stage, value in joined.items()}

@@ -12,10 +12,9 @@ import pytest
 from emonet_fast.errors import InputError, OptionError
 from emonet_fast.options import VideoOptions
 from emonet_fast.sources.video.av import AvSource
-from emonet_fast.sources.video.choose import open_video
+from emonet_fast.sources.video.choose import GivenSource, open_video
 from emonet_fast.sources.video.convert import square_size, upright
 from emonet_fast.sources.video.frames import Frame, Sampling
-from emonet_fast.sources.video.given import GivenSource
 from emonet_fast.sources.video.opening import is_live, without_password
 
 from .making import HEIGHT, WIDTH, av, move_edit_list, number_of, numbered, write_clip

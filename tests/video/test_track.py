@@ -12,8 +12,7 @@ from emonet_fast.faces.overlap import boxes_of, overlaps
 from emonet_fast.faces.track import MEMORY, Tracker
 from emonet_fast.options import VideoOptions
 from emonet_fast.records import Face
-from emonet_fast.video.scoring import due
-from emonet_fast.video.smooth import Smoother
+from emonet_fast.video.scoring import Smoother, due
 
 
 def box(x: float, y: float, side: float = 80.0) -> Face:

@@ -16,11 +16,10 @@ from ...errors import InputError
 from ...optional import need
 from ...process import available_cores
 from ...records import UInt8Array
-from .convert import Matrix, display_matrix, to_rgb
+from .convert import Matrix, PacketDecoder, display_matrix, to_rgb
 from .frames import Faults, Frame, Sampling, Sound
 from .nvdec import NvdecDecoder
 from .opening import is_live, open_media, reason_of, without_password
-from .packets import PacketDecoder
 
 # Broken packets in a row after which a source counts as ended: what follows is no video any more.
 _MAX_BROKEN = 1000

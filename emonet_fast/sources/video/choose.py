@@ -1,25 +1,100 @@
-"""Opens whatever a user names or hands over as a video."""
+"""Opens whatever a user names or hands over as a video; an iterable of (seconds, frame) is a source of its own."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from functools import partial
 from typing import Any
 
+import numpy as np
+
 from ...errors import InputError
+from ...optional import need
 from ...options import VideoOptions
+from ...records import UInt8Array
+from ..memory import array_fault
 from .av import AvSource
-from .frames import Sampling, VideoSource
-from .given import GivenSource
+from .convert import display_matrix, to_rgb
+from .frames import Faults, Frame, Sampling, Sound, VideoSource
+
+# Times come as numbers, not as ticks; a microsecond is FFmpeg's own unit.
+_TIME_BASE = Fraction(1, 1_000_000)
+
+
+class GivenSource:
+    """A VideoSource of frames in memory; without sound.
+
+    Args:
+        pairs: (seconds, frame) in the order of time. Seconds are numbers of any kind, kept to the microsecond. A frame
+            is [H, W, 3] uint8 RGB as a numpy array, an av.VideoFrame, or anything with `__dlpack__` (a torch or CuPy
+            array, on the GPU too, which is copied to the host when the frame is sampled).
+        sampling: which frames are sampled.
+        every: give the frames that are not sampled too, with `chosen` False.
+        live: whether the iterable does not wait for its reader.
+
+    Raises:
+        InputError: while iterating, when an item is no such pair.
+    """
+
+    def __init__(self, pairs: Iterable[Any], sampling: Sampling, *, every: bool = False, live: bool = False) -> None:
+        self.name, self.live, self.faults = "frames", live, Faults()
+        self.duration: float | None = None
+        self.audio: Any = None
+        self.rate: Fraction | None = None
+        self._pairs, self._sampling, self.every = pairs, sampling, every
+
+    def __iter__(self) -> Iterator[Frame | Sound]:
+        for index, item in enumerate(self._pairs):
+            if not isinstance(item, (tuple, list)) or len(item) != 2:
+                raise InputError(f"item {index} of the frames is {type(item).__name__}; expected (seconds, frame)")
+            pts = _ticks(index, item[0])
+            at = pts * _TIME_BASE
+            if self._sampling.over(at):
+                return
+            chosen = self._sampling.take(at)
+            if chosen or (self.every and not self._sampling.before(at)):
+                yield Frame(index, pts, _TIME_BASE, partial(_rgb, index, item[1]), chosen)
+
+    def close(self) -> None:
+        """See VideoSource.close; the frames are the caller's."""
+
+
+def _rgb(index: int, frame: Any) -> UInt8Array:
+    array = to_host(frame)
+    fault = array_fault(array)
+    if fault:
+        raise InputError(f"frame {index}: {fault}")
+    return np.ascontiguousarray(array, np.uint8)
+
+
+def to_host(frame: Any) -> Any:
+    """A frame as a numpy array; InputError when it is nothing that can become one."""
+    if isinstance(frame, np.ndarray):
+        return frame
+    if hasattr(frame, "to_ndarray") and hasattr(frame, "pts"):  # an av.VideoFrame
+        # Side data is read only where there is a turn: see AvSource._turn.
+        return to_rgb(frame, Fraction(1), display_matrix(frame) if frame.rotation else None)
+    if hasattr(frame, "__dlpack__"):
+        kind = int(frame.__dlpack_device__()[0])
+        if kind == 1:  # kDLCPU
+            return np.from_dlpack(frame)
+        return need("torch", "frames on the GPU").from_dlpack(frame).cpu().numpy()
+    raise InputError(f"a frame of type {type(frame).__name__} came; expected [H, W, 3] uint8 RGB or an av.VideoFrame")
+
+
+def _ticks(index: int, seconds: Any) -> int:
+    for convert in (Fraction, float):  # a Fraction keeps all digits; a number that is none of Python's becomes a float
+        try:
+            return round(convert(seconds) / convert(_TIME_BASE))
+        except (TypeError, ValueError, OverflowError):
+            continue
+    raise InputError(f"item {index} of the frames has the time {seconds!r}; expected seconds")
 
 
 def open_video(source: Any, options: VideoOptions, *, every: bool = False, threads: int | None = None) -> VideoSource:
-    """Open a video.
+    """Open a path, a URL, a camera (`0`, 0, `/dev/video0`), an open PyAV container, or (seconds, frame) pairs.
 
-    Args:
-        source: a path, a URL, a camera (`0`, 0, `/dev/video0`), an open PyAV container, or an iterable of
-            (seconds, frame).
-        options: which frames are sampled, and how the source is read.
-        every: give the frames that are not sampled, and the sound, too.
-        threads: CPU threads of the decoder; None takes the cores that this process may use.
+    every: give the frames that are not sampled, and the sound, too. threads: see AvSource.
 
     Raises:
         InputError: when it cannot be opened, has no video, or is none of these.

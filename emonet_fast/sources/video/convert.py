@@ -1,5 +1,6 @@
-"""A frame of PyAV to RGB as a player shows it: upright, with square pixels."""
+"""Packets of PyAV to frames, and frames to RGB as a player shows them: upright, with square pixels."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, TypeAlias
 
@@ -9,6 +10,36 @@ from ...records import UInt8Array
 
 # (a, b, c, d) of x' = a x + c y, y' = b x + d y.
 Matrix: TypeAlias = tuple[int, int, int, int]
+
+
+class PacketDecoder:
+    """Decodes a video stream of PyAV by libavcodec, on FFmpeg's threads or by the hardware that its container has.
+
+    Another decoder takes this one's place as a subclass. Its pictures have pts and time_base as av.VideoFrame has; they
+    may lie in the decoder's own memory and are good until the next one is read.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._context = stream.codec_context
+
+    def decode(self, packet: Any) -> Iterator[Any]:
+        """The pictures that an av.Packet of the stream finishes, in the order of presentation; an empty packet flushes.
+
+        Raises:
+            av.error.FFmpegError, ValueError: when the packet cannot be decoded; the next one may be.
+        """
+        return iter(packet.decode())
+
+    def flush(self) -> Iterator[Any]:
+        """The pictures that are still held back."""
+        return iter(self._context.decode(None))
+
+    def keep(self, picture: Any) -> Any:
+        """The picture as an av.VideoFrame that stays good."""
+        return picture
+
+    def close(self) -> None:
+        """Give back what is held beside the stream, which the container owns; may be called twice."""
 
 
 def to_rgb(raw: Any, aspect: Fraction, matrix: Matrix | None) -> UInt8Array:

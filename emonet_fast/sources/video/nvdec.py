@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from ...optional import EXTRAS, available
-from .packets import PacketDecoder
+from .convert import PacketDecoder
 
 _log = logging.getLogger("emonet_fast")
 PACKAGE = "PyNvVideoCodec"

@@ -29,14 +29,8 @@ def without_password(where: str) -> str:
 def open_media(av: Any, name: str, hardware: bool) -> tuple[Any, Any]:
     """An open container, and PyNvVideoCodec's module where that decodes its video, None where PyAV does.
 
-    Args:
-        av: PyAV's module.
-        name: a path, a URL or a camera.
-        hardware: decode by NVDEC where there is a driver, by PyNvVideoCodec or else by PyAV; a line says which, and
-            why.
-
-    Raises:
-        InputError: when it cannot be opened.
+    hardware: decode by NVDEC where there is a driver; a line says by whom, and why. Raises InputError when the name
+    cannot be opened.
     """
     options: dict[str, Any] = {"timeout": _TIMEOUT} if _URL.match(name) else {}
     target = name
@@ -84,12 +78,7 @@ def _open_for_nvdec(av: Any, target: str, options: dict[str, Any]) -> tuple[Any,
 
 
 def who_decodes(driver: bool, built_in: bool) -> str:
-    """Who decodes video on this machine, and why.
-
-    Args:
-        driver: whether NVIDIA's driver is there.
-        built_in: whether PyAV was built with NVDEC.
-    """
+    """Who decodes video on a machine with or without NVIDIA's driver, and NVDEC built into PyAV; and why."""
     if not driver:
         return "PyAV on the CPU (no NVIDIA driver was found)"
     try:
