@@ -131,7 +131,6 @@ def layer_norm(
     bias: torch.Tensor,
     eps: float,
     out: torch.Tensor,
-    *,
     delta: torch.Tensor | None = None,
     scales: torch.Tensor | None = None,
 ) -> None:

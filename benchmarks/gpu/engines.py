@@ -59,7 +59,6 @@ def make_engine(context: Context, weights: Weights, precision: str, batch: int, 
         context.device,
         capture,
         operations=operations,
-        gelu_epilogue=context.cuda,
     )
 
 

@@ -222,7 +222,6 @@ void bind_arrays(py::module_& module) {
         .def_readonly("address", &Array::address)
         .def_readonly("dtype", &Array::dtype)
         .def_property_readonly("shape", [](const Array& a) { return py::tuple(py::cast(a.shape)); })
-        .def_property_readonly("nbytes", &Array::bytes)
         .def(
             "rows", [](const Array& a, std::int64_t first, std::int64_t end) { return rows(a, first, end); },
             py::arg("first"), py::arg("end"), "A view of rows first to end.")

@@ -108,8 +108,7 @@ void download(const Device& device, py::array& to, const Array& from, std::intpt
 
 void bind_cuda(py::module_& m) {
     py::class_<Cuda, std::shared_ptr<Cuda>>(m, "Cuda", "NVIDIA's driver, opened from the first of `candidates`.")
-        .def(py::init<const std::vector<std::string>&>(), py::arg("candidates"), Unlocked())
-        .def_property_readonly("devices", &Cuda::devices);
+        .def(py::init<const std::vector<std::string>&>(), py::arg("candidates"), Unlocked());
     py::class_<Device, std::shared_ptr<Device>>(m, "Device", "One GPU, by its number.")
         .def(py::init<std::shared_ptr<const Cuda>, int>(), py::arg("cuda"), py::arg("index"), Unlocked())
         .def_property_readonly("index", &Device::index)

@@ -165,9 +165,7 @@ def gate_bf16(fidelity: Fidelity, reference_bf16: Fidelity) -> Gate:
     if fidelity.pictures < MIN_PICTURES_FOR_RANKS:
         few = f"Spearman per head: needs {MIN_PICTURES_FOR_RANKS} pictures, had {fidelity.pictures}"
         return Gate(tuple(failures), (few,))
-    if not fidelity.spearman_min >= 0.998:
-        failures.append(f"lowest Spearman of a head {fidelity.spearman_min:.5f} is below 0.998")
-    return Gate(tuple(failures))
+    return Gate((*failures, *_rank_failures(fidelity, 0.998)))
 
 
 def gate_fp8(fidelity: Fidelity) -> Gate:
@@ -175,23 +173,23 @@ def gate_fp8(fidelity: Fidelity) -> Gate:
 
     Fewer pictures than MIN_PICTURES_FOR_RANKS are a failure here, not a bar unproved: FP8 is certified or not used.
     """
-    failures = []
-    if fidelity.pictures < MIN_PICTURES_FOR_RANKS:
-        failures.append(f"measured on {fidelity.pictures} pictures, fewer than {MIN_PICTURES_FOR_RANKS}")
-    if not fidelity.cosine_min >= 0.999:
-        failures.append(f"embedding cosine {fidelity.cosine_min:.6f} is below 0.999")
-    if not fidelity.spearman_min >= 0.995:
-        failures.append(f"lowest Spearman of a head {fidelity.spearman_min:.5f} is below 0.995")
-    return Gate(tuple(failures))
+    return _absolute_gate(fidelity, 0.999, 0.995)
 
 
 def gate_bf16_alone(fidelity: Fidelity) -> Gate:
     """gate_bf16 where there is no PyTorch to compare with: cosine >= BF16_COSINE, Spearman per head >= 0.998."""
+    return _absolute_gate(fidelity, BF16_COSINE, 0.998)
+
+
+def _absolute_gate(fidelity: Fidelity, cosine: float, spearman: float) -> Gate:
     failures = []
-    if not fidelity.cosine_min >= BF16_COSINE:
-        failures.append(f"embedding cosine {fidelity.cosine_min:.6f} is below {BF16_COSINE}")
+    if not fidelity.cosine_min >= cosine:
+        failures.append(f"embedding cosine {fidelity.cosine_min:.6f} is below {cosine}")
     if fidelity.pictures < MIN_PICTURES_FOR_RANKS:
         failures.append(f"measured on {fidelity.pictures} pictures, fewer than {MIN_PICTURES_FOR_RANKS}")
-    elif not fidelity.spearman_min >= 0.998:
-        failures.append(f"lowest Spearman of a head {fidelity.spearman_min:.5f} is below 0.998")
-    return Gate(tuple(failures))
+    return Gate((*failures, *_rank_failures(fidelity, spearman)))
+
+
+def _rank_failures(fidelity: Fidelity, bar: float) -> list[str]:
+    lowest = fidelity.spearman_min
+    return [] if lowest >= bar else [f"lowest Spearman of a head {lowest:.5f} is below {bar}"]

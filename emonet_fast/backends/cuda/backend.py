@@ -84,7 +84,6 @@ class CudaBackend(StagedBackend):
             self.batch_size,
             self.device,
             CudaCapture(self.device),
-            gelu_epilogue=True,
         )
         self._compute, self._copies = torch.cuda.Stream(self.device), torch.cuda.Stream(self.device)
         self._idle = torch.cuda.Event()

@@ -25,7 +25,6 @@ class Engine:
         device: a torch device.
         capture: makes graphs, see graphs.py.
         operations: None for our kernels (in "fp32": plain PyTorch).
-        gelu_epilogue: see CudaNetwork; on CUDA only.
     """
 
     def __init__(
@@ -38,14 +37,12 @@ class Engine:
         capture: Capture,
         *,
         operations: Operations | None = None,
-        gelu_epilogue: bool = False,
     ) -> None:
         self.checkpoint, self.precision = checkpoint, precision
         self.workspace = Workspace(checkpoint, batch_size, precision, device)
         self.operations = operations or default_operations(checkpoint, weights, precision, batch_size)
         # The operations hold the heads in their own form; the host's copy need not stay.
-        tower = replace(weights, heads=())
-        self.network = CudaNetwork(checkpoint.vision, tower, self.operations, gelu_epilogue=gelu_epilogue)
+        self.network = CudaNetwork(checkpoint.vision, replace(weights, heads=()), self.operations)
         self._views: dict[int, Views] = {}
         self.graphs = Graphs(capture, lambda size: self.network.run(self.views(size)), batch_size)
         self._factor, self._shift = checkpoint.preprocess.affine

@@ -165,10 +165,7 @@ def _engine(
     if operations is not None:
         plain: Any = operations
         made = plain(weights, checkpoint.vision.patch_size, checkpoint.l2_normalise)
-    epilogue = device.type == "cuda"  # as the backend's own engine has it
-    return Engine(
-        checkpoint, weights, precision, _BATCH, device, call_directly, operations=made, gelu_epilogue=epilogue
-    )
+    return Engine(checkpoint, weights, precision, _BATCH, device, call_directly, operations=made)
 
 
 def outputs(engine: Engine, pixels: UInt8Array, device: Any) -> tuple[Any, Any]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from ...errors import BackendError
 from ...optional import need
@@ -16,10 +16,8 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 Replay = Callable[[], None]
 
 
-class Capture(Protocol):
-    """Turns work on static buffers into something that repeats it."""
-
-    def __call__(self, work: Callable[[], None]) -> Replay: ...
+# Turns work on static buffers into something that repeats it.
+Capture = Callable[[Callable[[], None]], Replay]
 
 
 class Graphs:
@@ -56,7 +54,7 @@ class Graphs:
         if size not in self._replays:
             try:
                 self._replays[size] = self._capture(lambda: self._work(size))
-            except _out_of_memory() as error:
+            except need("torch", "the GPU engine").OutOfMemoryError as error:
                 raise BackendError(
                     f"the GPU's memory does not hold batch size {size} ({error}); "
                     "use a smaller batch size (--batch-size), or free memory on the GPU"
@@ -106,8 +104,3 @@ class CudaCapture:
 def call_directly(work: Callable[[], None]) -> Replay:
     """The Capture for CPU tensors: there is nothing to record, and the work itself is the replay."""
     return work
-
-
-def _out_of_memory() -> type[BaseException]:
-    kind: type[BaseException] = need("torch", "the GPU engine").OutOfMemoryError
-    return kind

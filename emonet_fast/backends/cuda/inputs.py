@@ -32,16 +32,6 @@ def as_tensor(pixels: Any, device: Any, image_size: int) -> Any:
         raise InputError(
             f"pixels is {type(pixels).__name__}, without __dlpack__ or __cuda_array_interface__; {_EXPECTED}"
         )
-    return check_tensor(tensor, device, image_size)
-
-
-def check_tensor(tensor: Any, device: Any, image_size: int) -> Any:
-    """Return the tensor if it is a batch for this network on this device.
-
-    Raises:
-        InputError: when it is not.
-    """
-    torch = need("torch", "the GPU engine")
     if tensor.device != device:
         raise InputError(f"pixels lie on {tensor.device}, the engine on {device}; copy them there first")
     if tensor.ndim != 4 or tuple(tensor.shape[1:]) != (3, image_size, image_size):

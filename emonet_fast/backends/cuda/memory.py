@@ -31,7 +31,8 @@ def certifying_bytes(checkpoint: Checkpoint, batch_size: int) -> int:
     all layers' inputs), or while the covariances are gathered (the float32 engine's buffers in place of FP8 weights).
     """
     vision = checkpoint.vision
-    squares = [_inputs(checkpoint, part) ** 2 for part in PARTS]
+    weights = [checkpoint.tensors[f"{prefixes_of(f'0.{part}')[0]}.weight"] for part in PARTS]
+    squares = [weight.shape[1] ** 2 for weight in weights]  # of a layer's inputs
     covariances = 4 * vision.num_hidden_layers * sum(squares)
     exact = _weights(checkpoint, 4)
     # What one batch of the widest inputs takes as the collector centres it, and one more covariance in the making.
@@ -39,12 +40,6 @@ def certifying_bytes(checkpoint: Checkpoint, batch_size: int) -> int:
     gathering = workspace_bytes(checkpoint, batch_size, "fp32") + 2 * widest + 2 * 4 * max(squares)
     rounding = _weights(checkpoint, 2) + _FACTORS * 8 * max(squares)
     return exact + covariances + max(gathering, rounding) + OVERHEAD
-
-
-def _inputs(checkpoint: Checkpoint, part: str) -> int:
-    """Inputs of a layer of the blocks."""
-    weight = checkpoint.tensors[f"{prefixes_of(f'0.{part}')[0]}.weight"]
-    return weight.shape[1]
 
 
 def _weights(checkpoint: Checkpoint, per_weight: int) -> int:

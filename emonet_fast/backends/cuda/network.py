@@ -26,18 +26,15 @@ class CudaNetwork:
         vision: the sizes of the vision model.
         weights: on the device.
         operations: compute what lies between the products.
-        gelu_epilogue: fc1's GELU in the product's epilogue where fc1 and fc2 are bf16 (on CUDA only).
 
     `observe`, where it is set, is called with (layer's name, its input [rows, in]) before each product of a block, for
     calibration.
     """
 
-    def __init__(
-        self, vision: VisionConfig, weights: Weights, operations: Operations, *, gelu_epilogue: bool = False
-    ) -> None:
+    def __init__(self, vision: VisionConfig, weights: Weights, operations: Operations) -> None:
         self.torch = need("torch", "the GPU engine")
         self.vision, self.weights, self.operations = vision, weights, operations
-        self.gelu_epilogue = gelu_epilogue
+        self._on_cuda = weights.positions.device.type == "cuda"
         self.observe: Callable[[str, Any], None] | None = None
 
     def run(self, v: Views) -> None:
@@ -76,7 +73,7 @@ class CudaNetwork:
         x, scales = self._normed(v, block.norm2, block.fc1, v.delta)
         self._seen(f"{i}.fc1", x, v)
         after, after_scales = (v.wide8, v.scales) if block.fc2.quantised else (v.wide, None)
-        if self.gelu_epilogue and not block.fc1.quantised and not block.fc2.quantised:
+        if self._on_cuda and not block.fc1.quantised and not block.fc2.quantised:
             multiply_gelu(block.fc1, x[: v.used], v.wide[: v.used])
         else:
             self._product(v, block.fc1, x, v.wide, scales, bias=False)

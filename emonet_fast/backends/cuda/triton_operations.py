@@ -32,6 +32,7 @@ class TritonOperations:
             raise ValueError(f"attention_by is {attention_by!r}; expected 'sdpa' or 'triton'")
         self.patch, self.attention_by, self.l2_normalise = patch, attention_by, l2_normalise
         device = weights.positions.device
+        self.layer_norm, self.gelu, self.quantise = layer_norm, gelu, quantise
         matrices, biases = zip(*weights.heads, strict=True)
         self._heads = HeadWeights.from_layers(matrices, biases, device)
         self._scratch = Scratch.allocate(self._heads, batch_size)
@@ -39,20 +40,6 @@ class TritonOperations:
     def patches(self, pixels: Any, out: Any, factor: tuple[float, ...], shift: tuple[float, ...]) -> None:
         """See Operations."""
         patches(pixels, out, self.patch, factor=factor, shift=shift)
-
-    def layer_norm(
-        self, x: Any, weight: Any, bias: Any, eps: float, out: Any, delta: Any = None, scales: Any = None
-    ) -> None:
-        """See Operations."""
-        layer_norm(x, weight, bias, eps, out, delta=delta, scales=scales)
-
-    def gelu(self, x: Any, bias: Any, out: Any, scales: Any = None) -> None:
-        """See Operations."""
-        gelu(x, bias, out, scales)
-
-    def quantise(self, x: Any, out: Any, scales: Any) -> None:
-        """See Operations."""
-        quantise(x, out, scales)
 
     def attention(self, qkv: Any, out: Any, batch: int, tokens: int, heads: int) -> Any:
         """See Operations."""

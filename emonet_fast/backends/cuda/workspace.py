@@ -58,7 +58,7 @@ class Workspace:
 
     def __init__(self, checkpoint: Checkpoint, images: int, precision: str, device: Any) -> None:
         torch = need("torch", "the GPU engine")
-        self.checkpoint, self.images, self.precision = checkpoint, images, precision
+        self.checkpoint, self.precision = checkpoint, precision
         d, m = checkpoint.vision.hidden_size, rows(checkpoint, images, precision)
         dtype = torch.float32 if precision == "fp32" else torch.bfloat16
 

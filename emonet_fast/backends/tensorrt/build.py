@@ -122,7 +122,7 @@ def build(
     """
     if native.tensorrt.build_fault:
         raise BackendError(f"this TensorRT cannot build engines: {native.tensorrt.build_fault}")
-    work = _Build(native, checkpoint, plan, cache_dir / "engines", progress or _silent, fused)
+    work = _Build(native, checkpoint, plan, cache_dir / "engines", progress or (lambda *_: None), fused)
     blob, fidelity, keep = work.fp8() if plan.precision == "fp8" else work.bf16()
     fp8_layers = set(layer_names(checkpoint.vision.num_hidden_layers)) - set(keep) if plan.precision == "fp8" else set()
     precisions = read(work.inspected, sorted(fp8_layers))
@@ -277,7 +277,3 @@ def _stoppable(build: Callable[[Callable[[str, int, int], bool]], T], progress: 
     if stopped:
         raise stopped[0]
     return running.result()
-
-
-def _silent(phase: str, done: int, total: int) -> None:
-    pass

@@ -40,7 +40,6 @@ def engine(checkpoint: Checkpoint, device: torch.device, precision: str, batch: 
         device,
         CudaCapture(device) if cuda else call_directly,
         operations=operations,
-        gelu_epilogue=cuda,
     )
 
 

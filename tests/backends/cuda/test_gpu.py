@@ -11,7 +11,7 @@ import torch
 
 from emonet_fast import gpu as device_module
 from emonet_fast.backends.choose import choose, open_backend
-from emonet_fast.backends.cuda.inputs import as_tensor, check_tensor
+from emonet_fast.backends.cuda.inputs import as_tensor
 from emonet_fast.errors import BackendError, InputError
 from emonet_fast.gpu import SMALLER, Gpu, NoGpu, check_memory, choose_precision, driver_present, look
 from emonet_fast.options import Options
@@ -91,13 +91,13 @@ def test_too_little_memory_is_said_with_figures():
 )
 def test_wrong_batches(shape, dtype, said):
     with pytest.raises(InputError, match=said):
-        check_tensor(torch.zeros(shape, dtype=dtype), torch.device("cpu"), 64)
+        as_tensor(torch.zeros(shape, dtype=dtype), torch.device("cpu"), 64)
 
 
 def test_other_places():
     batch = torch.zeros(1, 3, 64, 64)
     with pytest.raises(InputError, match="lie on cpu, the engine on cuda:1"):
-        check_tensor(batch, torch.device("cuda", 1), 64)
+        as_tensor(batch, torch.device("cuda", 1), 64)
     with pytest.raises(InputError, match="list, without __dlpack__"):
         as_tensor([1, 2], torch.device("cpu"), 64)
 
