@@ -37,7 +37,6 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=8)
     parser.add_argument("--calibration", type=int, default=CALIBRATION_PICTURES, help="pictures")
     parser.add_argument("--keep", type=int, nargs="*", default=[0], help="so many layers in bf16, by their estimate")
-    parser.add_argument("--tops", nargs="*", default=["fp32"], choices=["fp32", "bf16"])
     parser.add_argument("--suite", default="trt-graph", help="in the table of results (%(default)s)")
     asked = parser.parse_args()
     checkpoint = open_checkpoint(asked.checkpoint, asked.cache)
@@ -67,8 +66,7 @@ def main() -> None:
     theirs = Reference.from_packed(checkpoint, "bf16").score(pictures)
     tell("PyTorch bf16", theirs.embedding, theirs.raw)
     with tempfile.TemporaryDirectory() as folder:
-        for top in asked.tops:
-            tell(f"bf16, top {top}", *evaluate(write_typed_model(checkpoint, Path(folder), top=top), pixels))
+        tell("bf16, top fp32", *evaluate(write_typed_model(checkpoint, Path(folder)), pixels))
         if asked.keep:
             seen = observe(checkpoint, generated_pixels(checkpoint, asked.calibration, seed=1), layers=True)
             calibrated = calibrate(checkpoint, seen)

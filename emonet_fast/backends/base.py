@@ -1,8 +1,9 @@
 """The contract that every backend fulfils."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 
@@ -64,25 +65,42 @@ class Backend(Protocol):
         ...
 
 
-@runtime_checkable
-class DeviceBackend(Protocol):
-    """A backend that also takes batches where they lie on its GPU."""
+class DeviceBackend(ABC):
+    """A backend on a GPU, which also takes batches where they lie there. See Backend."""
+
+    # Batches worth having under way: the copy of one overlaps with the work of the one before.
+    depth = 1
+
+    def run(self, pixels: UInt8Array) -> Outputs:
+        """See Backend.run."""
+        return self.submit(pixels)()
 
     def run_to_host(self, pixels: object, stream: object = None) -> Outputs:
-        """Score pixels [n, 3, S, S] that lie on the GPU, n free; see CudaBackend.run_device."""
-        ...
-
-    def place(self) -> tuple[int, int]:
-        """Return the GPU's index, and the handle of the CUDA stream on which `submit_device` works."""
-        ...
+        """As `run_device` of the backend, then wait and return the outputs on the host."""
+        return self.queue(pixels, stream)()
 
     def submit_device(self, pixels: object) -> Callable[[], Outputs]:
         """As Backend.submit, for pixels [n, 3, S, S] on the GPU that become ready on the stream of `place`.
 
         Does not wait for anything. The pixels are kept until the result is taken, since their memory must not go to
         others before.
+
+        Raises:
+            InputError: when the pixels are no batch of this network on this GPU.
         """
-        ...
+        return self.queue(pixels, self.place()[1])
+
+    @abstractmethod
+    def submit(self, pixels: UInt8Array) -> Callable[[], Outputs]:
+        """See Backend.submit."""
+
+    @abstractmethod
+    def queue(self, pixels: object, stream: object) -> Callable[[], Outputs]:
+        """Queue `run_device` and the copies to the host; returns what waits for them and gives them."""
+
+    @abstractmethod
+    def place(self) -> tuple[int, int]:
+        """Return the GPU's index, and the handle of the CUDA stream on which `submit_device` works."""
 
 
 def padded(pixels: UInt8Array, batch_size: int) -> UInt8Array:

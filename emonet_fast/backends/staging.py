@@ -1,15 +1,12 @@
 """What the two backends on a GPU share: batch sizes, slots for host batches, device outputs, handles of streams."""
 
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import BackendError
 from ..gpu import PER_THREAD_DEFAULT
-from ..records import UInt8Array
-from .base import Outputs
 
 # 64 images fill the GPU to within a few percent of 256, with a quarter of the buffers.
 DEFAULT_BATCH = 64
@@ -64,41 +61,6 @@ class Slots:
         self._slots.rotate(-1)
         slot.done.synchronize()
         return slot
-
-
-class StagedBackend(ABC):
-    """A backend on a GPU: results come to the host later than the work is queued. See Backend and DeviceBackend."""
-
-    # Batches worth having under way: the copy of one overlaps with the work of the one before.
-    depth = 1
-
-    def run(self, pixels: UInt8Array) -> Outputs:
-        """See Backend.run."""
-        return self.submit(pixels)()
-
-    def run_to_host(self, pixels: object, stream: object = None) -> Outputs:
-        """As `run_device`, then wait and return the outputs on the host."""
-        return self.queue(pixels, stream)()
-
-    def submit_device(self, pixels: object) -> Callable[[], Outputs]:
-        """See DeviceBackend.submit_device.
-
-        Raises:
-            InputError: the pixels are no batch of this network on this GPU.
-        """
-        return self.queue(pixels, self.place()[1])
-
-    @abstractmethod
-    def submit(self, pixels: UInt8Array) -> Callable[[], Outputs]:
-        """See Backend.submit."""
-
-    @abstractmethod
-    def queue(self, pixels: object, stream: object) -> Callable[[], Outputs]:
-        """Queue `run_device` and the copies to the host; returns what waits for them and gives them."""
-
-    @abstractmethod
-    def place(self) -> tuple[int, int]:
-        """See DeviceBackend.place."""
 
 
 def sizes_up_to(largest: int, sizes: Sequence[int]) -> tuple[int, ...]:

@@ -28,7 +28,6 @@ from .writer import GraphWriter, external_tensor
 TYPED_VERSION = 2
 OPSET = 21  # the first whose QuantizeLinear and DequantizeLinear take bf16 and e4m3 together
 IR_VERSION = 10
-TOPS = ("fp32", "bf16")
 
 _KINDS = {
     np.dtype(np.float32): TensorProto.FLOAT,
@@ -44,7 +43,6 @@ def write_typed_model(
     folder: Path,
     quantisation: Quantisation | None = None,
     *,
-    top: str = "fp32",
     heads: bool = True,
 ) -> Path:
     """Write `network.onnx` and `network.weights` (external data) into a folder.
@@ -57,7 +55,6 @@ def write_typed_model(
         checkpoint: the packed checkpoint.
         folder: where to write.
         quantisation: None for bf16 alone.
-        top: the type of pooling head and heads, one of TOPS.
         heads: whether the network has them; without them it ends with the embedding, and `raw` is missing.
 
     Returns:
@@ -66,11 +63,9 @@ def write_typed_model(
     Raises:
         OSError: when the folder cannot be written.
     """
-    if top not in TOPS:
-        raise ValueError(f"top is {top!r}; expected one of {TOPS}")
     path = folder / "network.onnx"
     with (folder / "network.weights").open("wb") as data:
-        w = TypedWriter(checkpoint, data, "network.weights", quantisation, top)
+        w = TypedWriter(checkpoint, data, "network.weights", quantisation)
         embedding = add_pooling(w, add_tower(w, "pixels"))
         if heads:
             w.out(add_heads(w, embedding), "raw")
@@ -85,12 +80,12 @@ class TypedWriter(GraphWriter):
     """A GraphWriter whose weights are copies in the types of this graph, in a file of their own."""
 
     def __init__(
-        self, checkpoint: Checkpoint, data: BinaryIO, location: str, quantisation: Quantisation | None, top: str
+        self, checkpoint: Checkpoint, data: BinaryIO, location: str, quantisation: Quantisation | None
     ) -> None:
         super().__init__(checkpoint)
         self._file = SafetensorsFile(checkpoint.path)
         self._data, self._location = data, location
-        self._quantisation, self._top = quantisation, top
+        self._quantisation = quantisation
         self._dtype: np.dtype[Any] = np.dtype(np.float32)
         self._quantised_inputs: dict[str, str] = {}
 
@@ -101,8 +96,6 @@ class TypedWriter(GraphWriter):
 
     def high(self, x: str) -> str:
         """See GraphWriter.high."""
-        if self._top == "bf16":
-            return x
         self._dtype = np.dtype(np.float32)
         return self.op("Cast", [x], f"{x}/high", {"to": TensorProto.FLOAT})
 

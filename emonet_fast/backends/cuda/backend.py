@@ -11,13 +11,12 @@ from ...errors import BackendError
 from ...gpu import SMALLER, NoGpu, check_memory, choose_precision, look, named_stream
 from ...optional import need
 from ...records import UInt8Array
-from ..base import Outputs
+from ..base import DeviceBackend, Outputs
 from ..staging import (
     DEFAULT_BATCH,
     DeviceOutputs,
     Slot,
     Slots,
-    StagedBackend,
     check_named,
     stream_handle,
 )
@@ -29,7 +28,7 @@ from .memory import needed_bytes
 from .weights import Weights, load, refined
 
 
-class CudaBackend(StagedBackend):
+class CudaBackend(DeviceBackend):
     """One engine on one GPU. Thread-safe: launches take turns, and results are waited for outside the lock.
 
     Args:
@@ -153,7 +152,7 @@ class CudaBackend(StagedBackend):
             return DeviceOutputs(embedding, raw)
 
     def queue(self, pixels: object, stream: object) -> Callable[[], Outputs]:
-        """See StagedBackend.queue."""
+        """See DeviceBackend.queue."""
         torch, torch_stream = self._torch, self._stream(stream)
         outputs = self.run_device(pixels, torch_stream)
         with self._lock, torch.cuda.device(self.device), torch.cuda.stream(torch_stream):

@@ -13,8 +13,8 @@ from ...engines.cache import EngineCache
 from ...errors import BackendError
 from ...gpu import Gpu, choose_precision
 from ...records import UInt8Array
-from ..base import Outputs
-from ..staging import DEFAULT_BATCH, DeviceOutputs, StagedBackend, sizes_up_to, stream_handle
+from ..base import DeviceBackend, Outputs
+from ..staging import DEFAULT_BATCH, DeviceOutputs, sizes_up_to, stream_handle
 from .build import BuildProgress, BuildReport, build, plan_for
 from .heads import FusedHeads, choose_heads
 from .libraries import Libraries, Native, find, open_native
@@ -26,7 +26,7 @@ _log = logging.getLogger("emonet_fast")
 SIZES = (1, 8)
 
 
-class TensorRtBackend(StagedBackend):
+class TensorRtBackend(DeviceBackend):
     """One engine on one GPU. Thread-safe.
 
     Args:
@@ -121,7 +121,7 @@ class TensorRtBackend(StagedBackend):
         return self.runner.run_device(pixels, stream_handle(stream))
 
     def queue(self, pixels: object, stream: object) -> Callable[[], Outputs]:
-        """See StagedBackend.queue."""
+        """See DeviceBackend.queue."""
         return self.runner.queue(pixels, stream_handle(stream))
 
     def place(self) -> tuple[int, int]:

@@ -125,7 +125,7 @@ class EngineRunner:
                 return self._download(DeviceOutputs(embedding, raw), self._host_outputs(n), self.stream)
 
     def queue(self, pixels: Any, stream: int) -> Callable[[], Outputs]:
-        """See StagedBackend.queue.
+        """See DeviceBackend.queue.
 
         Raises:
             InputError: see run_device.

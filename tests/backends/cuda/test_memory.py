@@ -16,7 +16,7 @@ from emonet_fast.backends.cuda.operations import PlainOperations
 from emonet_fast.errors import BackendError
 
 from .making import engine, random_pixels
-from .test_device import A100
+from .test_gpu import A100
 
 
 class Peak(TorchDispatchMode):
