@@ -51,13 +51,11 @@ class FaceFollower:
         key = f"{self._name}::frame{frame.index}"
         if faces is None:
             return FrameFaces(frame, Picture(key, rgb), (NO_TRACK,))
-        tracks = self._tracks(frame, faces, (rgb.shape[1], rgb.shape[0]))
+        if self._tracker is None:
+            tracks = [NO_TRACK if face.track is None else face.track for face in faces]
+        else:
+            tracks = self._tracker.update(frame.seconds, faces, (rgb.shape[1], rgb.shape[0]))
         if not faces:
             return FrameFaces(frame, Picture(key, None, Status.NO_FACE, "no face found", faces=()), (NO_TRACK,))
         boxes = tuple(face_crop(face, self._margin) for face in faces)
         return FrameFaces(frame, Picture(key, rgb, boxes=boxes, faces=faces), tuple(tracks))
-
-    def _tracks(self, frame: Frame, faces: tuple[Face, ...], size: tuple[int, int]) -> list[int]:
-        if self._tracker is None:
-            return [NO_TRACK if face.track is None else face.track for face in faces]
-        return self._tracker.update(frame.seconds, faces, size)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,8 @@ class VideoPipeline:
         with self._watch("score"):
             scores, reused = self._score(frames)
         timeline = self._timeline(frames, scores, reused)
-        places = _places(frames)
+        starts = accumulate((len(frame.tracks) for frame in frames), initial=0)
+        places = {one.frame.index: range(i, i + len(one.tracks)) for one, i in zip(frames, starts, strict=False)}
         placed = tuple((item, places.get(item.index) if isinstance(item, Frame) else None) for item in items)
         return VideoBatch(timeline, placed, tuple(frame.arrived for frame, _ in sampled))
 
@@ -157,15 +159,6 @@ class VideoPipeline:
     def close(self) -> None:
         """End the decoding thread and close the source."""
         self._ahead.close()
-
-
-def _places(frames: list[FrameFaces]) -> dict[int, range]:
-    """The places of each frame's rows, by the frame's index."""
-    places, start = {}, 0
-    for frame in frames:
-        places[frame.frame.index] = range(start, start + len(frame.tracks))
-        start += len(frame.tracks)
-    return places
 
 
 def _crops(picture: Picture) -> list[UInt8Array | None]:
