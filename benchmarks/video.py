@@ -77,13 +77,13 @@ def write_clip(path: Path, seconds: int, rate: int, *, repeats: int = 1) -> None
 
 def speed(clip: Path, model: Path) -> dict[str, Any]:
     """Decode on its thread, sampling, detection and tracking, without scoring: times real time, medians."""
-    from emonet_fast.faces import open_detector
+    from emonet_fast.faces import FaceDetector
     from emonet_fast.faces.track import Tracker
     from emonet_fast.sources.video.ahead import Ahead
     from emonet_fast.sources.video.av import AvSource
     from emonet_fast.sources.video.frames import Frame, Sampling
 
-    detector = open_detector(model, threads=2)
+    detector = FaceDetector(model, threads=2)
     walls, cpu, faces, frames = [], [], 0, 0
     for _ in range(ROUNDS + 1):
         tracker, faces, frames = Tracker(), 0, 0
@@ -125,13 +125,13 @@ def own_share(clip: Path, model: Path) -> dict[str, Any]:
     import numpy as np
     from PIL import Image
 
-    from emonet_fast.faces import open_detector
+    from emonet_fast.faces import FaceDetector
     from emonet_fast.faces.letterbox import plan
     from emonet_fast.faces.track import Tracker
     from emonet_fast.sources.video.av import AvSource
     from emonet_fast.sources.video.frames import Frame, Sampling
 
-    detector = open_detector(model, threads=1)
+    detector = FaceDetector(model, threads=1)
 
     def ours() -> list[int]:
         tracker, taken = Tracker(), []
@@ -236,12 +236,11 @@ def detector(model: Path) -> dict[str, Any]:
     import numpy as np
     from PIL import Image
 
-    from emonet_fast.faces import open_detector
     from emonet_fast.faces.detector import FaceDetector
     from emonet_fast.faces.overlap import boxes_of, overlaps
 
     frames = [scene(i, 40) for i in range(0, 40, 2)]
-    full = open_detector(model, threads=2)
+    full = FaceDetector(model, threads=2)
     full.detect(frames[:4])
     times = []
     for start in range(0, 20, 4):

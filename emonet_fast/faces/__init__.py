@@ -1,10 +1,9 @@
 """Where the faces of a picture are: found by YuNet or read from a file, and the crop that is scored of each."""
 
-from .attach import PictureFaces
 from .crop import MARGIN, face_crop
-from .detector import FaceDetector, FaceFinder, open_detector
+from .detector import FaceDetector, FaceFinder
 from .files import BoxFile
-from .finder import open_faces, open_finder
+from .finder import PictureFaces, open_faces, open_finder
 
 __all__ = [
     "MARGIN",
@@ -13,7 +12,6 @@ __all__ = [
     "FaceFinder",
     "PictureFaces",
     "face_crop",
-    "open_detector",
     "open_faces",
     "open_finder",
 ]

@@ -12,18 +12,15 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from ..errors import OptionError
-from ..options import FaceOptions, default_cache_dir
+from ..options import FaceOptions
 from ..records import Face, Float64Array
 from .decoding import candidates, suppress
 from .letterbox import STRIDE, letterboxed, plan
-from .model import find_model
 from .network import BATCH, Network
 from .network_torch import TorchNetwork
 
 _DEFAULT = FaceOptions()
 SCALES = (480, 960)
-MIN_SCORE = _DEFAULT.min_score
-MIN_FACE = _DEFAULT.min_face
 _NMS = 0.3  # as OpenCV's FaceDetectorYN
 # Pixels of the finer scale's own input up to which it answers.
 _SMALL = 128.0
@@ -82,8 +79,8 @@ class FaceDetector:
         model: Path,
         *,
         scales: tuple[int, ...] = SCALES,
-        min_score: float = MIN_SCORE,
-        min_face: float = MIN_FACE,
+        min_score: float = _DEFAULT.min_score,
+        min_face: float = _DEFAULT.min_face,
         threads: int | None = None,
         device: str = "cpu",
     ) -> None:
@@ -144,22 +141,3 @@ class FaceDetector:
             Face(x, y, width, height, score, tuple(zip(marks[::2], marks[1::2], strict=True)))
             for x, y, width, height, score, *marks in rows.tolist()
         )
-
-
-def open_detector(
-    model: Path | None = None,
-    *,
-    cache_dir: Path | None = None,
-    min_score: float = MIN_SCORE,
-    min_face: float = MIN_FACE,
-    threads: int | None = None,
-    device: str = "cpu",
-) -> FaceDetector:
-    """A FaceDetector of the named ONNX file, or of the hub's, which is downloaded at its first use.
-
-    Raises:
-        CheckpointError: the model is not to be had (the text says what to do) or is no YuNet. OptionError: see
-        FaceDetector.
-    """
-    found = find_model(model, default_cache_dir() if cache_dir is None else cache_dir)
-    return FaceDetector(found, min_score=min_score, min_face=min_face, threads=threads, device=device)

@@ -44,7 +44,6 @@ class BoxFile:
 
     Attributes:
         name: of the file, for metadata.
-        rows: how many boxes the file holds, small ones included.
 
     Raises:
         InputError: when the file cannot be read, has another layout, or a row has no usable box; the text names the
@@ -55,7 +54,6 @@ class BoxFile:
 
     def __init__(self, path: Path, min_face: float = 0.0) -> None:
         self.name = f"boxes:{path.name}"
-        self.rows = 0
         self._min_face = min_face
         self._by_key: dict[str, list[Face]] = {}
         self._by_frame: dict[int, list[Face]] = {}
@@ -94,7 +92,6 @@ class BoxFile:
             key, frame, seconds = _first(row, _KEYS), _number(_first(row, _FRAMES)), _number(_first(row, _TIMES))
         except (TypeError, ValueError) as error:
             raise InputError(f"{path}, row {number + 1}: {error}") from None
-        self.rows += face is not None
         new = [] if face is None else [face]
         if key is not None:
             # Our own rows are called key::box0, key::box1, ...

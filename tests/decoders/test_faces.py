@@ -149,7 +149,7 @@ def test_on_a_gpu_nothing_goes_back_to_the_host(needs_pixels, pictures, monkeypa
     decoder, locator = made("device"), Locator(needs_pixels)
     import torch
 
-    from emonet_fast.decoders.dali.outputs import Output
+    from emonet_fast.decoders.dali.runner import Output
 
     def refused(*arguments, **settings):
         raise AssertionError("pixels went back to the host")

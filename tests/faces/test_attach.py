@@ -15,7 +15,7 @@ import emonet_fast as ef
 from emonet_fast.checkpoint.spec import Preprocess
 from emonet_fast.decoders.pillow import PillowDecoder
 from emonet_fast.errors import OptionError
-from emonet_fast.faces import BoxFile, PictureFaces, face_crop, open_detector
+from emonet_fast.faces import BoxFile, FaceDetector, PictureFaces, face_crop
 from emonet_fast.options import FaceOptions, Options
 from emonet_fast.preprocess import crop
 from emonet_fast.records import Picture, Status
@@ -33,7 +33,7 @@ def tiny_scorer(tiny_folder, cache_dir):
 
 @pytest.fixture(scope="module")
 def detector(yunet):
-    return open_detector(yunet)
+    return FaceDetector(yunet)
 
 
 def test_rows_of_faces_and_of_pictures_without(detector, tiny_scorer, astronaut):

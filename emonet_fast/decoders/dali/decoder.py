@@ -19,9 +19,8 @@ from ..base import FaceLocator, Prepared, Row, Timed, grouped
 from ..flow import Whole, ahead, by_pillow, crops, located, resized, with_known_boxes
 from .exact import DevicePictures, exact_possible
 from .heap import give_back
-from .outputs import RunResult
 from .pipeline import Definition
-from .runner import Runner
+from .runner import Runner, RunResult
 from .triage import Sample, triage
 
 # Runs that work while one is waited for: the decode of the next overlaps with the engine's work on this.

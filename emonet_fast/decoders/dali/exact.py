@@ -7,7 +7,7 @@ resize by our Triton kernel (kernels/resize.py), all on the engine's stream.
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL
@@ -19,7 +19,9 @@ from ...preprocess import resize
 from ...records import Box
 from ..base import Part
 from ..flow import Whole
-from .outputs import Output
+
+if TYPE_CHECKING:
+    from .runner import Output
 
 # kernels.resize.FILTERS, which cannot be read without PyTorch and Triton.
 EXACT_RESAMPLES = ("bilinear", "bicubic")
@@ -93,7 +95,7 @@ class DevicePictures:
                 stack.enter_context(self._torch.cuda.stream(self._stream))
             yield
 
-    def received(self, output: Output) -> list[Any]:
+    def received(self, output: "Output") -> list[Any]:
         """DALI's pictures as torch tensors [h, w, 3] uint8 in the same memory, which `output.tensors` keeps."""
         with self.on_stream():
             return [self._torch.from_dlpack(output.tensors[i]) for i in range(len(output.tensors))]

@@ -9,10 +9,13 @@ import logging
 import re
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ...errors import BackendError
-from .outputs import Output, RunResult
+from ...records import UInt8Array
 from .pipeline import Definition, build, inputs
 from .triage import Sample
 
@@ -20,6 +23,37 @@ _log = logging.getLogger("emonet_fast")
 _NAMED = re.compile(r"[Ff]ailed to decode sample #(\d+)")
 # What DALI raises for a run that failed; anything else is a fault of ours.
 _DALI_ERRORS = (RuntimeError, ValueError, IndexError, TypeError, MemoryError)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One DALI output.
+
+    Args:
+        places: of its pictures in the run.
+        tensors: DALI's TensorList, which keeps the memory.
+    """
+
+    places: tuple[int, ...]
+    tensors: Any
+
+    def on_host(self) -> list[UInt8Array]:
+        """Each picture's array [h, w, 3], which keeps its memory. A list's `at` copies, its tensors do not."""
+        on_cpu = self.tensors.as_cpu()
+        return [np.asarray(on_cpu[i]) for i in range(len(on_cpu))]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What became of a run.
+
+    Args:
+        outputs: what DALI gave, mostly one.
+        failed: places of samples that DALI cannot decode.
+    """
+
+    outputs: tuple[Output, ...]
+    failed: tuple[int, ...]
 
 
 class Runner:
