@@ -1,8 +1,7 @@
 """Charts as PNG, by matplotlib (extra `eval`). Nothing is global: each figure has its own canvas."""
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,53 +16,14 @@ if TYPE_CHECKING:
 
 # Paul Tol's "bright" scheme, as in the picture report: told apart under the common colour-vision deficiencies.
 BLUE, RED, YELLOW, GREY, INK = "#4477aa", "#ee6677", "#ccbb44", "#a0a4ab", "#171a21"
+# Of the series of a chart, in their order.
+_MARKERS = (("o", BLUE), ("s", RED), ("D", YELLOW), ("|", INK))
 _NAME = 34
 _DPI = 150
 
 
-@dataclass(frozen=True, slots=True)
-class EmotionRow:
-    """One line of the chart by emotion.
-
-    Args:
-        name: Of the emotion.
-        kappa, kappa_interval: Of the model with the humans.
-        humans: Kappa of the humans among them.
-        alpha: Krippendorff's, of the humans.
-        spearman: Of the model with the median human.
-    """
-
-    name: str
-    kappa: float
-    kappa_interval: Interval
-    humans: float
-    alpha: float
-    spearman: float
-
-
-@dataclass(frozen=True, slots=True)
-class Dot:
-    """One figure, drawn as a dot on a line of its own.
-
-    Args:
-        name: Left of the line.
-        value: Where the dot is.
-        interval: Lowest and highest value.
-    """
-
-    name: str
-    value: float
-    interval: Interval
-
-
 def heat_map_png(matrix: Floats, names: Sequence[str], humans: int) -> bytes:
-    """Draw a matrix of mean kappas, every cell with its number.
-
-    Args:
-        matrix: [R, R] float64, NaN where a pair has none.
-        names: Of the R raters.
-        humans: A line separates the first so many raters from the rest.
-    """
+    """Draw mean kappas [R, R], every cell with its number. A line separates the first `humans` raters from the rest."""
     size = len(names)
     side = max(5.0, 0.46 * size)
     figure = _figure(side + 2.2, side + 1.2)
@@ -88,35 +48,36 @@ def heat_map_png(matrix: Floats, names: Sequence[str], humans: int) -> bytes:
     return _png(figure)
 
 
-def per_emotion_png(rows: Sequence[EmotionRow]) -> bytes:
-    """Draw one line for each emotion: the model's kappa with its interval, the humans' kappa and alpha, Spearman."""
-    figure = _figure(9.0, 1.2 + 0.24 * len(rows))
+def dots_png(
+    names: Sequence[str],
+    intervals: Sequence[Interval],
+    series: Mapping[str, Floats],
+    label: str = "",
+    reference: float | None = None,
+) -> bytes:
+    """Draw one line for each of N names: its interval, and a dot of each series [N]. The first series lies on top.
+
+    label: of the axis. reference: where a vertical line stands, such as 0.5 for AUC.
+    """
+    figure = _figure(9.0, 1.2 + 0.24 * max(len(names), 4))
     axes = figure.add_subplot()
-    at = np.arange(len(rows))[::-1]
-    for y, row in zip(at, rows, strict=True):
-        axes.plot(row.kappa_interval, [y, y], color=BLUE, linewidth=2, solid_capstyle="round")
-    series: list[tuple[str, str, str, list[float]]] = [
-        ("Krippendorff alpha of the humans", "|", INK, [r.alpha for r in rows]),
-        ("Spearman with the median human", "D", YELLOW, [r.spearman for r in rows]),
-        ("kappa of humans among them", "s", RED, [r.humans for r in rows]),
-        ("kappa of the model with humans, 95% interval", "o", BLUE, [r.kappa for r in rows]),
-    ]
-    for label, marker, colour, values in series:
-        axes.plot(values, at, marker, color=colour, label=label, markersize=9 if marker == "|" else 5)
-    _lines(axes, at, [r.name for r in rows])
-    axes.axvline(0, color=GREY, linewidth=1)
-    figure.legend(loc="outside lower center", fontsize=8, frameon=False, ncols=2)
+    at = np.arange(len(names))[::-1]
+    for y, ends in zip(at, intervals, strict=True):
+        axes.plot(ends, [y, y], color=BLUE, linewidth=2, solid_capstyle="round")
+    for (name, values), (marker, colour) in reversed(list(zip(series.items(), _MARKERS, strict=False))):
+        axes.plot(values, at, marker, color=colour, label=name, markersize=9 if marker == "|" else 5)
+    _lines(axes, at, names)
+    if reference is not None:
+        axes.axvline(reference, color=GREY, linewidth=1)
+    if label:
+        axes.set_xlabel(label, fontsize=9)
+    if len(series) > 1:
+        figure.legend(loc="outside lower center", fontsize=8, frameon=False, ncols=2)
     return _png(figure)
 
 
 def stacked_png(names: Sequence[str], parts: Sequence[tuple[str, Floats]], notes: Sequence[str]) -> bytes:
-    """Draw one bar for each name, of shares that add up to 1.
-
-    Args:
-        names: N of them.
-        parts: Names of the shares with their [N] values.
-        notes: N texts, one at the end of each bar.
-    """
+    """Draw one bar for each of N names, of shares [N] that add up to 1, with a note at its end."""
     figure = _figure(9.0, 1.2 + 0.24 * len(names))
     axes = figure.add_subplot()
     at = np.arange(len(names))[::-1]
@@ -132,34 +93,8 @@ def stacked_png(names: Sequence[str], parts: Sequence[tuple[str, Floats]], notes
     return _png(figure)
 
 
-def dots_png(dots: Sequence[Dot], label: str, reference: float | None = None) -> bytes:
-    """Draw one line for each figure with its interval.
-
-    Args:
-        dots: The figures.
-        label: Of the axis.
-        reference: Where a vertical line stands, such as 0.5 for AUC. None means no line.
-    """
-    figure = _figure(9.0, 1.0 + 0.24 * max(len(dots), 4))
-    axes = figure.add_subplot()
-    at = np.arange(len(dots))[::-1]
-    for y, dot in zip(at, dots, strict=True):
-        axes.plot(dot.interval, [y, y], color=BLUE, linewidth=2, solid_capstyle="round")
-    axes.plot([d.value for d in dots], at, "o", color=BLUE, markersize=5)
-    if reference is not None:
-        axes.axvline(reference, color=GREY, linewidth=1)
-    _lines(axes, at, [d.name for d in dots])
-    axes.set_xlabel(label, fontsize=9)
-    return _png(figure)
-
-
 def grouped_png(names: Sequence[str], series: Sequence[tuple[str, Floats]]) -> bytes:
-    """Draw bars side by side, from 0 to 1.
-
-    Args:
-        names: N of them, one cluster for each.
-        series: Names with their [N] values, one colour for each.
-    """
+    """Draw a cluster of bars from 0 to 1 for each of N names, with a colour for each series [N]."""
     figure = _figure(9.0, 4.2)
     axes = figure.add_subplot()
     width = 0.8 / len(series)

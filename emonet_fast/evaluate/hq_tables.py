@@ -1,11 +1,12 @@
 """The figures of HQ as a result: what is shown, in which order, and whose definition it is."""
 
 import re
+from itertools import chain
 
 import numpy as np
 
 from .agreement import heat_map
-from .charts import EmotionRow, heat_map_png, per_emotion_png
+from .charts import dots_png, heat_map_png
 from .hq import MODEL, HqFigures
 from .metrics import known, mean_known
 from .predictions import NAMES
@@ -73,17 +74,16 @@ def _overall(figures: HqFigures) -> tuple[Figure, ...]:
 
 
 def _emotions(figures: HqFigures) -> Table:
-    kappa, humans = figures.agreement[MODEL], figures.humans
-    rows = []
+    measures = (
+        (figures.agreement[MODEL], figures.kappa_b),
+        (figures.humans, figures.human_kappa_b),
+        (figures.rho[MODEL], figures.rho_b),
+        (figures.alpha, figures.alpha_b),
+    )
+    rows: list[tuple[Cell, ...]] = []
     for e in _by_alpha(figures):
-        k, h, r = (interval(b[:, e]) for b in (figures.kappa_b, figures.human_kappa_b, figures.rho_b))
-        a = interval(figures.alpha_b[:, e])
-        rows.append(
-            (
-                NAMES[e], float(kappa[e]), *k, float(humans[e]), *h, float(figures.rho[MODEL, e]), *r,
-                float(figures.alpha[e]), *a,
-            )
-        )  # fmt: skip
+        cells = [(float(value[e]), *interval(resampled[:, e])) for value, resampled in measures]
+        rows.append((NAMES[e], *chain(*cells)))
     names = ("kappa", "humans' kappa", "Spearman", "humans' alpha")
     columns = ("emotion", *(c for n in names for c in (n, f"{n} low", f"{n} high")))
     lead = (
@@ -98,11 +98,10 @@ def _by_alpha(figures: HqFigures) -> list[int]:
 
 
 def _reliability(figures: HqFigures) -> Table:
-    kappa, humans = figures.agreement[MODEL], figures.humans
+    columns = (figures.alpha, figures.humans, figures.agreement[MODEL], figures.rho[MODEL], figures.calibrated)
     rows: list[tuple[Cell, ...]] = []
     for name, low, high in RELIABILITY:
         at = (figures.alpha >= low) & (figures.alpha < high)
-        columns = (figures.alpha, humans, kappa, figures.rho[MODEL], figures.calibrated)
         means = [float(mean_known(c[at])) if at.any() else float("nan") for c in columns]
         rows.append((name, int(at.sum()), *means, ", ".join(NAMES[e] for e in np.flatnonzero(at).tolist())))
     lead = (
@@ -165,18 +164,20 @@ def _charts(figures: HqFigures) -> tuple[Chart, ...]:
         return heat_map_png(heat_map(figures.kappa)[np.ix_(order, order)], names, humans)
 
     def emotions() -> bytes:
-        kappa, people = figures.agreement[MODEL], figures.humans
-        rows = [
-            EmotionRow(
-                NAMES[e], float(kappa[e]), interval(figures.kappa_b[:, e]), float(people[e]), float(figures.alpha[e]),
-                float(figures.rho[MODEL, e]),
-            )
-            for e in _by_alpha(figures)
-        ]  # fmt: skip
-        return per_emotion_png(rows)
+        order = _by_alpha(figures)
+        series = {
+            "kappa of the model with humans, 95% interval": figures.agreement[MODEL],
+            "kappa of humans among them": figures.humans,
+            "Spearman with the median human": figures.rho[MODEL],
+            "Krippendorff alpha of the humans": figures.alpha,
+        }
+        intervals = [interval(figures.kappa_b[:, e]) for e in order]
+        return dots_png([NAMES[e] for e in order], intervals, {k: v[order] for k, v in series.items()}, reference=0)
 
+    model, among, _ = figures.overall_kappa()
+    words = f"Heat map of raters, humans first: humans among them {among:.2f}, the model with humans {model:.2f}"
     return (
-        Chart("raters", "Mean weighted kappa of each pair of raters", _heat_words(figures), heat, "paper"),
+        Chart("raters", "Mean weighted kappa of each pair of raters", words, heat, "paper"),
         Chart(
             "emotions", "Agreement for each emotion", "Kappa, alpha and Spearman of the 40 emotions", emotions, "paper"
         ),
@@ -186,8 +187,3 @@ def _charts(figures: HqFigures) -> tuple[Chart, ...]:
 def _natural(name: str) -> list[tuple[int, str]]:
     """A sort key by which human-2 comes before human-10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
-def _heat_words(figures: HqFigures) -> str:
-    model, humans, _ = figures.overall_kappa()
-    return f"Heat map of raters, humans first: humans among them {humans:.2f}, the model with humans {model:.2f}"

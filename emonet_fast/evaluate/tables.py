@@ -5,12 +5,12 @@ import numpy.typing as npt
 
 from .any_hit import CUTOFF, AnyHitFigures
 from .binary import MEASURES, AnswerAgreement, BinaryFigures, Detection
-from .charts import Dot, dots_png, grouped_png, stacked_png
+from .charts import dots_png, grouped_png, stacked_png
 from .demographics import CAVEAT, DemographicFigures
 from .metrics import Floats, mean_known
 from .predictions import NAMES
 from .resample import NO_INTERVAL, across, interval
-from .result import Cell, Chart, Figure, Result, Table, show
+from .result import Cell, Chart, Figure, Result, Table
 
 _LABELS = {
     "auc": "ROC AUC",
@@ -101,8 +101,8 @@ def _binary_charts(figures: BinaryFigures) -> tuple[Chart, ...]:
     def auc() -> bytes:
         value, resampled = figures.clear.value["auc"], figures.clear.resampled["auc"]
         at = [e for e in _by(-np.nan_to_num(value, nan=-1.0)) if not np.isnan(value[e])]
-        dots = [Dot(NAMES[e], float(value[e]), interval(resampled[:, e])) for e in at]
-        return dots_png(dots, "ROC AUC, triple-positive against true-negative pairs, 95% interval", 0.5)
+        label = "ROC AUC, triple-positive against true-negative pairs, 95% interval"
+        return dots_png([NAMES[e] for e in at], [interval(resampled[:, e]) for e in at], {"AUC": value[at]}, label, 0.5)
 
     return (
         Chart("auc", "ROC AUC of each emotion", "ROC AUC of each emotion with its interval; 0.5 is chance", auc),
@@ -215,11 +215,10 @@ def _group_table(figures: DemographicFigures, measure: str) -> Table:
 
 def _group_chart(figures: DemographicFigures, measure: str) -> Chart:
     def draw() -> bytes:
-        dots = [
-            Dot(f"{g.column}: {g.value} ({show(g.n, 0)})", g.by[measure].mean, g.by[measure].interval)
-            for g in figures.groups
-        ]
-        return dots_png(dots, f"mean {measure}, 95% interval")
+        names = [f"{g.column}: {g.value} ({g.n})" for g in figures.groups]
+        against = [g.by[measure] for g in figures.groups]
+        means = np.array([a.mean for a in against])
+        return dots_png(names, [a.interval for a in against], {"mean": means}, f"mean {measure}, 95% interval")
 
     return Chart(
         f"groups_{measure}", f"Mean {measure} by group", f"Mean {measure} of each group with its interval", draw
