@@ -75,11 +75,10 @@ _BATCH_TEXTS = 1024
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How to read the columns of a shard. classes: column -> names of its class labels."""
+    """How to read a shard: the column of images, all columns to read, the names of a column's class labels."""
 
     image: str
-    has_path: bool
-    columns: tuple[str, ...]
+    columns: list[str]
     classes: Mapping[str, Sequence[str]]
 
 
@@ -139,8 +138,8 @@ class DataSet:
         row = 0
         for path in self.files:
             with self._open(path) as file:
-                layout = _layout(file, path)
-                for at, cells in enumerate(_cells(file, layout, images, path)):
+                layout = _layout(file, path, images)
+                for at, cells in enumerate(_cells(file, layout.columns, images, path)):
                     yield _record(cells, layout, f"{path.name}::{at}", row, self._kind != Kind.BIG)
                     row += 1
 
@@ -215,16 +214,20 @@ def _check_complete(name: str, files: list[Path]) -> None:
             )
 
 
-def _layout(file: "pyarrow.parquet.ParquetFile", path: Path) -> _Layout:
+def _layout(file: "pyarrow.parquet.ParquetFile", path: Path, images: bool) -> _Layout:
+    """Without images, of the image struct only its path is read."""
     schema = file.schema_arrow
     try:
         image = choose_column(schema, None, str(path))
     except InputError as error:
         raise DataError(str(error)) from None
     kind = schema.field(image).type
-    has_path = any(kind.field(i).name == "path" for i in range(kind.num_fields))
-    columns = tuple(n for n in schema.names if n != image)
-    return _Layout(image, has_path, columns, class_names(schema, path))
+    columns = [n for n in schema.names if n != image]
+    if images:
+        columns.append(image)
+    elif any(kind.field(i).name == "path" for i in range(kind.num_fields)):
+        columns.append(f"{image}.path")
+    return _Layout(image, columns, class_names(schema, path))
 
 
 def class_names(schema: "pyarrow.Schema", path: Path) -> dict[str, list[str]]:
@@ -245,13 +248,10 @@ def class_names(schema: "pyarrow.Schema", path: Path) -> dict[str, list[str]]:
         ) from None
 
 
-def _cells(file: "pyarrow.parquet.ParquetFile", layout: _Layout, images: bool, path: Path) -> Iterator[dict[str, Any]]:
-    """Each row as a dict. Without images the struct holds its path alone."""
-    columns = list(layout.columns)
-    if images:
-        columns.append(layout.image)
-    elif layout.has_path:
-        columns.append(f"{layout.image}.path")
+def _cells(
+    file: "pyarrow.parquet.ParquetFile", columns: list[str], images: bool, path: Path
+) -> Iterator[dict[str, Any]]:
+    """Each row as a dict."""
     batches = file.iter_batches(_BATCH_IMAGES if images else _BATCH_TEXTS, columns=columns, use_threads=False)
     try:
         for batch in batches:

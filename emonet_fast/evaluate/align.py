@@ -88,12 +88,11 @@ def align(predictions: Predictions, images: Sequence[ImageId], partial: bool) ->
         DataError: when two predictions are for one image, a file name means several images, keys name rows of a table
             where only file names are known, no key fits, or, unless `partial`, more than 1% of the images lack scores.
     """
-    index = _Index(images)
     source = predictions.source
-    found = _places(index, predictions.keys, source)
+    found = places(images, predictions.keys, source)
     unknown = [key for key, place in zip(predictions.keys, found, strict=True) if place is None]
     if len(unknown) == len(predictions.keys):
-        _refuse_all(index, unknown, source)
+        _refuse_all(images, unknown, source)
     values = np.full((len(images), predictions.values.shape[1]), np.nan)
     lacking = dict(enumerate(images))
     for row, place in enumerate(found):
@@ -111,17 +110,13 @@ def align(predictions: Predictions, images: Sequence[ImageId], partial: bool) ->
     return values, tuple(notes)
 
 
-def places(names: Sequence[str], keys: Sequence[str], source: str) -> list[int | None]:
-    """For each key the place of its file in `names`, by the rules of `align`; None where there is none.
+def places(images: Sequence[ImageId], keys: Sequence[str], source: str) -> list[int | None]:
+    """For each key the place of its image, by the rules of `align`; None where there is none.
 
     Raises:
-        DataError: when a key fits several files, or two keys fit one file.
+        DataError: when a key fits several images, or two keys fit one image.
     """
-    return _places(_Index([ImageId(name=n) for n in names]), keys, source)
-
-
-def _places(index: _Index, keys: Sequence[str], source: str) -> list[int | None]:
-    """The place of each key's image, None where there is none; one key for an image."""
+    index = _Index(images)
     found: list[int | None] = []
     ambiguous = []
     for key in keys:
@@ -148,15 +143,15 @@ def _places(index: _Index, keys: Sequence[str], source: str) -> list[int | None]
     return found
 
 
-def _refuse_all(index: _Index, keys: Sequence[str], source: str) -> None:
-    if all(map(_ROW.fullmatch, keys)) and not index.by_row:
+def _refuse_all(images: Sequence[ImageId], keys: Sequence[str], source: str) -> None:
+    if all(map(_ROW.fullmatch, keys)) and not any(_ROW.fullmatch(image.key) for image in images):
         raise DataError(
             f"the keys of {source} name rows of a table ({keys[0]}), but these annotations name files, and the orders "
             "differ between the published files. Give the data set itself with --dataset: it knows both"
         )
     raise DataError(
         f"none of the {len(keys)} keys of {source} names an image of the data set: {listed(keys)}; expected names "
-        f"such as {listed(map(str, index.images[:3]))}"
+        f"such as {listed(map(str, images[:3]))}"
     )
 
 

@@ -121,16 +121,14 @@ def binary_from_csv(path: Path) -> Answers:
 
 def binary_from_dataset(data: DataSet) -> Answers:
     """Answers from the column `label` of the Binary data set."""
-    ids: list[ImageId] = []
-
-    def rows() -> Iterator[tuple[str, str, str, bool, str]]:
-        for record in data.records(images=False):
-            ids.append(ImageId(record.file_name, record.key))
-            for annotator, values in record.annotations.items():
-                for emotion, value in values.items():
-                    yield record.key, annotator, emotion, value != 0, record.key
-
-    return _answers(data.source, rows(), ids)
+    records = list(data.records(images=False))
+    rows = (
+        (record.key, annotator, emotion, value != 0, record.key)
+        for record in records
+        for annotator, values in record.annotations.items()
+        for emotion, value in values.items()
+    )
+    return _answers(data.source, rows, [ImageId(record.file_name, record.key) for record in records])
 
 
 class _RatingSums:
@@ -184,7 +182,7 @@ class _RatingSums:
 
 
 def _answers(source: str, rows: Iterable[tuple[str, str, str, bool, str]], ids: list[ImageId] | None) -> Answers:
-    """Count answers by pair. rows: image, annotator, emotion, yes, where. ids: filled while rows are read, or None."""
+    """Count answers by pair. rows: image, annotator, emotion, yes, where. ids: of all images, or None."""
     images: dict[str, int] = {}
     seen: set[tuple[str, str, str]] = set()
     yes: Counter[tuple[str, str]] = Counter()
@@ -274,7 +272,7 @@ def with_rows(ratings: Ratings, data: DataSet) -> Ratings:
 
 
 def _by_name(ratings: Ratings, records: list[Record]) -> dict[int, str]:
-    at = places([image.name for image in ratings.images], [r.file_name for r in records], "the data set")
+    at = places([ImageId(image.name) for image in ratings.images], [r.file_name for r in records], "the data set")
     return {i: r.key for i, r in zip(at, records, strict=True) if i is not None}
 
 

@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from ..arithmetic import softmax
 from ..errors import DataError
-from .align import places
+from .align import ImageId, places
 from .mapping import Mapping
-from .metrics import Bools, Floats, mean_known
+from .metrics import Bools, Floats, mean_known, ratio
 from .prediction_files import json_lines
 from .predictions import SLUGS, Predictions, check_share, listed
 from .resample import BOOTSTRAPS, SEED, Interval, count_chunks, interval
@@ -61,9 +61,8 @@ class AnyHitFigures:
         """[C] each: any-hit, argmax, and any-hit of the same scores on shuffled images; NaN without images."""
         n = self.counts
         right = {"any_hit": self.hits[np.arange(len(self.true)), self.true], "argmax": self.top == self.true}
-        per = {k: np.bincount(self.true, v, minlength=len(n)) / np.where(n > 0, n, 1) for k, v in right.items()}
-        per["shuffled"] = self.hits.mean(axis=0)
-        return {k: np.where(n > 0, v, np.nan) for k, v in per.items()}
+        per = {k: ratio(np.bincount(self.true, v, minlength=len(n)), n) for k, v in right.items()}
+        return per | {"shuffled": np.where(n > 0, self.hits.mean(axis=0), np.nan)}
 
     def overall(self) -> dict[str, float]:
         """Accuracies over images, balanced ones over classes, and the two random baselines of the same rule."""
@@ -92,11 +91,11 @@ def evaluate_any_hit(
     at: list[int | None]
     if str(labels) == FROM_NAME:
         label_of = names_to_labels(predictions.keys)
-        names, at = list(label_of), list(range(len(label_of)))
+        at = list(range(len(label_of)))
     else:
         label_of = read_labels(Path(labels))
-        names = list(label_of)
-        at = places(names, predictions.keys, predictions.source)
+        at = places([ImageId(name) for name in label_of], predictions.keys, predictions.source)
+    names = list(label_of)
     notes = list(predictions.notes) + _check_coverage(predictions, names, at, partial)
     texts = [None if i is None else label_of[names[i]] for i in at]
     named = [None if t is None else mapping.label(t) for t in texts]
@@ -108,9 +107,8 @@ def evaluate_any_hit(
     true = np.array([classes.index(named[i] or "") for i in use], dtype=np.int64)
     columns, owner = _heads(mapping, predictions, notes)
     hits, top = rule(predictions.values[np.ix_(use, columns)], owner, len(classes), mapping.heads)
-    figures = AnyHitFigures(mapping, true, hits, top, _noise(owner, len(classes), mapping.heads), {}, tuple(notes))
-    figures.intervals.update(_intervals(figures, bootstraps))
-    return figures
+    noise = _noise(owner, len(classes), mapping.heads)
+    return AnyHitFigures(mapping, true, hits, top, noise, _intervals(true, hits, top, bootstraps), tuple(notes))
 
 
 def rule(scores: Floats, owner: npt.NDArray[np.int64], classes: int, heads: int) -> tuple[Bools, npt.NDArray[np.int64]]:
@@ -234,17 +232,18 @@ def _noise(owner: npt.NDArray[np.int64], classes: int, heads: int) -> Floats:
     return np.asarray(total / _DRAWS, dtype=np.float64)
 
 
-def _intervals(figures: AnyHitFigures, bootstraps: int) -> dict[str, Interval]:
+def _intervals(
+    true: npt.NDArray[np.int64], hits: Bools, top: npt.NDArray[np.int64], bootstraps: int
+) -> dict[str, Interval]:
     """95% intervals over resamples of images."""
-    n, classes = figures.hits.shape
-    one = np.zeros((n, classes))
-    one[np.arange(n), figures.true] = 1.0
-    right = {"any_hit": (one * figures.hits).sum(axis=1), "argmax": (figures.top == figures.true).astype(np.float64)}
+    n, classes = hits.shape
+    one = np.eye(classes)[true]
+    right = {"any_hit": (one * hits).sum(axis=1), "argmax": (top == true).astype(np.float64)}
     values: dict[str, list[Floats]] = {}
     for counts in count_chunks(np.random.default_rng(SEED), n, bootstraps):
         per = counts @ one
         for k, r in right.items():
             values.setdefault(k, []).append(counts @ r / n)
-            of_class = (counts * r) @ one / np.where(per > 0, per, np.nan)
+            of_class = ratio((counts * r) @ one, per)
             values.setdefault(f"balanced_{k}", []).append(np.asarray(mean_known(of_class, axis=1)))
     return {k: interval(np.concatenate(v)) for k, v in values.items()}

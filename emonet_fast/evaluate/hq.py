@@ -25,6 +25,7 @@ from .metrics import (
     alpha_raters,
     mean_known,
     median_known,
+    ratio,
     rounded,
     spearman,
     spearman_weighted,
@@ -227,9 +228,9 @@ def _dropped(ratings: Ratings, levels: Floats) -> Floats:
     """[40] share of (image, human) pairs with both ratings that have no level after truncation."""
     rated = ~np.isnan(ratings.values)
     kept = ~np.isnan(levels)
-    pairs = (rated[MODEL] & rated[ratings.human]).sum(axis=(0, 1)).astype(np.float64)
+    pairs = (rated[MODEL] & rated[ratings.human]).sum(axis=(0, 1))
     used = (kept[MODEL] & kept[ratings.human]).sum(axis=(0, 1))
-    return np.where(pairs > 0, 1.0 - used / np.where(pairs > 0, pairs, 1.0), np.nan)
+    return 1.0 - ratio(used, pairs)
 
 
 def _comparisons(ratings: Ratings, kappa: Floats, bootstraps: int) -> tuple[Comparison, ...]:

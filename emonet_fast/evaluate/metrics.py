@@ -44,8 +44,7 @@ def kappa_of_sums(sums: Floats) -> Floats:
     n, sa, sb, saa, sbb, sab = np.moveaxis(sums, -1, 0)
     observed = n * (saa + sbb - 2 * sab)
     expected = n * saa + n * sbb - 2 * sa * sb
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(expected > 0, 1.0 - observed / np.where(expected > 0, expected, 1.0), np.nan))
+    return 1.0 - ratio(observed, expected)
 
 
 def unit_sums(ratings: Floats) -> Floats:
@@ -73,7 +72,7 @@ def alpha_of_sums(sums: Floats) -> Floats:
     expected = 2 * (n * q - s * s)
     # A resample of one single value leaves a rounding error of about 1e-16 of n q; real spread leaves far more.
     varies = expected > 1e-12 * n * q
-    return np.asarray(np.where(varies, 1.0 - (n - 1) * gap / np.where(varies, expected, 1.0), np.nan))
+    return 1.0 - ratio((n - 1) * gap, np.where(varies, expected, 0.0))
 
 
 def alpha_raters(ratings: Floats) -> Floats:
@@ -124,6 +123,11 @@ def resampled_ranks(values: Floats, counts: Floats) -> Floats:
     upto = np.cumsum(drawn, axis=1)
     ranks: Floats = (upto - (drawn - 1) / 2)[:, group]
     return ranks
+
+
+def ratio(top: npt.NDArray[Any], bottom: npt.NDArray[Any]) -> Floats:
+    """top / bottom; NaN where bottom is not above 0."""
+    return np.asarray(np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), np.nan))
 
 
 def known(values: Floats) -> Floats:

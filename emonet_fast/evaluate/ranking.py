@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .metrics import Bools, Floats
+from .metrics import Bools, Floats, ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def roc_auc(at: Curve) -> Floats:
     p, n = at.true[:, -1], at.false[:, -1]
     steps = np.diff(at.false, axis=1, prepend=0.0)
     middle = at.true - np.diff(at.true, axis=1, prepend=0.0) / 2
-    return _over((steps * middle).sum(axis=1), p * n)
+    return ratio((steps * middle).sum(axis=1), p * n)
 
 
 def average_precision(at: Curve) -> Floats:
@@ -54,13 +54,13 @@ def average_precision(at: Curve) -> Floats:
     gained = np.diff(at.true, axis=1, prepend=0.0)
     flagged = at.true + at.false
     precision = at.true / np.where(flagged > 0, flagged, 1.0)
-    return _over((gained * precision).sum(axis=1), at.true[:, -1])
+    return ratio((gained * precision).sum(axis=1), at.true[:, -1])
 
 
 def f1_curve(at: Curve) -> Floats:
     """[B, T] F1 = 2 TP / (flagged + positives) at each threshold (score >= threshold); NaN without positives."""
     p = at.true[:, -1:]
-    return _over(2 * at.true, np.where(p > 0, at.true + at.false + p, 0.0))
+    return ratio(2 * at.true, np.where(p > 0, at.true + at.false + p, 0.0))
 
 
 def best_f1(at: Curve) -> tuple[Floats, Floats]:
@@ -77,7 +77,3 @@ def f1_at(at: Curve, threshold: float) -> Floats:
     if flagged == 0:
         return np.where(at.true[:, -1] > 0, 0.0, np.nan)
     return f1_curve(at)[:, flagged - 1]
-
-
-def _over(top: Floats, bottom: Floats) -> Floats:
-    return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), np.nan)

@@ -14,12 +14,7 @@ _CELL = 40  # columns of a cell at most
 
 
 def write_report(result: Result, path: Path) -> None:
-    """Write the page, whole or not at all. Charts are inside as PNG (extra `eval`).
-
-    Raises:
-        OptionError: when the file cannot be written there.
-        MissingPackageError: when there are charts, and matplotlib is missing.
-    """
+    """Write the page, whole or not at all. Charts are inside as PNG (extra `eval`)."""
     variables = {
         "title": result.title,
         "notes": result.notes,
@@ -33,16 +28,7 @@ def write_report(result: Result, path: Path) -> None:
 
 
 def write_charts(result: Result, folder: Path) -> list[Path]:
-    """Write `<command>-<chart>.png` for each chart. Returns the files.
-
-    Args:
-        result: What to show.
-        folder: Made if it is not there.
-
-    Raises:
-        OptionError: when the folder cannot be made or written to.
-        MissingPackageError: when matplotlib is missing.
-    """
+    """Write `<command>-<chart>.png` for each chart into a folder, made if it is not there. Returns the files."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -56,11 +42,7 @@ def write_charts(result: Result, folder: Path) -> list[Path]:
 
 
 def write_json(result: Result, path: Path) -> None:
-    """Write every figure and table in full precision, with null where a figure is undefined.
-
-    Raises:
-        OptionError: when the file cannot be written there.
-    """
+    """Write every figure and table in full precision, with null where a figure is undefined."""
     write_whole(path, json.dumps(result.as_dict(), indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n")
 
 

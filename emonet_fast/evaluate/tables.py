@@ -1,13 +1,12 @@
 """The figures of Binary, any-hit and demographics as results: what is shown, and whose definition it is."""
 
 import numpy as np
-import numpy.typing as npt
 
 from .any_hit import CUTOFF, AnyHitFigures
 from .binary import MEASURES, AnswerAgreement, BinaryFigures, Detection
 from .charts import dots_png, grouped_png, stacked_png
 from .demographics import CAVEAT, DemographicFigures
-from .metrics import Floats, mean_known
+from .metrics import Floats, mean_known, ratio
 from .predictions import NAMES
 from .resample import NO_INTERVAL, across, interval
 from .result import Cell, Chart, Figure, Result, Table
@@ -57,7 +56,7 @@ def agreement_rows(agreement: AnswerAgreement) -> Table:
     """The annotators' agreement of each emotion, the least agreed first, and of all."""
     counts = (agreement.pairs, agreement.agree, agreement.partial, agreement.disagree, agreement.other)
     rows: list[tuple[Cell, ...]] = []
-    for e in _by(_share(agreement.agree, agreement.pairs)):
+    for e in _by(ratio(agreement.agree, agreement.pairs)):
         n = int(agreement.pairs[e])
         rows.append((NAMES[e], n, *(int(c[e]) / n if n else float("nan") for c in counts[1:])))
     n = int(agreement.pairs.sum())
@@ -90,7 +89,7 @@ def _detection(slug: str, name: str, found: Detection) -> Table:
 
 def _binary_charts(figures: BinaryFigures) -> tuple[Chart, ...]:
     agreement = figures.agreement
-    shares = {k: _share(getattr(agreement, k), agreement.pairs) for k in ("agree", "partial", "disagree", "other")}
+    shares = {k: ratio(getattr(agreement, k), agreement.pairs) for k in ("agree", "partial", "disagree", "other")}
     order = _by(-np.nan_to_num(shares["agree"], nan=-1.0))
 
     def stacked() -> bytes:
@@ -223,10 +222,6 @@ def _group_chart(figures: DemographicFigures, measure: str) -> Chart:
     return Chart(
         f"groups_{measure}", f"Mean {measure} by group", f"Mean {measure} of each group with its interval", draw
     )
-
-
-def _share(part: Floats | npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> Floats:
-    return np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan)
 
 
 def _by(values: Floats) -> list[int]:

@@ -225,6 +225,6 @@ class TestAlign:
             align(self.read(tmp_path, [*KEYS, "d.png"]), [ImageId("x.png")], True)
 
     def test_places(self):
-        assert places(["a.png", "b.png"], ["x/b.jpg", "c.png"], "here") == [1, None]
+        assert places([ImageId("a.png"), ImageId("b.png")], ["x/b.jpg", "c.png"], "here") == [1, None]
         with pytest.raises(DataError, match="more than one prediction"):
-            places(["a.png"], ["a.png", "a.jpg"], "here")
+            places([ImageId("a.png")], ["a.png", "a.jpg"], "here")
