@@ -17,7 +17,7 @@ from ...optional import need
 from ...process import available_cores
 from ...records import UInt8Array
 from .convert import Matrix, PacketDecoder, display_matrix, to_rgb
-from .frames import Faults, Frame, Sampling, Sound
+from .frames import Frame, Sampling, Sound, VideoSource
 from .nvdec import NvdecDecoder
 from .opening import is_live, open_media, reason_of, without_password
 
@@ -27,7 +27,7 @@ _DEFAULT_STEP = Fraction(1, 25)
 _CUT = 1.0  # seconds that are missing at the end of a file that is cut off
 
 
-class AvSource:
+class AvSource(VideoSource):
     """A VideoSource of all that PyAV opens.
 
     Args:
@@ -54,10 +54,9 @@ class AvSource:
         threads: int | None = None,
     ) -> None:
         self._av = need("av", "reading video")
-        self._sampling, self.every = sampling, every
-        self.faults = Faults()
         self._own = not hasattr(where, "demux")
-        self.name = without_password(str(where) if self._own else str(getattr(where, "name", "container")))
+        name = without_password(str(where) if self._own else str(getattr(where, "name", "container")))
+        super().__init__(name, sampling, every, (self._own and is_live(str(where))) if live is None else live)
         self._container, nvc = open_media(self._av, str(where), hardware) if self._own else (where, None)
         if not self._container.streams.video:
             kinds = sorted({s.type for s in self._container.streams}) or ["nothing"]
@@ -70,20 +69,10 @@ class AvSource:
         self._time_base = self._stream.time_base or Fraction(1, 1_000_000)
         length = self._container.duration
         self.duration = None if not length or length < 0 else length / 1_000_000
-        self.live = (self._own and is_live(str(where))) if live is None else live
+        self.audio = self._container.streams.audio[0] if self._container.streams.audio else None
+        self.rate = self._stream.guessed_rate or self._stream.average_rate
         self._packets = PacketDecoder(self._stream) if nvc is None else NvdecDecoder(self._av, self._stream, nvc)
         self._turned: tuple[tuple[int, int, int] | None, Matrix | None] = None, None
-
-    @property
-    def audio(self) -> Any:
-        """See VideoSource."""
-        return self._container.streams.audio[0] if self._container.streams.audio else None
-
-    @property
-    def rate(self) -> Fraction | None:
-        """See VideoSource."""
-        rate: Fraction | None = self._stream.guessed_rate or self._stream.average_rate
-        return rate
 
     def __iter__(self) -> Iterator[Frame | Sound]:
         last: Fraction | None = None
@@ -104,8 +93,8 @@ class AvSource:
             last = at
             if self._sampling.over(at):
                 return
-            chosen = self._sampling.take(at)
-            if chosen or (self.every and not self._sampling.before(at)):
+            chosen = self._choice(at)
+            if chosen is not None:
                 pts = round(at / base) if estimated else raw.pts
                 yield Frame(index, pts, base, self._rgb(raw), chosen)
         if last is not None and not self.faults.ended:
@@ -182,7 +171,7 @@ class AvSource:
                 yield from self._packets.flush()
 
     def close(self) -> None:
-        """See VideoSource.close. A container that came from outside stays open."""
+        """See VideoSource. A container that came from outside stays open."""
         self._packets.close()
         if self._own and self._container is not None:
             self._container.close()

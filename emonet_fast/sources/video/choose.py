@@ -15,13 +15,13 @@ from ...records import UInt8Array
 from ..memory import array_fault
 from .av import AvSource
 from .convert import display_matrix, to_rgb
-from .frames import Faults, Frame, Sampling, Sound, VideoSource
+from .frames import Frame, Sampling, Sound, VideoSource
 
 # Times come as numbers, not as ticks; a microsecond is FFmpeg's own unit.
 _TIME_BASE = Fraction(1, 1_000_000)
 
 
-class GivenSource:
+class GivenSource(VideoSource):
     """A VideoSource of frames in memory; without sound.
 
     Args:
@@ -37,11 +37,8 @@ class GivenSource:
     """
 
     def __init__(self, pairs: Iterable[Any], sampling: Sampling, *, every: bool = False, live: bool = False) -> None:
-        self.name, self.live, self.faults = "frames", live, Faults()
-        self.duration: float | None = None
-        self.audio: Any = None
-        self.rate: Fraction | None = None
-        self._pairs, self._sampling, self.every = pairs, sampling, every
+        super().__init__("frames", sampling, every, live)
+        self._pairs = pairs
 
     def __iter__(self) -> Iterator[Frame | Sound]:
         for index, item in enumerate(self._pairs):
@@ -51,12 +48,9 @@ class GivenSource:
             at = pts * _TIME_BASE
             if self._sampling.over(at):
                 return
-            chosen = self._sampling.take(at)
-            if chosen or (self.every and not self._sampling.before(at)):
+            chosen = self._choice(at)
+            if chosen is not None:
                 yield Frame(index, pts, _TIME_BASE, partial(_rgb, index, item[1]), chosen)
-
-    def close(self) -> None:
-        """See VideoSource.close; the frames are the caller's."""
 
 
 def _rgb(index: int, frame: Any) -> UInt8Array:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any
 
 from ...errors import OptionError
 from ...records import UInt8Array
@@ -70,7 +70,7 @@ class Faults:
     ended: str = ""
 
 
-class VideoSource(Protocol):
+class VideoSource:
     """Frames in the order of their times, with the sound between them where that is wanted.
 
     Attributes:
@@ -78,30 +78,30 @@ class VideoSource(Protocol):
         live: the source does not wait for its reader.
         every: the source gives the frames that are not sampled, and the sound, too.
         duration: seconds; None where that is unknown.
+        audio: the first audio stream, as PyAV gives it; None without one.
+        rate: frames a second as the stream says, which may be wrong: for encoders and estimates only.
         faults: what went wrong so far.
     """
 
-    name: str
-    live: bool
-    every: bool
-    duration: float | None
-    faults: Faults
+    duration: float | None = None
+    audio: Any = None
+    rate: Fraction | None = None
 
-    @property
-    def audio(self) -> Any:
-        """The first audio stream, as PyAV gives it; None without one."""
-        ...
+    def __init__(self, name: str, sampling: "Sampling", every: bool, live: bool) -> None:
+        self.name, self.every, self.live = name, every, live
+        self.faults = Faults()
+        self._sampling = sampling
 
-    @property
-    def rate(self) -> Fraction | None:
-        """Frames a second as the stream says, which may be wrong: for encoders and estimates only."""
-        ...
+    def __iter__(self) -> Iterator[Frame | Sound]:
+        raise NotImplementedError
 
-    def __iter__(self) -> Iterator[Frame | Sound]: ...
+    def _choice(self, at: Fraction) -> bool | None:
+        """Whether the next frame, whose time this is, is sampled; None where it is not given at all."""
+        chosen = self._sampling.take(at)
+        return chosen if chosen or (self.every and not self._sampling.before(at)) else None
 
     def close(self) -> None:
         """Free the decoder and its threads; may be called twice."""
-        ...
 
 
 class Sampling:
