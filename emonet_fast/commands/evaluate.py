@@ -27,21 +27,13 @@ class _Run:
     json_path: Path | None = None
 
     def read(self, values: str) -> "Predictions":
-        """The predictions, once every output is known to be possible.
-
-        Raises:
-            MissingPackageError: when charts need matplotlib and it is not installed.
-            OptionError: when a folder is missing or cannot be written to.
-        """
+        """The predictions, once every output is known to be possible."""
         from ..evaluate.predictions import Values, read_predictions
-        from ..files import PendingFile
         from ..optional import need
 
         if self.report is not None or self.charts is not None:
             need("matplotlib", "--report and --charts")
-        for path in (self.report, self.json_path):
-            if path is not None:
-                PendingFile(path).discard()
+        opt.try_files(self.report, self.json_path)
         return read_predictions(self.predictions, Values(values), self.partial)
 
     def show(self, result: "Result") -> None:
@@ -49,17 +41,12 @@ class _Run:
         from ..evaluate.report import text, write_charts, write_json, write_report
 
         click.echo(text(result))
-        written = []
         if self.json_path is not None:
             write_json(result, self.json_path)
-            written.append(self.json_path)
-        if self.charts is not None:
-            written += write_charts(result, self.charts)
+        charts = [] if self.charts is None else write_charts(result, self.charts)
         if self.report is not None:
             write_report(result, self.report)
-            written.append(self.report)
-        for path in written:
-            click.echo(f"wrote {path}")
+        opt.wrote(self.json_path, *charts, self.report)
 
 
 _run = opt.together(

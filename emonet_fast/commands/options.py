@@ -233,10 +233,29 @@ def title(names: Sequence[str]) -> str:
     return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
+def try_files(*paths: Path | None) -> None:
+    """Find out whether files can be written before anything is computed. None stands for a file nobody wants.
+
+    Raises:
+        OptionError: when a folder is missing or cannot be written to.
+    """
+    from ..files import PendingFile
+
+    for path in paths:
+        if path is not None:
+            PendingFile(path).discard()
+
+
+def wrote(*paths: Path | None) -> None:
+    """Say which files were written."""
+    for path in paths:
+        if path is not None:
+            click.echo(f"wrote {path}")
+
+
 def write_json(path: Path | None, figures: Mapping[str, Any]) -> None:
-    """Write what `--json` asks for, and say so; nothing without a path."""
     from ..files import write_whole
 
     if path is not None:
         write_whole(path, json.dumps(figures, indent=1).encode() + b"\n")
-        click.echo(f"wrote {path}")
+    wrote(path)

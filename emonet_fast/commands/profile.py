@@ -40,7 +40,6 @@ def profile(
     Shows seconds by room, waits, kernels of a GPU, a flame graph, and what to make faster. The first batches are part
     of it: of a short run they are much.
     """
-    from ..files import PendingFile
     from ..profile.flame import Flame
     from ..profile.run import profile as profiled
     from ..profile.text import text
@@ -48,15 +47,13 @@ def profile(
     from ..sources import Inputs
 
     sampler = Flame(flame)  # says what is missing before weights are read
-    for path in (flame, json):
-        if path is not None:
-            PendingFile(path).discard()
+    opt.try_files(flame, json)
     with Scorer(checkpoint, options=options) as scorer:
         source = Inputs(inputs, options, image_column=image_column)
         with progress(pictures if source.total is None else min(pictures, source.total)) as bar:
             result = profiled(scorer, source, limit=pictures, around=sampler.recording, advance=bar.update)
     sampler.write()
     click.echo(text(result))
-    click.echo(f"wrote {flame}")
+    opt.wrote(flame)
     opt.write_json(json, result.as_dict())
     sys.exit(opt.Exit.DONE if result.scored else opt.Exit.FAILED)

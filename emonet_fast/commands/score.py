@@ -70,8 +70,6 @@ def score(
             click.echo(f"... and {hidden} more rows")
     for note in summary.notes:
         click.echo(note)
-    for path in (outputs.table, outputs.report):
-        if path is not None:
-            click.echo(f"wrote {path}")
+    opt.wrote(outputs.table, outputs.report)
     click.echo(summary.line())
     sys.exit(opt.Exit.DONE if summary.scored else opt.Exit.FAILED)

@@ -95,8 +95,20 @@ def video(
         scorer.open()
         with _stopped_by_signals(run), _bars() as progress:
             summary = run.run(inputs, progress)
-    _show(summary)
-    sys.exit(_status(summary))
+    for note in summary.notes:
+        click.echo(note)
+    for message in summary.messages:
+        click.echo(f"note: {message}", err=True)
+    opt.wrote(*summary.written)
+    if summary.interrupted:
+        click.echo("interrupted: what was scored until then is in the files")
+    click.echo(summary.line())
+    if summary.scored and summary.stopped:
+        sys.exit(opt.Exit.MISSED)
+    # Ctrl-C is how a camera's run ends.
+    if summary.interrupted and not (summary.scored and summary.live):
+        sys.exit(opt.Exit.INTERRUPTED)
+    sys.exit(opt.Exit.DONE if summary.scored else opt.Exit.FAILED)
 
 
 @contextmanager
@@ -126,6 +138,7 @@ def _bars() -> Iterator[Callable[["VideoSummary"], None]]:
         def show(now: "VideoSummary") -> None:
             if now.name not in bars:
                 stack.close()  # the bar of the video before
+                bars.clear()
                 bars[now.name] = stack.enter_context(bar(now.duration and round(now.duration, 1), "s"))
             passed = max(time.perf_counter() - began, 1e-9)
             work = " ".join(f"{stage} {share:.0%}" for stage, share in now.shares().items())
@@ -134,27 +147,6 @@ def _bars() -> Iterator[Callable[["VideoSummary"], None]]:
             bars[now.name].update(max(0.0, round(now.at, 1) - bars[now.name].n))
 
         yield show
-
-
-def _show(summary: "VideoSummary") -> None:
-    for note in summary.notes:
-        click.echo(note)
-    for message in summary.messages:
-        click.echo(f"note: {message}", err=True)
-    for path in summary.written:
-        click.echo(f"wrote {path}")
-    if summary.interrupted:
-        click.echo("interrupted: what was scored until then is in the files")
-    click.echo(summary.line())
-
-
-def _status(summary: "VideoSummary") -> opt.Exit:
-    if not summary.scored:
-        return opt.Exit.INTERRUPTED if summary.interrupted else opt.Exit.FAILED
-    if summary.stopped:
-        return opt.Exit.MISSED
-    # Ctrl-C is how a camera's run ends.
-    return opt.Exit.INTERRUPTED if summary.interrupted and not summary.live else opt.Exit.DONE
 
 
 @opt.command(
