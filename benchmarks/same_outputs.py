@@ -11,6 +11,7 @@ are compared; see `without_times`. Needs the extras `video`, `demo`, `dali`, `ev
 """
 
 import argparse
+import csv
 import io
 import json
 import os
@@ -117,8 +118,6 @@ def make_video(path: Path) -> None:
 
 def make_ratings(folder: Path) -> None:
     """Annotations for `evaluate hq`: twelve images, three people and a model, every emotion."""
-    import csv
-
     from emonet_fast.taxonomy import EMOTIONS
 
     random = np.random.default_rng(7)
@@ -264,6 +263,20 @@ def pickled(table: object) -> str:
     return repr(table.to_pylist())  # type: ignore[attr-defined]
 
 
+def cells(text: str) -> list[list[object]]:
+    """The rows of a CSV text by their values, whatever its dialect: numbers as floats, lists as float32."""
+    return [[_cell(field) for field in row] for row in csv.reader(io.StringIO(text, newline=""))]
+
+
+def _cell(field: str) -> object:
+    try:
+        if field.startswith("["):
+            return np.array(json.loads(field), np.float32).tolist()
+        return float(field)
+    except ValueError:
+        return field
+
+
 def frames(path: Path) -> list[tuple[int, int]]:
     """Time and checksum of a video's frames."""
     import zlib
@@ -293,9 +306,14 @@ def compare(first: Path, second: Path, show: int) -> int:
         if a == b:
             continue
         different += 1
-        line_ends = isinstance(a, str) and isinstance(b, str) and a.replace("\r\n", "\n") == b.replace("\r\n", "\n")
-        print(f"different{' in line ends alone' if line_ends else ''}: {name}")
-        if isinstance(a, str) and isinstance(b, str) and not line_ends:
+        texts = isinstance(a, str) and isinstance(b, str)
+        alone = ""
+        if texts and a.replace("\r\n", "\n") == b.replace("\r\n", "\n"):
+            alone = " in line ends alone"
+        elif texts and one.suffix == ".csv" and cells(a) == cells(b):
+            alone = " in the dialect alone"
+        print(f"different{alone}: {name}")
+        if texts and not alone:
             pairs = [(x, y) for x, y in zip(a.split("\n"), b.split("\n"), strict=False) if x != y]
             for x, y in pairs[:show]:
                 print(f"  - {x[:300]}\n  + {y[:300]}")

@@ -5,7 +5,6 @@ the name of a file, and a changed name would no longer find that file.
 """
 
 import csv
-import io
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -40,6 +39,8 @@ class _Lines:
 def _fields(column: "pyarrow.ChunkedArray") -> Iterable[str]:
     import pyarrow.types as kinds
 
+    if kinds.is_boolean(column.type):
+        column = column.cast("string")  # true and false
     if kinds.is_string(column.type):
         texts: list[str] = column.to_pylist()
         return texts
@@ -47,16 +48,3 @@ def _fields(column: "pyarrow.ChunkedArray") -> Iterable[str]:
         return ("[" + ", ".join(map(str, cell.values.to_numpy())) + "]" if cell.is_valid else "" for cell in column)
     known = column.is_valid().to_numpy()
     return [str(v) if k else "" for v, k in zip(column.fill_null(0).to_numpy(), known, strict=True)]
-
-
-def encode_quoted(table: "pyarrow.Table", begins: bool) -> bytes:
-    """The dialect of time lines: every text in quotes, numbers as pyarrow writes them (3 rather than 3.0)."""
-    import pyarrow as pa
-    import pyarrow.csv
-
-    if "embedding" in table.column_names:  # pyarrow writes no lists
-        lists = ["" if row is None else str(row) for row in table["embedding"].to_pylist()]
-        table = table.set_column(table.column_names.index("embedding"), "embedding", pa.array(lists))
-    out = io.BytesIO()
-    pyarrow.csv.write_csv(table, out, pyarrow.csv.WriteOptions(include_header=begins, quoting_style="needed"))
-    return out.getvalue()

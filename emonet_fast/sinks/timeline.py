@@ -1,6 +1,7 @@
 """Time lines as files: tables whose rows are written as they come, and whatever else a video run writes."""
 
 import contextlib
+import io
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 # A parquet run's rows wait for a group of so many, or so long, in its partial file's format.
 _GROUP_ROWS, _GROUP_SECONDS = 64, 2.0
-_TEXTS: dict[str, TextEncoder] = {".csv": csv.encode_quoted, ".jsonl": jsonl.encode}
+_TEXTS: dict[str, TextEncoder] = {".csv": csv.encode, ".jsonl": jsonl.encode}
 
 
 class TimelineSink(Protocol):
@@ -141,15 +142,24 @@ def recover(path: Path) -> int:
     partial = path.with_name(path.name + SUFFIX)
     if not partial.is_file():
         raise EmonetError(f"there is no {partial}; expected what a killed run left")
-    if path.suffix.lower() == ".parquet":
-        rows = _to_parquet(partial, path)
-    else:
-        data = partial.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        write_whole(path, whole)
-        rows = whole.count(b"\n") - (path.suffix.lower() == ".csv")
+    recover_kind = _to_parquet if path.suffix.lower() == ".parquet" else _to_text
+    rows = recover_kind(partial, path)
     partial.unlink()
     return rows
+
+
+def _to_text(partial: Path, target: Path) -> int:
+    """Copy the whole records. In CSV a record ends where all quotes are closed, as a key may hold line breaks."""
+    is_csv = target.suffix.lower() == ".csv"
+    data = partial.read_bytes()
+    place = end = records = quotes = 0
+    for line in io.BytesIO(data):
+        place += len(line)
+        quotes += line.count(b'"') if is_csv else 0
+        if line.endswith(b"\n") and quotes % 2 == 0:
+            end, records = place, records + 1
+    write_whole(target, data[:end])
+    return max(0, records - is_csv)  # without the header
 
 
 def _whole_batches(stream: Any) -> "Iterator[pyarrow.RecordBatch]":

@@ -81,6 +81,25 @@ def test_line_ends_are_told_from_values(tmp_path, capsys):
     assert "different in line ends alone: s.csv" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "alone"),
+    [
+        ('"key","raw"\n"a",3\n', "key,raw\na,3.0\n", True),
+        ('"a\nb","[0.10000000149011612, 2.0]"\n', '"a\nb","[0.1, 2.0]"\n', True),
+        ('"a",3\n', "a,3.0000001\n", False),
+        ('"a",3\n', "b,3\n", False),
+        ('"a",3\n', "a,\n", False),
+        ('"a","[0.1, 2.0]"\n', 'a,"[0.1, 2.1]"\n', False),
+    ],
+)
+def test_the_dialect_of_csv_is_told_from_values(tmp_path, capsys, one, other, alone):
+    first, second = outputs(tmp_path / "a"), outputs(tmp_path / "b")
+    (first / "s.csv").write_text(one)
+    (second / "s.csv").write_text(other)
+    assert compare(first, second, 3) == 1
+    assert ("different in the dialect alone: s.csv" in capsys.readouterr().out) is alone
+
+
 def test_other_bytes_and_other_row_groups_are_a_difference(tmp_path, capsys):
     first, second = outputs(tmp_path / "a"), outputs(tmp_path / "b")
     (second / "s.bin").write_bytes(b"\xff\x01")

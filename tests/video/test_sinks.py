@@ -67,7 +67,7 @@ def read(path):
 def test_tables_hold_every_row(tmp_path, kind):
     path = tmp_path / f"a.{kind}"
     sink = open_timeline(path, {"checkpoint": "x"})
-    parts = [line(0, 3, tracks=(1, 2), bad=(1,)), line(3, 1), line(4, 100, source=HOSTILE[4])]
+    parts = [line(0, 3, tracks=(1, 2), bad=(1,)), line(3, 1), *(line(4, 50, source=name) for name in HOSTILE[4:7])]
     for part in parts:
         sink.write(part)
     assert not path.exists()
@@ -84,6 +84,8 @@ def test_tables_hold_every_row(tmp_path, kind):
             elif isinstance(value, float):
                 exact = np.float32 if name.startswith("raw_") else np.float64
                 assert exact(theirs[name]) == exact(value)
+            elif isinstance(value, list):
+                assert [np.float32(v) for v in json.loads(theirs[name])] == [np.float32(v) for v in value]
             else:
                 assert theirs[name] == ("" if value is None else str(value).lower() if name == "reused" else str(value))
 
@@ -97,14 +99,33 @@ def test_row_groups_do_not_follow_the_batches(tmp_path):
     assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [4096, 904]
 
 
-def test_csv_has_texts_in_quotes_and_numbers_without(tmp_path):
+def test_csv_has_the_dialect_of_score(tmp_path):
     sink = open_timeline(tmp_path / "a.csv", {})
-    sink.write(line(2, 1))
+    sink.write(line(2, 2, source="a,b.mp4", tracks=(0,), bad=(1,)))
     sink.close()
-    header, row, end = (tmp_path / "a.csv").read_bytes().split(b"\n")
-    assert header.startswith(b'"source","seconds","pts","time_base","frame","track","reused","key","status","reason"')
-    assert row.startswith(b'"a.mp4",1,')
+    header, row, bad, end = (tmp_path / "a.csv").read_bytes().split(b"\n")
+    assert header.startswith(b"source,seconds,pts,time_base,frame,track,reused,key,status,reason,raw_")
+    assert row.startswith(b'"a,b.mp4",1.0,1000,1/1000,2,,false,"a,b.mp4::frame2::box0",ok,,')
+    assert bad.startswith(b'"a,b.mp4",1.5,1500,1/1000,3,,false,"a,b.mp4::frame3::box0",truncated,ends after 12 bytes,,')
     assert end == b""
+
+
+@pytest.mark.parametrize("name", HOSTILE[4:7])
+def test_recover_counts_records_whose_keys_hold_line_breaks(tmp_path, name):
+    path = tmp_path / "a.csv"
+    sink = open_timeline(path, {})
+    sink.write(line(0, 3, source=name))
+    sink.write(line(3, 2, source=name))
+    partial = tmp_path / "a.csv.partial"
+    whole = partial.read_bytes()
+    sink.write(line(5, 1, source=name))
+    record = partial.read_bytes()[len(whole) :]
+    for cut in (0, 5, record.index(b"::") + 2, len(record) - 1):
+        partial.write_bytes(whole + record[:cut])
+        assert recover(path) == 5
+        assert path.read_bytes() == whole
+    partial.write_bytes(b"")
+    assert recover(path) == 0
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
