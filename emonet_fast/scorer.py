@@ -60,23 +60,11 @@ class Scorer:
     """Scores pictures with one checkpoint on one device.
 
     Cheap to make and picklable: the checkpoint is read and the engine opened at the first use, or by `open()`.
-    Thread-safe after `open()`.
+    Thread-safe after `open()`. Every keyword but `options` is a field of `Options`, which describes it.
 
     Args:
         checkpoint: "large" or "small" (from the hub), a packed file, or a folder in the published layout.
-        device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:N".
-        precision: "auto", "fp32", "bf16" or, on a GPU alone, "fp8".
-        batch_size: pictures in one call of the engine; None takes the device's default.
-        decoder: "auto", "pillow" or "dali" (extra `dali`).
-        exif: turn pictures upright by their EXIF orientation first.
-        revision: branch, tag or commit of the hub's repositories; None takes the pinned one.
-        threads: CPU threads of the engine; None takes all cores.
-        cache_dir: folder of engines and packed weights; None takes `default_cache_dir`.
-        max_pixels: pictures with more pixels get a status and are not decoded.
-        max_bytes: picture files with more bytes get a status and are not decoded.
-        backend: "auto" (by the device), "openvino", "cuda" or "tensorrt".
-        trust_engine: an engine file for backend "tensorrt", which runs with your rights; see `Options`.
-        options: all of these in one record, instead of the keywords.
+        options: all settings in one record, instead of the keywords.
 
     Raises:
         OptionError: at once, for a setting that cannot work, or for keywords beside `options`.

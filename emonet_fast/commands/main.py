@@ -61,7 +61,3 @@ def main() -> None:
     except EmonetError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(Exit.FAILED)
-
-
-if __name__ == "__main__":
-    main()
