@@ -103,12 +103,12 @@ def _check_size(source: Source) -> None:
 
 def _files(folder: Path, span: Span, plan: Plan, max_bytes: int) -> Iterator[Picture]:
     nothing = (None,) * len(plan.keep_names)
-    for one in read_files(folder / FILES, span, plan.shard_size):
-        if one.fault:
-            picture = Picture(one.key, None, Status.UNREADABLE, one.fault)
+    for file in read_files(folder / FILES, span, plan.shard_size):
+        if file.fault:
+            picture = Picture(file.key, None, Status.UNREADABLE, file.fault)
         else:
-            picture = read_file(one.path, one.key, max_bytes)
-        yield replace(picture, origin=Origin(one.key, 0, nothing))
+            picture = read_file(file.path, file.key, max_bytes)
+        yield replace(picture, origin=Origin(file.key, 0, nothing))
 
 
 def write_files(files: Iterable[InputFile], shard_size: int) -> bytes:
