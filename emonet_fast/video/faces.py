@@ -15,11 +15,8 @@ from ..timeline import NO_TRACK
 class FrameFaces:
     """A sampled frame and its rows: one a face, or a single one for the whole frame or for a frame without a face.
 
-    Args:
-        frame: where the frame stands in its video.
-        picture: the frame's pixels, faces and their crops; `row_keys()` are the keys of the rows. The status is NO_FACE
-            where faces were looked for and none was found.
-        tracks: the track of each row; NO_TRACK in a row without one.
+    The picture has the frame's pixels, faces and their crops; its `row_keys()` are the keys of the rows, and its status
+    is NO_FACE where faces were looked for and none was found. A row without a track has NO_TRACK.
     """
 
     frame: Frame

@@ -96,8 +96,15 @@ class VideoRun:
         Raises:
             OptionError, CheckpointError, BackendError, MissingPackageError: before any frame is read.
         """
-        finder = open_finder(self._options.faces, self._scorer.options, self._scorer.place)
-        metadata = self._scorer.metadata | self._metadata()
+        options, scorer = self._options, self._scorer
+        finder = open_finder(options.faces, scorer.options, scorer.place)
+        metadata = scorer.metadata | {
+            "faces": "yunet" if options.faces.faces == "detect" else options.faces.faces,
+            "face_margin": f"{options.faces.margin:g}",
+            "fps": "all" if options.fps is None else f"{options.fps:g}",
+            "smooth_seconds": f"{options.smooth:g}",
+            "embedding_dim": str(scorer.checkpoint.vision.hidden_size),
+        }
         report: TimelineReport | None = None
         try:
             for path in self._outputs.tables:
@@ -114,16 +121,6 @@ class VideoRun:
             for sink in self._sinks:
                 self._close(sink, not self.summary.counts)
         return self.summary
-
-    def _metadata(self) -> dict[str, str]:
-        options = self._options
-        return {
-            "faces": "yunet" if options.faces.faces == "detect" else options.faces.faces,
-            "face_margin": f"{options.faces.margin:g}",
-            "fps": "all" if options.fps is None else f"{options.fps:g}",
-            "smooth_seconds": f"{options.smooth:g}",
-            "embedding_dim": str(self._scorer.checkpoint.vision.hidden_size),
-        }
 
     def _video(self, source: object, finder: FaceFinder | None, progress: Callable[[VideoSummary], None]) -> None:
         summary, outputs = self.summary, self._outputs

@@ -81,42 +81,40 @@ class VideoPipeline:
         # One frame where it must not wait for the next, or where those between two would be held; else a few.
         few = max(_MIN_FRAMES, min(scorer.backend.batch_size, _MAX_FRAMES))
         self._group_size = 1 if source.live or source.every else few
-        self._failure: Exception | None = None
         self._ahead = Ahead(source, watch=self._watch)
 
     def __iter__(self) -> Iterator[VideoBatch]:
-        for items, sampled in self._groups():
-            yield self._batch(items, sampled)
-        if self._failure is not None:
-            raise self._failure
+        return (self._batch(items, sampled) for items, sampled in self._groups())
 
     def _groups(self) -> Iterator[tuple[list[Frame | Sound], list[tuple[Frame, UInt8Array]]]]:
-        """Items that are worked on together, and the sampled frames among them with their pixels."""
+        """Items that are worked on together, and the sampled frames among them with their pixels.
+
+        An error of the source is raised when what came before it is scored.
+        """
         items: list[Frame | Sound] = []
         sampled: list[tuple[Frame, UInt8Array]] = []
         pixels = 0
-        for item in self._read():
-            items.append(item)
-            if isinstance(item, Frame) and item.chosen:
-                with self._watch("convert"):
-                    rgb = item.rgb()
-                sampled.append((item, rgb))
-                pixels += rgb.shape[0] * rgb.shape[1]
-                full = len(sampled) >= self._group_size or pixels >= _MAX_PIXELS
-            else:  # for an overlay: it waits for no sampled frame
-                full = len(items) >= _MAX_BETWEEN and not sampled
-            if full:
-                yield items, sampled
-                items, sampled, pixels = [], [], 0
+        failure: Exception | None = None
+        try:
+            for item in self._ahead:
+                items.append(item)
+                if isinstance(item, Frame) and item.chosen:
+                    with self._watch("convert"):
+                        rgb = item.rgb()
+                    sampled.append((item, rgb))
+                    pixels += rgb.shape[0] * rgb.shape[1]
+                    full = len(sampled) >= self._group_size or pixels >= _MAX_PIXELS
+                else:  # for an overlay: it waits for no sampled frame
+                    full = len(items) >= _MAX_BETWEEN and not sampled
+                if full:
+                    yield items, sampled
+                    items, sampled, pixels = [], [], 0
+        except Exception as error:
+            failure = error
         if items:
             yield items, sampled
-
-    def _read(self) -> Iterator[Frame | Sound]:
-        """The source's items; its error is kept until what came before it is scored."""
-        try:
-            yield from self._ahead
-        except Exception as error:
-            self._failure = error
+        if failure is not None:
+            raise failure
 
     def _batch(self, items: list[Frame | Sound], sampled: list[tuple[Frame, UInt8Array]]) -> VideoBatch:
         with self._watch("detect"):

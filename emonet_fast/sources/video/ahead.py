@@ -16,16 +16,10 @@ _POLL = 0.2
 class Ahead:
     """The items of a source, read by a thread of its own.
 
-    Of a live source the oldest sampled frame that waits gives way to a new one, and `source.faults.dropped` counts it;
-    any other source waits for its reader. An exception of the source comes out of the iteration. Leaving a loop early
-    does not end the thread; `close()` does.
-
-    Args:
-        source: what is read; `close()` closes it.
-        watch: adds up the seconds of reading as "decode"; None makes a new one.
-
-    Attributes:
-        stopped: set it, in a signal handler too, to end the iteration at its next item.
+    Of a live source one frame waits, which gives way to a newer one; `source.faults.dropped` counts such frames. Any
+    other source waits for its reader. An exception of the source comes out of the iteration. Leaving a loop early does
+    not end the thread; `close()` does. Set `stopped`, in a signal handler too, to end the iteration at its next item.
+    The seconds of reading go to `watch` as "decode".
     """
 
     def __init__(self, source: VideoSource, watch: Stopwatch | None = None) -> None:
@@ -60,20 +54,13 @@ class Ahead:
                 while not self._source.live and self._frames >= self._size and not self.stopped:
                     self._changed.wait(_POLL)
                 if self._source.live and self._frames >= self._size:
-                    self._drop()
+                    self._items = deque(one for one in self._items if not isinstance(one, Frame))
+                    self._frames = 0
+                    self._source.faults.dropped += 1
                 self._frames += 1
             self._items.append(item)
             self._changed.notify_all()
             return not self.stopped
-
-    def _drop(self) -> None:
-        """Take out the oldest frame that waits."""
-        for i, item in enumerate(self._items):
-            if isinstance(item, Frame):
-                del self._items[i]
-                self._frames -= 1
-                self._source.faults.dropped += 1
-                return
 
     def __iter__(self) -> Iterator[Frame | Sound]:
         while True:
