@@ -6,6 +6,7 @@ may come from the generator, from the experts or from the model.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +30,14 @@ CAVEAT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Against:
-    """One measure of a group against the rest of its column.
+class Group:
+    """One measure of the images with one value of one column, against the rest of the column.
 
     Args:
+        column: age, gender or ethnicity.
+        value: of that column.
+        measure: "score" or "error".
+        n: number of images.
         mean: of the group.
         interval: 95% interval of the mean.
         difference: mean of the group minus mean of the rest.
@@ -41,29 +46,16 @@ class Against:
         p_holm: p corrected for all groups, columns and measures.
     """
 
+    column: str
+    value: str
+    measure: str
+    n: int
     mean: float
     interval: Interval
     difference: float
     difference_interval: Interval
     p: float
     p_holm: float = float("nan")
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """The images with one value of one column.
-
-    Args:
-        column: age, gender or ethnicity.
-        value: of that column.
-        n: number of images.
-        by: the group against the rest, for each measure ("score", "error").
-    """
-
-    column: str
-    value: str
-    n: int
-    by: dict[str, Against]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +80,10 @@ class EmotionTest:
     highest: str
     spread: float
     p: float
-    p_holm: float
+    p_holm: float = float("nan")
+
+
+_Test = TypeVar("_Test", Group, EmotionTest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +94,7 @@ class DemographicFigures:
         source: the data set.
         images: number of its images.
         error_is: what an error is, in words; "" for a data set without experts, where only scores are compared.
-        groups: every value of every column.
+        groups: every measure of every value of every column.
         tests: every emotion of every column and measure, the smallest corrected p first.
         notes: what a reader must know.
     """
@@ -138,14 +133,17 @@ def evaluate_demographics(
     scores, notes = align(predictions, ids, partial)
     errors, error_is = _errors(data, ids, scores)
     values = {"score": scores} | ({} if errors is None else {"error": errors})
-    groups = [g for c, texts in present.items() for g in _groups(c, texts, values, bootstraps)]
-    tests = [t for c, texts in present.items() for t in _tests(c, texts, values)]
+    groups: list[Group] = []
+    tests: list[EmotionTest] = []
+    for column, texts in present.items():
+        for measure, table in values.items():
+            groups += _groups(column, texts, measure, np.asarray(mean_known(table, axis=1)), bootstraps)
+            tests += _tests(column, texts, measure, table)
     lacking = [c for c in COLUMNS if c not in present]
     if lacking:
         notes = (f"the data set has no column {', '.join(lacking)}", *notes)
-    return DemographicFigures(
-        data.source, len(ids), error_is, _corrected_groups(groups), _corrected_tests(tests), notes
-    )
+    tests = sorted(_corrected(tests), key=lambda t: (np.nan_to_num(t.p_holm, nan=2.0), np.nan_to_num(t.p, nan=2.0)))
+    return DemographicFigures(data.source, len(ids), error_is, tuple(_corrected(groups)), tuple(tests), notes)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -185,20 +183,11 @@ def _errors(data: DataSet, ids: list[ImageId], scores: Floats) -> tuple[Floats |
     return out, "the share of pairs decided otherwise than most experts, at each emotion's threshold of best F1"
 
 
-def _groups(column: str, texts: Texts, values: dict[str, Floats], bootstraps: int) -> list[Group]:
-    """Every value of a column against the rest, by each image's mean over emotions."""
-    names = _sorted(texts)
-    by = {m: _against_rest(np.asarray(mean_known(v, axis=1)), texts, names, bootstraps) for m, v in values.items()}
-    return [
-        Group(column, name, int((texts == name).sum()), {m: against[i] for m, against in by.items()})
-        for i, name in enumerate(names)
-    ]
-
-
-def _against_rest(values: Floats, texts: Texts, names: list[str], bootstraps: int) -> list[Against]:
-    """One for each name. Resamples draw images of all groups, the same ones for every group."""
+def _groups(column: str, texts: Texts, measure: str, values: Floats, bootstraps: int) -> list[Group]:
+    """Every value of a column against the rest, by values [N]. Resamples draw images of all groups together."""
     from scipy.stats import mannwhitneyu
 
+    names = _sorted(texts)
     use = (texts != "") & ~np.isnan(values)
     v, inside = values[use], np.stack([texts[use] == name for name in names], axis=1)
     columns = np.concatenate([inside * v[:, None], inside], axis=1)
@@ -209,44 +198,37 @@ def _against_rest(values: Floats, texts: Texts, names: list[str], bootstraps: in
         inner = total / n
         outer = (total.sum(axis=1, keepdims=True) - total) / (n.sum(axis=1, keepdims=True) - n)
     out = []
-    for i in range(len(names)):
-        mine, rest = v[inside[:, i]], v[~inside[:, i]]
-        enough = min(len(mine), len(rest)) > 1
-        p = float(mannwhitneyu(mine, rest, alternative="two-sided").pvalue) if enough else float("nan")
-        mean, other = float(mean_known(mine)), float(mean_known(rest))
-        out.append(Against(mean, interval(inner[:, i]), mean - other, interval(inner[:, i] - outer[:, i]), p))
+    for i, name in enumerate(names):
+        group, rest = v[inside[:, i]], v[~inside[:, i]]
+        enough = min(len(group), len(rest)) > 1
+        p = float(mannwhitneyu(group, rest, alternative="two-sided").pvalue) if enough else float("nan")
+        mean, other = float(mean_known(group)), float(mean_known(rest))
+        intervals = interval(inner[:, i]), interval(inner[:, i] - outer[:, i])
+        size = int((texts == name).sum())
+        out.append(Group(column, name, measure, size, mean, intervals[0], mean - other, intervals[1], p))
     return out
 
 
-def _tests(column: str, texts: Texts, values: dict[str, Floats]) -> list[EmotionTest]:
+def _tests(column: str, texts: Texts, measure: str, table: Floats) -> list[EmotionTest]:
     from scipy.stats import kruskal
 
     out = []
-    for measure, table in values.items():
-        for e in range(table.shape[1]):
-            samples = {v: table[(texts == v) & ~np.isnan(table[:, e]), e] for v in _sorted(texts)}
-            samples = {v: s for v, s in samples.items() if len(s)}
-            if len(samples) < 2:
-                continue
-            means = {v: float(s.mean()) for v, s in samples.items()}
-            low, high = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
-            whole = np.concatenate(list(samples.values()))
-            same = whole.min() == whole.max()  # the test is then undefined, and scipy raises or gives NaN
-            p = float("nan") if same else float(kruskal(*samples.values()).pvalue)
-            out.append(EmotionTest(column, e, measure, low, high, means[high] - means[low], p, float("nan")))
+    for e in range(table.shape[1]):
+        samples = {v: table[(texts == v) & ~np.isnan(table[:, e]), e] for v in _sorted(texts)}
+        samples = {v: s for v, s in samples.items() if len(s)}
+        if len(samples) < 2:
+            continue
+        means = {v: float(s.mean()) for v, s in samples.items()}
+        low, high = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
+        whole = np.concatenate(list(samples.values()))
+        same = whole.min() == whole.max()  # the test is then undefined, and scipy raises or gives NaN
+        p = float("nan") if same else float(kruskal(*samples.values()).pvalue)
+        out.append(EmotionTest(column, e, measure, low, high, means[high] - means[low], p))
     return out
 
 
-def _corrected_groups(groups: list[Group]) -> tuple[Group, ...]:
-    keys = [(g, m) for g in groups for m in g.by]
-    for (g, m), p in zip(keys, holm([g.by[m].p for g, m in keys]), strict=True):
-        g.by[m] = replace(g.by[m], p_holm=p)
-    return tuple(groups)
-
-
-def _corrected_tests(tests: list[EmotionTest]) -> tuple[EmotionTest, ...]:
-    corrected = [replace(t, p_holm=p) for t, p in zip(tests, holm([t.p for t in tests]), strict=True)]
-    return tuple(sorted(corrected, key=lambda t: (np.nan_to_num(t.p_holm, nan=2.0), np.nan_to_num(t.p, nan=2.0))))
+def _corrected(tests: list[_Test]) -> list[_Test]:
+    return [replace(t, p_holm=p) for t, p in zip(tests, holm([t.p for t in tests]), strict=True)]
 
 
 def _sorted(texts: Texts) -> list[str]:

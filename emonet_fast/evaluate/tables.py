@@ -176,30 +176,26 @@ def demographics_result(figures: DemographicFigures, source: str) -> Result:
     )
     columns = ("column", "emotion", "measure", "lowest", "highest", "difference of means", "p", "p corrected")
     tests = Table("emotions", "Each emotion", lead, columns, rows, digits=4, brief=False)
-    notes = (CAVEAT, *figures.notes)
-    return Result(
-        "demographics", "Scores and errors by prompt parameters", facts, _demographic_figures(figures),
-        (*tables, tests), tuple(_group_chart(figures, m) for m in measures), notes,
-    )  # fmt: skip
-
-
-def _demographic_figures(figures: DemographicFigures) -> tuple[Figure, ...]:
-    groups = [against.p_holm for g in figures.groups for against in g.by.values()]
-    emotions = [t.p_holm for t in figures.tests]
-    out = []
-    for slug, label, ps in (("groups", "Groups", groups), ("emotions", "Emotions", emotions)):
-        below = float(sum(p < 0.05 for p in ps))
-        out.append(
-            Figure(f"significant_{slug}", f"{label}: tests with corrected p < 0.05, of {len(ps)}", below, digits=0)
+    significant = tuple(
+        Figure(
+            f"significant_{kind.lower()}",
+            f"{kind}: tests with corrected p < 0.05, of {len(of_kind)}",
+            float(sum(test.p_holm < 0.05 for test in of_kind)),
+            digits=0,
         )
-    return tuple(out)
+        for kind, of_kind in (("Groups", figures.groups), ("Emotions", figures.tests))
+    )
+    return Result(
+        "demographics", "Scores and errors by prompt parameters", facts, significant, (*tables, tests),
+        tuple(_group_chart(figures, m) for m in measures), (CAVEAT, *figures.notes),
+    )  # fmt: skip
 
 
 def _group_table(figures: DemographicFigures, measure: str) -> Table:
     rows = tuple(
-        (g.column, g.value, g.n, a.mean, *a.interval, a.difference, *a.difference_interval, a.p, a.p_holm)
+        (g.column, g.value, g.n, g.mean, *g.interval, g.difference, *g.difference_interval, g.p, g.p_holm)
         for g in figures.groups
-        for a in [g.by[measure]]
+        if g.measure == measure
     )
     lead = (
         f"{CAVEAT} Mean over emotions of each image's {measure}, 95% intervals over resampled images; Mann-Whitney "
@@ -214,10 +210,10 @@ def _group_table(figures: DemographicFigures, measure: str) -> Table:
 
 def _group_chart(figures: DemographicFigures, measure: str) -> Chart:
     def draw() -> bytes:
-        names = [f"{g.column}: {g.value} ({g.n})" for g in figures.groups]
-        against = [g.by[measure] for g in figures.groups]
-        means = np.array([a.mean for a in against])
-        return dots_png(names, [a.interval for a in against], {"mean": means}, f"mean {measure}, 95% interval")
+        groups = [g for g in figures.groups if g.measure == measure]
+        names = [f"{g.column}: {g.value} ({g.n})" for g in groups]
+        means = np.array([g.mean for g in groups])
+        return dots_png(names, [g.interval for g in groups], {"mean": means}, f"mean {measure}, 95% interval")
 
     return Chart(
         f"groups_{measure}", f"Mean {measure} by group", f"Mean {measure} of each group with its interval", draw
