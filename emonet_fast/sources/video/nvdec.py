@@ -50,11 +50,7 @@ class NoNvdecError(Exception):
 
 
 def library() -> ModuleType:
-    """PyNvVideoCodec's module.
-
-    Raises:
-        NoNvdecError: when it is not installed, or does not find the driver's video libraries.
-    """
+    """PyNvVideoCodec's module; NoNvdecError where it is missing, or does not find the driver's video libraries."""
     if not available(PACKAGE):
         raise NoNvdecError(f"{PACKAGE} is not installed: pip install 'emonet-fast[{EXTRAS[PACKAGE]}]'")
     try:
