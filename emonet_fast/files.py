@@ -57,14 +57,14 @@ class PendingFile:
 
     def finish(self) -> None:
         """Flush, fsync and close. Raises EmonetError if the disk refuses."""
-        with _writing(self.path):
+        with writing(self.path):
             self.file.flush()
             os.fsync(self.file.fileno())
             self.file.close()
 
     def publish(self) -> None:
         """Rename the finished file into place. Raises EmonetError if that fails."""
-        with _writing(self.path):
+        with writing(self.path):
             self._temporary.replace(self._target)
 
     def publish_new(self) -> None:
@@ -74,12 +74,12 @@ class PendingFile:
             FileExistsError: when there is one.
             EmonetError: when it fails otherwise, as on file systems without hard links.
         """
-        with _writing(self.path):
+        with writing(self.path):
             os.link(self._temporary, self._target)
 
     def hashed(self) -> tuple[str, int]:
         """SHA-256 and size of the finished file as the disk gives it back. Raises EmonetError if it cannot be read."""
-        with _writing(self.path), self._temporary.open("rb") as file:
+        with writing(self.path), self._temporary.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
 
     def discard(self) -> None:
@@ -90,7 +90,7 @@ class PendingFile:
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
     """Errors of the disk inside become an EmonetError; only FileExistsError passes."""
     try:
         yield

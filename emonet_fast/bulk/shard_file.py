@@ -9,15 +9,16 @@
 The bytes depend on the rows, the plan and the fingerprint alone: the same shard written twice is the same file.
 """
 
-import contextlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from ..files import PendingFile, cannot_write
+from ..files import PendingFile, writing
+from ..records import Float32Array
 from ..scores import Scores, utf8_text
 from ..sinks.encoders import file_metadata
 from ..sinks.parquet import ParquetEncoder
@@ -71,52 +72,47 @@ class ShardFile:
         if self._rows or not self._begun:
             self._scores = self._scores or [empty]
             self._gather()
-        try:
+        with writing(self.path):
             self._encoder.finish()
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
         self.pending.finish()
 
     def discard(self) -> None:
         """Remove what was written and is not published; may be called at any time."""
-        with contextlib.suppress(Exception):
-            self._encoder.abandon()
+        self._encoder.abandon()
         self.pending.discard()
 
     def _gather(self) -> None:
         table = self._table(Scores.concat(self._scores), self._rows)
         self._scores, self._rows, self._begun = [], [], True
-        try:
+        with writing(self.path):
             self._encoder.write(table)
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
 
     def _table(self, scores: Scores, rows: list[Origin]) -> "pyarrow.Table":
         import pyarrow as pa
 
         table = scores.to_arrow()
-        vectors = table.column("embedding").combine_chunks() if "embedding" in table.column_names else None
-        names = [n for n in table.column_names if n != "embedding"]
-        arrays: dict[str, Any] = {n: table.column(n) for n in names[:3]}
+        columns = dict(zip(table.column_names, table.columns, strict=True))
+        vectors = columns.pop("embedding", None)
+        arrays: dict[str, Any] = {name: columns.pop(name) for name in ("key", "status", "reason")}
         arrays["source"] = pa.array([utf8_text(r.source) for r in rows], pa.string())
         arrays["row"] = pa.array([r.number for r in rows], pa.int64())
         for i, field in enumerate(self._keep):
             arrays[KEEP + field.name] = pa.array([r.kept[i] for r in rows], field.type)
-        arrays |= {n: table.column(n) for n in names[3:]}
-        if self._embeddings != "none":
-            assert vectors is not None  # noqa: S101 - the scorer was told to give them
-            arrays["embedding"] = vectors if self._embeddings == "fp32" else _half(scores)
+        arrays |= columns
+        if self._embeddings == "fp32":
+            arrays["embedding"] = vectors
+        elif self._embeddings == "fp16" and scores.embeddings is not None:
+            arrays["embedding"] = _half(scores.embeddings, scores.ok)
         return pa.table(arrays).replace_schema_metadata(self._metadata)
 
 
-def _half(scores: Scores) -> "pyarrow.Array":
+def _half(embeddings: Float32Array, ok: npt.NDArray[np.bool_]) -> "pyarrow.Array":
     """[N, W] embeddings as float16: null where a row has no scores, or a value is beyond float16 (65504)."""
     import pyarrow as pa
 
-    assert scores.embeddings is not None  # noqa: S101 - for the type checker
     with np.errstate(over="ignore"):
-        small = scores.embeddings.astype(np.float16)
-    unknown = ~scores.ok | ~np.isfinite(small).all(axis=1)
+        small = embeddings.astype(np.float16)
+    unknown = ~ok | ~np.isfinite(small).all(axis=1)
     return pa.FixedSizeListArray.from_arrays(pa.array(small.ravel()), small.shape[1], mask=pa.array(unknown))
 
 

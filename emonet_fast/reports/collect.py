@@ -92,8 +92,7 @@ class PictureTotals:
     def add(self, scores: Scores, thumbnails: Sequence[Image.Image | None]) -> None:
         """Take in a batch: one thumbnail, or None, for each row.
 
-        Raises:
-            OptionError: when there are not as many thumbnails as rows, or the heads differ from the first batch's.
+        Raises OptionError when the numbers differ, or the heads differ from the first batch's.
         """
         if len(thumbnails) != len(scores):
             raise OptionError(f"{len(thumbnails)} thumbnails for {len(scores)} rows; expected one, or None, for each")

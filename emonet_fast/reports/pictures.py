@@ -65,26 +65,16 @@ class PictureReport(WholeOutput):
         self._open = True
 
     def write(self, scores: Scores, thumbnails: Sequence[Image.Image | None]) -> None:
-        """Take in a batch. All batches must have the same heads.
+        """Take in a batch: N rows, and N small pictures (`collect.thumbnail`) or None where one could not be decoded.
 
-        Args:
-            scores: N rows.
-            thumbnails: N small pictures, see `collect.thumbnail`; None for an input that could not be decoded.
-
-        Raises:
-            OptionError: when there are not as many thumbnails as rows, or the heads differ from the first batch's.
-            EmonetError: when the report is already closed.
+        Raises OptionError when the numbers differ, or the heads differ from the first batch's.
         """
         if not self._open:
             raise EmonetError(f"{self.path} is already closed; make a new PictureReport to write more")
         self._totals.add(scores, thumbnails)
 
     def close(self) -> None:
-        """Write the page and rename it into place; a second call does nothing.
-
-        Raises:
-            EmonetError: when the file cannot be written; nothing is published.
-        """
+        """Write the page and rename it into place; a second call does nothing. Raises EmonetError when that fails."""
         if self._open:
             self._open = False
             variables = {"title": self._title, "metadata": self._metadata} | _content(self._totals)

@@ -10,14 +10,9 @@ from .parts import FILTERS, FUNCTIONS
 
 
 def render(template: str, variables: Mapping[str, Any]) -> bytes:
-    """A page as UTF-8.
+    """A page as UTF-8 of a template, such as "reports/pictures.html".
 
-    Every text is escaped, with its control characters made visible; a variable that is missing is an error. Besides
-    its variables a template has the filters and functions of parts.py.
-
-    Args:
-        template: Its place in the package, such as "reports/pictures.html".
-        variables: What the template shows.
+    Every text is escaped, with its control characters made visible; a variable that is missing is an error.
     """
     import jinja2
 

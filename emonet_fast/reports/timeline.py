@@ -34,7 +34,7 @@ _SCALE = np.array(
 
 
 class TimelineReport:
-    """The page of a video run; see TimelineSink. It is written at the end.
+    """The page of a video run, written at the end.
 
     Args:
         path: The page's name.
@@ -129,11 +129,7 @@ class TimelineReport:
 
 
 def heat_map(means: Float64Array) -> str:
-    """Draw values as a base64 PNG with one row for each emotion and one column for each bin.
-
-    Args:
-        means: [bins, E] float64. 0 is dark and the largest value light; NaN is transparent.
-    """
+    """A base64 PNG of [bins, E] values, one row an emotion: 0 is dark, the largest value light, NaN transparent."""
     known = np.isfinite(means)
     high = float(np.max(means, where=known, initial=0.0))
     low = float(np.min(means, where=known, initial=0.0))
@@ -148,11 +144,7 @@ def heat_map(means: Float64Array) -> str:
 
 
 def polylines(values: Float64Array) -> tuple[str, ...]:
-    """Returns the points of SVG polylines. A lone bin between gaps becomes a short dash.
-
-    Args:
-        values: [bins] float64 of 0..1, NaN for gaps.
-    """
+    """The points of SVG polylines of [bins] values of 0..1, NaN for gaps. A lone bin becomes a short dash."""
     step = _WIDTH / len(values)
     lines = []
     runs: list[slice] = np.ma.clump_unmasked(np.ma.masked_invalid(values))  # type: ignore[no-untyped-call]

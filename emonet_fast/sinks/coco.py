@@ -10,6 +10,7 @@ after each piece: every piece writes the file's end, and the next one writes ove
 
 import contextlib
 import json
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,14 +26,11 @@ _IN_MEMORY = 8 * 1024 * 1024
 
 
 class CocoJson(GrowingSink):
-    """The JSON file of one video; see TimelineSink. The attribute `rows` counts its annotations.
+    """The JSON file of one video; `rows` counts its annotations.
 
     Args:
         path: The final name.
         metadata: Facts for the reader, as text; `checkpoint` and `embedding_dim` go into every annotation too.
-
-    Raises:
-        OptionError: when the file cannot be written there.
     """
 
     def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
@@ -46,33 +44,27 @@ class CocoJson(GrowingSink):
         # By the word "attributes" near the beginning the viewer knows a face analysis, also where no face was found.
         category = [{"id": 1, "name": "face", "supercategory": "person", "attributes": ["emotions"]}]
         head = {"info": dict(metadata), "licenses": [], "categories": category}
-        self._growing.file.write(json.dumps(head, ensure_ascii=False)[:-1].encode() + b',\n"annotations": [')
-        self._place = self._growing.file.tell()
-        self._growing.file.write(_END)
-        self._growing.good()
+        with self.piece():
+            self.file.write(json.dumps(head, ensure_ascii=False)[:-1].encode() + b',\n"annotations": [')
+            self._place = self.file.tell()
+            self.file.write(_END)
 
     def write(self, timeline: Timeline) -> None:
-        if not len(timeline):
-            return
         parts = []
         for i in range(len(timeline)):
             self._image(timeline, i)
             if timeline.scores.status[i] == Status.OK:
                 self.rows += 1
                 parts.append((b",\n" if self.rows > 1 else b"\n") + _json(self._annotation(timeline, i)))
-        if parts:
-            self._put(b"".join(parts))
-
-    def _put(self, data: bytes) -> None:
-        file = self._growing.file
-        try:
-            file.seek(self._place)
-            file.write(data + _END)
-        except OSError as error:
-            self._end_here()
-            raise self._growing.failed(error) from error
+        data = b"".join(parts)
+        with self.piece():
+            try:
+                self.file.seek(self._place)
+                self.file.write(data + _END)
+            except OSError:
+                self._end_here()
+                raise
         self._place += len(data)
-        self._growing.good()
 
     def _annotation(self, timeline: Timeline, i: int) -> dict[str, Any]:
         scores = timeline.scores
@@ -125,16 +117,13 @@ class CocoJson(GrowingSink):
 
     def close(self) -> None:
         """Write the list of images in place of the empty one, and put the file in place."""
-        file = self._growing.file
         try:
-            file.seek(self._place)
-            file.write(b'\n],\n"images": [')
+            self.file.seek(self._place)
+            self.file.write(b'\n],\n"images": [')
             self._images.seek(0)
-            while piece := self._images.read(1 << 20):
-                file.write(piece)
-            file.write(b"\n]}\n")
-            file.truncate()
-            self._growing.good()
+            shutil.copyfileobj(self._images, self.file)
+            self.file.write(b"\n]}\n")
+            self.file.truncate()
         except OSError:  # then without the list of images
             self._end_here()
         finally:
@@ -144,10 +133,10 @@ class CocoJson(GrowingSink):
     def _end_here(self) -> None:
         """Write the file's end over the part of the last piece that a full disk took: that room is there already."""
         with contextlib.suppress(OSError):
-            self._growing.file.seek(self._place)
-            self._growing.file.write(_END)
-            self._growing.file.truncate()
-            self._growing.good()
+            self.file.seek(self._place)
+            self.file.write(_END)
+            self.file.truncate()
+            self.mark_whole()
 
     def abort(self) -> None:
         self._images.close()

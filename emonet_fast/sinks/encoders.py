@@ -1,13 +1,16 @@
 """What every table file has in common: an encoder takes Arrow tables, a policy says when their bytes are in place.
 
-Encoders: parquet.py, and for text csv.py, jsonl.py and laion.py. Policies: whole.py (in place at the end or not at all)
-and growing.py (readable while the rows come).
+Encoders: those of text formats are here, Parquet's is in parquet.py. Policies: whole.py (in place at the end or not at
+all) and growing.py (readable while the rows come).
 """
 
+import csv
 import json
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .. import taxonomy
+from ..records import Status
 from ..scores import utf8_text
 
 if TYPE_CHECKING:
@@ -15,9 +18,6 @@ if TYPE_CHECKING:
 
 # Raised when a reader of older files would misread newer ones; see docs/output-formats.md, "Schema version".
 SCHEMA_VERSION = "1"
-VERSION_KEY = "emonet_fast.schema_version"
-FORMAT_KEY = "emonet_fast.format"
-ROWS_KEY = "emonet_fast.rows"
 
 # A table's rows as bytes. The second argument says whether they begin the file.
 TextEncoder: TypeAlias = Callable[["pyarrow.Table", bool], bytes]
@@ -25,10 +25,90 @@ TextEncoder: TypeAlias = Callable[["pyarrow.Table", bool], bytes]
 
 def file_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     """A file's metadata as every format can hold it, with the schema version."""
-    return {utf8_text(k): utf8_text(v) for k, v in metadata.items()} | {VERSION_KEY: SCHEMA_VERSION}
+    return {utf8_text(k): utf8_text(v) for k, v in metadata.items()} | {"emonet_fast.schema_version": SCHEMA_VERSION}
 
 
 def sidecar(metadata: Mapping[str, str], rows: int) -> bytes:
     """The content of `<name>.meta.json`, for formats that have no place for metadata."""
-    facts = dict(metadata) | {ROWS_KEY: str(rows)}
+    facts = dict(metadata) | {"emonet_fast.rows": str(rows)}
     return (json.dumps(facts, ensure_ascii=False, indent=2) + "\n").encode()
+
+
+def encode_csv(table: "pyarrow.Table", begins: bool) -> bytes:
+    r"""CSV (RFC 4180, but lines end with "\n"): a header, one record a row, an empty field where there is no value.
+
+    Keys are quoted where CSV needs it and nothing more: a key that begins with = + - or @ is the name of a file, and a
+    changed name would no longer find it. Numbers are the shortest text that reads back to the same number of the same
+    type; lists are one field, as JSON.
+    """
+    lines = _Lines()
+    # CRLF goes to the writer, though not to the file: with "\n" it leaves a carriage return in a key unquoted.
+    writer = csv.writer(lines, lineterminator="\r\n")
+    if begins:
+        writer.writerow(table.column_names)
+    writer.writerows(zip(*map(_fields, table.columns), strict=True))
+    return "".join(lines.parts).encode()
+
+
+class _Lines:
+    """Takes one whole record a call, as csv.writer gives them."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+
+    def write(self, line: str) -> None:
+        self.parts.append(line.removesuffix("\r\n") + "\n")
+
+
+def _fields(column: "pyarrow.ChunkedArray") -> Iterable[str]:
+    import pyarrow.types as kinds
+
+    if kinds.is_boolean(column.type):
+        column = column.cast("string")  # true and false
+    if kinds.is_string(column.type):
+        texts: list[str] = column.to_pylist()
+        return texts
+    if kinds.is_fixed_size_list(column.type):
+        return ("[" + ", ".join(map(str, cell.values.to_numpy())) + "]" if cell.is_valid else "" for cell in column)
+    known = column.is_valid().to_numpy()
+    return [str(v) if k else "" for v, k in zip(column.fill_null(0).to_numpy(), known, strict=True)]
+
+
+def encode_jsonl(table: "pyarrow.Table", begins: bool) -> bytes:
+    """JSON lines: one object a row with the columns as keys; null where there is no value, never NaN."""
+    del begins  # there is no header
+    return b"".join(map(_json_line, table.to_pylist()))
+
+
+def encode_laion(table: "pyarrow.Table", begins: bool) -> bytes:
+    """The JSON lines that EmoNet-Face's authors published (`eval/results/*.jsonl` of LAION-AI/emonet-face).
+
+        {"image_path": "0001.jpg",
+         "results": {"model_elation_best": {"raw": 4.2, "mean_subtracted": 4.1, "softmax": 0.2}, ...}}
+
+    softmax is null for the extra dimensions, and everywhere without all 40 emotions; mean_subtracted and softmax are
+    null without neutral means. A row without scores, which the published files do not have, is
+    {"image_path": ..., "results": null, "status": ..., "reason": ...}.
+    """
+    del begins
+    slugs = [name.removeprefix("raw_") for name in table.column_names if name.startswith("raw_")]
+    stems = {slug: taxonomy.find(slug).file_stem for slug in slugs}
+    return b"".join(_json_line(_laion(row, stems)) for row in table.to_pylist())
+
+
+def _laion(row: Mapping[str, Any], stems: Mapping[str, str]) -> dict[str, Any]:
+    if row["status"] != Status.OK:
+        return {"image_path": row["key"], "results": None, "status": row["status"], "reason": row["reason"]}
+    results = {
+        stem: {
+            "raw": row["raw_" + slug],
+            "mean_subtracted": row.get("score_" + slug),
+            "softmax": row.get("prob_" + slug),
+        }
+        for slug, stem in stems.items()
+    }
+    return {"image_path": row["key"], "results": results}
+
+
+def _json_line(row: Mapping[str, Any]) -> bytes:
+    return json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"

@@ -6,10 +6,13 @@ a killed process leaves the partial file behind.
 
 import contextlib
 import io
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import EmonetError, OptionError
+from ..timeline import Timeline
 
 SUFFIX = ".partial"
 
@@ -25,10 +28,10 @@ class _Unbuffered(io.FileIO):
         return total
 
 
-class GrowingFile:
-    """A file that is readable while it grows: `.file` is open for writing at `.partial`.
+class GrowingSink(ABC):
+    """One output of a video run, readable while it grows: `.file` is open for writing at `.partial`.
 
-    Write whole pieces by `append`, or write to `.file` and call `good()` after each whole piece.
+    The attribute `rows` counts the rows written so far.
 
     Args:
         path: The final name.
@@ -38,11 +41,11 @@ class GrowingFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = Path(path)
-        self.partial = self.path.with_name(self.path.name + SUFFIX)
-        if not self.path.parent.is_dir():
-            raise OptionError(f"cannot write {path}: there is no folder {self.path.parent}; create it first")
-        if self.path.exists() and not self.path.is_file():
+        self.path, self.rows = path, 0
+        self.partial = path.with_name(path.name + SUFFIX)
+        if not path.parent.is_dir():
+            raise OptionError(f"cannot write {path}: there is no folder {path.parent}; create it first")
+        if path.exists() and not path.is_file():
             raise OptionError(f"cannot write {path}: it exists and is not a file; give a file's name")
         try:
             self.file = _Unbuffered(self.partial, "x")
@@ -55,30 +58,34 @@ class GrowingFile:
             raise OptionError(
                 f"cannot write {path}: {error.strerror or error}; choose a folder that can be written"
             ) from error
-        self._good = 0
+        self._whole = 0
 
-    def append(self, piece: bytes) -> None:
-        """Write a whole piece. Raises EmonetError when the disk refuses; the file then ends before the piece."""
+    @abstractmethod
+    def write(self, timeline: Timeline) -> None:
+        """Append some rows, at least one. Raises EmonetError when the disk refuses."""
+
+    @contextlib.contextmanager
+    def piece(self) -> Iterator[None]:
+        """What is written inside is one whole piece. Raises EmonetError when the disk refuses; the file then ends
+        before the piece."""
         try:
-            self.file.write(piece)
+            yield
         except OSError as error:
-            raise self.failed(error) from error
-        self.good()
+            with contextlib.suppress(OSError):
+                self.file.truncate(self._whole)
+            with contextlib.suppress(OSError):
+                self.file.seek(self._whole)
+            raise EmonetError(
+                f"cannot write {self.path}: {error.strerror or error}; what was written before is kept"
+            ) from error
+        self.mark_whole()
 
-    def good(self) -> None:
-        """Note that everything written so far is whole: a later write that fails falls back to here."""
-        self._good = self.file.tell()
+    def mark_whole(self) -> None:
+        """Note that everything written so far is whole: a later piece that fails falls back to here."""
+        self._whole = self.file.tell()
 
-    def failed(self, error: OSError) -> EmonetError:
-        """Returns the error of a write that failed, and cuts off what it had written of its piece."""
-        with contextlib.suppress(OSError):
-            self.file.truncate(self._good)
-        with contextlib.suppress(OSError):
-            self.file.seek(self._good)
-        return EmonetError(f"cannot write {self.path}: {error.strerror or error}; what was written before is kept")
-
-    def publish(self) -> None:
-        """Close, and rename to the final name. Raises EmonetError when that fails; the partial file then stays."""
+    def close(self) -> None:
+        """Rename the file to its final name. Raises EmonetError when that fails; the partial file then stays."""
         try:
             self.file.close()
             self.partial.replace(self.path)
@@ -88,24 +95,8 @@ class GrowingFile:
                 "the rows are in the former"
             ) from error
 
-    def discard(self) -> None:
+    def abort(self) -> None:
         """Remove the partial file: nothing worth keeping is in it."""
         with contextlib.suppress(OSError):
             self.file.close()
         self.partial.unlink(missing_ok=True)
-
-
-class GrowingSink:
-    """What the growing outputs of a video run share; see TimelineSink."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.rows = path, 0
-        self._growing = GrowingFile(path)
-
-    def close(self) -> None:
-        """Put the file in place."""
-        self._growing.publish()
-
-    def abort(self) -> None:
-        """Remove the file."""
-        self._growing.discard()

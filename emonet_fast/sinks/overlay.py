@@ -69,12 +69,7 @@ class Overlay:
         self._labelled: Fraction | None = None
 
     def start(self, rate: Fraction | None, audio: Any) -> None:
-        """Learn what the source is.
-
-        Args:
-            rate: Frames a second, as a hint for the encoder. None means unknown.
-            audio: The source's audio stream in PyAV. None means that it has none.
-        """
+        """Take in the source's frames a second, a hint for the encoder, and its audio stream in PyAV, if it has one."""
         self._rate = rate or Fraction(25)
         if audio is None:
             self.audio_note = "the source has no audio"
@@ -85,15 +80,9 @@ class Overlay:
             self.audio_note = f"its audio ({audio.codec_context.name}) cannot be kept in {self.path.suffix}: {error}"
 
     def write(self, item: Frame | Sound, timeline: Timeline, rows: range | None) -> None:
-        """Append a frame or an audio packet.
+        """Append a frame or an audio packet. `rows` are the frame's rows of the time line, None where not sampled.
 
-        Args:
-            item: The frame or packet.
-            timeline: The rows of the batch that the item belongs to.
-            rows: The frame's rows of the time line. None for a frame that was not sampled, and for sound.
-
-        Raises:
-            EmonetError: when the disk or the encoder refuses; what was written before plays.
+        Raises EmonetError when the disk or the encoder refuses; what was written before plays.
         """
         try:
             if isinstance(item, Sound):
@@ -163,8 +152,7 @@ class Overlay:
     def close(self) -> None:
         """Finish the file and rename it into place; without a single frame it is removed.
 
-        Raises:
-            EmonetError: when the disk or the encoder refuses; the partial file plays to its last part.
+        Raises EmonetError when the disk or the encoder refuses; the partial file plays to its last part.
         """
         if self._video is None:
             self.abort()
@@ -184,12 +172,7 @@ class Overlay:
 
 
 def draw(rgb: UInt8Array, labels: list[tuple[tuple[float, float, float, float], str, list[str]]]) -> UInt8Array:
-    """Draw boxes with lines of text into a copy of a picture.
-
-    Args:
-        rgb: [H, W, 3] uint8.
-        labels: For each face its box (left, top, right, bottom), its colour, and its lines of text.
-    """
+    """A copy of [H, W, 3] uint8 with the box (left, top, right, bottom), colour and lines of text of each face."""
     image = Image.fromarray(rgb)
     pen = ImageDraw.Draw(image)
     size = max(10, round(min(image.size) / 32))

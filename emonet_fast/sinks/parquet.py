@@ -1,5 +1,6 @@
 """Parquet: zstd, tables of any size collected into row groups of one size."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -49,9 +50,10 @@ class ParquetEncoder:
             self._writer.close()
 
     def abandon(self) -> None:
-        """Let go of the file, whose content no longer matters."""
+        """Let go of the file, whose content no longer matters. Raises nothing: the reason must not be hidden."""
         if self._writer is not None:  # left open, it would write its footer to a closed file when collected
-            self._writer.close()
+            with contextlib.suppress(Exception):
+                self._writer.close()
 
     def _flush(self, rows: int) -> None:
         """Write the first `rows` waiting rows as row groups; the rest goes on waiting."""

@@ -16,18 +16,11 @@ _TITLES = {
 
 
 def table(scores: Scores, top: int, width: int) -> str:
-    """Returns one line for each picture: its key, then its strongest emotions with values, or its status and reason.
+    """One line for each picture: its key, then its `top` strongest emotions, or its status and reason.
 
-    To fit, keys lose their middle and names their end. Where `top` emotions do not fit, fewer are shown, and the last
-    line says so. Control characters are shown as escapes, so that a file name cannot steer the terminal.
-
-    Args:
-        scores: The pictures.
-        top: Emotions for each picture.
-        width: Columns of the terminal, at least 40; no line is longer.
-
-    Raises:
-        OptionError: when top is negative.
+    No line is longer than `width` columns, at least 40: keys lose their middle, names their end, and then emotions are
+    left out, which the last line says. Control characters are escapes, so that a file name cannot steer the terminal.
+    Raises OptionError when top is negative.
     """
     ranked = scores.top(top)
     if not len(scores):

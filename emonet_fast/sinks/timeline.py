@@ -3,16 +3,15 @@
 import contextlib
 import io
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..errors import EmonetError, OptionError
 from ..files import PendingFile, write_whole
 from ..timeline import Timeline
-from . import csv, jsonl
 from .coco import CocoJson
-from .encoders import TextEncoder, file_metadata, sidecar
+from .encoders import encode_csv, encode_jsonl, file_metadata, sidecar
 from .growing import SUFFIX, GrowingSink
 from .parquet import ParquetEncoder
 from .webvtt import WebVtt
@@ -22,23 +21,6 @@ if TYPE_CHECKING:
 
 # A parquet run's rows wait for a group of so many, or so long, in its partial file's format.
 _GROUP_ROWS, _GROUP_SECONDS = 64, 2.0
-_TEXTS: dict[str, TextEncoder] = {".csv": csv.encode, ".jsonl": jsonl.encode}
-
-
-class TimelineSink(Protocol):
-    """One output of a video run. The attribute `rows` counts the rows written so far."""
-
-    path: Path
-    rows: int
-
-    def write(self, timeline: Timeline) -> None:
-        """Append some rows. Raises EmonetError when the disk refuses."""
-
-    def close(self) -> None:
-        """Finish the file, also after an error. Raises EmonetError when the disk refuses."""
-
-    def abort(self) -> None:
-        """Remove the file."""
 
 
 class TextTable(GrowingSink):
@@ -46,13 +28,13 @@ class TextTable(GrowingSink):
 
     def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
         super().__init__(path)
-        self._encode = _TEXTS[path.suffix.lower()]
-        self._metadata = dict(metadata)
+        self._metadata = metadata
+        self._encode = encode_csv if path.suffix.lower() == ".csv" else encode_jsonl
 
     def write(self, timeline: Timeline) -> None:
-        if len(timeline):
-            self._growing.append(self._encode(timeline.to_arrow(), self.rows == 0))
-            self.rows += len(timeline)
+        with self.piece():
+            self.file.write(self._encode(timeline.to_arrow(), self.rows == 0))
+        self.rows += len(timeline)
 
     def close(self) -> None:
         super().close()
@@ -65,14 +47,12 @@ class ParquetTable(GrowingSink):
 
     def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
         super().__init__(path)
-        self._metadata = dict(metadata)
+        self._metadata = metadata
         self._stream: pyarrow.RecordBatchStreamWriter | None = None
         self._waiting: list[pyarrow.Table] = []
         self._since = time.monotonic()
 
     def write(self, timeline: Timeline) -> None:
-        if not len(timeline):
-            return
         self._waiting.append(timeline.to_arrow().replace_schema_metadata(self._metadata))
         late = time.monotonic() - self._since > _GROUP_SECONDS
         if late or sum(t.num_rows for t in self._waiting) >= _GROUP_ROWS:
@@ -84,13 +64,10 @@ class ParquetTable(GrowingSink):
         if not self._waiting:
             return
         table = pa.concat_tables(self._waiting).combine_chunks()
-        try:
+        with self.piece():
             if self._stream is None:
-                self._stream = pa.ipc.new_stream(self._growing.file, table.schema)
+                self._stream = pa.ipc.new_stream(self.file, table.schema)
             self._stream.write_table(table)
-        except OSError as error:
-            raise self._growing.failed(error) from error
-        self._growing.good()
         self.rows += table.num_rows
         self._waiting, self._since = [], time.monotonic()
 
@@ -99,18 +76,14 @@ class ParquetTable(GrowingSink):
             self._flush()
         finally:
             with contextlib.suppress(OSError):
-                self._growing.file.close()
+                self.file.close()
             if self.rows:
-                _to_parquet(self._growing.partial, self.path)
+                _to_parquet(self.partial, self.path)
             self.abort()
 
 
 def _to_parquet(partial: Path, target: Path) -> int:
-    """Copy the whole groups of a partial file (an Arrow stream) to Parquet. Returns how many rows they have.
-
-    Raises:
-        EmonetError: when it holds no row, or the Parquet file cannot be written.
-    """
+    """Copy the whole groups of an Arrow stream, at least one, to Parquet. Returns the number of rows."""
     import pyarrow as pa
 
     rows = 0
@@ -130,14 +103,9 @@ def _to_parquet(partial: Path, target: Path) -> int:
 
 
 def recover(path: Path) -> int:
-    """Make an output of the `<path>.partial` that a killed run left, and remove that. Returns the number of rows.
+    """Make a .parquet, .csv or .jsonl of the `<path>.partial` that a killed run left. Returns the number of rows.
 
-    Args:
-        path: The output's name, as it was given to the run: .parquet, .csv or .jsonl. Of the other kinds the partial
-            file is the file itself.
-
-    Raises:
-        EmonetError: when there is no partial file, or nothing whole is in it.
+    Of other kinds the partial file is the file itself. Raises EmonetError without it, or when nothing whole is in it.
     """
     partial = path.with_name(path.name + SUFFIX)
     if not partial.is_file():
@@ -173,25 +141,21 @@ def _whole_batches(stream: Any) -> "Iterator[pyarrow.RecordBatch]":
             return
 
 
-def open_timeline(path: Path, metadata: Mapping[str, str]) -> TimelineSink:
-    """Open an output of a video run by its suffix: .parquet, .csv, .jsonl, .json (COCO) or .vtt (WebVTT).
+def open_timeline(path: Path, metadata: Mapping[str, str]) -> GrowingSink:
+    """Open an output by its suffix: .parquet, .csv, .jsonl, .json (COCO) or .vtt (WebVTT).
 
-    Args:
-        path: The output's name.
-        metadata: Facts for the reader, as text; the schema version is added.
-
-    Raises:
-        OptionError: when the suffix is another one, or the folder is missing or cannot be written.
+    Raises OptionError when the suffix is another one, or the folder is missing or cannot be written.
     """
-    kinds: dict[str, Any] = {
-        ".parquet": ParquetTable,
-        ".csv": TextTable,
-        ".jsonl": TextTable,
-        ".json": CocoJson,
-        ".vtt": WebVtt,
-    }
-    kind = kinds.get(path.suffix.lower())
+    kind = _KINDS.get(path.suffix.lower())
     if kind is None:
-        raise OptionError(f"cannot tell the kind of output from {path.name!r}; expected one of {', '.join(kinds)}")
-    sink: TimelineSink = kind(path, file_metadata(metadata))
-    return sink
+        raise OptionError(f"cannot tell the kind of output from {path.name!r}; expected one of {', '.join(_KINDS)}")
+    return kind(path, file_metadata(metadata))
+
+
+_KINDS: dict[str, Callable[[Path, Mapping[str, str]], GrowingSink]] = {
+    ".parquet": ParquetTable,
+    ".csv": TextTable,
+    ".jsonl": TextTable,
+    ".json": CocoJson,
+    ".vtt": WebVtt,
+}

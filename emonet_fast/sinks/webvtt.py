@@ -24,19 +24,15 @@ class _Cue:
 
 
 class WebVtt(GrowingSink):
-    """The subtitles of one video; see TimelineSink. The attribute `rows` counts the scored rows.
-
-    Cues come in the order of their ends, which players accept.
-
-    Raises:
-        OptionError: when the file cannot be written there.
-    """
+    """The subtitles of one video; `rows` counts the scored rows. Cues come in the order of their ends, which players
+    accept."""
 
     def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
         del metadata
         super().__init__(path)
         self._open: dict[int, _Cue] = {}
-        self._growing.append(b"WEBVTT\n\n")
+        with self.piece():
+            self.file.write(b"WEBVTT\n\n")
 
     def write(self, timeline: Timeline) -> None:
         top = timeline.scores.top(1)
@@ -64,7 +60,8 @@ class WebVtt(GrowingSink):
         name = taxonomy.find(cue.emotion).name.replace("&", "&amp;")  # WebVTT has HTML's escapes
         who = "" if track == NO_TRACK else f"<v Face {track}>"
         text = f"{_clock(start)} --> {_clock(end)}\n{who}{name} {cue.value:.2f}\n\n"
-        self._growing.append(text.encode())
+        with self.piece():
+            self.file.write(text.encode())
 
     def close(self) -> None:
         try:

@@ -1,17 +1,15 @@
 """Table files that appear whole or not at all: batches in, one file in place at the end."""
 
-import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ..errors import EmonetError, OptionError
-from ..files import PendingFile, cannot_write
+from ..files import PendingFile, writing
 from ..scores import Scores
-from .encoders import FORMAT_KEY, TextEncoder, file_metadata, sidecar
+from .encoders import TextEncoder, file_metadata, sidecar
 from .parquet import ParquetEncoder
 
 if TYPE_CHECKING:
@@ -41,19 +39,6 @@ class WholeOutput(ABC):
             self.abort()
 
 
-@dataclass(frozen=True, slots=True)
-class TableFormat:
-    """A kind of table file.
-
-    Args:
-        name: As the metadata names it.
-        encode: The encoder of a text format, whose metadata lies in `<name>.meta.json`. None means Parquet.
-    """
-
-    name: str
-    encode: TextEncoder | None = None
-
-
 class Sink(WholeOutput):
     """One output file, written batch by batch in bounded memory. Made by `open_sink`, for a `with` block.
 
@@ -62,7 +47,8 @@ class Sink(WholeOutput):
 
     Args:
         path: The file, and the attribute of that name. The attribute `rows` counts the rows written.
-        kind: Its format.
+        kind: As the metadata names the format.
+        encode: The encoder of a text format, whose metadata lies in `<name>.meta.json`. None means Parquet.
         metadata: Facts for the reader, as text.
         embeddings: Whether `Scores.embeddings` are written too.
 
@@ -70,11 +56,13 @@ class Sink(WholeOutput):
         OptionError: when the file cannot be written there.
     """
 
-    def __init__(self, path: Path, kind: TableFormat, metadata: Mapping[str, str], embeddings: bool) -> None:
+    def __init__(
+        self, path: Path, kind: str, encode: TextEncoder | None, metadata: Mapping[str, str], embeddings: bool
+    ) -> None:
         self.path = path
         self.rows = 0
         self._embeddings = embeddings
-        self._kind = kind
+        self._kind, self._encode = kind, encode
         self._metadata = file_metadata(metadata)
         self._schema: pyarrow.Schema | None = None
         self._open = True
@@ -82,21 +70,19 @@ class Sink(WholeOutput):
         self._broken = False
         self._files: list[PendingFile] = []  # in the order of publishing: the data last, so that it is complete
         try:
-            if kind.encode is not None:
+            if encode is not None:
                 self._files.append(PendingFile(path.with_name(path.name + ".meta.json")))
             self._files.append(PendingFile(path))
-            if kind.encode is None:
+            if encode is None:
                 self._parquet = ParquetEncoder(self._files[-1].file)
         except BaseException:
             self.abort()
             raise
 
     def write(self, scores: Scores) -> None:
-        """Append the rows of `scores`. Every batch must have the same heads, baseline and embedding width.
+        """Append rows, which have the heads, the baseline and the embedding width of the first batch.
 
-        Raises:
-            OptionError: when the columns differ from the first batch's, or promised embeddings are missing.
-            EmonetError: when the file cannot be written (a full disk), or the sink is already closed.
+        Raises OptionError when they have others, or lack the promised embeddings; EmonetError when the disk is full.
         """
         if not self._open:
             raise EmonetError(f"{self.path} is already closed; open a new sink to write more")
@@ -121,8 +107,7 @@ class Sink(WholeOutput):
     def close(self) -> None:
         """Finish the file and rename it into place; a second call does nothing.
 
-        Raises:
-            EmonetError: when the file cannot be written, or an earlier write failed; nothing is published.
+        Raises EmonetError when the disk refuses, or an earlier write failed; nothing is published then.
         """
         if not self._open:
             return
@@ -140,21 +125,18 @@ class Sink(WholeOutput):
     def abort(self) -> None:
         """Remove what was written and is not in place yet; after `close` this does nothing."""
         if self._open and self._parquet is not None:
-            with contextlib.suppress(Exception):  # the reason of the abort must not be hidden
-                self._parquet.abandon()
+            self._parquet.abandon()
         self._open = False
         for file in self._files:
             file.discard()
 
     def _put(self, table: "pyarrow.Table") -> None:
         begins, self._schema = self._schema is None, table.schema
-        try:
+        with writing(self.path):
             if self._parquet is not None:
                 self._parquet.write(table)
-            elif self._kind.encode is not None:
-                self._files[-1].file.write(self._kind.encode(table, begins))
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
+            elif self._encode is not None:
+                self._files[-1].file.write(self._encode(table, begins))
         self.rows += table.num_rows
 
     def _finish(self) -> None:
@@ -163,13 +145,11 @@ class Sink(WholeOutput):
 
             schema = pa.schema([(name, pa.string()) for name in ("key", "status", "reason")], self._metadata)
             self._put(schema.empty_table())
-        try:
+        with writing(self.path):
             if self._parquet is not None:
                 self._parquet.finish()
             else:
-                self._files[0].file.write(sidecar(self._metadata | {FORMAT_KEY: self._kind.name}, self.rows))
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
+                self._files[0].file.write(sidecar(self._metadata | {"emonet_fast.format": self._kind}, self.rows))
 
 
 def _describe(schema: "pyarrow.Schema") -> str:

@@ -10,8 +10,9 @@ from ..faces import FaceFinder, open_finder
 from ..options import VideoOptions
 from ..reports.timeline import TimelineReport
 from ..scorer import Scorer
+from ..sinks.growing import GrowingSink
 from ..sinks.overlay import Overlay
-from ..sinks.timeline import TimelineSink, open_timeline
+from ..sinks.timeline import open_timeline
 from ..sources.video.choose import open_video
 from ..sources.video.frames import VideoSource
 from .pipeline import VideoBatch, VideoPipeline
@@ -64,7 +65,7 @@ class VideoRun:
         self.summary = VideoSummary()
         self._scorer, self._options, self._outputs = scorer, options, outputs
         self._pipeline: VideoPipeline | None = None
-        self._sinks: list[TimelineSink] = []
+        self._sinks: list[GrowingSink | TimelineReport] = []
 
     def stop(self) -> None:
         """End the run as if the present video ended here; the files are finished. For signal handlers."""
@@ -173,7 +174,7 @@ class VideoRun:
         ends = [end for end in (self._options.end, video.duration) if end is not None]
         return max(0.0, min(ends) - (self._options.start or 0.0)) if ends else None
 
-    def _close(self, output: TimelineSink | Overlay, empty: bool) -> None:
+    def _close(self, output: GrowingSink | TimelineReport | Overlay, empty: bool) -> None:
         """Put an output in place, or remove it where it is empty. An error ends the run, not the other outputs."""
         try:
             if empty:

@@ -17,7 +17,6 @@ from emonet_fast.reports.timeline import TimelineReport, heat_map, polylines
 from emonet_fast.reports.timeline_collect import BINS, MAX_TRACKS, TimelineTotals
 from emonet_fast.sinks import timeline as tables
 from emonet_fast.sinks.coco import CocoJson
-from emonet_fast.sinks.growing import GrowingFile
 from emonet_fast.sinks.overlay import Overlay
 from emonet_fast.sinks.timeline import open_timeline, recover
 from emonet_fast.sinks.webvtt import WebVtt
@@ -168,7 +167,7 @@ def test_full_disk_keeps_what_was_written(tmp_path, kind):
     path = tmp_path / f"a.{kind}"
     sink = open_timeline(path, {})
     many = tables._GROUP_ROWS
-    disk = sink._growing.file = Full(sink._growing.file, 10**9)
+    disk = sink.file = Full(sink.file, 10**9)
     sink.write(line(0, many))
     size = disk.tell()
     disk._room = 1500 if kind != "vtt" else 20
@@ -393,4 +392,4 @@ def test_outputs_refused(tmp_path, name):
 def test_growing_file_over_a_folder(tmp_path):
     (tmp_path / "a.csv").mkdir()
     with pytest.raises(OptionError, match="not a file"):
-        GrowingFile(tmp_path / "a.csv")
+        open_timeline(tmp_path / "a.csv", {})

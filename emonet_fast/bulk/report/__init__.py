@@ -16,18 +16,10 @@ from .view import page
 
 
 def write_report(where: Path, output: Path, *, pictures: bool = True) -> Collected:
-    """Write the page on the folder of a bulk run, whole or not at all. Returns the figures on it.
+    """Write the page on the folder of a bulk run, as far as that is done. Returns the figures on it.
 
-    A run that is not finished is reported as far as it is.
-
-    Args:
-        where: The output folder of the run.
-        output: The page's name.
-        pictures: Read the most typical pictures again, to show them.
-
-    Raises:
-        DataError: when the folder has no plan, or no shard is done.
-        OptionError: when the output cannot be written.
+    `pictures` reads the most typical pictures again, to show them. Raises DataError when the folder has no plan or no
+    finished shard, OptionError when the output cannot be written.
     """
     if not (where / "plan.json").is_file():
         raise DataError(f"{where} has no plan.json; expected the output folder of `emonet-fast bulk`")

@@ -88,16 +88,7 @@ class Collected:
 
 
 def collect(folder: Folder, plan: Plan, shards: Iterable[int]) -> Collected:
-    """Read shards in one pass.
-
-    Args:
-        folder: The run's folder.
-        plan: Its plan.
-        shards: Numbers of finished shards, at least one.
-
-    Raises:
-        DataError: when one of them cannot be read.
-    """
+    """Read finished shards, at least one, in one pass. Raises DataError when one of them cannot be read."""
     import pyarrow.parquet as pq
 
     collected: Collected | None = None
@@ -181,12 +172,7 @@ def _face(batch: Any, row: int) -> Rectangle | None:
 
 
 def quantile(counts: npt.NDArray[np.int64], share: float) -> float:
-    """Returns the value below which `share` of a histogram's rows lie, linear within its bin; NaN without rows.
-
-    Args:
-        counts: [len(EDGES) - 1] rows.
-        share: 0..1.
-    """
+    """The value below which `share` of a histogram's rows lie, linear within its bin; NaN without rows."""
     total = int(counts.sum())
     if not total:
         return float("nan")

@@ -40,12 +40,7 @@ class LabelAgreement:
         return int(self.ranks.sum())
 
     def add(self, labels: Sequence[Any], order: npt.NDArray[np.intp]) -> None:
-        """Take in rows.
-
-        Args:
-            labels: N values of the column.
-            order: [N, E] indices of emotions, strongest first.
-        """
+        """Take in N values of the column, and [N, E] indices of emotions, strongest first."""
         if not self.rows and self.strange >= _TRIES:
             return
         for label, row in zip(labels, order, strict=True):
@@ -58,17 +53,15 @@ class LabelAgreement:
                 self.ranks[emotion, int(np.flatnonzero(row == emotion)[0])] += 1
 
     def within(self, places: int, emotion: int | None = None) -> float:
-        """Returns the share of rows whose label is among the strongest `places`, NaN without rows.
+        """The share of rows whose label is among the strongest `places`, NaN without rows.
 
-        Args:
-            places: How many of the strongest count.
-            emotion: Of the rows with this label alone. None means of all.
+        `emotion` counts the rows with this label alone.
         """
         ranks = self.ranks.sum(axis=0) if emotion is None else self.ranks[emotion]
         return float(ranks[:places].sum() / ranks.sum()) if ranks.sum() else float("nan")
 
     def mean_rank(self, emotion: int) -> float:
-        """Returns the mean place of one emotion in its rows, 1 the strongest; NaN without rows."""
+        """The mean place of one emotion in its rows, 1 the strongest; NaN without rows."""
         ranks = self.ranks[emotion]
         return float((ranks * np.arange(1, len(ranks) + 1)).sum() / ranks.sum()) if ranks.sum() else float("nan")
 

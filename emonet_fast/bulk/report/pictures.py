@@ -22,14 +22,7 @@ SIDE = 128  # pixels
 
 
 def thumbnails(folder: Folder, plan: Plan, collected: Collected, options: Options) -> dict[str, str]:
-    """Read the pictures of the most typical rows again. Returns base64 JPEGs by row key, without those that are gone.
-
-    Args:
-        folder: The run's folder.
-        plan: Its plan, which tells where the pictures are.
-        collected: What the page shows.
-        options: Limits on pixels and bytes.
-    """
+    """Base64 JPEGs of the most typical rows by key, read again from the inputs; without those that are gone."""
     wanted: dict[str, dict[int, list[Best]]] = defaultdict(lambda: defaultdict(list))
     for best in (b for rows in collected.best for b in rows):
         wanted[best.source][best.row].append(best)

@@ -14,13 +14,7 @@ _SLOTS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def page(collected: Collected, shown: dict[str, str], title: str) -> dict[str, Any]:
-    """Returns the template's variables.
-
-    Args:
-        collected: What came of the run.
-        shown: Base64 JPEGs by row key.
-        title: The page's heading.
-    """
+    """The template's variables. `shown` are base64 JPEGs by row key."""
     unfinished = collected.shards - collected.done
     notes = []
     if unfinished:
