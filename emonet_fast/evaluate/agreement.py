@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .metrics import LEVELS, Bools, Floats, kappa_of_sums, known, mean_known
-from .resample import SEED
+from .metrics import LEVELS, SEED, Bools, Floats, Ints, kappa_of_sums, known, mean_known
 
 FOLDS = 5
 
@@ -78,7 +77,7 @@ def resampled_agreement(humans: Floats, model: Floats, counts: Floats) -> tuple[
     return np.asarray(mean_known(kappa[:, :size], axis=1)), np.asarray(among)
 
 
-def _resampled_kappa(levels: Floats, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64], counts: Floats) -> Floats:
+def _resampled_kappa(levels: Floats, a: Ints, b: Ints, counts: Floats) -> Floats:
     """[B, P] kappas of the pairs of raters a, b [P]: each sum over images is a product with the counts."""
     # Sums of whole numbers below 2^24 are exact in float32, whose products take half the time: 342,000 images.
     exact = np.float32 if counts.shape[1] * (LEVELS - 1) ** 2 < 2**24 else np.float64
@@ -92,7 +91,7 @@ def _resampled_kappa(levels: Floats, a: npt.NDArray[np.int64], b: npt.NDArray[np
     return np.where(sums[..., 0] >= 2, kappa_of_sums(sums), np.nan)
 
 
-def folds(n: int) -> npt.NDArray[np.int64]:
+def folds(n: int) -> Ints:
     """[n] fold of each image: equal sizes, shuffled with a fixed seed."""
     return np.random.default_rng(SEED).permutation(n) % FOLDS
 
@@ -109,7 +108,7 @@ def thresholds(scores: Floats, levels: Floats) -> Floats:
     return np.where(below >= 1.0, np.inf, np.where(below <= 0.0, -np.inf, rising[at]))
 
 
-def held_out_levels(scores: Floats, levels: Floats, fold: npt.NDArray[np.int64]) -> Floats:
+def held_out_levels(scores: Floats, levels: Floats, fold: Ints) -> Floats:
     """[N] levels 0..7 of scores [N], calibrated on the other folds by the experts' levels [H, N]; NaN where unknown."""
     out = np.full(len(scores), np.nan)
     scored = ~np.isnan(scores)

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from ..datasets import DataSet, Record
 from ..datasets.labels import literal, located_slug, ratings
 from ..errors import DataError
 from .align import ImageId, places
-from .metrics import Bools, Floats
+from .metrics import Bools, Floats, Ints
 from .predictions import SLUGS, check_share, listed
 
 _HUME, _HUME_SCALE = "Hume Face*", 7.0  # published on 0..1; the notebook multiplies it
@@ -65,10 +64,10 @@ class Answers:
 
     source: str
     images: tuple[ImageId, ...]
-    image: npt.NDArray[np.int64]
-    emotion: npt.NDArray[np.int64]
-    yes: npt.NDArray[np.int64]
-    total: npt.NDArray[np.int64]
+    image: Ints
+    emotion: Ints
+    yes: Ints
+    total: Ints
     answers: int
     annotators: int
 

@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arithmetic import softmax
 from ..errors import DataError
 from .align import ImageId, places
 from .mapping import Mapping
-from .metrics import Bools, Floats, mean_known, ratio
+from .metrics import BOOTSTRAPS, SEED, Bools, Floats, Interval, Ints, count_chunks, interval, mean_known, ratio
 from .prediction_files import json_lines
 from .predictions import SLUGS, Predictions, check_share, listed
-from .resample import BOOTSTRAPS, SEED, Interval, count_chunks, interval
 
 CUTOFF = 1.5
 FROM_NAME = "from-name"
@@ -45,15 +43,15 @@ class AnyHitFigures:
     """
 
     mapping: Mapping
-    true: npt.NDArray[np.int64]
+    true: Ints
     hits: Bools
-    top: npt.NDArray[np.int64]
+    top: Ints
     noise: Floats
     intervals: dict[str, Interval]
     notes: tuple[str, ...]
 
     @property
-    def counts(self) -> npt.NDArray[np.int64]:
+    def counts(self) -> Ints:
         """[C] images of each class."""
         return np.bincount(self.true, minlength=len(self.mapping.classes))
 
@@ -111,7 +109,7 @@ def evaluate_any_hit(
     return AnyHitFigures(mapping, true, hits, top, noise, _intervals(true, hits, top, bootstraps), tuple(notes))
 
 
-def rule(scores: Floats, owner: npt.NDArray[np.int64], classes: int, heads: int) -> tuple[Bools, npt.NDArray[np.int64]]:
+def rule(scores: Floats, owner: Ints, classes: int, heads: int) -> tuple[Bools, Ints]:
     """[N, C] classes that the rule accepts, and [N] class of the strongest head, from scores [N, H] of mapped heads.
 
     owner: [H] class of each head. heads: number of mapped heads in the cutoff 1.5 / heads.
@@ -205,7 +203,7 @@ def _check_classes(
     return check_share(list(foreign), len(keys), what, partial)
 
 
-def _heads(mapping: Mapping, predictions: Predictions, notes: list[str]) -> tuple[list[int], npt.NDArray[np.int64]]:
+def _heads(mapping: Mapping, predictions: Predictions, notes: list[str]) -> tuple[list[int], Ints]:
     """Columns of the mapped emotions that have a head, and each one's class."""
     columns, owner, lacking = [], [], []
     for c, emotions in enumerate(mapping.classes.values()):
@@ -221,7 +219,7 @@ def _heads(mapping: Mapping, predictions: Predictions, notes: list[str]) -> tupl
     return columns, np.array(owner, dtype=np.int64)
 
 
-def _noise(owner: npt.NDArray[np.int64], classes: int, heads: int) -> Floats:
+def _noise(owner: Ints, classes: int, heads: int) -> Floats:
     """[C] share of images that the rule accepts for a class when all scores are standard normal noise."""
     rng = np.random.default_rng(SEED)
     total = np.zeros(classes)
@@ -232,9 +230,7 @@ def _noise(owner: npt.NDArray[np.int64], classes: int, heads: int) -> Floats:
     return np.asarray(total / _DRAWS, dtype=np.float64)
 
 
-def _intervals(
-    true: npt.NDArray[np.int64], hits: Bools, top: npt.NDArray[np.int64], bootstraps: int
-) -> dict[str, Interval]:
+def _intervals(true: Ints, hits: Bools, top: Ints, bootstraps: int) -> dict[str, Interval]:
     """95% intervals over resamples of images."""
     n, classes = hits.shape
     one = np.eye(classes)[true]

@@ -7,41 +7,15 @@ scikit-learn's definitions of ROC AUC, average precision and F1.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from .align import align
 from .annotations import Answers
-from .metrics import Bools, Floats
+from .metrics import BOOTSTRAPS, SEED, Bools, Floats, Ints, count_chunks
 from .predictions import SLUGS, Predictions
 from .ranking import average_precision, best_f1, curve, f1_at, roc_auc
-from .resample import BOOTSTRAPS, SEED, count_chunks
 
 TRIPLE = 3
 MEASURES = ("auc", "average_precision", "best_f1", "fixed_f1")
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerAgreement:
-    """How far annotators agree on pairs of image and emotion with more than one answer.
-
-    Args:
-        pairs: [40] number of such pairs for each emotion.
-        agree: [40] pairs with two or three equal answers.
-        partial: [40] pairs with answers 2:1.
-        disagree: [40] pairs with answers 1:1.
-        other: [40] pairs with more than three answers.
-    """
-
-    pairs: npt.NDArray[np.int64]
-    agree: npt.NDArray[np.int64]
-    partial: npt.NDArray[np.int64]
-    disagree: npt.NDArray[np.int64]
-    other: npt.NDArray[np.int64]
-
-    def shares(self) -> tuple[float, float, float]:
-        """Agreement, partial and disagreement over all pairs; NaN without any."""
-        n = int(self.pairs.sum()) or float("nan")
-        return int(self.agree.sum()) / n, int(self.partial.sum()) / n, int(self.disagree.sum()) / n
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +30,8 @@ class Detection:
         threshold: [40] threshold of the best F1.
     """
 
-    positives: npt.NDArray[np.int64]
-    negatives: npt.NDArray[np.int64]
+    positives: Ints
+    negatives: Ints
     value: dict[str, Floats]
     resampled: dict[str, Floats]
     threshold: Floats
@@ -69,7 +43,7 @@ class BinaryFigures:
 
     Args:
         answers: the experts' answers.
-        agreement: how far the experts agree.
+        agreement: see `agreement_table`.
         clear: triple-positive against true-negative pairs.
         all: every pair, positive by majority.
         ties: number of pairs without a majority.
@@ -78,7 +52,7 @@ class BinaryFigures:
     """
 
     answers: Answers
-    agreement: AnswerAgreement
+    agreement: dict[str, Ints]
     clear: Detection
     all: Detection
     ties: int
@@ -86,18 +60,27 @@ class BinaryFigures:
     notes: tuple[str, ...]
 
 
-def agreement_table(answers: Answers) -> AnswerAgreement:
-    """The annotators' agreement per emotion, by the notebook's rule."""
+def agreement_table(answers: Answers) -> dict[str, Ints]:
+    """[40] numbers of pairs of image and emotion with more than one answer, by the notebook's rule.
+
+    Two or three equal answers agree, 2:1 is partial, 1:1 disagrees, more than three answers are other.
+    """
     n, yes = answers.total, answers.yes
     same = (yes == 0) | (yes == n)
     kinds = {
         "pairs": n > 1,
-        "agree": ((n == 2) | (n == TRIPLE)) & same,
+        "agreement": ((n == 2) | (n == TRIPLE)) & same,
         "partial": (n == TRIPLE) & ~same,
-        "disagree": (n == 2) & ~same,
+        "disagreement": (n == 2) & ~same,
         "other": n > TRIPLE,
     }
-    return AnswerAgreement(**{k: np.bincount(answers.emotion[at], minlength=len(SLUGS)) for k, at in kinds.items()})
+    return {kind: np.bincount(answers.emotion[at], minlength=len(SLUGS)) for kind, at in kinds.items()}
+
+
+def overall_shares(agreement: dict[str, Ints]) -> dict[str, float]:
+    """The kinds of `agreement_table` as shares of all pairs; NaN without any."""
+    n = int(agreement["pairs"].sum()) or float("nan")
+    return {kind: int(counts.sum()) / n for kind, counts in agreement.items() if kind != "pairs"}
 
 
 def evaluate_binary(
@@ -133,9 +116,7 @@ def evaluate_binary(
     )
 
 
-def _detect(
-    scores: Floats, emotion: npt.NDArray[np.int64], positive: Bools, use: Bools, fixed: float, bootstraps: int
-) -> Detection:
+def _detect(scores: Floats, emotion: Ints, positive: Bools, use: Bools, fixed: float, bootstraps: int) -> Detection:
     """Every measure of every emotion; one generator for all emotions, in the guide's order."""
     size = len(SLUGS)
     rng = np.random.default_rng(SEED)

@@ -8,8 +8,7 @@ import numpy as np
 
 from ..optional import need
 from ..sinks.text import shorten_middle, visible
-from .metrics import Floats
-from .resample import Interval
+from .metrics import Floats, Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

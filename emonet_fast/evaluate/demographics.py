@@ -16,10 +16,9 @@ from ..errors import DataError
 from ..optional import need
 from .align import ImageId, align
 from .annotations import binary_from_dataset, hq_from_dataset
-from .metrics import Floats, mean_known
+from .metrics import BOOTSTRAPS, SEED, Floats, Interval, count_chunks, interval, mean_known
 from .predictions import SLUGS, Predictions
 from .ranking import best_f1, curve
-from .resample import BOOTSTRAPS, SEED, Interval, count_chunks, interval
 
 Texts = npt.NDArray[np.str_]
 COLUMNS = ("age", "gender", "ethnicity")

@@ -20,9 +20,14 @@ from .agreement import (
 from .align import align
 from .annotations import Ratings
 from .metrics import (
+    BOOTSTRAPS,
+    SEED,
     Floats,
+    Interval,
     alpha_of_sums,
     alpha_raters,
+    count_chunks,
+    difference_interval,
     mean_known,
     median_known,
     ratio,
@@ -33,7 +38,6 @@ from .metrics import (
     unit_sums,
 )
 from .predictions import Predictions
-from .resample import BOOTSTRAPS, SEED, Interval, count_chunks, difference_interval
 
 MODEL = -1  # the model's place among the raters: the last
 

@@ -8,9 +8,8 @@ import numpy as np
 from .agreement import heat_map
 from .charts import dots_png, heat_map_png
 from .hq import MODEL, HqFigures
-from .metrics import known, mean_known
+from .metrics import across, interval, known, mean_interval, mean_known
 from .predictions import NAMES
-from .resample import across, interval, mean_interval
 from .result import Cell, Chart, Figure, Result, Table
 
 # Krippendorff alpha of the experts for an emotion: how much there is for a model to agree with.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from .resample import NO_INTERVAL, Interval
+from .metrics import NO_INTERVAL, Interval
 
 Origin: TypeAlias = Literal["paper", "ours"]
 Cell: TypeAlias = str | int | float | None

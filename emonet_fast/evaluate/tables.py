@@ -3,12 +3,11 @@
 import numpy as np
 
 from .any_hit import CUTOFF, AnyHitFigures
-from .binary import MEASURES, AnswerAgreement, BinaryFigures, Detection
+from .binary import MEASURES, BinaryFigures, Detection, overall_shares
 from .charts import dots_png, grouped_png, stacked_png
 from .demographics import CAVEAT, DemographicFigures
-from .metrics import Floats, mean_known, ratio
+from .metrics import NO_INTERVAL, Floats, Ints, across, interval, mean_known, ratio
 from .predictions import NAMES
-from .resample import NO_INTERVAL, across, interval
 from .result import Cell, Chart, Figure, Result, Table
 
 _LABELS = {
@@ -40,8 +39,11 @@ def binary_result(figures: BinaryFigures, source: str) -> Result:
         for slug, name, d in sets
         for m in MEASURES
     ]  # fmt: skip
-    shares = zip(("agreement", "partial", "disagreement"), figures.agreement.shares(), strict=True)
-    agreement = [Figure(s, f"Annotators' pairs: {s}", v, origin="paper", digits=6) for s, v in shares]
+    shares = overall_shares(figures.agreement)
+    agreement = [
+        Figure(s, f"Annotators' pairs: {s}", shares[s], origin="paper", digits=6)
+        for s in ("agreement", "partial", "disagreement")
+    ]
     tables = [agreement_rows(figures.agreement), *(_detection(slug, name, d) for slug, name, d in sets)]
     notes = figures.notes
     if figures.ties:
@@ -52,20 +54,18 @@ def binary_result(figures: BinaryFigures, source: str) -> Result:
     )  # fmt: skip
 
 
-def agreement_rows(agreement: AnswerAgreement) -> Table:
+def agreement_rows(agreement: dict[str, Ints]) -> Table:
     """The annotators' agreement of each emotion, the least agreed first, and of all."""
-    counts = (agreement.pairs, agreement.agree, agreement.partial, agreement.disagree, agreement.other)
     rows: list[tuple[Cell, ...]] = []
-    for e in _by(ratio(agreement.agree, agreement.pairs)):
-        n = int(agreement.pairs[e])
-        rows.append((NAMES[e], n, *(int(c[e]) / n if n else float("nan") for c in counts[1:])))
-    n = int(agreement.pairs.sum())
-    rows.append(("all", n, *agreement.shares(), int(agreement.other.sum()) / n if n else float("nan")))
+    for e in _by(ratio(agreement["agreement"], agreement["pairs"])):
+        shares = overall_shares({kind: counts[e] for kind, counts in agreement.items()})
+        rows.append((NAMES[e], int(agreement["pairs"][e]), *shares.values()))
+    rows.append(("all", int(agreement["pairs"].sum()), *overall_shares(agreement).values()))
     lead = (
         "Pairs of image and emotion with more than one answer. Two or three equal answers agree, 2:1 is partial, "
         "1:1 disagrees, more than three answers are other."
     )
-    columns = ("emotion", "pairs", "agreement", "partial", "disagreement", "other")
+    columns = ("emotion", *agreement)
     return Table("agreement", "Agreement of the annotators", lead, columns, tuple(rows), "paper", digits=6, brief=False)
 
 
@@ -89,13 +89,14 @@ def _detection(slug: str, name: str, found: Detection) -> Table:
 
 def _binary_charts(figures: BinaryFigures) -> tuple[Chart, ...]:
     agreement = figures.agreement
-    shares = {k: ratio(getattr(agreement, k), agreement.pairs) for k in ("agree", "partial", "disagree", "other")}
-    order = _by(-np.nan_to_num(shares["agree"], nan=-1.0))
+    pairs = agreement["pairs"]
+    labels = {"agreement": "agreement", "partial": "partial 2:1", "disagreement": "disagreement 1:1", "other": "other"}
+    shares = {label: ratio(agreement[kind], pairs) for kind, label in labels.items()}
+    order = _by(-np.nan_to_num(shares["agreement"], nan=-1.0))
 
     def stacked() -> bytes:
-        labels = ("agreement", "partial 2:1", "disagreement 1:1", "other")
-        parts = [(label, v[order]) for label, v in zip(labels, shares.values(), strict=True) if np.nansum(v) > 0]
-        return stacked_png([NAMES[e] for e in order], parts, [f"n = {int(agreement.pairs[e])}" for e in order])
+        parts = [(label, v[order]) for label, v in shares.items() if np.nansum(v) > 0]
+        return stacked_png([NAMES[e] for e in order], parts, [f"n = {int(pairs[e])}" for e in order])
 
     def auc() -> bytes:
         value, resampled = figures.clear.value["auc"], figures.clear.resampled["auc"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from emonet_fast.errors import DataError
-from emonet_fast.evaluate import agreement, annotations, hq, hq_tables, metrics, resample
+from emonet_fast.evaluate import agreement, annotations, hq, hq_tables, metrics
 
 from ..tolerances import SAME_FIGURE
 from .made import figure_of, hq_csv, interval_alpha, predictions, ratings, table_of
@@ -82,7 +82,7 @@ def test_spearman_and_alpha_are_the_notebooks_with_its_seed(evaluated):
     np.testing.assert_allclose(got.rho[5], rho, atol=SAME_FIGURE, rtol=0)
     rng = np.random.default_rng(42)
     boots = [rng.choice(rho, size=40, replace=True).mean() for _ in range(50)]
-    low, high = resample.mean_interval(rho, 50)
+    low, high = metrics.mean_interval(rho, 50)
     np.testing.assert_allclose([low, high], np.percentile(boots, [2.5, 97.5]), atol=SAME_FIGURE, rtol=0)
 
     krippendorff = pytest.importorskip("krippendorff", reason="krippendorff (extra test) is not installed")
@@ -135,7 +135,7 @@ def test_comparison_is_the_notebooks(evaluated):
 def test_one_call_draws_what_a_thousand_draw():
     """The generator's stream does not depend on how many resamples are asked for at once."""
     one, many = np.random.default_rng(42), np.random.default_rng(42)
-    whole = resample.drawn_counts(one, 37, 20)
+    whole = metrics.drawn_counts(one, 37, 20)
     for row in whole:
         values = np.arange(37)
         np.testing.assert_array_equal(row, np.bincount(many.choice(values, 37, replace=True), minlength=37))
