@@ -64,8 +64,7 @@ class Timeline:
             "reused": pa.array(self.reused, pa.bool_()),
         }
         table = self.scores.to_arrow()
-        for name in table.column_names:
-            arrays[name] = table.column(name)
+        arrays |= dict(zip(table.column_names, table.columns, strict=True))
         if self.smooth is not None:
             for i, name in enumerate(self.scores.names):
                 column = self.smooth[:, i]

@@ -84,11 +84,6 @@ class PictureTotals:
     emotion_sums: Float64Array = field(default_factory=lambda: np.zeros(0))
     cards: list[Card] = field(default_factory=list)
 
-    @property
-    def total(self) -> int:
-        """All inputs."""
-        return sum(self.statuses.values())
-
     def add(self, scores: Scores, thumbnails: Sequence[Image.Image | None]) -> None:
         """Take in a batch: one thumbnail, or None, for each row.
 

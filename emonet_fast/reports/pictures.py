@@ -18,8 +18,7 @@ from ..scores import Scores
 from ..sinks.encoders import SCHEMA_VERSION
 from ..sinks.whole import WholeOutput
 from .collect import PictureTotals
-from .parts import MEASURES, css_percent, minus, value_text
-from .render import publish
+from .render import MEASURES, minus, publish, value_text
 
 _LABELS = {
     "prob": ("mean softmax", "sum of the group's softmax"),
@@ -90,15 +89,17 @@ def _content(totals: PictureTotals) -> dict[str, Any]:
     """The template's variables that come from scores."""
     kind = totals.kind or "raw"
     mean_label, group_label = _LABELS[kind]
-    counts = [(totals.total, "picture" if totals.total == 1 else "pictures", False), (totals.scored, "scored", False)]
-    if totals.total > totals.scored:
-        counts.append((totals.total - totals.scored, "without scores", True))
+    total = totals.statuses.total()
+    counts = [(total, "picture" if total == 1 else "pictures", False), (totals.scored, "scored", False)]
+    if total > totals.scored:
+        counts.append((total - totals.scored, "without scores", True))
     columns = [card for card in totals.cards if card.top or card.extras]
     return {
         "notes": totals.notes,
         "counts": counts,
         "statuses": [f"{n} {s.replace('_', ' ')}" for s, n in totals.statuses.most_common() if s != "ok"],
         "totals": totals,
+        "total": total,
         "measure": MEASURES[kind],
         "kind": kind,
         "full": _full_scale([value for card in totals.cards for _, value in card.top[:1]], kind),
@@ -120,7 +121,7 @@ def _marker(slug: str, value: float) -> dict[str, Any]:
         "title": f"{dimension.name}: {value:.2f} on a scale from {low:g} to {high:g}",
         "low": minus(f"{low:g}"),
         "high": minus(f"{high:g}"),
-        "place": css_percent((value - low) / (high - low)),
+        "place": (value - low) / (high - low),
         "middle": low < 0,
         "text": minus(f"{value:+.2f}" if low < 0 else f"{value:.2f}"),
         "beyond": not low <= value <= high,

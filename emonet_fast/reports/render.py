@@ -1,12 +1,22 @@
 """From a template and its variables to a page. All pages extend base.html and share the macros of parts.html."""
 
+import math
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
+from .. import taxonomy
 from ..files import PendingFile
-from ..sinks.text import visible
-from .parts import FILTERS, FUNCTIONS
+from ..sinks.text import shorten_middle, visible
+
+# By Scores.value_kind.
+MEASURES = {
+    "prob": "softmax over the 40 emotions",
+    "score": "raw score minus neutral mean",
+    "raw": "raw score, no neutral baseline",
+}
+# Names of taxonomy.GROUPS for narrow screens.
+_SHORT = ("Positive, high", "Positive, low", "Negative, high", "Negative, low", "Cognitive", "Physical", "Longing")
 
 
 def render(template: str, variables: Mapping[str, Any]) -> bytes:
@@ -24,8 +34,21 @@ def render(template: str, variables: Mapping[str, Any]) -> bytes:
         finalize=_shown,
         loader=jinja2.FunctionLoader(_source),
     )
-    environment.filters |= FILTERS
-    environment.globals |= FUNCTIONS
+    environment.filters |= {
+        "clock": clock,
+        "count": "{:,}".format,
+        "opacity": lambda share: f"{min(max(share, 0.0), 1.0):.3f}",
+        "share": lambda share: "–" if math.isnan(share) else f"{share:.1%}",
+        "short": lambda text, columns: shorten_middle(visible(text), columns),
+        "signed": lambda value: minus(f"{value:+.2f}"),
+        "value": value_text,
+        "width": lambda share: f"{min(max(share, 0.0), 1.0):.1%}",
+    }
+    environment.globals |= {
+        "emotion": taxonomy.find,
+        "group_index": lambda slug: taxonomy.GROUPS.index(taxonomy.find(slug).group),
+        "groups": [{"name": name, "short": short} for name, short in zip(taxonomy.GROUPS, _SHORT, strict=True)],
+    }
     return environment.get_template(template).render(variables).encode("utf-8", "backslashreplace")
 
 
@@ -43,3 +66,24 @@ def _source(template: str) -> str:
 
 def _shown(value: Any) -> Any:
     return visible(value) if type(value) is str else value  # a macro's output is markup, and a subclass of str
+
+
+def value_text(value: float, kind: str) -> str:
+    """A value of `Scores.top`: softmax as a percentage, other scores with two digits."""
+    if kind != "prob":
+        return minus(f"{value:+.2f}" if kind == "score" else f"{value:.2f}")
+    return f"{value:.0%}" if value >= 0.0995 or value == 0 else f"{value:.1%}"
+
+
+def minus(number: str) -> str:
+    """The number with a minus sign as wide as "+"."""
+    return number.replace("-", "−")
+
+
+def clock(seconds: float) -> str:
+    """A time as minutes, seconds and tenths: `1:02.5`, with hours where there are any."""
+    sign, ticks = ("-" if seconds < 0 else ""), round(abs(seconds) * 10)
+    hours, rest = divmod(ticks, 36000)
+    minutes, tenths = divmod(rest, 600)
+    head = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
+    return f"{sign}{head}:{tenths / 10:04.1f}"

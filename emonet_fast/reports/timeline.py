@@ -17,8 +17,7 @@ from ..records import Float64Array
 from ..scores import distinct_notes
 from ..sinks.encoders import SCHEMA_VERSION
 from ..timeline import NO_TRACK, Timeline
-from .parts import MEASURES
-from .render import publish
+from .render import MEASURES, publish
 from .timeline_collect import BINS, TimelineTotals, Track, Video
 
 _SHOWN_TRACKS = 16

@@ -121,9 +121,7 @@ class TimelineTotals:
     left_out: int = 0
 
     def add(self, timeline: Timeline) -> None:
-        """Take in some rows of one video."""
-        if not len(timeline):
-            return
+        """Take in some rows of one video, at least one."""
         self.emotions, table = timeline.scores.ranking()
         self.kind = timeline.scores.value_kind
         video = self.videos.get(timeline.source)

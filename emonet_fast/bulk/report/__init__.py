@@ -1,18 +1,25 @@
 """One HTML page on a bulk run's folder: what came of it, and what its scores look like. Needs nothing else to be seen.
 
-folder -> collect (one pass, bounded memory) -> pictures (of the most typical rows) -> view -> page.html
+folder -> collect (one pass, bounded memory) -> pictures (of the most typical rows) -> page.html
 """
 
+import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from ... import taxonomy
 from ...errors import DataError
 from ...files import write_whole
 from ...options import Options
-from ...reports.render import render
+from ...reports.render import MEASURES, minus, render
 from ..folder import Folder, ShardState
-from .collect import Collected, collect
+from .collect import EDGES, STRONGEST, Collected, collect, quantile
 from .pictures import thumbnails
-from .view import page
+
+_WIDTH, _HEIGHT = 160, 34  # of a distribution's drawing
+_SLOTS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def write_report(where: Path, output: Path, *, pictures: bool = True) -> Collected:
@@ -37,5 +44,78 @@ def write_report(where: Path, output: Path, *, pictures: bool = True) -> Collect
         if shard.state == ShardState.FAILED
     }
     shown = thumbnails(folder, plan, collected, Options()) if pictures else {}
-    write_whole(output, render("bulk/report/page.html", page(collected, shown, str(where))))
+    write_whole(output, render("bulk/report/page.html", _page(collected, shown, str(where))))
     return collected
+
+
+def _page(collected: Collected, shown: dict[str, str], title: str) -> dict[str, Any]:
+    """The template's variables. `shown` are base64 JPEGs by row key."""
+    unfinished = collected.shards - collected.done
+    notes = []
+    if unfinished:
+        notes.append(f"{unfinished} of {collected.shards} shards are not done; this page is about the others.")
+    notes += [f"Shard {shard} failed: {reason}" for shard, reason in collected.failed.items()]
+    lost = collected.total - collected.scored
+    return {
+        "title": title,
+        "notes": notes,
+        "counts": [
+            (f"{collected.total:,}", "rows", False),
+            (f"{collected.scored:,}", "scored", False),
+            (f"{lost:,}", "without scores", lost > 0),
+            (collected.done, f"of {collected.shards} shards", False),
+        ],
+        "facts_of_run": {"inputs": ", ".join(collected.inputs), **collected.fingerprint},
+        "collected": collected,
+        "measure": MEASURES[collected.kind.removesuffix("_")],
+        "low": minus(f"{EDGES[0]:g}"),
+        "high": f"{EDGES[-1]:g}",
+        "distributions": _distributions(collected),
+        "together": _together(collected),
+        "strongest": STRONGEST,
+        "shown": shown,
+    }
+
+
+def _distributions(collected: Collected) -> list[dict[str, Any]]:
+    """Each group's emotions with their distributions, in the guide's order."""
+    if not collected.scored:
+        return []
+    out = []
+    for index, group in enumerate(taxonomy.GROUPS):
+        members = [e for e, slug in enumerate(collected.emotions) if taxonomy.find(slug).group == group]
+        if members:
+            out.append({"name": group, "index": index, "emotions": [_distribution(collected, e) for e in members]})
+    return out
+
+
+def _distribution(collected: Collected, emotion: int) -> dict[str, Any]:
+    counts = collected.histogram[emotion]
+    full = max(1, int(counts.max()))
+    step = _WIDTH / len(counts)
+    points = [f"0,{_HEIGHT}"]
+    for i, count in enumerate(counts.tolist()):
+        y = _HEIGHT * (1 - count / full)
+        points += [f"{i * step:.1f},{y:.1f}", f"{(i + 1) * step:.1f},{y:.1f}"]
+    points.append(f"{_WIDTH},{_HEIGHT}")
+    marks = [quantile(counts, share) for share in _SLOTS]
+    return {
+        "name": taxonomy.find(collected.emotions[emotion]).name,
+        "points": " ".join(points),
+        "zero": f"{_place(0.0):.1f}",
+        "median": f"{_place(marks[2]):.1f}",
+        "text": minus(f"{marks[2]:+.2f}"),
+        "title": "5%, 25%, 50%, 75%, 95%: " + ", ".join(minus(f"{m:+.2f}") for m in marks),
+    }
+
+
+def _place(value: float) -> float:
+    return float((value - EDGES[0]) / (EDGES[-1] - EDGES[0]) * _WIDTH)
+
+
+def _together(collected: Collected) -> dict[str, Any]:
+    """Of the rows with one emotion among their strongest, the share [E, E] with another; and what full colour is."""
+    own = np.diag(collected.together).astype(np.float64)
+    share = np.divide(collected.together, own[:, None], out=np.zeros(collected.together.shape), where=own[:, None] > 0)
+    np.fill_diagonal(share, 0.0)
+    return {"share": share.tolist(), "full": max(0.05, math.ceil(float(share.max(initial=0.0)) * 20) / 20)}

@@ -56,13 +56,13 @@ class Collected:
         kind: Which columns were read, "score_" or "raw_".
         fingerprint: Of the run's plan.
         inputs: As the run was given them.
-        statuses: Rows by status.
-        examples: For each status but "ok" the keys and reasons of its first rows.
-        scored: Rows with scores.
         histogram: [E, len(EDGES) - 1] int64, rows by score.
         together: [E, E] int64, rows with both emotions among their STRONGEST; on the diagonal rows with the one.
         best: The TYPICAL rows of each emotion, best first.
         agreements: By the names of the kept columns.
+        statuses: Rows by status.
+        examples: For each status but "ok" the keys and reasons of its first rows.
+        scored: Rows with scores.
         done, shards: Shards that are read here, and in all.
         failed: Reasons by the shards' numbers.
     """
@@ -71,20 +71,20 @@ class Collected:
     kind: str
     fingerprint: Mapping[str, str]
     inputs: tuple[str, ...]
+    histogram: npt.NDArray[np.int64]
+    together: npt.NDArray[np.int64]
+    best: list[list[Best]]
+    agreements: dict[str, LabelAgreement]
     statuses: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     scored: int = 0
-    histogram: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
-    together: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
-    best: list[list[Best]] = field(default_factory=list)
-    agreements: dict[str, LabelAgreement] = field(default_factory=dict)
     done: int = 0
     shards: int = 0
     failed: dict[int, str] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
-        return sum(self.statuses.values())
+        return self.statuses.total()
 
 
 def collect(folder: Folder, plan: Plan, shards: Iterable[int]) -> Collected:
@@ -173,12 +173,9 @@ def _face(batch: Any, row: int) -> Rectangle | None:
 
 def quantile(counts: npt.NDArray[np.int64], share: float) -> float:
     """The value below which `share` of a histogram's rows lie, linear within its bin; NaN without rows."""
-    total = int(counts.sum())
-    if not total:
+    if not counts.any():
         return float("nan")
-    reached = np.cumsum(counts)
-    bin_ = int(np.searchsorted(reached, share * total))
-    bin_ = min(bin_, len(counts) - 1)
-    before = reached[bin_] - counts[bin_]
-    inside = (share * total - before) / counts[bin_] if counts[bin_] else 0.0
+    rows = share * counts.sum()
+    bin_ = int(np.searchsorted(np.cumsum(counts), rows))
+    inside = (rows - counts[:bin_].sum()) / counts[bin_]
     return float(EDGES[bin_] + inside * (EDGES[bin_ + 1] - EDGES[bin_]))

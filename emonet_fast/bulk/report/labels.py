@@ -1,7 +1,8 @@
 """How far scores agree with what a data set says of its own pictures, where that names emotions."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,26 +15,19 @@ from ...errors import DataError
 _TRIES = 200
 
 
-@dataclass
 class LabelAgreement:
-    """Ranks of a column's emotions among all emotions of their rows.
+    """Ranks of a column's emotions among all E emotions of their rows.
 
-    A label that holds experts' ratings counts as the emotion that they rate highest on average.
-
-    Args:
-        emotions: E column names.
-        strange: How many values name no emotion.
-        ranks: [E, E] int64, rows whose label is the first index and stood at the place of the second, 0 the strongest.
+    A label that holds experts' ratings counts as the emotion that they rate highest on average. The attribute `strange`
+    counts the values that name no emotion. `ranks` [E, E] counts the rows whose label is the first index and stood at
+    the place of the second, 0 the strongest.
     """
 
-    emotions: tuple[str, ...]
-    strange: int = 0
-    ranks: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
-
-    def __post_init__(self) -> None:
-        self.ranks = np.zeros((len(self.emotions), len(self.emotions)), np.int64)
-        self._index = {name: i for i, name in enumerate(self.emotions)}
-        self._known: dict[Any, int | None] = {}
+    def __init__(self, emotions: tuple[str, ...]) -> None:
+        self.strange = 0
+        self.ranks = np.zeros((len(emotions), len(emotions)), np.int64)
+        self._index = {name: i for i, name in enumerate(emotions)}
+        self._slug = lru_cache(10_000)(_slug)
 
     @property
     def rows(self) -> int:
@@ -46,7 +40,7 @@ class LabelAgreement:
         for label, row in zip(labels, order, strict=True):
             if label is None or label == "":
                 continue
-            emotion = self._emotion(label)
+            emotion = self._index.get(self._slug(label)) if isinstance(label, str) else None
             if emotion is None:
                 self.strange += 1
             else:
@@ -65,28 +59,18 @@ class LabelAgreement:
         ranks = self.ranks[emotion]
         return float((ranks * np.arange(1, len(ranks) + 1)).sum() / ranks.sum()) if ranks.sum() else float("nan")
 
-    def _emotion(self, label: Any) -> int | None:
-        if not isinstance(label, str):
-            return None
-        if label not in self._known:
-            if len(self._known) > 10_000:  # texts that are all different
-                self._known.clear()
-            self._known[label] = self._index.get(_slug(label) or "")
-        return self._known[label]
 
-
-def _slug(label: str) -> str | None:
-    """The emotion that a label names, or that experts rate highest; None if there is none, or no single one."""
+def _slug(label: str) -> str:
+    """The emotion that a label names, or that experts rate highest; "" if there is none, or no single one."""
     try:
         if not label.lstrip().startswith(("[", "{")):
-            return emotion_slug(label)
+            return emotion_slug(label) or ""
         answers, _ = annotations(label, "label")
     except DataError:
-        return None
-    sums: dict[str, float] = {}
+        return ""
+    sums: Counter[str] = Counter()
     for ratings in answers.values():
-        for slug, value in ratings.items():
-            sums[slug] = sums.get(slug, 0.0) + value
+        sums.update(ratings)
     strongest = max(sums.values(), default=0.0)
     names = [slug for slug, value in sums.items() if value == strongest]
-    return names[0] if strongest > 0 and len(names) == 1 else None
+    return names[0] if strongest > 0 and len(names) == 1 else ""
