@@ -89,13 +89,13 @@ def align(predictions: Predictions, images: Sequence[ImageId], partial: bool) ->
             where only file names are known, no key fits, or, unless `partial`, more than 1% of the images lack scores.
     """
     source = predictions.source
-    found = places(images, predictions.keys, source)
-    unknown = [key for key, place in zip(predictions.keys, found, strict=True) if place is None]
+    image_places = places(images, predictions.keys, source)
+    unknown = [key for key, place in zip(predictions.keys, image_places, strict=True) if place is None]
     if len(unknown) == len(predictions.keys):
         _refuse_all(images, unknown, source)
     values = np.full((len(images), predictions.values.shape[1]), np.nan)
     lacking = dict(enumerate(images))
-    for row, place in enumerate(found):
+    for row, place in enumerate(image_places):
         if place is not None:
             values[place] = predictions.values[row]
             if predictions.status[row] == "ok":
@@ -117,16 +117,16 @@ def places(images: Sequence[ImageId], keys: Sequence[str], source: str) -> list[
         DataError: when a key fits several images, or two keys fit one image.
     """
     index = _Index(images)
-    found: list[int | None] = []
+    image_places: list[int | None] = []
     ambiguous = []
     for key in keys:
         try:
-            found.append(index.place(key))
+            image_places.append(index.place(key))
         except LookupError:
-            found.append(None)
+            image_places.append(None)
             ambiguous.append(key)
     rows: dict[int, list[str]] = {}
-    for key, place in zip(keys, found, strict=True):
+    for key, place in zip(keys, image_places, strict=True):
         if place is not None:
             rows.setdefault(place, []).append(key)
     repeated = [key for several in rows.values() for key in several[1:]]
@@ -140,7 +140,7 @@ def places(images: Sequence[ImageId], keys: Sequence[str], source: str) -> list[
             f"{len(ambiguous)} keys of {source} fit several files of the same name: {listed(ambiguous)}. Give keys, or "
             "labels, with folders, or score the data set's parquet shards, whose keys name the row"
         )
-    return found
+    return image_places
 
 
 def _refuse_all(images: Sequence[ImageId], keys: Sequence[str], source: str) -> None:

@@ -69,13 +69,13 @@ def agreement_rows(agreement: dict[str, Ints]) -> Table:
     return Table("agreement", "Agreement of the annotators", lead, columns, tuple(rows), "paper", digits=6, brief=False)
 
 
-def _detection(slug: str, name: str, found: Detection) -> Table:
+def _detection(slug: str, name: str, detection: Detection) -> Table:
     rows: list[tuple[Cell, ...]] = []
-    for e in _by(-np.nan_to_num(found.value["auc"], nan=-1.0)):
-        cells: list[Cell] = [NAMES[e], int(found.positives[e]), int(found.negatives[e])]
+    for e in _by(-np.nan_to_num(detection.value["auc"], nan=-1.0)):
+        cells: list[Cell] = [NAMES[e], int(detection.positives[e]), int(detection.negatives[e])]
         for m in MEASURES:
-            cells += [float(found.value[m][e]), *interval(found.resampled[m][:, e])]
-        rows.append((*cells, float(found.threshold[e])))
+            cells += [float(detection.value[m][e]), *interval(detection.resampled[m][:, e])]
+        rows.append((*cells, float(detection.threshold[e])))
     measures = ("AUC", "AP", "best F1", "fixed F1")
     columns = ("emotion", "positive", "negative", *(c for m in measures for c in (m, f"{m} low", f"{m} high")))
     lead = (
