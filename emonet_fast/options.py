@@ -176,11 +176,7 @@ class Options:
                 object.__setattr__(self, name, Path(getattr(self, name)))
 
     def without_effect(self, names: Iterable[str], where: str) -> None:
-        """Refuse these settings where they would change nothing; `where` says who refuses them.
-
-        Raises:
-            OptionError: when one of them is not at its default.
-        """
+        """Raise OptionError when one of these settings is not at its default; `where` says who refuses them."""
         for name in names:
             if getattr(self, name) != getattr(Options(), name):
                 raise OptionError(f"{name} is {getattr(self, name)!r}, which changes nothing in {where}; leave it out")

@@ -118,12 +118,7 @@ class Settings:
         return dict(sorted((self.known() | engine | self.face_file()).items()))
 
     def face_file(self) -> dict[str, str]:
-        """Return the file of the detector, or of the boxes, as the fingerprint names it; {} for faces "none".
-
-        Raises:
-            CheckpointError: when the detector's model is not to be had.
-            InputError: when the file of boxes cannot be read.
-        """
+        """Return the file of the detector, or of the boxes, as the fingerprint names it; {} for faces "none"."""
         if self.faces.faces == "none":
             return {}
         name, path = "face_boxes", self.faces.boxes
@@ -149,11 +144,7 @@ def _known(faces: FaceOptions) -> dict[str, str]:
 
 
 def parse_part(text: str) -> tuple[int, int]:
-    """Read "i/n" as (i, n).
-
-    Raises:
-        OptionError: when it is another text.
-    """
+    """Read "i/n" as (i, n); another text raises OptionError."""
     match = _SLICE.fullmatch(text)
     if match is None:
         raise OptionError(f"shard is {text!r}; expected i/n, such as 0/8 for the first of eight parts")
@@ -161,11 +152,7 @@ def parse_part(text: str) -> tuple[int, int]:
 
 
 def parse_devices(text: str) -> tuple[str, ...]:
-    """Read "cuda:0,1" as ("cuda:0", "cuda:1"), and "auto" as every GPU, or the CPU where there is none.
-
-    Raises:
-        OptionError: when it is another text, or names a GPU twice.
-    """
+    """Read "cuda:0,1" as ("cuda:0", "cuda:1"), and "auto" as every GPU, or the CPU where there is none."""
     if text == "auto":
         if not isinstance(look(), Gpu):
             return ("cpu",)

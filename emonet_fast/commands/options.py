@@ -234,11 +234,7 @@ def title(names: Sequence[str]) -> str:
 
 
 def try_files(*paths: Path | None) -> None:
-    """Find out whether files can be written before anything is computed. None stands for a file nobody wants.
-
-    Raises:
-        OptionError: when a folder is missing or cannot be written to.
-    """
+    """Raise OptionError where a file cannot be written, before anything is computed. None is a file nobody wants."""
     from ..files import PendingFile
 
     for path in paths:

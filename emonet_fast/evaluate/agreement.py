@@ -62,10 +62,7 @@ def human_human(
 
 
 def resampled_agreement(humans: Floats, model: Floats, counts: Floats) -> tuple[Floats, Floats]:
-    """For one emotion: [B] agreement of the model [N] with the humans [H, N], and [B] of the humans among them.
-
-    counts: [B, N] how often each resample draws each image.
-    """
+    """For one emotion: [B] agreement of the model [N] with the humans [H, N], and [B] of the humans among them."""
     size = len(humans)
     first, second = np.triu_indices(size, k=1)
     a = np.concatenate([np.full(size, size), first])  # the model stands behind the humans

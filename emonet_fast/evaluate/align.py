@@ -82,11 +82,8 @@ def align(predictions: Predictions, images: Sequence[ImageId], partial: bool) ->
 
     A key `table.parquet::row` is found by the file name of the table and the row. A path, or `shard.tar::member`, is
     found by its file name, then by that name without its ending; images of the same file name by their folders too.
-    Predictions for other images are counted in a note and left out.
-
-    Raises:
-        DataError: when two predictions are for one image, a file name means several images, keys name rows of a table
-            where only file names are known, no key fits, or, unless `partial`, more than 1% of the images lack scores.
+    Predictions for other images are counted in a note and left out. Raises DataError when keys do not name one image
+    each, none fits, or, unless `partial`, more than 1% of the images lack scores.
     """
     source = predictions.source
     image_places = places(images, predictions.keys, source)
@@ -113,8 +110,7 @@ def align(predictions: Predictions, images: Sequence[ImageId], partial: bool) ->
 def places(images: Sequence[ImageId], keys: Sequence[str], source: str) -> list[int | None]:
     """For each key the place of its image, by the rules of `align`; None where there is none.
 
-    Raises:
-        DataError: when a key fits several images, or two keys fit one image.
+    Raises DataError when a key fits several images, or two keys fit one image.
     """
     index = _Index(images)
     image_places: list[int | None] = []

@@ -77,10 +77,7 @@ def hq_from_csv(path: Path, partial: bool = False) -> Ratings:
 
     The rules are the notebook's. An emotion missing from a rater's dict counts as 0. Repeated (image, annotator) rows
     are averaged. Without a column `human` everybody is a human. "Hume Face*" is multiplied by 7. An image for which a
-    rater has no row stays unrated.
-
-    Raises:
-        DataError: when the file has another layout or another taxonomy, or, unless `partial`, nobody names an emotion.
+    rater has no row stays unrated. Raises DataError, unless `partial`, when nobody names an emotion.
     """
     table = _RatingSums()
     for number, row in _csv_rows(path, ("image", "annotator", "annotations")):
@@ -106,11 +103,7 @@ def hq_from_dataset(data: DataSet, partial: bool = False) -> Ratings:
 
 
 def binary_from_csv(path: Path) -> Answers:
-    """Answers from the published `binary.csv`: columns path, annotator, value (True or False), emotion.
-
-    Raises:
-        DataError: when the file has another layout or another taxonomy, or somebody answers twice.
-    """
+    """Answers from the published `binary.csv`: columns path, annotator, value (True or False), emotion."""
     rows = (
         (r["path"], r["annotator"], r["emotion"], _flag(r["value"], f"{path}, line {n}"), f"{path}, line {n}")
         for n, r in _csv_rows(path, ("path", "annotator", "value", "emotion"))
@@ -248,9 +241,6 @@ def with_rows(ratings: Ratings, data: DataSet) -> Ratings:
     A row is found by the file name inside the image struct, where every row has one. Otherwise it is found by the
     humans' ratings, which both publish: one image has the same annotators with the same 40 ratings in both. Images
     whose ratings are not unique stay without a row.
-
-    Raises:
-        DataError: when no row belongs to any image.
     """
     records = list(data.records(images=False))
     names = [r.file_name for r in records]

@@ -82,9 +82,8 @@ def evaluate_any_hit(
 ) -> AnyHitFigures:
     """Any-hit accuracy of mean-subtracted scores. labels: a file (see `read_labels`), or "from-name".
 
-    Raises:
-        DataError: when, unless `partial`, more than 1% of the images have no label, of the labels no image, of the
-            classes no place in the mapping, or of the mapped emotions no head.
+    Raises DataError when, unless `partial`, more than 1% of the images have no label, no scores, or a label outside the
+    mapping, or more than 1% of the labels no image.
     """
     at: list[int | None]
     if str(labels) == FROM_NAME:
@@ -136,9 +135,6 @@ def read_labels(path: Path) -> dict[str, str]:
 
     The name stands in a column key, image_path, path, image, file_name or file; the label in a column label, emotion,
     class or expression. The published `affectnet*.jsonl` hold both predictions and labels, and may be given here too.
-
-    Raises:
-        DataError: when the file is not readable, has no such columns, or gives a name two labels.
     """
     if not path.is_file():
         raise DataError(f"there is no file {path}; expected labels in .csv, .jsonl or .json, or {FROM_NAME}")

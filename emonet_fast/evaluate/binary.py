@@ -95,9 +95,6 @@ def evaluate_binary(
 
     fixed: threshold of the fixed F1; truncation, as in the paper's kappa, begins to see an emotion at 1. bootstraps:
     resamples of pairs, within each emotion, for each interval.
-
-    Raises:
-        DataError: when the predictions lack images or emotions, or do not fit the images (see `align`).
     """
     values, notes = align(predictions, answers.images, partial)
     scores = values[answers.image, answers.emotion]

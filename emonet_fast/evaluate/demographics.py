@@ -113,12 +113,7 @@ def evaluate_demographics(
     partial: bool = False,
     bootstraps: int = BOOTSTRAPS,
 ) -> DemographicFigures:
-    """Compare scores and errors between groups.
-
-    Raises:
-        DataError: when the data set has none of the columns, or the predictions do not fit it (see `align`).
-        MissingPackageError: when scipy is not installed (extra `eval`).
-    """
+    """Compare scores and errors between groups; raises DataError when the data set has none of the columns."""
     need("scipy", "emonet-fast evaluate demographics")
     ids: list[ImageId] = []
     columns: dict[str, list[str]] = {c: [] for c in COLUMNS}

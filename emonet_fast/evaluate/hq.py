@@ -113,12 +113,7 @@ def evaluate_hq(
     partial: bool = False,
     bootstraps: int = BOOTSTRAPS,
 ) -> HqFigures:
-    """Compare predictions with the raters of HQ. name: what the model is called among the raters.
-
-    Raises:
-        DataError: when the predictions lack images or emotions, or do not fit the images (see `align`).
-        MissingPackageError: when scipy is not installed (extra `eval`).
-    """
+    """Compare predictions with the raters of HQ. name: what the model is called among the raters."""
     need("scipy", "emonet-fast evaluate hq")
     ratings = _sorted(ratings)
     scores, notes = align(predictions, ratings.images, partial)

@@ -44,10 +44,7 @@ def read_mapping(path: Path) -> Mapping:
     """Read a mapping from a JSON file.
 
     The file: {"name": "mine", "source": "...", "classes": {"happy": ["elation", ...]}, "labels": {"3": "happy"}}.
-    `name`, `source` and `labels` may be left out. Emotions may have any published spelling.
-
-    Raises:
-        DataError: when the file is not readable or has another layout, an emotion is unknown or stands in two classes.
+    `name`, `source` and `labels` may be left out. Emotions may have any published spelling, and stand in one class.
     """
     where = str(path)
     if not path.is_file():

@@ -37,11 +37,7 @@ class FileColumns:
 
 
 def read_columns(path: Path, prefix: str) -> FileColumns:
-    """The file's columns `prefix`<dimension>.
-
-    Raises:
-        DataError: when the file is not there, has no rows, or has no known form.
-    """
+    """The file's columns `prefix`<dimension>."""
     readers = {".parquet": _from_parquet, ".csv": _from_csv, ".jsonl": _from_jsonl}
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -138,11 +134,7 @@ def _from_jsonl(path: Path, prefix: str) -> FileColumns:
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number, object) of each line that is not blank.
-
-    Raises:
-        DataError: when a line is no JSON object.
-    """
+    """(number, object) of each line that is not blank."""
     with path.open("rb") as file:
         for number, text in enumerate(file, 1):
             if not text.strip():

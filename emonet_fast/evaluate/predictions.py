@@ -61,9 +61,7 @@ class Predictions:
 def read_predictions(path: Path, kind: Values = Values.RAW, partial: bool = False) -> Predictions:
     """The predictions in a `.parquet`, `.csv` or `.jsonl` file. partial: accept fewer than the 40 emotions.
 
-    Raises:
-        DataError: when the file is unreadable, a key stands in it twice, emotions are lacking or of another taxonomy, a
-            row that is ok holds NaN, or a score lies outside -20..20, probably for want of L2 normalisation.
+    Raises DataError when the file fails one of the checks at the top of this file.
     """
     table = read_columns(path, PREFIX[kind])
     repeated = [k for k, n in Counter(table.keys).items() if n > 1]
@@ -99,11 +97,7 @@ def listed(names: Sequence[str] | Iterable[str]) -> str:
 
 
 def check_share(lacking: Sequence[str], expected: int, what: str, partial: bool) -> list[str]:
-    """A note on what is lacking, or [] where nothing is.
-
-    Raises:
-        DataError: when more than 1% of `expected` is lacking, unless `partial`.
-    """
+    """A note on what is lacking, or [] where nothing is; DataError when it is over 1%, unless `partial`."""
     if not lacking:
         return []
     text = f"{len(lacking)} of {expected} {what}: {listed(lacking)}"

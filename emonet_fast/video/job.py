@@ -74,11 +74,7 @@ class VideoRun:
             self._pipeline.stop()
 
     def check(self, inputs: Sequence[object]) -> None:
-        """Try the outputs before weights are read; leaves nothing behind.
-
-        Raises:
-            OptionError: when an output is of an unknown kind, cannot be written, or holds one video only.
-        """
+        """Try the outputs before weights are read; leaves nothing behind. Raises OptionError where one cannot work."""
         outputs = self._outputs
         single = [p for p in outputs.tables if p.suffix.lower() in _ONE_VIDEO]
         single += [outputs.overlay] if outputs.overlay is not None else []
@@ -92,11 +88,7 @@ class VideoRun:
             TimelineReport(outputs.report, outputs.title, {}).abort()
 
     def run(self, inputs: Sequence[object], progress: Callable[[VideoSummary], None]) -> VideoSummary:
-        """Score all inputs, and call `progress` after each batch. Messages say why a video cannot be read.
-
-        Raises:
-            OptionError, CheckpointError, BackendError, MissingPackageError: before any frame is read.
-        """
+        """Score all inputs, and call `progress` after each batch. Messages say why a video cannot be read."""
         options, scorer = self._options, self._scorer
         finder = open_finder(options.faces, scorer.options, scorer.place)
         metadata = scorer.metadata | {

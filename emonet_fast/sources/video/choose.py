@@ -88,12 +88,8 @@ def _ticks(index: int, seconds: Any) -> int:
 def open_video(source: Any, options: VideoOptions, *, every: bool = False, threads: int | None = None) -> VideoSource:
     """Open a path, a URL, a camera (`0`, 0, `/dev/video0`), an open PyAV container, or (seconds, frame) pairs.
 
-    every: give the frames that are not sampled, and the sound, too. threads: see AvSource.
-
-    Raises:
-        InputError: when it cannot be opened, has no video, or is none of these.
-        OptionError: when fps or the times cannot work.
-        MissingPackageError: when PyAV is not installed.
+    every: give the frames that are not sampled, and the sound, too. threads: see AvSource. Raises InputError when the
+    source cannot be opened, has no video, or is none of these; OptionError when fps or the times cannot work.
     """
     sampling = Sampling(options.fps, options.start, options.end)
     if isinstance(source, int) and not isinstance(source, bool):

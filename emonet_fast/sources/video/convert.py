@@ -25,8 +25,7 @@ class PacketDecoder:
     def decode(self, packet: Any) -> Iterator[Any]:
         """The pictures that an av.Packet of the stream finishes, in the order of presentation; an empty packet flushes.
 
-        Raises:
-            av.error.FFmpegError, ValueError: when the packet cannot be decoded; the next one may be.
+        Raises FFmpegError or ValueError when the packet cannot be decoded; the next one may be.
         """
         return iter(packet.decode())
 
