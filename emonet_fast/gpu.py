@@ -47,7 +47,6 @@ class Gpu:
 
     @property
     def fp8(self) -> bool:
-        """Whether it has FP8 matrix units."""
         return self.capability >= CAPABILITY_FP8
 
 
@@ -107,10 +106,9 @@ def driver_present() -> bool:
 
 
 def check_memory(gpu: Gpu, needed: int, what: str, advice: str) -> None:
-    """Check that the GPU has `needed` bytes free for `what`; `advice` tells what to do beside freeing memory.
+    """Check that the GPU has `needed` bytes free for `what`, else raise BackendError.
 
-    Raises:
-        BackendError: when it has less.
+    `advice` tells what to do beside freeing memory.
     """
     if gpu.free < needed:
         raise BackendError(
@@ -134,11 +132,7 @@ def _too_old(package: str, lowest: tuple[int, int]) -> str:
 
 
 def choose_precision(gpu: Gpu, precision: str) -> str:
-    """Choose the precision: "auto" takes bf16. FP8 is used only where it is named and the GPU has it.
-
-    Raises:
-        BackendError: when fp8 is asked of a GPU without it.
-    """
+    """Choose the precision: "auto" takes bf16. Raises BackendError when fp8 is asked of a GPU without it."""
     if precision == "fp8" and not gpu.fp8:
         raise BackendError(
             f"precision fp8 was asked for, but {gpu.name} (compute capability {gpu.capability[0]}."

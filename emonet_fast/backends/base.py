@@ -40,39 +40,29 @@ class Backend(Protocol):
     depth: int
 
     def run(self, pixels: UInt8Array) -> Outputs:
-        """Score a batch. A row's outputs depend neither on the other rows nor on its place.
+        """Score pixels [n, 3, S, S], uint8 RGB planes, 1 <= n <= batch_size; a smaller batch is padded inside.
 
-        Args:
-            pixels: [n, 3, S, S] uint8 RGB planes, 1 <= n <= batch_size; a smaller batch is padded inside.
+        A row's outputs depend neither on the other rows nor on its place.
         """
-        ...
 
     def submit(self, pixels: UInt8Array) -> Callable[[], Outputs]:
-        """As `run`, but return at once where the engine works beside the host.
+        """As `run`, but return at once where the engine works beside the host: a function that waits for the outputs.
 
-        Results are taken in order, and at most depth + 1 of them may be outstanding.
-
-        Args:
-            pixels: as for `run`; the memory may be reused when this returns.
-
-        Returns:
-            A function that waits for the outputs and returns them.
+        Results are taken in order, and at most depth + 1 of them may be outstanding. The memory of `pixels` may be
+        reused when this returns.
         """
-        ...
 
     def close(self) -> None:
         """Free the engine's memory. The backend cannot be used afterwards."""
-        ...
 
 
 class DeviceBackend(ABC):
-    """A backend on a GPU, which also takes batches where they lie there. See Backend."""
+    """A backend on a GPU, which also takes batches where they lie there. For its methods see Backend, too."""
 
     # Batches worth having under way: the copy of one overlaps with the work of the one before.
     depth = 1
 
     def run(self, pixels: UInt8Array) -> Outputs:
-        """See Backend.run."""
         return self.submit(pixels)()
 
     def run_to_host(self, pixels: object, stream: object = None) -> Outputs:
@@ -83,10 +73,7 @@ class DeviceBackend(ABC):
         """As Backend.submit, for pixels [n, 3, S, S] on the GPU that become ready on the stream of `place`.
 
         Does not wait for anything. The pixels are kept until the result is taken, since their memory must not go to
-        others before.
-
-        Raises:
-            InputError: when the pixels are no batch of this network on this GPU.
+        others before. Raises InputError when the pixels are no batch of this network on this GPU.
         """
         return self.queue(pixels, self.place()[1])
 

@@ -30,9 +30,8 @@ class BackendChoice:
 def choose(options: Options) -> BackendChoice:
     """Choose the backend for these options.
 
-    Raises:
-        BackendError: when a device or backend that is named cannot be used, when the two contradict each other, or when
-            the device lacks the precision.
+    Raises BackendError when a device or backend that is named cannot be used, when the two contradict each other, or
+    when the device lacks the precision.
     """
     options = _by_name(options)
     gpu = options.backend in ("cuda", "tensorrt")
@@ -76,10 +75,8 @@ def _cpu(options: Options, why: str, *, notable: bool = False) -> BackendChoice:
 def open_backend(checkpoint: Checkpoint, options: Options) -> Backend:
     """Open the chosen backend. It compiles an engine where none is stored.
 
-    With device "auto" the CPU is used where the GPU has too little memory, and the log says so once.
-
-    Raises:
-        BackendError: see `choose` and the backend itself.
+    With device "auto" the CPU is used where the GPU has too little memory, and the log says so once. Raises
+    BackendError: see `choose` and the backend itself.
     """
     options = _by_name(options)
     choice = choose(options)

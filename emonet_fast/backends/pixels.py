@@ -11,17 +11,11 @@ DLPACK_CPU = 1  # kDLCPU
 
 
 def run_pixels(backend: Backend, pixels: Any, image_size: int, stream: object = None) -> Outputs:
-    """Score a ready batch of any length.
+    """Score a ready batch [n, 3, S, S] of any length, S = image_size.
 
-    Args:
-        backend: an open backend.
-        pixels: [n, 3, S, S]. On the host: uint8, a numpy array, or an array of another library with `__dlpack__`, which
-            is viewed and not copied. On the GPU: see CudaBackend.run_device and TensorRtBackend.run_device.
-        image_size: S, pixels.
-        stream: the CUDA stream to work on, for a batch on the GPU.
-
-    Raises:
-        InputError: when this backend does not take the shape, dtype or place.
+    On the host it is uint8, a numpy array, or an array of another library with `__dlpack__`, which is viewed and not
+    copied. On the GPU `stream` is the CUDA stream to work on, see run_device of CudaBackend and TensorRtBackend. Raises
+    InputError when this backend does not take the shape, dtype or place.
     """
     if not isinstance(pixels, np.ndarray) and _on_host(pixels):
         try:

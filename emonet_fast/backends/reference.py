@@ -25,16 +25,9 @@ _PURPOSE = "the reference pipeline"
 class Reference:
     """transformers' image processor and vision model, and the heads, one call for each head.
 
-    Args:
-        model: transformers' SiglipVisionModel, float32 on the host.
-        heads: one torch module for each score, in the order of the outputs.
-        make_processor: returns transformers' image processor; called when the first picture comes.
-        precision: "fp32", or "bf16" for everything after the processor.
-        l2_normalise: whether the heads take the embedding divided by its norm.
-        device: torch's name of a device.
-
-    Raises:
-        MissingPackageError: when the extra `reference` is not installed.
+    `model` is transformers' SiglipVisionModel, float32 on the host. `heads` has one torch module for each score, in the
+    order of the outputs. Precision "bf16" holds for everything after the processor. Raises MissingPackageError when the
+    extra `reference` is not installed.
     """
 
     name = "reference"
@@ -91,7 +84,7 @@ class Reference:
         )
 
     def score(self, pictures: list[UInt8Array]) -> Outputs:
-        """Score pictures: arrays [H, W, 3] uint8 RGB of any sizes."""
+        """Score pictures [H, W, 3] uint8 RGB of any sizes."""
         return self.score_processed(self._process(pictures))
 
     def _process(self, pictures: list[UInt8Array]) -> Any:
@@ -120,8 +113,7 @@ class Reference:
 def read_packed(checkpoint: Checkpoint) -> tuple[Any, dict[str, Any]]:
     """Return transformers' vision model of a packed checkpoint, float32 on the host, and all tensors by name.
 
-    Raises:
-        MissingPackageError: when the extra `reference` is not installed.
+    Raises MissingPackageError when the extra `reference` is not installed.
     """
     need("torch", _PURPOSE)
     transformers = need("transformers", _PURPOSE)

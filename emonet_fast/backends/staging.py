@@ -46,11 +46,7 @@ class Slot:
 
 
 class Slots:
-    """Gives out slots in turns.
-
-    Args:
-        slots: one for each batch that may be under way.
-    """
+    """Gives out slots in turns; there is one for each batch that may be under way."""
 
     def __init__(self, slots: Iterable[Slot]) -> None:
         self._slots = deque(slots)
@@ -69,14 +65,10 @@ def sizes_up_to(largest: int, sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def stream_handle(stream: object) -> int:
-    """The handle of a CUDA stream.
+    """The handle of a CUDA stream; None is the default stream, 0.
 
-    Args:
-        stream: the handle itself, or an object with `cuda_stream` (PyTorch), `ptr` (CuPy), `handle` (PyCUDA) or
-            `__cuda_stream__` (cuda-python). None is the default stream, 0.
-
-    Raises:
-        BackendError: when it is none of these.
+    A stream is its handle, or an object with `cuda_stream` (PyTorch), `ptr` (CuPy), `handle` (PyCUDA) or
+    `__cuda_stream__` (cuda-python). Raises BackendError when it is none of these.
     """
     if stream is None:
         return 0
@@ -90,11 +82,7 @@ def stream_handle(stream: object) -> int:
 
 
 def check_named(handle: int) -> None:
-    """Check that PyTorch has a name for a stream.
-
-    Raises:
-        BackendError: when it is the per-thread default stream.
-    """
+    """Raises BackendError for CUDA's per-thread default stream, for which PyTorch has no name."""
     if handle == PER_THREAD_DEFAULT:
         raise BackendError(
             "the stream is CUDA's per-thread default stream, which PyTorch cannot name; give another stream (backend "

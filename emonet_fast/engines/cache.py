@@ -20,9 +20,6 @@ class EngineCache:
 
     An engine is a program: only what this cache wrote is loaded, and only where nobody else can have changed it since.
     Files that belong to another user (root excepted), or that everybody may write, are refused.
-
-    Args:
-        folder: where the engines are; made when the first is stored.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -50,9 +47,7 @@ class EngineCache:
     def store(self, plan: EnginePlan, blob: bytes) -> None:
         """Store an engine. Two processes that store the same plan at once leave one whole engine.
 
-        Raises:
-            OSError: when the folder cannot be made or written.
-            EmonetError: likewise.
+        Raises OSError or EmonetError when the folder cannot be made or written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         path, record = self._paths(plan)

@@ -45,15 +45,8 @@ class Certificate:
 def fill_keep(names: Sequence[str], evaluate: Evaluate, sensitivity: Evaluate | None = None) -> Certificate:
     """Find the fewest layers that must be kept for the gate to hold, taken in the order of their sensitivity.
 
-    This takes one evaluation for each layer, and then those of shortest_keep.
-
-    Args:
-        names: all layers that can be FP8.
-        evaluate: measures on all pictures.
-        sensitivity: measures on fewer pictures, where that is cheaper; None for `evaluate`.
-
-    Raises:
-        BackendError: when the gate does not hold even with every layer kept.
+    This takes one evaluation for each layer, and then those of shortest_keep. `sensitivity` measures on fewer pictures,
+    where that is cheaper. Raises BackendError when the gate does not hold even with every layer kept.
     """
     fidelity = evaluate(frozenset())
     if gate_fp8(fidelity).passed:
@@ -67,19 +60,11 @@ def fill_keep(names: Sequence[str], evaluate: Evaluate, sensitivity: Evaluate | 
 
 
 def shortest_keep(order: Sequence[str], evaluate: Evaluate) -> tuple[tuple[str, ...], Fidelity]:
-    """Find the shortest beginning of `order` that must be kept for the gate to hold.
+    """Find the shortest beginning of `order` that must be kept for the gate to hold, and the fidelity with it.
 
-    The length is doubled until the gate holds, and then narrowed down by halves.
-
-    Args:
-        order: all layers that can be FP8, the most sensitive first. The gate must be known to fail with none kept.
-        evaluate: measures the engine with some layers kept.
-
-    Returns:
-        The layers, and the fidelity with them kept.
-
-    Raises:
-        BackendError: when the gate does not hold even with every layer kept.
+    `order` has all layers that can be FP8, the most sensitive first; the gate must be known to fail with none kept. The
+    length is doubled until the gate holds, and then narrowed down by halves. Raises BackendError when the gate does not
+    hold even with every layer kept.
     """
     low, high = 0, 1  # low misses the gate, high is to be tried
     passed: dict[int, Fidelity] = {}

@@ -89,17 +89,13 @@ class Gate:
 
     @property
     def passed(self) -> bool:
-        """Whether no bar is missed."""
         return not self.failures
 
 
 def measure(reference: tuple[Array, Array], engine: tuple[Array, Array], emotions: list[int]) -> Fidelity:
-    """Compare an engine's outputs with the reference's.
+    """Compare an engine's outputs with the reference's; both are embedding [N, D] and raw [N, H].
 
-    Args:
-        reference: embedding [N, D] and raw [N, H].
-        engine: the same of the engine.
-        emotions: the columns of the 40 emotions, among which the strongest is compared.
+    `emotions` are the columns of the 40 emotions, among which the strongest is compared.
     """
     want, got = _float64(reference[0]), _float64(engine[0])
     cosine = (want * got).sum(1) / (np.linalg.norm(want, axis=1) * np.linalg.norm(got, axis=1))

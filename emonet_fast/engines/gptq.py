@@ -18,12 +18,9 @@ _COLUMNS = 128
 
 
 class Rounding:
-    """Rounds the weights of all matrices that share their inputs.
+    """Rounds the weights of all matrices that share their inputs, whose covariance [in, in] is float32.
 
-    Args:
-        covariance: [in, in] float32 of the inputs.
-        nearest: rounds float32 values to the nearest of e4m3, as float32.
-        xp: numpy or torch, the kind of all arrays.
+    `nearest` rounds float32 values to the nearest of e4m3, as float32. `xp` is numpy or torch, the kind of all arrays.
     """
 
     def __init__(self, covariance: Any, nearest: Callable[[Any], Any], xp: Any) -> None:
@@ -32,14 +29,9 @@ class Rounding:
         self._carry = _carry(covariance[self._order][:, self._order], xp)
 
     def __call__(self, weight: Any, scale: Any) -> Any:
-        """Round a matrix. Code times scale is the weight that the product sees.
+        """Round weight [out, in] with scale [out] or [1], both float32, to codes [out, in]: e4m3's values as float32.
 
-        Args:
-            weight: [out, in] float32.
-            scale: [out] or [1] float32.
-
-        Returns:
-            Codes [out, in] as float32, all of them values of e4m3.
+        Code times scale is the weight that the product sees.
         """
         xp, carry = self._xp, self._carry
         rest = (weight / scale.reshape(-1, 1))[:, self._order]  # in units of the codes

@@ -31,9 +31,6 @@ class MomentsCollector:
 
     Sums are taken about the first batch's mean. Where a channel's mean is a thousand times its deviation, as for a
     massive activation, float32 would lose the deviation otherwise.
-
-    Args:
-        tokens: of one picture.
     """
 
     def __init__(self, tokens: int) -> None:

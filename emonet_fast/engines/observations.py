@@ -25,9 +25,6 @@ class ObservedLayer:
 
     `largest` is the largest magnitude of its input, `inputs` gathers the moments of its input, `square` [in] is the
     mean of the input's square, and `power` the mean square of its output (of qkv: of v).
-
-    Args:
-        tokens: of one picture.
     """
 
     def __init__(self, tokens: int) -> None:
@@ -85,10 +82,6 @@ def calibrate(checkpoint: Checkpoint, seen: Observations) -> Calibrated:
     The cost is an estimate from one pass, since measuring each layer alone would take a pass each. Only the order
     matters: how many layers stay in bf16 is measured. out and fc2 write into the stream themselves; the noise of qkv
     and fc1 reaches it through out and fc2, as the same share of what these write.
-
-    Args:
-        checkpoint: the packed checkpoint.
-        seen: observations with layers.
     """
     file, codes, corrections, cost = SafetensorsFile(checkpoint.path), {}, {}, {}
     for name in layer_names(checkpoint.vision.num_hidden_layers):

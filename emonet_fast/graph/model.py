@@ -22,17 +22,13 @@ PARTS = ("all", "tower", "top", "observed")
 
 
 def build_model(checkpoint: Checkpoint, part: str = "all") -> onnx.ModelProto:
-    """Write the network of a packed checkpoint, or a part of it.
+    """Write the network of a packed checkpoint, or one of PARTS of it.
 
     The input is `pixels` [N, 3, S, S] uint8, RGB planes; of the top, `tokens` [N, tokens, hidden] float32. The outputs
     are `embedding` [N, hidden] float32, not normalised, and `raw` [N, H] float32; of the tower, `tokens`. N is free.
 
     Weights are external data at the checkpoint's file name: save the model beside that file, or read it with that
     folder as its base.
-
-    Args:
-        checkpoint: the packed checkpoint.
-        part: one of PARTS.
     """
     if part not in PARTS:
         raise ValueError(f"part is {part!r}; expected one of {PARTS}")

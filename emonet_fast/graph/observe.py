@@ -20,7 +20,6 @@ class ObservingWriter(GraphWriter):
         self.outputs: list[onnx.ValueInfoProto] = []
 
     def linear(self, x: str, prefix: str, name: str) -> str:
-        """As GraphWriter.linear."""
         y = super().linear(x, prefix, name)
         layer = layer_of(prefix)
         if layer is not None and not prefix.endswith((".q_proj", ".k_proj")):
@@ -30,7 +29,6 @@ class ObservingWriter(GraphWriter):
         return y
 
     def layer_norm(self, x: str, prefix: str, name: str) -> str:
-        """As GraphWriter.layer_norm."""
         block, _, which = prefix.removeprefix("vision_model.encoder.layers.").partition(".")
         if which == "layer_norm1":
             self._mean_square(x, f"{block}/stream")

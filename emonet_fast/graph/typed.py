@@ -45,23 +45,11 @@ def write_typed_model(
     *,
     heads: bool = True,
 ) -> Path:
-    """Write `network.onnx` and `network.weights` (external data) into a folder.
+    """Write `network.onnx`, whose path is returned, and `network.weights` (external data) into a folder.
 
     The input is `pixels` [N, 3, S, S] uint8, the outputs are `embedding` [N, hidden] and `raw` [N, H] float32, N free.
-    Weights are read one at a time, so that no more than one tensor is in memory. The files take 1.1 GB in bf16 with the
-    Large heads.
-
-    Args:
-        checkpoint: the packed checkpoint.
-        folder: where to write.
-        quantisation: None for bf16 alone.
-        heads: whether the network has them; without them it ends with the embedding, and `raw` is missing.
-
-    Returns:
-        The path of `network.onnx`.
-
-    Raises:
-        OSError: when the folder cannot be written.
+    Without `heads` it ends with the embedding. Without `quantisation` the tower is bf16 alone. Weights are read one at
+    a time, so that no more than one tensor is in memory. The files take 1.1 GB in bf16 with the Large heads.
     """
     path = folder / "network.onnx"
     with (folder / "network.weights").open("wb") as data:
@@ -90,12 +78,10 @@ class TypedWriter(GraphWriter):
         self._quantised_inputs: dict[str, str] = {}
 
     def low(self, x: str) -> str:
-        """See GraphWriter.low."""
         self._dtype = np.dtype(_BF16)
         return self.op("Cast", [x], f"{x}/low", {"to": TensorProto.BFLOAT16})
 
     def high(self, x: str) -> str:
-        """See GraphWriter.high."""
         self._dtype = np.dtype(np.float32)
         return self.op("Cast", [x], f"{x}/high", {"to": TensorProto.FLOAT})
 
@@ -108,7 +94,6 @@ class TypedWriter(GraphWriter):
         return q
 
     def weight(self, name: str, shape: Sequence[int] | None = None, rows: tuple[int, int] | None = None) -> str:
-        """See GraphWriter.weight."""
         label = name if rows is None else f"{name}[{rows[0]}:{rows[1]}]"
         if label not in self.initializers:
             values = self._file.array(name)
@@ -117,7 +102,7 @@ class TypedWriter(GraphWriter):
         return label
 
     def constant(self, name: str, value: npt.ArrayLike, dtype: npt.DTypeLike) -> str:
-        """See GraphWriter.constant. float32 becomes the type that the graph has at this place."""
+        """As GraphWriter.constant, but float32 becomes the type that the graph has at this place."""
         array = np.asarray(value, dtype=dtype)
         if array.dtype != np.float32:
             return super().constant(name, value, dtype)
@@ -127,8 +112,10 @@ class TypedWriter(GraphWriter):
         return label
 
     def linear(self, x: str, prefix: str, name: str) -> str:
-        """See GraphWriter.linear. Weights are stored [in, out], so that nothing stands between them (or their
-        DequantizeLinear) and the product: TensorRT needs that for FP8."""
+        """As GraphWriter.linear, but with weights stored [in, out].
+
+        So nothing stands between them (or their DequantizeLinear) and the product: TensorRT needs that for FP8.
+        """
         factor = np.float32(self.checkpoint.vision.head_dim**-0.5 if prefix.endswith("self_attn.q_proj") else 1)
         weight = np.ascontiguousarray(self._file.array(f"{prefix}.weight").T) * factor
         bias = self._file.array(f"{prefix}.bias") * factor

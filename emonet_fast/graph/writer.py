@@ -17,9 +17,6 @@ class GraphWriter:
 
     Weights become ONNX external data whose location is the checkpoint's file name, so the model must be read with that
     file's folder as its base. A graph of 27 layers is about 100 kB for 2 GB of weights.
-
-    Args:
-        checkpoint: the packed checkpoint.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -28,13 +25,7 @@ class GraphWriter:
         self.initializers: dict[str, onnx.TensorProto] = {}
 
     def weight(self, name: str, shape: Sequence[int] | None = None, rows: tuple[int, int] | None = None) -> str:
-        """Take a tensor of the checkpoint.
-
-        Args:
-            name: of the tensor.
-            shape: to view it in; None for its own.
-            rows: [first, end) of its first axis; None for all.
-        """
+        """Take a tensor of the checkpoint, or its rows [first, end), viewed in `shape` where that is given."""
         info = self.checkpoint.tensors[name]
         label = name if rows is None else f"{name}[{rows[0]}:{rows[1]}]"
         if label not in self.initializers:
@@ -111,7 +102,6 @@ class GraphWriter:
         opset: int,
         ir_version: int,
     ) -> onnx.ModelProto:
-        """Return the finished model."""
         graph = helper.make_graph(self.nodes, name, inputs, outputs, list(self.initializers.values()))
         opsets = [helper.make_opsetid("", opset)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=ir_version, producer_name="emonet-fast")

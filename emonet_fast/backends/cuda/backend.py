@@ -31,16 +31,9 @@ from .weights import Weights, load, refined
 class CudaBackend(DeviceBackend):
     """One engine on one GPU. Thread-safe: launches take turns, and results are waited for outside the lock.
 
-    Args:
-        checkpoint: the packed checkpoint.
-        device: "auto", "cuda" or "cuda:N".
-        precision: "auto", "fp32", "bf16" or "fp8".
-        batch_size: the largest batch; None for DEFAULT_BATCH.
-        cache_dir: where certificates of FP8 are kept.
-
-    Raises:
-        BackendError: when there is no such GPU, when it lacks the precision, or when its memory is too small; the text
-            says what there is.
+    Device is "auto", "cuda" or "cuda:N"; batch_size None means DEFAULT_BATCH; certificates of FP8 are kept in
+    cache_dir. Raises BackendError when there is no such GPU, when it lacks the precision, or when its memory is too
+    small; the text says what there is.
     """
 
     name = "cuda"
@@ -102,7 +95,6 @@ class CudaBackend(DeviceBackend):
         )
 
     def submit(self, pixels: UInt8Array) -> Callable[[], Outputs]:
-        """See Backend.submit."""
         torch, engine, n = self._torch, self._opened(), len(pixels)
         engine.graphs.size_for(n)  # refuses a batch that is empty or too large
         with self._lock, torch.cuda.device(self.device):
@@ -152,18 +144,16 @@ class CudaBackend(DeviceBackend):
             return DeviceOutputs(embedding, raw)
 
     def queue(self, pixels: object, stream: object) -> Callable[[], Outputs]:
-        """See DeviceBackend.queue."""
         torch, torch_stream = self._torch, self._stream(stream)
         outputs = self.run_device(pixels, torch_stream)
         with self._lock, torch.cuda.device(self.device), torch.cuda.stream(torch_stream):
             return _later(torch, outputs.embedding, outputs.raw, pixels)
 
     def place(self) -> tuple[int, int]:
-        """See DeviceBackend.place."""
         return self.gpu.index, int(self._compute.cuda_stream)
 
     def close(self) -> None:
-        """See Backend.close. Gives all GPU memory back."""
+        """Gives all GPU memory back."""
         torch = self._torch
         with self._lock:
             if self.engine is None:

@@ -15,16 +15,9 @@ from .workspace import Views, Workspace
 
 
 class Engine:
-    """Scores batches of images that lie on a device.
+    """Scores batches of up to `batch_size` images that lie on a device.
 
-    Args:
-        checkpoint: the packed checkpoint.
-        weights: its tensors on the device.
-        precision: "fp32", "bf16" or "fp8", the one that `weights` were loaded in.
-        batch_size: the largest batch.
-        device: a torch device.
-        capture: makes graphs, see graphs.py.
-        operations: None for our kernels (in "fp32": plain PyTorch).
+    The precision is the one that `weights` were loaded in. `operations` None takes default_operations.
     """
 
     def __init__(
@@ -59,15 +52,10 @@ class Engine:
         return self._views[size]
 
     def run(self, pixels: Any) -> tuple[Any, Any]:
-        """Score a batch.
+        """Score pixels [n, 3, S, S] on the device, uint8 or normalised floats, any strides, 1 <= n <= batch_size.
 
+        Returns embedding [n, D] and raw [n, H] float32: parts of the static buffers, which the next run overwrites.
         Rows beyond n of the graph's batch hold what an earlier batch left there; no row depends on another one.
-
-        Args:
-            pixels: [n, 3, S, S] on the device, uint8 or normalised floats, any strides, 1 <= n <= batch_size.
-
-        Returns:
-            embedding [n, D] and raw [n, H] float32: parts of the static buffers, which the next run overwrites.
         """
         n = len(pixels)
         replay = self.graphs.prepare(n)

@@ -41,8 +41,7 @@ _BF16 = "use precision 'bf16' (--precision bf16)"
 def certified(checkpoint: Checkpoint, gpu: Gpu, cache_dir: Path) -> Certificate:
     """Load the certificate of these weights on this GPU, or measure one now (about a minute) and store it.
 
-    Raises:
-        BackendError: when FP8 cannot be certified for these weights, or the GPU has too little memory free for that.
+    Raises BackendError when FP8 cannot be certified for these weights, or the GPU has too little memory free for that.
     """
     device = need("torch", "the GPU engine").device("cuda", gpu.index)
     path, key = certificate_place(checkpoint, device, cache_dir)
@@ -80,15 +79,9 @@ def certify(
 ) -> Certificate:
     """Round the weights, compare FP8 with the float32 engine, and choose the layers that stay in bf16.
 
-    Args:
-        checkpoint: the packed checkpoint.
-        device: a torch device.
-        calibration: [N, 3, S, S] uint8: the pictures by which weights are rounded and biases corrected.
-        pixels: [N, 3, S, S] uint8, 64 or more other pictures: those of the comparison.
-        operations: a class like PlainOperations in place of our kernels, for checks without them.
-
-    Raises:
-        BackendError: see fill_keep.
+    By the pictures `calibration` [N, 3, S, S] uint8 weights are rounded and biases corrected. The comparison is over
+    `pixels`, 64 or more other pictures of that form. `operations` is a class like PlainOperations in place of our
+    kernels, for checks without them. Raises BackendError as fill_keep does.
     """
     emotions = [i for i, slug in enumerate(checkpoint.names) if taxonomy.find(slug).is_emotion]
     exact = load(checkpoint, device, "fp32")

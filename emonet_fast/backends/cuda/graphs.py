@@ -21,13 +21,7 @@ Capture = Callable[[Callable[[], None]], Replay]
 
 
 class Graphs:
-    """Replays `work(size)` for the smallest size that holds a batch.
-
-    Args:
-        capture: records work.
-        work: runs the network on the first `size` rows of the static buffers.
-        largest: the largest batch.
-    """
+    """Replays `work(size)` for the smallest size that holds a batch; `work` fills that many rows of static buffers."""
 
     def __init__(self, capture: Capture, work: Callable[[int], None], largest: int) -> None:
         self.sizes = sizes_up_to(largest, SIZES)
@@ -47,8 +41,7 @@ class Graphs:
     def prepare(self, n: int) -> Replay:
         """Return the replay for n rows; capture it if there is none yet.
 
-        Raises:
-            BackendError: when there is no memory for it; what was captured before stays usable.
+        Raises BackendError when there is no memory for it; what was captured before stays usable.
         """
         size = self.size_for(n)
         if size not in self._replays:

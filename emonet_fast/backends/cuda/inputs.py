@@ -16,10 +16,8 @@ _EXPECTED = "expected a batch [n, 3, S, S] on the GPU, uint8 or normalised float
 def as_tensor(pixels: Any, device: Any, image_size: int) -> Any:
     """View pixels as a torch tensor [n, 3, S, S] of any strides that shares their memory.
 
-    The current stream is made to wait for whatever the producer still has under way.
-
-    Raises:
-        InputError: when the shape, dtype or device is another, or the memory is not aligned to its dtype.
+    The current stream is made to wait for whatever the producer still has under way. Raises InputError when the shape,
+    dtype or device is another, or the memory is not aligned to its dtype.
     """
     torch = need("torch", "the GPU engine")
     if isinstance(pixels, torch.Tensor):

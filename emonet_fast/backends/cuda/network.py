@@ -22,11 +22,6 @@ from .workspace import Views
 class CudaNetwork:
     """Runs the network.
 
-    Args:
-        vision: the sizes of the vision model.
-        weights: on the device.
-        operations: compute what lies between the products.
-
     `observe`, where it is set, is called with (layer's name, its input [rows, in]) before each product of a block, for
     calibration.
     """

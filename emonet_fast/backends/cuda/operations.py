@@ -19,37 +19,30 @@ class Operations(Protocol):
 
     def patches(self, pixels: Any, out: Any, factor: tuple[float, ...], shift: tuple[float, ...]) -> None:
         """Cut pixels [N, 3, S, S] into out [N * tokens, 3 P P]. uint8 becomes x * factor + shift; floats stay."""
-        ...
 
     def layer_norm(
         self, x: Any, weight: Any, bias: Any, eps: float, out: Any, delta: Any = None, scales: Any = None
     ) -> None:
         """Add delta to x in place, then out = LayerNorm(x) [M, D]. With scales [M], out is e4m3 times scales."""
-        ...
 
     def gelu(self, x: Any, bias: Any, out: Any, scales: Any = None) -> None:
         """out = gelu_tanh(x + bias) [M, MLP], bias [MLP] float32. out may be x; scales as for layer_norm."""
-        ...
 
     def quantise(self, x: Any, out: Any, scales: Any) -> None:
         """Compute out [M, D] e4m3 and scales [M], so that out * scales is close to x."""
-        ...
 
     def attention(self, qkv: Any, out: Any, batch: int, tokens: int, heads: int) -> Any:
         """softmax(q k^T / sqrt(head_dim)) v for each head, from qkv [batch * tokens, 3 D].
 
-        Returns:
-            The matrix [batch * tokens, D] that holds it: `out`, or another one.
+        Returns the matrix [batch * tokens, D] that holds it: `out`, or another one.
         """
-        ...
 
     def heads(self, embedding: Any, out: Any) -> None:
         """Compute the raw scores out [N, H] float32 from embedding [N, D] float32."""
-        ...
 
 
 class PlainOperations:
-    """Plain PyTorch, inner sums in float32; any device."""
+    """Operations in plain PyTorch, inner sums in float32; any device."""
 
     def __init__(self, weights: Weights, patch: int, l2_normalise: bool) -> None:
         self.torch = need("torch", "the GPU engine")
@@ -58,7 +51,6 @@ class PlainOperations:
         self._heads = [(w.to(device), b.to(device)) for w, b in weights.heads]
 
     def patches(self, pixels: Any, out: Any, factor: tuple[float, ...], shift: tuple[float, ...]) -> None:
-        """See Operations."""
         torch, p = self.torch, self.patch
         x = pixels.float()
         if pixels.dtype == torch.uint8:
@@ -71,27 +63,22 @@ class PlainOperations:
     def layer_norm(
         self, x: Any, weight: Any, bias: Any, eps: float, out: Any, delta: Any = None, scales: Any = None
     ) -> None:
-        """See Operations."""
         if delta is not None:
             x.copy_(x.float() + delta.float())
         y = self.torch.nn.functional.layer_norm(x.float(), x.shape[-1:], weight, bias, eps)
         self._put(y, out, scales)
 
     def gelu(self, x: Any, bias: Any, out: Any, scales: Any = None) -> None:
-        """See Operations."""
         y = self.torch.nn.functional.gelu(x.float() + bias.float(), approximate="tanh")
         self._put(y, out, scales)
 
     def quantise(self, x: Any, out: Any, scales: Any) -> None:
-        """See Operations."""
         self._put(x.float(), out, scales)
 
     def attention(self, qkv: Any, out: Any, batch: int, tokens: int, heads: int) -> Any:
-        """See Operations. PyTorch's scaled_dot_product_attention picks its own kernel."""
         return sdpa(qkv, batch, tokens, heads)
 
     def heads(self, embedding: Any, out: Any) -> None:
-        """See Operations."""
         x = embedding / embedding.norm(dim=-1, keepdim=True) if self.l2_normalise else embedding
         out.copy_(stacked_heads(x, self._heads))
 
@@ -105,13 +92,10 @@ class PlainOperations:
 
 
 def stacked_heads(x: Any, layers: Sequence[tuple[Any, Any]]) -> Any:
-    """Raw scores [n, H] of embeddings x [n, D], by one batched product a layer, with ReLU between them.
+    """Raw scores [n, H] of embeddings x [n, D] float32, by one batched product a layer, with ReLU between them.
 
-    It uses methods of tensors alone, so that the benchmarks can hand it to torch.compile.
-
-    Args:
-        x: [n, D] float32.
-        layers: (weight [H, out, in], bias [H, out]) in order.
+    A layer is (weight [H, out, in], bias [H, out]). Only methods of tensors are used, so that the benchmarks can hand
+    this function to torch.compile.
     """
     x = x.unsqueeze(0).expand(len(layers[0][0]), *x.shape)  # [H, n, D]
     for i, (weight, bias) in enumerate(layers):

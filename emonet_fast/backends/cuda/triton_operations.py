@@ -15,14 +15,9 @@ from .weights import Weights
 
 
 class TritonOperations:
-    """See Operations. Launches on the current device and stream, and allocates nothing but the result of sdpa.
+    """Operations by our kernels, on the current device and stream. Allocates nothing but the result of sdpa.
 
-    Args:
-        weights: of the network; the heads are taken over in the form of their kernel.
-        patch: P, pixels.
-        l2_normalise: whether the heads take the embedding divided by its norm.
-        batch_size: the largest batch.
-        attention_by: "sdpa" (PyTorch's) or "triton" (ours). SDPA is the default until ours is measured to be faster.
+    Attention is PyTorch's ("sdpa") until our own ("triton") is measured to be faster.
     """
 
     def __init__(
@@ -38,16 +33,13 @@ class TritonOperations:
         self._scratch = Scratch.allocate(self._heads, batch_size)
 
     def patches(self, pixels: Any, out: Any, factor: tuple[float, ...], shift: tuple[float, ...]) -> None:
-        """See Operations."""
         patches(pixels, out, self.patch, factor=factor, shift=shift)
 
     def attention(self, qkv: Any, out: Any, batch: int, tokens: int, heads: int) -> Any:
-        """See Operations."""
         if self.attention_by == "sdpa":
             return sdpa(qkv, batch, tokens, heads)
         attention(qkv, out, batch, tokens, heads)
         return out
 
     def heads(self, embedding: Any, out: Any) -> None:
-        """See Operations."""
         score_heads(embedding, self._heads, self._scratch, out, l2_normalise=self.l2_normalise)

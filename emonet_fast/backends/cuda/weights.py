@@ -84,14 +84,7 @@ class Weights:
 
 
 def load(checkpoint: Checkpoint, device: Any, precision: str, keep: frozenset[str] = frozenset()) -> Weights:
-    """Copy a packed checkpoint to a device, one tensor at a time.
-
-    Args:
-        checkpoint: the packed checkpoint.
-        device: a torch device.
-        precision: "fp32", "bf16" or "fp8".
-        keep: layers that stay in bf16 where the precision is "fp8".
-    """
+    """Copy a packed checkpoint to a torch device, one tensor at a time. In "fp8" the layers of `keep` stay in bf16."""
     return _Loader(checkpoint, device, precision, keep).load()
 
 

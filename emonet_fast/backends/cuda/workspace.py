@@ -48,12 +48,9 @@ class Views:
 
 
 class Workspace:
-    """Static buffers for up to `images` images, filled with zeros.
+    """Static buffers for up to `images` images, filled with zeros. They take workspace_bytes.
 
     patches, qkv, wide and tokens share memory, since none is needed while another one is.
-
-    Raises:
-        torch.OutOfMemoryError: when there is less memory than workspace_bytes says.
     """
 
     def __init__(self, checkpoint: Checkpoint, images: int, precision: str, device: Any) -> None:

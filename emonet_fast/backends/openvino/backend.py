@@ -32,17 +32,8 @@ DEFAULT_BATCH = 1
 class OpenVinoBackend:
     """Two compiled engines of one batch size: the tower in `precision`, the top in float32.
 
-    Thread-safe: calls take turns.
-
-    Args:
-        checkpoint: the packed checkpoint.
-        precision: "fp32", "bf16", or "auto": bf16 where the processor computes in it.
-        batch_size: None for DEFAULT_BATCH.
-        threads: None for all cores.
-        cache_dir: where engines are kept.
-
-    Raises:
-        BackendError: when OpenVINO does not work here, or bf16 is asked of a processor that lacks it.
+    Thread-safe: calls take turns. batch_size None means DEFAULT_BATCH, threads None all cores; engines are kept in
+    cache_dir. Raises BackendError when OpenVINO does not work here, or bf16 is asked of a processor that lacks it.
     """
 
     name = "openvino"
@@ -80,7 +71,6 @@ class OpenVinoBackend:
         release_file_pages(checkpoint.path)
 
     def run(self, pixels: UInt8Array) -> Outputs:
-        """See Backend.run."""
         n = len(pixels)
         batch = padded(pixels, self.batch_size)
         with self._lock:
@@ -89,12 +79,11 @@ class OpenVinoBackend:
             return Outputs(result["embedding"][:n].copy(), result["raw"][:n].copy())
 
     def submit(self, pixels: UInt8Array) -> Callable[[], Outputs]:
-        """See Backend.submit. The cores that would prepare the next batch are those that work on this one."""
+        """Does the work at once: the cores that would prepare the next batch are those that work on this one."""
         outputs = self.run(pixels)
         return lambda: outputs
 
     def close(self) -> None:
-        """See Backend.close."""
         del self._tower, self._top
 
 
@@ -134,7 +123,6 @@ def device_name(core: Any) -> str:
 
 
 def plan_for(core: Any, checkpoint: Checkpoint, part: str, precision: str, batch_size: int) -> EnginePlan:
-    """Return the full key of an engine for one of graph.PARTS."""
     from openvino import get_version
 
     places = json.dumps(sorted((name, astuple(info)) for name, info in checkpoint.tensors.items()))

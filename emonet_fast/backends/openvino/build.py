@@ -24,8 +24,7 @@ from ...graph import build_model
 def build_in_process(weights: Path, part: str, precision: str, batch_size: int, target: Path) -> None:
     """Compile one of graph.PARTS of the packed checkpoint `weights` and write the engine to `target`.
 
-    Raises:
-        BackendError: when the compiler fails; the text has its last words.
+    Raises BackendError when the compiler fails; the text has its last words.
     """
     order = {
         "weights": str(weights),

@@ -18,19 +18,10 @@ PicturesDone = Callable[[int, int], None]  # (pictures done, pictures in all)
 def observe(
     checkpoint: Checkpoint, pixels: UInt8Array, progress: PicturesDone | None = None, *, layers: bool = False
 ) -> Observations:
-    """Run the float32 network over some pictures.
+    """Run the float32 network over pixels [n, 3, S, S] uint8; with `layers`, gather what its layers take and give, too.
 
     Compiling takes about 15 s at full depth. Then each picture takes what it takes in float32; with `layers` twice
-    that, and 2.4 GB of memory for the covariances.
-
-    Args:
-        checkpoint: the packed checkpoint.
-        pixels: [n, 3, S, S] uint8.
-        progress: called after each picture.
-        layers: whether to gather what the layers take and give, too.
-
-    Raises:
-        BackendError: when OpenVINO cannot compile the network.
+    that, and 2.4 GB of memory for the covariances. Raises BackendError when OpenVINO cannot compile the network.
     """
     import openvino as ov
 

@@ -103,7 +103,6 @@ class TensorRtBackend(DeviceBackend):
         return self._runner
 
     def submit(self, pixels: UInt8Array) -> Callable[[], Outputs]:
-        """See Backend.submit."""
         return self.runner.submit(pixels)
 
     def run_device(self, pixels: object, stream: object = None) -> DeviceOutputs:
@@ -121,23 +120,20 @@ class TensorRtBackend(DeviceBackend):
         return self.runner.run_device(pixels, stream_handle(stream))
 
     def queue(self, pixels: object, stream: object) -> Callable[[], Outputs]:
-        """See DeviceBackend.queue."""
         return self.runner.queue(pixels, stream_handle(stream))
 
     def place(self) -> tuple[int, int]:
-        """See DeviceBackend.place."""
         return self.runner.native.gpu.index, self.runner.stream
 
     def close(self) -> None:
-        """See Backend.close. Gives all GPU memory back."""
+        """Gives all GPU memory back."""
         self._runner = None
 
 
 def precision_for(gpu: Gpu, precision: str) -> str:
     """Choose the precision: "auto" takes bf16.
 
-    Raises:
-        BackendError: when fp8 is asked of a GPU without it, or fp32, which this backend does not have.
+    Raises BackendError when fp8 is asked of a GPU without it, or fp32, which this backend does not have.
     """
     if precision == "fp32":
         raise BackendError("backend tensorrt has precision 'bf16' and 'fp8'; for fp32 use backend 'cuda' or 'openvino'")

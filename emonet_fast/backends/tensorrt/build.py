@@ -105,20 +105,8 @@ def build(
     For FP8, scales, weights and biases come from 64 generated pictures. Then as many layers go back to bf16, in the
     order of their estimated cost, as the bars need; each try is a build. The comparison is over 64 other pictures.
 
-    Args:
-        native: the opened libraries and the GPU.
-        checkpoint: the packed checkpoint.
-        plan: see plan_for.
-        cache_dir: where engines are kept.
-        progress: called with (what is under way, steps done, steps in all).
-        fused: the heads, for a plan whose engine has none.
-
-    Returns:
-        The serialised engine, and what became of the build.
-
-    Raises:
-        BackendError: when TensorRT cannot build it, or when it misses its bars; the text says by how much. Nothing is
-            stored then.
+    `fused` are the heads, for a plan whose engine has none. Raises BackendError when TensorRT cannot build the engine,
+    or when it misses its bars; the text says by how much. Nothing is stored then.
     """
     if native.tensorrt.build_fault:
         raise BackendError(f"this TensorRT cannot build engines: {native.tensorrt.build_fault}")

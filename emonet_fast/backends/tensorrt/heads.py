@@ -21,14 +21,7 @@ HEADS = ("auto", "triton", "graph")
 
 
 class FusedHeads:
-    """All heads of a checkpoint on one GPU. Thread-safe.
-
-    Args:
-        checkpoint: the packed checkpoint.
-        index: of the GPU.
-        batch_size: the largest batch.
-        sizes: the batch sizes for which the kernel is compiled at once.
-    """
+    """All heads of a checkpoint on the GPU `index`. Thread-safe. The kernel is compiled for `sizes` at once."""
 
     def __init__(self, checkpoint: Checkpoint, index: int, batch_size: int, sizes: Sequence[int]) -> None:
         torch = self._torch = need("torch", "the fused heads")
@@ -84,8 +77,7 @@ class FusedHeads:
 def choose_heads(heads: str, index: int) -> str:
     """Choose "triton" or "graph" for the GPU of that index. "auto" takes Triton where it and PyTorch are there.
 
-    Raises:
-        BackendError: when "triton" is asked for and something is missing; the text names it.
+    Raises BackendError when "triton" is asked for and something is missing; the text names it.
     """
     if heads not in HEADS:
         raise BackendError(f"heads is {heads!r}; expected one of {', '.join(HEADS)}")

@@ -57,7 +57,6 @@ class Native:
 
     @property
     def version(self) -> str:
-        """TensorRT's version."""
         return ".".join(map(str, self.tensorrt.version))
 
     @property
@@ -78,8 +77,7 @@ class Native:
 def find() -> Libraries:
     """Find the extension and TensorRT's libraries: those of its wheels, then those of the system.
 
-    Raises:
-        BackendError: when the extension was not built.
+    Raises BackendError when the extension was not built.
     """
     if importlib.util.find_spec(_EXTENSION) is None:
         raise BackendError(
@@ -104,16 +102,10 @@ def find() -> Libraries:
 
 
 def open_native(libraries: Libraries, device: str) -> Native:
-    """Open the driver, the GPU and TensorRT.
+    """Open the driver, the GPU ("auto", "cuda" or "cuda:N") and TensorRT.
 
-    The driver comes first: on a machine without a GPU, TensorRT would crash.
-
-    Args:
-        libraries: what to open.
-        device: "auto", "cuda" or "cuda:N".
-
-    Raises:
-        BackendError: when there is no driver, no such GPU or no TensorRT, or one that does not fit; the text names it.
+    The driver comes first: on a machine without a GPU, TensorRT would crash. Raises BackendError when there is no
+    driver, no such GPU or no TensorRT, or one that does not fit; the text names it.
     """
     extension = libraries.extension
     try:

@@ -79,11 +79,9 @@ class Precisions:
 
 
 def read(inspected: str, fp8_layers: Collection[str] = ()) -> Precisions:
-    """Read the inspector's JSON.
+    """Read the inspector's JSON; anything else counts as no layers.
 
-    Args:
-        inspected: the JSON; anything else counts as no layers.
-        fp8_layers: layers that should be FP8, by their names in checkpoint/layers.py.
+    `fp8_layers` are those that should be FP8, by their names in checkpoint/layers.py.
     """
     try:
         items = json.loads(inspected).get("Layers", [])

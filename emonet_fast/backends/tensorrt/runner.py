@@ -32,18 +32,10 @@ class HostOutputs:
 
 
 class EngineRunner:
-    """Runs batches through one engine. Thread-safe.
+    """Runs batches of up to `batch_size` images through one serialised engine. Thread-safe.
 
-    Args:
-        native: the opened libraries and the GPU.
-        blob: the serialised engine.
-        checkpoint: the weights that it was built from.
-        batch_size: the largest batch.
-        slots: how many batches may be under way from the host.
-        fused: the heads, for an engine that ends with the embedding.
-
-    Raises:
-        BackendError: when the engine is not of this network (names, shapes), or TensorRT refuses it.
+    `slots` is how many batches may be under way from the host. `fused` are the heads, for an engine that ends with the
+    embedding. Raises BackendError when the engine is not of this network (names, shapes), or TensorRT refuses it.
     """
 
     def __init__(
@@ -104,11 +96,7 @@ class EngineRunner:
         return handle
 
     def submit(self, pixels: UInt8Array) -> Callable[[], Outputs]:
-        """See Backend.submit.
-
-        Raises:
-            InputError: when the pixels are not uint8 [n, 3, S, S].
-        """
+        """See Backend.submit. Raises InputError when the pixels are not uint8 [n, 3, S, S]."""
         self._need_pixels(str(pixels.dtype), pixels.shape, "on the host")
         n, copies = len(pixels), self._copies.handle
         with self.native.translated():
@@ -125,11 +113,7 @@ class EngineRunner:
                 return self._download(DeviceOutputs(embedding, raw), self._host_outputs(n), self.stream)
 
     def queue(self, pixels: Any, stream: int) -> Callable[[], Outputs]:
-        """See DeviceBackend.queue.
-
-        Raises:
-            InputError: see run_device.
-        """
+        """See DeviceBackend.queue. Raises InputError as run_device does."""
         outputs = self.run_device(pixels, stream)
         with self.native.translated():
             with self._lock:
@@ -171,9 +155,8 @@ class EngineRunner:
     def run_device(self, pixels: Any, stream: int) -> DeviceOutputs:
         """Queue a batch of any length that lies on the GPU on `stream` (a handle), in parts of at most batch_size.
 
-        Raises:
-            InputError: when it is no uint8 [n, 3, S, S] there, in C order.
-            BackendError: when TensorRT or CUDA fail.
+        Raises InputError when it is no uint8 [n, 3, S, S] there, in C order, and BackendError when TensorRT or CUDA
+        fail.
         """
         device, extension = self.native.device, self.native.extension
         if self.fused is not None:
@@ -210,13 +193,9 @@ class EngineRunner:
         return np.concatenate([p.embedding for p in parts]), np.concatenate([p.raw for p in parts])
 
     def launch(self, pixels: int, embedding: Any, raw: Any, stream: int) -> None:
-        """Queue one batch. Allocates nothing.
+        """Queue one batch of at most batch_size rows, which lie at the address `pixels` on the GPU. Allocates nothing.
 
-        Args:
-            pixels: address on the GPU of n rows, n at most batch_size.
-            embedding: [n, D] float32, an array of the extension; written.
-            raw: [n, H] float32, likewise.
-            stream: the handle of the stream to work on.
+        embedding [n, D] and raw [n, H] are float32 arrays of the extension and are written.
         """
         places = {"embedding": embedding.address, "raw": raw.address}
         self.engine.run(pixels, len(raw), [places[name] for name in self._outputs], stream)
