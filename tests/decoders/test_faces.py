@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from emonet_fast.records import Box, Face, Picture, Status
 
 from .making import BILINEAR, dali, encoded, furthest, on_device, pillow, rows, untimed
 
-SMALL = replace(BILINEAR, size=24)
+SMALL = replace(BILINEAR, size=48)
 # By key: where the faces of each picture lie. "over" reaches over the edges, "outside" touches nothing.
 FACES = {
     "two.jpg": (Box(10, 20, 70, 90), Box(40, 30, 120, 110)),
@@ -70,7 +71,13 @@ def pictures(photos) -> list[Picture]:
     ]
 
 
-def made(name: str):
+@pytest.fixture
+def made(request):
+    """Makes the decoder of a name."""
+    return partial(_made, request)
+
+
+def _made(request, name: str):
     if name == "threads":
         return PillowDecoder(SMALL, Options(), untimed, threads=3)
     if name == "pillow":
@@ -78,8 +85,7 @@ def made(name: str):
     pytest.importorskip("nvidia.dali", reason="DALI (extra dali) is not installed")
     if name == "dali":
         return dali(SMALL)
-    pytest.importorskip("torch", reason="PyTorch is not installed")
-    pytest.importorskip("triton", reason="Triton is not installed")
+    request.getfixturevalue("wide_blocks")
     return on_device(SMALL)
 
 
@@ -110,7 +116,7 @@ def decodes(monkeypatch) -> Counter:
 
 @pytest.mark.parametrize("needs_pixels", [False, True], ids=["known", "found"])
 @pytest.mark.parametrize("name", ["pillow", "threads", "dali", "device"])
-def test_each_picture_is_decoded_once_and_its_faces_are_rows(name, needs_pixels, pictures, decodes):
+def test_each_picture_is_decoded_once_and_its_faces_are_rows(name, needs_pixels, made, pictures, decodes):
     locator = Locator(needs_pixels)
     got = rows(made(name), pictures, 4, faces=locator)
     # A damaged file that passes triage would be decoded twice, by DALI in vain; this one does not pass.
@@ -144,7 +150,7 @@ def test_each_picture_is_decoded_once_and_its_faces_are_rows(name, needs_pixels,
 
 
 @pytest.mark.parametrize("needs_pixels", [False, True], ids=["known", "found"])
-def test_on_a_gpu_nothing_goes_back_to_the_host(needs_pixels, pictures, monkeypatch):
+def test_on_a_gpu_nothing_goes_back_to_the_host(needs_pixels, made, pictures, monkeypatch):
     """Tensors from the decode to the network's input: whatever would copy one to the host is refused."""
     decoder, locator = made("device"), Locator(needs_pixels)
     import torch
@@ -165,7 +171,7 @@ def test_on_a_gpu_nothing_goes_back_to_the_host(needs_pixels, pictures, monkeypa
 
 
 @pytest.mark.parametrize("name", ["pillow", "dali", "device"])
-def test_boxed_and_whole_encoded_and_array_pictures_take_each_its_own_way(name, photos, decodes):
+def test_boxed_and_whole_encoded_and_array_pictures_take_each_its_own_way(name, made, photos, decodes):
     """In one source, in order; arrays are cropped by the chosen decoder too."""
     part = photos[0][:150, :160]
     jpeg, box = encoded(part), (Box(10, 10, 60, 70), Box(-9, 0, 30, 40))
@@ -185,7 +191,7 @@ def test_boxed_and_whole_encoded_and_array_pictures_take_each_its_own_way(name, 
 
 
 @pytest.mark.parametrize("name", ["pillow", "threads", "dali", "device"])
-def test_crops_are_kept_where_asked(name, pictures):
+def test_crops_are_kept_where_asked(name, made, pictures):
     got = rows(made(name), pictures[:2], keep_rgb=True, faces=Locator(True))
     want = rows(pillow(SMALL), [replace(pictures[0], boxes=FACES["two.jpg"])], keep_rgb=True)
     for (row, _), (expected, _) in zip(got[:2], want, strict=True):
@@ -194,7 +200,7 @@ def test_crops_are_kept_where_asked(name, pictures):
 
 
 @pytest.mark.parametrize("name", ["pillow", "threads", "dali", "device"])
-def test_an_endless_source_is_read_in_bounded_memory(name, pictures):
+def test_an_endless_source_is_read_in_bounded_memory(name, made, pictures):
     read = 0
 
     def endless():

@@ -1,0 +1,14 @@
+"""Fixtures of this folder."""
+
+import pytest
+
+
+@pytest.fixture
+def wide_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The resize takes thousands of values a block: Triton's interpreter needs as long for one value as for all.
+
+    tests/kernels runs the kernel with the blocks that a GPU gets.
+    """
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    pytest.importorskip("triton", reason="Triton is not installed")
+    monkeypatch.setattr("emonet_fast.kernels.resize.BLOCK", 1 << 15)
