@@ -17,6 +17,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,6 @@ from emonet_fast.bulk.progress import BulkProgress
 from emonet_fast.bulk.settings import Settings
 from emonet_fast.decoders.flow import by_pillow, resized
 from emonet_fast.options import Options
-from emonet_fast.process import memory_mb
 from emonet_fast.records import Picture
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -89,16 +90,16 @@ class Watch(BulkProgress):
 
     def __init__(self, stop_at: int | None = None) -> None:
         super().__init__(lambda text: None, terminal=False)
-        self.opened: dict[str, float] = {}
+        self.opened: float | None = None
         self.times: list[tuple[float, int]] = []
         self.worker: list[float] = []
         self.coordinator: list[float] = []
         self.advanced = 0
         self._stop_at = stop_at
 
-    def ready(self, memory: Mapping[str, float]) -> None:
-        super().ready(memory)
-        self.opened = self.opened or dict(memory)
+    def ready(self) -> None:
+        super().ready()
+        self.opened = self.opened or sum(_anonymous_mb(child.pid) for child in active_children())
 
     def advance(self, shard: int, rows: int, bad: int) -> None:
         super().advance(shard, rows, bad)
@@ -106,12 +107,11 @@ class Watch(BulkProgress):
         if self._stop_at is not None and self.advanced >= self._stop_at:
             raise KeyboardInterrupt
 
-    def done(self, marker: Mapping[str, Any], memory: Mapping[str, float]) -> None:
-        super().done(marker, memory)
+    def done(self, marker: Mapping[str, Any]) -> None:
+        super().done(marker)
         self.times.append((time.perf_counter(), marker["rows"]))
-        if memory:
-            self.worker.append(memory["anonymous"])
-            self.coordinator.append(memory_mb()["anonymous"])
+        self.worker.append(sum(_anonymous_mb(child.pid) for child in active_children()))
+        self.coordinator.append(_anonymous_mb("self"))
 
     def until_last(self) -> float:
         """Seconds from the open engine to the last shard's marker."""
@@ -121,6 +121,16 @@ class Watch(BulkProgress):
     def steady(self) -> float:
         """Rows a second between the first and the last shard that were done: without the start of processes."""
         return sum(rows for _, rows in self.times[1:]) / (self.times[-1][0] - self.times[0][0])
+
+
+def _anonymous_mb(process: int | str | None) -> float:
+    """A process' memory without file pages; 0 once it has ended."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text("utf-8")
+    except OSError:
+        return 0.0
+    line = next((line for line in status.splitlines() if line.startswith("RssAnon")), "RssAnon: 0 kB")
+    return int(line.split()[1]) * 1024 / 1e6
 
 
 def run(job_settings: Settings, watch: Watch) -> None:
@@ -133,7 +143,7 @@ def run(job_settings: Settings, watch: Watch) -> None:
 
     def settle(fingerprint: Mapping[str, str]) -> None:
         if fresh:
-            folder.keep_plan(plan.with_fingerprint(fingerprint))
+            folder.keep_plan(replace(plan, fingerprint=fingerprint))
 
     watch.begin(plan, todo)
     if job_settings.engine == "ray":
@@ -238,8 +248,8 @@ def memory(where: Path, shallow: Path, tiny: Path) -> dict[str, Any]:
             "last_fifth": statistics.median(watch.coordinator[-fifth:]),
         },
         "above_the_open_model_mb": {
-            "pictures of 64 pixels": max(watch.worker) - watch.opened["anonymous"],
-            "portraits, float32 embeddings": max(default.worker) - default.opened["anonymous"],
+            "pictures of 64 pixels": max(watch.worker) - (watch.opened or 0.0),
+            "portraits, float32 embeddings": max(default.worker) - (default.opened or 0.0),
         },
     }
 

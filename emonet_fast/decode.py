@@ -112,14 +112,8 @@ def decode(picture: Picture, *, exif: bool, max_pixels: int, max_bytes: int) -> 
     one. Pixels without a defined range (float, 32-bit) are refused. Formats: JPEG, MPO, PNG, WebP, GIF, BMP, TIFF, PPM,
     and AVIF where Pillow has it.
 
-    Args:
-        picture: what is decoded; its boxes are not looked at.
-        exif: apply the EXIF orientation first. Pillow always applies that of TIFF.
-        max_pixels: larger pictures are TOO_LARGE by their header, and not decoded.
-        max_bytes: larger encoded data are TOO_LARGE.
-
-    Returns:
-        The pixels, or a status and the reason why there are none.
+    `exif` applies the EXIF orientation; Pillow always applies that of TIFF. Pictures beyond max_pixels by their header,
+    and data beyond max_bytes, are TOO_LARGE and not decoded. The boxes of the picture are not looked at.
     """
     if picture.status != Status.OK:
         return Decoded(picture.key, None, picture.status, picture.reason)

@@ -7,7 +7,6 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Self
 
 from .errors import EmonetError, OptionError
@@ -20,12 +19,8 @@ class PendingFile:
     one step. `discard()` removes it and may be called at any time; a `with` block calls it at its end. Where `path`
     is a symbolic link, the link stays, and the file that it points to is replaced.
 
-    Args:
-        path: where the file shall be.
-
-    Raises:
-        OptionError: when the folder is missing or cannot be written, or `path` is a folder.
-        EmonetError: at the end of a `with` block in which the disk refused.
+    Raises OptionError when the folder is missing or cannot be written, or `path` is a folder; and EmonetError at the
+    end of a `with` block in which the disk refused.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,9 +43,7 @@ class PendingFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.discard()
         if isinstance(error, OSError):
             raise cannot_write(self.path, error) from error
@@ -70,9 +63,7 @@ class PendingFile:
     def publish_new(self) -> None:
         """As `publish`, but never over an older file, in one step, whoever else tries it at the same moment.
 
-        Raises:
-            FileExistsError: when there is one.
-            EmonetError: when it fails otherwise, as on file systems without hard links.
+        Raises FileExistsError when there is one, else EmonetError, as on file systems without hard links.
         """
         with writing(self.path):
             os.link(self._temporary, self._target)
@@ -124,12 +115,7 @@ def cannot_write(path: Path, error: OSError) -> EmonetError:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that appears whole or not at all.
-
-    Raises:
-        OptionError: when the folder is missing or cannot be written.
-        EmonetError: when the disk refuses midway.
-    """
+    """Write a file that appears whole or not at all. Raises as PendingFile does."""
     with PendingFile(path) as pending:
         pending.file.write(data)
         pending.finish()

@@ -10,7 +10,7 @@ from .faces import PictureFaces
 from .records import Picture, Status
 from .reports.collect import thumbnail
 from .reports.pictures import PictureReport
-from .scorer import ScoredBatch, Scorer
+from .scorer import Scorer
 from .scores import Scores, distinct_notes
 from .sinks import open_sink
 
@@ -76,8 +76,7 @@ class ScoreSummary:
 def check(outputs: ScoreOutputs) -> None:
     """Try the output files before weights are fetched and read, which can take minutes. Leaves nothing behind.
 
-    Raises:
-        OptionError: when a file is of an unknown kind, or its folder is missing or cannot be written.
+    Raises OptionError when a file is of an unknown kind, or its folder is missing or cannot be written.
     """
     if outputs.table is not None:
         open_sink(outputs.table, format=outputs.format, metadata={}, embeddings=outputs.embeddings).abort()
@@ -92,21 +91,10 @@ def run(
     advance: Callable[[int], None],
     faces: PictureFaces | None = None,
 ) -> ScoreSummary:
-    """Score pictures and write the outputs.
+    """Score pictures and write the outputs. `advance` takes the number of rows of each batch that is done.
 
-    Output files appear whole at the end; an error or an interrupt leaves none, and older ones as they were.
-
-    Args:
-        scorer: opened here, if it is not yet.
-        pictures: read once.
-        outputs: what is written.
-        advance: called with the number of rows of each batch that is done.
-        faces: what finds each picture's faces, for a row a face; None scores pictures as they are.
-
-    Raises:
-        OptionError: when an output cannot be written.
-        CheckpointError: when the checkpoint cannot be read; before any picture is scored.
-        BackendError: when the engine cannot be opened; before any picture is scored.
+    Output files appear whole at the end; an error or an interrupt leaves none, and older ones as they were. A
+    checkpoint or an engine that cannot be opened is an error before any picture is scored.
     """
     counts: Counter[str] = Counter()
     notes: tuple[str, ...] = ()
@@ -120,8 +108,7 @@ def run(
             )
         if outputs.report is not None:
             report = stack.enter_context(PictureReport(outputs.report, outputs.title, metadata, top=outputs.top))
-        shown = report is not None
-        for batch in scorer.batches(pictures, embeddings=outputs.embeddings, keep_rgb=shown, faces=faces):
+        for batch in scorer.batches(pictures, embeddings=outputs.embeddings, keep_rgb=report is not None, faces=faces):
             counts.update(batch.scores.status)
             notes = distinct_notes((*notes, *batch.scores.notes))
             if sum(map(len, first)) < TABLE_ROWS:
@@ -129,23 +116,14 @@ def run(
             if sink is not None:
                 sink.write(batch.scores)
             if report is not None:
-                _add(report, batch)
+                report.write(batch.scores, [None if one.rgb is None else thumbnail(one.rgb) for one in batch.decoded])
             advance(len(batch.scores))
+    note = scorer.decoder.note()
     return ScoreSummary(
         counts={str(k): v for k, v in counts.items()},
         seconds=dict(scorer.timings),
         first=Scores.concat(first) if first else None,
         notes=notes,
         engine=f"{metadata['backend']} {metadata['precision']}",
-        decoder=_decoder(scorer),
+        decoder=scorer.decoder.name + (f", {note}" if note else ""),
     )
-
-
-def _decoder(scorer: Scorer) -> str:
-    note = scorer.decoder.note()
-    return scorer.decoder.name + (f", {note}" if note else "")
-
-
-def _add(report: PictureReport, batch: ScoredBatch) -> None:
-    pictures = [thumbnail(one.rgb) if one.rgb is not None else None for one in batch.decoded]
-    report.write(batch.scores, pictures)

@@ -31,11 +31,7 @@ def available(package: str) -> bool:
 
 
 def need(package: str, purpose: str) -> ModuleType:
-    """Import and return an optional package. purpose: what needs it, for the error's text.
-
-    Raises:
-        MissingPackageError: when it is not installed; the text names the extra.
-    """
+    """Import an optional package. purpose: what needs it, for the text of the MissingPackageError."""
     if not available(package):
         extra = EXTRAS[package if package in EXTRAS else package.split(".")[0]]
         raise MissingPackageError(

@@ -17,9 +17,7 @@ def crop(rgb: UInt8Array, box: Box) -> UInt8Array:
     """The box's [box.height, box.width, 3] pixels of [H, W, 3] uint8; outside, the nearest edge pixel's.
 
     Scoring the result equals scoring a file that holds just these pixels: no filter sees what is around the box.
-
-    Raises:
-        ValueError: when the box touches no pixel of the picture.
+    Raises ValueError when the box touches no pixel of the picture.
     """
     height, width = rgb.shape[:2]
     part = box.inside(width, height)

@@ -39,14 +39,7 @@ _STOPWATCH_LOCK = threading.Lock()
 
 
 class Stopwatch:
-    """Adds up seconds by stage; stages may nest, and several threads may share one.
-
-    Args:
-        stages: names that are there from the start, at 0 seconds.
-
-    Attributes:
-        seconds: seconds so far by stage.
-    """
+    """Adds up `seconds` by stage; stages may nest, and several threads may share one. stages: begin at 0 seconds."""
 
     def __init__(self, *stages: str) -> None:
         self.seconds = dict.fromkeys(stages, 0.0)

@@ -6,7 +6,6 @@ Order of the emotions: that of the annotation guide (EmoNet-Face, LAION, NeurIPS
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 
 _GROUPS: dict[str, tuple[str, ...]] = {
     "Positive High-Energy": (
@@ -92,11 +91,7 @@ EMOTIONS: tuple[Dimension, ...] = tuple(_dimension(n) for n in _EMOTIONS)
 EXTRA_DIMENSIONS: tuple[Dimension, ...] = tuple(_dimension(n) for n in _EXTRAS)
 DIMENSIONS: tuple[Dimension, ...] = EMOTIONS + EXTRA_DIMENSIONS
 GROUPS: tuple[str, ...] = tuple(_GROUPS)
-
-
-@cache
-def _by_slug() -> dict[str, Dimension]:
-    return {d.slug: d for d in DIMENSIONS}
+_BY_SLUG = {d.slug: d for d in DIMENSIONS}
 
 
 def find(name: str) -> Dimension:
@@ -109,10 +104,7 @@ def find(name: str) -> Dimension:
     stem = name.removesuffix(".pth")
     bare = stem.removeprefix("model_").removesuffix("_best") if stem.startswith("model_") else stem
     key = slug(bare)
-    known = _by_slug().get(key)
-    if known is not None:
-        return known
-    return Dimension(bare, key, "", file_stem(bare), (float("-inf"), float("inf")))
+    return _BY_SLUG.get(key) or Dimension(bare, key, "", file_stem(bare), (float("-inf"), float("inf")))
 
 
 def canonical_order(names: Iterable[str]) -> list[str]:

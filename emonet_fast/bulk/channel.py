@@ -22,6 +22,7 @@ class Channel(Generic[T]):
 
     Attributes:
         waited: seconds that the sides "put" and "get" have waited so far.
+        aborted: whether abort() was called.
     """
 
     def __init__(self, items: int, weight: int | None = None) -> None:
@@ -29,16 +30,16 @@ class Channel(Generic[T]):
         self._items, self._weight = items, weight
         self._held: deque[tuple[T, int]] = deque()
         self._heavy = 0
-        self._ended = self._aborted = False
+        self.aborted = self._ended = False
         self._changed = threading.Condition()
 
     def put(self, item: T, weight: int = 0) -> None:
         """Add an item; waits while there is no room. Raises ClosedError after abort()."""
         with self._changed:
-            if self._full(weight) and not self._aborted:
+            if self._full(weight) and not self.aborted:
                 with self.waited("put"):
-                    self._changed.wait_for(lambda: self._aborted or not self._full(weight))
-            if self._aborted:
+                    self._changed.wait_for(lambda: self.aborted or not self._full(weight))
+            if self.aborted:
                 raise ClosedError
             self._held.append((item, weight))
             self._heavy += weight
@@ -47,10 +48,10 @@ class Channel(Generic[T]):
     def get(self) -> T:
         """The next item; waits for it. Raises ClosedError after abort(), and after close() once all was taken."""
         with self._changed:
-            if not self._held and not self._aborted and not self._ended:
+            if not self._held and not self.aborted and not self._ended:
                 with self.waited("get"):
-                    self._changed.wait_for(lambda: self._held or self._aborted or self._ended)
-            if self._aborted or not self._held:
+                    self._changed.wait_for(lambda: self._held or self.aborted or self._ended)
+            if self.aborted or not self._held:
                 raise ClosedError
             item, weight = self._held.popleft()
             self._heavy -= weight
@@ -66,14 +67,9 @@ class Channel(Generic[T]):
     def abort(self) -> None:
         """Wake both sides with ClosedError and let go of what is held."""
         with self._changed:
-            self._aborted = True
+            self.aborted = True
             self._held.clear()
             self._changed.notify_all()
-
-    @property
-    def aborted(self) -> bool:
-        """Whether abort() was called."""
-        return self._aborted
 
     def _full(self, weight: int) -> bool:
         if not self._held:

@@ -60,8 +60,7 @@ class FoundShard:
 class Folder:
     """An output folder; it is made if it is missing.
 
-    Raises:
-        OptionError: when it cannot be made, is a file, or holds something that no bulk run wrote.
+    Raises OptionError when it cannot be made, is a file, or holds something that no bulk run wrote.
     """
 
     def __init__(self, path: Path) -> None:
@@ -81,8 +80,7 @@ class Folder:
     def read_plan(self) -> Plan | None:
         """The folder's plan; None if it has none yet.
 
-        Raises:
-            DataError: when it cannot be read, or its list of image files is another one than it was made with.
+        Raises DataError when it cannot be read, or its list of image files is not the one that it was made with.
         """
         path = self.path / PLAN
         try:
@@ -97,11 +95,7 @@ class Folder:
         return plan
 
     def plan(self) -> Plan:
-        """The folder's plan, which must be there.
-
-        Raises:
-            DataError: when there is none, or see `read_plan`.
-        """
+        """The folder's plan, which must be there. Raises DataError when there is none, and as `read_plan` does."""
         plan = self.read_plan()
         if plan is None:
             raise DataError(f"{self.path / PLAN} is gone; run again, or begin in a new folder")
@@ -111,9 +105,7 @@ class Folder:
         """Write the plan if the folder has none, in one step.
 
         Several runs on parts of one plan may do so at once. The first one's plan counts; it is the same for all.
-
-        Raises:
-            DataError: when the folder's plan is another one; the text names the differences.
+        Raises DataError, which names the differences, when the folder's plan is another one.
         """
         with PendingFile(self.path / PLAN) as pending:
             pending.file.write(plan.text().encode())
@@ -128,36 +120,23 @@ class Folder:
         return self.path / plan.stem(shard)
 
     def publish(self, plan: Plan, shard: int, pending: PendingFile, marker: dict[str, Any]) -> dict[str, Any]:
-        """Put a finished shard in place and, once it is on the disk, its marker.
+        """Put a finished shard's file in place and, once it is on the disk, its marker. Gives the whole marker.
 
-        Args:
-            plan: the folder's.
-            shard: its number.
-            pending: the shard's finished file.
-            marker: counts and rates; what the file is, is added here.
-
-        Returns:
-            The whole marker.
-
-        Raises:
-            EmonetError: when the disk refuses; what was there before is still whole, or counts for nothing.
+        The hash and the size of the file are added to the facts in `marker`. When the disk refuses (EmonetError), what
+        was there before is still whole, or counts for nothing.
         """
         digest, size = pending.hashed()
         pending.publish()
         sync_folder(self.path)
         whole = self._mark(plan, shard, ".json", {"sha256": digest, "bytes": size, **marker})
         self.stem(plan, shard).with_suffix(".failed.json").unlink(missing_ok=True)
-        sync_folder(self.path)
         return whole
 
     def give_up(self, plan: Plan, shard: int, reason: str, attempts: int) -> dict[str, Any]:
         """Mark a shard as failed. Gives the marker."""
-        marker = self._mark(plan, shard, ".failed.json", {"failed": reason, "attempts": attempts})
-        sync_folder(self.path)
-        return marker
+        return self._mark(plan, shard, ".failed.json", {"failed": reason, "attempts": attempts})
 
     def _mark(self, plan: Plan, shard: int, suffix: str, facts: dict[str, Any]) -> dict[str, Any]:
-        """Write a shard's marker with these facts."""
         marker = {
             "format": MARKER_FORMAT,
             "version": MARKER_VERSION,
@@ -168,6 +147,7 @@ class Folder:
             "fingerprint": dict(plan.fingerprint),
         }
         write_whole(self.stem(plan, shard).with_suffix(suffix), json.dumps(marker, indent=1).encode() + b"\n")
+        sync_folder(self.path)
         return marker
 
     def look(self, plan: Plan, shards: Iterable[int], *, hashes: bool = True) -> dict[int, FoundShard]:

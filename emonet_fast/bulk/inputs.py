@@ -55,20 +55,11 @@ def find(
     leave_out: Path | None = None,
     cache_dir: Path | None = None,
 ) -> Listing:
-    """List what `inputs` name. A file that several inputs name is taken once.
+    """List what `inputs` name. A file that several inputs name is taken once, files in the folder `leave_out` never.
 
     A parquet file whose footer is damaged becomes one of `files` with its fault, so that it gets a row that says so.
-
-    Args:
-        inputs: folders, globs, files, hub ids of data sets.
-        image_column: of the tables; None to find it by type.
-        keep: columns of the tables to carry along.
-        leave_out: a folder whose files are no input (the output).
-        cache_dir: where the commits of data sets from the hub are pinned.
-
-    Raises:
-        InputError: when an input does not exist or holds nothing, a table's image column is missing or ambiguous (the
-            text lists its columns), or a kept column is not in every table, or has several types.
+    Raises InputError when an input holds nothing, an image column is missing or ambiguous, or a kept column is not in
+    every table or has several types.
     """
     paths: dict[str, tuple[str, str]] = {}  # absolute path -> (as it was named, fault)
     for text in map(str, inputs):

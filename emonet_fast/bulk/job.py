@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..checkpoint import open_checkpoint
 from ..checkpoint.tensors import Progress
@@ -65,16 +65,9 @@ class BulkSummary:
 
 
 def run(settings: Settings, say: Callable[[str], None], packing: Progress | None = None) -> BulkSummary:
-    """Score everything that is not done yet.
+    """Score everything that is not done yet. An error or an interrupt leaves the folder whole.
 
-    Args:
-        settings: of the run.
-        say: takes lines for people.
-        packing: called with (bytes done, bytes in all) while a checkpoint is packed for the first time.
-
-    Raises:
-        EmonetError: of many kinds, each with what to do.
-        KeyboardInterrupt: as it came; the folder is whole.
+    `say` takes lines for people, `packing` (bytes done, bytes in all) while a checkpoint is packed for the first time.
     """
     folder = Folder(settings.output)
     with Lock(folder.path, settings.part, patience=STALE + BEAT):
@@ -82,8 +75,7 @@ def run(settings: Settings, say: Callable[[str], None], packing: Progress | None
         known = open_checkpoint(
             settings.checkpoint, settings.options.cache_dir, revision=settings.options.revision, progress=packing
         )
-        expected = settings.known() | {"checkpoint_hash": known.weights_hash}
-        expected |= settings.face_file()
+        expected = settings.known() | settings.face_file() | {"checkpoint_hash": known.weights_hash}
         if not fresh:
             refuse_different(folder.path, differences(dict(plan.fingerprint), expected))
         mine = [s for s in range(len(plan.shards)) if s % settings.part[1] == settings.part[0]]
@@ -146,10 +138,11 @@ def _engine(
     settings: Settings, folder: Folder, plan: Plan, fresh: bool, todo: list[int], progress: BulkProgress
 ) -> None:
     def settle(fingerprint: Mapping[str, str]) -> None:
+        settled = replace(plan, fingerprint=fingerprint)
         if fresh:
-            folder.keep_plan(plan.with_fingerprint(fingerprint))
+            folder.keep_plan(settled)
         else:
-            check_same(folder.path, plan, plan.with_fingerprint(fingerprint))
+            check_same(folder.path, plan, settled)
 
     progress.begin(plan, todo)
     try:

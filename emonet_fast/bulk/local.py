@@ -45,10 +45,7 @@ class Queue:
         return self.waiting.popleft() if self.waiting else None
 
     def lost(self, held: Iterable[int], fault: int | None) -> list[int]:
-        """A process ended while it had these shards. fault: the one that is known to be at fault.
-
-        Gives the shards that are given up.
-        """
+        """Take back the shards of a process that died. fault: the one at fault, if known. Gives the given-up ones."""
         shards, given_up = list(held), []
         if fault is None and len(shards) == 1:
             fault = shards[0]
@@ -103,18 +100,10 @@ def run_local(
     settle: Callable[[Mapping[str, str]], None],
     progress: BulkProgress,
 ) -> None:
-    """Score these shards by one process a device.
+    """Score these shards by one process a device. An error or an interrupt ends every process first.
 
-    Args:
-        settings: of the run.
-        folder: its output.
-        shards: numbers of the shards.
-        settle: takes the fingerprint of an open engine, and writes or checks the plan.
-        progress: takes what happens.
-
-    Raises:
-        EmonetError: when nothing can go on: the disk is full, no engine opens, or `settle` refuses.
-        KeyboardInterrupt: as it came; every process has ended, and nothing unfinished is left.
+    `settle` takes the fingerprint of an open engine, and writes or checks the plan. Raises EmonetError when nothing can
+    go on: the disk is full, no engine opens, or `settle` refuses.
     """
     queue = Queue(deque(shards))
     devices = parse_devices(settings.devices)
@@ -193,14 +182,14 @@ class _LocalRun:
             if isinstance(message, Ready):
                 self.settle(message.fingerprint)
                 process.ready = True
-                self.progress.ready(message.memory)
+                self.progress.ready()
                 self._start_rest()
             elif isinstance(message, Advance):
                 self.progress.advance(message.shard, message.rows, message.bad)
             elif isinstance(message, Done):
                 process.held.remove(message.marker["shard"])
                 process.careful = False
-                self.progress.done(message.marker, message.memory)
+                self.progress.done(message.marker)
             elif isinstance(message, Failed):
                 process.failure = message
                 if message.fatal:

@@ -20,7 +20,6 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ..errors import EmonetError, OptionError
@@ -85,20 +84,15 @@ class Lock:
             with contextlib.suppress(OSError):  # a file system that is unreachable for a while must not end the run
                 os.utime(self._handle)
 
-    def release(self) -> None:
+    def __enter__(self) -> "Lock":
+        return self
+
+    def __exit__(self, *error: object) -> None:
         """Give it back: an empty file is a free lock. The file stays, because others may be opening it."""
         self._end.set()
         self._beat.join()
         os.ftruncate(self._handle, 0)
         os.close(self._handle)
-
-    def __enter__(self) -> "Lock":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
 
     def _take(self, path: Path) -> int:
         try:
@@ -142,8 +136,7 @@ def _flock(handle: int, path: Path) -> None:
 def _wait_for_silence(handle: int, path: Path, holder: dict[str, Any], patience: float) -> None:
     """Returns once the lock of another host has been silent for STALE seconds.
 
-    Raises:
-        LockedError: when it was touched meanwhile, so its holder lives, or this would take longer than `patience`.
+    Raises LockedError when it was touched meanwhile, so its holder lives, or this would take longer than `patience`.
     """
     touched, end, pause = os.fstat(handle).st_mtime_ns, time.monotonic() + patience, threading.Event()
     while _age(handle, path) < STALE:

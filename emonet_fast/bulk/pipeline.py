@@ -13,8 +13,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from ..backends.base import DeviceBackend
 from ..decoders import FaceLocator, Prepared
@@ -30,6 +31,7 @@ from .shard_file import ShardFile
 # Encoded pictures waiting to be decoded, batches waiting for the engine, results waiting to be written.
 _SHARDS = 4
 _PICTURES, _PICTURE_BYTES, _BATCHES, _RESULTS = 256, 128 << 20, 2, 64
+_END = object()  # follows the last item of a shard
 
 
 class ShardError(Exception):
@@ -46,14 +48,6 @@ class Job:
 
     shard: int
     read: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """After the last item of a shard."""
-
-
-_Item: TypeAlias = "Job | _End | Any"
 
 
 class ShardPipeline:
@@ -86,9 +80,9 @@ class ShardPipeline:
         self._scorer, self._plan, self._folder, self._place = scorer, plan, folder, place
         self._done, self._advance = done, advance
         self.shards: Channel[int] = Channel(_SHARDS)
-        self._pictures: Channel[_Item] = Channel(_PICTURES, _PICTURE_BYTES)
-        self._batches: Channel[_Item] = Channel(_BATCHES)
-        self._results: Channel[_Item] = Channel(_RESULTS)
+        self._pictures: Channel[Any] = Channel(_PICTURES, _PICTURE_BYTES)
+        self._batches: Channel[Any] = Channel(_BATCHES)
+        self._results: Channel[Any] = Channel(_RESULTS)
         self._errors: list[BaseException] = []
         # DALI on a GPU works beside the host by itself, and reuses its buffers: no thread between it and the engine.
         self._threaded = not (isinstance(scorer.backend, DeviceBackend) and scorer.decoder.reads_ahead)
@@ -101,8 +95,8 @@ class ShardPipeline:
     def run(self) -> None:
         """Score what comes in `shards` until that is closed.
 
-        Raises:
-            ShardError: one of them cannot be scored; later ones that were begun are given up too. What is done is done.
+        Raises ShardError when one of them cannot be scored. Later ones that were begun are given up too; what is done
+        stays.
         """
         targets: list[Callable[[], None]] = [self._read, self._write]
         if self._threaded:
@@ -143,7 +137,7 @@ class ShardPipeline:
                 for picture in read_spans(self._plan, self._folder.path, shard, limit):
                     data = picture.data
                     self._pictures.put(picture, len(data) if isinstance(data, bytes) else 0)
-            self._pictures.put(_End())
+            self._pictures.put(_END)
         self._pictures.close()
 
     def _prepare(self) -> None:
@@ -152,7 +146,7 @@ class ShardPipeline:
             with _at(job.shard):
                 for prepared in self._scorer.prepare(_counted(job, pictures), faces=self._faces):
                     self._batches.put(prepared)
-            self._batches.put(_End())
+            self._batches.put(_END)
         self._batches.close()
 
     def _score(self) -> None:
@@ -169,7 +163,7 @@ class ShardPipeline:
                     self._results.put(scored)
                     bad = sum(s != Status.OK for s in scored.scores.status)
                     self._advance(job.shard, len(scored.scores), bad)
-            self._results.put(_End())
+            self._results.put(_END)
         self._results.close()
 
     def _write(self) -> None:
@@ -228,18 +222,15 @@ class ShardPipeline:
         return waits | {"engine_for_writer": results["put"], "writer_for_results": results["get"]}
 
 
-class _at:  # noqa: N801 - used like a function
+@contextmanager
+def _at(shard: int) -> Iterator[None]:
     """Errors inside become a ShardError of that shard; ClosedError and interrupts pass."""
-
-    def __init__(self, shard: int) -> None:
-        self._shard = shard
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, Exception) and not isinstance(error, ClosedError | ShardError):
-            raise ShardError(self._shard, error) from error
+    try:
+        yield
+    except ClosedError:
+        raise
+    except Exception as error:
+        raise ShardError(shard, error) from error
 
 
 def _counted(job: Job, pictures: Iterable[Picture]) -> Iterator[Picture]:
@@ -251,22 +242,15 @@ def _counted(job: Job, pictures: Iterable[Picture]) -> Iterator[Picture]:
 
 def _until_closed(channel: Channel[Any]) -> Iterator[Any]:
     """Everything that comes. Raises ClosedError if the channel is aborted."""
-    while True:
-        try:
-            item = channel.get()
-        except ClosedError:
-            if channel.aborted:
-                raise
-            return
-        yield item
+    try:
+        while True:
+            yield channel.get()
+    except ClosedError:
+        if channel.aborted:
+            raise
 
 
-def _segments(channel: Channel[_Item]) -> Iterator[tuple[Job, Iterator[Any]]]:
+def _segments(channel: Channel[Any]) -> Iterator[tuple[Job, Iterator[Any]]]:
     """Each shard's job and its items; the items must be used up before the next one is asked for."""
     for job in _until_closed(channel):
-        yield job, _items(channel)
-
-
-def _items(channel: Channel[_Item]) -> Iterator[Any]:
-    while not isinstance(item := channel.get(), _End):
-        yield item
+        yield job, iter(channel.get, _END)

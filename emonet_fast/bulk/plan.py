@@ -12,8 +12,9 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -99,7 +100,7 @@ class Plan:
     def rows(self, shards: Iterable[int]) -> int | None:
         """How many rows of input these shards have together; None if a tar is among them."""
         total = 0
-        for span in (span for shard in shards for span in self.shards[shard]):
+        for span in chain.from_iterable(self.shards[shard] for shard in shards):
             if span.stop is None:
                 return None
             total += span.stop - span.start
@@ -114,10 +115,6 @@ class Plan:
     def stem(self, shard: int) -> str:
         """The name of a shard's files without the suffix: 00012."""
         return f"{shard:0{max(5, len(str(len(self.shards) - 1)))}d}"
-
-    def with_fingerprint(self, fingerprint: Mapping[str, str]) -> "Plan":
-        """The same plan for an open engine."""
-        return replace(self, fingerprint=dict(fingerprint))
 
     def asked(self) -> dict[str, str]:
         """What two runs on one folder must have in common beside the fingerprint, for the text of a refusal."""
@@ -141,9 +138,8 @@ class Plan:
 
     def text(self) -> str:
         """plan.json: one line a source and a shard."""
-        facts = self.as_dict()
         lines = []
-        for name, value in facts.items():
+        for name, value in self.as_dict().items():
             if name in ("sources", "shards"):
                 inner = ",\n  ".join(json.dumps(v) for v in value)
                 lines.append(f' "{name}": [\n  {inner}\n ]')
@@ -193,17 +189,9 @@ def asked(
 def make_plan(
     listing: Listing, inputs: Sequence[str], shard_size: int, image_column: str | None, files_hash: str
 ) -> Plan:
-    """The plan of a listing, without a fingerprint.
+    """The plan of a listing, without a fingerprint. inputs: as `inputs.canonical` gives them.
 
-    Args:
-        listing: what the inputs hold.
-        inputs: as `inputs.canonical` gives them.
-        shard_size: rows of a shard at most.
-        image_column: as the user named it, or None.
-        files_hash: SHA-256 of what `rows.write_files` gave, "" without image files.
-
-    Raises:
-        InputError: when there is no row at all.
+    Raises InputError when there is no row at all.
     """
     tables = [
         Source("table", file.path, file.key, sum(footer.groups), file.size, footer.column)

@@ -49,8 +49,8 @@ class BulkProgress:
         """Seconds since the first engine was open."""
         return time.perf_counter() - self.began if self.began is not None else 0.0
 
-    def ready(self, memory: Mapping[str, float]) -> None:
-        """A process has opened its engine. memory: see process.memory_mb."""
+    def ready(self) -> None:
+        """A process has opened its engine."""
         if self.began is None:
             self.began = time.perf_counter()
 
@@ -61,8 +61,8 @@ class BulkProgress:
             self._bar.update(rows)
             self._bar.set_postfix_str(f"{self.bad + bad} without scores", refresh=False)
 
-    def done(self, marker: Mapping[str, Any], memory: Mapping[str, float]) -> None:
-        """A shard's file and marker are on the disk. memory: of the process that scored it."""
+    def done(self, marker: Mapping[str, Any]) -> None:
+        """A shard's file and marker are on the disk."""
         shard, rows = marker["shard"], marker["rows"]
         bad = rows - marker["counts"].get(Status.OK, 0)
         if self._bar is not None:

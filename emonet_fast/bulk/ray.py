@@ -20,7 +20,6 @@ from ..errors import BackendError, EmonetError, OptionError
 from ..faces import PictureFaces, open_faces
 from ..files import write_whole
 from ..optional import need
-from ..process import memory_mb
 from ..scorer import Scorer
 from .folder import Folder, no_space
 from .local import ATTEMPTS
@@ -37,12 +36,9 @@ def run_ray(
     settle: Callable[[Mapping[str, str]], None],
     progress: BulkProgress,
 ) -> None:
-    """Score these shards by one actor a device. Arguments: see run_local.
+    """Score these shards by one actor a device, as run_local does by processes.
 
-    Raises:
-        MissingPackageError: when Ray is not installed.
-        OptionError: when the cluster lacks what `devices` asks for.
-        EmonetError: when nothing can go on, as with a full disk.
+    Raises OptionError when the cluster lacks what `devices` asks for, and EmonetError when nothing can go on.
     """
     ray = need("ray", "engine 'ray'")
     need("ray.data", "engine 'ray'")
@@ -55,7 +51,7 @@ def run_ray(
         actors, resources, device, threads = _actors(settings, ray.cluster_resources())
         probe = ray.remote(**resources)(_fingerprint).remote(settings, device, threads)
         settle(ray.get(probe))
-        progress.ready({})
+        progress.ready()
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
@@ -73,18 +69,14 @@ def run_ray(
             if "failed" in result["marker"]:
                 progress.failed(result["marker"]["shard"], result["marker"]["failed"])
             else:
-                progress.done(result["marker"], result["memory"])
+                progress.done(result["marker"])
     finally:
         if ours:
             ray.shutdown()
 
 
 def _actors(settings: Settings, cluster: Mapping[str, float]) -> tuple[int, dict[str, Any], str, int | None]:
-    """How many actors, what each asks Ray for, the device that each opens, and its CPU threads.
-
-    Raises:
-        OptionError: when the cluster has too few GPUs or cores.
-    """
+    """How many actors, what each asks Ray for, the device that each opens, and its CPU threads."""
     gpus, cores = int(cluster.get("GPU", 0)), int(cluster.get("CPU", 0))
     if settings.devices == "auto":
         if gpus:
@@ -129,7 +121,7 @@ class _ShardActor:
 
     def _result(self, shard: int) -> dict[str, Any]:
         try:
-            return {"marker": self._marker(shard), "memory": memory_mb()}
+            return {"marker": self._marker(shard)}
         except EmonetError as error:
             return {"fatal": str(error)}
 
@@ -155,11 +147,7 @@ class _ShardActor:
         return marker
 
     def _open(self) -> Plan:
-        """The plan, after a check that this actor's engine is the plan's.
-
-        Raises:
-            BackendError: when it is another one, as on a cluster with several kinds of GPU.
-        """
+        """The plan, if this actor's engine is the plan's; on a cluster with several kinds of GPU it may not be."""
         if self._plan is None:
             plan = self._folder.plan()
             mine = self._settings.fingerprint(self._scorer.open())

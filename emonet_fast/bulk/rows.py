@@ -15,8 +15,6 @@ from ..sources.shards import read_shard
 from ..sources.table import open_table, read_rows
 from .plan import FILES, Plan, Source, Span
 
-_COLUMNS = ("path", "key", "fault")
-
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -116,31 +114,21 @@ def write_files(files: Iterable[InputFile], shard_size: int) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    entries = list(files)
-    table = pa.table(
-        {
-            "path": pa.array([os.fsencode(f.path) for f in entries], pa.binary()),
-            "key": pa.array([f.key for f in entries], pa.string()),
-            "fault": pa.array([f.fault for f in entries], pa.string()),
-        }
-    )
+    rows = [{"path": os.fsencode(file.path), "key": file.key, "fault": file.fault} for file in files]
+    schema = pa.schema({"path": pa.binary(), "key": pa.string(), "fault": pa.string()})
     out = pa.BufferOutputStream()
-    pq.write_table(table, out, compression="zstd", row_group_size=shard_size)
+    pq.write_table(pa.Table.from_pylist(rows, schema), out, compression="zstd", row_group_size=shard_size)
     data: bytes = out.getvalue().to_pybytes()
     return data
 
 
 def read_files(path: Path, span: Span, shard_size: int) -> Iterator[InputFile]:
-    """The image files of a span, which is one row group of the list.
-
-    Raises:
-        DataError: when the list cannot be read.
-    """
+    """The image files of a span, which is one row group of the list. Raises DataError when it cannot be read."""
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
-            rows = file.read_row_group(span.start // shard_size, columns=list(_COLUMNS)).to_pylist()
+            rows = file.read_row_group(span.start // shard_size).to_pylist()
     except Exception as error:  # pyarrow's errors have no base of their own
         raise DataError(f"{path} cannot be read ({error}); begin in a new folder") from None
     for row in rows:

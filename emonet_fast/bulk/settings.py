@@ -20,8 +20,6 @@ from ..sinks.encoders import SCHEMA_VERSION
 
 _SLICE = re.compile(r"(\d+)/(\d+)")
 _DEVICES = re.compile(r"cpu|cuda|cuda:\d+")
-# What a device decides by itself; compared only once an engine is open.
-_LEFT_TO_DEVICE = ("auto", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +101,16 @@ class Settings:
             "max_pixels": str(options.max_pixels),
             "max_bytes": str(options.max_bytes),
             "pillow": PIL.__version__,  # its resize decides pixels, whichever decoder is used
-            **_known(self.faces),
             "embeddings": self.embeddings,
+            "faces": self.faces.faces.partition(":")[0],
         }
+        if self.faces.faces != "none":
+            facts["face_margin"] = f"{self.faces.margin:g}"
+            facts["min_face"] = f"{self.faces.min_face:g}"
+            facts["face_score"] = f"{self.faces.min_score:g}"
         for name in ("precision", "backend", "batch_size", "decoder"):
             value = getattr(options, name)
-            if value not in _LEFT_TO_DEVICE:
+            if value not in ("auto", None):  # else the device decides; compared only once an engine is open
                 facts[name] = str(value)
         return facts
 
@@ -129,18 +131,6 @@ class Settings:
                 return {name: "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()}
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-
-
-def _known(faces: FaceOptions) -> dict[str, str]:
-    """Return the part of the fingerprint that faces decide and that is known before anything is opened."""
-    if faces.faces == "none":
-        return {"faces": "none"}
-    return {
-        "faces": faces.faces.partition(":")[0],
-        "face_margin": f"{faces.margin:g}",
-        "min_face": f"{faces.min_face:g}",
-        "face_score": f"{faces.min_score:g}",
-    }
 
 
 def parse_part(text: str) -> tuple[int, int]:

@@ -4,6 +4,7 @@ In:  a shard's number; FINISH: no more will come; STOP: give up what is under wa
 Out: Ready once the engine is open; Advance as rows are scored; Done for each shard; Failed, and then it ends.
 """
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 
 from ..errors import EmonetError
 from ..faces import open_faces
-from ..process import memory_mb
+from .channel import ClosedError
 from .folder import Folder, no_space
 from .pipeline import ShardError, ShardPipeline
 from .settings import Settings
@@ -24,26 +25,14 @@ FINISH, STOP = "finish", "stop"
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The engine is open.
-
-    Args:
-        fingerprint: see Settings.fingerprint.
-        memory: of the process in MB; see process.memory_mb.
-    """
+    """The engine is open."""
 
     fingerprint: dict[str, str]
-    memory: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """Some rows of a shard were scored.
-
-    Args:
-        shard: its number.
-        rows: how many were scored.
-        bad: how many of those have no scores.
-    """
+    """Some rows of a shard were scored. bad: how many of them have no scores."""
 
     shard: int
     rows: int
@@ -52,26 +41,14 @@ class Advance:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A shard's file and marker are on the disk.
-
-    Args:
-        marker: the shard's.
-        memory: as of Ready.
-    """
+    """A shard's file and marker are on the disk."""
 
     marker: dict[str, Any]
-    memory: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The process ends.
-
-    Args:
-        shard: the one at fault; None if no shard is.
-        reason: what happened.
-        fatal: whether other processes would fail as well.
-    """
+    """The process ends. shard: the one at fault, if any. fatal: whether other processes would fail as well."""
 
     shard: int | None
     reason: str
@@ -87,7 +64,7 @@ def serve(connection: Connection, settings: Settings, device: str, threads: int 
         with settings.scorer(device, threads) as scorer:
             scorer.open()
             faces = open_faces(settings.faces, scorer.options, scorer.place)
-            send(Ready(settings.fingerprint(scorer), memory_mb()))
+            send(Ready(settings.fingerprint(scorer)))
             first = connection.recv()  # the plan is written before anything is asked for
             folder = Folder(Path(settings.output))
             plan = folder.plan()
@@ -97,7 +74,7 @@ def serve(connection: Connection, settings: Settings, device: str, threads: int 
                 folder,
                 device,
                 faces=faces,
-                done=lambda marker: send(Done(marker, memory_mb())),
+                done=lambda marker: send(Done(marker)),
                 advance=lambda shard, rows, bad: send(Advance(shard, rows, bad)),
             )
             threading.Thread(target=_listen, args=(connection, pipeline, first), daemon=True).start()
@@ -120,7 +97,7 @@ def _listen(connection: Connection, pipeline: ShardPipeline, first: Any) -> None
             message = connection.recv()
     except (EOFError, OSError):
         message = STOP
-    except Exception:  # ClosedError: the pipeline ends by itself
+    except ClosedError:  # the pipeline ends by itself
         return
     if message == STOP:
         pipeline.abort()
@@ -130,8 +107,6 @@ def _listen(connection: Connection, pipeline: ShardPipeline, first: Any) -> None
 
 def _end_with_parent() -> None:
     """A process whose parent was killed must not go on writing beside the one that takes over."""
-    import multiprocessing
-
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

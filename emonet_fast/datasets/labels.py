@@ -18,8 +18,7 @@ _SPELLINGS = {"hopelessness": "helplessness"}  # as the Binary data set has it; 
 def literal(text: str, where: str) -> Any:
     """The value of a Python or JSON literal. where: the row's name in an error.
 
-    Raises:
-        DataError: when the text is no literal, or longer than a label can be.
+    Raises DataError when the text is no literal, or longer than a label can be.
     """
     if len(text) > _MAX_TEXT:
         raise DataError(f"{where} is {len(text)} characters long; expected at most {_MAX_TEXT}")
@@ -41,10 +40,7 @@ def literal(text: str, where: str) -> Any:
 def emotion_slug(name: str) -> str | None:
     """The column name of "Group|Emotion" or "Emotion"; None for an extra dimension.
 
-    "Hopelessness", as Binary has it, is Helplessness.
-
-    Raises:
-        DataError: when the name is outside the taxonomy.
+    "Hopelessness", as Binary has it, is Helplessness. Raises DataError when the name is outside the taxonomy.
     """
     group, _, bare = name.rpartition("|")
     slug = taxonomy.slug(bare)
@@ -70,8 +66,7 @@ def located_slug(name: str, where: str) -> str | None:
 def ratings(answers: Any, where: str) -> tuple[dict[str, float], bool]:
     """{emotion's column name: value} of one annotator's dict, and whether its values are yes or no.
 
-    Raises:
-        DataError: when it is no dict of numbers or booleans, or a name stands in it twice or is outside the taxonomy.
+    Raises DataError when it is no dict of numbers or booleans, or a name stands in it twice or is outside the taxonomy.
     """
     if not isinstance(answers, Mapping):
         raise DataError(f"{where} holds {type(answers).__name__} {answers!r:.60}; expected a dict of emotions")
@@ -93,10 +88,8 @@ def ratings(answers: Any, where: str) -> tuple[dict[str, float], bool]:
 def annotations(text: str, where: str) -> tuple[dict[str, dict[str, float]], bool]:
     """{annotator: {emotion: value}} of a `label` cell, and whether its values are yes or no.
 
-    An annotator may stand in several entries of the list.
-
-    Raises:
-        DataError: when the cell has another form, or an annotator rates an emotion twice.
+    An annotator may stand in several entries of the list. Raises DataError when the cell has another form, or an
+    annotator rates an emotion twice.
     """
     entries = literal(text, where)
     entries = entries if isinstance(entries, list) else [entries]

@@ -37,9 +37,8 @@ def too_many_bytes(size: int, max_bytes: int) -> str:
 def stat_file(path: str | os.PathLike[str]) -> os.stat_result:
     """The state of a regular file.
 
-    Raises:
-        OSError: when there is none, or it is a folder, pipe, socket or device (opening a pipe could wait for ever).
-        ValueError: when the path holds a NUL.
+    Raises OSError where there is none, or a folder, pipe, socket or device (opening a pipe could wait for ever), and
+    ValueError when the path holds a NUL.
     """
     info = Path(path).stat()
     if stat.S_ISDIR(info.st_mode):
@@ -110,11 +109,6 @@ def search_folder(folder: str, found: FoundFiles, wanted: Callable[[str], bool] 
             continue
         entered.add((at.st_dev, at.st_ino))
         waiting.extend(path / name for name in reversed(names))
-
-
-def has_wildcards(text: str) -> bool:
-    """Whether a path is a pattern: it holds `*`, `?` or `[`."""
-    return glob.has_magic(text)
 
 
 def search_glob(pattern: str, found: FoundFiles, wanted: Callable[[str], bool] = is_image_name) -> None:

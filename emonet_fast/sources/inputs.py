@@ -1,5 +1,6 @@
 """What a user named as input: files of folders, globs, tar shards and parquet tables, and one stream of pictures."""
 
+import glob
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,6 @@ from ..records import Picture, Status
 from ..scores import utf8_text
 from .folder import (
     FoundFiles,
-    has_wildcards,
     is_folder,
     is_image_name,
     read_file,
@@ -52,19 +52,14 @@ def list_files(text: str, in_folders: Callable[[str], bool], in_globs: Callable[
     """The files that one input names; None where it is neither a path that exists nor a pattern.
 
     A path that exists is taken literally, also if its name holds `*`, `?` or `[`. A file that is named explicitly is
-    taken whatever its suffix.
-
-    Args:
-        text: a file, a folder or a glob.
-        in_folders: which names are taken in a folder.
-        in_globs: which names are taken among the matches of a glob.
+    taken whatever its suffix; `in_folders` and `in_globs` say which other names are taken.
     """
     found = FoundFiles()
     if is_folder(Path(text)):
         search_folder(text, found, in_folders)
     elif os.path.lexists(text):
         found.paths.append(text)
-    elif has_wildcards(text):
+    elif glob.has_magic(text):
         search_glob(text, found, in_globs)
     else:
         return None
@@ -79,8 +74,7 @@ def is_input_name(name: str) -> bool:
 def inspect_file(path: str, key: str, image_column: str | None) -> InputFile:
     """A file by its name, and a table by its footer. A table that cannot be read has a fault.
 
-    Raises:
-        InputError: when a table's image column is missing or ambiguous.
+    Raises InputError when a table's image column is missing or ambiguous.
     """
     if is_shard_name(path):
         return InputFile("shard", path, key, _size(path))

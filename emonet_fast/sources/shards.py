@@ -54,11 +54,7 @@ class _Shard(tarfile.TarFile):
     members: list[tarfile.TarInfo]
 
     def next_member(self) -> tarfile.TarInfo | None:
-        """The next header, or None at the end-of-archive mark.
-
-        Raises:
-            tarfile.TarError: when the archive is damaged, or ends without its mark.
-        """
+        """The next header, or None at the end-of-archive mark. Raises TarError for damage or a missing mark."""
         member = self.next()
         self.members = []  # tarfile keeps every header: memory would grow with the shard
         if member is None:

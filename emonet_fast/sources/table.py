@@ -47,11 +47,7 @@ def read_footer(path: str, image_column: str | None) -> TableFooter:
     """The footer of a parquet file, and its image column.
 
     The column is `image_column`, or the only struct with a binary field `bytes` (Hugging Face's image feature), or
-    the only binary column with a name such as image, jpg or bytes.
-
-    Raises:
-        InputError: when there is no such column, or several; the text names the columns.
-        Exception: when the file cannot be read as parquet (OSError, pyarrow's errors).
+    the only binary column with a name such as image, jpg or bytes. Raises as `open_table` and `choose_column` do.
     """
     with open_table(path) as file:
         schema, metadata = file.schema_arrow, file.metadata
@@ -62,8 +58,7 @@ def read_footer(path: str, image_column: str | None) -> TableFooter:
 def choose_column(schema: "pyarrow.Schema", image_column: str | None, path: str) -> str:
     """The image column of `schema`, by the rule of `read_footer`. path: for the error's text.
 
-    Raises:
-        InputError: when there is no such column, or several; the text names the columns.
+    Raises InputError, which names the columns, when there is no such column, or several.
     """
     columns = ", ".join(f"{f.name} ({_short(f.type)})" for f in schema) or "none"
     if image_column is not None:
@@ -115,15 +110,6 @@ def read_rows(
     come from a stranger. Rows over max_bytes are TOO_LARGE. In a damaged row group each row that was not reached is
     UNREADABLE, with None in its kept columns; reading goes on with the next group. Row groups without a wanted row
     are not read.
-
-    Args:
-        file: the open table.
-        key: of the file.
-        column: name of the image column.
-        max_bytes: larger images are refused.
-        start: first row, from 0.
-        stop: end of the rows; None for the table's end.
-        keep: other columns to read.
     """
     metadata = file.metadata
     stop = metadata.num_rows if stop is None else min(stop, metadata.num_rows)

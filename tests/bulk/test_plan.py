@@ -1,6 +1,7 @@
 """Plans: every row in one shard, by row groups, the same for the same inputs; and what cannot be planned."""
 
 import tarfile
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -60,7 +61,7 @@ def test_same_inputs_same_plan(tmp_path):
     assert plan.rows(range(2)) == 25
     assert plan.rows(range(3)) is None
     assert [f.path for f in listing.files] == [str(pictures / n) for n in ("a.png", "b.jpg", "deep/c.jpg")]
-    marked = plan.with_fingerprint({"precision": "bf16"})
+    marked = replace(plan, fingerprint={"precision": "bf16"})
     assert marked.id == plan.id
     assert Plan.from_text(marked.text(), tmp_path / "plan.json") == marked
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing import active_children
 from pathlib import Path
 
@@ -186,7 +187,7 @@ def test_a_process_that_dies_costs_its_shard_alone(tiny, tmp_path):
     folder = Folder(output)
     plan, _ = _plan(settings, folder, said.append)
     killer.begin(plan, range(4))
-    run_local(settings, folder, range(4), lambda f: folder.keep_plan(plan.with_fingerprint(f)), killer)
+    run_local(settings, folder, range(4), lambda f: folder.keep_plan(replace(plan, fingerprint=f)), killer)
     assert "signal 9" in killer.failed_shards[1]
     assert killer.shards == 3
     states = folder.look(folder.read_plan(), range(4))
