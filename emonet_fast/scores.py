@@ -315,6 +315,9 @@ class Scores:
             raise OptionError("Scores.concat needs at least one part, and the same heads in the same order in all")
         if len({p.has_baseline for p in parts}) > 1:
             raise OptionError("Scores.concat was given parts with and without neutral means; score them alike")
+        widths = {p.embeddings.shape[1] for p in parts if p.embeddings is not None}
+        if len(widths) > 1 or (widths and any(p.embeddings is None and p.ok.any() for p in parts)):
+            raise OptionError("Scores.concat was given parts with and without embeddings, or of several widths")
         raw = np.concatenate([p.raw for p in parts])
         notes = [n for p in parts for n in p.notes if not n.endswith(SCALING)]
         names = dict.fromkeys(k for p in parts for k in p.metadata)
@@ -327,27 +330,17 @@ class Scores:
             keys=tuple(k for p in parts for k in p.keys),
             status=tuple(s for p in parts for s in p.status),
             reason=tuple(r for p in parts for r in p.reason),
-            embeddings=_concat_embeddings(parts),
+            embeddings=_concat_known([p.embeddings for p in parts], parts),
             notes=tuple(dict.fromkeys([*notes, *scaling_note(raw)])),
             metadata={k: "; ".join(v) for k, v in values.items()},
-            faces=_concat_faces(parts),
+            faces=_concat_known([p.faces for p in parts], parts),
         )
 
 
-def _concat_embeddings(parts: Sequence[Scores]) -> Float32Array | None:
-    widths = {p.embeddings.shape[1] for p in parts if p.embeddings is not None}
-    if not widths:
+def _concat_known(tables: Sequence[npt.NDArray[Any] | None], parts: Sequence[Scores]) -> npt.NDArray[Any] | None:
+    """The tables [N, W] of the parts below each other, NaN for parts without; None where no part has one."""
+    like = next((t for t in tables if t is not None), None)
+    if like is None:
         return None
-    if len(widths) > 1 or any(p.embeddings is None and p.ok.any() for p in parts):
-        raise OptionError("Scores.concat was given parts with and without embeddings, or of several widths")
-    width = widths.pop()
-    return np.concatenate(
-        [np.full((len(p), width), np.nan, np.float32) if p.embeddings is None else p.embeddings for p in parts]
-    )
-
-
-def _concat_faces(parts: Sequence[Scores]) -> Float64Array | None:
-    if all(p.faces is None for p in parts):
-        return None
-    width = len(FACE_COLUMNS)
-    return np.concatenate([np.full((len(p), width), np.nan) if p.faces is None else p.faces for p in parts])
+    unknown = [np.full((len(p), like.shape[1]), np.nan, like.dtype) for p in parts]
+    return np.concatenate([u if t is None else t for u, t in zip(unknown, tables, strict=True)])

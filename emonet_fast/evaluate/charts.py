@@ -25,8 +25,7 @@ def heat_map_png(matrix: Floats, names: Sequence[str], humans: int) -> bytes:
     """Draw mean kappas [R, R], every cell with its number. A line separates the first `humans` raters from the rest."""
     size = len(names)
     side = max(5.0, 0.46 * size)
-    figure = _figure(side + 2.2, side + 1.2)
-    axes = figure.add_subplot()
+    figure, axes = _figure(side + 2.2, side + 1.2)
     off = matrix[~np.eye(size, dtype=bool)]
     off = off[~np.isnan(off)]
     low, high = min(0.0, float(off.min(initial=0.0))), max(0.1, float(off.max(initial=0.1)))
@@ -58,8 +57,7 @@ def dots_png(
 
     label: of the axis. reference: where a vertical line stands, such as 0.5 for AUC.
     """
-    figure = _figure(9.0, 1.2 + 0.24 * max(len(names), 4))
-    axes = figure.add_subplot()
+    figure, axes = _figure(9.0, 1.2 + 0.24 * max(len(names), 4))
     at = np.arange(len(names))[::-1]
     for y, ends in zip(at, intervals, strict=True):
         axes.plot(ends, [y, y], color=BLUE, linewidth=2, solid_capstyle="round")
@@ -77,8 +75,7 @@ def dots_png(
 
 def stacked_png(names: Sequence[str], parts: Sequence[tuple[str, Floats]], notes: Sequence[str]) -> bytes:
     """Draw one bar for each of N names, of shares [N] that add up to 1, with a note at its end."""
-    figure = _figure(9.0, 1.2 + 0.24 * len(names))
-    axes = figure.add_subplot()
+    figure, axes = _figure(9.0, 1.2 + 0.24 * len(names))
     at = np.arange(len(names))[::-1]
     left = np.zeros(len(names))
     for (label, values), colour in zip(parts, (BLUE, YELLOW, RED, GREY), strict=False):
@@ -94,38 +91,36 @@ def stacked_png(names: Sequence[str], parts: Sequence[tuple[str, Floats]], notes
 
 def grouped_png(names: Sequence[str], series: Sequence[tuple[str, Floats]]) -> bytes:
     """Draw a cluster of bars from 0 to 1 for each of N names, with a colour for each series [N]."""
-    figure = _figure(9.0, 4.2)
-    axes = figure.add_subplot()
+    figure, axes = _figure(9.0, 4.2)
     width = 0.8 / len(series)
     at = np.arange(len(names))
     for i, ((label, values), colour) in enumerate(zip(series, (BLUE, RED, GREY, YELLOW), strict=False)):
         axes.bar(at + (i - (len(series) - 1) / 2) * width, values, width, label=label, color=colour)
     axes.set_xticks(at, [_name(n) for n in names], fontsize=9)
     axes.set_ylim(0, 1)
-    _frame(axes)
-    axes.grid(axis="y", color="#e1e4ea", linewidth=0.8)
-    axes.set_axisbelow(True)
+    _frame(axes, "y")
     figure.legend(loc="outside lower center", fontsize=8, frameon=False, ncols=4)
     return _png(figure)
 
 
-def _figure(width: float, height: float) -> "Figure":
+def _figure(width: float, height: float) -> tuple["Figure", Any]:
     need("matplotlib", "a chart of emonet-fast evaluate")
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    return figure, figure.add_subplot()
 
 
 def _lines(axes: Any, at: Any, names: Sequence[str]) -> None:
     axes.set_yticks(at, [_name(n) for n in names], fontsize=8)
     axes.set_ylim(-0.8, len(names) - 0.2)
     axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color="#e1e4ea", linewidth=0.8)
+    _frame(axes, "x")
+
+
+def _frame(axes: Any, grid: str) -> None:
+    axes.grid(axis=grid, color="#e1e4ea", linewidth=0.8)
     axes.set_axisbelow(True)
-    _frame(axes)
-
-
-def _frame(axes: Any) -> None:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
 

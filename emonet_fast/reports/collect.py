@@ -61,9 +61,9 @@ class PictureTotals:
     """Everything the page is made from: sums over all scored inputs, and cards of the first ones.
 
     Args:
-        notes: What a reader must know, each once.
         max_pictures: Cards at most.
         top: Emotions on a card.
+        notes: What a reader must know, each once.
         kind: `Scores.value_kind`, "" before the first batch.
         names: `Scores.names`.
         emotions: The emotions of `Scores.ranking`.
@@ -73,9 +73,9 @@ class PictureTotals:
         cards: The first inputs.
     """
 
-    notes: tuple[str, ...]
     max_pictures: int
     top: int
+    notes: tuple[str, ...] = ()
     kind: str = ""
     names: tuple[str, ...] = ()
     emotions: tuple[str, ...] = ()

@@ -5,14 +5,14 @@ inputs, sums for the rest. The look is in `pictures.html`.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from .. import taxonomy
-from ..errors import EmonetError, OptionError
+from ..errors import EmonetError
 from ..files import PendingFile
 from ..scores import Scores
 from ..sinks.encoders import SCHEMA_VERSION
@@ -36,30 +36,19 @@ class PictureReport(WholeOutput):
             anything is scored.
         title: For people.
         metadata: Checkpoint hash, precision, backend and versions.
-        notes: Shown in a banner at the top, with those of the scores.
         max_pictures: How many inputs get a card; of the others only counts and means are shown.
         top: Emotions on a card.
 
     Raises:
-        OptionError: when the folder is missing or cannot be written, max_pictures is negative, or top is below 1.
+        OptionError: when the folder is missing or cannot be written.
     """
 
     def __init__(
-        self,
-        path: Path,
-        title: str,
-        metadata: Mapping[str, str],
-        notes: Iterable[str] = (),
-        max_pictures: int = 200,
-        top: int = 5,
+        self, path: Path, title: str, metadata: Mapping[str, str], max_pictures: int = 200, top: int = 5
     ) -> None:
-        if top < 1:
-            raise OptionError(f"top is {top}; expected 1 or more emotions on a card")
-        if max_pictures < 0:
-            raise OptionError(f"max_pictures is {max_pictures}; expected 0 or more")
-        self.path = Path(path)
+        self.path = path
         self._title, self._metadata = title, {**metadata, "schema_version": SCHEMA_VERSION}
-        self._totals = PictureTotals(tuple(dict.fromkeys(notes)), max_pictures, top)
+        self._totals = PictureTotals(max_pictures, top)
         self._file = PendingFile(self.path)
         self._open = True
 

@@ -40,6 +40,8 @@ class TimelineReport:
         title: For people.
         metadata: As in the tables.
 
+    The attribute `facts` holds facts of the run for the page's head: frames, times, speed.
+
     Raises:
         OptionError: when the folder is missing or cannot be written.
     """
@@ -49,7 +51,7 @@ class TimelineReport:
         self._title, self._metadata = title, {**metadata, "schema_version": SCHEMA_VERSION}
         self._totals = TimelineTotals()
         self._notes: tuple[str, ...] = ()
-        self._facts: dict[str, str] = {}
+        self.facts: Mapping[str, str] = {}
         self._file = PendingFile(path)
 
     def write(self, timeline: Timeline) -> None:
@@ -58,17 +60,13 @@ class TimelineReport:
         self._notes = distinct_notes((*self._notes, *timeline.scores.notes))
         self.rows += len(timeline)
 
-    def tell(self, run: Mapping[str, str]) -> None:
-        """Take in facts of the run for the page's head: frames, times, speed."""
-        self._facts |= dict(run)
-
     def close(self) -> None:
         """Write the page. Raises EmonetError when the disk refuses."""
         totals = self._totals
         variables = {
             "title": self._title,
             "notes": self._notes,
-            "facts_of_run": self._facts,
+            "facts_of_run": self.facts,
             "metadata": self._metadata,
             "videos": [self._video(video) for video in totals.videos.values()],
             "left_out": totals.left_out,

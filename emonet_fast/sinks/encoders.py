@@ -5,6 +5,7 @@ all) and growing.py (readable while the rows come).
 """
 
 import csv
+import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -41,23 +42,18 @@ def encode_csv(table: "pyarrow.Table", begins: bool) -> bytes:
     changed name would no longer find it. Numbers are the shortest text that reads back to the same number of the same
     type; lists are one field, as JSON.
     """
-    lines = _Lines()
     # CRLF goes to the writer, though not to the file: with "\n" it leaves a carriage return in a key unquoted.
-    writer = csv.writer(lines, lineterminator="\r\n")
-    if begins:
-        writer.writerow(table.column_names)
-    writer.writerows(zip(*map(_fields, table.columns), strict=True))
-    return "".join(lines.parts).encode()
+    writer = csv.writer(_Record(), lineterminator="\r\n")
+    header = [table.column_names] if begins else []
+    rows = itertools.chain(header, zip(*map(_fields, table.columns), strict=True))
+    return "".join(writer.writerow(row).removesuffix("\r\n") + "\n" for row in rows).encode()
 
 
-class _Lines:
-    """Takes one whole record a call, as csv.writer gives them."""
+class _Record:
+    """Gives the text of a record back: `csv.writer.writerow` returns what this returns."""
 
-    def __init__(self) -> None:
-        self.parts: list[str] = []
-
-    def write(self, line: str) -> None:
-        self.parts.append(line.removesuffix("\r\n") + "\n")
+    def write(self, text: str) -> str:
+        return text
 
 
 def _fields(column: "pyarrow.ChunkedArray") -> Iterable[str]:

@@ -144,10 +144,10 @@ class Overlay:
         self._video.pix_fmt = "yuv420p"
         self._video.codec_context.time_base = frame.time_base
         self._first = frame.time
-        early, self._early = list(self._early), deque(maxlen=_EARLY)
         self._out.start_encoding()
-        for packet in early:
+        for packet in self._early:
             self._sound(packet)
+        self._early.clear()
 
     def close(self) -> None:
         """Finish the file and rename it into place; without a single frame it is removed.

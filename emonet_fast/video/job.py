@@ -110,7 +110,7 @@ class VideoRun:
                     self._video(source, finder, progress)
         finally:
             if report is not None:
-                report.tell(self.summary.facts())
+                report.facts = self.summary.facts()
             for sink in self._sinks:
                 self._close(sink, not self.summary.counts)
         return self.summary

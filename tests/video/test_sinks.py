@@ -314,7 +314,7 @@ def test_report_shows_tracks_and_runs_nothing(tmp_path):
     report = TimelineReport(path, HOSTILE[8], {"checkpoint": HOSTILE[9]})
     for start in range(0, 40, 4):
         report.write(line(start, 4, tracks=(1, 2), crops=True, source=HOSTILE[8], bad=(3,)))
-    report.tell({"frames": "40 sampled"})
+    report.facts = {"frames": "40 sampled"}
     report.close()
     text = path.read_text("utf-8")
     page = Page(text)
