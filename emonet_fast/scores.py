@@ -255,18 +255,15 @@ class Scores:
         """
         import pyarrow as pa
 
-        bad = ~self.ok
+        ok = self.ok
         arrays: dict[str, pa.Array] = {}
         for name, values in self.columns().items():
             if isinstance(values, np.ndarray):
-                arrays[name] = pa.array(values, mask=bad | ~np.isfinite(values))
+                arrays[name] = pa.array(values, mask=~ok | ~np.isfinite(values))
             else:
                 arrays[name] = pa.array([utf8_text(v) for v in values], pa.string())
         if self.embeddings is not None:
-            width = self.embeddings.shape[1]
-            flat = pa.array(np.ascontiguousarray(self.embeddings, np.float32).ravel())
-            unknown = bad | ~np.isfinite(self.embeddings).all(axis=1)
-            arrays["embedding"] = pa.FixedSizeListArray.from_arrays(flat, width, mask=pa.array(unknown))
+            arrays["embedding"] = embedding_column(self.embeddings, ok, np.float32)
         table = pa.table(arrays)
         return table.replace_schema_metadata({utf8_text(k): utf8_text(v) for k, v in self.metadata.items()})
 
@@ -281,12 +278,7 @@ class Scores:
         return rows
 
     def select(self, rows: Sequence[int], keys: Sequence[str] | None = None) -> "Scores":
-        """The rows of these places, in their order, each as often as it is named.
-
-        Args:
-            rows: places from 0.
-            keys: names of the new rows; None to keep the old ones.
-        """
+        """The rows of these places, from 0, in their order, each as often as it is named; with new keys, if any."""
         at = np.asarray(rows, np.intp)
         return replace(
             self,
@@ -335,6 +327,16 @@ class Scores:
             metadata={k: "; ".join(v) for k, v in values.items()},
             faces=_concat_known([p.faces for p in parts], parts),
         )
+
+
+def embedding_column(embeddings: Float32Array, ok: npt.NDArray[np.bool_], dtype: npt.DTypeLike) -> "pyarrow.Array":
+    """[N, W] as fixed-size lists: null where a row is not ok, or a value is not finite or beyond the dtype."""
+    import pyarrow as pa
+
+    with np.errstate(over="ignore"):
+        vectors = np.ascontiguousarray(embeddings, dtype)
+    unknown = ~ok | ~np.isfinite(vectors).all(axis=1)
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1], mask=pa.array(unknown))
 
 
 def _concat_known(tables: Sequence[npt.NDArray[Any] | None], parts: Sequence[Scores]) -> npt.NDArray[Any] | None:

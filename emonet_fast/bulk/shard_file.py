@@ -1,10 +1,4 @@
-"""One shard's rows to one parquet file: `Scores.to_arrow()` beside where each row came from.
-
-    key, status, reason        as docs/output-formats.md
-    source, row                the input file's key, and the row's or member's number in it
-    keep_<column>              the data set's own columns, those that the run keeps
-    raw_*, score_*, prob_*     as docs/output-formats.md
-    embedding                  fixed-size list of float16 or float32, where the run keeps them
+"""One shard's rows to one parquet file: `Scores.to_arrow()` beside where each row came from, see docs/bulk.md.
 
 The bytes depend on the rows, the plan and the fingerprint alone: the same shard written twice is the same file.
 """
@@ -15,11 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..files import PendingFile, writing
-from ..records import Float32Array
-from ..scores import Scores, utf8_text
+from ..scores import Scores, embedding_column, utf8_text
 from ..sinks.encoders import file_metadata
 from ..sinks.parquet import ParquetEncoder
 from .rows import Origin
@@ -102,18 +94,8 @@ class ShardFile:
         if self._embeddings == "fp32":
             arrays["embedding"] = vectors
         elif self._embeddings == "fp16" and scores.embeddings is not None:
-            arrays["embedding"] = _half(scores.embeddings, scores.ok)
+            arrays["embedding"] = embedding_column(scores.embeddings, scores.ok, np.float16)
         return pa.table(arrays).replace_schema_metadata(self._metadata)
-
-
-def _half(embeddings: Float32Array, ok: npt.NDArray[np.bool_]) -> "pyarrow.Array":
-    """[N, W] embeddings as float16: null where a row has no scores, or a value is beyond float16 (65504)."""
-    import pyarrow as pa
-
-    with np.errstate(over="ignore"):
-        small = embeddings.astype(np.float16)
-    unknown = ~ok | ~np.isfinite(small).all(axis=1)
-    return pa.FixedSizeListArray.from_arrays(pa.array(small.ravel()), small.shape[1], mask=pa.array(unknown))
 
 
 def _is_text(kind: "pyarrow.DataType") -> bool:

@@ -55,10 +55,15 @@ def text(result: Result) -> str:
     """Facts, figures and the brief tables; --report and --json hold the long tables too."""
     lines = [result.title, ""]
     lines += [f"{k}: {visible(v)}" for k, v in result.facts.items() if v]
-    lines += ["", *_grid([("", "figure", "95% interval", "definition", "published"), *_figures(result)])]
+    figures = [
+        (f.label, show(f.value, f.digits), show_interval(f.interval, f.digits), _origin(f.origin), f.published)
+        for f in result.figures
+    ]
+    lines += ["", *_grid([("", "figure", "95% interval", "definition", "published"), *figures])]
     for table in result.tables:
         if table.brief:
-            lines += ["", f"{table.title} ({_origin(table.origin)})", *_table(table)]
+            rows = [tuple(visible(show(cell, table.digits)) for cell in row) for row in table.rows]
+            lines += ["", f"{table.title} ({_origin(table.origin)})", *_grid([table.columns, *rows])]
     hidden = [t.title for t in result.tables if not t.brief]
     if hidden:
         lines += ["", f"in --report and --json: {'; '.join(hidden)}"]
@@ -66,19 +71,8 @@ def text(result: Result) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _figures(result: Result) -> list[tuple[str, ...]]:
-    return [
-        (f.label, show(f.value, f.digits), show_interval(f.interval, f.digits), _origin(f.origin), f.published)
-        for f in result.figures
-    ]
-
-
 def _origin(origin: str) -> str:
     return "the paper's" if origin == "paper" else "ours"
-
-
-def _table(table: Table) -> list[str]:
-    return _grid([table.columns, *(tuple(visible(show(c, table.digits)) for c in row) for row in table.rows)])
 
 
 def _grid(rows: list[tuple[str, ...]]) -> list[str]:

@@ -1,11 +1,7 @@
 """COCO-style JSON that VideoAnnotator's viewer loads (as its LAION face analysis): one annotation a face and frame.
 
-    {"info": {...}, "categories": [...], "annotations": [{"id", "image_id", "category_id", "bbox": [x, y, w, h], "area",
-     "iscrowd", "score", "face_id", "timestamp", "frame_number", "backend", "person_id", ..., "attributes": {"emotions":
-     {name: {"score", "rank", "raw_score"}}, "model_info": {...}}}], "images": [{"id", "file_name", "timestamp", ...}]}
-
-score is the softmax value (raw where there is no neutral baseline), and rank counts from 1. The file is valid JSON
-after each piece: every piece writes the file's end, and the next one writes over it. Only the images come last.
+An emotion's score is the softmax value (raw where there is no neutral baseline), and its rank counts from 1. The file
+is valid JSON after each piece: a piece writes the file's end, and the next one writes over it. The images come last.
 """
 
 import contextlib
@@ -16,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .. import taxonomy
 from ..records import Status
 from ..timeline import NO_TRACK, Timeline
 from .growing import GrowingSink
@@ -51,11 +48,12 @@ class CocoJson(GrowingSink):
 
     def write(self, timeline: Timeline) -> None:
         parts = []
+        ranked = timeline.scores.top(len(taxonomy.EMOTIONS))
         for i in range(len(timeline)):
             self._image(timeline, i)
             if timeline.scores.status[i] == Status.OK:
                 self.rows += 1
-                parts.append((b",\n" if self.rows > 1 else b"\n") + _json(self._annotation(timeline, i)))
+                parts.append((b",\n" if self.rows > 1 else b"\n") + _json(self._annotation(timeline, i, ranked[i])))
         data = b"".join(parts)
         with self.piece():
             try:
@@ -66,15 +64,13 @@ class CocoJson(GrowingSink):
                 raise
         self._place += len(data)
 
-    def _annotation(self, timeline: Timeline, i: int) -> dict[str, Any]:
+    def _annotation(self, timeline: Timeline, i: int, ranked: list[tuple[str, float]]) -> dict[str, Any]:
         scores = timeline.scores
         x, y, width, height, score = (0.0,) * 5 if scores.faces is None else scores.faces[i].tolist()
-        names, table = scores.ranking()
-        order = (-table[i]).argsort(kind="stable")
         raw = dict(zip(scores.names, scores.raw[i].tolist(), strict=True))
         emotions = {
-            names[e]: {"score": float(table[i, e]), "rank": rank + 1, "raw_score": raw[names[e]]}
-            for rank, e in enumerate(order.tolist())
+            name: {"score": value, "rank": rank, "raw_score": raw[name]}
+            for rank, (name, value) in enumerate(ranked, start=1)
         }
         whole = x != x  # no box: the whole frame was scored
         crop = timeline.crops[i] if timeline.crops else None

@@ -1,7 +1,7 @@
 """What every table file has in common: an encoder takes Arrow tables, a policy says when their bytes are in place.
 
-Encoders: those of text formats are here, Parquet's is in parquet.py. Policies: whole.py (in place at the end or not at
-all) and growing.py (readable while the rows come).
+Encoders of text formats are here, Parquet's is in parquet.py. Policies: whole.py (in place at the end or not at all)
+and growing.py (readable while the rows come). docs/output-formats.md describes the formats.
 """
 
 import csv
@@ -79,12 +79,7 @@ def encode_jsonl(table: "pyarrow.Table", begins: bool) -> bytes:
 def encode_laion(table: "pyarrow.Table", begins: bool) -> bytes:
     """The JSON lines that EmoNet-Face's authors published (`eval/results/*.jsonl` of LAION-AI/emonet-face).
 
-        {"image_path": "0001.jpg",
-         "results": {"model_elation_best": {"raw": 4.2, "mean_subtracted": 4.1, "softmax": 0.2}, ...}}
-
-    softmax is null for the extra dimensions, and everywhere without all 40 emotions; mean_subtracted and softmax are
-    null without neutral means. A row without scores, which the published files do not have, is
-    {"image_path": ..., "results": null, "status": ..., "reason": ...}.
+    A row without scores, which the published files do not have, has null for "results", and its status and reason.
     """
     del begins
     slugs = [name.removeprefix("raw_") for name in table.column_names if name.startswith("raw_")]

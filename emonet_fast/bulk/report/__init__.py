@@ -12,7 +12,6 @@ import numpy as np
 from ... import taxonomy
 from ...errors import DataError
 from ...files import write_whole
-from ...options import Options
 from ...reports.render import MEASURES, minus, render
 from ..folder import Folder, ShardState
 from .collect import EDGES, STRONGEST, Collected, collect, quantile
@@ -43,7 +42,7 @@ def write_report(where: Path, output: Path, *, pictures: bool = True) -> Collect
         for number, shard in shards.items()
         if shard.state == ShardState.FAILED
     }
-    shown = thumbnails(folder, plan, collected, Options()) if pictures else {}
+    shown = thumbnails(folder, plan, collected) if pictures else {}
     write_whole(output, render("bulk/report/page.html", _page(collected, shown, str(where))))
     return collected
 

@@ -1,7 +1,7 @@
 """The few pictures that the page shows, read again from where the plan says they are."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ...decode import decode
 from ...errors import EmonetError
@@ -21,7 +21,7 @@ from .collect import Best, Collected, Rectangle
 SIDE = 128  # pixels
 
 
-def thumbnails(folder: Folder, plan: Plan, collected: Collected, options: Options) -> dict[str, str]:
+def thumbnails(folder: Folder, plan: Plan, collected: Collected) -> dict[str, str]:
     """Base64 JPEGs of the most typical rows by key, read again from the inputs; without those that are gone."""
     wanted: dict[str, dict[int, list[Best]]] = defaultdict(lambda: defaultdict(list))
     for best in (b for rows in collected.best for b in rows):
@@ -30,20 +30,21 @@ def thumbnails(folder: Folder, plan: Plan, collected: Collected, options: Option
     shown: dict[str, str] = {}
     for key, rows in wanted.items():
         try:
-            pictures = list(_read(folder, plan, sources.get(key), rows, options.max_bytes))
+            pictures = list(_read(folder, plan, sources.get(key), rows))
         except Exception:  # noqa: S112 - whatever a file that is gone or damaged leads to; the page says so
             continue
         for number, picture in pictures:
             for best in rows[number]:
-                image = _thumbnail(picture, best.face, plan, options)
+                image = _thumbnail(picture, best.face, plan.fingerprint)
                 if image:
                     shown[best.key] = image
     return shown
 
 
 def _read(
-    folder: Folder, plan: Plan, source: Source | None, rows: dict[int, list[Best]], max_bytes: int
+    folder: Folder, plan: Plan, source: Source | None, rows: dict[int, list[Best]]
 ) -> Iterator[tuple[int, Picture]]:
+    max_bytes = Options().max_bytes
     if source is None:  # an image file: its shard tells its path
         best = next(iter(rows.values()))[0]
         for span in plan.shards[best.shard]:
@@ -64,14 +65,14 @@ def _read(
                 return
 
 
-def _thumbnail(picture: Picture, face: Rectangle | None, plan: Plan, options: Options) -> str:
+def _thumbnail(picture: Picture, face: Rectangle | None, fingerprint: Mapping[str, str]) -> str:
+    options = Options(exif=fingerprint.get("exif") == "yes")
     try:
-        exif = plan.fingerprint.get("exif") == "yes"
-        rgb = decode(picture, exif=exif, max_pixels=options.max_pixels, max_bytes=options.max_bytes).rgb
+        rgb = decode(picture, exif=options.exif, max_pixels=options.max_pixels, max_bytes=options.max_bytes).rgb
         if rgb is None:
             return ""
         if face is not None:
-            rgb = crop(rgb, face_crop(Face(*face), float(plan.fingerprint["face_margin"])))
+            rgb = crop(rgb, face_crop(Face(*face), float(fingerprint["face_margin"])))
         return encoded(thumbnail(rgb, SIDE))
     except EmonetError:
         return ""
