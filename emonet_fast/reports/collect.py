@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 
 from .. import taxonomy
-from ..errors import OptionError
 from ..records import Float64Array, UInt8Array
 from ..scores import Scores, distinct_notes
 
@@ -65,11 +64,10 @@ class PictureTotals:
         top: Emotions on a card.
         notes: What a reader must know, each once.
         kind: `Scores.value_kind`, "" before the first batch.
-        names: `Scores.names`.
         emotions: The emotions of `Scores.ranking`.
         statuses: Inputs by status.
         scored: Inputs with scores.
-        emotion_sums: [E] float64, of the values of `Scores.ranking`.
+        emotion_sums: [E] float64, of the values of `Scores.ranking`; [0] before the first batch.
         cards: The first inputs.
     """
 
@@ -77,30 +75,20 @@ class PictureTotals:
     top: int
     notes: tuple[str, ...] = ()
     kind: str = ""
-    names: tuple[str, ...] = ()
     emotions: tuple[str, ...] = ()
     statuses: Counter[str] = field(default_factory=Counter)
     scored: int = 0
-    emotion_sums: Float64Array = field(default_factory=lambda: np.zeros(0))
+    emotion_sums: Float64Array = field(default_factory=lambda: np.zeros(1))
     cards: list[Card] = field(default_factory=list)
 
     def add(self, scores: Scores, thumbnails: Sequence[Image.Image | None]) -> None:
-        """Take in a batch: one thumbnail, or None, for each row.
-
-        Raises OptionError when the numbers differ, or the heads differ from the first batch's.
-        """
-        if len(thumbnails) != len(scores):
-            raise OptionError(f"{len(thumbnails)} thumbnails for {len(scores)} rows; expected one, or None, for each")
-        emotions, table = scores.ranking()
-        if not self.kind:
-            self.kind, self.names, self.emotions = scores.value_kind, scores.names, emotions
-            self.emotion_sums = np.zeros(len(emotions))
-        elif (self.kind, self.names) != (scores.value_kind, scores.names):
-            raise OptionError("a batch of the report has other heads or another baseline than the first one")
+        """Take in a batch of the first one's heads: one thumbnail, or None, for each row."""
+        self.kind = scores.value_kind
+        self.emotions, table = scores.ranking()
         self.notes = distinct_notes((*self.notes, *scores.notes))[:_NOTES]
         self.statuses.update(str(s) for s in scores.status)
         self.scored += int(scores.ok.sum())
-        self.emotion_sums += table[scores.ok].sum(axis=0)
+        self.emotion_sums = self.emotion_sums + table[scores.ok].sum(axis=0)
         room = min(self.max_pictures - len(self.cards), len(scores))
         if room > 0:
             self.cards += _cards(scores.select(range(room)), thumbnails, self.top)

@@ -12,7 +12,6 @@ from typing import Any
 from PIL import Image
 
 from .. import taxonomy
-from ..errors import EmonetError
 from ..files import PendingFile
 from ..scores import Scores
 from ..sinks.encoders import SCHEMA_VERSION
@@ -49,28 +48,19 @@ class PictureReport(WholeOutput):
         self.path = path
         self._title, self._metadata = title, {**metadata, "schema_version": SCHEMA_VERSION}
         self._totals = PictureTotals(max_pictures, top)
-        self._file = PendingFile(self.path)
-        self._open = True
+        self._file = PendingFile(path)
 
     def write(self, scores: Scores, thumbnails: Sequence[Image.Image | None]) -> None:
-        """Take in a batch: N rows, and N small pictures (`collect.thumbnail`) or None where one could not be decoded.
-
-        Raises OptionError when the numbers differ, or the heads differ from the first batch's.
-        """
-        if not self._open:
-            raise EmonetError(f"{self.path} is already closed; make a new PictureReport to write more")
+        """Take in N rows, and N small pictures (`collect.thumbnail`), None where one could not be decoded."""
         self._totals.add(scores, thumbnails)
 
     def close(self) -> None:
-        """Write the page and rename it into place; a second call does nothing. Raises EmonetError when that fails."""
-        if self._open:
-            self._open = False
-            variables = {"title": self._title, "metadata": self._metadata} | _content(self._totals)
-            publish(self._file, "reports/pictures.html", variables)
+        """Write the page and rename it into place. Raises EmonetError when that fails."""
+        variables = {"title": self._title, "metadata": self._metadata} | _content(self._totals)
+        publish(self._file, "reports/pictures.html", variables)
 
     def abort(self) -> None:
         """Give up: nothing is written. After `close` this does nothing."""
-        self._open = False
         self._file.discard()
 
 

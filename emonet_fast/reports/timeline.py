@@ -47,7 +47,7 @@ class TimelineReport:
     """
 
     def __init__(self, path: Path, title: str, metadata: Mapping[str, str]) -> None:
-        self.path, self.rows = path, 0
+        self.path = path
         self._title, self._metadata = title, {**metadata, "schema_version": SCHEMA_VERSION}
         self._totals = TimelineTotals()
         self._notes: tuple[str, ...] = ()
@@ -58,7 +58,6 @@ class TimelineReport:
         """Take in some rows, with their crops where peaks are to have pictures."""
         self._totals.add(timeline)
         self._notes = distinct_notes((*self._notes, *timeline.scores.notes))
-        self.rows += len(timeline)
 
     def close(self) -> None:
         """Write the page. Raises EmonetError when the disk refuses."""
@@ -87,11 +86,11 @@ class TimelineReport:
             "video": video,
             "bin": f"{width:.3g} s",
             "ticks": [video.start + part * used * width for part in (0, 0.25, 0.5, 0.75, 1)],
-            "tracks": [self._track(video, track, used) for track in shown],
+            "tracks": [self._track(track, used) for track in shown],
             "hidden": len(tracks) - len(shown) + video.forgotten,
         }
 
-    def _track(self, video: Video, track: Track, used: int) -> dict[str, object]:
+    def _track(self, track: Track, used: int) -> dict[str, object]:
         counts = track.counts[:used]
         known = counts > 0
         means = np.full((used, len(self._totals.emotions)), np.nan)

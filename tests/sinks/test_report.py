@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from emonet_fast import taxonomy
-from emonet_fast.errors import EmonetError, OptionError
+from emonet_fast.errors import OptionError
 from emonet_fast.records import Status
 from emonet_fast.reports.collect import thumbnail
 from emonet_fast.reports.pictures import PictureReport
@@ -209,14 +209,6 @@ def test_what_cannot_work_is_refused(tmp_path):
     with pytest.raises(OptionError, match="no folder"):
         PictureReport(tmp_path / "missing" / "r.html", "t", {})
     assert list(tmp_path.iterdir()) == []
-    with PictureReport(tmp_path / "r.html", "t", {}) as report:
-        with pytest.raises(OptionError, match="1 thumbnails for 2 rows"):
-            report.write(made(["a", "b"]), [None])
-        report.write(made(["a"]), [None])
-        with pytest.raises(OptionError, match="other heads"):
-            report.write(made(["a"], names=["awe"]), [None])
-    with pytest.raises(EmonetError, match="closed"):
-        report.write(made(["a"]), [None])
 
 
 def test_an_exception_leaves_an_older_report(tmp_path):
