@@ -28,13 +28,13 @@ class _Run:
 
     def read(self, values: str) -> "Predictions":
         """The predictions, once every output is known to be possible."""
-        from ..evaluate.predictions import Values, read_predictions
+        from ..evaluate.predictions import read_predictions
         from ..optional import need
 
         if self.report is not None or self.charts is not None:
             need("matplotlib", "--report and --charts")
         opt.try_files(self.report, self.json_path)
-        return read_predictions(self.predictions, Values(values), self.partial)
+        return read_predictions(self.predictions, values, self.partial)
 
     def show(self, result: "Result") -> None:
         """Print the result, and write it where it is wanted."""

@@ -80,8 +80,7 @@ def hq_from_csv(path: Path, partial: bool = False) -> Ratings:
     rater has no row stays unrated. Raises DataError, unless `partial`, when nobody names an emotion.
     """
     table = _RatingSums()
-    for number, row in _csv_rows(path, ("image", "annotator", "annotations")):
-        where = f"{path}, line {number}"
+    for where, row in _csv_rows(path, ("image", "annotator", "annotations")):
         values, _ = ratings(literal(row["annotations"], where), where)
         rater = row["annotator"]
         scale = _HUME_SCALE if _HUME in rater else 1.0
@@ -105,8 +104,8 @@ def hq_from_dataset(data: DataSet, partial: bool = False) -> Ratings:
 def binary_from_csv(path: Path) -> Answers:
     """Answers from the published `binary.csv`: columns path, annotator, value (True or False), emotion."""
     rows = (
-        (r["path"], r["annotator"], r["emotion"], _flag(r["value"], f"{path}, line {n}"), f"{path}, line {n}")
-        for n, r in _csv_rows(path, ("path", "annotator", "value", "emotion"))
+        (row["path"], row["annotator"], row["emotion"], _flag(row["value"], where), where)
+        for where, row in _csv_rows(path, ("path", "annotator", "value", "emotion"))
     )
     return _answers(str(path), rows, None)
 
@@ -215,8 +214,8 @@ def _flag(text: str, where: str) -> bool:
     return word in _TRUE
 
 
-def _csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line, row) of a CSV file that has these columns."""
+def _csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a CSV file that has these columns, each with its place in words."""
     csv.field_size_limit(min(sys.maxsize, 1 << 24))
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -228,9 +227,10 @@ def _csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[
                     f"published file. Its columns: {listed(reader.fieldnames or ['none'])}"
                 )
             for row in reader:
+                where = f"{path}, line {reader.line_num}"
                 if any(row[c] is None for c in columns):
-                    raise DataError(f"{path}, line {reader.line_num} is cut short; expected {len(row)} fields")
-                yield reader.line_num, row
+                    raise DataError(f"{where} is cut short; expected {len(row)} fields")
+                yield where, row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as CSV ({error}); expected the published annotations") from None
 

@@ -1,9 +1,8 @@
 """Any-hit accuracy on data sets with few classes, as published, and what it does not tell.
 
-An image is right if any head mapped to its true class has a softmax above 1.5 / (number of mapped heads). The
-softmax is over the mean-subtracted scores of the mapped heads, in the published mappings all 40.
-Source: `eval/eval.ipynb` of LAION-AI/emonet-face. A class with many heads has many chances. So we also give what
-random scores reach by the same rule, and the accuracy of the strongest head alone.
+An image is right if any head mapped to its true class has a softmax, over the mean-subtracted scores of the mapped
+heads, above 1.5 / (number of mapped heads). Source: `eval/eval.ipynb` of LAION-AI/emonet-face. A class with many heads
+has many chances. So we also give what random scores reach by the same rule, and the strongest head's accuracy.
 """
 
 import csv
@@ -96,8 +95,13 @@ def evaluate_any_hit(
     notes = list(predictions.notes) + _check_coverage(predictions, names, at, partial)
     texts = [None if i is None else label_of[names[i]] for i in at]
     named = [None if t is None else mapping.label(t) for t in texts]
-    notes += _check_classes(predictions.keys, texts, named, mapping, partial)
+    foreign = {k: t for k, t, c in zip(predictions.keys, texts, named, strict=True) if t is not None and c is None}
     classes = list(mapping.classes)
+    what = (
+        f"images have labels outside the classes of {mapping.name} ({', '.join(classes)}), such as "
+        f"{listed(dict.fromkeys(foreign.values()))}"
+    )
+    notes += check_share(list(foreign), len(at), what, partial)
     use = [i for i, c in enumerate(named) if c is not None and predictions.status[i] == "ok"]
     if not use:
         raise DataError(f"no image of {predictions.source} has both scores and a label of {mapping.name}")
@@ -188,31 +192,14 @@ def _check_coverage(predictions: Predictions, names: list[str], at: list[int | N
     return notes + check_share(unscored, len(names), f"labelled images are lacking in {source}", partial)
 
 
-def _check_classes(
-    keys: tuple[str, ...], texts: list[str | None], named: list[str | None], mapping: Mapping, partial: bool
-) -> list[str]:
-    foreign = {k: t for k, t, c in zip(keys, texts, named, strict=True) if t is not None and c is None}
-    what = (
-        f"images have labels outside the classes of {mapping.name} ({', '.join(mapping.classes)}), such as "
-        f"{listed(dict.fromkeys(foreign.values()))}"
-    )
-    return check_share(list(foreign), len(keys), what, partial)
-
-
 def _heads(mapping: Mapping, predictions: Predictions, notes: list[str]) -> tuple[list[int], Ints]:
     """Columns of the mapped emotions that have a head, and each one's class."""
-    columns, owner, lacking = [], [], []
-    for c, emotions in enumerate(mapping.classes.values()):
-        for emotion in emotions:
-            column = SLUGS.index(emotion)
-            if predictions.has[column]:
-                columns.append(column)
-                owner.append(c)
-            else:
-                lacking.append(emotion)
+    heads = [(SLUGS.index(e), c) for c, emotions in enumerate(mapping.classes.values()) for e in emotions]
+    lacking = [SLUGS[column] for column, _ in heads if not predictions.has[column]]
     if lacking:  # without --partial, read_predictions has refused it
         notes.append(f"{len(lacking)} mapped emotions have no head: {listed(lacking)}")
-    return columns, np.array(owner, dtype=np.int64)
+    known = [(column, c) for column, c in heads if predictions.has[column]]
+    return [column for column, _ in known], np.array([c for _, c in known], dtype=np.int64)
 
 
 def _noise(owner: Ints, classes: int, heads: int) -> Floats:

@@ -107,11 +107,7 @@ class DemographicFigures:
 
 
 def evaluate_demographics(
-    predictions: Predictions,
-    data: DataSet,
-    *,
-    partial: bool = False,
-    bootstraps: int = BOOTSTRAPS,
+    predictions: Predictions, data: DataSet, *, partial: bool = False, bootstraps: int = BOOTSTRAPS
 ) -> DemographicFigures:
     """Compare scores and errors between groups; raises DataError when the data set has none of the columns."""
     need("scipy", "emonet-fast evaluate demographics")
@@ -148,10 +144,8 @@ def holm(p: Sequence[float]) -> list[float]:
     values = np.array(p, dtype=np.float64)
     at = np.flatnonzero(~np.isnan(values))
     order = at[np.argsort(values[at], kind="stable")]
-    corrected = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)), 1.0)
-    values[order] = corrected
-    out: list[float] = values.tolist()
-    return out
+    values[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)), 1.0)
+    return list(values.tolist())
 
 
 def _errors(data: DataSet, ids: list[ImageId], scores: Floats) -> tuple[Floats | None, str]:

@@ -176,15 +176,8 @@ def _resampled(ratings: Ratings, levels: Floats, bootstraps: int) -> tuple[Float
         both = [resampled_agreement(humans[:, :, e], model[:, e], counts) for e in emotions]
         kappa.append(np.stack([of_model for of_model, _ in both], axis=1))
         human.append(np.stack([among for _, among in both], axis=1))
-        rho.append(np.stack([_rho(scores[:, e], median[:, e], counts) for e in emotions], axis=1))
+        rho.append(np.stack([spearman_weighted(scores[:, e], median[:, e], counts) for e in emotions], axis=1))
     return np.concatenate(kappa), np.concatenate(human), np.concatenate(rho)
-
-
-def _rho(x: Floats, y: Floats, counts: Floats) -> Floats:
-    known = ~(np.isnan(x) | np.isnan(y))
-    if known.sum() < 2:
-        return np.full(len(counts), np.nan)
-    return spearman_weighted(x[known], y[known], counts[:, known])
 
 
 def _spearmans(ratings: Ratings) -> Floats:

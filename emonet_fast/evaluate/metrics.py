@@ -92,22 +92,22 @@ def alpha_raters(ratings: Floats) -> Floats:
 
 
 def spearman(x: Floats, y: Floats) -> float:
-    """Spearman's rank correlation of [N] and [N], mean ranks for ties; images with a NaN are dropped.
-
-    NaN with fewer than 2 images or where one side is constant.
-    """
-    both = ~(np.isnan(x) | np.isnan(y))
-    if both.sum() < 2:
-        return float("nan")
-    return float(spearman_weighted(x[both], y[both], np.ones((1, int(both.sum()))))[0])
+    """Spearman's rank correlation of [N] and [N], mean ranks for ties; see `spearman_weighted`."""
+    return float(spearman_weighted(x, y, np.ones((1, len(x))))[0])
 
 
 def spearman_weighted(x: Floats, y: Floats, counts: Floats) -> Floats:
-    """[B] Spearman correlations of resamples of x [N], y [N]; counts [B, N]: how often each image was drawn."""
+    """[B] Spearman correlations of resamples of x [N], y [N]; counts [B, N]: how often each image was drawn.
+
+    Images with a NaN are dropped. NaN with fewer than 2 images or where one side is constant.
+    """
+    both = ~(np.isnan(x) | np.isnan(y))
+    if both.sum() < 2:
+        return np.full(len(counts), np.nan)
+    x, y, counts = x[both], y[both], counts[:, both]
     # A few resamples at a time: their tables then stay in the processor's cache (twice as fast).
-    step = max(1, _CACHED // max(len(x), 1))
-    parts = [_spearman_weighted(x, y, counts[i : i + step]) for i in range(0, len(counts), step)]
-    return np.concatenate(parts) if parts else np.zeros(0)
+    step = max(1, _CACHED // len(x))
+    return np.concatenate([_spearman_weighted(x, y, counts[i : i + step]) for i in range(0, len(counts), step)])
 
 
 def _spearman_weighted(x: Floats, y: Floats, counts: Floats) -> Floats:
@@ -160,18 +160,13 @@ def median_known(values: Floats, axis: int) -> Floats:
         return np.asarray(np.nanmedian(values, axis=axis))
 
 
-def drawn_counts(rng: np.random.Generator, n: int, bootstraps: int) -> Floats:
-    """[bootstraps, n] how often each of n items is drawn in n draws with replacement."""
-    drawn: Ints = rng.integers(0, n, size=(bootstraps, n))
-    flat = (drawn + n * np.arange(bootstraps)[:, None]).ravel()
-    return np.bincount(flat, minlength=n * bootstraps).reshape(bootstraps, n).astype(np.float64)
-
-
 def count_chunks(rng: np.random.Generator, n: int, bootstraps: int) -> Iterator[Floats]:
-    """The rows of `drawn_counts` in pieces, so that memory stays bounded."""
+    """[B, n] how often each of n items is drawn in n draws with replacement, in pieces of `bootstraps` resamples."""
     step = max(1, _CHUNK // max(n, 1))
     for start in range(0, bootstraps, step):
-        yield drawn_counts(rng, n, min(step, bootstraps - start))
+        rows = min(step, bootstraps - start)
+        flat = rng.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
+        yield np.bincount(flat.ravel(), minlength=n * rows).reshape(rows, n).astype(np.float64)
 
 
 def interval(values: Floats) -> Interval:

@@ -7,7 +7,6 @@ that scores can have.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -25,23 +24,16 @@ SLUGS: tuple[str, ...] = tuple(d.slug for d in taxonomy.EMOTIONS)
 NAMES: tuple[str, ...] = tuple(d.name for d in taxonomy.EMOTIONS)
 
 
-class Values(StrEnum):
-    """The number of a head that is evaluated."""
-
-    RAW = "raw"
-    MEAN_SUBTRACTED = "mean-subtracted"
-
-
-PREFIX = {Values.RAW: "raw_", Values.MEAN_SUBTRACTED: "score_"}
+# The numbers of a head, of which one is evaluated: how its columns begin.
+PREFIX = {"raw": "raw_", "mean-subtracted": "score_"}
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """One kind of value of N images and the 40 emotions.
+    """One number of N images and the 40 emotions.
 
     Args:
         source: the file.
-        kind: raw or mean-subtracted scores.
         keys: N unique keys.
         values: [N, 40] float64 in the guide's order; NaN for rows without scores and emotions without a head.
         has: [40] which emotions have a head.
@@ -50,7 +42,6 @@ class Predictions:
     """
 
     source: str
-    kind: Values
     keys: tuple[str, ...]
     values: Floats
     has: Bools
@@ -58,8 +49,8 @@ class Predictions:
     notes: tuple[str, ...] = ()
 
 
-def read_predictions(path: Path, kind: Values = Values.RAW, partial: bool = False) -> Predictions:
-    """The predictions in a `.parquet`, `.csv` or `.jsonl` file. partial: accept fewer than the 40 emotions.
+def read_predictions(path: Path, kind: str = "raw", partial: bool = False) -> Predictions:
+    """The predictions in a `.parquet`, `.csv` or `.jsonl` file. kind: of PREFIX. partial: also fewer emotions.
 
     Raises DataError when the file fails one of the checks at the top of this file.
     """
@@ -81,12 +72,12 @@ def read_predictions(path: Path, kind: Values = Values.RAW, partial: bool = Fals
     values[~ok] = np.nan
     others = sorted(set(table.columns) - set(known) - {d.slug for d in taxonomy.EXTRA_DIMENSIONS})
     notes = [f"{len(others)} heads outside the taxonomy were passed over: {listed(others)}"] if others else []
-    if kind == Values.RAW and ok.any() and np.nanmax(values) <= 1.0 and np.nanmin(values) >= 0.0:
+    if kind == "raw" and ok.any() and np.nanmax(values) <= 1.0 and np.nanmin(values) >= 0.0:
         notes.append(
             "all scores lie in 0..1: if they are on a scale of 0 to 1, multiply them by 7 first, "
             "or every level is 0 after truncation"
         )
-    return Predictions(str(path), kind, tuple(table.keys), values, has, tuple(table.status), tuple(notes))
+    return Predictions(str(path), tuple(table.keys), values, has, tuple(table.status), tuple(notes))
 
 
 def listed(names: Sequence[str] | Iterable[str]) -> str:
@@ -108,13 +99,12 @@ def check_share(lacking: Sequence[str], expected: int, what: str, partial: bool)
     return [text]
 
 
-def _check_emotions(path: Path, table: FileColumns, known: dict[str, Floats], kind: Values, partial: bool) -> None:
+def _check_emotions(path: Path, table: FileColumns, known: dict[str, Floats], kind: str, partial: bool) -> None:
     if not table.columns:
-        other = "score_" if kind == Values.RAW else "raw_"
         hint = (
-            "mean-subtracted scores need a checkpoint with neutral means"
-            if kind == Values.MEAN_SUBTRACTED
-            else f"for columns {other}* ask for --values mean-subtracted"
+            "for columns score_* ask for --values mean-subtracted"
+            if kind == "raw"
+            else "mean-subtracted scores need a checkpoint with neutral means"
         )
         raise DataError(f"{path} has no {kind} scores; expected columns {PREFIX[kind]}<emotion>; {hint}")
     others = sorted(set(table.columns) - set(known) - {d.slug for d in taxonomy.EXTRA_DIMENSIONS})

@@ -13,7 +13,7 @@ from emonet_fast import taxonomy
 from emonet_fast.evaluate import metrics
 from emonet_fast.evaluate.align import ImageId
 from emonet_fast.evaluate.annotations import Ratings
-from emonet_fast.evaluate.predictions import NAMES, SLUGS, Predictions, Values
+from emonet_fast.evaluate.predictions import NAMES, SLUGS, Predictions
 from emonet_fast.evaluate.result import Figure, Result, Table
 
 GROUPED = [f"{d.group} Emotions|{d.name}" for d in taxonomy.EMOTIONS]
@@ -34,11 +34,11 @@ def ratings(values: np.ndarray, human: Sequence[bool] | None = None, names: Sequ
     )
 
 
-def predictions(values: np.ndarray, keys: Sequence[str] | None = None, kind: Values = Values.RAW) -> Predictions:
+def predictions(values: np.ndarray, keys: Sequence[str] | None = None) -> Predictions:
     """Predictions [N, 40] for the same images, as if from files of another ending."""
     n = len(values)
     names = tuple(keys or [f"faces/a{i:04}.jpg" for i in range(n)])
-    return Predictions("made up", kind, names, np.asarray(values, np.float64), np.ones(40, bool), ("ok",) * n)
+    return Predictions("made up", names, np.asarray(values, np.float64), np.ones(40, bool), ("ok",) * n)
 
 
 def hq_csv(path: Path, given: Ratings) -> Path:

@@ -8,7 +8,7 @@ import pytest
 
 from emonet_fast.errors import DataError
 from emonet_fast.evaluate import any_hit, mapping, tables
-from emonet_fast.evaluate.predictions import SLUGS, Values, read_predictions
+from emonet_fast.evaluate.predictions import SLUGS, read_predictions
 
 from ..tolerances import SAME_FIGURE
 from .made import laion_jsonl, predictions, table_of
@@ -31,7 +31,7 @@ def read(path, text):
 
 
 def scored(values, names):
-    return predictions(np.asarray(values), names, Values.MEAN_SUBTRACTED)
+    return predictions(np.asarray(values), names)
 
 
 def slow_rule(row, owner, true):
@@ -85,7 +85,7 @@ def test_noise_baseline_is_that_of_independent_scores(halves):
 def test_labels_from_files(tmp_path, halves):
     values = np.random.default_rng(0).normal(0, 1, (3, 40))
     path = laion_jsonl(tmp_path / "p.jsonl", values, ["x/a.png", "x/b.png", "x/c.png"])
-    found = read_predictions(path, Values.MEAN_SUBTRACTED)
+    found = read_predictions(path, "mean-subtracted")
     given = {"a.png": "First", "b.png": "2", "c.png": "second"}
     (tmp_path / "l.json").write_text(json.dumps(given))
     (tmp_path / "l.csv").write_text("path,emotion\n" + "".join(f"{k},{v}\n" for k, v in given.items()))

@@ -135,7 +135,7 @@ def test_comparison_is_the_notebooks(evaluated):
 def test_one_call_draws_what_a_thousand_draw():
     """The generator's stream does not depend on how many resamples are asked for at once."""
     one, many = np.random.default_rng(42), np.random.default_rng(42)
-    whole = metrics.drawn_counts(one, 37, 20)
+    (whole,) = metrics.count_chunks(one, 37, 20)
     for row in whole:
         values = np.arange(37)
         np.testing.assert_array_equal(row, np.bincount(many.choice(values, 37, replace=True), minlength=37))

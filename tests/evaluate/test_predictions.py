@@ -12,7 +12,7 @@ import emonet_fast as ef
 from emonet_fast import taxonomy
 from emonet_fast.errors import DataError
 from emonet_fast.evaluate.align import ImageId, align, places
-from emonet_fast.evaluate.predictions import SLUGS, Values, read_predictions
+from emonet_fast.evaluate.predictions import SLUGS, read_predictions
 from emonet_fast.sinks import open_sink
 
 from .made import laion_jsonl, parquet
@@ -37,7 +37,7 @@ def test_files_that_score_writes_are_read(tmp_path, ending):
     path = tmp_path / f"scores.{ending}"
     with open_sink(path, format="laion" if "laion" in ending else "default", metadata={}) as sink:
         sink.write(scores)
-    for kind, moved in ((Values.RAW, 0.0), (Values.MEAN_SUBTRACTED, 0.25)):
+    for kind, moved in (("raw", 0.0), ("mean-subtracted", 0.25)):
         got = read_predictions(path, kind)
         assert got.keys == ("a,1.png", 'b"2\n.png', "c.png")
         assert got.status == ("ok", "empty", "ok")
@@ -56,7 +56,7 @@ def test_hopelessness_is_helplessness(tmp_path, values):
     np.testing.assert_allclose(got.values, values.astype(np.float32))
 
 
-def refused(path, *words, kind=Values.RAW, partial=False):
+def refused(path, *words, kind="raw", partial=False):
     with pytest.raises(DataError) as caught:
         read_predictions(path, kind, partial)
     for word in words:
@@ -101,7 +101,7 @@ def test_nan_scores(tmp_path, values, bad):
 def test_null_scores_in_a_row_that_is_ok(tmp_path, values):
     path = laion_jsonl(tmp_path / "p.jsonl", values, KEYS)
     path.write_text(path.read_text().replace('"mean_subtracted": ' + str(values[2, 0]), '"mean_subtracted": null', 1))
-    refused(path, "missing", "c.png", kind=Values.MEAN_SUBTRACTED)
+    refused(path, "missing", "c.png", kind="mean-subtracted")
 
 
 def test_missing_l2_norm_is_suspected(tmp_path, values):
@@ -146,7 +146,7 @@ def test_no_neutral_baseline(tmp_path):
     }
     path = tmp_path / "p.jsonl"
     path.write_text(json.dumps(line) + "\n")
-    refused(path, "no mean-subtracted scores", "neutral means", kind=Values.MEAN_SUBTRACTED)
+    refused(path, "no mean-subtracted scores", "neutral means", kind="mean-subtracted")
     assert read_predictions(path).values[0, 0] == 1.0
 
 
