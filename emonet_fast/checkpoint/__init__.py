@@ -23,20 +23,11 @@ __all__ = [
 def open_checkpoint(
     where: str | Path, cache_dir: Path, revision: str | None = None, progress: Progress | None = None
 ) -> Checkpoint:
-    """Open weights by name, file or folder.
+    """Open weights: "large" or "small" from the hub, a packed file, or a published folder with encoder/ and heads/.
 
     A published layout is packed once into `<cache_dir>/packed/`, and opened from there as long as its files stay the
-    same.
-
-    Args:
-        where: "large" or "small" (the hub), a packed file, or a published folder with encoder/ and heads/.
-        cache_dir: folder for packed copies and for the pins of hub commits.
-        revision: for the hub only, see `fetch.fetch_published`.
-        progress: called with (bytes written, bytes in all) while packing.
-
-    Raises:
-        CheckpointError: when nothing is there, it is damaged or of another kind, or there is no room to pack it.
-        UnsafePickleError: when a head is more than tensors.
+    same. `revision` is for the hub only, see `fetch_published`. Raises CheckpointError when nothing is there, it is
+    damaged or of another kind, or there is no room to pack it, and UnsafePickleError when a head is more than tensors.
     """
     published = resolve_published(where, cache_dir, revision)
     if published is None:
@@ -58,11 +49,7 @@ def open_checkpoint(
 
 
 def resolve_published(where: str | Path, cache_dir: Path, revision: str | None = None) -> Published | None:
-    """The published files that `where` means, or None for a packed file. See `open_checkpoint`.
-
-    Raises:
-        CheckpointError: when nothing is there, or a folder has another layout.
-    """
+    """The published files that `where` means, or None for a packed file. See `open_checkpoint`."""
     if isinstance(where, str) and where in VARIANTS:  # a folder of that name is "./large", or a Path
         return fetch_published(where, cache_dir, revision)
     path = Path(where)
@@ -94,11 +81,7 @@ def pack_to(
     revision: str | None = None,
     progress: Progress | None = None,
 ) -> Checkpoint:
-    """Pack "large", "small" or a published folder into the file `out_path`. Arguments: see `open_checkpoint`.
-
-    Raises:
-        CheckpointError: when `where` is packed already, or see `pack.pack`.
-    """
+    """Pack "large", "small" or a published folder into the file `out_path`. See `open_checkpoint` and `pack.pack`."""
     published = resolve_published(where, cache_dir, revision)
     if published is None:
         raise CheckpointError(f"{where} is a file; expected weights that are not packed yet. Copy it instead.")

@@ -19,10 +19,8 @@ _NAMED = 5  # tensors listed in one error; a wrong model has hundreds
 def read_vision_config(path: Path) -> VisionConfig:
     """Sizes of the vision tower from `config.json`: a full SigLIP configuration or that of its vision tower.
 
-    A missing field has the default of transformers' SiglipVisionConfig, which leaves such fields out.
-
-    Raises:
-        CheckpointError: when it is not SigLIP, or a variant that the engine does not compute.
+    A missing field has the default of transformers' SiglipVisionConfig, which leaves such fields out. Raises
+    CheckpointError when it is not SigLIP, or a variant that the engine does not compute.
     """
     doc = jsonfile.read(path)
     kind = doc.get("model_type")
@@ -82,8 +80,7 @@ def check_vision(vision: VisionConfig, what: str) -> None:
 def read_preprocess(path: Path, image_size: int) -> Preprocess:
     """Preprocessing from `preprocessor_config.json`. Nothing but the rescale factor (1/255) is assumed.
 
-    Raises:
-        CheckpointError: when a field is missing, or asks for something else than resize, rescale and normalise.
+    Raises CheckpointError when a field is missing, or asks for something else than resize, rescale and normalise.
     """
     doc, what = jsonfile.read(path), str(path)
     for key in ("do_resize", "do_rescale", "do_normalize"):

@@ -66,16 +66,9 @@ def fetch_published(variant: str, cache_dir: Path, revision: str | None = None) 
     """The published files of "large" or "small", from the hub's cache or downloaded into it.
 
     Without a revision, the commit that `main` meant at the first use is written to `<cache_dir>/hub-pins.json` and
-    used from then on. So scores do not change when a repository does.
-
-    Args:
-        variant: one of VARIANTS.
-        cache_dir: folder of the pins.
-        revision: a commit, tag or branch for both repositories, or "encoder=REV,heads=REV" (one may be left out).
-
-    Raises:
-        CheckpointError: when the files cannot be had (the text names the other ways) or are incomplete, or the
-            revision is unusable.
+    used from then on. So scores do not change when a repository does. A revision is a commit, tag or branch for both
+    repositories, or "encoder=REV,heads=REV" (one may be left out). Raises CheckpointError when the files cannot be had
+    (the text names the other ways) or are incomplete, or the revision is unusable.
     """
     revisions = _parse_revision(revision)
     folders, commits = [], []
@@ -89,7 +82,6 @@ def fetch_published(variant: str, cache_dir: Path, revision: str | None = None) 
 
 
 def _parse_revision(revision: str | None) -> dict[str, str]:
-    """Revision by role."""
     if revision is None:
         return {}
     parts = [part.partition("=") for part in revision.split(",")]
@@ -111,8 +103,7 @@ def _check_revision(rev: str, whole: str) -> None:
 def snapshot(repository: Repository, revision: str | None, cache_dir: Path) -> Path:
     """The snapshot folder of a repository; its name is the commit, pinned where no revision is given.
 
-    Raises:
-        CheckpointError: when it cannot be had (the text names the other ways), or the revision is unusable.
+    Raises CheckpointError when it cannot be had (the text names the other ways), or the revision is unusable.
     """
     if revision is not None:
         _check_revision(revision, revision)

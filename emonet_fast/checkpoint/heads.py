@@ -30,8 +30,7 @@ _STEPS = (2, 3)
 def find_heads(folder: Path) -> dict[str, Path]:
     """Every head's file by slug, in canonical order.
 
-    Raises:
-        CheckpointError: when there are no heads, two files mean one name, a name has no letters, or a link is dead.
+    Raises CheckpointError when there are no heads, two files mean one name, a name has no letters, or a link is dead.
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.glob(HEAD_PATTERN)):
@@ -52,15 +51,9 @@ def find_heads(folder: Path) -> dict[str, Path]:
 
 
 def read_heads(folder: Path, hidden_size: int) -> dict[str, Layers]:
-    """Every head's layers by slug, in canonical order.
+    """Every head's layers by slug, in canonical order; each takes an embedding of `hidden_size` values.
 
-    Args:
-        folder: holds the heads' files.
-        hidden_size: width of the encoder's embedding, which every head takes.
-
-    Raises:
-        CheckpointError: when the heads have different widths, or see `find_heads` and `read_head`.
-        UnsafePickleError: when a head is more than tensors.
+    Raises CheckpointError when the heads have different widths, or as `find_heads` and `read_head` do.
     """
     heads: dict[str, Layers] = {}
     first: Path | None = None
@@ -85,10 +78,8 @@ def read_heads(folder: Path, hidden_size: int) -> dict[str, Layers]:
 def read_head(path: Path) -> Layers:
     """One head's Linear layers in the order of data; ReLU belongs between them.
 
-    Raises:
-        CheckpointError: when a key is unknown, a weight or bias is missing, widths do not follow each other, or a
-            value is not finite.
-        UnsafePickleError: see `pickles.read_state_dict`.
+    Raises CheckpointError when a key is unknown, a weight or bias is missing, widths do not follow each other, or a
+    value is not finite, and UnsafePickleError as `read_state_dict` does.
     """
     state = read_state_dict(path)
     parsed = {key: _KEY.fullmatch(key) for key in state}
@@ -138,9 +129,8 @@ def widths_of(layers: Layers) -> tuple[int, ...]:
 def find_means(folder: Path) -> Path | None:
     """The neutral means' file, or None: the one of the published name, else the only one of MEANS_PATTERN.
 
-    Raises:
-        CheckpointError: when there are several, none of them of the published name: means differ between variants
-            and must not be mixed.
+    Raises CheckpointError when there are several, none of them of the published name: means differ between variants
+    and must not be mixed.
     """
     paths = sorted(folder.glob(MEANS_PATTERN))
     paths = [path for path in paths if path.name == MEANS_FILE] or paths
@@ -157,8 +147,7 @@ def find_means(folder: Path) -> Path | None:
 def read_means(path: Path, heads: Collection[str]) -> dict[str, float]:
     """The neutral mean of every head by slug. Entries of other heads are left out.
 
-    Raises:
-        CheckpointError: when a head has no mean or two different ones, or a mean is no finite number.
+    Raises CheckpointError when a head has no mean or two different ones, or a mean is no finite number.
     """
     means: dict[str, float] = {}
     for key, entry in jsonfile.read(path).items():
@@ -185,11 +174,7 @@ def read_means(path: Path, heads: Collection[str]) -> dict[str, float]:
 
 
 def read_switches(folder: Path) -> tuple[bool, bool]:
-    """(untrained, l2_normalise) as `emonet_fast.json` beside the heads says; published repositories have no such file.
-
-    Raises:
-        CheckpointError: when it holds anything else.
-    """
+    """(untrained, l2_normalise) as `emonet_fast.json` beside the heads says; published folders have no such file."""
     path = folder / SWITCHES_FILE
     doc = jsonfile.read(path) if path.exists() else {}
     unknown = sorted(set(doc) - {"untrained", "l2_normalise"})

@@ -26,8 +26,7 @@ def _constant(text: str) -> NoReturn:
 def parse(text: str | bytes, what: str) -> dict[str, Any]:
     """The JSON object in `text`; `what` names it in errors.
 
-    Raises:
-        CheckpointError: when it is not UTF-8, not JSON or not an object, has a key twice, or NaN or Infinity.
+    Raises CheckpointError when it is not UTF-8, not JSON or not an object, has a key twice, or NaN or Infinity.
     """
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_constant)
@@ -42,11 +41,7 @@ def parse(text: str | bytes, what: str) -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
-
-    Raises:
-        CheckpointError: when it is missing, unreadable or larger than MAX_BYTES, or see `parse`.
-    """
+    """The JSON object in a file of at most MAX_BYTES; see `parse`."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise CheckpointError(

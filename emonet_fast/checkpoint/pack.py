@@ -28,17 +28,9 @@ _SPARE = 64 * 1024 * 1024  # bytes to leave free on the disk; the header's some 
 def pack(published: Published, out_path: Path, progress: Progress | None = None) -> Checkpoint:
     """Write a published checkpoint to one file; it appears whole or not at all, and replaces one of its name.
 
-    The encoder goes through memory one tensor at a time; the heads (0.3 GB in the large variant) are held.
-
-    Args:
-        published: where the checkpoint lies.
-        out_path: the packed file.
-        progress: called with (bytes written, bytes in all).
-
-    Raises:
-        CheckpointError: when the encoder holds NaN, out_path is an input or cannot be written, or the disk has too
-            little room; or see `Published.read`.
-        UnsafePickleError: when a head is more than tensors.
+    The encoder goes through memory one tensor at a time; the heads (0.3 GB in the large variant) are held. Raises
+    CheckpointError when the encoder holds NaN, out_path is an input or cannot be written, or the disk has too little
+    room; and as `Published.read` does.
     """
     _check_target(published, out_path)
     contents = published.read()
@@ -88,14 +80,7 @@ def write_packed(
 ) -> Checkpoint:
     """Write a packed checkpoint from anything that can give its tensors, in any order.
 
-    Args:
-        out_path: the packed file.
-        description: all that decides a score beside the tensors.
-        entries: the tensors.
-        progress: called with (bytes written, bytes in all).
-
-    Raises:
-        CheckpointError: when a tensor holds NaN or infinity, names or shapes do not fit, or it cannot be written.
+    Raises CheckpointError when a tensor holds NaN or infinity, names or shapes do not fit, or it cannot be written.
     """
     shapes = {e.name: e.shape for e in entries}
     _check_shapes(shapes, description, str(out_path))
@@ -148,8 +133,7 @@ def _weights_hash(description: Description, shapes: Mapping[str, tuple[int, ...]
 def open_packed(path: Path) -> Checkpoint:
     """Open a packed checkpoint. All is checked but the values of its tensors, which `verify_hash` checks.
 
-    Raises:
-        CheckpointError: when it is not a packed checkpoint, of a later version, cut short, or breaks its contract.
+    Raises CheckpointError when it is not a packed checkpoint, of a later version, cut short, or breaks its contract.
     """
     path = Path(path)
     file = SafetensorsFile(path)
@@ -189,8 +173,7 @@ def _check_places(path: Path, infos: Mapping[str, TensorInfo]) -> None:
 def verify_hash(checkpoint: Checkpoint, progress: Progress | None = None) -> str:
     """Read all of a packed checkpoint and return its hash.
 
-    Raises:
-        CheckpointError: when the hash is not the one that the file states: it was damaged or changed.
+    Raises CheckpointError when the hash is not the one that the file states: it was damaged or changed.
     """
     file = SafetensorsFile(checkpoint.path)
     total, done = sum(info.nbytes for info in checkpoint.tensors.values()), 0

@@ -40,7 +40,6 @@ def scoring_json(description: Description) -> str:
 
 
 def to_json(description: Description, weights_hash: str) -> str:
-    """The whole document."""
     doc = {
         "format": FORMAT,
         "version": VERSION,
@@ -55,8 +54,7 @@ def to_json(description: Description, weights_hash: str) -> str:
 def from_json(text: str, what: str) -> tuple[Description, str]:
     """The description and the stated hash; `what` names the file in errors.
 
-    Raises:
-        CheckpointError: when the format or version is another one, or anything breaks docs/packed-checkpoint.md.
+    Raises CheckpointError when the format or version is another one, or anything breaks docs/packed-checkpoint.md.
     """
     doc = jsonfile.parse(text, what)
     if doc.get("format") != FORMAT:

@@ -51,11 +51,9 @@ _MARK = _Mark()
 def read_state_dict(path: Path) -> dict[str, Float32Array]:
     """The tensors of a file written by `torch.save(state_dict, path)`, as new contiguous float32 arrays.
 
-    A state dict wrapped in another dict's `state_dict` is unwrapped. float16, bfloat16 and float64 are cast.
-
-    Raises:
-        CheckpointError: missing, damaged, written by torch before 1.6, or not a dict of float tensors.
-        UnsafePickleError: it asks for anything but tensors and containers; nothing of it was executed.
+    A state dict wrapped in another dict's `state_dict` is unwrapped. float16, bfloat16 and float64 are cast. Raises
+    CheckpointError when it is missing, damaged, written by torch before 1.6, or not a dict of float tensors, and
+    UnsafePickleError when it asks for anything but tensors and containers; nothing of it was executed.
     """
     try:
         with path.open("rb") as f:

@@ -31,11 +31,7 @@ class Published:
     identity: str = ""
 
     def files(self) -> tuple[Path, ...]:
-        """Every file that is read, each existing.
-
-        Raises:
-            CheckpointError: when one is missing or ambiguous.
-        """
+        """Every file that is read, each existing. Raises CheckpointError when one is missing or ambiguous."""
         means, switches = heads_folder.find_means(self.heads), self.heads / heads_folder.SWITCHES_FILE
         configs = (self.encoder / CONFIG_FILE, self.encoder / PREPROCESS_FILE)
         for path in configs:
@@ -55,11 +51,8 @@ class Published:
     def read(self) -> "Contents":
         """Check everything but the values of the encoder's tensors, which stay in their files.
 
-        Every head is read and held: 0.3 GB in the large variant.
-
-        Raises:
-            CheckpointError: when anything is missing, unknown or of the wrong size; the text names the file.
-            UnsafePickleError: when a head is more than tensors.
+        Every head is read and held: 0.3 GB in the large variant. Raises CheckpointError when anything is missing,
+        unknown or of the wrong size (the text names the file), and UnsafePickleError when a head is more than tensors.
         """
         self.files()
         vision = read_vision_config(self.encoder / CONFIG_FILE)

@@ -65,11 +65,7 @@ class SafetensorsFile:
         }
 
     def array(self, name: str) -> Array:
-        """The tensor as a read-only view of the mapped file (F16, F32, F64) or a new float32 array (BF16).
-
-        Raises:
-            CheckpointError: when there is no such tensor, or its dtype is another one.
-        """
+        """The tensor as a read-only view of the mapped file (F16, F32, F64) or a new float32 array (BF16)."""
         info = self.infos.get(name)
         if info is None:
             raise CheckpointError(f"{self.path} has no tensor {name!r}; it holds {len(self.infos)} others.")
@@ -91,7 +87,6 @@ class SafetensorsFile:
 
 
 def _read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """The header of a file that safetensors found valid, and the byte where its data starts."""
     with path.open("rb") as f:
         (length,) = struct.unpack("<Q", f.read(8))
         header = f.read(length)
@@ -178,14 +173,8 @@ def safetensors_header(
 ) -> bytes:
     """The head of a safetensors file of float32 tensors that follow each other: its length, then JSON.
 
-    Args:
-        shapes: of the tensors by name, in the order of data.
-        metadata: texts by name.
-        alignment: the header is padded with spaces to a multiple of so many bytes, ...
-        length: ... or to this many bytes.
-
-    Raises:
-        ValueError: when `length` is too short.
+    The JSON is padded with spaces: the head has `length` bytes, or a multiple of `alignment` where no length is given.
+    Raises ValueError when `length` is too short.
     """
     doc: dict[str, object] = {"__metadata__": dict(metadata)}
     end = 0
@@ -230,15 +219,8 @@ def write_safetensors(
 ) -> None:
     """Write a safetensors file with one chunk in memory at a time; all of it appears at once, or nothing.
 
-    Args:
-        path: replaced if it is there.
-        entries: the tensors, in the order of data.
-        metadata: texts by name.
-        finish: called after the data is written; gives the final metadata, no longer than the first (a hash).
-        progress: called with (bytes written, bytes in all) after each chunk.
-
-    Raises:
-        CheckpointError: when the disk refuses, or a tensor's chunks do not add up to its shape.
+    `finish` is called after the data is written; it gives the final metadata, no longer than the first (a hash). Raises
+    CheckpointError when the disk refuses, or a tensor's chunks do not add up to its shape.
     """
     shapes = {entry.name: entry.shape for entry in entries}
     if len(shapes) < len(entries):

@@ -15,14 +15,9 @@ SUFFIXES = (".html", ".json")
 
 
 class Flame:
-    """A sampler of the stack, and the file that it writes.
+    """A sampler of the stack, and the file that it writes: F.html, or F.json for speedscope.
 
-    Args:
-        path: F.html, one page that needs nothing else, or F.json for speedscope.
-
-    Raises:
-        OptionError: when the name has another ending.
-        MissingPackageError: when pyinstrument is not installed.
+    Raises OptionError when the name has another ending, and MissingPackageError when pyinstrument is not installed.
     """
 
     def __init__(self, path: Path) -> None:

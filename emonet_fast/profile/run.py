@@ -74,16 +74,8 @@ def profile(
 ) -> Profile:
     """Score pictures and measure each room. The scorer is opened first, outside of what is measured.
 
-    Args:
-        scorer: with its options.
-        pictures: what is scored.
-        limit: take at most so many pictures; None takes all.
-        around: what else watches the run, a sampler of stacks for example.
-        advance: gets the number of rows that were just done.
-
-    Raises:
-        CheckpointError: when the checkpoint cannot be opened.
-        BackendError: when the engine cannot be opened.
+    limit: take at most so many pictures. around: what else watches the run, a sampler of stacks for example. advance:
+    gets the number of rows that were just done.
     """
     scorer.open()
     before = dict(scorer.timings)

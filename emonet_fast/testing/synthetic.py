@@ -46,18 +46,10 @@ def write_synthetic(
 ) -> None:
     """Write a synthetic checkpoint to `out_dir`: `encoder/` and `heads/` as they are published.
 
-    All of it appears at once, or nothing. It needs about 1 GB of memory.
-
-    Args:
-        out_dir: a new or an empty folder.
-        heads: "large" (1152-1024-512-256-1) or "small" (1152-128-32-1).
-        layers: number of the tower's blocks, 1 to 27.
-        seed: the same seed gives the same bytes with the same versions of numpy and its BLAS.
-        progress: called with (steps done, steps in all, what was done).
-        pictures: [H, W, 3] uint8 RGB, to calibrate on instead of the drawn ones; Pillow is not needed at 384x384.
-
-    Raises:
-        OptionError: when a setting cannot work, or `out_dir` exists and is not an empty folder.
+    All of it appears at once, or nothing. It needs about 1 GB of memory. The same seed gives the same bytes with the
+    same versions of numpy and its BLAS. The tower has 1 to 27 `layers`. It is calibrated on `pictures`, [H, W, 3] uint8
+    RGB, or on drawn ones; Pillow is not needed for pictures of 384x384. Raises OptionError when a setting cannot work,
+    or `out_dir` exists and is not an empty folder.
     """
     out_dir = Path(out_dir)
     _check(out_dir, heads, layers, seed)

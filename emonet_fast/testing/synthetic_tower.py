@@ -64,16 +64,9 @@ def rounded(values: npt.ArrayLike) -> Float32Array:
 
 
 class Tower:
-    """Makes the tensors in order, while the calibration pictures run through them.
+    """Makes the tensors in order, while the N calibration pictures ([H, W, 3] uint8 RGB) run through them.
 
-    Args:
-        seed: of all tensors.
-        layers: number of blocks.
-        pictures: N of [H, W, 3] uint8 RGB.
-        put: takes each tensor and its name.
-
-    Attributes:
-        x: [N, 144, 1152] float32, the residual stream of the pictures at the tokens `tokens`.
+    `put` takes each tensor and its name. `x` [N, 144, 1152] float32 is the pictures' residual stream at `tokens`.
     """
 
     def __init__(self, seed: int, layers: int, pictures: Sequence[UInt8Array], put: Put) -> None:

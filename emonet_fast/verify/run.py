@@ -155,10 +155,9 @@ class _Side:
 
 
 def precisions_for(options: Options) -> tuple[str, ...]:
-    """Return the precisions to try: the one of the options, or for "auto" all that the backend computes in there.
+    """The precisions to try: the one of the options, or for "auto" all that the backend computes in there.
 
-    Raises:
-        BackendError: see backends.choose; for backend "tensorrt", what is missing for it.
+    Raises BackendError as `backends.choose` does, and where something is missing for backend "tensorrt".
     """
     backend = choose(options).backend
     if backend == "tensorrt":
@@ -184,8 +183,7 @@ def precisions_for(options: Options) -> tuple[str, ...]:
 def pictures_for(folder: Path | None, limit: int, options: Options) -> list[UInt8Array]:
     """At most `limit` pictures [H, W, 3] uint8 RGB: the readable ones of `folder`, or generated ones.
 
-    Raises:
-        InputError: when the folder holds no readable picture.
+    Raises InputError when the folder holds no readable picture.
     """
     if folder is None:
         return calibration_pictures(limit, seed=0)
@@ -213,11 +211,8 @@ def run(
     """Score pictures by the reference and by the engine at each precision.
 
     names: the checkpoint's slugs. options: their precision is not looked at, and the reference takes `revision`,
-    `cache_dir` and `threads` alone. progress: told in words what happens.
-
-    Raises:
-        MissingPackageError: when the extra `reference` is not installed.
-        BackendError: when a side fails.
+    `cache_dir` and `threads` alone. Raises MissingPackageError when the extra `reference` is not installed, and
+    BackendError when a side fails.
     """
     for package in ("torch", "transformers"):
         need(package, "verify")
