@@ -2,12 +2,10 @@
 
     python -m emonet_fast.kernels.aot [--capability 90 ...] [--kernel heads ...]
 
-Each kernel file of this package has `variants(capability) -> list[Variant]`: what its launcher would compile for that
-GPU, by the same function that configures the launch. Compiling needs no GPU, only Triton's own ptxas. A kernel that
-spills still gives right results, only slowly, and shared memory above the limit fails at the first launch: neither
-would show in tests that run on a CPU.
-
-It must not run under TRITON_INTERPRET=1, which replaces the kernels by functions that cannot be compiled.
+Each kernel file has `variants(capability) -> list[Variant]`: what its launcher would compile for that GPU, by the same
+function that configures the launch. Compiling needs no GPU, only Triton's own ptxas. A kernel that spills still gives
+right results, only slowly, and shared memory above the limit fails at the first launch: neither would show in tests
+that run on a CPU. Not under TRITON_INTERPRET=1, which replaces the kernels by functions that cannot be compiled.
 """
 
 import argparse
@@ -22,14 +20,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import triton
 from triton import knobs
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource, CompiledKernel
+from triton.compiler import ASTSource
 
 from emonet_fast.errors import BackendError
 
@@ -45,78 +43,79 @@ SHARED_LIMIT_KIB = {80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99}
 TENSOR_MEMORY_COLUMNS = 512
 
 
-def compiler_options(warps: int, stages: int) -> dict[str, int | bool]:
-    """The compiler's options, as keyword arguments of a launch."""
-    # Triton 3.9 warns where enable_fp_fusion is left out, and 3.10 changes its default.
-    return {"num_warps": warps, "num_stages": stages, "enable_fp_fusion": True}
+@dataclass(frozen=True)
+class Launch:
+    """A kernel's compile-time arguments, and the compiler's options."""
+
+    constants: Mapping[str, Any]
+    num_warps: int
+    num_stages: int = 1
+
+    @property
+    def options(self) -> dict[str, int | bool]:
+        """The compiler's options, as keyword arguments of a launch."""
+        # Triton 3.9 warns where enable_fp_fusion is left out, and 3.10 changes its default.
+        return {"num_warps": self.num_warps, "num_stages": self.num_stages, "enable_fp_fusion": True}
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """All keyword arguments of a launch."""
+        return {**self.constants, **self.options}
 
 
 @dataclass(frozen=True)
 class Variant:
     """One specialisation of a kernel, as the launcher would have it compiled."""
 
-    name: str
-    """Tells it from the kernel's other variants, such as 'large b64 bf16'."""
-    kernel: Any
-    """The function decorated with `triton.jit`."""
-    signature: Mapping[str, str]
-    """Every argument, in order, with its type: '*bf16', 'i32', 'fp32', 'constexpr'."""
-    constants: Mapping[str, Any]
-    """The value of every argument whose type is 'constexpr'. An integer argument that is 1 at launch is one too."""
-    num_warps: int
-    num_stages: int
-    divisible: tuple[str, ...] = ()
-    """Arguments that are always divisible by 16: pointers to whole tensors, and some integers."""
-    minimum: int = 80
-    """The lowest capability that it can be compiled for; FP8 (e4m3) needs 89."""
-
-    def __post_init__(self) -> None:
-        arguments = list(getattr(self.kernel, "arg_names", self.signature))
-        if list(self.signature) != arguments:
-            raise ValueError(f"{self.name}: the signature names {list(self.signature)}, the kernel takes {arguments}")
-        constexprs = {k for k, v in self.signature.items() if v == "constexpr"}
-        if constexprs != set(self.constants):
-            raise ValueError(f"{self.name}: constants {sorted(self.constants)}, constexprs {sorted(constexprs)}")
-        if odd := set(self.divisible) - (set(self.signature) - constexprs):
-            raise ValueError(f"{self.name}: {sorted(odd)} cannot be divisible: no such runtime argument")
+    name: str  # tells it from the kernel's other variants, such as 'large b64 bf16'
+    kernel: Any  # the function decorated with `triton.jit`
+    types: Mapping[str, str]  # of the runtime arguments: '*bf16', 'i32', 'fp32'
+    launch: Launch
+    fixed: Mapping[str, Any] = field(default_factory=dict)  # runtime arguments that are None or 1 at every launch
 
     @property
-    def options(self) -> dict[str, Any]:
-        """Compiler options, as keyword arguments of a launch."""
-        return compiler_options(self.num_warps, self.num_stages)
+    def constants(self) -> dict[str, Any]:
+        """The value of every argument that is known when the kernel is compiled."""
+        return {**self.fixed, **self.launch.constants}
+
+    @property
+    def signature(self) -> dict[str, str]:
+        """Every argument, in order, with its type."""
+        constants = self.constants
+        return {name: "constexpr" if name in constants else self.types[name] for name in self.kernel.arg_names}
 
     @property
     def attributes(self) -> dict[tuple[int, ...], list[list[Any]]]:
-        """What the JIT would find out about the runtime pointers and integers, keyed by position.
+        """What the JIT would find out about the runtime pointers and integers, by position.
 
-        Floating-point arguments are never specialised.
+        All are divisible by 16, but for those that the kernel does not let it look at. It never looks at floats.
         """
         known: dict[tuple[int, ...], list[list[Any]]] = {}
         for position, (name, kind) in enumerate(self.signature.items()):
             if kind != "constexpr" and kind[0] in "*iu":
-                known[(position,)] = [["tt.divisibility", 16]] if name in self.divisible else []
+                unseen = name in self.kernel.do_not_specialize
+                known[(position,)] = [] if unseen else [["tt.divisibility", 16]]
         return known
+
+    @property
+    def minimum(self) -> int:
+        """The lowest capability that it can be compiled for; FP8 (e4m3) needs 89."""
+        return 89 if "*fp8e4nv" in self.signature.values() else 80
 
 
 @dataclass(frozen=True)
 class Resources:
     """What one compiled kernel takes of a multiprocessor."""
 
-    registers: int
-    """Per thread, at entry. A warp-specialised kernel gives some away later."""
-    spill_bytes: int
-    """Stack and local memory per thread: 0 unless ptxas ran out of registers (or a kernel indexes an array)."""
-    shared_bytes: int
-    """Per block."""
-    tensor_columns: int
-    """Columns of tensor memory (capability 10.0 only)."""
-    races: tuple[str, ...]
-    """Shared memory that is refilled while wgmma may still read it: see `races.py`."""
-    seconds: float
-    """Time to compile, near 0 where Triton's cache held it."""
+    registers: int  # per thread, at entry; a warp-specialised kernel gives some away later
+    spill_bytes: int  # stack and local memory per thread: 0 unless registers ran out (or a kernel indexes an array)
+    shared_bytes: int  # per block
+    tensor_columns: int  # of tensor memory (capability 10.0 only)
+    races: tuple[str, ...]  # shared memory that is refilled while wgmma may still read it: see `races.py`
+    seconds: float  # to compile, near 0 where Triton's cache held it
 
     def faults(self, capability: int) -> list[str]:
-        """Return why this must not be shipped; empty for a sound kernel."""
+        """Why this must not be shipped; empty for a sound kernel."""
         texts = []
         if self.spill_bytes:
             texts.append(f"spills {self.spill_bytes} B")
@@ -131,11 +130,7 @@ class Resources:
 
 
 def refuse_interpreter() -> None:
-    """Check that the kernels can be compiled.
-
-    Raises:
-        BackendError: when TRITON_INTERPRET=1 has replaced them.
-    """
+    """Raises BackendError when TRITON_INTERPRET=1 has replaced the kernels, so that they cannot be compiled."""
     if knobs.runtime.interpret:
         raise BackendError(
             "the kernels were loaded for Triton's interpreter (TRITON_INTERPRET=1) and cannot be compiled: "
@@ -144,25 +139,12 @@ def refuse_interpreter() -> None:
 
 
 def compile_variant(variant: Variant, capability: int) -> Resources:
-    """Compile one variant for one GPU and read what it takes.
-
-    Raises:
-        BackendError: when the interpreter is on, or the capability is below the variant's minimum.
-        Exception: whatever Triton or ptxas raises about a kernel that cannot be compiled.
-    """
-    refuse_interpreter()
-    if capability < variant.minimum:
-        raise BackendError(f"{variant.name} needs capability {variant.minimum}, got {capability}")
-    constants = {name: variant.constants[name] for name in variant.signature if name in variant.constants}
-    source = ASTSource(variant.kernel, dict(variant.signature), constants, variant.attributes)
+    """Compile one variant for one GPU and read what it takes. Raises what Triton or ptxas raises, or BackendError."""
+    source = ASTSource(variant.kernel, variant.signature, variant.constants, variant.attributes)
     start = time.perf_counter()
-    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=variant.options)
+    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=variant.launch.options)
     seconds = time.perf_counter() - start
-    return _resources(compiled, seconds)
-
-
-def _resources(compiled: CompiledKernel, seconds: float) -> Resources:
-    """Read a cubin by the cuobjdump that comes with Triton."""
+    # The cuobjdump that comes with Triton reads the cubin.
     with tempfile.TemporaryDirectory() as folder:
         cubin = Path(folder) / "kernel.cubin"
         cubin.write_bytes(compiled.asm["cubin"])
@@ -183,7 +165,7 @@ def _resources(compiled: CompiledKernel, seconds: float) -> Resources:
 
 
 def kernel_files() -> list[str]:
-    """Return the names of this package's modules that have kernels."""
+    """Names of this package's modules that have kernels."""
     package = importlib.import_module("emonet_fast.kernels")
     names = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name != "aot")
     return [name for name in names if hasattr(_module(name), "variants")]
@@ -221,11 +203,7 @@ def check(file: str, capability: int, index: int) -> Row:
 
 
 def check_all(files: list[str], capabilities: list[int], jobs: int) -> Iterator[Row]:
-    """Compile everything, in the order of files, capabilities and variants.
-
-    Processes are spawned, not forked: PyTorch has started threads by now.
-    """
-    refuse_interpreter()
+    """Compile everything, in the order of files, capabilities and variants."""
     work = [
         (file, capability, index)
         for file in files

@@ -32,24 +32,20 @@ came by cp.async): tensor descriptors (TMA) need none.
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 import triton
 import triton.language as tl
 
-from .aot import SHARED_LIMIT_KIB, Variant, compiler_options
+from .aot import SHARED_LIMIT_KIB, Launch, Variant
 from .contract import blocks, capability_of, check_device, check_matrix
-from .products import product
-from .rounding import rounded
+from .precision import product, rounded
 
-SMALLEST_DOT = 16
-"""The least number of columns of a product on tensor cores in bf16."""
-LARGEST_HEAD = 128
-"""Beyond it the accumulators would not fit into registers."""
+SMALLEST_DOT = 16  # columns of a product on tensor cores in bf16, at least
+LARGEST_HEAD = 128  # beyond it the accumulators would not fit into registers
+# Tiles of 128 queries from which on they are used: four rounds of two blocks on each of 132 SMs. With fewer, tiles of
+# 64 spread more evenly over the SMs, and reading keys and values from L2 twice as often is not yet the limit.
 MANY_TILES = 1024
-"""Tiles of 128 queries from which on they are used: four rounds of two blocks on each of 132 SMs. With fewer, tiles of
-64 spread more evenly over the SMs, and reading keys and values from L2 twice as often is not yet the limit."""
 
 
 def reference(qkv: torch.Tensor, batch: int, tokens: int, heads: int) -> torch.Tensor:
@@ -186,10 +182,8 @@ def attention(qkv: torch.Tensor, out: torch.Tensor, batch: int, tokens: int, hea
     """Write softmax(q k^T / sqrt(head_dim)) v of every image and head to `out`. See the file's head.
 
     Both matrices must be contiguous. head_dim is any from 16 to 128; multiples of 8 are read fastest. An image never
-    sees another one's rows: a NaN in an image makes rows of that image NaN, and no others.
-
-    Raises:
-        ValueError: when shapes, dtypes, layouts or devices do not fit, or head_dim is not in 16 .. 128.
+    sees another one's rows: a NaN in an image makes rows of that image NaN, and no others. Raises ValueError when
+    shapes, dtypes, layouts or devices do not fit.
     """
     if batch < 0 or tokens < 1 or heads < 1:
         raise ValueError(f"expected batch >= 0, tokens >= 1 and heads >= 1, got {batch}, {tokens} and {heads}")
@@ -209,49 +203,10 @@ def attention(qkv: torch.Tensor, out: torch.Tensor, batch: int, tokens: int, hea
     check_device({"qkv": qkv, "out": out})
     if batch == 0:
         return
-    launch(qkv, out, launch_config(batch, tokens, heads, head_dim, capability_of(qkv.device)))
+    launch(qkv, out, batch, launch_config(batch, tokens, heads, head_dim, capability_of(qkv.device)))
 
 
-@dataclass(frozen=True)
-class AttentionLaunch:
-    """How the kernel is launched."""
-
-    batch: int
-    tokens: int
-    heads: int
-    head_dim: int
-    queries: int
-    """Queries of a tile."""
-    last: int
-    """Queries in the block of an image's last tile."""
-    keys: int
-    """Keys of a step."""
-    warps: int
-    stages: int
-    """Steps whose keys and values are in shared memory or on the way there."""
-
-    @property
-    def programs(self) -> int:
-        """The grid."""
-        return triton.cdiv(self.tokens, self.queries) * self.heads * self.batch
-
-    @property
-    def constants(self) -> dict[str, int | float]:
-        """The kernel's compile-time arguments."""
-        main, tail = blocks(self.head_dim, SMALLEST_DOT)
-        return {
-            **{"TOKENS": self.tokens, "HEADS": self.heads, "HEAD_DIM": self.head_dim, "MAIN": main, "TAIL": tail},
-            **{"SCALE": 1 / (math.sqrt(self.head_dim) * math.log(2)), "QUERIES": self.queries, "LAST": self.last},
-            **{"KEYS": self.keys, "STAGES": self.stages},
-        }
-
-    @property
-    def options(self) -> dict[str, int | bool]:
-        """The compiler's options."""
-        return compiler_options(self.warps, self.stages)
-
-
-def launch_config(batch: int, tokens: int, heads: int, head_dim: int, capability: int) -> AttentionLaunch:
+def launch_config(batch: int, tokens: int, heads: int, head_dim: int, capability: int) -> Launch:
     """Tiles, warps and stages by arithmetic, not by measurement: see the file's head.
 
     Keys by 64: 576 = 9 x 64, and the logits of 128 keys would take the registers of the second block on an SM.
@@ -264,18 +219,22 @@ def launch_config(batch: int, tokens: int, heads: int, head_dim: int, capability
     if capability in (90, 100) and triton.cdiv(tokens, 128) * heads * batch >= MANY_TILES:
         queries, warps = 128, 8
     keys = 64
-    rest = tokens % queries
-    padded = sum(blocks(head_dim, SMALLEST_DOT))
+    main, tail = blocks(head_dim, SMALLEST_DOT)
     limit = SHARED_LIMIT_KIB.get(capability, min(SHARED_LIMIT_KIB.values())) * 1024
-    three = 2 * padded * (queries + 3 * 2 * keys)
+    three = 2 * (main + tail) * (queries + 3 * 2 * keys)
     stages = 3 if 2 * three <= limit else 2
-    last = 64 if 0 < rest <= 64 else queries
-    return AttentionLaunch(batch, tokens, heads, head_dim, queries, last, keys, warps, stages)
+    constants = {
+        "TOKENS": tokens, "HEADS": heads, "HEAD_DIM": head_dim, "MAIN": main, "TAIL": tail,
+        "SCALE": 1 / (math.sqrt(head_dim) * math.log(2)), "QUERIES": queries,
+        "LAST": 64 if 0 < tokens % queries <= 64 else queries, "KEYS": keys, "STAGES": stages,
+    }  # fmt: skip
+    return Launch(constants, warps, stages)
 
 
-def launch(qkv: torch.Tensor, out: torch.Tensor, config: AttentionLaunch) -> None:
+def launch(qkv: torch.Tensor, out: torch.Tensor, batch: int, config: Launch) -> None:
     """Run the kernel with this configuration, on tensors that `attention` has checked."""
-    _attention[(config.programs,)](qkv, out, **config.constants, **config.options)
+    tiles = triton.cdiv(config.constants["TOKENS"], config.constants["QUERIES"])
+    _attention[(tiles * config.constants["HEADS"] * batch,)](qkv, out, **config.keywords)
 
 
 def variants(capability: int) -> list[Variant]:
@@ -283,13 +242,8 @@ def variants(capability: int) -> list[Variant]:
     listed: list[Variant] = []
     for batch in (1, 256):
         config = launch_config(batch, 576, 16, 72, capability)
-        if listed and listed[0].constants == config.constants:
+        if listed and listed[0].launch == config:
             continue
-        signature = {"qkv": "*bf16", "out": "*bf16", **dict.fromkeys(config.constants, "constexpr")}
-        name = f"b{batch}, {config.queries}+{config.last} x {config.keys}"
-        listed.append(
-            Variant(
-                name, _attention, signature, config.constants, config.warps, config.stages, divisible=("qkv", "out")
-            )
-        )
+        name = f"b{batch}, {config.constants['QUERIES']}+{config.constants['LAST']} x {config.constants['KEYS']}"
+        listed.append(Variant(name, _attention, {"qkv": "*bf16", "out": "*bf16"}, config))
     return listed

@@ -1,14 +1,12 @@
 """What launchers have in common: checks of tensors, the GPU, and how a row is split into blocks of powers of two."""
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 
-from .aot import Variant, compiler_options
-from .rounding import INTERPRETED
+from .aot import Launch
+from .precision import INTERPRETED
 
 E4M3 = torch.float8_e4m3fn
 """The only FP8 format here: activations and weights need its mantissa more than e5m2's range."""
@@ -23,47 +21,29 @@ def capability_of(device: torch.device) -> int:
     return 10 * major + minor
 
 
-def check_matrix(
-    name: str, tensor: torch.Tensor, rows: int | None, columns: int, dtypes: Sequence[torch.dtype]
-) -> None:
-    """Check a matrix [rows, columns] whose rows are contiguous. The distance between rows is free.
+def check_matrix(name: str, tensor: torch.Tensor, rows: int, columns: int, dtypes: Sequence[torch.dtype]) -> None:
+    """Raises ValueError where a matrix is not [rows, columns] with contiguous rows of one of these dtypes.
 
-    Args:
-        name: for the error.
-        tensor: the matrix.
-        rows: None for any number.
-        columns: of the matrix.
-        dtypes: those that it may have.
-
-    Raises:
-        ValueError: when shape, dtype or layout is another.
+    The distance between rows is free.
     """
-    _check_dtype(name, tensor, dtypes)
-    expected = f"[{'any' if rows is None else rows}, {columns}]"
-    if tensor.dim() != 2 or tensor.shape[1] != columns or rows not in (None, tensor.shape[0]):
-        raise ValueError(f"{name}: expected the shape {expected}, got {list(tensor.shape)}")
+    if tensor.dtype not in dtypes:
+        raise ValueError(f"{name}: expected {' or '.join(map(str, dtypes))}, got {tensor.dtype}")
+    if tuple(tensor.shape) != (rows, columns):
+        raise ValueError(f"{name}: expected the shape [{rows}, {columns}], got {list(tensor.shape)}")
     if columns > 1 and tensor.stride(1) != 1:
         raise ValueError(f"{name}: the values of a row must be contiguous, got the strides {tensor.stride()}")
     if tensor.shape[0] > 1 and tensor.stride(0) < columns:
         raise ValueError(f"{name}: rows overlap, got the strides {tensor.stride()}")
 
 
-def check_vector(name: str, tensor: torch.Tensor, size: int, dtypes: Sequence[torch.dtype]) -> None:
-    """Check a contiguous vector [size].
-
-    Raises:
-        ValueError: when shape, dtype or layout is another.
-    """
-    _check_dtype(name, tensor, dtypes)
+def check_vector(name: str, tensor: torch.Tensor, size: int) -> None:
+    """Raises ValueError where a vector is not a contiguous [size] of float32."""
+    if tensor.dtype != torch.float32:
+        raise ValueError(f"{name}: expected torch.float32, got {tensor.dtype}")
     if tuple(tensor.shape) != (size,):
         raise ValueError(f"{name}: expected the shape [{size}], got {list(tensor.shape)}")
     if not tensor.is_contiguous():
         raise ValueError(f"{name}: must be contiguous, got the strides {tensor.stride()}")
-
-
-def _check_dtype(name: str, tensor: torch.Tensor, dtypes: Sequence[torch.dtype]) -> None:
-    if tensor.dtype not in dtypes:
-        raise ValueError(f"{name}: expected {' or '.join(map(str, dtypes))}, got {tensor.dtype}")
 
 
 def check_rows(
@@ -75,10 +55,7 @@ def check_rows(
 ) -> tuple[int, int]:
     """Check the input and the output of a kernel that takes one row at a time; returns (rows, columns).
 
-    An e4m3 output has one float32 scale a row, another output has none.
-
-    Raises:
-        ValueError: when shapes, dtypes or layouts do not fit, or an e4m3 output has no scales, or the reverse.
+    An e4m3 output has one float32 scale a row, another output has none. Raises ValueError where anything does not fit.
     """
     if x.dim() != 2 or not x.shape[1]:
         raise ValueError(f"x: expected the shape [rows, columns], got {list(x.shape)}")
@@ -89,17 +66,12 @@ def check_rows(
         came = "none" if scales is None else "some"
         raise ValueError(f"scales: expected for an e4m3 output and for no other, got {came} with out of {out.dtype}")
     if scales is not None:
-        check_vector("scales", scales, rows, [torch.float32])
+        check_vector("scales", scales, rows)
     return rows, columns
 
 
 def check_device(tensors: dict[str, torch.Tensor | None]) -> None:
-    """Check that all tensors are on the current CUDA device, or all on the CPU under Triton's interpreter.
-
-    Raises:
-        ValueError: when they are on several devices, on a CUDA device that is not the current one, or on the CPU
-            without the interpreter.
-    """
+    """Raises ValueError unless all tensors are on the current CUDA device, or on the CPU in Triton's interpreter."""
     devices = {name: tensor.device for name, tensor in tensors.items() if tensor is not None}
     if len(set(devices.values())) > 1:
         raise ValueError(
@@ -130,42 +102,7 @@ def blocks(columns: int, smallest: int = 1) -> tuple[int, int]:
     return main, max(smallest, 1 << (rest - 1).bit_length()) if rest else 0
 
 
-@dataclass(frozen=True)
-class RowLaunch:
-    """How a kernel that takes one row a program is launched."""
-
-    columns: int
-    main: int
-    tail: int
-    warps: int
-
-    @property
-    def constants(self) -> dict[str, int]:
-        """The kernel's compile-time arguments."""
-        return {"COLUMNS": self.columns, "MAIN": self.main, "TAIL": self.tail}
-
-    @property
-    def options(self) -> dict[str, int | bool]:
-        """The compiler's options."""
-        return compiler_options(self.warps, 1)
-
-    def variant(self, name: str, kernel: Any, types: Mapping[str, str], absent: Collection[str] = ()) -> Variant:
-        """A variant of `kernel` with this launch.
-
-        Args:
-            name: tells it from the kernel's other variants.
-            kernel: the Triton function.
-            types: the types of the runtime arguments, in the kernel's order.
-            absent: the arguments that are None.
-        """
-        signature = dict(types) | dict.fromkeys([*absent, *self.constants], "constexpr")
-        constants = self.constants | dict.fromkeys(absent)
-        divisible = tuple(name for name, kind in signature.items() if kind not in ("constexpr", "fp32"))
-        minimum = 89 if types["out"] == "*fp8e4nv" else 80
-        return Variant(name, kernel, signature, constants, self.warps, 1, divisible, minimum)
-
-
-def row_launch(columns: int) -> RowLaunch:
+def row_launch(columns: int) -> Launch:
     """Choose blocks and warps for rows of `columns` values, which are held in registers.
 
     Warps are a power of two near columns / 1024, from 1 to 16. A lane then holds 32 to 64 values: enough bytes under
@@ -175,4 +112,5 @@ def row_launch(columns: int) -> RowLaunch:
     """
     main, tail = blocks(columns)
     thousands = (main + tail) // 1024
-    return RowLaunch(columns, main, tail, max(1, min(16, 1 << max(0, thousands.bit_length() - 1))))
+    warps = max(1, min(16, 1 << max(0, thousands.bit_length() - 1)))
+    return Launch({"COLUMNS": columns, "MAIN": main, "TAIL": tail}, warps)

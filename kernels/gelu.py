@@ -31,9 +31,9 @@ import triton.language as tl
 
 from .aot import Variant
 from .contract import E4M3, check_device, check_rows, check_vector, row_launch
+from .precision import INTERPRETED
 from .quantise import load_row, store_row
 from .quantise import reference as quantised
-from .rounding import INTERPRETED
 
 # -2 u / ln 2 = h * (LINEAR + CUBIC * h^2): the exponential is one of base 2.
 LINEAR: tl.constexpr = tl.constexpr(-2 * 0.7978845608028654 / 0.6931471805599453)
@@ -106,19 +106,16 @@ def gelu(x: torch.Tensor, bias: torch.Tensor, out: torch.Tensor, scales: torch.T
     """Write GELU(x + bias) to `out` (and `scales`). See the file's head.
 
     Rows must be contiguous; the distance between rows is free. A NaN (or -inf) gives NaN in its place of a bf16 output.
-    In an e4m3 output it makes its whole row NaN, once that is multiplied by the scale. No other row is touched.
-
-    Raises:
-        ValueError: when shapes, dtypes, layouts or devices do not fit, or scales come without an e4m3 output, or the
-            reverse.
+    In an e4m3 output it makes its whole row NaN, once that is multiplied by the scale. No other row is touched. Raises
+    ValueError when shapes, dtypes, layouts or devices do not fit, or scales come without an e4m3 output, or the
+    reverse.
     """
     rows, columns = check_rows(x, [torch.bfloat16], out, list(OUTPUTS), scales)
-    check_vector("bias", bias, columns, [torch.float32])
+    check_vector("bias", bias, columns)
     check_device({"x": x, "out": out, "bias": bias, "scales": scales})
     if rows == 0:
         return
-    launch = row_launch(columns)
-    _gelu[(rows,)](x, bias, out, scales, x.stride(0), out.stride(0), **launch.constants, **launch.options)
+    _gelu[(rows,)](x, bias, out, scales, x.stride(0), out.stride(0), **row_launch(columns).keywords)
 
 
 def variants(capability: int) -> list[Variant]:
@@ -126,6 +123,6 @@ def variants(capability: int) -> list[Variant]:
     listed = []
     for out in OUTPUTS.values():
         types = {"x": "*bf16", "bias": "*fp32", "out": out, "scales": "*fp32", "x_stride": "i32", "out_stride": "i32"}
-        absent = () if out == "*fp8e4nv" else ("scales",)
-        listed.append(row_launch(4304).variant(f"4304 to {out[1:]}", _gelu, types, absent))
+        fixed = {} if out == "*fp8e4nv" else {"scales": None}
+        listed.append(Variant(f"4304 to {out[1:]}", _gelu, types, row_launch(4304), fixed))
     return listed

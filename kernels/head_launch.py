@@ -20,8 +20,8 @@ which takes about twice as long as its arithmetic. The backbone takes a thousand
 from dataclasses import dataclass
 
 import torch
+import triton
 
-from .aot import compiler_options
 from .contract import capability_of
 from .head_weights import NARROWEST, HeadWeights
 
@@ -42,20 +42,13 @@ class Tile:
     warps: int
     stages: int
 
-    @property
-    def options(self) -> dict[str, int | bool]:
-        """The compiler's options."""
-        return compiler_options(self.warps, self.stages)
-
 
 @dataclass(frozen=True)
 class LaunchConfig:
-    """Both launches."""
-
     first: Tile
     second: Tile
+    # Programs of launch 2 that share a head and its rows, each with W2 / columns / splits slices of layer 2.
     splits: int
-    """Programs of launch 2 that share a head and its rows, each with W2 / columns / splits slices of layer 2."""
 
 
 def launch_config(
@@ -77,7 +70,7 @@ def launch_config(
     else:
         second = Tile(rows, min(128, w2), min(64, w1), 8, 3)
     resident = RESIDENT_NARROW if rows < 64 else RESIDENT_WIDE
-    tiles, splits = heads * _ceil(batch, rows), w2 // second.columns
+    tiles, splits = heads * triton.cdiv(batch, rows), w2 // second.columns
     while splits > 1 and tiles * splits > resident:
         splits //= 2
     return LaunchConfig(first, second, splits)
@@ -93,7 +86,10 @@ def _first(batch: int, outputs: int, element_bytes: int, capability: int) -> Til
         return Tile(128, 256 if wide else 128, step, 8, stages)
     rows = _rows(batch)
     columns = 128
-    while columns > NARROWEST and (outputs % columns or _is_short(batch, outputs, rows, columns)):
+    # 32 columns are 64 B a step and row of a weight: narrower ones cost more than the programs that they add bring.
+    while columns > 32 and _programs(batch, outputs, rows, columns) < FEWEST_PROGRAMS:
+        columns //= 2
+    while columns > NARROWEST and outputs % columns:
         columns //= 2
     if rows < 64:
         return Tile(rows, columns, 64, 4, 4)
@@ -105,17 +101,8 @@ def _rows(batch: int) -> int:
     return 16 if batch <= 16 else 32 if batch <= 32 else 64
 
 
-def _is_short(batch: int, outputs: int, rows: int, columns: int) -> bool:
-    """Too few programs. 32 columns are 64 B a step and row of a weight: narrower ones cost more than they bring."""
-    return columns > 32 and _programs(batch, outputs, rows, columns) < FEWEST_PROGRAMS
-
-
 def _programs(batch: int, outputs: int, rows: int, columns: int) -> int:
-    return outputs // columns * _ceil(batch, rows)
-
-
-def _ceil(a: int, b: int) -> int:
-    return -(-a // b)
+    return outputs // columns * triton.cdiv(batch, rows)
 
 
 @dataclass(frozen=True)
@@ -125,12 +112,9 @@ class Scratch:
     One launch at a time may use it: two streams need two.
     """
 
-    hidden: torch.Tensor
-    """[batch, H * W1] bf16: outputs of layer 1."""
-    partials: torch.Tensor
-    """Flat float32: layer 3's sums over a part of its inputs, [H, row tiles, splits, rows, W3] of a launch."""
-    counters: torch.Tensor
-    """Flat int32: programs that have arrived, [H, row tiles]. 0 between launches; the kernel leaves it so."""
+    hidden: torch.Tensor  # [batch, H * W1] bf16: outputs of layer 1
+    partials: torch.Tensor  # flat float32: layer 3's sums over a part of its inputs, [H, row tiles, splits, rows, W3]
+    counters: torch.Tensor  # flat int32: programs that have arrived, [H, row tiles]; 0 before and after a launch
 
     @classmethod
     def allocate(cls, weights: HeadWeights, batch: int) -> "Scratch":
@@ -141,7 +125,7 @@ class Scratch:
         return cls(
             torch.empty(batch, heads * w1, dtype=torch.bfloat16, device=device),
             torch.empty(max(sizes, default=0), dtype=torch.float32, device=device),
-            torch.zeros(heads * _ceil(batch, 16), dtype=torch.int32, device=device),
+            torch.zeros(heads * triton.cdiv(batch, 16), dtype=torch.int32, device=device),
         )
 
     def check(self, config: LaunchConfig, batch: int, heads: int, widths: tuple[int, int, int]) -> None:
@@ -153,7 +137,7 @@ class Scratch:
             )
         if self.partials.numel() < (needed := partial_sums(config, batch, heads, widths[2])):
             raise ValueError(f"scratch.partials: {needed} values needed, got {self.partials.numel()}")
-        if self.counters.numel() < (needed := heads * _ceil(batch, config.second.rows)):
+        if self.counters.numel() < (needed := heads * triton.cdiv(batch, config.second.rows)):
             raise ValueError(f"scratch.counters: {needed} values needed, got {self.counters.numel()}")
 
 
@@ -161,4 +145,4 @@ def partial_sums(config: LaunchConfig, batch: int, heads: int, w3: int) -> int:
     """Values of Scratch.partials that a launch needs."""
     if config.splits == 1:
         return 0
-    return heads * _ceil(batch, config.second.rows) * config.splits * config.second.rows * w3
+    return heads * triton.cdiv(batch, config.second.rows) * config.splits * config.second.rows * w3

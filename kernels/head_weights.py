@@ -5,17 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
-# The first launch steps through the embedding in blocks of at most this many values.
-EMBEDDING_STEP = 128
-
-# Tensor cores take at least 16 values of K.
-NARROWEST = 16
-
-# The accumulator of the last hidden layer is kept in registers in this width.
-WIDEST_LAST = 256
-
-# Places in a matrix are 32-bit integers; padding may come close to doubling its size.
-LARGEST_MATRIX = 2**30
+EMBEDDING_STEP = 128  # values of an embedding that the first launch takes in a step, at most
+NARROWEST = 16  # values of K that tensor cores take, at least
+WIDEST_LAST = 256  # width in which the accumulator of the last hidden layer is kept in registers, at most
+LARGEST_MATRIX = 2**30  # values: places are 32-bit integers, and padding may come close to doubling the size
 
 
 @dataclass(frozen=True)
@@ -27,28 +20,19 @@ class HeadWeights:
     and runs outside the tensor cores.
     """
 
-    embedding: int
-    """D, values of an embedding."""
-    first: torch.Tensor
-    """[H * W1, D padded to a multiple of 128] bf16: layer 1 of all heads as one matrix."""
-    first_bias: torch.Tensor
-    """[H, W1] float32."""
-    second: torch.Tensor
-    """[H, W2, W1] bf16."""
-    second_bias: torch.Tensor
-    """[H, W2] float32."""
+    embedding: int  # D, values of an embedding
+    first: torch.Tensor  # [H * W1, D padded to a multiple of 128] bf16: layer 1 of all heads as one matrix
+    first_bias: torch.Tensor  # [H, W1] float32
+    second: torch.Tensor  # [H, W2, W1] bf16
+    second_bias: torch.Tensor  # [H, W2] float32
+    # [H, W2, W3] bf16, transposed: a slice of layer 2's outputs then needs one contiguous block. None: 3 layers
     third: torch.Tensor | None
-    """[H, W2, W3] bf16, transposed: a slice of layer 2's outputs then needs one contiguous block. None: 3 layers."""
-    third_bias: torch.Tensor | None
-    """[H, W3] float32."""
-    last: torch.Tensor
-    """[H, W3 or W2] float32."""
-    last_bias: torch.Tensor
-    """[H] float32."""
+    third_bias: torch.Tensor | None  # [H, W3] float32
+    last: torch.Tensor  # [H, W3 or W2] float32
+    last_bias: torch.Tensor  # [H] float32
 
     @property
     def heads(self) -> int:
-        """H."""
         return self.last.shape[0]
 
     @property
@@ -60,16 +44,10 @@ class HeadWeights:
     def from_layers(
         cls, weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor], device: torch.device | str
     ) -> "HeadWeights":
-        """Take the layers of all heads in order.
+        """Take the layers of all heads in order: weights [H, out, in] and biases [H, out], float32.
 
-        Args:
-            weights: [H, out, in] float32 for each layer.
-            biases: [H, out] float32 for each layer.
-            device: a torch device.
-
-        Raises:
-            ValueError: when there are not 3 or 4 layers, they are not float32, their shapes do not follow each other,
-                the last layer is not 1 wide, or the one before it is wider than 256.
+        Raises ValueError when there are not 3 or 4 layers, their shapes do not follow each other, the last layer is not
+        1 wide, or the one before it is wider than 256.
         """
         _check_layers(weights, biases)
         embedding, wide = weights[0].shape[2], [_padded(w.shape[1]) for w in weights[:-1]]

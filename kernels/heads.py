@@ -19,18 +19,15 @@ Unmeasured on a GPU. Predicted for 44 Large heads on an H200, both launches in o
 (24 + 13 of memory, the rest starts, ends and the last sums), 55 at 64, 100 at 256; Small 7 at batch 1, all latency.
 """
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
 
-from .aot import Variant
+from .aot import Launch, Variant
 from .contract import capability_of, check_device
 from .head_launch import LaunchConfig, Scratch, Tile, launch_config
 from .head_weights import EMBEDDING_STEP, HeadWeights
-from .products import product
-from .rounding import rounded
+from .precision import product, rounded
 
 # ||x|| in this range has a square that float32 holds with all its digits. SigLIP's are 1 to 1000.
 SMALLEST_SQUARE: tl.constexpr = tl.constexpr(1e-30)
@@ -199,20 +196,12 @@ def score_heads(
     l2_normalise: bool,
     config: LaunchConfig | None = None,
 ) -> None:
-    """Write raw scores of embeddings, in two launches on the current stream, allocating nothing.
+    """Write raw scores [B, H] float32 of embeddings x [B, D], in two launches on the current stream.
 
-    Args:
-        x: [B, D] bf16 or float32, contiguous. With `l2_normalise` a row's norm must lie in 1e-15 .. 1e18: outside, and
-            for a row with NaN or infinity, its scores are NaN. Without, NaN stays NaN. No other row is touched.
-        weights: of all heads.
-        scratch: for B or more embeddings.
-        raw: [B, H] float32, contiguous; overwritten.
-        l2_normalise: divide each embedding by its L2 norm first.
-        config: how to launch; by default `launch_config`. A row's scores depend on it, not on the other rows or on the
-            row's place.
-
-    Raises:
-        ValueError: another dtype, shape, layout or device than the above, or too little scratch.
+    Nothing is allocated. With `l2_normalise` a row's norm must lie in 1e-15 .. 1e18: outside, and for a row with NaN or
+    infinity, its scores are NaN. Without, NaN stays NaN. No other row is touched. A row's scores depend on `config` (by
+    default `launch_config`), not on the other rows or on the row's place. Raises ValueError when dtypes, shapes,
+    layouts or devices do not fit, or `scratch` is for fewer embeddings.
     """
     batch, heads = x.shape[0], weights.heads
     _check(x, weights, scratch, raw)
@@ -225,34 +214,36 @@ def score_heads(
     grid = (triton.cdiv(batch, first.rows), heads * weights.widths[0] // first.columns)
     _first_layer[grid](
         x, weights.first, weights.first_bias, scratch.hidden, batch,
-        **_first_constants(weights.embedding, l2_normalise, first), **first.options,
+        **_first_launch(weights.embedding, l2_normalise, first).keywords,
     )  # fmt: skip
     grid = (triton.cdiv(batch, second.rows), config.splits, heads)
     third, third_bias = (weights.last, weights.last) if weights.third is None else (weights.third, weights.third_bias)
     _other_layers[grid](
         scratch.hidden, weights.second, weights.second_bias, third, third_bias, scratch.partials, scratch.counters,
         weights.last, weights.last_bias, raw, batch,
-        **_second_constants(weights.widths, config), **second.options,
+        **_second_launch(weights.widths, config).keywords,
     )  # fmt: skip
 
 
-def _first_constants(embedding: int, l2_normalise: bool, tile: Tile) -> dict[str, Any]:
+def _first_launch(embedding: int, l2_normalise: bool, tile: Tile) -> Launch:
     padded = triton.cdiv(embedding, EMBEDDING_STEP) * EMBEDDING_STEP
-    return {
+    constants = {
         "D": embedding, "PADDED": padded, "NORMALISE": l2_normalise,
         "ROWS": tile.rows, "COLUMNS": tile.columns, "STEP": tile.step,
     }  # fmt: skip
+    return Launch(constants, tile.warps, tile.stages)
 
 
-def _second_constants(widths: tuple[int, int, int], config: LaunchConfig) -> dict[str, Any]:
+def _second_launch(widths: tuple[int, int, int], config: LaunchConfig) -> Launch:
     tile = config.second
     # Up to 32 rows layer 3's weights wait in registers; from 64 on they would wait in shared memory, which would leave
     # room for one program an SM less.
-    return {
+    constants = {
         "W1": widths[0], "W2": widths[1], "W3": widths[2],
         "ROWS": tile.rows, "COLUMNS": tile.columns, "STEP": tile.step,
         "SPLITS": config.splits, "EARLY": tile.rows < 64,
     }  # fmt: skip
+    return Launch(constants, tile.warps, tile.stages)
 
 
 def _check(x: torch.Tensor, weights: HeadWeights, scratch: Scratch, raw: torch.Tensor) -> None:
@@ -289,19 +280,17 @@ def variants(capability: int) -> list[Variant]:
 
 
 def _first_variant(type_: str, tile: Tile) -> Variant:
-    constants = _first_constants(_EMBEDDING, True, tile)
-    pointers = {"x": f"*{type_}", "weight": "*bf16", "bias": "*fp32", "hidden": "*bf16"}
-    signature = {**pointers, "batch": "i32", **dict.fromkeys(constants, "constexpr")}
+    types = {"x": f"*{type_}", "weight": "*bf16", "bias": "*fp32", "hidden": "*bf16", "batch": "i32"}
     name = f"{type_} {tile.rows}x{tile.columns}x{tile.step} w{tile.warps} s{tile.stages}"
-    return Variant(name, _first_layer, signature, constants, tile.warps, tile.stages, tuple(pointers))
+    return Variant(name, _first_layer, types, _first_launch(_EMBEDDING, True, tile))
 
 
 def _second_variant(layout: str, config: LaunchConfig) -> Variant:
-    constants, tile = _second_constants(_LAYOUTS[layout], config), config.second
+    tile = config.second
     types = {"hidden": "*bf16", "second": "*bf16", "second_bias": "*fp32", "third": "*bf16", "third_bias": "*fp32"}
     if layout == "small":
         types["third"] = "*fp32"  # the last layer stands in for it, and is not read as layer 3
     types |= {"partials": "*fp32", "counters": "*i32", "last": "*fp32", "last_bias": "*fp32", "raw": "*fp32"}
-    signature = {**types, "batch": "i32", **dict.fromkeys(constants, "constexpr")}
+    types["batch"] = "i32"
     name = f"{layout} {tile.rows}x{tile.columns}x{tile.step} / {config.splits} w{tile.warps} s{tile.stages}"
-    return Variant(name, _other_layers, signature, constants, tile.warps, tile.stages, tuple(types))
+    return Variant(name, _other_layers, types, _second_launch(_LAYOUTS[layout], config))

@@ -29,9 +29,9 @@ import triton.language as tl
 
 from .aot import Variant
 from .contract import E4M3, check_device, check_matrix, check_rows, check_vector, row_launch
+from .precision import rounded
 from .quantise import load_row, store_row
 from .quantise import reference as quantised
-from .rounding import rounded
 
 OUTPUTS = {torch.bfloat16: "*bf16", torch.float32: "*fp32", E4M3: "*fp8e4nv"}
 
@@ -136,26 +136,22 @@ def layer_norm(
 ) -> None:
     """Write the norm of x + delta to `out` (and `scales`), and x + delta back to x. See the file's head.
 
-    Rows must be contiguous; the distance between rows is free for x, delta and out. A NaN or infinity in a row of x
-    or delta makes that row of `out` NaN and touches no other row.
-
-    Raises:
-        ValueError: when shapes, dtypes, layouts or devices do not fit, or scales come without an e4m3 output, or the
-            reverse.
+    Rows must be contiguous; the distance between rows is free for x, delta and out. A NaN or infinity in a row of x or
+    delta makes that row of `out` NaN and touches no other row. Raises ValueError when shapes, dtypes, layouts or
+    devices do not fit, or scales come without an e4m3 output, or the reverse.
     """
     rows, columns = check_rows(x, [torch.bfloat16, torch.float32], out, list(OUTPUTS), scales)
     if delta is not None:
         check_matrix("delta", delta, rows, columns, [torch.bfloat16])
     for name, vector in {"weight": weight, "bias": bias}.items():
-        check_vector(name, vector, columns, [torch.float32])
+        check_vector(name, vector, columns)
     check_device({"x": x, "weight": weight, "bias": bias, "out": out, "delta": delta, "scales": scales})
     if rows == 0:
         return
     delta_stride = 0 if delta is None else delta.stride(0)
-    launch = row_launch(columns)
     tensors = (x, delta, weight, bias, out, scales)
     strides = (x.stride(0), delta_stride, out.stride(0))
-    _layer_norm[(rows,)](*tensors, *strides, eps, **launch.constants, **launch.options)
+    _layer_norm[(rows,)](*tensors, *strides, eps, **row_launch(columns).keywords)
 
 
 def variants(capability: int) -> list[Variant]:
@@ -166,7 +162,7 @@ def variants(capability: int) -> list[Variant]:
             **{"x": x, "delta": "*bf16", "weight": "*fp32", "bias": "*fp32", "out": out, "scales": "*fp32"},
             **{"x_stride": "i32", "delta_stride": "i32", "out_stride": "i32", "eps": "fp32"},
         }
-        absent = [*([] if with_delta else ["delta"]), *([] if out == "*fp8e4nv" else ["scales"])]
+        fixed = ({} if with_delta else {"delta": None}) | ({} if out == "*fp8e4nv" else {"scales": None})
         name = f"{x[1:]} to {out[1:]}{' delta' if with_delta else ''}"
-        listed.append(row_launch(1152).variant(name, _layer_norm, types, absent))
+        listed.append(Variant(name, _layer_norm, types, row_launch(1152), fixed))
     return listed

@@ -15,15 +15,13 @@ tokens and one channel; 16 neighbouring pixels of a row lie together, which is o
 Unmeasured on a GPU.
 """
 
-from dataclasses import dataclass
-
 import torch
 import triton
 import triton.language as tl
 
-from .aot import Variant, compiler_options
+from .aot import Launch, Variant
 from .contract import check_device, check_matrix
-from .rounding import rounded
+from .precision import rounded
 
 INPUTS = {torch.uint8: "*u8", torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16"}
 OUTPUTS = {torch.bfloat16: "*bf16", torch.float32: "*fp32"}
@@ -94,10 +92,8 @@ def patches(pixels: torch.Tensor, out: torch.Tensor, patch: int, *, factor: Chan
     """Write pixels [N, 3, S, S] to `out` [N T, 3 P P] as rows of patches. See the file's head.
 
     `factor` and `shift` are used for uint8 only. They go to the kernel by value: a captured CUDA graph keeps those that
-    it was captured with.
-
-    Raises:
-        ValueError: when shapes, dtypes, layouts or devices do not fit, or the size is no multiple of the patch.
+    it was captured with. Raises ValueError when shapes, dtypes, layouts or devices do not fit, or the size is no
+    multiple of the patch.
     """
     if pixels.dim() != 4 or pixels.shape[1] != 3 or pixels.shape[2] != pixels.shape[3]:
         raise ValueError(f"pixels: expected the shape [images, 3, size, size], got {list(pixels.shape)}")
@@ -116,48 +112,22 @@ def patches(pixels: torch.Tensor, out: torch.Tensor, patch: int, *, factor: Chan
         return
     launch = launch_config(side, patch)
     numbers = map(float, (*factor, *shift))
-    grid = (triton.cdiv(rows, launch.tokens), 3)
-    _patches[grid](pixels, out, rows, *pixels.stride(), out.stride(0), *numbers, **launch.constants, **launch.options)
+    grid = (triton.cdiv(rows, launch.constants["TOKENS"]), 3)
+    _patches[grid](pixels, out, rows, *pixels.stride(), out.stride(0), *numbers, **launch.keywords)
 
 
-@dataclass(frozen=True)
-class PatchLaunch:
-    """How the kernel is launched."""
-
-    side: int
-    patch: int
-    tokens: int
-    block: int
-    warps: int
-
-    @property
-    def constants(self) -> dict[str, int]:
-        """The kernel's compile-time arguments."""
-        return {"SIDE": self.side, "PATCH": self.patch, "TOKENS": self.tokens, "BLOCK": self.block}
-
-    @property
-    def options(self) -> dict[str, int | bool]:
-        """The compiler's options."""
-        return compiler_options(self.warps, 1)
-
-
-def launch_config(side: int, patch: int) -> PatchLaunch:
+def launch_config(side: int, patch: int) -> Launch:
     """Choose about 2048 values a program: 16 for each lane of 4 warps, which is one load of 16 bytes for uint8."""
     block = triton.next_power_of_2(patch * patch)
-    return PatchLaunch(side, patch, max(1, 2048 // block), block, 4)
+    return Launch({"SIDE": side, "PATCH": patch, "TOKENS": max(1, 2048 // block), "BLOCK": block}, 4)
 
 
 def variants(capability: int) -> list[Variant]:
     """Contiguous images of 384 x 384 in patches of 16, every type of pixels, to bf16."""
-    launch = launch_config(384 // 16, 16)
     integers = ("rows", "stride_image", "stride_channel", "stride_y", "out_stride")
     floats = [f"{name}_{colour}" for name in ("factor", "shift") for colour in ("red", "green", "blue")]
     listed = []
     for dtype in INPUTS.values():
         types = {"pixels": dtype, "out": "*bf16", **dict.fromkeys(integers, "i32"), **dict.fromkeys(floats, "fp32")}
-        constants = launch.constants | {"stride_x": 1}
-        signature = {n: types.get(n, "constexpr") for n in _patches.arg_names}
-        listed.append(
-            Variant(dtype[1:], _patches, signature, constants, launch.warps, 1, divisible=("pixels", "out", *integers))
-        )
+        listed.append(Variant(dtype[1:], _patches, types, launch_config(384 // 16, 16), {"stride_x": 1}))
     return listed

@@ -23,7 +23,7 @@ import triton.language as tl
 
 from .aot import Variant
 from .contract import E4M3, check_device, check_rows, row_launch
-from .rounding import rounded
+from .precision import rounded
 
 # Below this amax the scale would leave float32's normal range, and its reciprocal the finite range. Such a row (none
 # with a value above 5e-36) keeps the absolute half of the bound only.
@@ -117,19 +117,16 @@ def quantise(x: torch.Tensor, out: torch.Tensor, scales: torch.Tensor) -> None:
 
     Rows must be contiguous; the distance between rows is free. A row with a NaN has the scale NaN. A row with an
     infinity has the scale infinity, and NaN or 0 in `out`. out * scale is NaN in both, and no other row is touched.
-
-    Raises:
-        ValueError: when shapes, dtypes, layouts or devices do not fit.
+    Raises ValueError when shapes, dtypes, layouts or devices do not fit.
     """
     rows, columns = check_rows(x, [torch.bfloat16], out, [E4M3], scales)
     check_device({"x": x, "out": out, "scales": scales})
     if rows == 0:
         return
-    launch = row_launch(columns)
-    _quantise[(rows,)](x, out, scales, x.stride(0), out.stride(0), **launch.constants, **launch.options)
+    _quantise[(rows,)](x, out, scales, x.stride(0), out.stride(0), **row_launch(columns).keywords)
 
 
 def variants(capability: int) -> list[Variant]:
     """Rows of D = 1152 (the attention's output) and 4304 (the MLP's hidden layer)."""
     types = {"x": "*bf16", "out": "*fp8e4nv", "scales": "*fp32", "x_stride": "i32", "out_stride": "i32"}
-    return [row_launch(columns).variant(str(columns), _quantise, types) for columns in (1152, 4304)]
+    return [Variant(str(columns), _quantise, types, row_launch(columns)) for columns in (1152, 4304)]

@@ -30,16 +30,14 @@ import torch
 import triton
 import triton.language as tl
 
-from .aot import Variant, compiler_options
+from .aot import Launch, Variant
 from .contract import check_device
 
+# Of the fraction of a tap: 255 times the taps' sum, and what a cubic overshoots, stay in int32.
 BITS: tl.constexpr = tl.constexpr(22)
-"""Of the fraction of a tap: 255 times the taps' sum, and what a cubic overshoots, stay in int32."""
 HALF: tl.constexpr = tl.constexpr(1 << (BITS.value - 1))
 BLOCK = 512
-WARPS = 4
-_KNOWN = 512
-"""Sizes whose taps are kept on the GPU: 10 to 40 kB each."""
+_KNOWN = 512  # sizes whose taps are kept on the GPU: 10 to 40 kB each
 
 Floats = npt.NDArray[np.float64]
 
@@ -60,14 +58,7 @@ FILTERS: dict[str, tuple[Callable[[Floats], Floats], float]] = {"bilinear": (_tr
 
 
 def taps(n: int, size: int, filter_: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Compute the taps of n pixels to `size`.
-
-    Returns:
-        first [size] and taps [size, K], int32; taps that reach over the picture are 0.
-
-    Raises:
-        ValueError: when the filter is not in FILTERS.
-    """
+    """The taps of n pixels to `size`: first [size] and taps [size, K], int32, 0 beyond the picture."""
     if filter_ not in FILTERS:
         raise ValueError(f"filter {filter_!r}: expected one of {', '.join(FILTERS)}")
     shape, support = FILTERS[filter_]
@@ -101,6 +92,7 @@ def reference(picture: npt.NDArray[np.uint8], size: int, filter_: str, *, rows_f
 
 # Of the table, int64, a row a picture: 13 are used. 16 keep every row, and the second axis' table, at whole 16 bytes.
 _COLUMNS = 16
+_LAUNCH = Launch({"COLUMNS": _COLUMNS, "BLOCK": BLOCK}, 4)
 
 
 @triton.jit
@@ -148,14 +140,7 @@ def _along(table, COLUMNS: tl.constexpr, BLOCK: tl.constexpr):
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """A picture in memory that the kernel can reach: [height, width, 3] uint8, contiguous.
-
-    Args:
-        address: of its first byte.
-        height: pixels.
-        width: pixels.
-        rows_first: whether Pillow resizes its rows before its columns.
-    """
+    """A picture in memory that the kernel can reach: [height, width, 3] uint8, contiguous."""
 
     address: int
     height: int
@@ -164,16 +149,7 @@ class Pixels:
 
 
 class Resizer:
-    """Resizes batches to `size` x `size` on one device. It keeps the taps of sizes that it has met. Not thread-safe.
-
-    Args:
-        size: S, pixels.
-        filter_: one of FILTERS.
-        device: a torch device.
-
-    Raises:
-        ValueError: when the filter is not in FILTERS.
-    """
+    """Resizes batches to `size` x `size` on one device. It keeps the taps of sizes that it has met. Not thread-safe."""
 
     def __init__(self, size: int, filter_: str, device: torch.device | str) -> None:
         taps(1, size, filter_)
@@ -181,13 +157,9 @@ class Resizer:
         self._known: OrderedDict[int, tuple[torch.Tensor, torch.Tensor]] = OrderedDict()
 
     def __call__(self, pictures: Sequence[Pixels]) -> torch.Tensor:
-        """Resize pictures on the current stream. Their memory must stay until the stream has done that.
+        """Resize N pictures on the current stream to [N, 3, S, S] uint8. Their memory must stay until that is done.
 
-        Returns:
-            [N, 3, S, S] uint8, one row for each picture.
-
-        Raises:
-            ValueError: when a picture has no pixels or 2^31 values, or the kernel cannot run on the device.
+        Raises ValueError when a picture has no pixels or 2^31 values, or the kernel cannot run on the device.
         """
         size = self._size
         out = torch.empty((len(pictures), 3, size, size), dtype=torch.uint8, device=self._device)
@@ -216,7 +188,7 @@ class Resizer:
         for table, lines in zip(self._sent(tables), (first, second), strict=True):
             largest = max(size * inner * outer for *_, inner, outer, _, _, _, _ in lines)
             grid = (triton.cdiv(largest, BLOCK), len(lines))
-            _along[grid](table, _COLUMNS, BLOCK, **compiler_options(WARPS, 1))
+            _along[grid](table, **_LAUNCH.keywords)
         # Only now: freed memory goes to whatever comes next on this stream, which must be after the kernels.
         while len(self._known) > _KNOWN:
             self._known.popitem(last=False)
@@ -257,6 +229,4 @@ class Resizer:
 
 def variants(capability: int) -> list[Variant]:
     """One for every picture: only the table's address is an argument."""
-    signature = {"table": "*i64", "COLUMNS": "constexpr", "BLOCK": "constexpr"}
-    constants = {"COLUMNS": _COLUMNS, "BLOCK": BLOCK}
-    return [Variant("any size", _along, signature, constants, WARPS, 1, divisible=("table",))]
+    return [Variant("any size", _along, {"table": "*i64"}, _LAUNCH)]

@@ -51,7 +51,7 @@ def describe(kernel: str, signature: dict, constants: dict, attributes: dict, op
 def of_variant(v: Variant) -> Described:
     """What is compiled ahead."""
     constants = {(list(v.signature).index(name),): value for name, value in v.constants.items()}
-    return describe(v.kernel.__name__, dict(v.signature), constants, v.attributes, v.options)
+    return describe(v.kernel.__name__, v.signature, constants, v.attributes, v.launch.options)
 
 
 def of_launch(launch: Callable[[], None]) -> list[Described]:

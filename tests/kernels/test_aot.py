@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from emonet_fast.kernels.aot import SHARED_LIMIT_KIB, Resources, Variant, main, refuse_interpreter
+from emonet_fast.kernels.aot import SHARED_LIMIT_KIB, Launch, Resources, Variant, main, refuse_interpreter
 from emonet_fast.kernels.races import refilled_operands
 
 from emonet_fast.errors import BackendError
@@ -78,25 +78,26 @@ def test_unknown_kernel_is_refused():
     assert "heads" in done.stderr
 
 
-def kernel(x, N):
-    """Stands for a Triton function, of which a variant asks the arguments' names only."""
+def kernel(x, size, count, N):
+    """Stands for a Triton function, of which a variant asks two attributes only."""
 
 
-kernel.arg_names = ["x", "N"]
+kernel.arg_names = ["x", "size", "count", "N"]
+kernel.do_not_specialize = ["count"]
 
 
-@pytest.mark.parametrize(
-    ("signature", "constants", "divisible", "text"),
-    [
-        ({"N": "constexpr", "x": "*fp32"}, {"N": 1}, (), "the kernel takes"),
-        ({"x": "*fp32", "N": "constexpr"}, {}, (), "constants"),
-        ({"x": "*fp32", "N": "i32"}, {"N": 1}, (), "constants"),
-        ({"x": "*fp32", "N": "constexpr"}, {"N": 1}, ("N",), "divisible"),
-    ],
-)
-def test_variants_fit_their_kernel(signature, constants, divisible, text):
-    with pytest.raises(ValueError, match=text):
-        Variant("toy", kernel, signature, constants, 4, 3, divisible)
+def test_a_variant_describes_every_argument():
+    types = {"size": "i32", "count": "i32", "x": "*fp8e4nv"}
+    variant = Variant("toy", kernel, types, Launch({"N": 1}, 4))
+    assert list(variant.signature.items()) == [("x", "*fp8e4nv"), ("size", "i32"), ("count", "i32"), ("N", "constexpr")]
+    assert variant.attributes == {(0,): [["tt.divisibility", 16]], (1,): [["tt.divisibility", 16]], (2,): []}
+    assert variant.minimum == 89
+    absent = Variant("toy", kernel, types, Launch({"N": 1}, 4), {"x": None})
+    assert absent.constants == {"x": None, "N": 1}
+    assert absent.signature["x"] == "constexpr"
+    assert absent.minimum == 80
+    with pytest.raises(KeyError, match="count"):
+        _ = Variant("toy", kernel, {"x": "*bf16", "size": "i32"}, Launch({"N": 1}, 4)).signature
 
 
 @pytest.mark.parametrize(("capability", "kib"), SHARED_LIMIT_KIB.items())

@@ -1,6 +1,5 @@
 """The attention kernel against softmax in float64."""
 
-import dataclasses
 import math
 
 import pytest
@@ -82,13 +81,13 @@ def test_formula(batch, tokens, heads, head_dim, device):
 def test_tiles_of_128_queries(tokens, device):
     """As for large batches on 9.0: whole tiles, a last tile of 64 that is full or not, and one of 128 that is not."""
     small = launch_config(1, tokens, 1, 72, 90)
-    assert small.queries == 64
-    large = dataclasses.replace(launch_config(100_000, tokens, 1, 72, 90), batch=1)
-    assert large.queries == 128
-    assert large.last == (64 if 0 < tokens % 128 <= 64 else 128)
+    assert small.constants["QUERIES"] == 64
+    large = launch_config(100_000, tokens, 1, 72, 90)
+    assert large.constants["QUERIES"] == 128
+    assert large.constants["LAST"] == (64 if 0 < tokens % 128 <= 64 else 128)
     qkv = packed(1, tokens, 1, 72, device, seed=tokens)
     out = poisoned((tokens, 72), torch.bfloat16, device)
-    launch(qkv, out, large)
+    launch(qkv, out, 1, large)
     check(out, qkv, 1, tokens, 1)
 
 
@@ -159,7 +158,7 @@ def test_tile_sizes_agree(device):
     """Small and large batches take other tiles; a row's sums are made in the same order in both."""
     qkv = packed(1, 192, 1, 72, device, seed=6)
     out = poisoned((192, 72), torch.bfloat16, device)
-    launch(qkv, out, dataclasses.replace(launch_config(100_000, 192, 1, 72, 90), batch=1))
+    launch(qkv, out, 1, launch_config(100_000, 192, 1, 72, 90))
     small = run(qkv, 1, 192, 1)
     # On a GPU the layout of the last tile's products may differ: a step of bf16.
     assert torch.equal(out, small) if device == "cpu" else not excess(out, small.double(), small.double().abs() * 2**-7)
@@ -190,11 +189,11 @@ def test_launch_fits_into_shared_memory(capability, head_dim):
     """Queries, and keys and values of every stage, by the same sum as the compiler's at most."""
     for batch in (1, 256):
         config = launch_config(batch, 576, 16, head_dim, capability)
-        columns = config.constants["MAIN"] + config.constants["TAIL"]
-        shared = 2 * columns * (config.queries + 2 * config.keys * config.stages)
+        sizes = config.constants
+        columns = sizes["MAIN"] + sizes["TAIL"]
+        shared = 2 * columns * (sizes["QUERIES"] + 2 * sizes["KEYS"] * sizes["STAGES"])
         limit = module.SHARED_LIMIT_KIB.get(capability, 99) * 1024
         assert shared <= limit
-        assert config.programs == -(-576 // config.queries) * 16 * batch
 
 
 def test_no_images(device):

@@ -8,8 +8,8 @@ from .conftest import poisoned
 
 triton = pytest.importorskip("triton", reason="Triton is not installed")
 import triton.language as tl  # noqa: E402
+from emonet_fast.kernels.precision import rounded  # noqa: E402
 from emonet_fast.kernels.quantise import quantise, reference  # noqa: E402
-from emonet_fast.kernels.rounding import rounded  # noqa: E402
 
 
 def run(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -34,8 +34,8 @@ def _round(values, out, N: tl.constexpr):
 def test_e4m3_rounds_as_pytorch_does(device):
     """All codes, all midpoints between two of them and their neighbours, both signs.
 
-    The interpreter's own conversion to e4m3 does not: it loses carries and NaN (Triton 3.6 to 3.9). `rounding.py` makes
-    the bits itself there, so this is a test of that on a CPU, and of the GPU's instruction on a GPU.
+    The interpreter's own conversion to e4m3 does not: it loses carries and NaN (Triton 3.6 to 3.9). `precision.py`
+    makes the bits itself there, so this is a test of that on a CPU, and of the GPU's instruction on a GPU.
     """
     codes = torch.arange(128).to(torch.uint8).view(E4M3).float()
     middle = (codes[:126] + codes[1:127]) / 2

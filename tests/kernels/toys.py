@@ -2,7 +2,7 @@
 
 import triton
 import triton.language as tl
-from emonet_fast.kernels.aot import Variant
+from emonet_fast.kernels.aot import Launch, Variant
 
 
 @triton.jit
@@ -36,14 +36,12 @@ def not_compilable(x, N: tl.constexpr):
 
 
 def _product(name: str, step: int, stages: int, look: bool) -> Variant:
-    signature = {"a": "*bf16", "b": "*bf16", "c": "*fp32"}
     constants = {"K": 1152, "ROWS": 64, "COLUMNS": 128, "STEP": step, "LOOK": look}
-    types = signature | dict.fromkeys(constants, "constexpr")
-    return Variant(name, matrix_product, types, constants, 4, stages, tuple(signature))
+    return Variant(name, matrix_product, {"a": "*bf16", "b": "*bf16", "c": "*fp32"}, Launch(constants, 4, stages))
 
 
 def _vector(kernel, values: int) -> Variant:
-    return Variant(kernel.__name__, kernel, {"x": "*fp32", "N": "constexpr"}, {"N": values}, 1, 1, ("x",))
+    return Variant(kernel.__name__, kernel, {"x": "*fp32"}, Launch({"N": values}, 1))
 
 
 def toys() -> dict[str, Variant]:

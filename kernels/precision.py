@@ -1,4 +1,4 @@
-"""Rounds float32 to the type of an output, to nearest, ties to even, in compiled kernels and in the interpreter.
+"""Low precision that is the same in compiled kernels and in the interpreter: rounding to it, and products of it.
 
 A compiled kernel uses the GPU's own conversion. Triton's interpreter (3.6 to 3.9) cuts bf16 off instead of rounding it,
 and its e4m3 loses carries and NaN. There the bits are made with integers, so that tests on a CPU see what a GPU writes.
@@ -50,3 +50,17 @@ def _e4m3_bits(y):
     code = tl.where(y == y, code, 0x7F)
     sign = (y.to(tl.uint32, bitcast=True) >> 31) << 7
     return (code | sign).to(tl.uint8)
+
+
+@triton.jit
+def product(a, b, total):
+    """total + a b: a [M, K] and b [K, N] bf16, total [M, N] float32. K at least 16.
+
+    Triton's interpreter (3.6 to 3.9) multiplies the bits of bf16 as if they were integers. There the values are widened
+    first, which is exact. NumPy's float32 sums then stand for the tensor core's, in another order.
+    """
+    if INTERPRETED:
+        total = tl.dot(a.to(tl.float32), b.to(tl.float32), total, input_precision="ieee")
+    else:
+        total = tl.dot(a, b, total)
+    return total
