@@ -170,7 +170,7 @@ def child(asked: argparse.Namespace, device: torch.device, parts: dict[str, Call
     if asked.part == "checkpoint":
         make_checkpoint(Path(asked.out), asked.layers)
         return 0
-    from emonet_fast.checkpoint import open_packed
+    from emonet_fast.checkpoint.pack import open_packed
 
     out = Path(asked.out)
     context = Context(

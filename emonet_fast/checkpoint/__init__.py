@@ -11,13 +11,10 @@ from .pack import open_packed, verify_hash
 from .pack import pack as _pack  # `checkpoint.pack` stays the module
 from .packed_metadata import VERSION
 from .published import Published
-from .spec import Checkpoint, Preprocess, TensorInfo, VisionConfig
-from .tensors import Progress, SafetensorsFile
+from .spec import Checkpoint
+from .tensors import Progress
 
-__all__ = [
-    "Checkpoint", "Preprocess", "Published", "SafetensorsFile", "TensorInfo", "VisionConfig",
-    "open_checkpoint", "open_packed", "pack_to", "resolve_published", "verify_hash",
-]  # fmt: skip
+__all__ = ["open_checkpoint", "pack_to", "resolve_published", "verify_hash"]
 
 
 def open_checkpoint(

@@ -16,7 +16,6 @@ PINS_FILE = "hub-pins.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"[\w.][\w./-]{0,255}", re.ASCII)
 
-
 _OTHER_WAYS = (
     "(2) in place of 'large' or 'small', a folder in the published layout: encoder/ and heads/ with the files of "
     "both repositories; (3) a packed file made where there is a connection: emonet-fast pack --checkpoint large "
@@ -119,28 +118,20 @@ def _download(repository: Repository, revision: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
+        patterns = list(repository.patterns)
         folder = Path(
-            snapshot_download(
-                repository.name,
-                repo_type=repository.kind,
-                revision=revision,
-                allow_patterns=list(repository.patterns),
-            )
+            snapshot_download(repository.name, repo_type=repository.kind, revision=revision, allow_patterns=patterns)
         )
     except Exception as error:  # what is raised differs between versions, down to the HTTP client's classes
-        raise CheckpointError(_unavailable(repository, revision, error)) from None
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise CheckpointError(
+            f"{repository.name} (revision {revision}) is neither whole in the hub's cache nor could it be "
+            f"downloaded ({reason[:200]}). Expected one of: (1) a connection to the hub, with HF_HUB_OFFLINE "
+            f"unset, or HF_ENDPOINT naming a mirror; {repository.other_ways}."
+        ) from None
     if not _COMMIT.fullmatch(folder.name):
         raise CheckpointError(f"{folder}: found a snapshot without a commit in its name; expected 40 hex digits.")
     return folder
-
-
-def _unavailable(repository: Repository, revision: str, error: Exception) -> str:
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return (
-        f"{repository.name} (revision {revision}) is neither whole in the hub's cache nor could it be "
-        f"downloaded ({reason[:200]}). Expected one of: (1) a connection to the hub, with HF_HUB_OFFLINE "
-        f"unset, or HF_ENDPOINT naming a mirror; {repository.other_ways}."
-    )
 
 
 def _check_complete(heads: Path) -> None:

@@ -16,10 +16,8 @@ from ..errors import CheckpointError
 from .expected import head_tensors, packed_tensors, tower_tensors
 from .packed_metadata import KEY, NO_HASH, from_json, scoring_json, to_json
 from .published import Contents, Published
-from .spec import Checkpoint, Description, TensorInfo
+from .spec import Checkpoint, Description
 from .tensors import Array, Entry, Progress, SafetensorsFile, write_safetensors
-
-__all__ = ["open_packed", "pack", "verify_hash", "write_packed"]
 
 _log = logging.getLogger("emonet_fast")
 _SPARE = 64 * 1024 * 1024  # bytes to leave free on the disk; the header's some 100 kB are within it
@@ -135,7 +133,6 @@ def open_packed(path: Path) -> Checkpoint:
 
     Raises CheckpointError when it is not a packed checkpoint, of a later version, cut short, or breaks its contract.
     """
-    path = Path(path)
     file = SafetensorsFile(path)
     text = file.metadata.get(KEY)
     if text is None:
@@ -145,7 +142,12 @@ def open_packed(path: Path) -> Checkpoint:
         )
     description, weights_hash = from_json(text, f"{path}, metadata")
     _check_shapes({name: info.shape for name, info in file.infos.items()}, description, str(path))
-    _check_places(path, file.infos)
+    for name, info in file.infos.items():
+        if info.dtype != "F32" or info.offset % 4:
+            raise CheckpointError(
+                f"{path}: tensor {name!r} is {info.dtype} at byte {info.offset}; expected F32 at a multiple "
+                "of 4. Pack the checkpoint again."
+            )
     return Checkpoint(path=path, weights_hash=weights_hash, tensors=file.infos, **vars(description))
 
 
@@ -158,15 +160,6 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], description: Descriptio
                 f"{what}: tensor {name!r} is {'missing' if found is None else list(found)}; expected "
                 f"{'no such tensor' if must is None else list(must)} by its metadata. "
                 "Pack the checkpoint again."
-            )
-
-
-def _check_places(path: Path, infos: Mapping[str, TensorInfo]) -> None:
-    for name, info in infos.items():
-        if info.dtype != "F32" or info.offset % 4:
-            raise CheckpointError(
-                f"{path}: tensor {name!r} is {info.dtype} at byte {info.offset}; expected F32 at a multiple "
-                "of 4. Pack the checkpoint again."
             )
 
 

@@ -31,6 +31,10 @@ _REBUILD_TENSOR = "torch._utils._rebuild_tensor_v2"
 _REBUILD_PARAMETER = "torch._utils._rebuild_parameter"
 _ORDERED_DICT = "collections.OrderedDict"
 _DTYPES = ("torch.float32", "torch.float16", "torch.bfloat16", "torch.float64")
+# What a damaged archive or a damaged program raises.
+_UNSOUND = (
+    zipfile.BadZipFile, RuntimeError, EOFError, LookupError, ValueError, TypeError, OverflowError, struct.error,
+)  # fmt: skip
 _ALLOWED = frozenset({_REBUILD_TENSOR, _REBUILD_PARAMETER, _ORDERED_DICT, *_DTYPES, *STORAGES})
 
 
@@ -62,15 +66,11 @@ def read_state_dict(path: Path) -> dict[str, Float32Array]:
             with zipfile.ZipFile(f) as archive:
                 torch_archive = TorchArchive(path, archive)
                 value = _Interpreter(path, torch_archive).run(torch_archive.program())
-    except UnsafePickleError:
-        raise
     except OSError as error:
         raise CheckpointError(
             f"{path} could not be read ({error.strerror or error}); expected a head's .pth."
         ) from None
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, LookupError) as error:
-        raise CheckpointError(f"{path} is not a sound torch file: {error}. {_AGAIN}") from None
-    except (ValueError, TypeError, OverflowError, struct.error) as error:
+    except _UNSOUND as error:
         raise CheckpointError(f"{path} is not a sound torch file: {error}. {_AGAIN}") from None
     return _state_dict(path, value)
 
@@ -149,6 +149,9 @@ class _Interpreter:
             self._memo[len(self._memo) if name == "MEMOIZE" else arg] = self._stack[-1]
         elif name in ("BINGET", "LONG_BINGET"):
             self._stack.append(self._memo[arg])
+        elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
+            items = tuple(self._stack.pop() for _ in range(int(name[-1])))
+            self._stack.append(items[::-1])
         elif name not in ("PROTO", "FRAME"):
             handler = getattr(self, f"_op_{name.lower()}", None)
             if handler is None:
@@ -169,10 +172,8 @@ class _Interpreter:
         return _Global(full)
 
     def _pop(self, kind: type) -> Any:
-        value = self._stack.pop()
-        if not isinstance(value, kind):
-            raise ValueError(f"the pickle has {type(value).__name__} where {kind.__name__} must be")
-        return value
+        self._top(kind)
+        return self._stack.pop()
 
     def _to_mark(self) -> list[Any]:
         items: list[Any] = []
@@ -191,19 +192,6 @@ class _Interpreter:
 
     def _op_tuple(self) -> None:
         self._stack.append(tuple(self._to_mark()))
-
-    def _op_tuple1(self) -> None:
-        self._tuple(1)
-
-    def _op_tuple2(self) -> None:
-        self._tuple(2)
-
-    def _op_tuple3(self) -> None:
-        self._tuple(3)
-
-    def _tuple(self, n: int) -> None:
-        items = tuple(self._stack.pop() for _ in range(n))
-        self._stack.append(items[::-1])
 
     def _op_append(self) -> None:
         value = self._stack.pop()

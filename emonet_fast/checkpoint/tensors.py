@@ -46,7 +46,9 @@ class SafetensorsFile:
         try:
             with safe_open(path, framework="np"):
                 pass  # opening checks the header, every offset, and the file's size against them
-            header, start = _read_header(path)
+            with path.open("rb") as file:
+                (length,) = struct.unpack("<Q", file.read(8))
+                header = jsonfile.parse(file.read(length), f"the header of {path}")
         except (SafetensorError, OSError, struct.error) as error:
             size = path.stat().st_size if path.exists() else 0
             raise CheckpointError(
@@ -58,7 +60,7 @@ class SafetensorsFile:
             name: TensorInfo(
                 dtype=entry["dtype"],
                 shape=tuple(entry["shape"]),
-                offset=start + entry["data_offsets"][0],
+                offset=8 + length + entry["data_offsets"][0],
                 nbytes=entry["data_offsets"][1] - entry["data_offsets"][0],
             )
             for name, entry in header.items()
@@ -84,13 +86,6 @@ class SafetensorsFile:
         if info.nbytes == 0:  # nothing to map
             return np.zeros(info.shape, dtype)
         return np.asarray(np.memmap(self.path, dtype, mode="r", offset=info.offset, shape=info.shape))
-
-
-def _read_header(path: Path) -> tuple[dict[str, Any], int]:
-    with path.open("rb") as f:
-        (length,) = struct.unpack("<Q", f.read(8))
-        header = f.read(length)
-    return jsonfile.parse(header, f"the header of {path}"), 8 + length
 
 
 class EncoderFiles:

@@ -42,7 +42,6 @@ def profile(
     """
     from ..profile.flame import Flame
     from ..profile.run import profile as profiled
-    from ..profile.text import text
     from ..scorer import Scorer
     from ..sources import Inputs
 
@@ -53,7 +52,7 @@ def profile(
         with progress(pictures if source.total is None else min(pictures, source.total)) as bar:
             result = profiled(scorer, source, limit=pictures, around=sampler.recording, advance=bar.update)
     sampler.write()
-    click.echo(text(result))
+    click.echo(result.text())
     opt.wrote(flame)
     opt.write_json(json, result.as_dict())
     sys.exit(opt.Exit.DONE if result.scored else opt.Exit.FAILED)

@@ -15,6 +15,8 @@ from .kernels import Kernel, kernels_of
 # on a CPU the work itself, on a GPU handing it over. "other" is what no room claims.
 ROOMS = ("sources", "decode", "preprocess", "engine", "wait", "scores", "other")
 
+KERNELS_SHOWN = 15
+
 ADVICE = {
     "sources": "reading the inputs takes longest: a faster disk, or tar shards instead of many small files",
     "decode": "decoding takes longest: --decoder dali, or smaller pictures",
@@ -62,6 +64,37 @@ class Profile:
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return {**asdict(self), "bottleneck": self.bottleneck, "advice": ADVICE[self.bottleneck]}
+
+    def text(self) -> str:
+        """For people: the table of rooms, the kernels of a GPU, and as the last line the bottleneck."""
+        lines = [
+            f"opened in {self.open_seconds:.2f} s (not part of what follows)",
+            "",
+            f"{'room':<12}{'s':>9}{'share':>8}",
+        ]
+        for room, seconds in self.seconds.items():
+            lines.append(f"{room:<12}{seconds:>9.3f}{_share(seconds, self.total):>8}")
+        lines.append(f"{'all':<12}{self.total:>9.3f}")
+        if self.kernels:
+            device = sum(kernel.seconds for kernel in self.kernels)
+            lines += ["", f"{'ms on the GPU':>14}{'share':>8}{'calls':>8}  kernel"]
+            for kernel in self.kernels[:KERNELS_SHOWN]:
+                share = _share(kernel.seconds, device)
+                lines.append(f"{kernel.seconds * 1e3:>14.2f}{share:>8}{kernel.calls:>8}  {kernel.name[:90]}")
+            if hidden := self.kernels[KERNELS_SHOWN:]:
+                rest = sum(kernel.seconds for kernel in hidden)
+                lines.append(f"{rest * 1e3:>14.2f}{_share(rest, device):>8}          {len(hidden)} more")
+        speed = f", {self.total / self.scored:.3f} s each" if self.scored else ""
+        peak = f", {self.memory_mb['peak']:.0f} MB at most" if "peak" in self.memory_mb else ""
+        lines += ["", f"{self.pictures} pictures, {self.scored} of {self.rows} rows scored{speed}{peak}"]
+        lines.append(f"engine {self.engine}; decoder {self.decoder}")
+        share = _share(self.seconds[self.bottleneck], self.total)
+        lines.append(f"bottleneck: {self.bottleneck}, {share} of the time; {ADVICE[self.bottleneck]}")
+        return "\n".join(lines)
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.1%}" if whole > 0 else ""
 
 
 def profile(

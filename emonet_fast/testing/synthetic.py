@@ -25,8 +25,6 @@ from .synthetic_files import SafetensorsStream, write_torch_state_dict
 from .synthetic_maths import HIDDEN, IMAGE
 from .synthetic_tower import Tower, generator, rounded, vision_config
 
-__all__ = ["HEAD_WIDTHS", "write_synthetic"]
-
 Steps = Callable[[int, int, str], None]
 
 HEAD_WIDTHS = {"large": (HIDDEN, 1024, 512, 256, 1), "small": (HIDDEN, 128, 32, 1)}
@@ -41,7 +39,7 @@ def write_synthetic(
     heads: str = "large",
     layers: int = 27,
     seed: int = 0,
-    progress: Steps | None = None,
+    progress: Steps = lambda done, total, what: None,
     pictures: Sequence[UInt8Array] | None = None,
 ) -> None:
     """Write a synthetic checkpoint to `out_dir`: `encoder/` and `heads/` as they are published.
@@ -60,11 +58,9 @@ def write_synthetic(
             from ..engines.drawing import calibration_pictures  # needs Pillow to draw
 
             pictures = calibration_pictures(_CALIBRATION_PICTURES, _CALIBRATION_SEED + seed)
-        report = progress or (lambda done, total, what: None)
-        embeddings = _write_encoder(partial / "encoder", layers, seed, pictures, report)
+        embeddings = _write_encoder(partial / "encoder", layers, seed, pictures, progress)
         _write_heads(partial / "heads", HEAD_WIDTHS[heads], seed, embeddings)
-        if progress:
-            progress(layers + 2, layers + 2, "heads")
+        progress(layers + 2, layers + 2, "heads")
         partial.chmod(0o755)  # mkdtemp makes private folders
         partial.rename(out_dir)  # replaces an empty folder, refuses a filled one
     except BaseException:

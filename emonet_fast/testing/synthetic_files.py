@@ -96,15 +96,8 @@ def _ordered_dict(items: Iterable[tuple[str, bytes]]) -> bytes:
 
 def _tensor(index: int, shape: tuple[int, ...]) -> bytes:
     """`torch._utils._rebuild_tensor_v2(storage, 0, shape, strides, requires_grad, hooks)`."""
-    storage = _tuple(
-        [
-            _text("storage"),
-            _global("torch", "FloatStorage"),
-            _text(str(index)),
-            _text("cpu"),
-            _whole(math.prod(shape)),
-        ]
-    )
+    kind = _global("torch", "FloatStorage")
+    storage = _tuple([_text("storage"), kind, _text(str(index)), _text("cpu"), _whole(math.prod(shape))])
     strides = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
     arguments = [
         storage + pickle.BINPERSID,
@@ -119,14 +112,9 @@ def _tensor(index: int, shape: tuple[int, ...]) -> bytes:
 
 def _state_dict_pickle(tensors: Mapping[str, Float32Array]) -> bytes:
     state = _ordered_dict((name, _tensor(i, tensor.shape)) for i, (name, tensor) in enumerate(tensors.items()))
-    modules = ["", *dict.fromkeys(part for name in tensors for part in _parents(name))]
+    parents = (name.split(".")[:i] for name in tensors for i in range(1, name.count(".") + 1))
+    modules = ["", *dict.fromkeys(".".join(parent) for parent in parents)]
     version = pickle.EMPTY_DICT + _text("version") + _whole(1) + pickle.SETITEM
     metadata = _ordered_dict((module, version) for module in modules)
     build = pickle.EMPTY_DICT + _text("_metadata") + metadata + pickle.SETITEM + pickle.BUILD
     return pickle.PROTO + b"\x02" + state + build + pickle.STOP
-
-
-def _parents(name: str) -> list[str]:
-    """`layers.0.weight` -> [`layers`, `layers.0`]."""
-    parts = name.split(".")[:-1]
-    return [".".join(parts[: i + 1]) for i in range(len(parts))]

@@ -76,11 +76,12 @@ class Tower:
         self.massive_at = [int(v) for v in generator(seed, "massive tokens").choice(CALIBRATION_TOKENS, 3, False)]
         self.x = self._embed(pictures)
 
-    # -- making tensors ------------------------------------------------------------------------------------
-
     def _make(self, name: str, tensor: Float32Array) -> Float32Array:
         self.put(name, tensor)
         return tensor
+
+    def _make_normal(self, name: str, shape: tuple[int, ...], std: float, mean: float = 0.0) -> Float32Array:
+        return self._make(name, self._normal(name, shape, std, mean))
 
     def _normal(self, name: str, shape: tuple[int, ...], std: float, mean: float = 0.0) -> Float32Array:
         out = generator(self.seed, name).standard_normal(shape, np.float32)
@@ -97,15 +98,15 @@ class Tower:
         return near_bfloat16(out)
 
     def _layer_norm(self, name: str, x: Float32Array) -> Float32Array:
-        gamma = self._make(name + ".weight", self._normal(name + ".weight", (HIDDEN,), 0.15, 1.0))
-        beta = self._make(name + ".bias", self._normal(name + ".bias", (HIDDEN,), 0.1))
+        gamma = self._make_normal(name + ".weight", (HIDDEN,), 0.15, 1.0)
+        beta = self._make_normal(name + ".bias", (HIDDEN,), 0.1)
         return layer_norm(x, gamma, beta)
 
     def _linear(self, name: str, x: Float32Array, rows: int, gain: float, bias: float = 0.1) -> Float32Array:
         """y = x W^T + b with W of std gain / sqrt(columns)."""
         columns = x.shape[-1]
-        w = self._make(name + ".weight", self._normal(name + ".weight", (rows, columns), gain / math.sqrt(columns)))
-        b = self._make(name + ".bias", self._normal(name + ".bias", (rows,), bias))
+        w = self._make_normal(name + ".weight", (rows, columns), gain / math.sqrt(columns))
+        b = self._make_normal(name + ".bias", (rows,), bias)
         return x @ w.T + b
 
     def _centred(self, name: str, y: Float32Array) -> Float32Array:
@@ -114,15 +115,11 @@ class Tower:
         bias = self._make(name, near_bfloat16(rounded(-mean)))
         return y + bias
 
-    # -- the network ---------------------------------------------------------------------------------------
-
     def _embed(self, pictures: Sequence[UInt8Array]) -> Float32Array:
         at = "vision_model.embeddings."
         filters = self._make(at + "patch_embedding.weight", patch_filters(generator(self.seed, at)))
-        name = at + "patch_embedding.bias"
-        bias = self._make(name, self._normal(name, (HIDDEN,), 0.1))
-        name = at + "position_embedding.weight"
-        position = self._make(name, self._normal(name, (TOKENS, HIDDEN), 0.5))
+        bias = self._make_normal(at + "patch_embedding.bias", (HIDDEN,), 0.1)
+        position = self._make_normal(at + "position_embedding.weight", (TOKENS, HIDDEN), 0.5)
         flat = filters.reshape(HIDDEN, -1).T
         x = np.stack([patches(p)[self.tokens] @ flat for p in pictures])
         return x + bias + position[self.tokens]
@@ -144,7 +141,7 @@ class Tower:
         mixed = attend(q, k, v)
         name = at + "self_attn.out_proj"
         # averaging over tokens leaves about a third of v's standard deviation: 3 makes up for it
-        w = self._make(name + ".weight", self._normal(name + ".weight", (HIDDEN, HIDDEN), 3 * gain / math.sqrt(HIDDEN)))
+        w = self._make_normal(name + ".weight", (HIDDEN, HIDDEN), 3 * gain / math.sqrt(HIDDEN))
         return self._centred(name + ".bias", mixed @ w.T)
 
     def _mlp(self, at: str, x: Float32Array, gain: float, massive: bool) -> Float32Array:
@@ -188,25 +185,22 @@ class Tower:
         """Make the attention-pooling head and return the calibration pictures' embeddings [N, 1152]."""
         x = self._layer_norm("vision_model.post_layernorm", self.x)
         at = "vision_model.head."
-        probe = self._make(at + "probe", self._normal(at + "probe", (1, 1, HIDDEN), 1.0))
+        probe = self._make_normal(at + "probe", (1, 1, HIDDEN), 1.0)
         # A query of std 1.5 gives the probe's logits a standard deviation of 1.5 over the tokens. At 2 the pooling
         # rested on some ten tokens, and their rounding errors no longer averaged out.
         gains = np.repeat(np.array([PROBE, 1.0, 1.0], np.float32), HIDDEN)[:, None]
         name = at + "attention.in_proj_weight"
         w = self._make(name, self._normal(name, (3 * HIDDEN, HIDDEN), 1 / math.sqrt(HIDDEN)) * gains)
-        name = at + "attention.in_proj_bias"
-        b = self._make(name, self._normal(name, (3 * HIDDEN,), 0.1))
+        b = self._make_normal(at + "attention.in_proj_bias", (3 * HIDDEN,), 0.1)
         q, k, v = (slice(i * HIDDEN, (i + 1) * HIDDEN) for i in range(3))
         query = np.broadcast_to(probe @ w[q].T + b[q], (len(x), 1, HIDDEN))
         pooled = attend(query, x @ w[k].T + b[k], x @ w[v].T + b[v])[:, 0]
-        name = at + "attention.out_proj.weight"
-        out = self._make(name, self._normal(name, (HIDDEN, HIDDEN), 2 * EMBEDDING_SCALE / math.sqrt(HIDDEN)))
+        std = 2 * EMBEDDING_SCALE / math.sqrt(HIDDEN)
+        out = self._make_normal(at + "attention.out_proj.weight", (HIDDEN, HIDDEN), std)
         residual = self._centred(at + "attention.out_proj.bias", pooled @ out.T)
         h = self._layer_norm(at + "layernorm", residual)
         w1 = self._selective(at + "mlp.fc1.weight", (MLP, HIDDEN), 1.0 / math.sqrt(HIDDEN))
-        h = gelu(
-            h @ self._make(at + "mlp.fc1.weight", w1).T
-            + self._make(at + "mlp.fc1.bias", self._normal(at + "mlp.fc1.bias", (MLP,), 0.3))
-        )
+        h = h @ self._make(at + "mlp.fc1.weight", w1).T
+        h = gelu(h + self._make_normal(at + "mlp.fc1.bias", (MLP,), 0.3))
         w2 = self._normal(at + "mlp.fc2.weight", (HIDDEN, MLP), 1.5 * EMBEDDING_SCALE / math.sqrt(MLP))
         return residual + self._centred(at + "mlp.fc2.bias", h @ self._make(at + "mlp.fc2.weight", w2).T)

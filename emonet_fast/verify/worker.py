@@ -97,14 +97,11 @@ def serve(lines: IO[str], answers: IO[str]) -> None:
         answers.write(json.dumps(what) + "\n")
         answers.flush()
 
-    def lasted(stage: str) -> float:
-        return watch.seconds.pop(stage)
-
     order = Order.from_json(json.loads(lines.readline()))
     watch = Stopwatch()
     with watch("open"):
         score = _engine(order) if order.side == "engine" else _reference(order)
-    answer({"open_seconds": lasted("open")})
+    answer({"open_seconds": watch.seconds.pop("open")})
     outputs: dict[int, Outputs] = {}
     for line in lines:
         number = json.loads(line)
@@ -113,7 +110,7 @@ def serve(lines: IO[str], answers: IO[str]) -> None:
         picture = np.load(order.pictures / f"{number}.npy")
         with watch("score"):
             outputs[number] = score(picture)
-        answer({"seconds": lasted("score")})
+        answer({"seconds": watch.seconds.pop("score")})
     ordered = [outputs[number] for number in sorted(outputs)]
     np.savez(
         order.pictures / f"{order.name}.npz",

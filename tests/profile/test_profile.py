@@ -14,7 +14,6 @@ from emonet_fast.errors import OptionError
 from emonet_fast.profile.flame import Flame, without_fetches
 from emonet_fast.profile.kernels import Kernel, kernels_of, table
 from emonet_fast.profile.run import ADVICE, ROOMS, profile
-from emonet_fast.profile.text import text
 from emonet_fast.records import Picture
 
 from ..pictures import encoded
@@ -65,7 +64,7 @@ def test_the_slow_room_is_named(scorer):
 
     found = profile(scorer, slow())
     assert found.bottleneck == "sources"
-    assert text(found).splitlines()[-1].startswith("bottleneck: sources, ")
+    assert found.text().splitlines()[-1].startswith("bottleneck: sources, ")
     assert found.as_dict()["advice"] == ADVICE["sources"]
 
 
@@ -145,7 +144,7 @@ def test_kernels_are_shown(scorer):
     from dataclasses import replace
 
     many = tuple(Kernel(f"kernel_{i}", 2, 1e-3) for i in range(20))
-    shown = text(replace(profile(scorer, pictures(1)), kernels=many))
+    shown = replace(profile(scorer, pictures(1)), kernels=many).text()
     assert "kernel_0" in shown
     assert "5 more" in shown
 
