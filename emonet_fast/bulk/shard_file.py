@@ -45,8 +45,8 @@ class ShardFile:
         self.pending = PendingFile(path)
         self._keep, self._embeddings = keep, embeddings
         self._metadata = file_metadata(metadata)
-        words = ["status", "reason", "source", *(KEEP + f.name for f in keep if _is_text(f.type))]
-        self._encoder = ParquetEncoder(self.pending.file, words)
+        texts = [KEEP + f.name for f in keep if str(f.type) in ("string", "large_string")]
+        self._encoder = ParquetEncoder(self.pending.file, ["status", "reason", "source", *texts])
         self._begun = False
         self._rows: list[Origin] = []
         self._scores: list[Scores] = []
@@ -96,9 +96,3 @@ class ShardFile:
         elif self._embeddings == "fp16" and scores.embeddings is not None:
             arrays["embedding"] = embedding_column(scores.embeddings, scores.ok, np.float16)
         return pa.table(arrays).replace_schema_metadata(self._metadata)
-
-
-def _is_text(kind: "pyarrow.DataType") -> bool:
-    import pyarrow.types as t
-
-    return bool(t.is_string(kind) or t.is_large_string(kind))

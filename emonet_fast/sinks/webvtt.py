@@ -24,8 +24,7 @@ class _Cue:
 
 
 class WebVtt(GrowingSink):
-    """The subtitles of one video; `rows` counts the scored rows. Cues come in the order of their ends, which players
-    accept."""
+    """The subtitles of one video; `rows` counts the scored rows. Players accept cues in the order of their ends."""
 
     def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
         del metadata
@@ -45,11 +44,11 @@ class WebVtt(GrowingSink):
             track = int(timeline.track[i])
             (emotion, value), cue = top[i][0], self._open.get(track)
             self.rows += 1
-            if cue is not None and cue.emotion == emotion:
-                cue.end, cue.value = max(cue.end, now), max(cue.value, value)
-                continue
             if cue is not None:
                 cue.end = max(cue.end, now)
+                if cue.emotion == emotion:
+                    cue.value = max(cue.value, value)
+                    continue
                 self._end(track)
             self._open[track] = _Cue(now, now, emotion, value)
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from ...decode import decode
 from ...errors import EmonetError
@@ -57,12 +58,10 @@ def _read(
                 for picture, _ in read_rows(file, source.key, source.column, max_bytes, number, number + 1):
                     yield number, picture
     else:
-        last = max(rows)
-        for number, picture in enumerate(read_shard(source.path, source.key, max_bytes)):
+        members = read_shard(source.path, source.key, max_bytes)
+        for number, picture in enumerate(islice(members, max(rows) + 1)):
             if number in rows:
                 yield number, picture
-            if number >= last:
-                return
 
 
 def _thumbnail(picture: Picture, face: Rectangle | None, fingerprint: Mapping[str, str]) -> str:
