@@ -45,11 +45,7 @@ class _Global:
     name: str
 
 
-class _Mark:
-    pass
-
-
-_MARK = _Mark()
+_MARK = object()
 
 
 def read_state_dict(path: Path) -> dict[str, Float32Array]:

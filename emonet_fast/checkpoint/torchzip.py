@@ -54,7 +54,11 @@ class TorchArchive:
         if len(roots) != 1:
             raise ValueError(f"{len(roots)} members named */data.pkl, expected one")
         self._root = roots[0]
-        self._order = self._byte_order()
+        # torch before 2.1 wrote no byte order, and little-endian in practice.
+        order = self._read("byteorder", 16) if f"{self._root}/byteorder" in self._members else b"little"
+        if order not in (b"little", b"big"):
+            raise ValueError(f"byteorder {order!r}, expected b'little' or b'big'")
+        self._order = "<" if order == b"little" else ">"
         self._storages: dict[tuple[str, str], Storage] = {}
         self._elements = 0
 
@@ -73,14 +77,6 @@ class TorchArchive:
         if total > self._size:
             raise ValueError(f"members of {total} bytes in a file of {self._size}")
         return members
-
-    def _byte_order(self) -> str:
-        if f"{self._root}/byteorder" not in self._members:
-            return "<"  # torch before 2.1 wrote none, and little-endian in practice
-        text = self._read("byteorder", 16)
-        if text not in (b"little", b"big"):
-            raise ValueError(f"byteorder {text!r}, expected b'little' or b'big'")
-        return "<" if text == b"little" else ">"
 
     def _read(self, name: str, limit: int | None = None) -> bytes:
         info = self._members.get(f"{self._root}/{name}")
