@@ -202,7 +202,9 @@ class Scores:
     @property
     def value_kind(self) -> str:
         """What `top` and `ranking` give: "prob" (softmax), else "score" (mean-subtracted), else "raw"."""
-        return "prob" if self.has_softmax else "score" if self.has_baseline else "raw"
+        if self.has_softmax:
+            return "prob"
+        return "score" if self.has_baseline else "raw"
 
     def top(self, k: int = 5) -> list[list[tuple[str, float]]]:
         """The k strongest emotions of each row as (slug, value), strongest first; [] for rows without scores.

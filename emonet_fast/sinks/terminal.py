@@ -49,7 +49,7 @@ def _line(key: str, text: str, key_width: int, width: int) -> str:
 
 
 def _value(value: float, kind: str) -> str:
-    return f"{value:.1%}" if kind == "prob" else f"{value:+.2f}" if kind == "score" else f"{value:.2f}"
+    return format(value, {"prob": ".1%", "score": "+.2f", "raw": ".2f"}[kind])
 
 
 def _cell_widths(cells: list[list[tuple[str, str]]], room: int) -> list[tuple[int, int]]:

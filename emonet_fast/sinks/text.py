@@ -35,7 +35,9 @@ def _char_columns(char: str) -> int:
 
 def shorten_end(text: str, width: int) -> str:
     """Returns `text` in at most `width` columns, with "…" for a lost end."""
-    return text if columns(text) <= width else _head(text, width - 1).rstrip() + "…" if width > 0 else ""
+    if columns(text) <= width:
+        return text
+    return _head(text, width - 1).rstrip() + "…" if width > 0 else ""
 
 
 def shorten_middle(text: str, width: int) -> str:
