@@ -8,8 +8,7 @@ from onnx import TensorProto, helper
 
 from emonet_fast.backends.openvino.build import compile_options
 from emonet_fast.checkpoint.spec import Checkpoint
-from emonet_fast.graph.heads import add_heads
-from emonet_fast.graph.model import IR_VERSION, OPSET
+from emonet_fast.graph.model import IR_VERSION, OPSET, add_heads
 from emonet_fast.graph.writer import GraphWriter
 
 

@@ -7,7 +7,6 @@ by transformers' and torch's own readers, so that a fault of this package's read
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import taxonomy
@@ -63,35 +62,36 @@ class Reference:
         torch, transformers = need("torch", _PURPOSE), need("transformers", _PURPOSE)
         model = transformers.SiglipVisionModel.from_pretrained(published.encoder, dtype=torch.float32)
         files = {taxonomy.find(path.name).slug: path for path in published.heads.glob("model_*_best.pth")}
-        heads = [_head(_load_state(files[name])) for name in names]
-
-        def make_processor() -> Any:
-            return _processor_class().from_pretrained(published.encoder)
-
-        return cls(model, heads, make_processor, precision, l2_normalise, device)
+        states = [torch.load(files[name], map_location="cpu", weights_only=True) for name in names]
+        heads = [_head(state.get("state_dict", state)) for state in states]
+        return cls(
+            model,
+            heads,
+            lambda: _processor_class().from_pretrained(published.encoder),
+            precision,
+            l2_normalise,
+            device,
+        )
 
     @classmethod
     def from_packed(cls, checkpoint: Checkpoint, precision: str = "fp32", device: str = "cpu") -> "Reference":
         """Build the same from a packed checkpoint."""
         model, tensors = read_packed(checkpoint)
         count = len(checkpoint.head_widths) - 1
-        heads = []
-        for row in range(len(checkpoint.names)):
-            pairs = [(tensors[f"heads.{i}.weight"][row], tensors[f"heads.{i}.bias"][row]) for i in range(count)]
-            heads.append(_mlp(pairs))
+        heads = [
+            _mlp([(tensors[f"heads.{i}.weight"][row], tensors[f"heads.{i}.bias"][row]) for i in range(count)])
+            for row in range(len(checkpoint.names))
+        ]
         return cls(
             model, heads, lambda: image_processor(checkpoint.preprocess), precision, checkpoint.l2_normalise, device
         )
 
     def score(self, pictures: list[UInt8Array]) -> Outputs:
         """Score pictures [H, W, 3] uint8 RGB of any sizes."""
-        return self.score_processed(self._process(pictures))
-
-    def _process(self, pictures: list[UInt8Array]) -> Any:
         from PIL import Image
 
         images = [Image.fromarray(rgb) for rgb in pictures]
-        return self._processor(images=images, return_tensors="np")["pixel_values"]
+        return self.score_processed(self._processor(images=images, return_tensors="np")["pixel_values"])
 
     @cached_property
     def _processor(self) -> Any:
@@ -138,13 +138,6 @@ def read_packed(checkpoint: Checkpoint) -> tuple[Any, dict[str, Any]]:
 def _numpy(tensor: Any) -> Float32Array:
     values: Float32Array = tensor.float().cpu().numpy()
     return values
-
-
-def _load_state(path: Path) -> dict[str, Any]:
-    torch = need("torch", _PURPOSE)
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    inner: dict[str, Any] = state.get("state_dict", state)
-    return inner
 
 
 def _head(state: dict[str, Any]) -> Any:

@@ -36,7 +36,7 @@ class MomentsCollector:
     def __init__(self, tokens: int) -> None:
         self._tokens = tokens
         self._origin: Any = None
-        self._products: Any = None
+        self._products: Any = 0.0
         self._means: list[Any] = []
 
     def add(self, x: Any) -> None:
@@ -44,11 +44,7 @@ class MomentsCollector:
         if self._origin is None:
             self._origin = x.mean(0)
         x = x - self._origin
-        products = x.T @ x
-        if self._products is None:
-            self._products = products
-        else:
-            self._products += products
+        self._products += x.T @ x
         self._means += list(x.reshape(-1, self._tokens, x.shape[1]).mean(1))
 
     def moments(self) -> Moments:

@@ -1,23 +1,20 @@
-"""The network as one ONNX model, or cut in two at the tokens."""
+"""The network as one ONNX model, or cut in two at the tokens; and its regression heads."""
 
 import onnx
 from onnx import TensorProto, helper
 
 from ..checkpoint.spec import Checkpoint
 from .backbone import add_pooling, add_tower
-from .heads import add_heads
-from .observe import ObservingWriter
-from .writer import GraphWriter
+from .writer import GraphWriter, ObservingWriter
 
 # Part of every engine's cache key: raise it with any change of the graph, so that no old engine is used.
 GRAPH_VERSION = 2
 OPSET = 20  # the first with Gelu
 IR_VERSION = 9
 
-
 # "all": pixels to scores. "tower": pixels to tokens. "top": tokens to scores. An engine in low precision keeps the top
 # in float32: a quarter of bf16's error in the scores came from it, for 0.04% of the work.
-# "observed": all, and what calibration needs to know of the tower's linear layers, see observe.py.
+# "observed": all, and what calibration needs to know of the tower's linear layers, see ObservingWriter.
 PARTS = ("all", "tower", "top", "observed")
 
 
@@ -32,8 +29,7 @@ def build_model(checkpoint: Checkpoint, part: str = "all") -> onnx.ModelProto:
     """
     if part not in PARTS:
         raise ValueError(f"part is {part!r}; expected one of {PARTS}")
-    observer = ObservingWriter(checkpoint) if part == "observed" else None
-    w = observer or GraphWriter(checkpoint)
+    w = ObservingWriter(checkpoint) if part == "observed" else GraphWriter(checkpoint)
     vision = checkpoint.vision
     tokens = _value("tokens", TensorProto.FLOAT, vision.tokens, vision.hidden_size)
     inputs = [tokens] if part == "top" else [pixels_of(checkpoint)]
@@ -46,9 +42,7 @@ def build_model(checkpoint: Checkpoint, part: str = "all") -> onnx.ModelProto:
         w.op("Identity", [embedding], "embedding")
         w.op("Identity", [add_heads(w, embedding)], "raw")
         outputs = scores_of(checkpoint)
-    if observer is not None:
-        outputs += observer.outputs
-    return w.model(f"emonet_{part}", inputs, outputs, OPSET, IR_VERSION)
+    return w.model(f"emonet_{part}", inputs, outputs + w.outputs, OPSET, IR_VERSION)
 
 
 def scores_of(checkpoint: Checkpoint) -> list[onnx.ValueInfoProto]:
@@ -66,3 +60,33 @@ def pixels_of(checkpoint: Checkpoint) -> onnx.ValueInfoProto:
 
 def _value(name: str, kind: int, *shape: int) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, ["N", *shape])
+
+
+def add_heads(w: GraphWriter, embedding: str) -> str:
+    """All regression heads at once, weights stacked over the heads.
+
+    embedding [N, D] float32 -> raw scores [N, H] float32 in the order of Checkpoint.names.
+
+    e = embedding / ||embedding||; for each head Linear, ReLU, ..., Linear (Dropout does nothing at inference).
+    The heads share the input of their first layers, so these are one [H * out, D] product; the next ones are batched
+    over H.
+    """
+    widths, heads = w.checkpoint.head_widths, len(w.checkpoint.names)
+    x = _normalised(w, embedding) if w.checkpoint.l2_normalise else embedding
+    first = w.weight("heads.0.weight", (heads * widths[1], widths[0]))
+    x = w.affine(x, first, w.weight("heads.0.bias", (heads * widths[1],)), "heads/0")
+    x = w.op("Reshape", [x, w.shape(0, heads, widths[1])], "heads/0/split")
+    x = w.op("Transpose", [x], "heads/0/transposed", {"perm": [1, 0, 2]})  # [H, N, out]
+    for i in range(1, len(widths) - 1):
+        x = w.op("Relu", [x], f"heads/{i - 1}/relu")
+        weight = w.op("Transpose", [w.weight(f"heads.{i}.weight")], f"heads/{i}/weight", {"perm": [0, 2, 1]})
+        x = w.op("MatMul", [x, weight], f"heads/{i}/product")
+        x = w.op("Add", [x, w.weight(f"heads.{i}.bias", (heads, 1, widths[i + 1]))], f"heads/{i}")
+    x = w.op("Transpose", [x], "heads/rows", {"perm": [1, 0, 2]})  # [N, H, 1]
+    return w.op("Reshape", [x, w.shape(0, heads)], "heads/raw")
+
+
+def _normalised(w: GraphWriter, x: str) -> str:
+    """x / ||x||_2 over the last axis."""
+    norm = w.op("ReduceL2", [x, w.shape(-1)], "heads/norm", {"keepdims": 1})
+    return w.op("Div", [x, norm], "heads/normalised")

@@ -19,8 +19,7 @@ from ..checkpoint.spec import Checkpoint
 from ..checkpoint.tensors import SafetensorsFile
 from ..records import Float32Array
 from .backbone import add_pooling, add_tower
-from .heads import add_heads
-from .model import pixels_of, scores_of
+from .model import add_heads, pixels_of, scores_of
 from .quantise import Quantisation, scale_for, to_e4m3, weight_scale
 from .writer import GraphWriter, external_tensor
 
@@ -39,11 +38,7 @@ _ALIGNMENT = 64
 
 
 def write_typed_model(
-    checkpoint: Checkpoint,
-    folder: Path,
-    quantisation: Quantisation | None = None,
-    *,
-    heads: bool = True,
+    checkpoint: Checkpoint, folder: Path, quantisation: Quantisation | None = None, *, heads: bool = True
 ) -> Path:
     """Write `network.onnx`, whose path is returned, and `network.weights` (external data) into a folder.
 

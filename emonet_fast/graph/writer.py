@@ -7,7 +7,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ..checkpoint.spec import Checkpoint, TensorInfo
+from ..checkpoint.layers import layer_of
+from ..checkpoint.spec import Checkpoint
 
 Attribute = int | float | str | Sequence[int]
 
@@ -23,23 +24,19 @@ class GraphWriter:
         self.checkpoint = checkpoint
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
+        self.outputs: list[onnx.ValueInfoProto] = []  # further ones, beside the network's own
 
     def weight(self, name: str, shape: Sequence[int] | None = None, rows: tuple[int, int] | None = None) -> str:
         """Take a tensor of the checkpoint, or its rows [first, end), viewed in `shape` where that is given."""
-        info = self.checkpoint.tensors[name]
         label = name if rows is None else f"{name}[{rows[0]}:{rows[1]}]"
         if label not in self.initializers:
-            self.initializers[label] = self._external(label, info, rows, shape)
+            info = self.checkpoint.tensors[name]
+            first, end = rows if rows is not None else (0, info.shape[0])
+            row_bytes = info.nbytes // info.shape[0]
+            dims = shape if shape is not None else (end - first, *info.shape[1:])
+            place = (self.checkpoint.path.name, info.offset + first * row_bytes, (end - first) * row_bytes)
+            self.initializers[label] = external_tensor(label, TensorProto.FLOAT, dims, *place)
         return label
-
-    def _external(
-        self, label: str, info: TensorInfo, rows: tuple[int, int] | None, shape: Sequence[int] | None
-    ) -> onnx.TensorProto:
-        first, end = rows if rows is not None else (0, info.shape[0])
-        row_bytes = info.nbytes // info.shape[0]
-        dims = shape if shape is not None else (end - first, *info.shape[1:])
-        place = (self.checkpoint.path.name, info.offset + first * row_bytes, (end - first) * row_bytes)
-        return external_tensor(label, TensorProto.FLOAT, dims, *place)
 
     def constant(self, name: str, value: npt.ArrayLike, dtype: npt.DTypeLike) -> str:
         """Add a small constant, which is stored in the graph itself."""
@@ -57,11 +54,8 @@ class GraphWriter:
 
     def scaled_query(self, q: str, name: str) -> str:
         """q / sqrt(head_dim)."""
-        return self.op("Mul", [q, self.scalar(self.checkpoint.vision.head_dim**-0.5)], name)
-
-    def scalar(self, value: float) -> str:
-        """Add a float32 constant."""
-        return self.constant(f"scalar:{value!r}", value, np.float32)
+        factor = self.checkpoint.vision.head_dim**-0.5
+        return self.op("Mul", [q, self.constant(f"scalar:{factor!r}", factor, np.float32)], name)
 
     def shape(self, *dims: int) -> str:
         """Add a target of Reshape; 0 keeps the input's dimension at that place."""
@@ -105,6 +99,34 @@ class GraphWriter:
         graph = helper.make_graph(self.nodes, name, inputs, outputs, list(self.initializers.values()))
         opsets = [helper.make_opsetid("", opset)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=ir_version, producer_name="emonet-fast")
+
+
+class ObservingWriter(GraphWriter):
+    """A GraphWriter with further outputs, for calibration. NAME is a layer's name in checkpoint/layers.py.
+
+    `NAME/input` [N, tokens, in] is what the layer takes. `NAME/power` [] is the mean square of its output (of qkv: of
+    v) over the batch and all tokens. `BLOCK/stream` [] is the mean square of the residual stream before each block.
+    """
+
+    def linear(self, x: str, prefix: str, name: str) -> str:
+        y = super().linear(x, prefix, name)
+        layer = layer_of(prefix)
+        if layer is not None and not prefix.endswith((".q_proj", ".k_proj")):
+            self.op("Identity", [x], f"{layer}/input")
+            self.outputs.append(helper.make_tensor_value_info(f"{layer}/input", TensorProto.FLOAT, [None] * 3))
+            self._mean_square(y, f"{layer}/power")
+        return y
+
+    def layer_norm(self, x: str, prefix: str, name: str) -> str:
+        block, _, which = prefix.removeprefix("vision_model.encoder.layers.").partition(".")
+        if which == "layer_norm1":
+            self._mean_square(x, f"{block}/stream")
+        return super().layer_norm(x, prefix, name)
+
+    def _mean_square(self, x: str, name: str) -> None:
+        squares = self.op("Mul", [x, x], f"{name}/squares")
+        self.op("ReduceMean", [squares, self.shape(0, 1, 2)], name, {"keepdims": 0})
+        self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, []))
 
 
 def external_tensor(

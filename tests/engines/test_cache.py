@@ -7,8 +7,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from emonet_fast.engines.cache import EngineCache
-from emonet_fast.engines.plan import EnginePlan
+from emonet_fast.engines.cache import EngineCache, EnginePlan
 from emonet_fast.errors import EmonetError
 
 PLAN = EnginePlan("tower", "openvino", "2026.4", "a processor", "fp32", (1,), 1, "sha256:aa", "bb")

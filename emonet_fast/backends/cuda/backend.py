@@ -12,14 +12,7 @@ from ...gpu import SMALLER, NoGpu, check_memory, choose_precision, look, named_s
 from ...optional import need
 from ...records import UInt8Array
 from ..base import DeviceBackend, Outputs
-from ..staging import (
-    DEFAULT_BATCH,
-    DeviceOutputs,
-    Slot,
-    Slots,
-    check_named,
-    stream_handle,
-)
+from ..staging import DEFAULT_BATCH, DeviceOutputs, Slot, Slots, check_named, stream_handle
 from .engine import Engine
 from .fp8 import certified
 from .graphs import CudaCapture
@@ -70,12 +63,7 @@ class CudaBackend(DeviceBackend):
     def _open(self, weights: Weights) -> None:
         torch, checkpoint = self._torch, self.checkpoint
         self.engine: Engine | None = Engine(
-            checkpoint,
-            weights,
-            self.precision,
-            self.batch_size,
-            self.device,
-            CudaCapture(self.device),
+            checkpoint, weights, self.precision, self.batch_size, self.device, CudaCapture(self.device)
         )
         self._compute, self._copies = torch.cuda.Stream(self.device), torch.cuda.Stream(self.device)
         self._idle = torch.cuda.Event()

@@ -25,7 +25,7 @@ from .engine import Engine
 from .graphs import call_directly
 from .linear import dequantised, exact_float32, nearest_e4m3, with_values
 from .memory import certifying_bytes
-from .operations import Operations
+from .operations import PlainOperations
 from .weights import Weights, load, mixed, refined
 
 _log = logging.getLogger("emonet_fast")
@@ -75,7 +75,7 @@ def certify(
     device: Any,
     calibration: UInt8Array,
     pixels: UInt8Array,
-    operations: type[Operations] | None = None,
+    operations: type[PlainOperations] | None = None,
 ) -> Certificate:
     """Round the weights, compare FP8 with the float32 engine, and choose the layers that stay in bf16.
 
@@ -85,7 +85,7 @@ def certify(
     """
     emotions = [i for i, slug in enumerate(checkpoint.names) if taxonomy.find(slug).is_emotion]
     exact = load(checkpoint, device, "fp32")
-    engine = _engine(checkpoint, exact, "fp32", device, None)
+    engine = Engine(checkpoint, exact, "fp32", _BATCH, device, call_directly)
     want = outputs(engine, pixels, device)
     moments = collect(engine, calibration, device)
     del engine
@@ -93,7 +93,10 @@ def certify(
     tensors = refine(exact, fp8, moments)
     del exact, moments
     bf16, fp8 = load(checkpoint, device, "bf16"), refined(fp8, tensors)
-    engine = _engine(checkpoint, fp8, "fp8", device, operations)
+    plain = None
+    if operations is not None:
+        plain = operations(fp8, checkpoint.vision.patch_size, checkpoint.l2_normalise)
+    engine = Engine(checkpoint, fp8, "fp8", _BATCH, device, call_directly, operations=plain)
 
     def evaluate_on(count: int) -> Evaluate:
         def evaluate(keep: frozenset[str]) -> Any:
@@ -149,16 +152,6 @@ def refine(exact: Weights, fp8: Weights, moments: dict[str, Moments]) -> dict[st
                 tensors[f"{name}.weight"] = codes
                 tensors[f"{name}.bias"] = true.exact_bias + rounding @ moments[name].mean
     return tensors
-
-
-def _engine(
-    checkpoint: Checkpoint, weights: Weights, precision: str, device: Any, operations: type[Operations] | None
-) -> Engine:
-    made: Any = None
-    if operations is not None:
-        plain: Any = operations
-        made = plain(weights, checkpoint.vision.patch_size, checkpoint.l2_normalise)
-    return Engine(checkpoint, weights, precision, _BATCH, device, call_directly, operations=made)
 
 
 def outputs(engine: Engine, pixels: UInt8Array, device: Any) -> tuple[Any, Any]:

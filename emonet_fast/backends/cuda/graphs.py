@@ -14,8 +14,6 @@ _log = logging.getLogger("emonet_fast")
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 Replay = Callable[[], None]
-
-
 # Turns work on static buffers into something that repeats it.
 Capture = Callable[[Callable[[], None]], Replay]
 

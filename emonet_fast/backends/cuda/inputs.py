@@ -23,7 +23,11 @@ def as_tensor(pixels: Any, device: Any, image_size: int) -> Any:
     if isinstance(pixels, torch.Tensor):
         tensor = pixels
     elif hasattr(pixels, "__dlpack__"):
-        tensor = _from_dlpack(pixels)
+        try:
+            # Hands the current stream to the producer, which makes it wait for the data.
+            tensor = torch.from_dlpack(pixels)
+        except (BufferError, RuntimeError, TypeError) as error:
+            raise InputError(f"pixels could not be taken over DLPack: {error}; {_EXPECTED}") from error
     elif hasattr(pixels, "__cuda_array_interface__"):
         tensor = _from_interface(pixels, device)
     else:
@@ -44,15 +48,6 @@ def as_tensor(pixels: Any, device: Any, image_size: int) -> Any:
     return tensor
 
 
-def _from_dlpack(pixels: Any) -> Any:
-    torch = need("torch", "the GPU engine")
-    try:
-        # Hands the current stream to the producer, which makes it wait for the data.
-        return torch.from_dlpack(pixels)
-    except (BufferError, RuntimeError, TypeError) as error:
-        raise InputError(f"pixels could not be taken over DLPack: {error}; {_EXPECTED}") from error
-
-
 def _from_interface(pixels: Any, device: Any) -> Any:
     torch = need("torch", "the GPU engine")
     interface = pixels.__cuda_array_interface__
@@ -62,17 +57,10 @@ def _from_interface(pixels: Any, device: Any) -> Any:
         raise InputError(f"pixels could not be taken over __cuda_array_interface__: {error}; {_EXPECTED}") from error
     if tensor.numel() and tensor.data_ptr() != interface["data"][0]:
         raise InputError(f"pixels lie on another GPU than {device}; copy them there first")
-    _wait_for(interface.get("stream"), device)
-    return tensor
-
-
-def _wait_for(producer: int | None, device: Any) -> None:
-    """Make the current stream wait for the stream that a __cuda_array_interface__ names (None: for nothing)."""
-    cuda = need("torch", "the GPU engine").cuda
-    if producer is None:
-        return
+    producer = interface.get("stream")
     if producer == PER_THREAD_DEFAULT:
         # PyTorch has no name for this stream; rare enough for the plain way.
-        cuda.synchronize(device)
-        return
-    cuda.current_stream(device).wait_stream(named_stream(producer, device))
+        torch.cuda.synchronize(device)
+    elif producer is not None:
+        torch.cuda.current_stream(device).wait_stream(named_stream(producer, device))
+    return tensor

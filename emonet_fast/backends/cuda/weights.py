@@ -77,11 +77,6 @@ class Weights:
     pooling: Pooling
     heads: tuple[tuple[Any, Any], ...]
 
-    @property
-    def quantised(self) -> bool:
-        """Whether any layer is FP8."""
-        return any(getattr(block, part).quantised for block in self.blocks for part in PARTS)
-
 
 def load(checkpoint: Checkpoint, device: Any, precision: str, keep: frozenset[str] = frozenset()) -> Weights:
     """Copy a packed checkpoint to a torch device, one tensor at a time. In "fp8" the layers of `keep` stay in bf16."""

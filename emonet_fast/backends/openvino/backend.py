@@ -1,8 +1,10 @@
 """The CPU backend: the ONNX graph compiled by OpenVINO, fp32 or bf16."""
 
+import ctypes
 import hashlib
 import json
 import logging
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -13,20 +15,20 @@ from typing import Any
 import numpy as np
 
 from ...checkpoint.spec import Checkpoint
-from ...engines.cache import EngineCache
-from ...engines.plan import EnginePlan
+from ...engines.cache import EngineCache, EnginePlan
 from ...errors import BackendError, EmonetError
 from ...graph import GRAPH_VERSION
 from ...records import UInt8Array
 from ..base import Outputs, padded
 from .build import build_in_process, compile_options
-from .pages import release_file_pages
 
 _log = logging.getLogger("emonet_fast")
 
 # Larger batches gain nothing that could be measured (the 576 tokens of one image already fill the matrix products).
 # They cost memory, and short inputs would wait for padding.
 DEFAULT_BATCH = 1
+
+_MADV_DONTNEED = 4  # Linux' number on every architecture that this package runs on
 
 
 class OpenVinoBackend:
@@ -137,3 +139,25 @@ def plan_for(core: Any, checkpoint: Checkpoint, part: str, precision: str, batch
         weights_hash=checkpoint.weights_hash,
         layout=hashlib.sha256(places.encode()).hexdigest(),
     )
+
+
+def release_file_pages(path: Path) -> int:
+    """Drop the resident pages of this process's read-only mappings of `path`; returns the bytes covered.
+
+    OpenVINO keeps the weights file mapped as long as the compiled model lives, though it hardly reads the file again
+    once it has packed its own bf16 copies: 2.0 of 3.1 GB resident for the Large model. The pages are clean, so a later
+    access simply reads them again. Nothing happens where there is no /proc (outside Linux).
+    """
+    maps = Path("/proc/self/maps")
+    if not sys.platform.startswith("linux") or not maps.exists():
+        return 0
+    libc = ctypes.CDLL(None, use_errno=True)
+    target, covered = str(path.resolve()), 0
+    for line in maps.read_text("utf-8", errors="replace").splitlines():
+        fields = line.split(maxsplit=5)
+        if len(fields) < 6 or fields[5] != target or "w" in fields[1]:
+            continue  # a private, written page would lose its content: only read-only mappings are touched
+        low, high = (int(x, 16) for x in fields[0].split("-"))
+        if libc.madvise(ctypes.c_void_p(low), ctypes.c_size_t(high - low), _MADV_DONTNEED) == 0:
+            covered += high - low
+    return covered

@@ -17,7 +17,7 @@ from ..base import DeviceBackend, Outputs
 from ..staging import DEFAULT_BATCH, DeviceOutputs, sizes_up_to, stream_handle
 from .build import BuildProgress, BuildReport, build, plan_for
 from .heads import FusedHeads, choose_heads
-from .libraries import Libraries, Native, find, open_native
+from .libraries import Libraries, find, open_native
 from .runner import EngineRunner
 
 _log = logging.getLogger("emonet_fast")
@@ -71,30 +71,16 @@ class TensorRtBackend(DeviceBackend):
         fused = None
         if self.heads == "triton":
             fused = FusedHeads(checkpoint, native.gpu.index, self.batch_size, self.sizes)
-        blob = (
-            _trusted(trust_engine)
-            if trust_engine is not None
-            else self._engine(native, checkpoint, cache_dir, progress, fused)
-        )
+        blob = None if trust_engine is None else _trusted(trust_engine)
+        if blob is None:
+            plan = plan_for(native, checkpoint, self.precision, self.sizes, self.heads)
+            blob = EngineCache(cache_dir / "engines").load(plan)
+            if blob is None:
+                _log.info("building an engine by TensorRT, which takes minutes (once): %s", plan)
+                blob, self.report = build(native, checkpoint, plan, cache_dir, progress, fused)
         self._runner: EngineRunner | None = EngineRunner(
             native, blob, checkpoint, self.batch_size, self.depth + 1, fused
         )
-
-    def _engine(
-        self,
-        native: Native,
-        checkpoint: Checkpoint,
-        cache_dir: Path,
-        progress: BuildProgress | None,
-        fused: FusedHeads | None,
-    ) -> bytes:
-        """Load the stored engine, or build one."""
-        plan = plan_for(native, checkpoint, self.precision, self.sizes, self.heads)
-        blob = EngineCache(cache_dir / "engines").load(plan)
-        if blob is None:
-            _log.info("building an engine by TensorRT, which takes minutes (once): %s", plan)
-            blob, self.report = build(native, checkpoint, plan, cache_dir, progress, fused)
-        return blob
 
     @property
     def runner(self) -> EngineRunner:

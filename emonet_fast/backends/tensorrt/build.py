@@ -12,12 +12,11 @@ from typing import TypeVar
 from ... import taxonomy
 from ...checkpoint.layers import layer_names
 from ...checkpoint.spec import Checkpoint
-from ...engines.cache import EngineCache
+from ...engines.cache import EngineCache, EnginePlan
 from ...engines.certificate import shortest_keep
 from ...engines.fidelity import MIN_PICTURES_FOR_RANKS, Fidelity, gate_bf16_alone, gate_fp8, measure, worst
 from ...engines.observations import Observations, calibrate
 from ...engines.pictures import generated_pixels
-from ...engines.plan import EnginePlan
 from ...errors import BackendError, EmonetError
 from ...files import write_whole
 from ...graph import GRAPH_VERSION

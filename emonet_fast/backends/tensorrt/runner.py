@@ -66,10 +66,7 @@ class EngineRunner:
 
     def _check(self) -> None:
         side = self._size
-        expected = {
-            "pixels": ("uint8", (3, side, side)),
-            "embedding": ("float32", (self._hidden,)),
-        }
+        expected = {"pixels": ("uint8", (3, side, side)), "embedding": ("float32", (self._hidden,))}
         if self.fused is None:
             expected["raw"] = ("float32", (self._heads,))
         tensors = {t.name: (t.dtype, tuple(t.row)) for t in self.engine.tensors}

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from emonet_fast.backends.base import padded
-from emonet_fast.backends.openvino.backend import OpenVinoBackend, choose_precision
-from emonet_fast.backends.openvino.pages import release_file_pages
+from emonet_fast.backends.openvino.backend import OpenVinoBackend, choose_precision, release_file_pages
 from emonet_fast.engines.fidelity import measure
 from emonet_fast.errors import BackendError
 from emonet_fast.preprocess import resize
