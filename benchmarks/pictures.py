@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from emonet_fast.checkpoint.spec import Preprocess
+from emonet_fast.records import Float32Array, UInt8Array
+
 NAMES = (
     "astronaut.png",
     "camera.png",
@@ -21,6 +24,15 @@ NAMES = (
     "retina.jpg",
     "rocket.jpg",
 )
+
+
+def normalise(pixels: UInt8Array, spec: Preprocess) -> Float32Array:
+    """[..., 3, H, W] uint8 to float32 (x * rescale_factor - mean) / std, as engines do inside their graph."""
+    mean = np.array(spec.mean, np.float32)[:, None, None]
+    std = np.array(spec.std, np.float32)[:, None, None]
+    scaled = pixels.astype(np.float32) * np.float32(spec.rescale_factor)
+    out: Float32Array = (scaled - mean) / std
+    return out
 
 
 def paths() -> list[Path]:

@@ -1,12 +1,8 @@
 """A Picture to upright RGB pixels, or to a status and a reason. Nothing here raises for bad data.
 
-Pillow's readers are called by name, chosen by the file's first bytes, and not through Image.open:
-
-- only the formats of _READERS can be reached: not EPS (which starts Ghostscript), PSD, FITS, nor what another
-  package registered with Pillow;
-- Image.open enforces Pillow's process-wide MAX_IMAGE_PIXELS by a warning and an error. Changing that number, or
-  warnings.catch_warnings, would act on every thread of the program. Here `max_pixels` decides, on the header. Only
-  the TIFF, WebP and some GIF readers ask Pillow's limit on their own: beyond twice 89 megapixels they give TOO_LARGE.
+Pillow's readers are called by name, by the file's first bytes. Image.open would reach others too (EPS starts
+Ghostscript), and would hold every thread to Pillow's process-wide MAX_IMAGE_PIXELS; here `max_pixels` decides, on the
+header. Only the TIFF, WebP and some GIF readers ask Pillow: beyond twice 89 megapixels they give TOO_LARGE.
 """
 
 import io
@@ -48,47 +44,41 @@ _UPRIGHT = {
 }
 _AVIF = rb"....ftyp(avif|avis)|....ftypmif1.{4,64}avif"
 # Format, its first bytes, the reader.
-_READERS: tuple[tuple[str, re.Pattern[bytes], Callable[..., ImageFile.ImageFile] | None], ...] = tuple(
-    (name, re.compile(magic, re.DOTALL), reader)
-    for name, magic, reader in (
-        ("JPEG", rb"\xff\xd8\xff", JpegImagePlugin.jpeg_factory),
-        ("PNG", rb"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
-        ("WEBP", rb"RIFF....WEBP", WebPImagePlugin.WebPImageFile if features.check("webp") else None),
-        ("GIF", rb"GIF8[79]a", GifImagePlugin.GifImageFile),
-        ("TIFF", rb"II\*\0|MM\0\*|II\+\0|MM\0\+", TiffImagePlugin.TiffImageFile),
-        ("AVIF", _AVIF, AvifImagePlugin.AvifImageFile if AvifImagePlugin and AvifImagePlugin.SUPPORTED else None),
-        ("BMP", rb"BM", BmpImagePlugin.BmpImageFile),
-        ("PPM", rb"P[1-6]\s", PpmImagePlugin.PpmImageFile),
-    )
+_READERS: tuple[tuple[str, bytes, Callable[..., ImageFile.ImageFile] | None], ...] = (
+    ("JPEG", rb"\xff\xd8\xff", JpegImagePlugin.jpeg_factory),
+    ("PNG", rb"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
+    ("WEBP", rb"RIFF....WEBP", WebPImagePlugin.WebPImageFile if features.check("webp") else None),
+    ("GIF", rb"GIF8[79]a", GifImagePlugin.GifImageFile),
+    ("TIFF", rb"II\*\0|MM\0\*|II\+\0|MM\0\+", TiffImagePlugin.TiffImageFile),
+    ("AVIF", _AVIF, AvifImagePlugin.AvifImageFile if AvifImagePlugin and AvifImagePlugin.SUPPORTED else None),
+    ("BMP", rb"BM", BmpImagePlugin.BmpImageFile),
+    ("PPM", rb"P[1-6]\s", PpmImagePlugin.PpmImageFile),
 )
 FORMATS = frozenset(name for name, _, _ in _READERS) | {"MPO"}  # MPO: JPEGs in a row, opened as JPEG
 _WEAK = frozenset({"BMP", "PPM"})  # two letters make no image: a text may begin so
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"GIF89a", b"GIF87a")
 _UNSUPPORTED = re.compile(r"unsupported|not supported|unknown (pixel mode|data organization|compression)", re.I)
 # What other data begins with, for the reason.
-_HINTS = tuple(
-    (re.compile(magic, re.DOTALL | re.IGNORECASE), what)
-    for magic, what in (
-        (rb"\s*(<!doctype html|<html|<head|<body)", "HTML (an error page saved under an image's name?)"),
-        (rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<svg", "SVG"),
-        (rb"\s*<\?xml", "XML"),
-        (rb"%PDF", "PDF"),
-        (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript"),
-        (rb"version https://git-lfs", "a Git LFS pointer (run `git lfs pull`)"),
-        (rb"\s*[{\[]\s*[\"{\[]", "JSON"),
-        (rb"PK\x03\x04", "a zip archive"),
-        (rb"\x1f\x8b", "gzip"),
-        (rb"8BPS", "a Photoshop file"),
-        (rb"....ftyp(hei[cfxms]|hev[cx]|mif1|msf1)", "HEIC, which Pillow does not read"),
-        (rb"....ftyp", "an MP4 or QuickTime video"),
-        (rb"\x1a\x45\xdf\xa3", "a Matroska or WebM video"),
-        (rb"RIFF....AVI ", "an AVI video"),
-        (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000, which is not on the list of formats"),
-        (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL, which Pillow does not read"),
-        (rb"\0\0[\1\2]\0", "an icon"),
-        (rb"\x93NUMPY", "a NumPy array"),
-        (rb"\0{16}", "zeros (an unfinished download?)"),
-    )
+_HINTS = (
+    (rb"\s*(<!doctype html|<html|<head|<body)", "HTML (an error page saved under an image's name?)"),
+    (rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<svg", "SVG"),
+    (rb"\s*<\?xml", "XML"),
+    (rb"%PDF", "PDF"),
+    (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript"),
+    (rb"version https://git-lfs", "a Git LFS pointer (run `git lfs pull`)"),
+    (rb"\s*[{\[]\s*[\"{\[]", "JSON"),
+    (rb"PK\x03\x04", "a zip archive"),
+    (rb"\x1f\x8b", "gzip"),
+    (rb"8BPS", "a Photoshop file"),
+    (rb"....ftyp(hei[cfxms]|hev[cx]|mif1|msf1)", "HEIC, which Pillow does not read"),
+    (rb"....ftyp", "an MP4 or QuickTime video"),
+    (rb"\x1a\x45\xdf\xa3", "a Matroska or WebM video"),
+    (rb"RIFF....AVI ", "an AVI video"),
+    (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000, which is not on the list of formats"),
+    (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL, which Pillow does not read"),
+    (rb"\0\0[\1\2]\0", "an icon"),
+    (rb"\x93NUMPY", "a NumPy array"),
+    (rb"\0{16}", "zeros (an unfinished download?)"),
 )
 _HEAD = 512
 # A lazily opened PIL image that occurs twice must not be read by two threads at once.
@@ -223,7 +213,7 @@ def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
 def _open(data: bytes) -> tuple[ImageFile.ImageFile, str]:
     """The image by its header, not decoded, and its format's name."""
     for name, magic, reader in _READERS:
-        if not magic.match(data):
+        if not re.match(magic, data, re.DOTALL):
             continue
         if reader is None:
             raise _RefusalError(Status.NOT_AN_IMAGE, f"an {name} file, which this build of Pillow does not read")
@@ -317,7 +307,7 @@ def _frames_note(image: ImageFile.ImageFile) -> list[str]:
 def _hint(data: bytes) -> str:
     head = data[:_HEAD]
     for magic, what in _HINTS:
-        if magic.match(head):
+        if re.match(magic, head, re.DOTALL | re.IGNORECASE):
             return f"no image; looks like {what}"
     if _is_text(head):
         shown = " ".join(head[:32].decode("utf-8", "ignore").split())
@@ -336,5 +326,4 @@ def _is_text(head: bytes) -> bool:
 
 
 def _text(error: Exception) -> str:
-    words = " ".join(str(error).split())
-    return words or type(error).__name__
+    return " ".join(str(error).split()) or type(error).__name__

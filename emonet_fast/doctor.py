@@ -18,6 +18,8 @@ _DALI = ("nvidia-dali-cuda130", "nvidia-dali-cuda120", "nvidia-dali-cuda110")
 
 def report() -> dict[str, Any]:
     """Facts in groups, ready for JSON: package, machine, packages, engines, decoders, optional packages, folders."""
+    from huggingface_hub import constants
+
     return {
         "emonet_fast": __version__,
         "machine": {
@@ -35,7 +37,7 @@ def report() -> dict[str, Any]:
         "optional": {name: _optional(name, extra) for name, extra in EXTRAS.items()},
         "folders": {
             "cache": str(default_cache_dir()),
-            "hub_cache": _hub_cache(),
+            "hub_cache": str(constants.HF_HUB_CACHE),
             "hub_offline": os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"},
         },
     }
@@ -67,9 +69,13 @@ def _version(package: str) -> str:
 
 
 def _optional(package: str, extra: str) -> str:
-    if available(package):
-        return _dali() if package == "nvidia.dali" else _version({"skimage": "scikit-image"}.get(package, package))
-    return f"not installed: pip install 'emonet-fast[{extra}]'"
+    if not available(package):
+        return f"not installed: pip install 'emonet-fast[{extra}]'"
+    if package == "nvidia.dali":  # a package for each major version of CUDA, all imported by this name
+        versions = {name: _version(name) for name in _DALI}
+        found = [f"{version} ({name})" for name, version in versions.items() if version != "not installed"]
+        return ", ".join(found) or "installed, of an unknown version"
+    return _version("scikit-image" if package == "skimage" else package)
 
 
 def _cpu_engine() -> dict[str, Any]:
@@ -108,12 +114,12 @@ def _gpu_engine() -> dict[str, Any]:
 
 def _decoders() -> dict[str, Any]:
     """Versions of the decoders, and what `--decoder auto` takes."""
-    facts: dict[str, Any] = {"pillow": _version("pillow"), "dali": _optional("nvidia.dali", EXTRAS["nvidia.dali"])}
-    on_gpu = available("nvidia.dali") and not all(
-        isinstance(found, NoGpu) for found in (look(), tensorrt_libraries.look())
-    )
-    facts["auto"] = "dali" if on_gpu else "pillow"
-    return facts
+    on_gpu = not all(isinstance(gpu, NoGpu) for gpu in (look(), tensorrt_libraries.look()))
+    return {
+        "pillow": _version("pillow"),
+        "dali": _optional("nvidia.dali", EXTRAS["nvidia.dali"]),
+        "auto": "dali" if on_gpu and available("nvidia.dali") else "pillow",
+    }
 
 
 def _video() -> dict[str, Any]:
@@ -133,12 +139,6 @@ def _video() -> dict[str, Any]:
     }
 
 
-def _dali() -> str:
-    """DALI's version and package: one for each major version of CUDA, all imported as nvidia.dali."""
-    found = [f"{version} ({name})" for name in _DALI if (version := _version(name)) != "not installed"]
-    return ", ".join(found) or "installed, of an unknown version"
-
-
 def _tensorrt_engine() -> dict[str, Any]:
     libraries = tensorrt_libraries.look()
     if isinstance(libraries, NoGpu):
@@ -152,14 +152,6 @@ def _tensorrt_engine() -> dict[str, Any]:
         "can_build": libraries.tensorrt.build_fault or True,
         "precisions": ["bf16", "fp8"] if libraries.gpu.fp8 else ["bf16"],
     }
-
-
-def _hub_cache() -> str:
-    if not available("huggingface_hub"):
-        return "not installed"
-    from huggingface_hub import constants
-
-    return str(constants.HF_HUB_CACHE)
 
 
 def _total_memory_gb() -> float | None:

@@ -2,7 +2,7 @@
 
     crop   = the pixels of a box, a picture of its own from here on; beyond the picture's edge its edge pixels go on
     pixels = Pillow resize of [H, W, 3] uint8 RGB to size x size with the checkpoint's filter, aspect squashed
-    input  = (pixels * rescale_factor - mean) / std
+    input  = (pixels * rescale_factor - mean) / std, which engines compute inside their graph
 
 Source: transformers' SigLIP image processor (PIL), equal to it bit for bit in the pixels.
 """
@@ -10,7 +10,7 @@ Source: transformers' SigLIP image processor (PIL), equal to it bit for bit in t
 import numpy as np
 
 from .checkpoint.spec import Preprocess
-from .records import Box, Float32Array, UInt8Array
+from .records import Box, UInt8Array
 
 
 def crop(rgb: UInt8Array, box: Box) -> UInt8Array:
@@ -35,12 +35,3 @@ def resize(rgb: UInt8Array, spec: Preprocess) -> UInt8Array:
     filter_ = Image.Resampling[spec.resample.upper()]
     small = Image.fromarray(rgb).resize((spec.size, spec.size), resample=filter_)
     return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
-
-
-def normalise(pixels: UInt8Array, spec: Preprocess) -> Float32Array:
-    """[..., 3, H, W] uint8 to float32 (x * rescale_factor - mean) / std. Engines do this inside their graph."""
-    mean = np.array(spec.mean, np.float32)[:, None, None]
-    std = np.array(spec.std, np.float32)[:, None, None]
-    scaled = pixels.astype(np.float32) * np.float32(spec.rescale_factor)
-    out: Float32Array = (scaled - mean) / std
-    return out

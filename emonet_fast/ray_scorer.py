@@ -13,7 +13,6 @@ import numpy.typing as npt
 from .errors import InputError
 from .options import Options
 from .scorer import Scorer
-from .scores import Scores
 
 Columns = dict[str, npt.NDArray[Any]]
 _OURS = ("status", "reason", "embedding")
@@ -69,17 +68,12 @@ class EmoNetScorer:
         images = [_image(cell) for cell in batch[self._column]]
         scores = self._scorer(images, embeddings=self._embeddings)
         out: Columns = {n: np.asarray(v) for n, v in batch.items() if n != self._column}
-        return out | columns(scores)
-
-
-def columns(scores: Scores) -> Columns:
-    """The columns of scores as arrays, without `key`; texts as objects, which every library takes."""
-    table = scores.columns()
-    del table["key"]
-    out = {n: v if isinstance(v, np.ndarray) else np.array(v, dtype=object) for n, v in table.items()}
-    if scores.embeddings is not None:
-        out["embedding"] = scores.embeddings
-    return out
+        for name, values in scores.columns().items():
+            if name != "key":  # texts are objects, which every library takes
+                out[name] = values if isinstance(values, np.ndarray) else np.array(values, dtype=object)
+        if scores.embeddings is not None:
+            out["embedding"] = scores.embeddings
+        return out
 
 
 def _image(cell: Any) -> Any:

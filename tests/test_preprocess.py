@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from benchmarks.pictures import normalise
 from emonet_fast.checkpoint.spec import RESAMPLE_NAMES, Preprocess
-from emonet_fast.preprocess import normalise, resize
+from emonet_fast.preprocess import resize
 
 PIL_NUMBER = {name: number for number, name in RESAMPLE_NAMES.items()}
 

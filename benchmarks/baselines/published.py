@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.baselines.alone import joined, main, rgb
+from benchmarks.pictures import normalise
 from emonet_fast.backends.base import Outputs
 from emonet_fast.backends.reference import Reference
 from emonet_fast.checkpoint import open_checkpoint, resolve_published
 from emonet_fast.options import default_cache_dir
-from emonet_fast.preprocess import normalise
 
 
 class Published:

@@ -1,11 +1,8 @@
-"""The output folder: what is in it, what of that is true, and how it gets there.
+"""The output folder: the plan, the locks, and each shard's rows in 00012.parquet.
 
-    plan.json, files.parquet   see plan.py          lock, lock-i-of-n    see lock.py
-    00012.parquet              a shard's rows       00012.json           its marker, written after it
-    00012.failed.json          a shard that was given up
-
-A shard is done if its marker belongs to this plan and fingerprint and the file has the marker's size and SHA-256.
-Anything else is as if it were not there, and is scored again.
+The marker 00012.json is written after the rows, 00012.failed.json for a shard that was given up. A shard is done if its
+marker belongs to this plan and fingerprint and the file has the marker's size and SHA-256. Anything else is as if it
+were not there, and is scored again.
 """
 
 import contextlib
@@ -116,8 +113,8 @@ class Folder:
         check_same(self.path, self.plan(), plan)
 
     def stem(self, plan: Plan, shard: int) -> Path:
-        """The path of a shard's files without their suffix."""
-        return self.path / plan.stem(shard)
+        """The path of a shard's files without their suffix, as of 00012.parquet."""
+        return self.path / f"{shard:0{max(5, len(str(len(plan.shards) - 1)))}d}"
 
     def publish(self, plan: Plan, shard: int, pending: PendingFile, marker: dict[str, Any]) -> dict[str, Any]:
         """Put a finished shard's file in place and, once it is on the disk, its marker. Gives the whole marker.

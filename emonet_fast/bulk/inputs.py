@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from ..datasets.reader import class_names, open_dataset
 from ..errors import DataError, InputError
 from ..scores import utf8_text
-from ..sources.folder import FoundFiles, is_image_name
+from ..sources.folder import FoundFiles, UniqueKeys, is_image_name
 from ..sources.inputs import InputFile, inspect_file, is_input_name, list_files
-from ..sources.keys import UniqueKeys
 from ..sources.table import TableFooter
 
 if TYPE_CHECKING:

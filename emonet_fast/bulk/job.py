@@ -103,12 +103,9 @@ def _plan(settings: Settings, folder: Folder, say: Callable[[str], None]) -> tup
         wanted = asked(places, settings.shard_size, settings.image_column, settings.keep)
         refuse_different(folder.path, differences(kept.asked(), wanted))
         return kept, False
+    cache_dir = settings.options.cache_dir
     found_inputs = listing.find(
-        settings.inputs,
-        settings.image_column,
-        settings.keep,
-        leave_out=folder.path,
-        cache_dir=settings.options.cache_dir,
+        settings.inputs, settings.image_column, settings.keep, leave_out=folder.path, cache_dir=cache_dir
     )
     for note in found_inputs.notes:
         say(note)

@@ -1,12 +1,8 @@
 """One run at a time on an output folder.
 
-A run holds an flock on `lock` (or `lock-i-of-n` for its part) and writes pid, host and start into it. On one machine
-the kernel frees the lock when its holder dies, however it dies. So the lock of a dead run is taken over at once, even
-if its pid belongs to another process by now. On a network file system flock may reach all machines (NFS 4, Lustre
-mounted with flock, CephFS) or this one alone (NFS with local_lock, Lustre with localflock). We cannot tell which. So a
-lock that another host holds is refused, even where flock would give it to us. Its holder touches it every BEAT
-seconds; it counts as dead after STALE seconds without a touch, by the file system's own clock.
-
+A run holds an flock on `lock` (or `lock-i-of-n` for its part), which the kernel frees however the run dies. On a
+network file system flock may reach this machine alone, and we cannot tell. So a lock of another host is refused until
+its holder, who touches it every BEAT seconds, has been silent for STALE seconds by the file system's own clock.
 If two runs meet all the same, no row is lost or doubled: they write the same content to the same names, each whole.
 """
 

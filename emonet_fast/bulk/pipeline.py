@@ -5,8 +5,7 @@
                by bytes    decoding              thread
 
 The reader goes on into the next shard while the engine is still at the last one. Batches never hold rows of two shards:
-so a shard's file does not depend on which shards came before it. Where the decoder leaves its batches on the GPU it is
-called by the engine's thread, as it works beside the host by itself and reuses its buffers.
+so a shard's file does not depend on which shards came before it.
 """
 
 import socket
@@ -84,7 +83,7 @@ class ShardPipeline:
         self._batches: Channel[Any] = Channel(_BATCHES)
         self._results: Channel[Any] = Channel(_RESULTS)
         self._errors: list[BaseException] = []
-        # DALI on a GPU works beside the host by itself, and reuses its buffers: no thread between it and the engine.
+        # DALI on a GPU works beside the host by itself, and reuses its buffers: the engine's thread calls it.
         self._threaded = not (isinstance(scorer.backend, DeviceBackend) and scorer.decoder.reads_ahead)
         self._waited = self._waits()
         self._last_done = time.perf_counter()

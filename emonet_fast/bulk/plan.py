@@ -1,18 +1,15 @@
 """Which rows make which shard: decided once, from footers and names, the same for the same inputs.
 
-    plan.json      inputs, settings, sources, shards, fingerprint; written before anything is scored
-    files.parquet  the image files of the plan, if it has any: path, key, fault; one row group a shard
-
-A shard is a list of spans: rows start to stop of one source. Shards follow row groups, so that none is read for two of
-them unless it is larger than a shard. A tar is one shard, whatever its size, as its members cannot be counted without
-reading it. Kinds are not mixed: tables come first, then tars, then image files.
+plan.json is written before anything is scored; files.parquet lists the image files. Shards follow row groups, so that
+none is read for two of them unless it is larger than a shard. A tar is one shard, as its members cannot be counted
+without reading it. Kinds are not mixed: tables come first, then tars, then image files.
 """
 
 import base64
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -67,28 +64,28 @@ class Span:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which rows make which shard, and what decides a row's content.
+    """Which rows make which shard, and what decides a row's content. The fields' order is that of plan.json.
 
     Args:
         inputs: absolute paths and hub ids, sorted.
         shard_size: rows of a shard at most; a tar is one shard.
         image_column: as the user named it, or None.
+        keep_names: names of the kept columns.
+        keep: their schema in base64, "" without any.
+        files_hash: SHA-256 of files.parquet, "" where the plan has no image files.
         sources: where the rows come from.
         shards: the spans of each shard.
-        keep: schema of the kept columns in base64, "" without any.
-        keep_names: their names.
-        files_hash: SHA-256 of files.parquet, "" where the plan has no image files.
         fingerprint: see Settings.fingerprint; {} until an engine is open.
     """
 
     inputs: tuple[str, ...]
     shard_size: int
     image_column: str | None
+    keep_names: tuple[str, ...]
+    keep: str
+    files_hash: str
     sources: tuple[Source, ...]
     shards: tuple[tuple[Span, ...], ...]
-    keep: str
-    keep_names: tuple[str, ...]
-    files_hash: str
     fingerprint: Mapping[str, str]
 
     @cached_property
@@ -112,29 +109,16 @@ class Plan:
 
         return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(self.keep))) if self.keep else pa.schema([])
 
-    def stem(self, shard: int) -> str:
-        """The name of a shard's files without the suffix: 00012."""
-        return f"{shard:0{max(5, len(str(len(self.shards) - 1)))}d}"
-
     def asked(self) -> dict[str, str]:
         """What two runs on one folder must have in common beside the fingerprint, for the text of a refusal."""
         return asked(self.inputs, self.shard_size, self.image_column, self.keep_names)
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as plan.json holds it."""
-        return {
-            "format": FORMAT,
-            "version": VERSION,
-            "inputs": list(self.inputs),
-            "shard_size": self.shard_size,
-            "image_column": self.image_column,
-            "keep_names": list(self.keep_names),
-            "keep": self.keep,
-            "files_hash": self.files_hash,
-            "sources": [[s.kind, s.path, s.key, s.rows, s.size, s.column] for s in self.sources],
-            "shards": [[[s.source, s.start, s.stop] for s in spans] for spans in self.shards],
-            "fingerprint": dict(self.fingerprint),
-        }
+        facts = {field.name: getattr(self, field.name) for field in fields(self)}
+        facts["sources"] = [[s.kind, s.path, s.key, s.rows, s.size, s.column] for s in self.sources]
+        facts["shards"] = [[[s.source, s.start, s.stop] for s in spans] for spans in self.shards]
+        return {"format": FORMAT, "version": VERSION, **facts}
 
     def text(self) -> str:
         """plan.json: one line a source and a shard."""
@@ -193,6 +177,8 @@ def make_plan(
 
     Raises InputError when there is no row at all.
     """
+    import pyarrow as pa
+
     tables = [
         Source("table", file.path, file.key, sum(footer.groups), file.size, footer.column)
         for file, footer in listing.tables
@@ -205,13 +191,14 @@ def make_plan(
         shards.append((Span(len(tables) + len(tars), start, min(start + shard_size, len(listing.files))),))
     if not shards:
         raise InputError("the inputs have no rows: every parquet file is empty")
+    keep = pa.schema(list(listing.keep.items())).serialize().to_pybytes() if listing.keep else b""
     return Plan(
         inputs=tuple(sorted(inputs)),
         shard_size=shard_size,
         image_column=image_column,
         sources=(*tables, *tars, *files),
         shards=tuple(shards),
-        keep=_encode(listing.keep),
+        keep=base64.b64encode(keep).decode("ascii"),
         keep_names=tuple(listing.keep),
         files_hash=files_hash,
         fingerprint={},
@@ -245,11 +232,3 @@ def cut(groups: Sequence[Sequence[int]], shard_size: int) -> Iterator[tuple[Span
                     spans, room = [], shard_size
     if spans:
         yield tuple(spans)
-
-
-def _encode(keep: "Mapping[str, pyarrow.DataType]") -> str:
-    import pyarrow as pa
-
-    if not keep:
-        return ""
-    return base64.b64encode(pa.schema(list(keep.items())).serialize().to_pybytes()).decode("ascii")

@@ -1,10 +1,8 @@
 """The engine "ray" of bulk scoring: the same plan, shards and markers, by actors of Ray Data.
 
-Shard numbers go through Ray one way, and markers the other. An actor reads its shard's images and writes the shard
-itself, so images are never in the object store. Every node must see input, output and checkpoint under the same path.
-
-Ray Data restarts a dead actor and gives its task to another one, without end. So each attempt is first noted beside the
-shard: a shard that kills its actor every time is marked as failed, and the rest goes on.
+An actor reads its shard's images and writes the shard itself, so images are never in the object store. Every node must
+see input, output and checkpoint under the same path. Ray Data gives the task of a dead actor to another one, without
+end. So each attempt is first noted beside the shard: one that kills its actor every time is marked as failed.
 """
 
 import json

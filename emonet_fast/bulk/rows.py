@@ -1,7 +1,7 @@
 """A shard's spans to pictures, each with where it came from. Every planned row comes, readable or not."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def read_spans(plan: Plan, folder: Path, shard: int, max_bytes: int) -> Iterator
     for span in plan.shards[shard]:
         source = plan.sources[span.source]
         if span.stop is None:  # of a tar
-            yield from _tar(source, len(plan.keep_names), max_bytes)
+            yield from _tar(source, (None,) * len(plan.keep_names), max_bytes)
         elif source.kind == "table":
             yield from _table(source, span.start, span.stop, plan.keep_names, max_bytes)
         else:
@@ -46,12 +46,12 @@ def read_spans(plan: Plan, folder: Path, shard: int, max_bytes: int) -> Iterator
 def _table(source: Source, start: int, stop: int, keep: Sequence[str], max_bytes: int) -> Iterator[Picture]:
     """Rows of a parquet file. Where it is gone, damaged or another one by now, each of them says so."""
     at = start
-    nothing = (None,) * len(keep)
     fault = "the file has fewer rows than when the plan was made"
     try:
         _check_size(source)
         with open_table(source.path) as file:
-            labels = _labels(file.schema_arrow, source.path, keep)
+            classes = class_names(file.schema_arrow, Path(source.path)) if keep else {}
+            labels = tuple(classes.get(name) for name in keep)  # None for a column without classes
             for picture, kept in read_rows(file, source.key, source.column, max_bytes, start, stop, keep):
                 yield replace(picture, origin=Origin(source.key, at, _named(kept, labels)))
                 at += 1
@@ -60,14 +60,8 @@ def _table(source: Source, start: int, stop: int, keep: Sequence[str], max_bytes
     except Exception as error:  # pyarrow's errors have no base of their own
         fault = f"parquet file: {reason_of(error)}"
     for lost in range(at, stop):
-        origin = Origin(source.key, lost, nothing)
+        origin = Origin(source.key, lost, (None,) * len(keep))
         yield Picture(f"{source.key}::{lost}", None, Status.UNREADABLE, fault, origin=origin)
-
-
-def _labels(schema: Any, path: str, keep: Sequence[str]) -> tuple[Sequence[str] | None, ...]:
-    """The names of each kept column's classes; None for a column of another kind."""
-    known: Mapping[str, Sequence[str]] = class_names(schema, Path(path)) if keep else {}
-    return tuple(known.get(name) for name in keep)
 
 
 def _named(values: tuple[Any, ...], labels: tuple[Sequence[str] | None, ...]) -> tuple[Any, ...]:
@@ -80,8 +74,7 @@ def _named(values: tuple[Any, ...], labels: tuple[Sequence[str] | None, ...]) ->
     )
 
 
-def _tar(source: Source, kept: int, max_bytes: int) -> Iterator[Picture]:
-    nothing = (None,) * kept
+def _tar(source: Source, nothing: tuple[None, ...], max_bytes: int) -> Iterator[Picture]:
     try:
         _check_size(source)
     except (OSError, ValueError, DataError) as error:
@@ -118,8 +111,7 @@ def write_files(files: Iterable[InputFile], shard_size: int) -> bytes:
     schema = pa.schema({"path": pa.binary(), "key": pa.string(), "fault": pa.string()})
     out = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows, schema), out, compression="zstd", row_group_size=shard_size)
-    data: bytes = out.getvalue().to_pybytes()
-    return data
+    return bytes(out.getvalue())
 
 
 def read_files(path: Path, span: Span, shard_size: int) -> Iterator[InputFile]:

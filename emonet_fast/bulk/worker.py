@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def serve(connection: Connection, settings: Settings, device: str, threads: int 
     """The process' main function."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    send = _Sender(connection)
+    send = partial(_send, connection, threading.Lock())
     try:
         with settings.scorer(device, threads) as scorer:
             scorer.open()
@@ -67,15 +68,14 @@ def serve(connection: Connection, settings: Settings, device: str, threads: int 
             send(Ready(settings.fingerprint(scorer)))
             first = connection.recv()  # the plan is written before anything is asked for
             folder = Folder(Path(settings.output))
-            plan = folder.plan()
             pipeline = ShardPipeline(
                 scorer,
-                plan,
+                folder.plan(),
                 folder,
                 device,
                 faces=faces,
                 done=lambda marker: send(Done(marker)),
-                advance=lambda shard, rows, bad: send(Advance(shard, rows, bad)),
+                advance=lambda *rows: send(Advance(*rows)),
             )
             threading.Thread(target=_listen, args=(connection, pipeline, first), daemon=True).start()
             pipeline.run()
@@ -113,15 +113,10 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-class _Sender:
-    """Messages from several threads over one connection; silent once nobody listens."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection, self._lock = connection, threading.Lock()
-
-    def __call__(self, message: Any) -> None:
-        with self._lock:
-            try:
-                self._connection.send(message)
-            except OSError:
-                os._exit(1)
+def _send(connection: Connection, lock: threading.Lock, message: Any) -> None:
+    """Called by several threads. Once nobody listens, the process ends without a word."""
+    with lock:
+        try:
+            connection.send(message)
+        except OSError:
+            os._exit(1)

@@ -198,20 +198,15 @@ def _from_hub(name: str, revision: str | None, cache_dir: Path) -> list[Path]:
     except CheckpointError as error:
         raise DataError(str(error)) from None
     files = sorted(folder.rglob("*.parquet"))
-    _check_complete(name, files)
-    return files
-
-
-def _check_complete(name: str, files: list[Path]) -> None:
-    """Refuse an interrupted download, which would offline look like a smaller data set."""
     matches = [_SHARD.fullmatch(f.name) for f in files]
     shards = Counter((m["split"], int(m["of"])) for m in matches if m)
     for (split, of), present in sorted(shards.items()):
-        if present < of:
+        if present < of:  # an interrupted download, which would offline look like a smaller data set
             raise DataError(
                 f"{present} of {of} shards of {name} ({split}) are in the hub's cache: the download was cut short. "
                 "Connect and run again; only what is missing is downloaded"
             )
+    return files
 
 
 def _layout(file: "pyarrow.parquet.ParquetFile", path: Path, images: bool) -> _Layout:

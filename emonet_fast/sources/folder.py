@@ -1,4 +1,4 @@
-"""Image files: folders, globs and single paths. Paths are found first; a file is read when its turn comes."""
+"""Image files: folders, globs, single paths and their keys. Paths are found first; a file is read at its turn."""
 
 import errno
 import fnmatch
@@ -16,6 +16,23 @@ IMAGE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif",
     ".ppm", ".pgm", ".pbm", ".pnm",
 })  # fmt: skip
+
+
+class UniqueKeys:
+    """Makes keys unique, the same in every run: the second `a.jpg` becomes `a.jpg#2`, the third `a.jpg#3`."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+
+    def __call__(self, key: str) -> str:
+        n = self._last.get(key, 0) + 1
+        unique = key if n == 1 else f"{key}#{n}"
+        while n > 1 and unique in self._last:  # an input of that very name came before
+            n += 1
+            unique = f"{key}#{n}"
+        self._last[key] = n
+        self._last.setdefault(unique, 1)
+        return unique
 
 
 def is_image_name(name: str) -> bool:

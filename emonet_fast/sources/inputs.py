@@ -14,6 +14,7 @@ from ..records import Picture, Status
 from ..scores import utf8_text
 from .folder import (
     FoundFiles,
+    UniqueKeys,
     is_folder,
     is_image_name,
     read_file,
@@ -22,7 +23,6 @@ from .folder import (
     search_glob,
     stat_file,
 )
-from .keys import UniqueKeys
 from .shards import is_shard_name, read_shard
 from .table import TableFooter, is_table_name, read_footer, read_table
 

@@ -12,8 +12,7 @@ from typing import Self
 
 from ..records import Picture, Status
 from ..scores import utf8_text
-from .folder import is_image_name, reason_of, stat_file, too_many_bytes
-from .keys import UniqueKeys
+from .folder import UniqueKeys, is_image_name, reason_of, stat_file, too_many_bytes
 
 SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 _MAX_HEADER = 1 << 20  # bytes of a long name or pax record, which tarfile reads whole

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from emonet_fast.records import Status
 from emonet_fast.scores import utf8_text
-from emonet_fast.sources.keys import UniqueKeys
+from emonet_fast.sources.folder import UniqueKeys
 from emonet_fast.sources.memory import Memory
 
 

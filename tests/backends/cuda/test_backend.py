@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.pictures import normalise
 from emonet_fast.backends.cuda.backend import CudaBackend
 from emonet_fast.backends.cuda.fp8 import certificate_place
 from emonet_fast.backends.cuda.weights import load
@@ -13,7 +14,6 @@ from emonet_fast.backends.reference import Reference
 from emonet_fast.engines.certificate import Certificate, store_certificate
 from emonet_fast.engines.fidelity import Fidelity, measure
 from emonet_fast.errors import BackendError, InputError
-from emonet_fast.preprocess import normalise
 
 from ... import tolerances
 from ...comparing import EMOTIONS

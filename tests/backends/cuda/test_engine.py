@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.pictures import normalise
 from emonet_fast.backends.cuda.fp8 import collect, refine
 from emonet_fast.backends.cuda.linear import E4M3_MAX, make_linear
 from emonet_fast.backends.cuda.weights import load, mixed
@@ -11,7 +12,7 @@ from emonet_fast.backends.cuda.workspace import Workspace, rows, workspace_bytes
 from emonet_fast.backends.reference import Reference
 from emonet_fast.checkpoint.layers import layer_names
 from emonet_fast.engines.fidelity import measure
-from emonet_fast.preprocess import normalise, resize
+from emonet_fast.preprocess import resize
 
 from ... import tolerances
 from ...comparing import EMOTIONS
