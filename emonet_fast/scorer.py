@@ -216,7 +216,7 @@ class Scorer:
         """
         pictures = Memory(images, self.options.max_bytes)
         parts = [batch.scores for batch in self.batches(pictures, embeddings=embeddings)]
-        scores = Scores.concat(parts) if parts else self._scores([], None)
+        scores = Scores.concat(parts) if parts else self.empty()
         for note in scores.notes:
             if "scaling fault" in note:
                 warnings.warn(note, ScalingWarning, stacklevel=2)
@@ -291,8 +291,9 @@ class Scorer:
 
     def empty(self, *, embeddings: bool = False, faces: bool = False) -> Scores:
         """Scores of no rows, with the columns that this checkpoint's scores have."""
-        width = self.checkpoint.vision.hidden_size
-        return self._scores([], None, np.empty((0, width), np.float32) if embeddings else None, faces)
+        raw = np.empty((0, len(self.checkpoint.names)), np.float32)
+        vectors = np.empty((0, self.checkpoint.vision.hidden_size), np.float32)
+        return self._scores([], raw, vectors if embeddings else None, faces)
 
     def _submit(self, batch: Prepared, embeddings: bool, faces: bool) -> Callable[[], ScoredBatch]:
         """Hand the batch's pixels to the engine; the result is what the returned function gives."""
@@ -323,13 +324,13 @@ class Scorer:
     def _scores(
         self,
         decoded: Sequence[Decoded],
-        raw: Float32Array | None,
-        embeddings: Float32Array | None = None,
+        raw: Float32Array,
+        embeddings: Float32Array | None,
         faces: bool = False,
     ) -> Scores:
         names, means = self.checkpoint.names, self.checkpoint.neutral_means
         return Scores.of_checked(
-            np.empty((0, len(names)), np.float32) if raw is None else raw,
+            raw,
             names,
             None if means is None else np.array([means[name] for name in names]),
             keys=[one.key for one in decoded],

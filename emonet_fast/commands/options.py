@@ -6,9 +6,8 @@ An option is a decorator. Some options together make one record: `@engine_option
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, TypeAlias
@@ -20,6 +19,8 @@ from ..options import BACKENDS, DECODERS, PRECISIONS, FaceOptions, Options
 # A command, before and after click has made one of it.
 Function: TypeAlias = Callable[..., Any]
 Decorator: TypeAlias = Callable[[Function], Function]
+# Adds an option to a command; takes further names and settings.
+Declared: TypeAlias = Callable[..., Function]
 PATH = click.Path(path_type=Path)
 
 
@@ -89,35 +90,21 @@ def command(*examples: tuple[str, str], name: str | None = None) -> Callable[[Fu
     return decorate
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """An option that is declared; as a decorator it adds itself to a command."""
+def declare(section: str, usage: str, text: str, choices: Sequence[str] = (), **settings: Any) -> Declared:
+    """Declare an option of a section of the help text.
 
-    section: str
-    names: tuple[str, ...]
-    settings: Mapping[str, Any]
-
-    def __call__(self, function: Function, *names: str, **settings: Any) -> Function:
-        """Add the option. names, settings: more of them than were declared."""
-        settings |= self.settings
-        return click.option(*self.names, *names, cls=_Option, section=self.section, **settings)(function)
-
-
-def section(name: str) -> Callable[..., Declared]:
-    """A section of the help text; call it to declare an option of it.
-
-    The call takes the option as a line of usage shows it ("--output -o FILE"), its sentence of help, `choices`, and
-    what click.option takes besides.
+    usage: the option as a line of usage shows it ("--output -o FILE"). settings: what click.option takes besides.
     """
+    names = [word for word in usage.split() if word.startswith("-")]
+    metavar = next((word for word in usage.split() if not word.startswith("-")), None)
+    if choices:
+        settings["type"] = click.Choice(choices)
+    settings = {"metavar": metavar, "help": text, "show_default": True} | settings
 
-    def declare(usage: str, text: str, choices: Sequence[str] = (), **settings: Any) -> Declared:
-        names = tuple(word for word in usage.split() if word.startswith("-"))
-        metavar = next((word for word in usage.split() if not word.startswith("-")), None)
-        if choices:
-            settings["type"] = click.Choice(choices)
-        return Declared(name, names, {"metavar": metavar, "help": text, "show_default": True} | settings)
+    def add(function: Function, *more: str, **further: Any) -> Function:
+        return click.option(*names, *more, cls=_Option, section=section, **(further | settings))(function)
 
-    return declare
+    return add
 
 
 def together(name: str, make: Function, defaults: object = None, **options: Declared) -> Decorator:
@@ -143,7 +130,7 @@ def together(name: str, make: Function, defaults: object = None, **options: Decl
 
 
 SECTIONS = ("Input", "Faces", "Engine", "Output")
-INPUT, FACES, ENGINE, OUTPUT = map(section, SECTIONS)
+INPUT, FACES, ENGINE, OUTPUT = (partial(declare, section) for section in SECTIONS)
 
 inputs = click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 image_column = INPUT(

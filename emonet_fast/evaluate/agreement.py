@@ -3,9 +3,6 @@
 Source: `statistics/analysis-hq.ipynb` of LAION-AI/emonet-face. The agreement of a rater for an emotion is the mean
 over the humans (for a human: over the other humans). Undefined pairs are left out. The overall figure is the mean
 over emotions.
-
-Calibration is ours. Truncated raw scores say little about a model that is right in order and wrong in scale. So the
-scores of each fold are cut at thresholds that give, on the other folds, the experts' own shares of levels.
 """
 
 from collections.abc import Sequence
@@ -106,7 +103,10 @@ def thresholds(scores: Floats, levels: Floats) -> Floats:
 
 
 def held_out_levels(scores: Floats, levels: Floats, fold: Ints) -> Floats:
-    """[N] levels 0..7 of scores [N], calibrated on the other folds by the experts' levels [H, N]; NaN where unknown."""
+    """[N] levels 0..7 of scores [N], calibrated on the other folds by the experts' levels [H, N]; NaN where unknown.
+
+    Ours: truncation says little about a model that is right in order and wrong in scale.
+    """
     out = np.full(len(scores), np.nan)
     scored = ~np.isnan(scores)
     rated = ~np.isnan(levels).all(axis=0) if len(levels) else np.zeros(len(scores), dtype=bool)

@@ -23,11 +23,6 @@ class FrameFaces:
     picture: Picture
     tracks: tuple[int, ...]
 
-    @property
-    def faces(self) -> tuple[Face | None, ...]:
-        """The face of each row; None in a row without one."""
-        return self.picture.faces or (None,)
-
 
 class FaceFollower:
     """Finds the faces of one video's sampled frames and follows them; without a finder it takes whole frames."""

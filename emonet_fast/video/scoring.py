@@ -40,7 +40,7 @@ class FrameScorer:
 
     def __call__(self, frames: Sequence[FrameFaces]) -> tuple[Scores, npt.NDArray[np.bool_]]:
         """The scores of the frames' N rows, and [N] bool: which rows took over earlier ones."""
-        faces = [face for frame in frames for face in frame.faces]
+        faces = [face for frame in frames for face in frame.picture.faces or (None,)]
         tracks = [track for frame in frames for track in frame.tracks]
         kept = [self._reusable(face, track) for face, track in zip(faces, tracks, strict=True)]
         reused = np.array([one is not None for one in kept], bool)

@@ -1,21 +1,9 @@
-"""NVDEC by PyNvVideoCodec: PyAV's packets go in, pictures with their packets' times come out.
+"""NVDEC by PyNvVideoCodec, version 2: PyAV's packets go in, pictures with their packets' times come out.
 
-PyAV still demuxes, so what a container says (times, edit lists, display matrix, audio) is read the same way with and
-without a GPU. What libavcodec does beside decoding is done here:
-
-- Packets become Annex B, by FFmpeg's own bitstream filter.
-- The time goes with the packet through NVDEC and names the packet when its picture comes out, in order of presentation.
-  So frames that an edit list hides are left out, and a packet without a time gives a frame without one.
-- libavcodec decodes the first key frame too. It tells what NVDEC does not: the display matrix, colours, whether the
-  picture is interlaced. Where a key frame brings another sequence parameter set, the same is done again with a new
-  decoder: PyNvVideoCodec itself would scale the new size to the old one.
-- The packets are kept until the first picture comes out. Where NVDEC cannot decode them, libavcodec begins with them.
-
-Pictures come in host memory as NV12. Only a picture that is kept is copied, to planar 4:2:0 with all that libavcodec
-said of the colours, so that swscale makes the same pixels as of libavcodec's frames. (Of NV12, or without the place of
-the chroma samples, it interpolates colours in another way: up to 65 levels apart at hard edges.)
-
-PyNvVideoCodec's interface is that of version 2 (version 1 carried no times).
+PyAV still demuxes, so what a container says is read the same way with and without a GPU. A packet's time goes with it
+through NVDEC, so that the picture is known by its packet: frames that an edit list hides are left out. libavcodec
+decodes the first key frame of each sequence too, which tells what NVDEC does not, such as colours. A new sequence gets
+a new decoder: PyNvVideoCodec itself would scale the new size to the old one.
 """
 
 import ctypes
@@ -237,6 +225,7 @@ class NvdecDecoder(PacketDecoder):
             raise fault
 
     def keep(self, picture: Any) -> Any:
+        # Planar 4:2:0: of NV12 swscale interpolates colours in another way, up to 65 levels apart at hard edges.
         if not isinstance(picture, NvdecPicture):
             return picture
         frame = self._twin(picture.sequence)
