@@ -237,7 +237,7 @@ def detector(model: Path) -> dict[str, Any]:
     from PIL import Image
 
     from emonet_fast.faces.detector import FaceDetector
-    from emonet_fast.faces.overlap import boxes_of, overlaps
+    from emonet_fast.faces.geometry import boxes_of, overlaps
 
     frames = [scene(i, 40) for i in range(0, 40, 2)]
     full = FaceDetector(model, threads=2)
@@ -287,7 +287,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["speed", "memory"], help="Measure a part and keep the rest of the results.")
     parser.add_argument("--minutes", type=int, default=30, help="Of the clip for memory; the bar is for 30.")
     options = parser.parse_args()
-    from emonet_fast.faces.model import find_model
+    from emonet_fast.faces.finder import find_model
     from emonet_fast.options import default_cache_dir
 
     model = find_model(options.model, default_cache_dir())

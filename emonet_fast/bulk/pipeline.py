@@ -4,8 +4,8 @@
     files      bounded     faces,      bounded   calling    bounded   parquet, rename, marker
                by bytes    decoding              thread
 
-The reader goes on into the next shard while the engine is still at the last one. Batches never hold rows of two shards:
-so a shard's file does not depend on which shards came before it.
+The reader goes on to the next shard while the engine still scores the last one. A batch never holds rows of two shards,
+so a shard's file does not depend on the shards before it.
 """
 
 import socket
@@ -27,14 +27,14 @@ from .plan import Plan
 from .rows import Origin, read_spans
 from .shard_file import ShardFile
 
-# Encoded pictures waiting to be decoded, batches waiting for the engine, results waiting to be written.
-_SHARDS = 4
-_PICTURES, _PICTURE_BYTES, _BATCHES, _RESULTS = 256, 128 << 20, 2, 64
-_END = object()  # follows the last item of a shard
+# How many wait at most: shards, encoded pictures (and their bytes), batches for the engine, results to be written.
+_SHARDS, _PICTURES, _PICTURE_BYTES, _BATCHES, _RESULTS = 4, 256, 128 << 20, 2, 64
+# Follows the last item of a shard.
+_END = object()
 
 
 class ShardError(Exception):
-    """A shard cannot be scored. shard: which. The cause is what happened."""
+    """A shard cannot be scored; the exception's cause says why."""
 
     def __init__(self, shard: int, error: BaseException) -> None:
         super().__init__(f"{type(error).__name__}: {error}")
@@ -43,7 +43,7 @@ class ShardError(Exception):
 
 @dataclass(slots=True)
 class Job:
-    """A shard under way. read: its pictures that were handed to the decoder so far."""
+    """A shard under way, and how many of its pictures the decoder has taken so far."""
 
     shard: int
     read: int = 0
@@ -57,12 +57,12 @@ class ShardPipeline:
         plan: of the output folder.
         folder: the output folder.
         place: the device's name, for markers.
-        faces: what finds each picture's faces; None scores pictures as they are.
-        done: called with each finished shard's marker, in order, by the writer's thread.
-        advance: called with (shard, rows, rows without scores) as they are scored.
+        faces: finds each picture's faces; None scores pictures as they are.
+        done: the writer's thread calls it with the marker of each finished shard, in order.
+        advance: the engine's thread calls it with the shard, the rows scored, and those of them without scores.
 
     Attributes:
-        shards: what to score; the reader takes from it ahead of need, and closing it ends `run`.
+        shards: the shards to score. The reader takes some in advance; closing the channel ends `run`.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class ShardPipeline:
         self._batches: Channel[Any] = Channel(_BATCHES)
         self._results: Channel[Any] = Channel(_RESULTS)
         self._errors: list[BaseException] = []
-        # DALI on a GPU works beside the host by itself, and reuses its buffers: the engine's thread calls it.
+        # DALI on a GPU works beside the host by itself and reuses its buffers, so the engine's thread calls it.
         self._threaded = not (isinstance(scorer.backend, DeviceBackend) and scorer.decoder.reads_ahead)
         self._waited = self._waits()
         self._last_done = time.perf_counter()
@@ -92,15 +92,12 @@ class ShardPipeline:
         self._faces = faces
 
     def run(self) -> None:
-        """Score what comes in `shards` until that is closed.
+        """Score the shards that come until the channel `shards` is closed.
 
-        Raises ShardError when one of them cannot be scored. Later ones that were begun are given up too; what is done
-        stays.
+        Raises ShardError when a shard cannot be scored. Shards under way are given up then; finished ones stay.
         """
-        targets: list[Callable[[], None]] = [self._read, self._write]
-        if self._threaded:
-            targets.insert(1, self._prepare)
-        threads = [threading.Thread(target=self._guarded, args=(t,), daemon=True) for t in targets]
+        stages = [self._read, self._prepare, self._write] if self._threaded else [self._read, self._write]
+        threads = [threading.Thread(target=self._guarded, args=(stage,), daemon=True) for stage in stages]
         for thread in threads:
             thread.start()
         try:
@@ -115,7 +112,7 @@ class ShardPipeline:
             raise self._errors[0]
 
     def abort(self) -> None:
-        """Stop at the next opportunity, from any thread; shards under way leave nothing behind."""
+        """Stop soon. Any thread may call it. Shards under way leave nothing behind."""
         for channel in (self.shards, self._pictures, self._batches, self._results):
             channel.abort()
 
@@ -143,22 +140,22 @@ class ShardPipeline:
         for job, pictures in _segments(self._pictures):
             self._batches.put(job)
             with _at(job.shard):
-                for prepared in self._scorer.prepare(_counted(job, pictures), faces=self._faces):
+                for prepared in self._prepared(job, pictures):
                     self._batches.put(prepared)
             self._batches.put(_END)
         self._batches.close()
+
+    def _prepared(self, job: Job, pictures: Iterable[Picture]) -> Iterator[Prepared]:
+        return self._scorer.prepare(_counted(job, pictures), faces=self._faces)
 
     def _score(self) -> None:
         embeddings = self._embeddings != "none"
         for job, items in _segments(self._batches if self._threaded else self._pictures):
             self._results.put(job)
             with _at(job.shard):
-                batches: Iterable[Prepared] = items
-                if not self._threaded:
-                    batches = self._scorer.prepare(_counted(job, items), faces=self._faces)
-                for scored in self._scorer.score_prepared(
-                    batches, embeddings=embeddings, faces=self._faces is not None
-                ):
+                batches = items if self._threaded else self._prepared(job, items)
+                faces = self._faces is not None
+                for scored in self._scorer.score_prepared(batches, embeddings=embeddings, faces=faces):
                     self._results.put(scored)
                     bad = sum(s != Status.OK for s in scored.scores.status)
                     self._advance(job.shard, len(scored.scores), bad)
@@ -179,7 +176,7 @@ class ShardPipeline:
         try:
             for scored in results:
                 origins = [one.origin for one in scored.decoded if isinstance(one.origin, Origin)]
-                # Rows of one picture come one after another, and share its origin; perhaps in several batches.
+                # The rows of a picture follow one another and share its origin, perhaps in several batches.
                 for origin in origins:
                     inputs += origin is not last
                     last = origin
@@ -189,7 +186,7 @@ class ShardPipeline:
             file.finish(self._scorer.empty(embeddings=self._embeddings != "none", faces=self._faces is not None))
             planned = self._plan.rows([job.shard])
             if inputs != job.read or (planned is not None and inputs != planned):
-                raise RuntimeError(f"{inputs} rows of input were written; {job.read} were read, planned were {planned}")
+                raise RuntimeError(f"{inputs} rows of input were written; {job.read} were read, {planned} were planned")
             facts = {"rows": rows, "inputs": inputs, "counts": dict(sorted(file.counts.items())), "notes": list(notes)}
             marker = self._folder.publish(self._plan, job.shard, file.pending, facts | self._rates(rows))
         finally:
@@ -197,12 +194,11 @@ class ShardPipeline:
         self._done(marker)
 
     def _rates(self, rows: int) -> dict[str, Any]:
-        """Seconds since the last shard was done, rows a second, and what each stage waited for meanwhile."""
-        now = time.perf_counter()
-        seconds, self._last_done = now - self._last_done, now
-        waits = self._waits()
+        """Seconds since the last shard was done, rows a second, and how long each stage has waited since."""
+        now, waits = time.perf_counter(), self._waits()
+        seconds = now - self._last_done
         waited = {name: round(waits[name] - self._waited[name], 3) for name in waits}
-        self._waited = waits
+        self._last_done, self._waited = now, waits
         return {
             "seconds": round(seconds, 3),
             "rows_per_second": round(rows / seconds, 3) if seconds else 0.0,
@@ -223,7 +219,7 @@ class ShardPipeline:
 
 @contextmanager
 def _at(shard: int) -> Iterator[None]:
-    """Errors inside become a ShardError of that shard; ClosedError and interrupts pass."""
+    """Turns an error inside into a ShardError of that shard; ClosedError and interrupts pass."""
     try:
         yield
     except ClosedError:
@@ -250,6 +246,6 @@ def _until_closed(channel: Channel[Any]) -> Iterator[Any]:
 
 
 def _segments(channel: Channel[Any]) -> Iterator[tuple[Job, Iterator[Any]]]:
-    """Each shard's job and its items; the items must be used up before the next one is asked for."""
+    """Each shard's job and its items, which must be used up before the next shard is asked for."""
     for job in _until_closed(channel):
         yield job, iter(channel.get, _END)

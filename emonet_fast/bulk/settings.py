@@ -10,7 +10,7 @@ import PIL
 from .._version import __version__
 from ..checkpoint.fetch import VARIANTS
 from ..errors import InputError, OptionError
-from ..faces.model import find_model
+from ..faces.finder import find_model
 from ..gpu import Gpu, look
 from ..optional import need
 from ..options import EMBEDDINGS, ENGINES, SHARD_SIZE, FaceOptions, Options

@@ -1,4 +1,4 @@
-"""The contract that every decoder fulfils: pictures in, batches of the network's input out."""
+"""The contract of every decoder: pictures in, batches of the network's input out."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -9,12 +9,11 @@ import numpy as np
 
 from ..records import Decoded, Picture
 
-# A row, and its pixels; None where it has none. Which pixels (a crop, or the network's input) the function says.
+# A row and its pixels (a crop, or the network's input); None where it has none.
 Row: TypeAlias = tuple[Decoded, Any]
 # Times a stage by its name.
 Timed: TypeAlias = Callable[[str], AbstractContextManager[None]]
-# Rows without pixels that may ride in one batch before it is handed on, so that a folder of broken files still
-# streams.
+# A batch of more rows is handed on, however few of them have pixels: a folder of broken files still streams.
 MAX_ROWS = 256
 
 
@@ -23,8 +22,8 @@ class Part:
     """Rows for one engine call.
 
     Args:
-        places: of these rows in Prepared.rows.
-        pixels: [n, 3, S, S] uint8, a numpy array; or anything with `__dlpack__` on the GPU.
+        places: where these rows stand in Prepared.rows.
+        pixels: [n, 3, S, S] uint8: a numpy array, or anything with `__dlpack__` on the GPU.
         on_device: whether the pixels lie on the GPU.
     """
 
@@ -35,39 +34,34 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Some consecutive rows.
-
-    Args:
-        rows: in the order of the pictures.
-        parts: the network's input of those rows that have pixels.
-    """
+    """Consecutive rows in the order of the pictures, and the network's input of those that have pixels."""
 
     rows: tuple[Decoded, ...]
     parts: tuple[Part, ...]
 
 
+# Makes the parts of a batch of the places and the pixels of those rows that have pixels.
+MakeParts: TypeAlias = Callable[[tuple[int, ...], list[Any]], tuple[Part, ...]]
+
+
 class FaceLocator(Protocol):
-    """Gives pictures the boxes of their faces. A decoder calls it; faces.PictureFaces fulfils it.
-
-    Attributes:
-        name: of what finds the faces, for the reason of a row without one.
-        needs_pixels: whether faces are looked for in decoded pictures. Where they are not, a picture gets its boxes
-            before it is decoded, so that a decoder can decode just these.
-    """
+    """Gives pictures the boxes of their faces. A decoder calls it; faces.PictureFaces fulfils it."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What finds the faces, for the reason of a row without a face."""
+        ...
 
     @property
-    def needs_pixels(self) -> bool: ...
+    def needs_pixels(self) -> bool:
+        """Whether faces are looked for in decoded pictures; else a picture gets its boxes before it is decoded."""
+        ...
 
     def locate(self, pictures: Sequence[Picture], pixels: Sequence[Any]) -> list[Picture]:
         """The same pictures with `faces` and `boxes`.
 
-        Args:
-            pictures: some pictures that could be read.
-            pixels: each picture as decoded, [H, W, 3] uint8 RGB, upright: a numpy array, or a torch tensor on the GPU.
-                Where the locator does not need pixels: nothing.
+        Pixels are [H, W, 3] uint8 RGB, upright: numpy arrays, or torch tensors on the GPU. None come where the locator
+        does not need them.
         """
         ...
 
@@ -77,8 +71,8 @@ class Decoder(Protocol):
 
     Attributes:
         name: for the run's summary.
-        reads_ahead: it decodes beside its caller, into buffers that it uses again: its batches are taken by the
-            thread that hands them to the engine.
+        reads_ahead: whether it decodes beside its caller, into buffers that it uses again. Then the thread that hands
+            batches to the engine takes them from the decoder.
     """
 
     name: str
@@ -89,19 +83,13 @@ class Decoder(Protocol):
     ) -> Iterator[Prepared]:
         """Batches of at most batch_size rows with pixels. Never raises for bad data.
 
-        Each picture is decoded once, and gives one row, or one for each of its boxes, in order. Memory is bounded by
-        the batch size and the pixel limits, not by the number of pictures.
-
-        Args:
-            pictures: encoded or as pixels, with boxes or without, in any mix.
-            batch_size: of the engine.
-            keep_rgb: rows carry their pixels before the resize (Decoded.rgb).
-            faces: what gives pictures their boxes; None leaves them as they are.
+        Each picture, encoded or as pixels, is decoded once. It gives one row, or one for each of its boxes, in order.
+        With keep_rgb rows carry their pixels before the resize. Memory does not grow with the number of pictures.
         """
         ...
 
     def note(self) -> str:
-        """How many pictures which decoder has read so far, for people; "" where that goes without saying."""
+        """Which decoder has read how many pictures so far, for people; "" where one has read all."""
         ...
 
     def close(self) -> None:
@@ -114,18 +102,8 @@ def stacked(places: tuple[int, ...], pixels: list[Any]) -> tuple[Part, ...]:
     return (Part(places, np.stack(pixels)),)
 
 
-def grouped(
-    rows: Iterable[Row],
-    batch_size: int,
-    parts: Callable[[tuple[int, ...], list[Any]], tuple[Part, ...]] = stacked,
-) -> Iterator[Prepared]:
-    """Rows to batches of exactly batch_size rows with pixels, the last one shorter.
-
-    Args:
-        rows: in order.
-        batch_size: of the engine.
-        parts: makes the parts of the places and the pixels of those rows that have pixels.
-    """
+def grouped(rows: Iterable[Row], batch_size: int, parts: MakeParts = stacked) -> Iterator[Prepared]:
+    """Rows to batches of exactly batch_size rows with pixels; the last batch may be shorter."""
     group: list[Row] = []
     readable = 0
     for row in rows:
@@ -138,7 +116,7 @@ def grouped(
         yield _prepared(group, parts)
 
 
-def _prepared(group: list[Row], parts: Callable[[tuple[int, ...], list[Any]], tuple[Part, ...]]) -> Prepared:
+def _prepared(group: list[Row], parts: MakeParts) -> Prepared:
     places = tuple(i for i, row in enumerate(group) if row[1] is not None)
     pixels = [row[1] for row in group if row[1] is not None]
     return Prepared(tuple(row[0] for row in group), parts(places, pixels) if pixels else ())

@@ -16,12 +16,9 @@ INSTALL = "pip install 'emonet-fast[dali]'"
 
 @dataclass(frozen=True, slots=True)
 class DecoderChoice:
-    """Which decoder is taken.
+    """The name of the decoder that is taken, and why.
 
-    Args:
-        decoder: its name.
-        reason: a few words for people.
-        notable: whether a person may have expected another choice; then the log says the reason.
+    The log gives the reason where the choice is notable: a person may have expected another one.
     """
 
     decoder: str
@@ -30,10 +27,9 @@ class DecoderChoice:
 
 
 def choose(options: Options, spec: Preprocess, device_id: int | None) -> DecoderChoice:
-    """Which decoder serves these options. device_id: of the engine's GPU, None without one.
+    """Which decoder serves these options beside an engine on that GPU; None is the CPU.
 
-    Beside an engine on the CPU "auto" takes Pillow: DALI decodes faster there, but some milliseconds do not show beside
-    the network's second an image, and DALI takes 250 MB more memory (docs/decoding.md).
+    On the CPU "auto" takes Pillow: DALI saves milliseconds of the network's second, for 250 MB (docs/decoding.md).
     """
     if options.decoder != "auto":
         return DecoderChoice(options.decoder, "asked for")
@@ -50,24 +46,14 @@ def choose(options: Options, spec: Preprocess, device_id: int | None) -> Decoder
 def open_decoder(
     spec: Preprocess, options: Options, timed: Timed, *, threads: int, device_id: int | None, stream: int | None
 ) -> Decoder:
-    """Open the chosen decoder.
+    """Open the chosen decoder beside an engine on that GPU and CUDA stream; both are None on the CPU.
 
-    Args:
-        spec: size and filter of the network's input.
-        options: which decoder, orientation, limits.
-        timed: times the stages "decode" and "preprocess".
-        threads: CPU threads of the decoder.
-        device_id: of the engine's GPU; None without one.
-        stream: handle of the engine's CUDA stream; None without one.
-
-    Raises:
-        MissingPackageError: when DALI was named and is not installed.
+    Raises MissingPackageError when DALI was named and is not installed.
     """
     choice = choose(options, spec, device_id)
     if choice.notable:
         _log.warning("decoder 'auto' takes %s: %s", choice.decoder, choice.reason)
-    if choice.decoder == "pillow":
-        # An engine on the CPU uses every core itself.
+    if choice.decoder == "pillow":  # with one thread beside an engine on the CPU, which uses every core itself
         return PillowDecoder(spec, options, timed, 1 if device_id is None else threads)
     need("nvidia.dali", "the decoder 'dali'")  # before our own modules, which import it
     from .dali.decoder import DaliDecoder

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from ..checkpoint.spec import Preprocess
 from ..decode import decode
@@ -19,6 +19,9 @@ from .base import FaceLocator, Row, Timed
 
 # Pictures, and their pixels, that wait together until faces are looked for in them.
 _TOGETHER, _TOGETHER_PIXELS = 4, 32_000_000
+
+# Opens a context to work in, such as a CUDA stream, or one that times the work.
+Within: TypeAlias = Callable[[], AbstractContextManager[Any]]
 
 _Item = TypeVar("_Item")
 _Out = TypeVar("_Out")
@@ -34,8 +37,8 @@ class Whole:
         status: see Decoded.
         reason: see Decoded.
         region: the part of the picture that `pixels` holds; None for all of it.
-        size: width and height of the upright picture in pixels, where region is given.
-        owner: what must live as long as `pixels` are read.
+        size: width and height of the whole upright picture in pixels; None where `pixels` hold all of it.
+        owner: must live as long as `pixels` are read.
     """
 
     picture: Picture
@@ -48,7 +51,7 @@ class Whole:
 
     @property
     def width_height(self) -> tuple[int, int]:
-        """Of the upright picture, in pixels."""
+        """Width and height of the whole upright picture in pixels."""
         height, width = self.pixels.shape[:2]
         return self.size or (int(width), int(height))
 
@@ -62,7 +65,7 @@ def by_pillow(picture: Picture, options: Options) -> Whole:
 def with_known_boxes(pictures: Iterable[Picture], faces: FaceLocator | None) -> Iterable[Picture]:
     """The pictures with their faces' boxes, where the locator knows these without pixels.
 
-    Boxes that a source gave give way to those that the locator finds later.
+    Where it needs pixels, a source's own boxes are dropped: the locator finds others later.
     """
     if faces is None:
         return pictures
@@ -71,17 +74,10 @@ def with_known_boxes(pictures: Iterable[Picture], faces: FaceLocator | None) -> 
     return (faces.locate([one], [])[0] if one.status == Status.OK else one for one in pictures)
 
 
-def located(
-    wholes: Iterable[Whole],
-    faces: FaceLocator | None,
-    within: Callable[[], AbstractContextManager[Any]] = nullcontext,
-) -> Iterator[Whole]:
+def located(wholes: Iterable[Whole], faces: FaceLocator | None, within: Within = nullcontext) -> Iterator[Whole]:
     """The decoded pictures with their faces' boxes, where the locator needs pixels; else as they are.
 
-    Args:
-        wholes: in order; only a few are held at a time.
-        faces: see Decoder.batches.
-        within: opens the context in which the locator works, such as a CUDA stream.
+    The locator works inside `within`. Only a few pictures are held at a time.
     """
     if faces is None or not faces.needs_pixels:
         yield from wholes
@@ -99,9 +95,7 @@ def located(
     yield from _located(waiting, faces, within)
 
 
-def _located(
-    waiting: list[Whole], faces: FaceLocator, within: Callable[[], AbstractContextManager[Any]]
-) -> list[Whole]:
+def _located(waiting: list[Whole], faces: FaceLocator, within: Within) -> list[Whole]:
     readable = [whole for whole in waiting if whole.pixels is not None]
     with within():
         pictures = iter(faces.locate([w.picture for w in readable], [w.pixels for w in readable]))
@@ -111,11 +105,7 @@ def _located(
 def crops(whole: Whole, max_pixels: int, faces: FaceLocator | None, cut: Callable[[Any, Box], Any] = crop) -> list[Row]:
     """The rows of one picture, one or one a box, each with its [h, w, 3] pixels before the resize.
 
-    Args:
-        whole: the decoded picture.
-        max_pixels: larger boxes are refused by a status.
-        faces: what gave the picture its boxes.
-        cut: preprocess.crop, or the same where the pixels lie.
+    A status refuses boxes of more than max_pixels. `cut` is preprocess.crop, or the same where the pixels lie.
     """
     picture = whole.picture
     row = Decoded(picture.key, None, whole.status, whole.reason, origin=picture.origin)
@@ -131,11 +121,10 @@ def crops(whole: Whole, max_pixels: int, faces: FaceLocator | None, cut: Callabl
     width, height = whole.width_height
     left, top = (whole.region.left, whole.region.top) if whole.region else (0, 0)
     rows: list[Row] = []
-    for key, box, face in zip(
-        picture.row_keys(), picture.boxes, picture.faces or (None,) * len(picture.boxes), strict=True
-    ):
+    row_faces = picture.faces or (None,) * len(picture.boxes)
+    for key, box, face in zip(picture.row_keys(), picture.boxes, row_faces, strict=True):
         one = replace(row, key=key, face=face)
-        fault = box_fault(box, width, height, max_pixels)
+        fault = _box_fault(box, width, height, max_pixels)
         if fault is not None:
             rows.append((replace(one, status=fault[0], reason=fault[1]), None))
             continue
@@ -144,7 +133,7 @@ def crops(whole: Whole, max_pixels: int, faces: FaceLocator | None, cut: Callabl
     return rows
 
 
-def box_fault(box: Box, width: int, height: int, max_pixels: int) -> tuple[Status, str] | None:
+def _box_fault(box: Box, width: int, height: int, max_pixels: int) -> tuple[Status, str] | None:
     """Status and reason of a box that cannot be cut from a picture of that size; None where it can."""
     sides = f"{box.left},{box.top},{box.right},{box.bottom}"
     if box.inside(width, height) is None:
@@ -176,18 +165,12 @@ def resized(
 
 
 def ahead(
-    start: "Callable[[_Item], Future[_Out] | _Out]",
-    items: Iterable[_Item],
-    depth: int,
-    waiting: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    start: "Callable[[_Item], Future[_Out] | _Out]", items: Iterable[_Item], depth: int, waiting: Within = nullcontext
 ) -> Iterator[_Out]:
-    """What was started for each item, in order, with at most `depth` items under way.
+    """The result of each item in order, with at most `depth` (1 or more) items under way.
 
-    Args:
-        start: begins the work on an item in another thread; or gives its result at once.
-        items: read as far ahead as `depth` says.
-        depth: 1 or more.
-        waiting: opens the context in which a result is waited for, to time that.
+    `start` begins the work on an item in another thread, or gives its result at once. Results are waited for inside
+    `waiting`.
     """
     under_way: deque[Future[_Out] | _Out] = deque()
     for item in items:
@@ -198,7 +181,7 @@ def ahead(
         yield _done(under_way.popleft(), waiting)
 
 
-def _done(work: "Future[_Out] | _Out", waiting: Callable[[], AbstractContextManager[Any]]) -> _Out:
+def _done(work: "Future[_Out] | _Out", waiting: Within) -> _Out:
     if not isinstance(work, Future):
         return work
     with waiting():

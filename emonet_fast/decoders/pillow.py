@@ -1,7 +1,4 @@
-"""The decoder of the default installation: Pillow. It is the definition.
-
-Beside an engine on the CPU one picture after the other, as the engine uses every core; beside a GPU on several threads.
-"""
+"""The decoder of the default installation: Pillow. Every other decoder must equal it."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +22,7 @@ class PillowDecoder:
         spec: size and filter of the network's input.
         options: orientation and limits.
         timed: times the stages "decode" and "preprocess".
-        threads: 1 works in the calling thread; more in threads that live as long as a call of `batches`.
+        threads: 1 works in the calling thread; more work in threads that live as long as a call of `batches`.
     """
 
     name = "pillow"
@@ -54,7 +51,7 @@ class PillowDecoder:
         with ExitStack() as stack:
             pool = stack.enter_context(ThreadPoolExecutor(self._threads, "decode")) if self._threads > 1 else None
             if faces is not None and faces.needs_pixels:
-                # Whole pictures wait here, not small rows: fewer of them.
+                # Whole pictures wait here, not small rows, so that fewer may wait.
                 wholes = located(_each(pool, self._whole, pictures, self._threads), faces)
                 ready = _each(pool, finish, wholes, self._threads)
             else:

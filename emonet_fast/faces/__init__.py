@@ -1,9 +1,9 @@
 """Where the faces of a picture are: found by YuNet or read from a file, and the crop that is scored of each."""
 
-from .crop import MARGIN, face_crop
 from .detector import FaceDetector, FaceFinder
 from .files import BoxFile
 from .finder import PictureFaces, open_faces, open_finder
+from .geometry import MARGIN, face_crop
 
 __all__ = [
     "MARGIN",

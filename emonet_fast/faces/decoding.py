@@ -14,14 +14,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..records import Float32Array, Float64Array
-from .overlap import overlaps
+from .geometry import overlaps
 
 STRIDES = (8, 16, 32)
 OUTPUTS = tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES)
 WIDTHS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
-# Candidates above the threshold that go into suppression, the strongest ones: bounds its n x n table.
+# So many of the strongest candidates go into suppression, which bounds its n x n table.
 MAX_CANDIDATES = 1000
-_MAX_EXPONENT = 10.0  # exp of it times 32 is far beyond any picture; more could only come from a broken file
+_MAX_EXPONENT = 10.0  # exp(10) x 32 pixels is wider than any picture; only a broken model gives more
 
 
 def candidates(
@@ -29,7 +29,7 @@ def candidates(
 ) -> Float64Array:
     """Rows (x, y, width, height, score, 10 landmark coordinates) of picture `index`: [n, 15], strongest first.
 
-    outputs: the 12 arrays [batch, cells, k] of an input of width x height. Not finite rows are dropped.
+    The 12 outputs are arrays [batch, cells, k], of an input of width x height. Rows that are not finite are dropped.
     """
     rows = []
     for stride in STRIDES:
@@ -49,7 +49,7 @@ def candidates(
 
 
 def suppress(rows: Float64Array, threshold: float) -> Float64Array:
-    """Keep each row whose box overlaps no kept stronger one by more than threshold (IoU). rows: strongest first."""
+    """The rows, strongest first, without those that overlap a stronger one of the result by more than this IoU."""
     table = overlaps(rows[:, :4], rows[:, :4])
     free = np.ones(len(rows), bool)
     kept = []

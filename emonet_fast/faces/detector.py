@@ -1,8 +1,8 @@
 """Pictures to faces: letterbox, network, decoding, two scales, one suppression over both.
 
-YuNet is best for faces of about 10 to 300 pixels of its input: on a portrait of 1024 pixels its box is a fifth too
-small, in a crowd at 480 pixels it misses faces. So the first scale answers for all faces, and the second, finer one
-adds those that are small in it.
+YuNet is best for faces of about 10 to 300 pixels of its input. On a portrait of 1024 pixels its box is a fifth too
+small; in a crowd at 480 pixels it misses faces. So the first scale answers for all faces, and the second, finer scale
+adds those that are small in its own input.
 """
 
 from collections.abc import Sequence
@@ -15,25 +15,24 @@ from ..errors import OptionError
 from ..options import FaceOptions
 from ..records import Face, Float64Array
 from .decoding import candidates, suppress
-from .letterbox import STRIDE, letterboxed, plan
+from .letterbox import STRIDE, Frame, letterboxed, plan
 from .network import BATCH, Network
 from .network_torch import TorchNetwork
 
 _DEFAULT = FaceOptions()
 SCALES = (480, 960)
 _NMS = 0.3  # as OpenCV's FaceDetectorYN
-# Pixels of the finer scale's own input up to which it answers.
+# The finer scale answers for faces of at most so many pixels of its own input.
 _SMALL = 128.0
-# A finer scale must be that much finer to be worth its time.
+# A finer scale is looked at where it is finer by at least this factor.
 _FINER = 1.5
-
 
 # A picture's key, or the index and the seconds of a video's frame.
 PictureKey: TypeAlias = str | tuple[int, float]
 
 
 class FaceFinder(Protocol):
-    """What finds faces in pictures.
+    """Finds faces in pictures.
 
     Attributes:
         name: for metadata.
@@ -46,9 +45,7 @@ class FaceFinder(Protocol):
     def detect(self, pictures: Sequence[Any], keys: Sequence[PictureKey]) -> list[tuple[Face, ...]]:
         """The faces of each picture, strongest first.
 
-        Args:
-            pictures: [H, W, 3] uint8 RGB each; without any where the finder does not need pixels.
-            keys: the pictures' own.
+        Pictures are [H, W, 3] uint8 RGB each. None need come where the finder does not need pixels.
         """
         ...
 
@@ -58,12 +55,12 @@ class FaceDetector:
 
     Args:
         model: the ONNX file.
-        scales: longer sides in pixels at which a picture is looked at, multiples of 32, coarse to fine; no picture is
+        scales: longer sides in pixels to which a picture is shrunk, multiples of 32, coarse to fine; no picture is
             enlarged.
-        min_score: of the detector, 0..1; weaker faces are left out.
+        min_score: 0..1; faces of which the detector is less sure are left out.
         min_face: in pixels of the picture; faces whose longer side is shorter are left out.
         threads: of the CPU; None for all.
-        device: "cpu" (OpenVINO), or one of PyTorch ("cuda:0").
+        device: "cpu" (OpenVINO), or a device of PyTorch ("cuda:0").
 
     Raises:
         OptionError: when a setting cannot work.
@@ -94,36 +91,30 @@ class FaceDetector:
         self._network = Network(model, threads) if device == "cpu" else TorchNetwork(model, device)
 
     def detect(self, pictures: Sequence[Any], keys: Sequence[PictureKey] = ()) -> list[tuple[Face, ...]]:
-        """The faces of each picture, strongest first; they do not depend on the pictures beside it.
+        """The faces of each picture, strongest first, whatever the pictures beside it. Keys are not needed.
 
-        Args:
-            pictures: [H, W, 3] uint8 RGB each, of any sizes: numpy arrays, or torch tensors on the network's device,
-                which stay there.
-            keys: not needed here.
+        Pictures are [H, W, 3] uint8 RGB each, of any sizes: numpy arrays, or torch tensors, which stay on their device.
         """
         del keys
+        first = self._scales[0]
         rows: list[list[Float64Array]] = [[] for _ in pictures]
         for scale in self._scales:
-            chosen = [i for i, rgb in enumerate(pictures) if self._worth(rgb, scale)]
-            by_size: dict[tuple[int, int], list[int]] = {}
-            for i in chosen:
-                frame = plan(pictures[i].shape[1], pictures[i].shape[0], scale)
-                by_size.setdefault((frame.width, frame.height), []).append(i)
+            by_size: dict[tuple[int, int], list[tuple[int, Frame]]] = {}
+            for i, rgb in enumerate(pictures):
+                height, width = rgb.shape[:2]
+                if scale == first or min(max(height, width), scale) >= _FINER * first:
+                    frame = plan(width, height, scale)
+                    by_size.setdefault((frame.width, frame.height), []).append((i, frame))
             for members in by_size.values():
                 for start in range(0, len(members), BATCH):
                     self._run(pictures, members[start : start + BATCH], scale, rows)
         return [self._faces(found) for found in rows]
 
-    def _worth(self, rgb: Any, scale: int) -> bool:
-        """Whether this scale sees more of the picture than the one before it."""
-        first = self._scales[0]
-        longer = max(rgb.shape[:2])
-        return scale == first or min(longer, scale) >= _FINER * first
-
-    def _run(self, pictures: Sequence[Any], members: list[int], scale: int, rows: list[list[Float64Array]]) -> None:
-        frames = [plan(pictures[i].shape[1], pictures[i].shape[0], scale) for i in members]
-        outputs = self._network(letterboxed([pictures[i] for i in members], frames))
-        for place, (i, frame) in enumerate(zip(members, frames, strict=True)):
+    def _run(
+        self, pictures: Sequence[Any], members: list[tuple[int, Frame]], scale: int, rows: list[list[Float64Array]]
+    ) -> None:
+        outputs = self._network(letterboxed([pictures[i] for i, _ in members], [frame for _, frame in members]))
+        for place, (i, frame) in enumerate(members):
             found = suppress(candidates(outputs, place, frame.width, frame.height, self._min_score), _NMS)
             if scale != self._scales[0]:
                 found = found[found[:, 2:4].max(axis=1, initial=0) <= _SMALL]

@@ -1,12 +1,7 @@
-"""Boxes that were found elsewhere: COCO JSON, parquet or CSV, in place of the detector.
+"""Boxes that were found elsewhere, in place of the detector's: COCO JSON, parquet or CSV (layouts: docs/faces.md).
 
-A row has a box, and whose it is: a picture's key (or file name), a video's frame index, or a time in seconds.
-
-- COCO JSON: `annotations` with `bbox` [x, y, width, height] and `image_id`, `images` with `id` and `file_name`; of
-  VideoAnnotator also `timestamp`, `frame_number` and `face_id`. A plain list of such annotations is taken too.
-- parquet and CSV: columns x, y, width, height, or left, top, right, bottom, or face_x, face_y, ... as in our own
-  outputs; key, file_name, image or path; frame, frame_index or frame_number; pts, timestamp or time; score; track_id,
-  face_id or track. Rows whose box is empty say that there is no face.
+A row has a box, and names a picture (key or file name), a video's frame (index) or a time (seconds). A row with an
+empty box says that there is no face. Plain lists of COCO annotations, such as VideoAnnotator's, are read too.
 """
 
 import csv
@@ -31,23 +26,19 @@ _FRAMES = ("frame_index", "frame", "frame_number")
 _TIMES = ("pts", "timestamp", "time")
 _TRACKS = ("track_id", "face_id", "track")
 _SCORES = ("face_score", "score")
-# How far a box's time may lie from a frame's. Half a frame at 10 frames a second.
+# How many seconds a box's time may lie from a frame's: half a frame at 10 frames a second.
 NEAR = 0.05
 
 
 class BoxFile:
-    """The faces that a file names, as a FaceFinder that looks at no pixels. Held in memory: about 200 bytes a box.
+    """The faces of a file, as a FaceFinder that looks at no pixels. It takes about 200 bytes of memory a box.
 
     Args:
         path: COCO JSON, parquet or CSV.
         min_face: pixels; faces whose longer side is shorter are left out.
 
-    Attributes:
-        name: of the file, for metadata.
-
     Raises:
-        InputError: when the file cannot be read, has another layout, or a row has no usable box; the text names the
-            row.
+        InputError: when the file cannot be read, has another layout, or has a row without a usable box.
     """
 
     needs_pixels = False
@@ -68,7 +59,7 @@ class BoxFile:
             )
 
     def detect(self, pictures: Sequence[Any], keys: Sequence[PictureKey]) -> list[tuple[Face, ...]]:
-        """The file's faces of each key; see FaceFinder. The pictures are not looked at."""
+        """See FaceFinder.detect. The pictures are not looked at."""
         del pictures
         faces = [self.of_picture(key) if isinstance(key, str) else self.of_frame(*key) for key in keys]
         return [tuple(face for face in some if face.longer_side >= self._min_face) for some in faces]
@@ -97,9 +88,8 @@ class BoxFile:
             # Our own rows are called key::box0, key::box1, ...
             whole, _, place = str(key).rpartition("::box")
             name = whole if whole and place.isdigit() else str(key)
-            self._by_key.setdefault(name, []).extend(new)
-            if _base(name) != name:
-                self._by_key.setdefault(_base(name), []).extend(new)
+            for known in {name, _base(name)}:
+                self._by_key.setdefault(known, []).extend(new)
         if frame is not None:
             self._by_frame.setdefault(int(frame), []).extend(new)
         if seconds is not None:
@@ -135,14 +125,11 @@ def _coco(path: Path, data: Any) -> list[Mapping[str, Any]]:
     rows: list[Mapping[str, Any]] = []
     for annotation in annotations:
         image = known.get(str(annotation.get("image_id")), {})
-        row: dict[str, Any] = {}
-        for name in (*_FRAMES, *_TIMES):
-            row[name] = annotation.get(name, image.get(name))
-        timed = any(row[name] is not None for name in row)
+        row = {name: annotation.get(name, image.get(name)) for name in (*_FRAMES, *_TIMES)}
+        timed = any(value is not None for value in row.values())
         # A video's annotations all name the video's file; frames and times tell them apart.
         row["key"] = None if timed else image.get("file_name", annotation.get("image_id"))
-        for name in (*_TRACKS, "score"):
-            row[name] = annotation.get(name)
+        row |= {name: annotation.get(name) for name in (*_TRACKS, "score")}
         bbox = annotation.get("bbox")
         if not isinstance(bbox, list) or len(bbox) != 4:
             raise InputError(f"{path}, annotation {annotation.get('id')}: bbox is {bbox!r}; expected 4 numbers")

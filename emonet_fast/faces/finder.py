@@ -1,20 +1,34 @@
 """Opens what finds faces, and gives pictures the boxes of their faces."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from ..checkpoint.fetch import Repository, snapshot
+from ..errors import CheckpointError
 from ..optional import available
 from ..options import FaceOptions, Options
 from ..records import Face, Picture
-from .crop import MARGIN, face_crop
 from .detector import FaceDetector, FaceFinder
 from .files import BoxFile
-from .model import find_model
+from .geometry import MARGIN, face_crop
+
+FILE = "face_detection_yunet_2023mar.onnx"
+# MIT licence. The same bytes as yunet_s_640_640.onnx of the authors' own repository.
+REVISION = "3cc26e7f1014a5ee5d74a42acee58bafc9d0a310"
+SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+REPOSITORY = Repository(
+    role="detector",
+    name="opencv/face_detection_yunet",
+    patterns=(FILE,),
+    other_ways=f"(2) {FILE} (or another YuNet of 2023) from elsewhere, named by --detector-model PATH",
+)
 
 
 class PictureFaces:
-    """What finds the faces of a run's pictures, and how they are cropped; see decoders.base.FaceLocator.
+    """Finds the faces of a run's pictures and crops them; see decoders.base.FaceLocator.
 
     Args:
         finder: the detector, or the boxes of a file.
@@ -30,7 +44,7 @@ class PictureFaces:
 
     @property
     def name(self) -> str:
-        """Of the finder."""
+        """The finder's name."""
         return self._finder.name
 
     @property
@@ -44,7 +58,7 @@ class PictureFaces:
         return {"faces": self.name, "face_margin": f"{self._margin:g}"}
 
     def locate(self, pictures: Sequence[Picture], pixels: Sequence[Any]) -> list[Picture]:
-        """The same pictures with their faces, and a box for each; see FaceLocator.locate."""
+        """See FaceLocator.locate."""
         found = self._finder.detect(pixels, [picture.key for picture in pictures])
         return [
             replace(picture, faces=faces, boxes=tuple(face_crop(face, self._margin) for face in faces))
@@ -52,17 +66,33 @@ class PictureFaces:
         ]
 
 
+def find_model(path: Path | None, cache_dir: Path) -> Path:
+    """The detector's ONNX file: `path` as it is, or the hub's, downloaded once at one commit and held to its SHA-256.
+
+    Raises CheckpointError when there is no such file, it cannot be downloaded, or another file was downloaded.
+    """
+    if path is not None:
+        if not path.is_file():
+            raise CheckpointError(f"the detector's model {path} does not exist; expected a YuNet ONNX file")
+        return path
+    model = snapshot(REPOSITORY, REVISION, cache_dir) / FILE
+    try:
+        digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{model} cannot be read ({error.strerror or error}); remove it and run again") from error
+    if digest != SHA256:
+        raise CheckpointError(
+            f"{model} has the SHA-256 {digest}; expected {SHA256}. Remove the file to download it again, or name "
+            "a model of your own by --detector-model PATH"
+        )
+    return model
+
+
 def open_finder(faces: FaceOptions, options: Options, place: tuple[int, int] | None) -> FaceFinder | None:
-    """The detector, or the boxes of a file; None for faces "none".
+    """The detector, or the boxes of a file; None for faces "none". Options and place are the scorer's.
 
-    Args:
-        faces: which faces are scored.
-        options: of the scorer.
-        place: of the scorer: its GPU and stream, None on the CPU. Where PyTorch is there, faces are found on that GPU.
-
-    Raises:
-        CheckpointError: when the detector's model is not to be had.
-        InputError: when the file's boxes cannot be used.
+    With PyTorch faces are found on the scorer's GPU. Raises CheckpointError when there is no model of the detector, and
+    InputError when the file's boxes cannot be used.
     """
     if faces.boxes is not None:
         return BoxFile(faces.boxes, faces.min_face)
@@ -78,6 +108,19 @@ def open_finder(faces: FaceOptions, options: Options, place: tuple[int, int] | N
 
 
 def open_faces(faces: FaceOptions, options: Options, place: tuple[int, int] | None) -> PictureFaces | None:
-    """What a Scorer's batches take as `faces`; None for faces "none". Arguments and errors as of `open_finder`."""
+    """Open what a Scorer's batches take as `faces`.
+
+    Args:
+        faces: which faces are scored.
+        options: of the scorer.
+        place: the scorer's GPU and stream; None on the CPU. With PyTorch faces are found on that GPU.
+
+    Returns:
+        None for faces "none".
+
+    Raises:
+        CheckpointError: when there is no model of the detector.
+        InputError: when the file's boxes cannot be used.
+    """
     finder = open_finder(faces, options, place)
     return None if finder is None else PictureFaces(finder, faces.margin)

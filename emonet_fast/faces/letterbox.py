@@ -1,7 +1,7 @@
 """A picture shrunk into one of a few fixed frames, and the way back.
 
-Few fixed sizes, as OpenVINO compiles each anew and keeps memory for it: for a scale of S pixels, S x S, and S x 0.6 S
-(to a multiple of 32) lying or standing, which fits 16:9.
+OpenVINO compiles each size anew and keeps memory for it. So a scale of S pixels has three: S x S, and S x 0.6 S (to a
+multiple of 32) lying or standing, which fits 16:9.
 """
 
 from collections.abc import Sequence
@@ -31,13 +31,7 @@ class Frame:
 
 
 def plan(width: int, height: int, scale: int) -> Frame:
-    """The frame for a picture of that size at a scale: the longer side at most `scale`, never enlarged.
-
-    Raises:
-        ValueError: scale is no multiple of STRIDE.
-    """
-    if scale % STRIDE or scale < STRIDE:
-        raise ValueError(f"scale is {scale}; expected a multiple of {STRIDE}")
+    """The frame for a picture of that size: its longer side becomes at most `scale`, and it is never enlarged."""
     factor = min(1.0, scale / max(width, height))
     inner_width, inner_height = max(1, round(width * factor)), max(1, round(height * factor))
     narrow = -(-int(scale * _NARROW) // STRIDE) * STRIDE
@@ -49,12 +43,7 @@ def plan(width: int, height: int, scale: int) -> Frame:
 def letterboxed(pictures: Sequence[Any], frames: Sequence[Frame]) -> Any:
     """[n, 3, height, width] float32 BGR 0..255 of pictures [H, W, 3] uint8 RGB, zeros around each.
 
-    Args:
-        pictures: numpy arrays, which Pillow shrinks; or torch tensors, which PyTorch shrinks where they lie.
-        frames: where each picture lies; all of one width and height.
-
-    Returns:
-        A numpy array; or a torch tensor on the pictures' device.
+    All frames have one width and height. Pillow shrinks numpy arrays; PyTorch shrinks torch tensors on their device.
     """
     shape = (len(pictures), 3, frames[0].height, frames[0].width)
     if all(isinstance(one, np.ndarray) for one in pictures):
@@ -78,7 +67,7 @@ def _by_pillow(rgb: UInt8Array, frame: Frame) -> UInt8Array:
 
 
 def _by_torch(rgb: Any, frame: Frame) -> Any:
-    """[3, inner_height, inner_width] float32 of whole numbers. Like Pillow, but without its reduction beforehand."""
+    """[3, inner_height, inner_width] float32 of whole numbers: like Pillow, but without its reduction beforehand."""
     torch = need("torch", "finding faces on the GPU")
     planes = rgb.permute(2, 0, 1)[None].float()
     size = (frame.inner_height, frame.inner_width)

@@ -7,22 +7,19 @@ import numpy as np
 
 from ..errors import CheckpointError
 from ..records import Float32Array
-from .decoding import OUTPUTS, STRIDES, WIDTHS
+from .decoding import OUTPUTS, WIDTHS
 
-# Pictures a call: more gained nothing that could be measured in float32, and cost memory.
+# Pictures a call: with more, nothing became faster, and they cost memory.
 BATCH = 4
 _SIZES = (1, 2, BATCH)
-# Compiled sizes that are kept: letterbox.plan gives three a scale, each for _SIZES.
+# How many compiled sizes are kept: letterbox.plan gives three a scale, each for _SIZES, and there are two scales.
 _MAX_COMPILED = 18
 
 
 class Network:
     """12 outputs by name, [n, cells, k] float32, for [n, 3, H, W] float32 BGR 0..255, H and W multiples of 32.
 
-    Works in the calling thread; not thread-safe. threads: of the CPU, None for all.
-
-    Raises:
-        CheckpointError: the file is no YuNet model that OpenVINO reads.
+    Not thread-safe. Raises CheckpointError when the file is no YuNet model that OpenVINO reads.
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
@@ -49,19 +46,14 @@ class Network:
             )
 
     def __call__(self, pixels: Float32Array) -> dict[str, Float32Array]:
-        """pixels of 1 to BATCH pictures; fewer are padded inside. The arrays are the caller's."""
+        """The outputs of 1 to BATCH pictures."""
         n, _, height, width = pixels.shape
         size = next(size for size in _SIZES if size >= n)
         if n < size:
             pixels = np.concatenate([pixels, np.zeros((size - n, *pixels.shape[1:]), np.float32)])
-        request = self._request(size, height, width)
-        results = request.infer({0: pixels}, share_inputs=True)
-        outputs = {}
-        for name in OUTPUTS:
-            cells = (height // STRIDES[OUTPUTS.index(name) % 3]) * (width // STRIDES[OUTPUTS.index(name) % 3])
-            # A model of fixed size has its batch folded into the cells; both lie in memory alike.
-            outputs[name] = np.array(results[name]).reshape(size, cells, WIDTHS[name.partition("_")[0]])[:n]
-        return outputs
+        results = self._request(size, height, width).infer({0: pixels}, share_inputs=True)
+        # A model of fixed size has its batch folded into the cells; both lie in memory alike.
+        return {name: np.array(results[name]).reshape(size, -1, WIDTHS[name.partition("_")[0]])[:n] for name in OUTPUTS}
 
     def _request(self, *shape: int) -> Any:
         if shape not in self._compiled:

@@ -1,7 +1,7 @@
 """YuNet by PyTorch, for a GPU that scores with PyTorch already: the ONNX graph's nodes one by one, in float32.
 
-The graph holds eight kinds of nodes that compute. Those that only work out a shape are left out: an output's cells are
-what is left over. Not measured on a GPU; equal to OpenVINO's on the CPU (a test).
+Eight kinds of nodes compute; those that only give a shape are left out, as the number of an output's cells follows from
+its size. Not measured on a GPU; on the CPU the results equal OpenVINO's (a test).
 """
 
 from collections.abc import Callable
@@ -17,10 +17,9 @@ _SHAPES = {"Shape", "Gather", "Unsqueeze", "Concat", "Constant"}
 
 
 class TorchNetwork:
-    """As network.Network: 12 outputs by name for [n, 3, H, W] float32 BGR 0..255. device: of PyTorch, "cuda:0".
+    """The same as network.Network, on a device of PyTorch ("cuda:0").
 
-    Raises:
-        MissingPackageError: PyTorch is not installed. CheckpointError: the file is no YuNet model.
+    Raises MissingPackageError without PyTorch, and CheckpointError when the file is no YuNet model.
     """
 
     def __init__(self, path: Path, device: str) -> None:
@@ -51,7 +50,7 @@ class TorchNetwork:
         ]
 
     def __call__(self, pixels: Any) -> dict[str, Float32Array]:
-        """See network.Network. pixels: a numpy array, or a torch tensor, which is read where it lies."""
+        """See network.Network. A torch tensor is read where it lies."""
         torch, operations = self._torch, self._operations()
         # TF32 would cost three digits of the boxes.
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):

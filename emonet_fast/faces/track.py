@@ -1,12 +1,12 @@
-"""Who is who from frame to frame, by the overlap with the place where each track should be by now.
+"""Follows faces from frame to frame: each face is compared with the place where each track should be by now.
 
-Each track has a box and a velocity in pixels a second. For a frame at time t the boxes are moved on, and faces and
-tracks are paired so that the sum of costs is least (scipy's linear_sum_assignment):
+Each track has a box and a velocity in pixels a second. For a frame at time t the boxes are moved on. Then faces and
+tracks are paired so that the sum of the costs is least (scipy's linear_sum_assignment):
 
     cost = 1 - IoU(predicted, found) + |centre difference| / size        size = mean of both longer sides
 
-A pair is allowed where the centres are less than _REACH sizes apart and the sizes differ by less than a factor 2.
-Identities come from motion alone: a face that was away longer than MEMORY seconds is a new one.
+A pair is allowed where the centres are less than _REACH sizes apart and the sizes differ by less than a factor of 2.
+Only motion tells who is who: a face that comes back after more than MEMORY seconds gets a new number.
 Source: SORT (Bewley et al. 2016), with velocities in seconds, so that a variable frame rate is right.
 """
 
@@ -18,15 +18,16 @@ import numpy as np
 
 from ..optional import need
 from ..records import Face, Float64Array
-from .overlap import boxes_of, overlaps
+from .geometry import boxes_of, overlaps
 
-# Seconds that a track is remembered while its face is not found.
+# A track is remembered for so many seconds while its face is not found.
 MEMORY = 1.0
-# Sizes that a face may be away from where its track should be. At 2 frames a second a walking person's face moves by
-# about one size; a track whose velocity is known is predicted better, but people turn.
+# How far a face may be from where its track should be, in sizes of the face. At 2 frames a second the face of a walking
+# person moves by about one size. A known velocity predicts it better, but people turn.
 _REACH = 1.2
 _GROWTH = 2.0
-# Seconds over which a velocity is averaged: a box's jitter of a pixel is 25 pixels a second at 25 frames a second.
+# Seconds over which a velocity is averaged: if a box trembles by a pixel, that is 25 pixels a second at 25 frames a
+# second.
 _STEADY = 0.4
 
 
@@ -47,7 +48,7 @@ class _Track:
 
 
 class Tracker:
-    """Gives the faces of consecutive frames their track numbers, from 1. One for each video. Needs scipy."""
+    """Gives the faces of one video's consecutive frames their track numbers, from 1. Needs scipy."""
 
     def __init__(self) -> None:
         self._assign = need("scipy.optimize", "tracking faces").linear_sum_assignment
@@ -56,15 +57,15 @@ class Tracker:
         self._size: tuple[int, int] | None = None
 
     def update(self, seconds: float, faces: Sequence[Face], size: tuple[int, int] | None = None) -> list[int]:
-        """The track number of each face of a frame; a face that brings a track with it keeps that number.
+        """The track number of each face of a frame. A face that already has a track keeps its number.
 
-        A `size` (width, height) other than before ends all tracks, as boxes of two sizes cannot be compared.
+        A new size of the frame (width, height) ends all tracks, as boxes of two sizes cannot be compared.
         """
         if size != self._size:
             self._tracks, self._size = [], size
-        # Time that steps back (a restarted stream) leaves nothing to predict from.
+        # Where time steps back (a restarted stream), no track can be moved on.
         self._tracks = [t for t in self._tracks if 0 <= seconds - t.seen <= MEMORY]
-        boxes = boxes_of(list(faces))
+        boxes = boxes_of(faces)
         pairs = dict(self._pairs(seconds, boxes))
         numbers = []
         for i, face in enumerate(faces):
@@ -88,8 +89,8 @@ class Tracker:
         apart = np.linalg.norm(centres[:, None] - (predicted[:, :2] + predicted[:, 2:] / 2)[None], axis=2) / sizes
         cost = 1 - overlaps(boxes, predicted) + apart
         allowed = (apart < _REACH) & (ratio < _GROWTH) & (ratio > 1 / _GROWTH)
-        miss = 1 + _REACH  # above every allowed cost, so that as many as possible are paired
-        rows, columns = self._assign(np.where(allowed, cost, 4 * miss))
+        # Far above every allowed cost, so that as many faces as possible are paired.
+        rows, columns = self._assign(np.where(allowed, cost, 4 * (1 + _REACH)))
         return [(int(r), self._tracks[c]) for r, c in zip(rows, columns, strict=True) if allowed[r, c]]
 
     def _move(self, track: _Track, seconds: float, box: Float64Array) -> None:

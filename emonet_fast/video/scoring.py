@@ -9,7 +9,7 @@ from itertools import compress
 import numpy as np
 import numpy.typing as npt
 
-from ..faces.overlap import boxes_of, overlaps
+from ..faces.geometry import boxes_of, overlaps
 from ..options import VideoOptions
 from ..records import Face, Float64Array, Picture, Status
 from ..scorer import Scorer

@@ -8,7 +8,7 @@ from PIL import Image
 
 from emonet_fast.errors import CheckpointError, OptionError
 from emonet_fast.faces.detector import FaceDetector
-from emonet_fast.faces.overlap import boxes_of, overlaps
+from emonet_fast.faces.geometry import boxes_of, overlaps
 
 from ..tolerances import DETECTOR_IOU, DETECTOR_PIXELS, DETECTOR_SCORE
 

@@ -6,10 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emonet_fast.errors import InputError, OptionError
-from emonet_fast.faces.crop import face_crop
 from emonet_fast.faces.decoding import MAX_CANDIDATES, STRIDES, candidates, suppress
+from emonet_fast.faces.geometry import face_crop, overlaps
 from emonet_fast.faces.letterbox import letterboxed, plan
-from emonet_fast.faces.overlap import overlaps
 from emonet_fast.records import Face
 
 _side = st.integers(1, 5000)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from emonet_fast.errors import CheckpointError
-from emonet_fast.faces.model import FILE, REPOSITORY, REVISION, SHA256, find_model
+from emonet_fast.faces.finder import FILE, REPOSITORY, REVISION, SHA256, find_model
 
 from ..checkpoint.hub import Hub
 
@@ -16,9 +16,9 @@ _FIND = """
 import sys
 from pathlib import Path
 from emonet_fast.errors import CheckpointError
-from emonet_fast.faces import model
-if len(sys.argv) > 2: model.SHA256 = sys.argv[2]
-try: print(model.find_model(None, Path(sys.argv[1])))
+from emonet_fast.faces import finder
+if len(sys.argv) > 2: finder.SHA256 = sys.argv[2]
+try: print(finder.find_model(None, Path(sys.argv[1])))
 except CheckpointError as error: print("refused:", error)
 """
 

@@ -10,7 +10,7 @@ import emonet_fast as ef
 from emonet_fast import stream
 from emonet_fast.errors import InputError, OptionError
 from emonet_fast.faces import face_crop
-from emonet_fast.faces.overlap import overlaps
+from emonet_fast.faces.geometry import overlaps
 from emonet_fast.options import FaceOptions, VideoOptions
 from emonet_fast.preprocess import crop
 from emonet_fast.records import Face

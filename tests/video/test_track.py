@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emonet_fast.errors import OptionError
-from emonet_fast.faces.overlap import boxes_of, overlaps
+from emonet_fast.faces.geometry import boxes_of, overlaps
 from emonet_fast.faces.track import MEMORY, Tracker
 from emonet_fast.options import VideoOptions
 from emonet_fast.records import Face

@@ -1,10 +1,10 @@
 """The DALI decoder: pictures in, batches of the network's input out, some runs ahead of the caller.
 
-DALI decodes encoded pictures; those that it cannot be trusted with, and arrays, take Pillow's way, in order. What comes
-then equals Pillow bit for bit: on a GPU with PyTorch and Triton pictures stay there, and our kernel resizes them
-(exact.py); else Pillow resizes them on threads of ours.
+DALI decodes encoded pictures. Arrays, and files that DALI cannot be trusted with, take Pillow's way, in order. On a GPU
+with PyTorch and Triton our kernel resizes them there, bit for bit as Pillow (exact.py); else Pillow does on threads.
 """
 
+import ctypes
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +18,6 @@ from ...records import Picture
 from ..base import FaceLocator, Prepared, Row, Timed, grouped
 from ..flow import Whole, ahead, by_pillow, crops, located, resized, with_known_boxes
 from .exact import DevicePictures, exact_possible
-from .heap import give_back
 from .pipeline import Definition
 from .runner import Runner, RunResult
 from .triage import Sample, triage
@@ -27,13 +26,12 @@ from .triage import Sample, triage
 AHEAD = 2
 # Pixels of a run together, which bounds the decode buffers: 3 bytes a pixel, AHEAD + 1 times.
 _RUN_PIXELS = 64_000_000
-# Pictures of a run where the host resizes: the engine's batch within these, so that a few pictures are not read ahead
-# in vain.
+# Limits of a run's pictures where the host resizes; between them, the engine's batch.
 _HOST_RUN_LEAST, _HOST_RUN = 4, 16
-# Pictures on the host after which free memory is given back, so that it stays flat; it takes about 20 ms.
+# Pictures on the host after which free memory is given back, which takes about 20 ms.
 _GIVE_BACK = 128
 _MAX_THREADS = 16
-# Pictures that Pillow decodes beside DALI: as many at once, each of up to max_pixels.
+# How many pictures Pillow decodes at once beside DALI, each of up to max_pixels.
 _PILLOW_THREADS = 2
 
 
@@ -59,10 +57,7 @@ class DaliDecoder:
         timed: times the stages "decode" and "preprocess".
         threads: CPU threads of DALI, and of the resize on the host.
         device_id: the GPU that decodes; None for the CPU.
-        stream: handle of the CUDA stream that the engine works on; batches are ordered on it. None on the CPU.
-
-    Raises:
-        BackendError: when pictures come and DALI does not work.
+        stream: handle of the engine's CUDA stream, on which batches become ready. None on the CPU.
     """
 
     name = "dali"
@@ -101,7 +96,7 @@ class DaliDecoder:
         return f"{self._by_pillow} by Pillow" if self._by_pillow else ""
 
     def close(self) -> None:
-        """See Decoder.close: pipelines and threads live as long as a call of `batches`."""
+        """See Decoder.close. Nothing to free: pipelines and threads end with a call of `batches`."""
 
     def _device_rows(
         self,
@@ -111,7 +106,7 @@ class DaliDecoder:
         keep_rgb: bool,
         faces: FaceLocator | None,
     ) -> Iterator[Row]:
-        """Each row with its tensor on the GPU, and what keeps that."""
+        """Each row with its tensor on the GPU and the owner of that memory."""
         there = map(device.uploaded, self._wholes(pictures, run_size))
         for whole in located(there, faces, device.on_stream):
             for row, pixels in crops(whole, self._options.max_pixels, faces, device.crop):
@@ -133,8 +128,8 @@ class DaliDecoder:
                 nonlocal count
                 count += 1
                 if count % _GIVE_BACK == 0:
-                    pool.submit(give_back)
-                if keep_rgb and whole.pixels is not None:  # a row must not keep a whole run of DALI's
+                    pool.submit(_give_back)
+                if keep_rgb and whole.pixels is not None:  # a row must not keep the memory of a whole run
                     whole = replace(whole, pixels=whole.pixels.copy())
                 return pool.submit(finish, whole)
 
@@ -226,3 +221,14 @@ class DaliDecoder:
             else:
                 yield item.picture
             place += 1
+
+
+def _give_back() -> None:
+    """Give the memory that the C library holds free back to the system; does nothing without glibc.
+
+    Buffers of ever other sizes in several threads leave glibc's arenas in pieces: without this a long run's memory grew
+    by a quarter.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # works without the GIL
+    if trim is not None:
+        trim(ctypes.c_size_t(0))

@@ -1,7 +1,6 @@
-"""Pictures on a GPU: crops and Pillow's own resize where they lie, bit for bit. Nothing goes back to the host.
+"""Pictures on a GPU: crops by PyTorch and Pillow's resize, bit for bit, by our Triton kernel (kernels/resize.py).
 
-DALI's pictures are read in place; what Pillow decoded, and arrays, are uploaded once. Crops are made by PyTorch, the
-resize by our Triton kernel (kernels/resize.py), all on the engine's stream.
+All work is on the engine's stream. DALI's pictures are read in place; others are uploaded once. None goes back.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,36 +24,31 @@ if TYPE_CHECKING:
 
 # kernels.resize.FILTERS, which cannot be read without PyTorch and Triton.
 EXACT_RESAMPLES = ("bilinear", "bicubic")
-# The kernel's limit, in values before and after one axis is resized.
+# The kernel takes fewer values than this before and after it resizes an axis.
 _MAX_VALUES = 2**31
-# Since this version Pillow resizes the rows of tall pictures first (python-pillow/Pillow#9549); before, the columns
-# always.
+# Since this version Pillow resizes the rows of tall pictures first (python-pillow/Pillow#9549), not always the columns.
 _ORDERED = 13
 
 
 def exact_possible(device_id: int, resample: str) -> bool:
-    """Whether that GPU can resize as Pillow does: PyTorch (built with CUDA) and Triton, and a filter of the kernel."""
+    """Whether that GPU can resize as Pillow does: with PyTorch for CUDA, Triton, and a filter of the kernel."""
     return resample in EXACT_RESAMPLES and not isinstance(look(f"cuda:{device_id}"), NoGpu)
 
 
 def rows_first(height: int, width: int, size: int) -> bool:
     """Whether the Pillow that is installed resizes the rows before the columns.
 
-    It rounds between, so that the order makes a level of difference in a quarter of the values. The rule is its
-    behaviour, held to it by the tests: where the height shrinks by more than twice of what the width does.
+    It rounds in between, so the order changes a quarter of the values by one level. Pillow resizes the rows first where
+    the height shrinks by more than twice as many pixels as the width; tests hold this rule to Pillow's behaviour.
     """
     newer = int(PIL.__version__.partition(".")[0]) >= _ORDERED
     return newer and height - size > max(0, 2 * (width - size))
 
 
 class Batch:
-    """Rows for the engine, over DLPack, with what must live until they are scored.
+    """Rows [n, 3, S, S] uint8 for the engine, over DLPack. PyTorch makes the consumer's stream wait for them.
 
-    The consumer's stream goes to PyTorch, which makes that wait for the data: nothing waits for the whole device.
-
-    Args:
-        tensor: torch [n, 3, S, S] uint8.
-        owners: what the tensor is made from. Kernels may still have to read it when this is made.
+    The owners hold what kernels may still have to read, and live until the rows are scored.
     """
 
     def __init__(self, tensor: Any, owners: Sequence[object]) -> None:
@@ -68,12 +62,9 @@ class Batch:
 
 
 class DevicePictures:
-    """Takes pictures to one GPU, crops and resizes them there.
+    """Takes pictures to one GPU, crops and resizes them there, on the engine's CUDA stream.
 
-    Args:
-        spec: size and filter of the network's input.
-        device_id: the GPU; None for the CPU, where Triton's interpreter runs the kernel (for tests).
-        stream: handle of the engine's CUDA stream; None on the CPU.
+    Without a GPU (None) Triton's interpreter runs the kernel, for tests.
     """
 
     def __init__(self, spec: Preprocess, device_id: int | None, stream: int | None) -> None:
@@ -121,7 +112,7 @@ class DevicePictures:
             return pixels[rows[:, None], columns]
 
     def parts(self, places: tuple[int, ...], pixels: list[Any]) -> tuple[Part, ...]:
-        """The parts of a batch, see base.grouped. pixels: of each row a tensor [h, w, 3] and its owner."""
+        """The parts of a batch; see base.MakeParts. A row's pixels are a tensor [h, w, 3] and its owner."""
         size = self._spec.size
         here: list[tuple[int, Any, object]] = []
         too_large: list[tuple[int, Any]] = []
@@ -144,11 +135,8 @@ class DevicePictures:
         """Torch [n, 3, S, S] uint8 of tensors [h, w, 3]."""
         from ...kernels.resize import Pixels
 
-        size = self._spec.size
-        sides = [(int(one.shape[0]), int(one.shape[1])) for one in pictures]
-        return self._resizer(
-            [
-                Pixels(one.data_ptr(), height, width, rows_first(height, width, size))
-                for one, (height, width) in zip(pictures, sides, strict=True)
-            ]
-        )
+        placed = []
+        for one in pictures:
+            height, width = int(one.shape[0]), int(one.shape[1])
+            placed.append(Pixels(one.data_ptr(), height, width, rows_first(height, width, self._spec.size)))
+        return self._resizer(placed)

@@ -1,7 +1,7 @@
 """The DALI pipeline: encoded bytes to upright RGB pictures, or to one region of each, on a GPU or on the CPU.
 
-DALI decodes alone. Its own resize sums in float32 and repeats the edge pixel at the border, so that scores missed the
-bars of this project; Pillow or our Triton kernel resize instead (exact.py).
+DALI only decodes. Its own resize sums in float32 and repeats the edge pixel, so that scores missed the bars of this
+project; Pillow or our Triton kernel resizes instead (exact.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from .triage import Sample
 ENCODED = "encoded"  # uint8 [bytes]
 START, SHAPE = "start", "shape"  # int32 [2], y and x: what of the upright picture is decoded
 
-# DALI's stubs name the types of data nodes and of batches at once; here all are nodes of a graph.
+# DALI's stubs type an operator for nodes of a graph and for batches at once; here all are nodes.
 fn: Any = nvidia.dali.fn
 
 
@@ -33,7 +33,7 @@ class Definition:
         batch_size: samples of a run, at most.
         threads: CPU threads of DALI.
         exif: whether pictures are turned upright first.
-        regions: whether each sample has a region, which alone is decoded; else whole pictures.
+        regions: whether each sample has a region, and only that is decoded; else whole pictures are.
     """
 
     device_id: int | None
@@ -44,17 +44,13 @@ class Definition:
 
 
 def build(definition: Definition) -> Any:
-    """The pipeline, built and ready for feed_input. Its output is [h, w, 3] uint8 a sample, of any size.
-
-    With prefetch_queue_depth 1 the first schedule_run asks for one batch of inputs, not for several; runs that are
-    scheduled ahead overlap all the same.
-    """
+    """The pipeline, built and ready for feed_input. Its output is [h, w, 3] uint8 a sample, of any size."""
     pipe: Any = pipeline_def(_graph)(
         definition,
         batch_size=definition.batch_size,
         num_threads=definition.threads,
         device_id=definition.device_id,
-        prefetch_queue_depth=1,
+        prefetch_queue_depth=1,  # the first run asks for one batch of inputs only; later runs overlap all the same
         exec_dynamic=True,
         set_affinity=False,
     )
@@ -63,7 +59,7 @@ def build(definition: Definition) -> Any:
 
 
 def inputs(samples: Sequence[Sample]) -> Mapping[str, list[npt.NDArray[np.generic]]]:
-    """The arrays of each external input. samples: all with a region, or all without."""
+    """The arrays of each external input. All samples have a region, or none has."""
     arrays: dict[str, list[npt.NDArray[np.generic]]] = {ENCODED: [np.frombuffer(one.data, np.uint8) for one in samples]}
     regions = [one.region for one in samples if one.region is not None]
     if regions:

@@ -1,14 +1,13 @@
 """Runs a pipeline some runs ahead, and takes a failed run apart: one bad picture fails all of its run.
 
-DALI says in the error which sample it was and that the pipeline is no longer valid. The pipeline is built anew, the
-named pictures are left out (where none is named, halves are tried), and the rest is run again: a good picture has the
-same pixels as in a run without failures.
+DALI's error names the sample, and the pipeline is no longer valid. It is built anew and run without the named pictures
+(where none is named, halves are tried): a good picture has the same pixels as in a run without failures.
 """
 
 import logging
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,12 +26,7 @@ _DALI_ERRORS = (RuntimeError, ValueError, IndexError, TypeError, MemoryError)
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One DALI output.
-
-    Args:
-        places: of its pictures in the run.
-        tensors: DALI's TensorList, which keeps the memory.
-    """
+    """One DALI output: its pictures' places in the run, and DALI's TensorList, which keeps the memory."""
 
     places: tuple[int, ...]
     tensors: Any
@@ -45,21 +39,16 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What became of a run.
-
-    Args:
-        outputs: what DALI gave, mostly one.
-        failed: places of samples that DALI cannot decode.
-    """
+    """The outputs of a run (mostly one), and the places of samples that DALI cannot decode."""
 
     outputs: tuple[Output, ...]
     failed: tuple[int, ...]
 
 
 class Runner:
-    """One pipeline. `start` runs as far ahead as asked, `finish` in the same order. Not thread-safe.
+    """One pipeline; runs are started some ahead, and finished in the same order. Not thread-safe.
 
-    stream: handle of the CUDA stream on which the outputs become ready and may be used, None on the CPU.
+    Outputs become ready on the CUDA stream of that handle; None is the CPU.
     """
 
     def __init__(self, definition: Definition, stream: int | None = None) -> None:
@@ -71,9 +60,7 @@ class Runner:
         self._started: deque[tuple[Sequence[Sample], Any]] = deque()
 
     def start(self, samples: Sequence[Sample]) -> None:
-        """Hand over a run, of at most batch_size samples; returns at once."""
-        if not 0 < len(samples) <= self.definition.batch_size:
-            raise ValueError(f"a run of {len(samples)} samples; expected 1 to {self.definition.batch_size}")
+        """Hand over a run of 1 to batch_size samples; returns at once. Raises BackendError when DALI does not work."""
         arrays = inputs(samples)
         self._started.append((samples, arrays))
         self._feed(arrays)
@@ -82,7 +69,7 @@ class Runner:
         """Wait for the oldest run, and take it apart if it failed."""
         samples, _arrays = self._started.popleft()  # the arrays are kept until the run is done
         try:
-            return RunResult((Output(tuple(range(len(samples))), self._outputs()),), ())
+            return RunResult((self._output(range(len(samples))),), ())
         except _DALI_ERRORS as error:
             _log.debug("a DALI run of %d failed: %s", len(samples), error)
             result = self._apart(samples, str(error))
@@ -105,13 +92,11 @@ class Runner:
             self._pipe.feed_input(name, values)
         self._pipe.schedule_run()
 
-    def _outputs(self) -> Any:
-        if self._stream is None:
-            return self._pipe.outputs()[0]
-        return self._pipe.outputs(cuda_stream=self._stream)[0]
+    def _output(self, places: Iterable[int]) -> Output:
+        return Output(tuple(places), self._pipe.outputs(cuda_stream=self._stream)[0])
 
     def _apart(self, samples: Sequence[Sample], error: str) -> RunResult:
-        """What is left of a failed run without the pictures that fail it."""
+        """The result of a failed run without the pictures that fail it."""
         self._forget()
         outputs: list[Output] = []
         bad, waiting = _split(list(range(len(samples))), error)
@@ -120,7 +105,7 @@ class Runner:
             arrays = inputs([samples[i] for i in places])
             try:
                 self._feed(arrays)
-                outputs.append(Output(tuple(places), self._outputs()))
+                outputs.append(self._output(places))
             except _DALI_ERRORS as again:
                 self._forget()
                 worse, rest = _split(places, str(again))
@@ -135,10 +120,9 @@ class Runner:
 
 
 def _split(places: list[int], error: str) -> tuple[list[int], list[list[int]]]:
-    """Places that are to blame for an error, and the others in groups to try again.
+    """Places of the pictures that caused an error, and the others in groups to try again.
 
-    To blame are the pictures that the error names; where it names none, the only picture there is, else nobody yet:
-    halves are tried.
+    The error names the pictures. Where it names none, the only picture caused it, or halves are tried.
     """
     named = {places[int(at)] for at in _NAMED.findall(error) if int(at) < len(places)}
     if named:

@@ -1,9 +1,8 @@
-"""Which pictures DALI decodes; all others, and whatever is suspicious, are Pillow's.
+"""Which pictures DALI decodes; Pillow decodes all others.
 
-DALI's decoders and Pillow call the same libraries but do not fail alike: DALI reads JPEGs that Pillow refuses for a
-marker among the pixel data, LZW TIFFs with damaged strips, BMPs that end early. What Pillow cannot open counts as bad,
-so DALI gets only files whose structure is that of an intact one; bit flips inside the pixel data pass here, and
-harm neither (libjpeg warns and goes on), or both.
+DALI and Pillow call the same libraries but refuse different damaged files: DALI reads JPEGs with a marker among the
+pixel data, LZW TIFFs with damaged strips, and BMPs that end early. Pillow decides what is bad, so DALI gets only files
+with the structure of an intact one. Bit flips inside the pixel data pass here: they harm both decoders, or neither.
 """
 
 import struct
@@ -19,9 +18,9 @@ from ...records import Box, Picture, Status
 
 # Larger pictures go to Pillow: DALI keeps every buffer at the largest size that it ever had.
 MAX_DALI_PIXELS = 25_000_000
-# Longer ones too (JPEG and WebP end there anyway): what a resize's first axis leaves is that long, 75 MB at 384.
+# Longer pictures too: after the first axis is resized, a picture of that length takes 75 MB at a network input of 384.
 MAX_DALI_SIDE = 65_535
-# A region is decoded alone where it is at most this part of the picture; above, the whole is as fast.
+# A region is decoded alone where it is at most this part of the picture; with more, the whole picture is as fast.
 _REGION = 0.5
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _TIFF_COMPRESSION, _TIFF_BITS, _TIFF_PLANAR, _TIFF_ORIENTATION = 259, 258, 284, 274
@@ -35,14 +34,9 @@ _RESTARTS = frozenset(range(0xD0, 0xD8))
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One picture for DALI.
+    """A picture for DALI: its encoded bytes, and its sides in pixels once it is upright.
 
-    Args:
-        picture: what is decoded.
-        data: its encoded bytes.
-        width: of the upright picture, in pixels.
-        height: of the upright picture, in pixels.
-        region: the part of it that its boxes need, where that is small; None for all of it.
+    The region is the part that the picture's boxes need, where that is small; None is the whole picture.
     """
 
     picture: Picture
@@ -53,24 +47,23 @@ class Sample:
 
 
 def triage(picture: Picture, options: Options) -> Sample | None:
-    """What DALI is to decode of a picture; None where Pillow is to decode it."""
+    """The picture for DALI; None where Pillow is to decode it."""
     data = picture.data
     if picture.status != Status.OK or not isinstance(data, bytes):
         return None
     header = read_header(data, exif=options.exif, max_pixels=options.max_pixels, max_bytes=options.max_bytes)
-    if header is None or not _fits(header.width, header.height) or not _intact(data, header):
+    if header is None or not _intact(data, header):
         return None
-    return Sample(picture, data, header.width, header.height, region_of(picture.boxes, header.width, header.height))
-
-
-def _fits(width: int, height: int) -> bool:
-    return width * height <= MAX_DALI_PIXELS and max(width, height) <= MAX_DALI_SIDE
+    width, height = header.width, header.height
+    if width * height > MAX_DALI_PIXELS or max(width, height) > MAX_DALI_SIDE:
+        return None
+    return Sample(picture, data, width, height, region_of(picture.boxes, width, height))
 
 
 def region_of(boxes: Sequence[Box], width: int, height: int) -> Box | None:
-    """The region of a picture that holds all of these boxes' pixels, where that is small; else None.
+    """The smallest region of a picture that holds these boxes' pixels; None where it is large, or no box has pixels.
 
-    Where a box goes beyond the picture's edge the region ends there too: the edge pixels are the picture's.
+    A region ends at the picture's edge, also where a box goes beyond it.
     """
     parts = [part for box in boxes if (part := box.inside(width, height)) is not None]
     if not parts:
@@ -90,7 +83,7 @@ def _intact(data: bytes, header: Header) -> bool:
     if image.mode not in ("RGB", "RGBA", "L") or "transparency" in image.info or _frames(header) != 1:
         return False
     if header.orientation != 1 and "exif" not in image.info:
-        return False  # Pillow found the orientation in XMP, where DALI does not look
+        return False  # Pillow read the orientation from XMP, which DALI does not read
     if header.format == "JPEG":
         return image.mode != "RGBA" and image.info.get("adobe_transform") != 0 and jpeg_is_whole(data)
     if header.format == "PNG":
@@ -108,7 +101,7 @@ def _intact(data: bytes, header: Header) -> bool:
 def _frames(header: Header) -> int:
     try:
         return int(getattr(header.image, "n_frames", 1))
-    except Exception:  # Pillow says in the row's reason what is wrong
+    except Exception:  # the row's reason will say what is wrong, from Pillow
         return 0
 
 
@@ -129,13 +122,13 @@ def _plain_tiff(image: TiffImagePlugin.TiffImageFile, length: int) -> bool:
 
 
 def jpeg_is_whole(data: bytes) -> bool:
-    """Whether a JPEG is baseline, extended or progressive, of 8 bits, and its markers are those of an unbroken file.
+    """Whether a JPEG is baseline, extended or progressive, has 8 bits a sample, and has the markers of a whole file.
 
-    Every marker is visited, from the start to the end of the image (EOI): segments by their length, pixel data
-    by the next marker in it. What follows the end is not looked at, as Pillow does not.
+    It visits every marker up to the end of the image (EOI). A segment's length leads to the next marker; in pixel data
+    the next marker is searched for. Bytes after the end do not matter, as they do not to Pillow.
     """
     values = np.frombuffer(data, np.uint8)
-    # Where a marker could begin: 0xFF not followed by 0 (a stuffed data byte) or by another 0xFF (fill).
+    # A marker may begin at 0xFF, unless 0 (a stuffed data byte) or another 0xFF (fill) follows.
     starts = np.flatnonzero(values[:-1] == 0xFF)
     codes = values[starts + 1]
     kept = (codes != 0) & (codes != 0xFF)
