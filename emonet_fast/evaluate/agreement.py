@@ -5,12 +5,12 @@ over the humans (for a human: over the other humans). Undefined pairs are left o
 over emotions.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .annotations import Ratings
 from .metrics import LEVELS, SEED, Bools, Floats, Ints, kappa_of_sums, known, mean_known
 
 FOLDS = 5
@@ -43,19 +43,12 @@ def heat_map(kappa: Floats) -> Floats:
     return mean
 
 
-def model_human(kappa: Floats, human: Bools, rater: int, order: Sequence[int]) -> Floats:
-    """The defined kappas of one rater with the (other) humans, human by human, emotions in `order`."""
-    humans = np.flatnonzero(human)
-    return known(kappa[list(order)][:, rater, humans[humans != rater]].T)
-
-
-def human_human(
-    kappa: Floats, human: Bools, names: Sequence[str], order: Sequence[int], without: int | None = None
-) -> Floats:
-    """The defined kappas of all pairs of humans, each pair once. without: a human whose pairs are left out."""
-    humans = [h for h in np.flatnonzero(human).tolist() if h != without]
+def compared_kappas(kappa: Floats, ratings: Ratings, rater: int) -> tuple[Floats, Floats]:
+    """The defined kappas of one rater with the (other) humans, and of all pairs of these humans, each pair once."""
+    names, ordered = ratings.raters, kappa[list(ratings.order)]
+    humans = [h for h in np.flatnonzero(ratings.human).tolist() if h != rater]
     pairs = np.array([(a, b) for a in humans for b in humans if names[a] < names[b]], dtype=np.int64).reshape(-1, 2)
-    return known(kappa[list(order)][:, pairs[:, 0], pairs[:, 1]].T)
+    return known(ordered[:, rater, humans].T), known(ordered[:, pairs[:, 0], pairs[:, 1]].T)
 
 
 def resampled_agreement(humans: Floats, model: Floats, counts: Floats) -> tuple[Floats, Floats]:

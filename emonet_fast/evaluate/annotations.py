@@ -244,7 +244,10 @@ def with_rows(ratings: Ratings, data: DataSet) -> Ratings:
     """
     records = list(data.records(images=False))
     names = [r.file_name for r in records]
-    keys = _by_name(ratings, records) if all(names) and len(set(names)) == len(names) else {}
+    keys: dict[int, str] = {}
+    if all(names) and len(set(names)) == len(names):
+        at = places([ImageId(image.name) for image in ratings.images], names, "the data set")
+        keys = {i: r.key for i, r in zip(at, records, strict=True) if i is not None}
     how = "file name"
     if len(keys) < len(ratings.images):
         by_rating = _by_rating(ratings, records)
@@ -258,11 +261,6 @@ def with_rows(ratings: Ratings, data: DataSet) -> Ratings:
     images = tuple(ImageId(image.name, keys.get(i, "")) for i, image in enumerate(ratings.images))
     note = f"{len(keys)} of {len(images)} images were matched with rows of {data.source} by {how}"
     return replace(ratings, images=images, notes=(*ratings.notes, note))
-
-
-def _by_name(ratings: Ratings, records: list[Record]) -> dict[int, str]:
-    at = places([ImageId(image.name) for image in ratings.images], [r.file_name for r in records], "the data set")
-    return {i: r.key for i, r in zip(at, records, strict=True) if i is not None}
 
 
 def _by_rating(ratings: Ratings, records: list[Record]) -> dict[int, str]:

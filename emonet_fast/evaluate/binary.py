@@ -130,11 +130,8 @@ def _detect(scores: Floats, emotion: Ints, positive: Bools, use: Bools, fixed: f
         for m in MEASURES:
             value[m][e] = whole[m][0]
             resampled[m][:, e] = np.concatenate([part[m] for part in parts])
-    counted = (
-        np.bincount(emotion[use & positive], minlength=size),
-        np.bincount(emotion[use & ~positive], minlength=size),
-    )
-    return Detection(*counted, value, resampled, threshold)
+    positives, negatives = (np.bincount(emotion[use & of_kind], minlength=size) for of_kind in (positive, ~positive))
+    return Detection(positives, negatives, value, resampled, threshold)
 
 
 def _measures(scores: Floats, positive: Bools, counts: Floats, fixed: float) -> tuple[dict[str, Floats], Floats]:

@@ -16,7 +16,7 @@ from ..errors import DataError
 from ..optional import need
 from .align import ImageId, align
 from .annotations import binary_from_dataset, hq_from_dataset
-from .metrics import BOOTSTRAPS, SEED, Floats, Interval, count_chunks, interval, mean_known
+from .metrics import BOOTSTRAPS, SEED, Floats, Interval, count_chunks, interval, known, mean_known
 from .predictions import SLUGS, Predictions
 from .ranking import best_f1, curve
 
@@ -202,8 +202,7 @@ def _tests(column: str, texts: Texts, measure: str, table: Floats) -> list[Emoti
 
     out = []
     for e in range(table.shape[1]):
-        samples = {v: table[(texts == v) & ~np.isnan(table[:, e]), e] for v in _sorted(texts)}
-        samples = {v: s for v, s in samples.items() if len(s)}
+        samples = {v: s for v in _sorted(texts) if len(s := known(table[texts == v, e]))}
         if len(samples) < 2:
             continue
         means = {v: float(s.mean()) for v, s in samples.items()}

@@ -8,15 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..optional import need
-from .agreement import (
-    folds,
-    held_out_levels,
-    human_human,
-    model_human,
-    pairwise_kappa,
-    rater_agreement,
-    resampled_agreement,
-)
+from .agreement import compared_kappas, folds, held_out_levels, pairwise_kappa, rater_agreement, resampled_agreement
 from .align import align
 from .annotations import Ratings
 from .metrics import (
@@ -231,11 +223,10 @@ def _comparisons(ratings: Ratings, kappa: Floats, bootstraps: int) -> tuple[Comp
 
     out = []
     for r, rater in enumerate(ratings.raters):
-        human = bool(ratings.human[r])
-        with_humans = model_human(kappa, ratings.human, r, ratings.order)
-        among = human_human(kappa, ratings.human, ratings.raters, ratings.order, without=r if human else None)
+        with_humans, among = compared_kappas(kappa, ratings, r)
         enough = len(with_humans) > 1 and len(among) > 1
         p = float(mannwhitneyu(with_humans, among, alternative="two-sided").pvalue) if enough else float("nan")
         difference = float(mean_known(with_humans) - mean_known(among))
-        out.append(Comparison(rater, human, difference, difference_interval(with_humans, among, bootstraps), p))
+        bounds = difference_interval(with_humans, among, bootstraps)
+        out.append(Comparison(rater, bool(ratings.human[r]), difference, bounds, p))
     return tuple(sorted(out, key=lambda c: -np.nan_to_num(c.difference, nan=-9.0)))

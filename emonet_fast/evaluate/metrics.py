@@ -1,11 +1,8 @@
 """Agreement and rank correlation, each for one pair of raters or one table of ratings; and their resamples.
 
-Missing ratings are NaN. A figure that is undefined (constant raters, nothing to compare) is NaN, never 0.
-Sources: the notebook `statistics/analysis-hq.ipynb` of LAION-AI/emonet-face for which figures and how they are
-averaged; Cohen (1968) for the weighted kappa; Krippendorff (2011) for alpha; Spearman (1904).
-
-The notebook draws 1000 resamples with `numpy.random.default_rng(42)`. `Generator.choice(values, n)` draws the same
-numbers as `Generator.integers(0, n, n)`, and one call for 1000 resamples draws the same as 1000 calls.
+Missing ratings are NaN, and so is a figure that is undefined (constant raters, nothing to compare). Sources: the
+notebook `statistics/analysis-hq.ipynb` of LAION-AI/emonet-face for which figures, how they are averaged, and 1000 draws
+of `default_rng(42)`; Cohen (1968) for the weighted kappa; Krippendorff (2011) for alpha; Spearman (1904).
 """
 
 import warnings
@@ -161,7 +158,10 @@ def median_known(values: Floats, axis: int) -> Floats:
 
 
 def count_chunks(rng: np.random.Generator, n: int, bootstraps: int) -> Iterator[Floats]:
-    """[B, n] how often each of n items is drawn in n draws with replacement, in pieces of `bootstraps` resamples."""
+    """[B, n] how often each of n items is drawn in n draws with replacement, in pieces of `bootstraps` resamples.
+
+    One call draws the same numbers as one `Generator.choice(values, n)` for each resample, as the notebook has it.
+    """
     step = max(1, _CHUNK // max(n, 1))
     for start in range(0, bootstraps, step):
         rows = min(step, bootstraps - start)
