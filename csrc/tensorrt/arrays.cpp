@@ -1,8 +1,8 @@
 #include "arrays.h"
 
 #include <array>
+#include <cstdint>
 
-#include "dlpack.h"
 #include "error.h"
 
 namespace py = pybind11;
@@ -10,6 +10,35 @@ namespace py = pybind11;
 namespace emonet {
 
 namespace {
+
+// The part of DLPack's C interface that we use (https://dmlc.github.io/dlpack, version 0.x structs, "dltensor").
+namespace dlpack {
+
+constexpr std::int32_t kCuda = 2;
+constexpr std::uint8_t kUInt = 1, kFloat = 2, kBfloat = 4;
+
+struct Tensor {
+    void* data;
+    struct {
+        std::int32_t type, index;
+    } device;
+    std::int32_t ndim;
+    struct {
+        std::uint8_t code, bits;
+        std::uint16_t lanes;
+    } dtype;
+    std::int64_t* shape;
+    std::int64_t* strides;  // in elements; null for C order
+    std::uint64_t byte_offset;
+};
+
+struct Managed {
+    Tensor tensor;
+    void* context;
+    void (*deleter)(Managed*);
+};
+
+}  // namespace dlpack
 
 struct Kind {
     const char* dtype;    // numpy's name

@@ -4,8 +4,6 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <array>
-
 #include "arrays.h"
 #include "builder.h"
 #include "engine.h"
@@ -19,7 +17,7 @@ namespace {
 
 StreamHandle handle_of(std::intptr_t stream) { return reinterpret_cast<StreamHandle>(stream); }
 
-// sink: a Python callable (level, message), or None; levels are those of Python's logging.
+// sink: a Python callable (level, message), or None.
 Logger::Sink sink_of(const py::object& sink) {
     if (sink.is_none()) return {};
     // Whichever thread holds and drops it, it does so under Python's lock.
@@ -28,10 +26,9 @@ Logger::Sink sink_of(const py::object& sink) {
         delete kept;
     });
     return [held](Level level, const std::string& message) {
-        constexpr std::array<int, 4> kPythonLevels{40, 30, 20, 10};
         const py::gil_scoped_acquire gil;
         try {
-            (*held)(kPythonLevels.at(static_cast<std::size_t>(level)), message);
+            (*held)(static_cast<int>(level), message);
         } catch (py::error_already_set& error) {
             error.discard_as_unraisable("TensorRT's log");
         }
@@ -81,15 +78,16 @@ py::array new_pinned(const std::shared_ptr<Device>& device, const std::vector<py
     return py::array(dtype, shape, memory->host(), owner);
 }
 
-void need_bytes(const char* what, std::size_t got, std::size_t expected) {
-    if (got != expected) {
-        throw Error(std::string(what) + " has " + std::to_string(got) + " bytes; expected " + std::to_string(expected));
+void need_host(const py::array& array, std::size_t expected) {
+    if (static_cast<std::size_t>(array.nbytes()) != expected) {
+        throw Error("the array on the host has " + std::to_string(array.nbytes()) + " bytes; expected " +
+                    std::to_string(expected));
     }
+    if ((array.flags() & py::array::c_style) == 0) throw Error("the array on the host is not contiguous");
 }
 
 void upload(const Device& device, const Array& to, const py::array& from, std::intptr_t stream) {
-    need_bytes("the array on the host", static_cast<std::size_t>(from.nbytes()), to.bytes());
-    if ((from.flags() & py::array::c_style) == 0) throw Error("the array on the host is not contiguous");
+    need_host(from, to.bytes());
     const void* data = from.data();
     const py::gil_scoped_release unlocked;
     const Current current(device);
@@ -97,8 +95,7 @@ void upload(const Device& device, const Array& to, const py::array& from, std::i
 }
 
 void download(const Device& device, py::array& to, const Array& from, std::intptr_t stream) {
-    need_bytes("the array on the host", static_cast<std::size_t>(to.nbytes()), from.bytes());
-    if ((to.flags() & py::array::c_style) == 0) throw Error("the array on the host is not contiguous");
+    need_host(to, from.bytes());
     void* data = to.mutable_data();
     const py::gil_scoped_release unlocked;
     const Current current(device);

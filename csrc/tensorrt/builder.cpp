@@ -56,11 +56,12 @@ class Monitor final : public nvinfer1::IProgressMonitor {
     std::atomic<bool> stopped_{false};
 };
 
-void parse(const TensorRt& tensorrt, nvinfer1::INetworkDefinition& network, Logger& logger, const std::string& path,
-           std::unique_ptr<nvonnxparser::IParser>& parser) {
-    parser = tensorrt.parser(network, logger);
+// The network uses the parser's memory until it is built.
+std::unique_ptr<nvonnxparser::IParser> parse(const TensorRt& tensorrt, nvinfer1::INetworkDefinition& network,
+                                             Logger& logger, const std::string& path) {
+    std::unique_ptr<nvonnxparser::IParser> parser = tensorrt.parser(network, logger);
     const auto verbosity = static_cast<int>(nvinfer1::ILogger::Severity::kWARNING);
-    if (parser->parseFromFile(path.c_str(), verbosity)) return;
+    if (parser->parseFromFile(path.c_str(), verbosity)) return parser;
     std::string text = "TensorRT cannot read the network " + path;
     for (std::int32_t i = 0; i < parser->getNbErrors(); ++i) text += std::string("; ") + parser->getError(i)->desc();
     throw Error(text + logger.errors());
@@ -95,11 +96,8 @@ Built build(const TensorRt& tensorrt, const Device& device, Logger& logger, cons
     const std::unique_ptr<nvinfer1::IBuilder> builder = tensorrt.builder(logger);
     const std::unique_ptr<nvinfer1::INetworkDefinition> network(builder->createNetworkV2(network_flags()));
     const std::unique_ptr<nvinfer1::IBuilderConfig> config(builder->createBuilderConfig());
-    if (network == nullptr || config == nullptr) {
-        throw Error("TensorRT could not make a network" + logger.errors());
-    }
-    std::unique_ptr<nvonnxparser::IParser> parser;  // the network uses its memory until it is built
-    parse(tensorrt, *network, logger, order.onnx, parser);
+    if (network == nullptr || config == nullptr) throw Error("TensorRT could not make a network" + logger.errors());
+    const std::unique_ptr<nvonnxparser::IParser> parser = parse(tensorrt, *network, logger, order.onnx);
     add_profiles(*builder, *config, *network, order.batch_sizes);
     Monitor monitor(progress);
     config->setProgressMonitor(&monitor);

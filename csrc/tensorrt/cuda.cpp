@@ -7,15 +7,6 @@
 namespace emonet {
 
 Cuda::Cuda(const std::vector<std::string>& candidates) : library_("NVIDIA's driver (libcuda)", candidates) {
-    bind();
-    check(library_.need<int (*)(unsigned)>("cuInit")(0), "cuInit");
-    check(library_.need<int (*)(int*)>("cuDeviceGetCount")(&devices_), "cuDeviceGetCount");
-    if (devices_ == 0) {
-        throw Error("NVIDIA's driver finds no GPU on this machine; expected at least one");
-    }
-}
-
-void Cuda::bind() {
     auto take = [this](auto& function, const char* name) {
         function = library_.need<std::decay_t<decltype(function)>>(name);
     };
@@ -52,6 +43,11 @@ void Cuda::bind() {
     take(event_destroy, "cuEventDestroy_v2");
     take(event_record, "cuEventRecord");
     take(event_wait, "cuEventSynchronize");
+    check(library_.need<int (*)(unsigned)>("cuInit")(0), "cuInit");
+    check(library_.need<int (*)(int*)>("cuDeviceGetCount")(&devices_), "cuDeviceGetCount");
+    if (devices_ == 0) {
+        throw Error("NVIDIA's driver finds no GPU on this machine; expected at least one");
+    }
 }
 
 void Cuda::check(int status, const char* call) const {

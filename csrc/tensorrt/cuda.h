@@ -78,8 +78,6 @@ class Cuda {
     int (*event_wait)(CUevent_st*) = nullptr;
 
   private:
-    void bind();
-
     SharedLibrary library_;
     int (*error_text_)(int, const char**) = nullptr;
     int devices_ = 0;

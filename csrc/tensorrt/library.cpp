@@ -79,9 +79,7 @@ std::unique_ptr<nvinfer1::IRuntime> TensorRt::runtime(nvinfer1::ILogger& logger)
 }
 
 std::unique_ptr<nvinfer1::IBuilder> TensorRt::builder(nvinfer1::ILogger& logger) const {
-    if (!can_build()) {
-        throw Error("this TensorRT cannot build engines: " + build_fault_);
-    }
+    if (!build_fault_.empty()) throw Error("this TensorRT cannot build engines: " + build_fault_);
     auto* made = static_cast<nvinfer1::IBuilder*>(create_builder_(&logger, kHeaderVersion));
     if (made == nullptr) {
         throw Error("TensorRT " + text(version_) + " could not make a builder on this machine");

@@ -45,7 +45,6 @@ class TensorRt {
 
     Version version() const { return version_; }
     const std::string& path() const { return nvinfer_.path(); }
-    bool can_build() const { return create_builder_ != nullptr && create_parser_ != nullptr; }
     // Why it cannot build; "" where it can.
     const std::string& build_fault() const { return build_fault_; }
 

@@ -10,7 +10,8 @@
 
 namespace emonet {
 
-enum class Level { kError, kWarning, kInfo, kVerbose };
+// The numbers of Python's logging.
+enum class Level { kError = 40, kWarning = 30, kInfo = 20, kVerbose = 10 };
 
 // Must outlive every TensorRT object that was made with it. TensorRT calls it from any of its threads.
 class Logger final : public nvinfer1::ILogger {

@@ -67,12 +67,7 @@ def shortest_keep(order: Sequence[str], evaluate: Evaluate) -> tuple[tuple[str, 
     hold even with every layer kept.
     """
     low, high = 0, 1  # low misses the gate, high is to be tried
-    passed: dict[int, Fidelity] = {}
-    while True:
-        fidelity = evaluate(frozenset(order[:high]))
-        if gate_fp8(fidelity).passed:
-            passed[high] = fidelity
-            break
+    while not gate_fp8(fidelity := evaluate(frozenset(order[:high]))).passed:
         if high == len(order):
             raise BackendError(
                 f"FP8 cannot be certified: even without it {'; '.join(gate_fp8(fidelity).failures)}; "
@@ -81,12 +76,12 @@ def shortest_keep(order: Sequence[str], evaluate: Evaluate) -> tuple[tuple[str, 
         low, high = high, min(2 * high, len(order))
     while high - low > 1:
         middle = (low + high) // 2
-        fidelity = evaluate(frozenset(order[:middle]))
-        if gate_fp8(fidelity).passed:
-            high, passed[middle] = middle, fidelity
+        tried = evaluate(frozenset(order[:middle]))
+        if gate_fp8(tried).passed:
+            high, fidelity = middle, tried
         else:
             low = middle
-    return tuple(order[:high]), passed[high]
+    return tuple(order[:high]), fidelity
 
 
 def load_certificate(path: Path, key: dict[str, Any]) -> Certificate | None:

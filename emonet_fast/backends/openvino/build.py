@@ -9,7 +9,6 @@ The engine is exported without weights (2.8 MB for 27 layers instead of 2 GB): i
 checkpoint, which is mapped again when the engine is loaded.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -26,19 +25,13 @@ def build_in_process(weights: Path, part: str, precision: str, batch_size: int, 
 
     Raises BackendError when the compiler fails; the text has its last words.
     """
-    order = {
-        "weights": str(weights),
-        "part": part,
-        "precision": precision,
-        "batch_size": batch_size,
-        "target": str(target),
-    }
     root = str(Path(__file__).resolve().parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     # -P: the working directory, where anything may lie, is no place to import from
     command = [sys.executable, "-P", "-m", "emonet_fast.backends.openvino.build"]
+    command += [str(weights), part, precision, str(batch_size), str(target)]
     done = subprocess.run(  # noqa: S603 - our own interpreter and module
-        command, input=json.dumps(order), text=True, capture_output=True, env=environment, check=False
+        command, stdin=subprocess.DEVNULL, text=True, capture_output=True, env=environment, check=False
     )
     if done.returncode != 0:
         raise BackendError(
@@ -71,5 +64,5 @@ def compile_options(precision: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    order = json.load(sys.stdin)
-    build(Path(order["weights"]), order["part"], order["precision"], order["batch_size"], Path(order["target"]))
+    weights, part, precision, batch_size, target = sys.argv[1:]
+    build(Path(weights), part, precision, int(batch_size), Path(target))

@@ -125,24 +125,21 @@ def build(
     return blob, BuildReport(plan, fidelity, precisions, keep, stored)
 
 
+@dataclass
 class _Build:
     """One plan's builds: the pictures and what the float32 network gives for them are there once."""
 
-    def __init__(
-        self,
-        native: Native,
-        checkpoint: Checkpoint,
-        plan: EnginePlan,
-        folder: Path,
-        progress: BuildProgress,
-        fused: FusedHeads | None,
-    ) -> None:
-        self.native, self.checkpoint, self.plan, self.progress = native, checkpoint, plan, progress
-        self._fused = fused
-        self.inspected = ""
-        self.folder = folder
-        self._emotions = [i for i, slug in enumerate(checkpoint.names) if taxonomy.find(slug).is_emotion]
-        self._pixels = generated_pixels(checkpoint, MIN_PICTURES_FOR_RANKS, 0)
+    native: Native
+    checkpoint: Checkpoint
+    plan: EnginePlan
+    folder: Path
+    progress: BuildProgress
+    fused: FusedHeads | None
+    inspected: str = ""
+
+    def __post_init__(self) -> None:
+        self._emotions = [i for i, slug in enumerate(self.checkpoint.names) if taxonomy.find(slug).is_emotion]
+        self._pixels = generated_pixels(self.checkpoint, MIN_PICTURES_FOR_RANKS, 0)
         self._want = self._observe(self._pixels, "the float32 network")
 
     def bf16(self) -> tuple[bytes, Fidelity, tuple[str, ...]]:
@@ -178,7 +175,7 @@ class _Build:
         _log.info("building %s%s", self.plan, f", {kept} layers in bf16" if quantised is not None else "")
         blob = self._compile(quantised)
         with self.native.translated():
-            runner = EngineRunner(self.native, blob, self.checkpoint, self.plan.batch_sizes[-1], fused=self._fused)
+            runner = EngineRunner(self.native, blob, self.checkpoint, self.plan.batch_sizes[-1], fused=self.fused)
             got = [runner.run_all(self._pixels, size) for size in self.plan.batch_sizes]
             self.inspected = runner.engine.inspect()
         fidelity = worst([measure((self._want.embedding, self._want.raw), one, self._emotions) for one in got])
@@ -186,10 +183,12 @@ class _Build:
         return blob, fidelity
 
     def _compile(self, quantised: Quantisation | None) -> bytes:
-        timing = self._timing_cache()
+        # What TensorRT measured of its kernels, by version and GPU; later builds use it again.
+        key = hashlib.sha256(f"{self.plan.version} {self.plan.device}".encode()).hexdigest()[:32]
+        timing = self.folder / f"timing-{key}.cache"
         with tempfile.TemporaryDirectory(prefix="emonet-fast-") as folder:
             try:
-                onnx = write_typed_model(self.checkpoint, Path(folder), quantised, heads=self._fused is None)
+                onnx = write_typed_model(self.checkpoint, Path(folder), quantised, heads=self.fused is None)
             except OSError as error:
                 raise BackendError(
                     f"the network for TensorRT cannot be written to {folder} ({error.strerror or error}); it takes "
@@ -226,11 +225,6 @@ class _Build:
         except OSError as error:
             _log.warning("TensorRT's timing cache %s cannot be read (%s) and is not used", path, error)
             return b""
-
-    def _timing_cache(self) -> Path:
-        """Return the file of what TensorRT measured of its kernels, by version and GPU. Later builds use it again."""
-        key = hashlib.sha256(f"{self.plan.version} {self.plan.device}".encode()).hexdigest()[:32]
-        return self.folder / f"timing-{key}.cache"
 
     def _observe(self, pixels: UInt8Array, what: str, *, layers: bool = False) -> Observations:
         from ..openvino.observe import observe
