@@ -62,7 +62,7 @@ def read_predictions(path: Path, kind: str = "raw", partial: bool = False) -> Pr
             "none counts twice. Remove the repeated rows"
         )
     known = {s: table.columns[s] for s in SLUGS if s in table.columns}
-    _check_emotions(path, table, known, kind, partial)
+    others = _check_emotions(path, table, known, kind, partial)
     values = np.full((len(table.keys), len(SLUGS)), np.nan)
     for slug, column in known.items():
         values[:, SLUGS.index(slug)] = column
@@ -70,7 +70,6 @@ def read_predictions(path: Path, kind: str = "raw", partial: bool = False) -> Pr
     ok = np.array([s == "ok" for s in table.status], dtype=bool)
     _check_numbers(path, table.keys, values[:, has], ok)
     values[~ok] = np.nan
-    others = sorted(set(table.columns) - set(known) - {d.slug for d in taxonomy.EXTRA_DIMENSIONS})
     notes = [f"{len(others)} heads outside the taxonomy were passed over: {listed(others)}"] if others else []
     if kind == "raw" and ok.any() and np.nanmax(values) <= 1.0 and np.nanmin(values) >= 0.0:
         notes.append(
@@ -99,7 +98,8 @@ def check_share(lacking: Sequence[str], expected: int, what: str, partial: bool)
     return [text]
 
 
-def _check_emotions(path: Path, table: FileColumns, known: dict[str, Floats], kind: str, partial: bool) -> None:
+def _check_emotions(path: Path, table: FileColumns, known: dict[str, Floats], kind: str, partial: bool) -> list[str]:
+    """The file's dimensions that are not of our taxonomy."""
     if not table.columns:
         hint = (
             "for columns score_* ask for --values mean-subtracted"
@@ -116,6 +116,7 @@ def _check_emotions(path: Path, table: FileColumns, known: dict[str, Floats], ki
             "`evaluate any-hit` with a mapping"
         )
     check_share(missing, len(SLUGS), f"emotions are lacking in {path}", partial)
+    return others
 
 
 def _check_numbers(path: Path, keys: Sequence[str], values: Floats, ok: Bools) -> None:

@@ -122,23 +122,19 @@ def any_hit_result(figures: AnyHitFigures, source: str, labels: str) -> Result:
         "images": str(len(figures.true)),
         "source of the mapping": mapping.source,
     }
-    entries = (
-        ("any_hit", "Any-hit accuracy", "paper"),
-        ("shuffled", "The same scores on shuffled images, same rule", "ours"),
-        ("noise", "Random scores, same rule", "ours"),
-        ("balanced_any_hit", "Any-hit accuracy, mean over classes", "ours"),
-        ("argmax", "Accuracy of the strongest head", "ours"),
-        ("balanced_argmax", "Balanced accuracy of the strongest head", "ours"),
-        ("chance_argmax", "Chance, one of the classes", "ours"),
-    )
-    values = tuple(
-        Figure(
-            slug, label, overall[slug], figures.intervals.get(slug, NO_INTERVAL),
-            "paper" if origin == "paper" else "ours",
-            _PUBLISHED_HITS.get(mapping.name, "") if slug == "any_hit" else "", 4,
-        )
-        for slug, label, origin in entries
-    )  # fmt: skip
+    ours = {
+        "shuffled": "The same scores on shuffled images, same rule",
+        "noise": "Random scores, same rule",
+        "balanced_any_hit": "Any-hit accuracy, mean over classes",
+        "argmax": "Accuracy of the strongest head",
+        "balanced_argmax": "Balanced accuracy of the strongest head",
+        "chance_argmax": "Chance, one of the classes",
+    }
+    bounds, published = figures.intervals, _PUBLISHED_HITS.get(mapping.name, "")
+    values = [Figure("any_hit", "Any-hit accuracy", overall["any_hit"], bounds["any_hit"], "paper", published, 4)]
+    values += [
+        Figure(slug, label, overall[slug], bounds.get(slug, NO_INTERVAL), digits=4) for slug, label in ours.items()
+    ]
     rows = tuple(
         (
             name, int(figures.counts[c]), len(emotions), float(per["any_hit"][c]), float(per["shuffled"][c]),
@@ -159,7 +155,7 @@ def any_hit_result(figures: AnyHitFigures, source: str, labels: str) -> Result:
 
     words = "For each class: any-hit accuracy, accuracy of the strongest head, any-hit of shuffled scores"
     charts = (Chart("classes", "Accuracy by class", words, chart),)
-    return Result("any-hit", f"Any-hit accuracy: {mapping.name}", facts, values, (table,), charts, figures.notes)
+    return Result("any-hit", f"Any-hit accuracy: {mapping.name}", facts, tuple(values), (table,), charts, figures.notes)
 
 
 def demographics_result(figures: DemographicFigures, source: str) -> Result:
