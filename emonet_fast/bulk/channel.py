@@ -16,13 +16,8 @@ class ClosedError(Exception):
 class Channel(Generic[T]):
     """First in, first out, between one thread that puts and one that gets.
 
-    Args:
-        items: how many items it holds at most.
-        weight: sum of the weights that it holds at most (bytes); one item always fits, however heavy. None: no limit.
-
-    Attributes:
-        waited: seconds that the sides "put" and "get" have waited so far.
-        aborted: whether abort() was called.
+    It holds at most `items` items, whose weights (bytes) sum to at most `weight`; one item always fits, however heavy.
+    `waited` has the seconds that the sides "put" and "get" have waited so far, `aborted` whether abort() was called.
     """
 
     def __init__(self, items: int, weight: int | None = None) -> None:

@@ -35,16 +35,10 @@ class LockedError(EmonetError):
 
 
 class Lock:
-    """The lock of one run, for a `with` block. Other parts of the same n may work beside it.
+    """The lock of one run, for a `with` block. Other parts (i, n) of the same n may work beside it.
 
-    Args:
-        folder: the run's output.
-        part: (i, n) of the run.
-        patience: seconds to wait until a holder on another host counts as dead; a living one shows within BEAT.
-
-    Raises:
-        LockedError: when another run holds it, or a run on the whole folder or on parts of another n works.
-        OptionError: when this system has no flock.
+    `patience` is the seconds to wait until a holder on another host counts as dead; a living one shows within BEAT.
+    Raises LockedError when another run works on the same shards, and OptionError where there is no flock.
     """
 
     def __init__(self, folder: Path, part: tuple[int, int] = (0, 1), *, patience: float = 0.0) -> None:

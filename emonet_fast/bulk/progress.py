@@ -14,9 +14,7 @@ from .plan import Plan
 class BulkProgress:
     """Counts what happens in a run, and shows it on standard error. Rates are of this run alone.
 
-    Args:
-        say: takes lines for people.
-        terminal: whether a bar is shown instead of lines; None to look at standard error.
+    `say` takes lines for people. `terminal` is whether a bar is shown instead of lines; None looks at standard error.
     """
 
     def __init__(self, say: Callable[[str], None], terminal: bool | None = None) -> None:
