@@ -11,4 +11,7 @@ def wide_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     pytest.importorskip("torch", reason="PyTorch is not installed")
     pytest.importorskip("triton", reason="Triton is not installed")
-    monkeypatch.setattr("emonet_fast.kernels.resize.BLOCK", 1 << 15)
+    from emonet_fast.kernels import resize
+
+    monkeypatch.setattr(resize, "BLOCK", 1 << 15)
+    monkeypatch.setitem(resize._LAUNCH.constants, "BLOCK", resize.BLOCK)
