@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -67,6 +68,17 @@ def test_no_two_files_import_each_other():
     while leaves := {mine for mine, others in graph.items() if not others & graph.keys()}:
         graph = {mine: others for mine, others in graph.items() if mine not in leaves}
     assert not graph, f"these files import each other in a circle: {sorted('/'.join(parts) for parts in graph)}"
+
+
+def test_a_class_name_stands_for_one_thing():
+    names = Counter(
+        node.name
+        for folder in (PACKAGE, ROOT / "kernels")
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert not [name for name, count in names.items() if count > 1]
 
 
 def test_named_files_exist():

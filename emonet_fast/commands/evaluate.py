@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class _Task:
     """What every evaluation is told: the predictions, how to go about them, and which files to write."""
 
     predictions: Path
@@ -51,7 +51,7 @@ class _Run:
 
 _run = opt.together(
     "run",
-    _Run,
+    _Task,
     predictions=opt.INPUT(
         "--predictions -p F.parquet|.csv|.jsonl",
         "Read the scores from this table of `score`.",
@@ -82,7 +82,7 @@ def _data(place: str, kind: str | None, options: Options) -> "DataSet":
     return open_dataset(place, known, revision=options.revision, cache_dir=options.cache_dir)
 
 
-@click.group(cls=opt.Group)
+@click.group(cls=opt.Commands)
 def evaluate() -> None:
     """Compare scores with people's ratings, as the paper does.
 
@@ -100,7 +100,7 @@ def evaluate() -> None:
 @_values
 @opt.OUTPUT("--name NAME", "Call the model this among the raters.", default="predictions")
 @opt.hub_options
-def hq(run: _Run, annotations: Path | None, dataset: str | None, values: str, name: str, options: Options) -> None:
+def hq(run: _Task, annotations: Path | None, dataset: str | None, values: str, name: str, options: Options) -> None:
     """EmoNet-Face HQ: kappa, Spearman and alpha beside experts.
 
     Weighted kappa, Spearman and Krippendorff alpha are by the paper's definitions, and ours stand beside them. Experts'
@@ -135,7 +135,7 @@ def hq(run: _Run, annotations: Path | None, dataset: str | None, values: str, na
 )
 @opt.hub_options
 def binary(
-    run: _Run, annotations: Path | None, dataset: str | None, values: str, threshold: float, options: Options
+    run: _Task, annotations: Path | None, dataset: str | None, values: str, threshold: float, options: Options
 ) -> None:
     """EmoNet-Face Binary: ROC AUC, precision, F1, agreement.
 
@@ -168,7 +168,7 @@ def binary(
     "Read each picture's class from a CSV, JSON lines or JSON file, or from-name (0000_Happy.jpg).",
     required=True,
 )
-def any_hit(run: _Run, mapping: str, labels: str) -> None:
+def any_hit(run: _Task, mapping: str, labels: str) -> None:
     """FERD, AffectNet or your own classes: any-hit accuracy.
 
     The published any-hit accuracy stands beside what random scores reach.
@@ -192,7 +192,7 @@ def any_hit(run: _Run, mapping: str, labels: str) -> None:
 @_values
 @opt.INPUT("--no-annotations", "Look at scores only, for data sets without experts, such as Big.", is_flag=True)
 @opt.hub_options
-def demographics(run: _Run, dataset: str, values: str, no_annotations: bool, options: Options) -> None:
+def demographics(run: _Task, dataset: str, values: str, no_annotations: bool, options: Options) -> None:
     """Scores and errors by age, gender and ethnicity.
 
     These are what the prompts asked for from which the faces were made.

@@ -14,7 +14,7 @@ from ..errors import EmonetError
 from .bulk import bulk, report
 from .checkpoint import build, pack, synthetic
 from .evaluate import evaluate
-from .options import OUTPUT, STATUSES, Exit, Group, command
+from .options import OUTPUT, STATUSES, Commands, Exit, command
 from .profile import profile
 from .score import score
 from .verify import verify
@@ -23,7 +23,7 @@ from .video import recover, video
 _STATUSES = "Exit status of every command:\n\n\b\n" + "\n".join(f"{s.value:>3}  {text}" for s, text in STATUSES.items())
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_STATUSES)
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_STATUSES)
 @click.version_option(__version__, prog_name="emonet-fast")
 @click.option("--verbose", "-v", is_flag=True, help="Say what is read, compiled and kept.")
 def cli(verbose: bool) -> None:

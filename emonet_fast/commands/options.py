@@ -72,7 +72,7 @@ class Command(click.Command):
                 formatter.write(f"  # {purpose}\n  " + " \\\n".join(parts) + "\n")
 
 
-class Group(click.Group):
+class Commands(click.Group):
     """Commands listed in the order in which they were added."""
 
     def list_commands(self, context: click.Context) -> list[str]:

@@ -15,7 +15,7 @@ from ..errors import OptionError
 from ..options import FaceOptions
 from ..records import Face, Float64Array
 from .decoding import candidates, suppress
-from .letterbox import STRIDE, Frame, letterboxed, plan
+from .letterbox import STRIDE, Letterbox, letterboxed, plan
 from .network import BATCH, Network
 from .network_torch import TorchNetwork
 
@@ -99,7 +99,7 @@ class FaceDetector:
         first = self._scales[0]
         rows: list[list[Float64Array]] = [[] for _ in pictures]
         for scale in self._scales:
-            by_size: dict[tuple[int, int], list[tuple[int, Frame]]] = {}
+            by_size: dict[tuple[int, int], list[tuple[int, Letterbox]]] = {}
             for i, rgb in enumerate(pictures):
                 height, width = rgb.shape[:2]
                 if scale == first or min(max(height, width), scale) >= _FINER * first:
@@ -111,7 +111,7 @@ class FaceDetector:
         return [self._faces(found) for found in rows]
 
     def _run(
-        self, pictures: Sequence[Any], members: list[tuple[int, Frame]], scale: int, rows: list[list[Float64Array]]
+        self, pictures: Sequence[Any], members: list[tuple[int, Letterbox]], scale: int, rows: list[list[Float64Array]]
     ) -> None:
         outputs = self._network(letterboxed([pictures[i] for i, _ in members], [frame for _, frame in members]))
         for place, (i, frame) in enumerate(members):

@@ -19,7 +19,7 @@ _NARROW = 0.6
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class Letterbox:
     """Where a picture lies in the network's input: at its top left, factor_x and factor_y times as large."""
 
     width: int
@@ -30,17 +30,17 @@ class Frame:
     inner_height: int
 
 
-def plan(width: int, height: int, scale: int) -> Frame:
+def plan(width: int, height: int, scale: int) -> Letterbox:
     """The frame for a picture of that size: its longer side becomes at most `scale`, and it is never enlarged."""
     factor = min(1.0, scale / max(width, height))
     inner_width, inner_height = max(1, round(width * factor)), max(1, round(height * factor))
     narrow = -(-int(scale * _NARROW) // STRIDE) * STRIDE
     frame_width = narrow if inner_width <= narrow < inner_height else scale
     frame_height = narrow if inner_height <= narrow < inner_width else scale
-    return Frame(frame_width, frame_height, inner_width / width, inner_height / height, inner_width, inner_height)
+    return Letterbox(frame_width, frame_height, inner_width / width, inner_height / height, inner_width, inner_height)
 
 
-def letterboxed(pictures: Sequence[Any], frames: Sequence[Frame]) -> Any:
+def letterboxed(pictures: Sequence[Any], frames: Sequence[Letterbox]) -> Any:
     """[n, 3, height, width] float32 BGR 0..255 of pictures [H, W, 3] uint8 RGB, zeros around each.
 
     All frames have one width and height. Pillow shrinks numpy arrays; PyTorch shrinks torch tensors on their device.
@@ -58,7 +58,7 @@ def letterboxed(pictures: Sequence[Any], frames: Sequence[Frame]) -> Any:
     return tensors
 
 
-def _by_pillow(rgb: UInt8Array, frame: Frame) -> UInt8Array:
+def _by_pillow(rgb: UInt8Array, frame: Letterbox) -> UInt8Array:
     """[inner_height, inner_width, 3] uint8."""
     size = (frame.inner_width, frame.inner_height)
     if size == rgb.shape[1::-1]:
@@ -66,7 +66,7 @@ def _by_pillow(rgb: UInt8Array, frame: Frame) -> UInt8Array:
     return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
 
 
-def _by_torch(rgb: Any, frame: Frame) -> Any:
+def _by_torch(rgb: Any, frame: Letterbox) -> Any:
     """[3, inner_height, inner_width] float32 of whole numbers: like Pillow, but without its reduction beforehand."""
     torch = need("torch", "finding faces on the GPU")
     planes = rgb.permute(2, 0, 1)[None].float()
