@@ -157,10 +157,12 @@ def _bars() -> Iterator[Callable[["VideoSummary"], None]]:
 def recover(table: Path) -> None:
     """Make a table from what a killed `video` has left.
 
-    F is the table that the run would have written, or its .partial file, which is removed in the end.
+    F is the file that the run would have written, or its .partial file, which is gone in the end. A table gets the
+    whole rows; a file of another kind (.json, .vtt, .mp4) gets its name back.
     """
     from ..sinks.growing import SUFFIX
     from ..sinks.timeline import recover as recover_rows
 
     path = table.with_suffix("") if table.suffix == SUFFIX else table
-    click.echo(f"wrote {path}: {recover_rows(path)} rows")
+    rows = recover_rows(path)
+    click.echo(f"wrote {path}" + ("" if rows is None else f": {rows} rows"))

@@ -52,7 +52,7 @@ class GrowingSink(ABC):
         except FileExistsError:
             raise OptionError(
                 f"{self.partial} is there already: a run that was killed left its rows in it, or another run writes "
-                "it. Move it away first (docs/video.md says how to read it)"
+                "it. Make a file of it by `emonet-fast recover`, or move it away"
             ) from None
         except OSError as error:
             raise OptionError(

@@ -102,15 +102,19 @@ def _to_parquet(partial: Path, target: Path) -> int:
     return rows
 
 
-def recover(path: Path) -> int:
-    """Make a .parquet, .csv or .jsonl of the `<path>.partial` that a killed run left. Returns the number of rows.
+def recover(path: Path) -> int | None:
+    """Make the file of the `<path>.partial` that a killed run left. Returns the number of rows of a table.
 
-    Of other kinds the partial file is the file itself. Raises EmonetError without it, or when nothing whole is in it.
+    A table (.parquet, .csv, .jsonl) gets the whole rows. Of other kinds the partial file is the file itself: it is
+    renamed, uncounted. Raises EmonetError when there is no partial file, or nothing whole is in it.
     """
     partial = path.with_name(path.name + SUFFIX)
     if not partial.is_file():
         raise EmonetError(f"there is no {partial}; expected what a killed run left")
-    recover_kind = _to_parquet if path.suffix.lower() == ".parquet" else _to_text
+    recover_kind = _RECOVERED.get(path.suffix.lower())
+    if recover_kind is None:
+        partial.replace(path)
+        return None
     rows = recover_kind(partial, path)
     partial.unlink()
     return rows
@@ -159,3 +163,4 @@ _KINDS: dict[str, Callable[[Path, Mapping[str, str]], GrowingSink]] = {
     ".json": CocoJson,
     ".vtt": WebVtt,
 }
+_RECOVERED = {".parquet": _to_parquet, ".csv": _to_text, ".jsonl": _to_text}

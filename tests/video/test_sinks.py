@@ -143,6 +143,15 @@ def test_what_a_killed_run_left_is_readable(tmp_path, kind):
         recover(path)
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.vtt", "a.mp4"])
+def test_a_file_that_is_no_table_gets_its_name_back(tmp_path, name):
+    left = bytes(range(256)) * 3  # with line breaks, after the last of which a table would be cut
+    (tmp_path / f"{name}.partial").write_bytes(left)
+    assert recover(tmp_path / name) is None
+    assert (tmp_path / name).read_bytes() == left
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 class Full:
     """A disk that has room for so many bytes more."""
 
