@@ -75,7 +75,7 @@ def build(checkpoint: str, options: Options) -> None:
 
 
 @opt.command(
-    ("A whole checkpoint of 1.7 GB:", "weights/"), ("A small one for quick tests:", "weights/ --layers 1 --heads small")
+    ("A whole checkpoint of 2 GB:", "weights/"), ("A small one for quick tests:", "weights/ --layers 1 --heads small")
 )
 @click.argument("folder", type=opt.PATH, metavar="DIR")
 @opt.OUTPUT("--heads", "Make heads of this size.", default="large", choices=["large", "small"])
