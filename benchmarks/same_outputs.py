@@ -152,33 +152,34 @@ def make_inputs(folder: Path, detector: Path | None) -> None:
 def cases(folder: Path, old_video: bool) -> Iterator[tuple[str, list[str]]]:
     """Name of a case, and the arguments after the program's name; {out} is the case's folder."""
     engine = ["--checkpoint", "checkpoint", "--precision", "fp32", "--threads", "1"]
+    pillow, dali = [*engine, "--decoder", "pillow"], [*engine, "--decoder", "dali"]
     tables = ("parquet", "csv", "jsonl")
     inputs = ["pictures", "shard-000.tar", "table.parquet"]
     yield "synthetic", ["synthetic", "{out}/again", "--layers", "1", "--heads", "small", "--seed", "3"]
     yield "pack", ["pack", "--checkpoint", "checkpoint", "-o", "{out}/packed.safetensors"]
     for suffix in tables:
         page = ["--report", "{out}/report.html"] if suffix == "csv" else []
-        yield f"score-{suffix}", ["score", *inputs, *engine, "--embeddings", "-o", f"{{out}}/s.{suffix}", *page]
-    yield "score-plain", ["score", *inputs, *engine, "-o", "{out}/s.parquet", "--no-exif", "--batch-size", "3"]
-    yield "score-laion", ["score", *inputs, *engine, "-o", "{out}/s.jsonl", "--format", "laion"]
-    dali = ["--decoder", "dali"]
-    yield "score-dali", ["score", *inputs, *engine, *dali, "-o", "{out}/s.parquet", "--report", "{out}/r.html"]
+        yield f"score-{suffix}", ["score", *inputs, *pillow, "--embeddings", "-o", f"{{out}}/s.{suffix}", *page]
+    yield "score-plain", ["score", *inputs, *pillow, "-o", "{out}/s.parquet", "--no-exif", "--batch-size", "3"]
+    yield "score-laion", ["score", *inputs, *pillow, "-o", "{out}/s.jsonl", "--format", "laion"]
+    yield "score-dali", ["score", *inputs, *dali, "-o", "{out}/s.parquet", "--report", "{out}/r.html"]
     boxes = ["--faces", "boxes:boxes.csv"]
     for suffix in tables:
         page = ["--report", "{out}/report.html"] if suffix == "csv" else []
-        yield f"boxes-{suffix}", ["score", "pictures", *engine, *boxes, "-o", f"{{out}}/s.{suffix}", *page]
-    yield "boxes-dali", ["score", "pictures", *engine, *boxes, *dali, "-o", "{out}/s.parquet"]
+        yield f"boxes-{suffix}", ["score", "pictures", *pillow, *boxes, "-o", f"{{out}}/s.{suffix}", *page]
+    yield "boxes-dali", ["score", "pictures", *dali, *boxes, "-o", "{out}/s.parquet"]
     found = ["--faces", "detect", "--detector-model", "yunet.onnx"]
     detector = (folder / "yunet.onnx").exists()
-    bulk = ["bulk", *inputs, *engine, "-o", "{out}/bulk", "--shard-size", "8", "--devices", "cpu"]
+    bulk = ["bulk", *inputs, *pillow, "-o", "{out}/bulk", "--shard-size", "8", "--devices", "cpu"]
     yield "bulk", [*bulk, "--keep", "emotion,age", "--embeddings", "fp16"]
     yield "bulk-report", ["report", "{all}/bulk/bulk", "-o", "{out}/page.html"]
     if detector:
-        yield "faces", ["score", "pictures", *engine, *found, "-o", "{out}/s.parquet", "--report", "{out}/r.html"]
-        yield "faces-dali", ["score", "pictures", *engine, *found, *dali, "-o", "{out}/s.parquet"]
+        yield "faces", ["score", "pictures", *pillow, *found, "-o", "{out}/s.parquet", "--report", "{out}/r.html"]
+        yield "faces-dali", ["score", "pictures", *dali, *found, "-o", "{out}/s.parquet"]
         yield "bulk-faces", [*bulk, *found]
     faces = "--detector" if old_video else "--faces"
-    video = ["video", "talk.mp4", *engine]
+    # Before there was the option, DALI was taken where it is installed.
+    video = ["video", "talk.mp4", *(engine if old_video else dali)]
     lines = [word for suffix in (*tables, "json", "vtt") for word in ("-o", f"{{out}}/v.{suffix}")]
     page = ["--overlay", "{out}/v.mp4", "--report", "{out}/v.html"]
     yield "video-boxes", [*video, faces, "boxes:video-boxes.csv", "--fps", "10", *lines, *page, "--embeddings"]
