@@ -5,11 +5,22 @@ import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from .errors import EmonetError, OptionError
+
+
+def keep_apart(outputs: Iterable[Path | None], inputs: Iterable[object] = ()) -> None:
+    """Raise OptionError where two outputs are one file, or where an output is an input, which it would replace."""
+    taken = {os.path.realpath(name): f"is an input too: {name!r}" for name in inputs if isinstance(name, str)}
+    for path in outputs:
+        if path is not None:
+            place = os.path.realpath(path)
+            if place in taken:
+                raise OptionError(f"output {str(path)!r} {taken[place]}; give each file its own name")
+            taken[place] = "has the same name as another output"
 
 
 class PendingFile:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .faces import PictureFaces
+from .files import keep_apart
 from .records import Picture, Status
 from .reports.collect import thumbnail
 from .reports.pictures import PictureReport
@@ -73,11 +74,12 @@ class ScoreSummary:
         return f"{total} inputs: {', '.join(parts)}{speed} ({self.engine}, decoded by {self.decoder})"
 
 
-def check(outputs: ScoreOutputs) -> None:
+def check(outputs: ScoreOutputs, inputs: Iterable[object] = ()) -> None:
     """Try the output files before weights are fetched and read, which can take minutes. Leaves nothing behind.
 
-    Raises OptionError when a file is of an unknown kind, or its folder is missing or cannot be written.
+    Raises OptionError when a file is of an unknown kind or one of the inputs, or cannot be written.
     """
+    keep_apart((outputs.table, outputs.report), inputs)
     if outputs.table is not None:
         open_sink(outputs.table, format=outputs.format, metadata={}, embeddings=outputs.embeddings).abort()
     if outputs.report is not None:

@@ -54,9 +54,9 @@ def score(
     from ..sources import Inputs
 
     with Scorer(checkpoint, options=options) as scorer:
-        source = Inputs(inputs, options, image_column=image_column)
         outputs = job.ScoreOutputs(output, format, report, opt.title(inputs), embeddings, top)
-        job.check(outputs)
+        job.check(outputs, inputs)
+        source = Inputs(inputs, options, image_column=image_column)
         with steps("packing") as done:
             scorer.open(done)
         locator = open_faces(faces, options, scorer.place)

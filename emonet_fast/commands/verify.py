@@ -29,6 +29,7 @@ def verify(checkpoint: str, images: Path | None, pictures: int, options: Options
     from ..verify import run as side_by_side
 
     precisions = side_by_side.precisions_for(options)  # says what is missing before anything else
+    opt.try_files(json)
     with steps("packing") as done:
         opened = open_checkpoint(checkpoint, options.cache_dir, revision=options.revision, progress=done)
     report = side_by_side.run(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import EmonetError, InputError, OptionError
 from ..faces import FaceFinder, open_finder
+from ..files import keep_apart
 from ..options import VideoOptions
 from ..reports.timeline import TimelineReport
 from ..scorer import Scorer
@@ -32,9 +33,6 @@ class VideoOutputs:
         report: an HTML page.
         title: of the report.
         top: emotions that the overlay shows of a face.
-
-    Raises:
-        OptionError: when two outputs have one name.
     """
 
     tables: tuple[Path, ...] = ()
@@ -42,11 +40,6 @@ class VideoOutputs:
     report: Path | None = None
     title: str = "video"
     top: int = 3
-
-    def __post_init__(self) -> None:
-        paths = [p for p in (*self.tables, self.overlay, self.report) if p is not None]
-        if len({p.resolve() for p in paths}) != len(paths):
-            raise OptionError("two outputs have the same name; give each its own")
 
 
 class VideoRun:
@@ -76,6 +69,7 @@ class VideoRun:
     def check(self, inputs: Sequence[object]) -> None:
         """Try the outputs before weights are read; leaves nothing behind. Raises OptionError where one cannot work."""
         outputs = self._outputs
+        keep_apart((*outputs.tables, outputs.overlay, outputs.report), inputs)
         single = [p for p in outputs.tables if p.suffix.lower() in _ONE_VIDEO]
         single += [outputs.overlay] if outputs.overlay is not None else []
         if len(inputs) > 1 and single:
