@@ -147,12 +147,15 @@ def test_folder_without_images(tmp_path, published_small):
         (["--checkpoint", "SMALL", "--device", "tpu"], ["tpu", "cuda:N"]),
         (["--checkpoint", "SMALL", "--device", "cuda"], ["cuda", "cpu"]),
         (["--checkpoint", "SMALL", "--precision", "fp8"], ["fp8", "bf16"]),
-        (["--checkpoint", "SMALL", "--batch-size", "0"], ["batch_size", "1"]),
+        (["--checkpoint", "SMALL", "--batch-size", "0"], ["--batch-size is 0", "1"]),
+        (["--checkpoint", "SMALL", "--output", "a.csv", "--report", "a.csv"], ["same name"]),
+        (["--checkpoint", "SMALL", "--report", "PHOTO"], ["is an input too"]),
     ],
 )
 def test_errors_are_one_message(arguments, words, folder, published_small, tmp_path):
-    filled = [str(published_small) if a == "SMALL" else a for a in arguments]
-    command = [sys.executable, "-m", "emonet_fast", "score", str(folder / "photo0.png"), *filled]
+    names = {"SMALL": str(published_small), "PHOTO": str(folder / "photo0.png")}
+    filled = [names.get(a, a) for a in ("PHOTO", *arguments)]
+    command = [sys.executable, "-m", "emonet_fast", "score", *filled]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

@@ -40,7 +40,7 @@ def open_checkpoint(
     except OSError as error:
         raise CheckpointError(
             f"{packed.parent} could not be made ({error.strerror}); expected a cache folder that can be "
-            "written to. Choose another one (EMONET_FAST_CACHE)."
+            "written to. Choose another one (--cache-dir, or EMONET_FAST_CACHE)."
         ) from None
     return _pack(published, packed, progress)
 

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import click
 
+from ..errors import OptionError
 from ..options import BACKENDS, DECODERS, PRECISIONS, FaceOptions, Options
 
 # A command, before and after click has made one of it.
@@ -118,7 +119,11 @@ def together(name: str, make: Function, defaults: object = None, **options: Decl
         @wraps(function)
         def with_record(**values: Any) -> Any:
             own = {keyword: values.pop(keyword) for keyword in options}
-            return function(**values, **{name: make(**{k: v for k, v in own.items() if v is not None})})
+            try:
+                record = make(**{keyword: value for keyword, value in own.items() if value is not None})
+            except OptionError as error:
+                raise OptionError(_by_option(str(error))) from None
+            return function(**values, **{name: record})
 
         command: Function = with_record
         for keyword, declared in reversed(options.items()):
@@ -127,6 +132,13 @@ def together(name: str, make: Function, defaults: object = None, **options: Decl
         return command
 
     return decorate
+
+
+def _by_option(message: str) -> str:
+    """A record's message with the option in place of the field that it begins with: "min_score is 5"."""
+    field, _, rest = message.partition(" is ")
+    options = {p.name: p.opts[0] for p in click.get_current_context().command.params}
+    return f"{options[field]} is {rest}" if field in options else message
 
 
 SECTIONS = ("Input", "Faces", "Engine", "Output")
