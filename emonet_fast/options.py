@@ -69,8 +69,10 @@ class FaceOptions:
             raise OptionError(f"a detector's model is for faces 'detect', and faces is {self.faces!r}")
         for name in ("margin", "min_face", "min_score"):
             value, (low, high) = getattr(self, name), _RANGES[name]
-            if not low <= value <= high:
+            if isinstance(value, str) or not low <= value <= high:
                 raise OptionError(f"{name} is {value!r}; expected a number from {low:g} to {high:g}")
+        if self.model is not None:
+            object.__setattr__(self, "model", Path(self.model))
 
     @property
     def boxes(self) -> Path | None:
@@ -113,6 +115,8 @@ class VideoOptions:
     embeddings: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.faces, FaceOptions):
+            raise OptionError(f"faces is {self.faces!r}; expected a FaceOptions, such as FaceOptions(faces='none')")
         if self.score_every is not None and self.score_every < 1:
             raise OptionError(f"score_every is {self.score_every}; expected 1 or more frames")
         if self.score_change is not None and not 0 <= self.score_change <= 1:

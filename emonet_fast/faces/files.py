@@ -111,7 +111,7 @@ def _read(path: Path) -> Iterable[Mapping[str, Any]]:
             there = [name for name in pq.read_schema(path).names if name in wanted]
             table: list[Mapping[str, Any]] = pq.read_table(path, columns=there).to_pylist()
             return table
-    except (OSError, ValueError) as error:  # pyarrow's errors and JSON's are ValueErrors
+    except (OSError, ValueError, csv.Error, RecursionError) as error:  # pyarrow's and JSON's are ValueErrors
         raise InputError(f"the boxes of {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
     raise InputError(f"{path}: expected boxes in a file named .json (COCO), .parquet or .csv")
 

@@ -76,7 +76,7 @@ def choose_column(schema: "pyarrow.Schema", image_column: str | None, path: str)
     if len(found) == 1 and schema.names.count(found[0]) == 1:
         return str(found[0])
     what = f"several image columns ({', '.join(found)})" if found else "no column known to hold images"
-    raise InputError(f"{path} has {what}; name one with image_column; its columns are: {columns}")
+    raise InputError(f"{path} has {what}; name one with --image-column; its columns are: {columns}")
 
 
 def read_table(path: str, key: str, column: str, max_bytes: int) -> Iterator[Picture]:

@@ -16,7 +16,7 @@ from emonet_fast.checkpoint.spec import Preprocess
 from emonet_fast.decoders.pillow import PillowDecoder
 from emonet_fast.errors import OptionError
 from emonet_fast.faces import BoxFile, FaceDetector, PictureFaces, face_crop
-from emonet_fast.options import FaceOptions, Options
+from emonet_fast.options import FaceOptions, Options, VideoOptions
 from emonet_fast.preprocess import crop
 from emonet_fast.records import Picture, Status
 
@@ -109,8 +109,14 @@ def test_command(yunet, tmp_path, tiny_folder, astronaut):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"faces": "find"}, {"model": Path("a.onnx")}, {"margin": -1.0}, {"min_score": 0.0}]
+    "settings", [{"faces": "find"}, {"model": Path("a.onnx")}, {"margin": -1.0}, {"margin": "a"}, {"min_score": 0.0}]
 )
 def test_options_refused(settings):
     with pytest.raises(OptionError, match=r"expected|is for faces 'detect'"):
         FaceOptions(**settings)
+
+
+def test_options_of_the_wrong_kind():
+    assert FaceOptions("detect", model="a.onnx").model == Path("a.onnx")
+    with pytest.raises(OptionError, match="faces is 'none'; expected a FaceOptions"):
+        VideoOptions(faces="none")
