@@ -1,6 +1,8 @@
 """Joins the rooms in order and times each; the only file that knows all of them.
 
 sources -> decoders (decode, preprocess) -> backend -> scores
+
+Over 300 lines: a third of it documents the public class, and its two halves share what is open.
 """
 
 import warnings

@@ -1,4 +1,7 @@
-"""The table of scores that users get, made from the heads' raw outputs by the published arithmetic."""
+"""The table of scores that users get, made from the heads' raw outputs by the published arithmetic.
+
+Over 300 lines: users get one object, and each of its readings (columns, rows, tables, ranks) is a short method.
+"""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import numpy as np
 
 import emonet_fast as ef
-from emonet_fast.options import FaceOptions, VideoOptions
 
 
 def frames(width: int, height: int, rate: float) -> Iterator[tuple[float, np.ndarray]]:
@@ -31,7 +30,7 @@ def main() -> None:
     parser.add_argument("--faces", default="detect", help="none or detect")
     arguments = parser.parse_args()
 
-    options = VideoOptions(fps=2, faces=FaceOptions(faces=arguments.faces))
+    options = ef.VideoOptions(fps=2, faces=ef.FaceOptions(faces=arguments.faces))
     source = frames(arguments.width, arguments.height, arguments.rate)
     with ef.Scorer(arguments.checkpoint) as scorer:
         for timeline in ef.stream(scorer, source, options):  # memory stays bounded, however long the input is

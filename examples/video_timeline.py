@@ -6,7 +6,6 @@ python examples/video_timeline.py talk.mp4 --checkpoint large --faces detect
 import argparse
 
 import emonet_fast as ef
-from emonet_fast.options import FaceOptions, VideoOptions
 
 
 def main() -> None:
@@ -17,7 +16,7 @@ def main() -> None:
     parser.add_argument("--fps", type=float, default=2.0, help="sampled frames a second")
     arguments = parser.parse_args()
 
-    options = VideoOptions(fps=arguments.fps, faces=FaceOptions(faces=arguments.faces))
+    options = ef.VideoOptions(fps=arguments.fps, faces=ef.FaceOptions(faces=arguments.faces))
     with ef.Scorer(arguments.checkpoint) as scorer:
         for timeline in ef.stream(scorer, arguments.video, options):
             # A timeline holds some consecutive rows: one for each face of a frame.
