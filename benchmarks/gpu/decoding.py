@@ -31,6 +31,8 @@ def measure(context: Context) -> dict[str, Any]:
     if not context.cuda:
         return found | {"note": "a dry run: DALI's CPU pipeline, no engine"}
     found |= through(context, datas)
+    context.partial(found)
+    found["copies_to_host"] = copies_to_host(context, datas)
     backbone = [r for r in context.found.get("backbone", {}).get("rows", []) if r.get("shape") == f"batch {BATCH}"]
     alone = next((r.get("images_per_second") for r in backbone if r["side"] == BACKBONE), None)
     if alone:
@@ -83,6 +85,24 @@ def levels(context: Context, datas: Sequence[bytes]) -> dict[str, float]:
         "max": float(max(one.max() for one in differences)),
         "mean": float(max(one.mean() for one in differences)),
     }
+
+
+def copies_to_host(context: Context, datas: Sequence[bytes]) -> int:
+    """Copies from the GPU while the decoder decodes, crops two boxes of each picture and resizes; 0 is expected."""
+    from emonet_fast.decoders.dali.decoder import DaliDecoder
+    from emonet_fast.options import Options
+    from emonet_fast.profile.kernels import BACKEND, kernels_of
+    from emonet_fast.records import Box, Picture
+
+    boxes = (Box(10, 20, 410, 420), Box(-20, 5, 600, 900))
+    items = [Picture(f"{i}", datas[i % len(datas)], boxes=boxes) for i in range(BATCH)]
+    stream = torch.cuda.current_stream(context.device).cuda_stream
+    decoder = DaliDecoder(context.checkpoint.preprocess, Options(), untimed, 16, context.device.index or 0, stream)
+    with kernels_of(BACKEND) as kernels:
+        for _ in decoder.batches(items, BATCH, keep_rgb=False):
+            pass
+        torch.cuda.synchronize(context.device)
+    return sum(kernel.calls for kernel in kernels if "DtoH" in kernel.name)
 
 
 def through(context: Context, datas: Sequence[bytes]) -> dict[str, Any]:
