@@ -1,7 +1,6 @@
 """The experts' annotations: ratings of HQ and yes-or-no answers of Binary, from published CSV files or data sets."""
 
 import csv
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ _HUME, _HUME_SCALE = "Hume Face*", 7.0  # published on 0..1; the notebook multip
 _TRUE, _FALSE = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
 # Who rated an image, each with the 40 ratings as bytes.
 _Signature: TypeAlias = tuple[tuple[str, bytes], ...]
+_MAX_FIELD = 1 << 24  # characters of one annotator's dict
 _PLACE = {s: i for i, s in enumerate(SLUGS)}
 
 
@@ -216,7 +216,7 @@ def _flag(text: str, where: str) -> bool:
 
 def _csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a CSV file that has these columns, each with its place in words."""
-    csv.field_size_limit(min(sys.maxsize, 1 << 24))
+    before = csv.field_size_limit(_MAX_FIELD)  # of the whole process: put back at the end
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -233,6 +233,8 @@ def _csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[
                 yield where, row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as CSV ({error}); expected the published annotations") from None
+    finally:
+        csv.field_size_limit(before)
 
 
 def with_rows(ratings: Ratings, data: DataSet) -> Ratings:

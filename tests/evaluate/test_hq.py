@@ -1,5 +1,7 @@
 """HQ against a slow transcription of the published definitions, and against what theory says of made-up raters."""
 
+import csv
+
 import numpy as np
 import pytest
 
@@ -292,8 +294,10 @@ def test_csv_rules_of_the_notebook(tmp_path):
 def test_bad_annotations(tmp_path, row, words):
     path = tmp_path / "hq.csv"
     path.write_text("image,annotator,human,annotations\n" + row.replace("{", '"{').replace("}", '}"') + "\n")
+    limit = csv.field_size_limit()
     with pytest.raises(DataError, match=words):
         annotations.hq_from_csv(path)
+    assert csv.field_size_limit() == limit  # a setting of the whole process is put back
 
 
 def test_reliability_groups_are_by_alpha(evaluated):

@@ -69,7 +69,7 @@ def test_struct_before_plain_bytes():
         (
             {"a": IMAGE, "b": IMAGE, "n": pa.int64()},
             None,
-            ["several image columns (a, b)", "n (int64)", "image_column"],
+            ["several image columns (a, b)", "n (int64)", "--image-column"],
         ),
         ({"jpg": pa.binary(), "png": pa.binary()}, None, ["several image columns (jpg, png)"]),
         ({"x": pa.binary(), "label": pa.string()}, None, ["no column known", "x (binary)", "label (string)"]),
