@@ -12,7 +12,7 @@ OUTPUT ?= demo-output
 SYNTHETIC := models/synthetic-27
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs compile-check test-lowest bench bench-quick bench-track bench-spread bench-scaling \
+.PHONY: help demo test fuzz lint format docs compile-check test-lowest bench bench-quick bench-track bench-spread bench-scaling \
     bench-others fidelity pages gpu-check trt-check clean
 
 help: ## Name every target.
@@ -57,6 +57,12 @@ demo: $(VENV)/.demo ## Score seven photographs and write a page of them; CHECKPO
 # Two at a time: most tests keep one core busy, and each process makes its own checkpoints.
 test: $(VENV)/.test ## Run all tests: ten minutes on two cores.
 	$(BIN)/python -m pytest -n 2 --dist worksteal -p no:benchmark
+
+# FUZZ names kinds of damage (python -m tests.fuzz --help); a fault is printed with its seed.
+MINUTES ?= 60
+FUZZ ?=
+fuzz: $(VENV)/.test ## Try damaged pictures, archives, tables, checkpoints and videos: MINUTES at most.
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(FUZZ)
 
 CSRC := csrc/*/*.h csrc/*/*.cpp tests/csrc/*.cpp tests/csrc/fake/*.h tests/csrc/fake/*.cpp tests/csrc/fake/include/*.h
 
