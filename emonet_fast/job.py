@@ -14,6 +14,7 @@ from .reports.pictures import PictureReport
 from .scorer import Scorer
 from .scores import Scores, distinct_notes
 from .sinks import open_sink
+from .sinks.text import counted
 
 # Rows kept for the table on the terminal; files get all of them.
 TABLE_ROWS = 40
@@ -71,7 +72,7 @@ class ScoreSummary:
         parts = [f"{self.scored} scored"]
         parts += [f"{n} {status}" for status, n in sorted(self.counts.items()) if status != Status.OK]
         speed = f"; {self.seconds['engine'] / self.scored:.2f} s/image" if self.scored else ""
-        return f"{total} inputs: {', '.join(parts)}{speed} ({self.engine}, decoded by {self.decoder})"
+        return f"{counted(total, 'input')}: {', '.join(parts)}{speed} ({self.engine}, decoded by {self.decoder})"
 
 
 def check(outputs: ScoreOutputs, inputs: Iterable[object] = ()) -> None:

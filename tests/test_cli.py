@@ -125,7 +125,7 @@ def test_nothing_scored_is_exit_status_2(tmp_path, published_small):
     out = tmp_path / "scores.csv"
     done = emonet("score", tmp_path / "a.jpg", "-c", published_small, "-o", out)
     assert done.returncode == 2
-    assert done.stdout.strip().splitlines()[-1].startswith("1 inputs: 0 scored, 1 empty")
+    assert done.stdout.strip().splitlines()[-1].startswith("1 input: 0 scored, 1 empty")
     assert out.exists(), "the row with its status is a result too"
 
 

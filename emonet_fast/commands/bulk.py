@@ -20,7 +20,7 @@ from . import options as opt
 @opt.INPUT("--keep COLUMNS", "Carry these columns of the tables along, as a,b.", multiple=True)
 @opt.checkpoint
 @opt.face_options()
-@opt.engine_options
+@opt.engine_options("trust_engine")  # its plan knows engines by what made them
 @opt.ENGINE("--devices LIST", "Run a process on each of these (cuda:0,1); auto: every GPU.", default="auto")
 @opt.ENGINE("--engine", "Run here, or on a cluster of Ray (extra `ray`).", default="local", choices=ENGINES)
 @opt.ENGINE("--ray-address A", "Join the Ray cluster at this address, or auto.", show_default="starts one")
@@ -75,7 +75,8 @@ def report(folder: Path, pictures: bool, output: Path | None) -> None:
     It shows counts, errors, distributions, what occurs together, typical pictures, and labels.
     """
     from ..bulk.report import write_report
+    from ..sinks.text import counted
 
     path = output or folder / "report.html"
     report = write_report(folder, path, pictures=pictures)
-    click.echo(f"{report.total} rows of {report.done} of {report.shards} shards\nwrote {path}")
+    click.echo(f"{counted(report.total, 'row')} of {report.done} of {counted(report.shards, 'shard')}\nwrote {path}")

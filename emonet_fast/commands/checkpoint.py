@@ -23,11 +23,12 @@ def pack(checkpoint: str, options: Options, output: Path) -> None:
     It holds encoder, heads, neutral means and preprocessing.
     """
     from ..checkpoint import pack_to
+    from ..sinks.text import counted
 
     with steps("packing") as done:
         packed = pack_to(checkpoint, output, options.cache_dir, revision=options.revision, progress=done)
     size = output.stat().st_size / 1e6
-    click.echo(f"wrote {output}: {len(packed.names)} heads, {size:.0f} MB, {packed.weights_hash}")
+    click.echo(f"wrote {output}: {counted(len(packed.names), 'head')}, {size:.0f} MB, {packed.weights_hash}")
 
 
 @opt.command(
@@ -35,7 +36,7 @@ def pack(checkpoint: str, options: Options, output: Path) -> None:
     ("One of eight bits for another GPU:", "-c large --backend tensorrt --precision fp8 --device cuda:1"),
 )
 @opt.checkpoint
-@opt.engine_options
+@opt.engine_options("decoder", "exif", "threads", "max_pixels", "max_bytes", "trust_engine")
 def build(checkpoint: str, options: Options) -> None:
     """Build an engine of TensorRT ahead of its first use.
 
@@ -49,8 +50,6 @@ def build(checkpoint: str, options: Options) -> None:
 
     if options.backend != "tensorrt":
         raise OptionError(f"backend is {options.backend!r}; expected tensorrt: the others build at their first use")
-    unused = ("decoder", "exif", "threads", "max_pixels", "max_bytes", "trust_engine")
-    options.without_effect(unused, "a build")
     choose(options)  # refuses a device that is no GPU
     libraries = find()
     open_native(libraries, options.device)  # says what is missing before anything is packed

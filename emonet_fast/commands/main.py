@@ -49,7 +49,7 @@ for _command in (score, video, bulk, report, verify, pack, build, evaluate, prof
 def main() -> None:
     """Run the command line: an error made on purpose becomes one line and an exit status."""
     try:
-        cli(standalone_mode=False)
+        cli(prog_name="emonet-fast", standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:

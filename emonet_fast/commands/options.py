@@ -160,10 +160,7 @@ _hub = {
     ),
 }
 hub_options = together("options", Options, **_hub)
-engine_options = together(
-    "options",
-    Options,
-    Options(),
+_engine = dict(
     device=ENGINE("--device D", "Compute on cpu, cuda or cuda:N; auto takes a GPU where there is one."),
     backend=ENGINE("--backend", "Compute by this engine; auto takes cuda on a GPU, openvino on a CPU.", BACKENDS),
     precision=ENGINE(
@@ -185,6 +182,11 @@ engine_options = together(
     max_pixels=INPUT("--max-pixels N", "Do not decode pictures with more pixels; their rows get a status."),
     max_bytes=INPUT("--max-bytes N", "Do not decode files with more bytes; their rows get a status."),
 )
+
+
+def engine_options(*without: str) -> Decorator:
+    """Options that give a command `options`, an Options. without: the fields that would change nothing there."""
+    return together("options", Options, Options(), **{k: v for k, v in _engine.items() if k not in without})
 
 
 def face_options(defaults: FaceOptions = FaceOptions()) -> Decorator:  # noqa: B008 - it is frozen

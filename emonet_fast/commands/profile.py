@@ -18,7 +18,7 @@ from . import options as opt
 @opt.image_column
 @opt.checkpoint
 @opt.most_pictures("Score at most this many pictures.")
-@opt.engine_options
+@opt.engine_options()
 @opt.OUTPUT(
     "--flame F.html",
     "Write the flame graph to this page, or for speedscope to F.json (extra `profile`).",

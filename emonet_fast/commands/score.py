@@ -19,7 +19,7 @@ from . import options as opt
 @opt.image_column
 @opt.checkpoint
 @opt.face_options()
-@opt.engine_options
+@opt.engine_options()
 @opt.output("F.parquet|.csv|.jsonl", "Write the rows to this table.")
 @opt.OUTPUT(
     "--format",
@@ -51,6 +51,7 @@ def score(
     from ..faces import open_faces
     from ..scorer import Scorer
     from ..sinks.terminal import table
+    from ..sinks.text import counted
     from ..sources import Inputs
 
     with Scorer(checkpoint, options=options) as scorer:
@@ -67,7 +68,7 @@ def score(
         click.echo(table(summary.first, outputs.top, shutil.get_terminal_size((100, 40)).columns))
         hidden = sum(summary.counts.values()) - len(summary.first)
         if hidden:
-            click.echo(f"... and {hidden} more rows")
+            click.echo(f"... and {counted(hidden, 'more row')}")
     for note in summary.notes:
         click.echo(note)
     opt.wrote(outputs.table, outputs.report)

@@ -58,7 +58,7 @@ _video_options = opt.together(
 @opt.checkpoint
 @opt.face_options(_DEFAULT.faces)
 @_video_options
-@opt.engine_options
+@opt.engine_options("exif", "max_bytes")
 @opt.output("F.parquet|.csv|.jsonl|.json|.vtt", "Write the rows to this file; may be given again.", multiple=True)
 @opt.OUTPUT("--overlay F.mp4|.mkv", "Write the video with boxes, emotions and its sound.", type=opt.PATH)
 @opt.report_page("Write a page of heat maps, lines and peaks of every face.")
@@ -85,7 +85,6 @@ def video(
     from ..sources.video.opening import without_password
     from ..video.job import VideoOutputs, VideoRun
 
-    options.without_effect(("exif", "max_bytes"), "a video")
     chosen = replace(chosen, faces=faces)
     Sampling(chosen.fps, chosen.start, chosen.end)  # says at once what cannot work
     title = opt.title([without_password(inputs[0]), *inputs[1:]])
@@ -161,8 +160,9 @@ def recover(table: Path) -> None:
     whole rows; a file of another kind (.json, .vtt, .mp4) gets its name back.
     """
     from ..sinks.growing import SUFFIX
+    from ..sinks.text import counted
     from ..sinks.timeline import recover as recover_rows
 
     path = table.with_suffix("") if table.suffix == SUFFIX else table
     rows = recover_rows(path)
-    click.echo(f"wrote {path}" + ("" if rows is None else f": {rows} rows"))
+    click.echo(f"wrote {path}" + ("" if rows is None else f": {counted(rows, 'row')}"))

@@ -1,4 +1,4 @@
-"""Texts from outside (file names, reasons) made safe to show, and measured in terminal columns."""
+"""Texts for people: those from outside (file names, reasons) made safe to show, widths in terminal columns, counts."""
 
 import unicodedata
 
@@ -20,6 +20,11 @@ def visible(text: str) -> str:
         return text
     harmful = {c for c in text if unicodedata.category(c) in _HARMFUL and c not in _JOINERS}
     return utf8_text(text.translate({ord(c): c.encode("unicode_escape").decode("ascii") for c in harmful}))
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns "1 row", "0 rows", "2 rows"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def columns(text: str) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from ..process import Stopwatch
 from ..records import Status
 from ..scores import distinct_notes
+from ..sinks.text import counted
 from ..sources.video.frames import Faults, VideoSource
 from ..timeline import NO_TRACK
 from .pipeline import VideoBatch
@@ -113,7 +114,7 @@ class VideoSummary:
         wall = max(self.wall, 1e-9)
         facts = {
             "frames": f"{self.frames} sampled, {self.frames / wall:.1f} a second",
-            "faces": f"{self.faces} in {self.tracks} tracks, {self.faces / wall:.1f} a second",
+            "faces": f"{self.faces} in {counted(self.tracks, 'track')}, {self.faces / wall:.1f} a second",
             "work": ", ".join(f"{stage} {share:.0%}" for stage, share in self.shares().items()),
         }
         if self.latencies:
@@ -133,4 +134,5 @@ class VideoSummary:
         """The last line of a run."""
         others = [f"{n} {status}" for status, n in sorted(self.counts.items()) if status != Status.OK]
         rows = ", ".join([f"{self.scored} scored", *others])
-        return f"{self.counts.total()} rows: {rows}; " + "; ".join(f"{k} {v}" for k, v in self.facts().items())
+        facts = "; ".join(f"{k} {v}" for k, v in self.facts().items())
+        return f"{counted(self.counts.total(), 'row')}: {rows}; {facts}"

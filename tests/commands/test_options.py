@@ -21,6 +21,12 @@ COMMANDS = Path(emonet_fast.__file__).parent / "commands"
 ENGINE = ("score", "video", "bulk", "verify", "build", "profile")
 FACES = ("score", "video", "bulk")
 DECLARING = ("INPUT", "FACES", "ENGINE", "OUTPUT", "option")
+# What would change nothing: videos are frames, an engine is built from weights alone, bulk knows engines by their plan.
+WITHOUT = {
+    "video": {"--exif", "--max-bytes"},
+    "build": {"--decoder", "--exif", "--threads", "--max-pixels", "--max-bytes", "--trust-engine"},
+    "bulk": {"--trust-engine"},
+}
 # Declared twice, as another kind of value is meant.
 TWO_MEANINGS = {
     "--embeddings": "a switch; bulk: a number type",
@@ -47,15 +53,22 @@ def help_of(*words: str, width: int = 80) -> str:
     return done.output
 
 
-def test_every_command_with_an_engine_has_all_engine_options():
-    """One for each field of Options, with the same text, choices and default."""
+@pytest.mark.parametrize(("record", "commands"), [(Options, ENGINE), (FaceOptions, FACES)])
+def test_every_command_has_all_options_of_a_record(record, commands):
+    """One for each field, with the same text, choices and default, but for those that would change nothing there."""
     first = options("score")
-    own = {name for name, option in first.items() if option.name in {f.name for f in dataclasses.fields(Options)}}
-    assert len(own) == len(dataclasses.fields(Options))
-    for name in ENGINE:
+    fields = {f.name for f in dataclasses.fields(record)}
+    own = {name for name, option in first.items() if option.name in fields}
+    assert len(own) == len(fields)
+    for name in commands:
         there = options(name)
-        for option in own:
-            assert there[option].to_info_dict() == first[option].to_info_dict(), (name, option)
+        assert not WITHOUT.get(name, set()) & set(there)
+        for option in own - WITHOUT.get(name, set()):
+            facts, expected = there[option].to_info_dict(), first[option].to_info_dict()
+            if option == "--faces":  # a video's faces are looked for
+                assert facts.pop("default") == ("detect" if name == "video" else "none")
+                expected.pop("default")
+            assert facts == expected, (name, option)
 
 
 def test_defaults_are_those_of_the_records():
@@ -65,21 +78,6 @@ def test_defaults_are_those_of_the_records():
         for field in dataclasses.fields(record):
             if field.name != "cache_dir":  # a folder that depends on the environment
                 assert by_field[field.name].get_default(context) == getattr(record, field.name), (name, field.name)
-
-
-def test_every_command_with_faces_has_all_face_options():
-    """The same ones but for the default: a video's faces are looked for."""
-    first = options("score")
-    own = {name for name, option in first.items() if option.name in {f.name for f in dataclasses.fields(FaceOptions)}}
-    assert len(own) == len(dataclasses.fields(FaceOptions))
-    for name in FACES:
-        there = options(name)
-        for option in own:
-            facts, expected = there[option].to_info_dict(), first[option].to_info_dict()
-            if option == "--faces":
-                assert facts.pop("default") == ("detect" if name == "video" else "none")
-                expected.pop("default")
-            assert facts == expected, (name, option)
 
 
 def test_each_option_is_spelt_once():
@@ -138,12 +136,11 @@ def test_exit_statuses_are_told_once():
     assert all(f" {status.value} {words}" in text for status, words in STATUSES.items())
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["score", "-h"]])
-def test_python_m_and_the_program_are_the_same(arguments):
+def test_python_m_and_the_program_are_the_same():
     done = subprocess.run(
-        [sys.executable, "-m", "emonet_fast", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "emonet_fast", "score", "-h"], capture_output=True, text=True, check=False
     )
-    assert "Usage: " in done.stdout + done.stderr
+    assert done.stdout.startswith("Usage: emonet-fast score ")
 
 
 def test_version():
@@ -154,8 +151,6 @@ def test_version():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["video", "a.mp4", "-c", "c", "--no-exif"], "exif is False, which changes nothing in a video"),
-        (["build", "-c", "c", "--backend", "tensorrt", "--threads", "2"], "threads is 2, which changes nothing in a b"),
         (["build", "-c", "c"], "backend is 'auto'; expected tensorrt"),
         (["bulk", "a", "-c", "c", "-o", "o", "--device", "cpu", "--devices", "cpu,cpu"], "expected one of the two"),
     ],
