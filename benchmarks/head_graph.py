@@ -10,6 +10,7 @@ from emonet_fast.backends.openvino.build import compile_options
 from emonet_fast.checkpoint.spec import Checkpoint
 from emonet_fast.graph.model import IR_VERSION, OPSET, add_heads
 from emonet_fast.graph.writer import GraphWriter
+from emonet_fast.optional import import_openvino
 
 
 def heads_model(checkpoint: Checkpoint) -> onnx.ModelProto:
@@ -24,9 +25,7 @@ def heads_model(checkpoint: Checkpoint) -> onnx.ModelProto:
 
 def compiled_heads(checkpoint: Checkpoint, n: int) -> Any:
     """Return a function from [n, D] float32 to [n, H] float32."""
-    import openvino as ov
-
-    core = ov.Core()
+    core = import_openvino().Core()
     with tempfile.NamedTemporaryFile(dir=checkpoint.path.parent, suffix=".onnx") as file:
         onnx.save(heads_model(checkpoint), file.name)
         model = core.read_model(file.name)

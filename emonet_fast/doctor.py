@@ -8,7 +8,7 @@ from typing import Any
 from ._version import __version__
 from .backends.tensorrt import libraries as tensorrt_libraries
 from .gpu import NEEDS, NoGpu, driver_present, look
-from .optional import EXTRAS, available
+from .optional import EXTRAS, available, import_openvino
 from .options import default_cache_dir
 from .process import available_cores
 
@@ -80,11 +80,9 @@ def _optional(package: str, extra: str) -> str:
 
 def _cpu_engine() -> dict[str, Any]:
     try:
-        import openvino
-
         from .backends.openvino.backend import choose_precision
 
-        core = openvino.Core()
+        core = import_openvino().Core()
         return {
             "available": True,
             "name": core.get_property("CPU", "FULL_DEVICE_NAME"),

@@ -1,7 +1,8 @@
-"""The one door for packages that may be missing: names the extra that installs them."""
+"""The one door for packages that may be missing, or that would send something home when they are imported."""
 
 import importlib
 import importlib.util
+import sys
 from types import ModuleType
 
 from .errors import MissingPackageError
@@ -39,3 +40,14 @@ def need(package: str, purpose: str) -> ModuleType:
             f"Install it with: pip install 'emonet-fast[{extra}]'"
         )
     return importlib.import_module(package)
+
+
+def import_openvino() -> ModuleType:
+    """Import OpenVINO without its telemetry, which at the import sends an event with a lasting id and fills ~/intel.
+
+    OpenVINO takes a stub of its own where the package `openvino_telemetry` cannot be imported. That stays so for the
+    rest of the process: parts of OpenVINO that are imported later must find the same stub.
+    """
+    if "openvino" not in sys.modules:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # makes its import fail
+    return importlib.import_module("openvino")

@@ -10,6 +10,7 @@ from emonet_fast.backends.openvino.backend import OpenVinoBackend, choose_precis
 from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.engines.drawing import calibration_pictures
 from emonet_fast.engines.fidelity import measure
+from emonet_fast.optional import import_openvino
 from emonet_fast.preprocess import resize
 from emonet_fast.testing.synthetic import write_synthetic
 
@@ -56,11 +57,9 @@ def test_full_depth_fp32(full, pixels, want, tmp_path):
 
 
 def test_full_depth_bf16(full, shots, pixels, want, tmp_path):
-    import openvino
-
     from emonet_fast.backends.reference import Reference
 
-    if choose_precision(openvino.Core(), "auto") != "bf16":
+    if choose_precision(import_openvino().Core(), "auto") != "bf16":
         pytest.skip("this processor has no bf16 instructions")
     theirs = Reference.from_packed(full, "bf16").score(shots)
     allowed = measure(want, (theirs.embedding, theirs.raw), EMOTIONS)

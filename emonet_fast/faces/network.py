@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError
+from ..optional import import_openvino
 from ..records import Float32Array
 from .decoding import OUTPUTS, WIDTHS
 
@@ -23,9 +24,7 @@ class Network:
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        import openvino as ov
-
-        self._path, self._core = path, ov.Core()
+        self._path, self._core = path, import_openvino().Core()
         self._settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = threads

@@ -24,7 +24,7 @@ from ..engines.drawing import calibration_pictures
 from ..engines.fidelity import Fidelity, Gate, gate_bf16, gate_fp8, gate_fp32, measure
 from ..errors import BackendError, InputError
 from ..gpu import Gpu, look
-from ..optional import need
+from ..optional import import_openvino, need
 from ..options import Options
 from ..records import UInt8Array
 from ..sources import Inputs
@@ -173,11 +173,9 @@ def precisions_for(options: Options) -> tuple[str, ...]:
     if backend == "cuda":
         gpu_seen = look(options.device)
         return ("fp32", "bf16", "fp8") if isinstance(gpu_seen, Gpu) and gpu_seen.fp8 else ("fp32", "bf16")
-    import openvino
-
     from ..backends.openvino.backend import choose_precision
 
-    return ("fp32", "bf16") if choose_precision(openvino.Core(), "auto") == "bf16" else ("fp32",)
+    return ("fp32", "bf16") if choose_precision(import_openvino().Core(), "auto") == "bf16" else ("fp32",)
 
 
 def pictures_for(folder: Path | None, limit: int, options: Options) -> list[UInt8Array]:

@@ -18,6 +18,7 @@ from ...checkpoint.spec import Checkpoint
 from ...engines.cache import EngineCache, EnginePlan
 from ...errors import BackendError, EmonetError
 from ...graph import GRAPH_VERSION
+from ...optional import import_openvino
 from ...records import UInt8Array
 from ..base import Outputs, padded
 from .build import build_in_process, compile_options
@@ -50,8 +51,7 @@ class OpenVinoBackend:
         *,
         cache_dir: Path,
     ) -> None:
-        import openvino as ov
-
+        ov = import_openvino()
         core = ov.Core()
         self.precision = choose_precision(core, precision)
         self.batch_size = batch_size or DEFAULT_BATCH
@@ -125,13 +125,11 @@ def device_name(core: Any) -> str:
 
 
 def plan_for(core: Any, checkpoint: Checkpoint, part: str, precision: str, batch_size: int) -> EnginePlan:
-    from openvino import get_version
-
     places = json.dumps(sorted((name, astuple(info)) for name, info in checkpoint.tensors.items()))
     return EnginePlan(
         part=part,
         backend=OpenVinoBackend.name,
-        version=get_version(),
+        version=import_openvino().get_version(),
         device=device_name(core),
         precision=precision,
         batch_sizes=(batch_size,),

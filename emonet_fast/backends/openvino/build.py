@@ -18,6 +18,7 @@ from typing import Any
 from ...checkpoint.pack import open_packed
 from ...errors import BackendError
 from ...graph import build_model
+from ...optional import import_openvino
 
 
 def build_in_process(weights: Path, part: str, precision: str, batch_size: int, target: Path) -> None:
@@ -25,7 +26,7 @@ def build_in_process(weights: Path, part: str, precision: str, batch_size: int, 
 
     Raises BackendError when the compiler fails; the text has its last words.
     """
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(Path(__file__).resolve().parents[3])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     # -P: the working directory, where anything may lie, is no place to import from
     command = [sys.executable, "-P", "-m", "emonet_fast.backends.openvino.build"]
@@ -42,12 +43,10 @@ def build_in_process(weights: Path, part: str, precision: str, batch_size: int, 
 
 def build(weights: Path, part: str, precision: str, batch_size: int, target: Path) -> None:
     """Do the child process's work. Changes the working directory."""
-    import openvino as ov
-
     checkpoint = open_packed(weights)
     model_bytes = build_model(checkpoint, part).SerializeToString()
     os.chdir(weights.parent)
-    core = ov.Core()
+    core = import_openvino().Core()
     model = core.read_model(model=model_bytes)
     model.reshape({port: [batch_size, *list(port.partial_shape)[1:]] for port in model.inputs})
     compiled = core.compile_model(model, "CPU", compile_options(precision))

@@ -9,6 +9,7 @@ import numpy as np
 from ...checkpoint.layers import layer_names
 from ...checkpoint.spec import Checkpoint
 from ...engines.observations import Observations, ObservedLayer
+from ...optional import import_openvino
 from ...records import UInt8Array
 from .build import build_in_process, compile_options
 
@@ -23,8 +24,7 @@ def observe(
     Compiling takes about 15 s at full depth. Then each picture takes what it takes in float32; with `layers` twice
     that, and 2.4 GB of memory for the covariances. Raises BackendError when OpenVINO cannot compile the network.
     """
-    import openvino as ov
-
+    ov = import_openvino()
     with tempfile.TemporaryDirectory(prefix="emonet-fast-") as folder:
         target = Path(folder) / "engine"
         build_in_process(checkpoint.path.resolve(), "observed", "fp32", 1, target)

@@ -10,6 +10,7 @@ from emonet_fast.backends.base import padded
 from emonet_fast.backends.openvino.backend import OpenVinoBackend, choose_precision, release_file_pages
 from emonet_fast.engines.fidelity import measure
 from emonet_fast.errors import BackendError
+from emonet_fast.optional import import_openvino
 from emonet_fast.preprocess import resize
 
 from ... import tolerances
@@ -44,11 +45,9 @@ def test_fp32_equals_the_reference(checkpoint, pixels, want, cache_dir):
 
 
 def test_bf16_is_as_close_as_pytorch_in_bf16(checkpoint, pixels, photos, want, cache_dir):
-    import openvino
-
     from emonet_fast.backends.reference import Reference
 
-    if choose_precision(openvino.Core(), "auto") != "bf16":
+    if choose_precision(import_openvino().Core(), "auto") != "bf16":
         pytest.skip("this processor has no bf16 instructions")
     theirs = Reference.from_packed(checkpoint, "bf16").score(photos)
     allowed = measure(want, (theirs.embedding, theirs.raw), EMOTIONS)
