@@ -68,3 +68,12 @@ def test_resize_of_equal_pixels(decoder):
     got, want = on_host(decoder, pictures), rows(pillow(), pictures)
     for (_, a), (_, b) in zip(got, want, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_pictures_pixels_do_not_depend_on_its_neighbours(decoder, smooth):
+    """The hardware decoder and the other one round differently: which one decodes is a matter of the picture alone."""
+    pictures = [Picture(f"{i}", encoded(pixels, quality=90)) for i, pixels in enumerate(smooth)]
+    together = on_host(decoder, pictures, 8)
+    for picture, (_, want) in zip(pictures, together, strict=True):
+        ((_, alone),) = on_host(decoder, [picture], 8)
+        np.testing.assert_array_equal(alone, want)

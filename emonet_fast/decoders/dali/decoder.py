@@ -18,14 +18,13 @@ from ...records import Picture
 from ..base import FaceLocator, Prepared, Row, Timed, grouped
 from ..flow import Whole, ahead, by_pillow, crops, located, resized, with_known_boxes
 from .exact import DevicePictures, exact_possible
-from .pipeline import Definition
+from .pipeline import RUN_PIXELS, Definition
 from .runner import Runner, RunResult
 from .triage import Sample, triage
 
-# Runs that work while one is waited for: the decode of the next overlaps with the engine's work on this.
+# Runs that work while one is waited for: the decode of the next overlaps with the engine's work on this. So there are
+# AHEAD + 1 times RUN_PIXELS at most.
 AHEAD = 2
-# Pixels of a run together, which bounds the decode buffers: 3 bytes a pixel, AHEAD + 1 times.
-_RUN_PIXELS = 64_000_000
 # Limits of a run's pictures where the host resizes; between them, the engine's batch.
 _HOST_RUN_LEAST, _HOST_RUN = 4, 16
 # Pictures on the host after which free memory is given back, which takes about 20 ms.
@@ -113,7 +112,7 @@ class DaliDecoder:
                 if pixels is None:
                     yield row, None
                     continue
-                shown = replace(row, rgb=pixels.cpu().numpy()) if keep_rgb else row
+                shown = replace(row, rgb=device.to_host(pixels)) if keep_rgb else row
                 yield shown, (pixels, whole.owner)
 
     def _host_rows(
@@ -173,11 +172,12 @@ class DaliDecoder:
     def _runner(self, runners: dict[bool, Runner], regions: bool, run_size: int) -> Runner:
         if regions not in runners:
             definition = Definition(self._device_id, run_size, self._threads, self._options.exif, regions)
-            runners[regions] = Runner(definition, self._stream)
+            # Pictures that go to the host are copied by DALI, which then waits for them itself.
+            runners[regions] = Runner(definition, self._stream if self._device is not None else None)
         return runners[regions]
 
     def _runs(self, pictures: Iterable[Picture], run_size: int) -> Iterator[_Run]:
-        """Pictures to runs: at most run_size samples and _RUN_PIXELS pixels, all with a region or all without.
+        """Pictures to runs: at most run_size samples and RUN_PIXELS pixels, all with a region or all without.
 
         Pillow's pictures ride in the run that is open; where none is, they go on at once.
         """
@@ -192,7 +192,7 @@ class DaliDecoder:
                     run = _Run()
                 continue
             pixels = sample.width * sample.height
-            full = len(run.samples) == run_size or run.pixels + pixels > _RUN_PIXELS
+            full = len(run.samples) == run_size or run.pixels + pixels > RUN_PIXELS
             if run.samples and (full or run.regions != (sample.region is not None)):
                 yield run
                 run = _Run()

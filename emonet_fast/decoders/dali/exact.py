@@ -15,7 +15,7 @@ from ...checkpoint.spec import Preprocess
 from ...gpu import NoGpu, look, named_stream
 from ...optional import need
 from ...preprocess import resize
-from ...records import Box
+from ...records import Box, UInt8Array
 from ..base import Part
 from ..flow import Whole
 
@@ -99,6 +99,12 @@ class DevicePictures:
             pixels = np.require(whole.pixels, requirements="W")  # PyTorch warns of others
             return replace(whole, pixels=self._torch.from_numpy(pixels).to(self._device))
 
+    def to_host(self, pixels: Any) -> UInt8Array:
+        """A picture's pixels on the host, copied on the stream that made them: no other one waits for them."""
+        with self.on_stream():
+            host: UInt8Array = pixels.cpu().numpy()
+        return host
+
     def crop(self, pixels: Any, box: Box) -> Any:
         """preprocess.crop where the picture lies: [box.height, box.width, 3], contiguous."""
         height, width, _ = pixels.shape
@@ -127,7 +133,7 @@ class DevicePictures:
                 batch = Batch(self._resized([one for _, one, _ in here]), here)
             parts.append(Part(tuple(place for place, _, _ in here), batch, on_device=True))
         if too_large:
-            host = np.stack([resize(one.cpu().numpy(), self._spec) for _, one in too_large])
+            host = np.stack([resize(self.to_host(one), self._spec) for _, one in too_large])
             parts.append(Part(tuple(place for place, _ in too_large), host))
         return tuple(parts)
 

@@ -4,6 +4,7 @@ DALI only decodes. Its own resize sums in float32 and repeats the edge pixel, so
 project; Pillow or our Triton kernel resizes instead (exact.py).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,11 @@ from .triage import Sample
 # Names of the external inputs; all arrays are on the host, one list entry a sample.
 ENCODED = "encoded"  # uint8 [bytes]
 START, SHAPE = "start", "shape"  # int32 [2], y and x: what of the upright picture is decoded
+
+# Pixels of a run together, which bounds the decode buffers: 3 bytes a pixel.
+RUN_PIXELS = 64_000_000
+# The longer side of most pictures.
+_SIDE = 2048
 
 # DALI's stubs type an operator for nodes of a graph and for batches at once; here all are nodes.
 fn: Any = nvidia.dali.fn
@@ -81,8 +87,13 @@ def _graph(definition: Definition) -> Any:
     if gpu:
         # As libjpeg-turbo (and so Pillow) does it by default; nvJPEG's own default repeats chroma samples.
         settings["jpeg_fancy_upsampling"] = True
-        # Decode buffers as large as most pictures need, at once, instead of growing again and again.
-        settings |= {"preallocate_width_hint": 2048, "preallocate_height_hint": 2048}
+        # Below 1 DALI gives only a part of each run to the hardware decoder, and its neighbours would decide which
+        # decoder, and so which rounding, a picture gets.
+        settings["hw_decoder_load"] = 1.0
+        # Decode buffers as large as most pictures need, at once, instead of growing again and again. nvJPEG reserves
+        # them for batch_size pictures: at 256 of the full side these would be 3.2 GB a pipeline.
+        side = min(_SIDE, math.isqrt(RUN_PIXELS // definition.batch_size))
+        settings |= {"preallocate_width_hint": side, "preallocate_height_hint": side}
     encoded = external(ENCODED, types.UINT8)
     if not definition.regions:
         return fn.decoders.image(encoded, **settings)
