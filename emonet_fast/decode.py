@@ -157,14 +157,11 @@ def read_header(data: bytes, *, exif: bool, max_pixels: int, max_bytes: int) -> 
         _check_pixels(image.size, max_pixels)
     except _RefusalError:
         return None
-    orientation = 1
-    if exif:
-        try:
-            orientation = int(image.getexif().get(_ORIENTATION, 1))
-        except Exception:  # `decode` takes it as upright and says so in the row's reason
-            return None
+    orientation, notes = orientation_of(image) if exif else (1, [])
+    if notes:  # `decode` says them in the row's reason
+        return None
     width, height = image.size if orientation < 5 else image.size[::-1]
-    return Header(name, image, width, height, orientation if orientation in range(1, 9) else 1)
+    return Header(name, image, width, height, orientation)
 
 
 def _decode_bytes(data: bytes, exif: bool, max_pixels: int, max_bytes: int) -> tuple[UInt8Array, list[str]]:
@@ -250,11 +247,11 @@ def _to_rgb(image: Image.Image, exif: bool, name: str) -> tuple[UInt8Array, list
         if not name and not damaged:  # its file is gone or was closed
             raise _RefusalError(Status.UNREADABLE, f"a PIL image that cannot be loaded: {_text(e)}") from e
         raise _broken(name, e) from e
-    turn, notes = _orientation(image) if exif else (None, [])
+    orientation, notes = orientation_of(image) if exif else (1, [])
     undefined = Status.NOT_AN_IMAGE if name else Status.BAD_INPUT
     upright, note = _eight_bit(image, undefined)
-    if turn is not None:
-        upright = upright.transpose(turn)
+    if orientation != 1:
+        upright = upright.transpose(_UPRIGHT[orientation])
     return np.ascontiguousarray(np.asarray(upright), np.uint8), [*note, *notes]
 
 
@@ -289,11 +286,13 @@ def _scale_16_bit(image: Image.Image, undefined: Status) -> Image.Image:
     return Image.fromarray(grey).convert("RGB")
 
 
-def _orientation(image: Image.Image) -> tuple[Image.Transpose | None, list[str]]:
+def orientation_of(image: Image.Image) -> tuple[int, list[str]]:
+    """1 to 8, what Pillow reads from EXIF or XMP; 1 for anything else."""
     try:
-        return _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1)), []
+        value = image.getexif().get(_ORIENTATION, 1)
+        return (int(value) if value in _UPRIGHT else 1), []
     except Exception as e:  # broken EXIF must not lose the picture
-        return None, [f"EXIF unreadable, orientation not applied ({_text(e)})"]
+        return 1, [f"EXIF unreadable, orientation not applied ({_text(e)})"]
 
 
 def _frames_note(image: ImageFile.ImageFile) -> list[str]:

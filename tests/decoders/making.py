@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import numpy as np
 
 from emonet_fast.checkpoint.spec import Preprocess
-from emonet_fast.decoders.base import Decoder, FaceLocator
+from emonet_fast.decoders.base import Decoder, FaceLocator, Prepared
 from emonet_fast.decoders.pillow import PillowDecoder
 from emonet_fast.options import Options
 from emonet_fast.records import Decoded, Picture
@@ -48,12 +48,19 @@ def rows(
     faces: FaceLocator | None = None,
 ) -> list[tuple[Decoded, np.ndarray | None]]:
     """Every row with its pixels, in order."""
+    batches = list(decoder.batches(pictures, batch_size, keep_rgb=keep_rgb, faces=faces))
+    assert all(len(part.places) <= batch_size for batch in batches for part in batch.parts)
+    return read(batches)
+
+
+def read(batches: Iterable[Prepared]) -> list[tuple[Decoded, np.ndarray | None]]:
+    """Every row of the batches with its pixels, in order."""
     found: list[tuple[Decoded, np.ndarray | None]] = []
-    for batch in decoder.batches(pictures, batch_size, keep_rgb=keep_rgb, faces=faces):
+    for batch in batches:
         pixels: dict[int, np.ndarray] = {}
         for part in batch.parts:
             values = np.from_dlpack(part.pixels) if part.on_device else part.pixels
-            assert len(values) == len(part.places) <= batch_size
+            assert len(values) == len(part.places)
             pixels |= dict(zip(part.places, values, strict=True))
         found += [(row, pixels.get(i)) for i, row in enumerate(batch.rows)]
     return found

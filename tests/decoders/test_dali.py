@@ -11,7 +11,7 @@ from PIL import Image
 from emonet_fast.options import Options
 from emonet_fast.records import Box, Picture, Status
 
-from .making import BILINEAR, dali, encoded, furthest, on_device, pillow, rows
+from .making import BILINEAR, dali, encoded, furthest, on_device, pillow, read, rows
 
 pytest.importorskip("nvidia.dali", reason="DALI (extra dali) is not installed")
 
@@ -153,8 +153,11 @@ def test_on_a_gpu_the_resize_is_pillows(photos, boxes):
     torch = pytest.importorskip("torch")
     small = replace(BILINEAR, size=64)
     tall = photos[0][:200, :60]
+    turned = Image.Exif()
+    turned[0x0112] = 6
     pictures = [
         Picture("a", encoded(photos[1][:150, :120]), boxes=boxes),
+        Picture("turned", encoded(photos[1][:130, :160], exif=turned), boxes=boxes[:1]),
         Picture("array", photos[2][:90, :100], boxes=boxes),
         Picture("gif", encoded(photos[1][:150, :120], "GIF"), boxes=boxes),
         Picture("bad", b"text", boxes=boxes),
@@ -163,7 +166,7 @@ def test_on_a_gpu_the_resize_is_pillows(photos, boxes):
     batches = list(on_device(small).batches(pictures, 3, keep_rgb=False))
     assert all(part.on_device for batch in batches for part in batch.parts)
     assert all(torch.from_dlpack(part.pixels).dtype == torch.uint8 for batch in batches for part in batch.parts)
-    assert furthest(rows(on_device(small), pictures, 3), rows(pillow(small), pictures, 3)) == 0
+    assert furthest(read(batches), rows(pillow(small), pictures, 3)) == 0
 
 
 @pytest.mark.usefixtures("wide_blocks")

@@ -21,6 +21,7 @@ from .exact import DevicePictures, exact_possible
 from .pipeline import RUN_PIXELS, Definition
 from .runner import Runner, RunResult
 from .triage import Sample, triage
+from .turn import upright
 
 # Runs that work while one is waited for: the decode of the next overlaps with the engine's work on this. So there are
 # AHEAD + 1 times RUN_PIXELS at most.
@@ -171,7 +172,7 @@ class DaliDecoder:
 
     def _runner(self, runners: dict[bool, Runner], regions: bool, run_size: int) -> Runner:
         if regions not in runners:
-            definition = Definition(self._device_id, run_size, self._threads, self._options.exif, regions)
+            definition = Definition(self._device_id, run_size, self._threads, regions)
             # Pictures that go to the host are copied by DALI, which then waits for them itself.
             runners[regions] = Runner(definition, self._stream if self._device is not None else None)
         return runners[regions]
@@ -217,7 +218,9 @@ class DaliDecoder:
                 continue
             if place in decoded:
                 one, owner = decoded.pop(place)
-                yield Whole(item.picture, one, region=item.region, size=(item.width, item.height), owner=owner)
+                with self._timed("decode"):
+                    turned = (self._device.upright if self._device else upright)(one, item.orientation)
+                yield Whole(item.picture, turned, region=item.region, size=(item.width, item.height), owner=owner)
             else:
                 yield item.picture
             place += 1

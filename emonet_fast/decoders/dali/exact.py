@@ -18,6 +18,7 @@ from ...preprocess import resize
 from ...records import Box, UInt8Array
 from ..base import Part
 from ..flow import Whole
+from .turn import upright
 
 if TYPE_CHECKING:
     from .runner import Output
@@ -90,6 +91,11 @@ class DevicePictures:
         """DALI's pictures as torch tensors [h, w, 3] uint8 in the same memory, which `output.tensors` keeps."""
         with self.on_stream():
             return [self._torch.from_dlpack(output.tensors[i]) for i in range(len(output.tensors))]
+
+    def upright(self, pixels: Any, orientation: int) -> Any:
+        """The picture turned upright where it lies; see turn.upright."""
+        with self.on_stream():
+            return upright(pixels, orientation)
 
     def uploaded(self, whole: Whole) -> Whole:
         """The picture on the GPU, if it has pixels; as it is where it lies there already."""

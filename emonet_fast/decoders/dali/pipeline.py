@@ -1,4 +1,4 @@
-"""The DALI pipeline: encoded bytes to upright RGB pictures, or to one region of each, on a GPU or on the CPU.
+"""The DALI pipeline: encoded bytes to RGB pictures as they are stored, or to one region of each.
 
 DALI only decodes. Its own resize sums in float32 and repeats the edge pixel, so that scores missed the bars of this
 project; Pillow or our Triton kernel resizes instead (exact.py).
@@ -19,7 +19,7 @@ from .triage import Sample
 
 # Names of the external inputs; all arrays are on the host, one list entry a sample.
 ENCODED = "encoded"  # uint8 [bytes]
-START, SHAPE = "start", "shape"  # int32 [2], y and x: what of the upright picture is decoded
+START, SHAPE = "start", "shape"  # int32 [2], y and x: what of the stored picture is decoded
 
 # Pixels of a run together, which bounds the decode buffers: 3 bytes a pixel.
 RUN_PIXELS = 64_000_000
@@ -38,14 +38,12 @@ class Definition:
         device_id: the GPU that decodes; None for the CPU.
         batch_size: samples of a run, at most.
         threads: CPU threads of DALI.
-        exif: whether pictures are turned upright first.
         regions: whether each sample has a region, and only that is decoded; else whole pictures are.
     """
 
     device_id: int | None
     batch_size: int
     threads: int
-    exif: bool = True
     regions: bool = False
 
 
@@ -67,7 +65,7 @@ def build(definition: Definition) -> Any:
 def inputs(samples: Sequence[Sample]) -> Mapping[str, list[npt.NDArray[np.generic]]]:
     """The arrays of each external input. All samples have a region, or none has."""
     arrays: dict[str, list[npt.NDArray[np.generic]]] = {ENCODED: [np.frombuffer(one.data, np.uint8) for one in samples]}
-    regions = [one.region for one in samples if one.region is not None]
+    regions = [region for one in samples if (region := one.stored_region) is not None]
     if regions:
         arrays[START] = [np.array([box.top, box.left], np.int32) for box in regions]
         arrays[SHAPE] = [np.array([box.height, box.width], np.int32) for box in regions]
@@ -82,7 +80,7 @@ def _graph(definition: Definition) -> Any:
         # go on for longer than that.
         return fn.external_source(name=name, dtype=dtype, ndim=1, no_copy=not gpu)
 
-    settings: dict[str, Any] = {"output_type": types.RGB, "adjust_orientation": definition.exif}
+    settings: dict[str, Any] = {"output_type": types.RGB, "adjust_orientation": False}  # turn.py says why
     settings["device"] = "mixed" if gpu else "cpu"
     if gpu:
         # As libjpeg-turbo (and so Pillow) does it by default; nvJPEG's own default repeats chroma samples.

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import TiffImagePlugin
 
-from ...decode import Header, read_header
+from ...decode import Header, orientation_of, read_header
 from ...options import Options
 from ...records import Box, Picture, Status
+from .turn import stored
 
 # Larger pictures go to Pillow: DALI keeps every buffer at the largest size that it ever had.
 MAX_DALI_PIXELS = 25_000_000
@@ -23,7 +24,7 @@ MAX_DALI_SIDE = 65_535
 # A region is decoded alone where it is at most this part of the picture; with more, the whole picture is as fast.
 _REGION = 0.5
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-_TIFF_COMPRESSION, _TIFF_BITS, _TIFF_PLANAR, _TIFF_ORIENTATION = 259, 258, 284, 274
+_TIFF_COMPRESSION, _TIFF_BITS, _TIFF_PLANAR = 259, 258, 284
 _BMP_HEADER = 34  # bytes up to and with the compression
 _SOS, _EOI = 0xDA, 0xD9
 _SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), 0xC2
@@ -36,7 +37,7 @@ _RESTARTS = frozenset(range(0xD0, 0xD8))
 class Sample:
     """A picture for DALI: its encoded bytes, and its sides in pixels once it is upright.
 
-    The region is the part that the picture's boxes need, where that is small; None is the whole picture.
+    The region is the part of the upright picture that its boxes need, where that is small; None is the whole picture.
     """
 
     picture: Picture
@@ -44,6 +45,12 @@ class Sample:
     width: int
     height: int
     region: Box | None = None
+    orientation: int = 1
+
+    @property
+    def stored_region(self) -> Box | None:
+        """The region where it lies in the stored picture, which DALI decodes."""
+        return None if self.region is None else stored(self.region, self.orientation, self.width, self.height)
 
 
 def triage(picture: Picture, options: Options) -> Sample | None:
@@ -57,7 +64,7 @@ def triage(picture: Picture, options: Options) -> Sample | None:
     width, height = header.width, header.height
     if width * height > MAX_DALI_PIXELS or max(width, height) > MAX_DALI_SIDE:
         return None
-    return Sample(picture, data, width, height, region_of(picture.boxes, width, height))
+    return Sample(picture, data, width, height, region_of(picture.boxes, width, height), header.orientation)
 
 
 def region_of(boxes: Sequence[Box], width: int, height: int) -> Box | None:
@@ -82,8 +89,6 @@ def _intact(data: bytes, header: Header) -> bool:
     image = header.image
     if image.mode not in ("RGB", "RGBA", "L") or "transparency" in image.info or _frames(header) != 1:
         return False
-    if header.orientation != 1 and "exif" not in image.info:
-        return False  # Pillow read the orientation from XMP, which DALI does not read
     if header.format == "JPEG":
         return image.mode != "RGBA" and image.info.get("adobe_transform") != 0 and jpeg_is_whole(data)
     if header.format == "PNG":
@@ -113,7 +118,7 @@ def _plain_tiff(image: TiffImagePlugin.TiffImageFile, length: int) -> bool:
         and tags.get(_TIFF_COMPRESSION, 1) == 1
         and set(tags.get(_TIFF_BITS, (1,))) == {8}
         and tags.get(_TIFF_PLANAR, 1) == 1
-        and tags.get(_TIFF_ORIENTATION, 1) == 1
+        and orientation_of(image) == (1, [])  # Pillow turns a TIFF always
         and all(
             isinstance(at, int) and isinstance(size, int) and at + size <= length
             for at, size in zip(tags.get(273, ()), tags.get(279, ()), strict=False)
