@@ -76,18 +76,18 @@ def video(
 ) -> None:
     """Score faces over time: video files, URLs, cameras.
 
-    Inputs are files, URLs (RTSP, HTTP) and cameras (0, /dev/video0); the extra `video` is needed. There is a row for
-    each face of a sampled frame, and one for a frame without a face; .json is COCO, .vtt is WebVTT. Ctrl-C finishes the
-    files.
+    Inputs are files, URLs (RTSP, HTTP), cameras (0, /dev/video0) and - (standard input); the extra `video` is needed.
+    There is a row for each face of a sampled frame, and one for a frame without a face; .json is COCO, .vtt is WebVTT.
+    Ctrl-C finishes the files.
     """
     from ..scorer import Scorer
     from ..sources.video.frames import Sampling
-    from ..sources.video.opening import without_password
+    from ..sources.video.names import without_secrets
     from ..video.job import VideoOutputs, VideoRun
 
     chosen = replace(chosen, faces=faces)
     Sampling(chosen.fps, chosen.start, chosen.end)  # says at once what cannot work
-    title = opt.title([without_password(inputs[0]), *inputs[1:]])
+    title = opt.title([without_secrets(name) for name in inputs])
     with Scorer(checkpoint, options=options) as scorer:
         run = VideoRun(scorer, chosen, VideoOutputs(output, overlay, report, title, top))
         run.check(inputs)

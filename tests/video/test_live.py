@@ -76,12 +76,13 @@ def web_server(folder: Path) -> Iterator[str]:
 def test_http_by_the_command(tmp_path, clip, video):
     out = tmp_path / "a.parquet"
     with web_server(clip.parent) as url:
-        status, _, errors = video(f"{url}/clip.mp4", "--fps", "all", "-o", out)
+        status, said, errors = video(f"{url}/clip.mp4?token=hunter2", "--fps", "all", "-o", out)
     assert status == 0, errors
+    assert b"hunter2" not in out.read_bytes() + said.encode() + errors.encode()
     rows = pq.read_table(out)
     assert rows["seconds"].to_pylist() == SECONDS
     assert set(rows["status"].to_pylist()) == {"ok"}
-    assert set(rows["source"].to_pylist()) == {f"{url}/clip.mp4"}
+    assert set(rows["source"].to_pylist()) == {f"{url}/clip.mp4?token=***"}
 
 
 def test_http_in_python(clip, scorer):

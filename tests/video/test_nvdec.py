@@ -3,6 +3,7 @@
 
 import logging
 import sys
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -260,7 +261,8 @@ def test_who_decodes_is_said(tmp_path, monkeypatch, caplog, driver):
     path = write_clip(tmp_path / "a.mp4", CFR)
     caplog.set_level(logging.INFO, "emonet_fast")
     monkeypatch.setattr(nvdec, "library", StandIn)
-    assert len(list(AvSource(str(path), Sampling(), hardware=True))) == N
+    with closing(AvSource(str(path), Sampling(), hardware=True)) as source:
+        assert len(list(source)) == N
     assert caplog.messages == ["video is decoded on the GPU by PyNvVideoCodec"]
 
     def missing():
@@ -268,11 +270,13 @@ def test_who_decodes_is_said(tmp_path, monkeypatch, caplog, driver):
 
     monkeypatch.setattr(nvdec, "library", missing)
     caplog.clear()
-    assert len(list(AvSource(str(path), Sampling(), hardware=True))) == N
+    with closing(AvSource(str(path), Sampling(), hardware=True)) as source:
+        assert len(list(source)) == N
     assert caplog.messages[-1].startswith("video is decoded by PyAV")
     assert "PyNvVideoCodec is not installed" in caplog.text
     caplog.clear()
-    list(AvSource(str(path), Sampling(), hardware=False))
+    with closing(AvSource(str(path), Sampling(), hardware=False)) as source:
+        list(source)
     assert not caplog.messages
 
 

@@ -44,6 +44,8 @@ class Ahead:
         except BaseException as error:
             self._error = error
         finally:
+            if self.stopped:  # close() may have stopped waiting for a silent source
+                self._source.close()
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()

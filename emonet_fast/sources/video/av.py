@@ -7,7 +7,7 @@ sampled costs its decoding; colours are converted for sampled frames alone.
 import contextlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -18,8 +18,9 @@ from ...process import available_cores
 from ...records import UInt8Array
 from .convert import Matrix, PacketDecoder, display_matrix, to_rgb
 from .frames import Frame, Sampling, Sound, VideoSource
+from .names import is_live, without_secrets
 from .nvdec import NvdecDecoder
-from .opening import is_live, open_media, reason_of, without_password
+from .opening import Media, open_media, reason_of
 
 # Broken packets in a row after which a source counts as ended: what follows is no video any more.
 _MAX_BROKEN = 1000
@@ -55,13 +56,15 @@ class AvSource(VideoSource):
     ) -> None:
         self._av = need("av", "reading video")
         self._own = not hasattr(where, "demux")
-        name = without_password(str(where) if self._own else str(getattr(where, "name", "container")))
-        super().__init__(name, sampling, every, (self._own and is_live(str(where))) if live is None else live)
-        self._container, nvc = open_media(self._av, str(where), hardware) if self._own else (where, None)
+        name = str(where) if self._own else str(getattr(where, "name", "container"))
+        live = self._own and is_live(name) if live is None else live
+        super().__init__(without_secrets(name), sampling, every, live)
+        self._media: Media | None = open_media(self._av, name, hardware) if self._own else Media(where)
+        self._container = self._media.container
         if not self._container.streams.video:
             kinds = sorted({s.type for s in self._container.streams}) or ["nothing"]
             if self._own:
-                self._container.close()
+                self._media.close()
             raise InputError(f"{self.name} has no video stream, only {', '.join(kinds)}; expected a video")
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
@@ -71,14 +74,17 @@ class AvSource(VideoSource):
         self.duration = None if not length or length < 0 else length / 1_000_000
         self.audio = self._container.streams.audio[0] if self._container.streams.audio else None
         self.rate = self._stream.guessed_rate or self._stream.average_rate
+        nvc = self._media.nvc
         self._packets = PacketDecoder(self._stream) if nvc is None else NvdecDecoder(self._av, self._stream, nvc)
+        self._reading: Generator[Any] | None = None
         self._turned: tuple[tuple[int, int, int] | None, Matrix | None] = None, None
 
     def __iter__(self) -> Iterator[Frame | Sound]:
         last: Fraction | None = None
         step = 1 / self.rate if self.rate else _DEFAULT_STEP
         index = -1
-        for raw in self._decoded():
+        self._reading = self._decoded()
+        for raw in self._reading:
             if isinstance(raw, Sound):
                 yield raw
                 continue
@@ -97,7 +103,7 @@ class AvSource(VideoSource):
             if chosen is not None:
                 pts = round(at / base) if estimated else raw.pts
                 yield Frame(index, pts, base, self._rgb(raw), chosen)
-        if last is not None and not self.faults.ended:
+        if last is not None and self._stream is not None and not self.faults.ended:
             self.faults.ended = self._cut_off(last + step)
 
     def _cut_off(self, end: Fraction) -> str:
@@ -130,7 +136,7 @@ class AvSource(VideoSource):
             self._turned = kind, display_matrix(frame)
         return self._turned[1]
 
-    def _decoded(self) -> Iterator[Any]:
+    def _decoded(self) -> Generator[Any]:
         """Frames in the order of presentation, and audio packets as Sound where they are met.
 
         A broken packet costs its frames; what cannot be read any more ends the video.
@@ -171,8 +177,14 @@ class AvSource(VideoSource):
                 yield from self._packets.flush()
 
     def close(self) -> None:
-        """See VideoSource. A container that came from outside stays open."""
+        """See VideoSource. A container that came from outside stays open.
+
+        A decoder's threads end with its last reference, not with its container: so nothing is left here that leads to
+        the stream, nor a generator that stopped in the middle.
+        """
+        if self._reading is not None:
+            self._reading.close()
         self._packets.close()
-        if self._own and self._container is not None:
-            self._container.close()
-        self._container = None
+        if self._own and self._media is not None:
+            self._media.close()
+        self._reading = self._media = self._container = self._stream = self.audio = None

@@ -20,7 +20,7 @@ class PacketDecoder:
     """
 
     def __init__(self, stream: Any) -> None:
-        self._context = stream.codec_context
+        self._context: Any = stream.codec_context
 
     def decode(self, packet: Any) -> Iterator[Any]:
         """The pictures that an av.Packet of the stream finishes, in the order of presentation; an empty packet flushes.
@@ -38,7 +38,8 @@ class PacketDecoder:
         return picture
 
     def close(self) -> None:
-        """Give back what is held beside the stream, which the container owns; may be called twice."""
+        """Let go of the decoder, and give back what is held beside it; may be called twice."""
+        self._context = None
 
 
 def to_rgb(raw: Any, aspect: Fraction, matrix: Matrix | None) -> UInt8Array:

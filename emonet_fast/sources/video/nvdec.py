@@ -213,7 +213,7 @@ class NvdecDecoder(PacketDecoder):
         waiting = [] if self._sequence is None else [*(self._sequence.waiting or [])]
         if packet is not None and packet not in waiting:
             waiting.append(packet)
-        self.close()
+        self._sequence = None
         self._given_up = True
         fault: Exception | None = None
         for one in waiting:
@@ -254,7 +254,8 @@ class NvdecDecoder(PacketDecoder):
         return twin
 
     def close(self) -> None:
-        self._sequence = None
+        super().close()
+        self._sequence = self._filter = self._stream = None
 
 
 def _time_sent(packet: Any, sent: dict[int, tuple[int | None, bool]]) -> int:

@@ -1,63 +1,93 @@
 """Opens what a user names as video (files, URLs and cameras) by PyAV, and says who decodes."""
 
 import logging
-import re
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from ...errors import InputError
 from ...gpu import driver_present
 from . import nvdec
+from .local import NOTHING, READ_BYTES, LocalFile
+from .names import REACHES, foreign_protocol, is_live, kind_of, path_of, scheme_of, without_secrets
 
 _log = logging.getLogger("emonet_fast")
-_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)
-_LIVE_URL = re.compile(r"(rtsps?|rtmps?|udp|rtp|srt|mms[ht]?)://", re.I)
-_CAMERA = re.compile(r"\d+|/dev/video\d+")
 _TIMEOUT = 10.0  # seconds that a network source or camera may stay silent
 
 
-def is_live(where: str) -> bool:
-    """Whether a source of that name does not wait for its reader, as a camera or a streaming protocol."""
-    return bool(_CAMERA.fullmatch(where) or _LIVE_URL.match(where))
+@dataclass(slots=True)
+class Media:
+    """An open video.
+
+    Args:
+        container: PyAV's.
+        nvc: PyNvVideoCodec's module where that decodes its video, None where PyAV does.
+        local: the local file that it reads; None of a URL or camera.
+    """
+
+    container: Any
+    nvc: Any = None
+    local: LocalFile | None = None
+
+    def close(self) -> None:
+        """Close the container and its file; may be called twice."""
+        self.container.close()
+        if self.local is not None:
+            self.local.close()
 
 
-def without_password(where: str) -> str:
-    """A URL without its user name and password, as it may be shown and written."""
-    return re.sub(r"^([a-z][a-z0-9+.-]+://)[^/?#]*@", r"\1", where, flags=re.I)
-
-
-def open_media(av: Any, name: str, hardware: bool) -> tuple[Any, Any]:
-    """An open container, and PyNvVideoCodec's module where that decodes its video, None where PyAV does.
+def open_media(av: Any, name: str, hardware: bool) -> Media:
+    """Open what a name means (names.py), which may open in turn only what its kind needs.
 
     hardware: decode by NVDEC where there is a driver; a line says by whom, and why. Raises InputError when the name
     cannot be opened.
     """
-    options: dict[str, Any] = {"timeout": _TIMEOUT} if _URL.match(name) else {}
-    target = name
-    if _CAMERA.fullmatch(name):
-        target = f"/dev/video{name}" if name.isdigit() else name
-        options |= {"format": "v4l2", "timeout": _TIMEOUT}
-    elif not _URL.match(name):
-        path = Path(name)
-        if path.is_dir():
-            raise InputError(f"{name} is a folder; expected a video file, URL or camera")
-        if path.is_file() and path.stat().st_size == 0:
-            raise InputError(f"{name} has zero bytes; expected a video")
-    if name.startswith(("rtsp://", "rtsps://")):
-        options["options"] = {"rtsp_transport": "tcp"}
+    local: LocalFile | None = None
     try:
+        kind = kind_of(name)
+        if kind == "file":
+            path = path_of(name)
+            if protocol := foreign_protocol(name):
+                expected = f"expected a file, a camera, - or a URL of {', '.join(REACHES)}"
+                raise InputError(f"{without_secrets(name)}: no such file, and no protocol {protocol!r}; {expected}")
+            if path.is_dir():
+                raise InputError(f"{name} is a folder; expected a video file, URL or camera")
+            if path.is_file() and path.stat().st_size == 0:
+                raise InputError(f"{name} has zero bytes; expected a video")
+            local = LocalFile(path)
+        elif kind == "stdin":
+            local, hardware = LocalFile(None), False  # for NVDEC it may be opened twice, which a pipe cannot be
         if hardware and driver_present():
-            return _open_for_nvdec(av, target, options)
-        return av.open(target, **options), None
+            container, nvc = _open_for_nvdec(av, name, local)
+        else:
+            container, nvc = _open(av, name, local), None
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise InputError(f"{without_password(name)} cannot be opened as video: {reason_of(error, name)}") from None
+        if local is not None:
+            local.close()
+        raise InputError(f"{without_secrets(name)} cannot be opened as video: {reason_of(error, name)}") from None
+    return Media(container, nvc, local)
 
 
-def _open_for_nvdec(av: Any, target: str, options: dict[str, Any]) -> tuple[Any, Any]:
+def _open(av: Any, name: str, local: LocalFile | None, hwaccel: Any = None) -> Any:
+    """PyAV's container of a name; `local` is the open file, None of a URL or camera."""
+    if local is not None:
+        local.rewind()
+        shut = {"protocol_whitelist": NOTHING}
+        return av.open(local.file, options=shut, io_open=local.part, buffer_size=READ_BYTES, hwaccel=hwaccel)
+    scheme = scheme_of(name)
+    if scheme not in REACHES:
+        camera = f"/dev/video{name}" if name.isdigit() else name
+        return av.open(camera, format="v4l2", timeout=_TIMEOUT, hwaccel=hwaccel)
+    options = {"protocol_whitelist": REACHES[scheme]}
+    if scheme in ("rtsp", "rtsps"):
+        options["rtsp_transport"] = "tcp"
+    return av.open(name, options=options, timeout=_TIMEOUT, hwaccel=hwaccel)
+
+
+def _open_for_nvdec(av: Any, name: str, local: LocalFile | None) -> tuple[Any, Any]:
     """See open_media: for PyNvVideoCodec, else for FFmpeg's NVDEC, else for the CPU."""
     try:
         nvc = nvdec.library()
-        container = av.open(target, **options)
+        container = _open(av, name, local)
         why = nvdec.unsuited(container.streams.video[0]) if container.streams.video else ""
         if not why:
             _log.info("video is decoded on the GPU by PyNvVideoCodec")
@@ -69,10 +99,10 @@ def _open_for_nvdec(av: Any, target: str, options: dict[str, Any]) -> tuple[Any,
     try:
         if "cuda" not in hwaccel.hwdevices_available():
             raise RuntimeError("this PyAV was built without NVDEC")
-        container = av.open(target, hwaccel=hwaccel.HWAccel("cuda", allow_software_fallback=True), **options)
+        container = _open(av, name, local, hwaccel.HWAccel("cuda", allow_software_fallback=True))
     except (av.error.FFmpegError, OSError, ValueError, RuntimeError) as error:
         _log.info("video is decoded by PyAV on the CPU: NVDEC cannot be used (%s; %s)", why, error)
-        return av.open(target, **options), None
+        return _open(av, name, local), None
     _log.info("video is decoded by PyAV, by its own NVDEC where it can: %s", why)
     return container, None
 
@@ -91,14 +121,17 @@ def who_decodes(driver: bool, built_in: bool) -> str:
 def reason_of(error: Exception, name: str) -> str:
     """What an error of PyAV means, for people; `name` is what was opened."""
     text = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+    kind = kind_of(name)
     if type(error).__name__ == "ExitError":  # PyAV's time limit
         text = f"nothing came for {_TIMEOUT:g} seconds"
-    elif type(error).__name__ == "InvalidDataError" and _LIVE_URL.match(name):
+    elif type(error).__name__ == "InvalidDataError" and is_live(name):
         text += f" (no video, or no answer within {_TIMEOUT:g} seconds)"
     elif type(error).__name__ == "InvalidDataError":
         text += " (damaged, cut short, or no video: of an MP4 the index `moov` may be missing)"
-    if name.startswith("/dev/video") or name.isdigit():
+    elif type(error).__name__ == "ArgumentError" and kind == "file":
+        text += " (no video, or a script that names other files, which is not followed)"
+    if kind == "camera":
         text += " (is the camera plugged in, and may this user read it?)"
-    elif _URL.match(name):
+    elif kind == "url":
         text += " (is the address right and the server running?)"
-    return text
+    return without_secrets(text)
