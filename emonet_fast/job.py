@@ -126,7 +126,7 @@ def run(
         counts={str(k): v for k, v in counts.items()},
         seconds=dict(scorer.timings),
         first=Scores.concat(first) if first else None,
-        notes=notes,
+        notes=(*notes, *(faces.notes() if faces is not None else ())),
         engine=f"{metadata['backend']} {metadata['precision']}",
         decoder=scorer.decoder.name + (f", {note}" if note else ""),
     )

@@ -13,7 +13,7 @@ from .scores import Scores, utf8_text
 if TYPE_CHECKING:
     import pyarrow
 
-NO_TRACK = 0
+NO_TRACK = -1  # 0 may be an identity of a file of boxes
 
 
 @dataclass(frozen=True)

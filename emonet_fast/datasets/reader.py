@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointError, DataError, InputError
@@ -42,7 +42,7 @@ class Record:
 
     Args:
         key: `shard.parquet::row`, rows of the shard counted from 0; `emonet-fast score` gives the row the same key.
-        file_name: name inside the image struct; "" where the file keeps none.
+        file_name: name inside the image struct, with its folders; "" where the file keeps none.
         row: place in the whole data set, with the shards in the order of their names.
         image: encoded bytes; None if the caller did not ask for images, or the row has none.
         prompt: the text that the image was generated from.
@@ -268,7 +268,7 @@ def _record(cells: dict[str, Any], layout: _Layout, key: str, row: int, experts:
         answers, binary = annotations(label, f"{key}, column label")
         kind = (Kind.BINARY if binary else Kind.HQ) if any(answers.values()) else None
         cells.pop("label")
-    file_name = PurePosixPath(name.replace("\\", "/")).name if name else ""
+    file_name = str(name) if name else ""
     demographics = Demographics(*(texts.pop(c) for c in _DEMOGRAPHICS))
     record = Record(key, file_name, row, data, **texts, demographics=demographics, annotations=answers, extras=cells)
     return record, kind

@@ -8,16 +8,15 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 
 from ..errors import DataError
+from ..sources.keys import AmbiguousKeyError, Names
 from .metrics import Floats
-from .predictions import Predictions, check_share, listed
+from .predictions import NAMED, Predictions, check_share, listed
 
-_ROW = re.compile(r"(?P<table>.*\.parquet)::(?P<row>\d+)", re.IGNORECASE | re.DOTALL)
-_MEMBER = re.compile(r".*\.tar(\.gz)?::", re.IGNORECASE | re.DOTALL)
+_ROW = re.compile(r".*\.parquet::\d+", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,53 +36,32 @@ class ImageId:
 
 
 class _Index:
-    """Images by table and row, by name, and by name without its ending."""
+    """Images by their names and by their rows in tables, found by the rule of sources/keys.py."""
 
     def __init__(self, images: Sequence[ImageId]) -> None:
-        self.images = images
-        self.by_row: dict[tuple[str, int], int] = {}
-        self.by_name: dict[str, list[int]] = {}
-        self.by_stem: dict[str, list[int]] = {}
-        self.whole = {image.name: i for i, image in enumerate(images)}
+        self._images: dict[str, list[int]] = {}
         for i, image in enumerate(images):
-            match = _ROW.fullmatch(image.key)
-            if match:
-                self.by_row[_base(match["table"]), int(match["row"])] = i
-            if image.name:
-                self.by_name.setdefault(_base(image.name), []).append(i)
-                self.by_stem.setdefault(_stem(image.name), []).append(i)
+            for name in filter(None, dict.fromkeys((image.key, image.name))):
+                self._images.setdefault(name, []).append(i)
+        self._names = Names(self._images, endings=False)
 
     def place(self, key: str) -> int | None:
-        """The place of a key's image; None if there is none. Raises LookupError if several images fit."""
-        match = _ROW.fullmatch(key)
-        if match:
-            return self.by_row.get((_base(match["table"]), int(match["row"])))
-        path = _MEMBER.sub("", key)
-        if path in self.whole and len(self.whole) == len(self.images):  # else a whole name occurs twice, too
-            return self.whole[path]
-        # Some published names have no ending, and a dot in them begins none. So the whole name is tried first.
-        names = self.by_name
-        for candidates in (names.get(_base(path)), names.get(_stem(path)), self.by_stem.get(_stem(path))):
-            if candidates is not None:
-                return candidates[0] if len(candidates) == 1 else self._by_folder(path, candidates)
-        return None
-
-    def _by_folder(self, path: str, candidates: list[int]) -> int:
-        """One of several images of the same file name: the one whose whole name ends the path."""
-        whole = _slashed(path)
-        fits = [i for i in candidates if ("/" + whole).endswith("/" + _slashed(self.images[i].name))]
-        if len(fits) != 1:
-            raise LookupError
-        return fits[0]
+        """The place of a key's image; None if there is none. Raises AmbiguousKeyError if several images fit."""
+        name = self._names.find(key)
+        if name is None:
+            return None
+        found = self._images[name]
+        if len(found) > 1:
+            raise AmbiguousKeyError(f"{key!r} fits {len(found)} images of the name {name!r}")
+        return found[0]
 
 
 def align(predictions: Predictions, images: Sequence[ImageId], partial: bool) -> tuple[Floats, tuple[str, ...]]:
     """Scores [M, 40] in the order of M images, NaN where there is no prediction, and notes for the reader.
 
-    A key `table.parquet::row` is found by the file name of the table and the row. A path, or `shard.tar::member`, is
-    found by its file name, then by that name without its ending; images of the same file name by their folders too.
-    Predictions for other images are counted in a note and left out. Raises DataError when keys do not name one image
-    each, none fits, or, unless `partial`, more than 1% of the images lack scores.
+    A key finds its image by the rule of sources/keys.py, at last without the ending of its name. Predictions for other
+    images are counted in a note and left out. Raises DataError when keys do not name one image each, none fits, or,
+    unless `partial`, more than 1% of the images lack scores.
     """
     source = predictions.source
     image_places = places(images, predictions.keys, source)
@@ -118,9 +96,9 @@ def places(images: Sequence[ImageId], keys: Sequence[str], source: str) -> list[
     for key in keys:
         try:
             image_places.append(index.place(key))
-        except LookupError:
+        except AmbiguousKeyError as error:
             image_places.append(None)
-            ambiguous.append(key)
+            ambiguous.append(str(error))
     rows: dict[int, list[str]] = {}
     for key, place in zip(keys, image_places, strict=True):
         if place is not None:
@@ -133,8 +111,8 @@ def places(images: Sequence[ImageId], keys: Sequence[str], source: str) -> list[
         )
     if ambiguous:
         raise DataError(
-            f"{len(ambiguous)} keys of {source} fit several files of the same name: {listed(ambiguous)}. Give keys, or "
-            "labels, with folders, or score the data set's parquet shards, whose keys name the row"
+            f"{len(ambiguous)} keys of {source} fit several files of the same name: {'; '.join(ambiguous[:NAMED])}. "
+            "Give keys, or labels, with folders, or score the data set's parquet shards, whose keys name the row"
         )
     return image_places
 
@@ -149,15 +127,3 @@ def _refuse_all(images: Sequence[ImageId], keys: Sequence[str], source: str) -> 
         f"none of the {len(keys)} keys of {source} names an image of the data set: {listed(keys)}; expected names "
         f"such as {listed(map(str, images[:3]))}"
     )
-
-
-def _slashed(name: str) -> str:
-    return name.replace("\\", "/").strip("/")
-
-
-def _base(name: str) -> str:
-    return PurePosixPath(_slashed(name)).name
-
-
-def _stem(name: str) -> str:
-    return PurePosixPath(_slashed(name)).stem

@@ -7,13 +7,15 @@ has many chances. So we also give what random scores reach by the same rule, and
 
 import csv
 import json
+import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from ..arithmetic import softmax
 from ..errors import DataError
+from ..sources.keys import picture_of, unnumbered
 from .align import ImageId, places
 from .mapping import Mapping
 from .metrics import BOOTSTRAPS, SEED, Bools, Floats, Interval, Ints, count_chunks, interval, mean_known, ratio
@@ -126,7 +128,7 @@ def names_to_labels(keys: tuple[str, ...]) -> dict[str, str]:
     """Labels from file names such as `0000_Happy.jpg`: what stands after the last "_", without the ending."""
     out = {}
     for key in keys:
-        name = PurePosixPath(key.rsplit("::", 1)[-1].replace("\\", "/")).name
+        name = re.split(r"[/\\]|::", unnumbered(picture_of(key)))[-1]
         head, mark, label = name.rpartition("_")
         if not mark or not head:
             raise DataError(f"{key} has no label in its name; expected names such as 0000_Happy.jpg, or --labels FILE")
@@ -145,7 +147,7 @@ def read_labels(path: Path) -> dict[str, str]:
     ending = path.suffix.lower()
     try:
         if ending == ".json":
-            doc = json.loads(path.read_text(encoding="utf-8"))
+            doc = json.loads(path.read_bytes())  # in bytes a mark of the byte order may come first
             pairs = list(doc.items()) if isinstance(doc, dict) else []
         elif ending == ".jsonl":
             pairs = [_pair(line, f"{path}, line {n}") for n, line in json_lines(path)]
@@ -155,7 +157,7 @@ def read_labels(path: Path) -> dict[str, str]:
                 pairs = [_pair(row, f"{path}, line {reader.line_num}") for row in reader]
         else:
             raise DataError(f"{path} ends in {ending!r}; expected labels in .csv, .jsonl or .json")
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise DataError(f"{path} cannot be read ({error}); expected labels of images") from None
     out: dict[str, str] = {}
     for name, label in pairs:

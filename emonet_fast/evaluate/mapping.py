@@ -1,6 +1,7 @@
 """Which of the 40 emotions stand for which class of another data set: the mapping file and its checks."""
 
 import json
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class Mapping:
 
     def label(self, text: str) -> str | None:
         """The class of a label in any spelling, or None if it is none of this mapping."""
-        word = text.strip().lower()
+        word = _word(text)
         word = self.labels.get(word, word)
         return word if word in self.classes else None
 
@@ -50,7 +51,7 @@ def read_mapping(path: Path) -> Mapping:
     if not path.is_file():
         raise DataError(f"there is no mapping {where!r}; expected the path of a JSON file")
     try:
-        doc = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+        doc = json.loads(path.read_bytes(), object_pairs_hook=_once)
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{where} is not a readable mapping ({error}); expected one JSON object") from None
     if not isinstance(doc, dict) or not isinstance(doc.get("classes"), dict) or not doc["classes"]:
@@ -58,7 +59,7 @@ def read_mapping(path: Path) -> Mapping:
     unknown = sorted(set(doc) - _FIELDS)
     if unknown:
         raise DataError(f"{where} has fields {listed(unknown)}; expected {', '.join(sorted(_FIELDS))}")
-    classes = {str(c).strip().lower(): _emotions(c, names, where) for c, names in doc["classes"].items()}
+    classes = {_word(str(c)): _emotions(c, names, where) for c, names in doc["classes"].items()}
     if len(classes) < len(doc["classes"]):
         raise DataError(f"{where} names a class twice, in upper and lower case")
     used = [e for emotions in classes.values() for e in emotions]
@@ -80,9 +81,14 @@ def _emotions(name: str, names: Any, where: str) -> tuple[str, ...]:
 
 def _labels(doc: dict[str, Any], classes: dict[str, tuple[str, ...]], where: str) -> dict[str, str]:
     labels = doc.get("labels", {})
-    if not isinstance(labels, dict) or not all(isinstance(c, str) and c.lower() in classes for c in labels.values()):
+    if not isinstance(labels, dict) or not all(isinstance(c, str) and _word(c) in classes for c in labels.values()):
         raise DataError(f"{where}: labels is {labels!r:.80}; expected other spellings, each with one of its classes")
-    return {str(k).strip().lower(): c.lower() for k, c in labels.items()}
+    return {_word(str(k)): _word(c) for k, c in labels.items()}
+
+
+def _word(text: str) -> str:
+    """A label as labels are compared: in lower case, accents in Unicode's composed form."""
+    return unicodedata.normalize("NFC", text).strip().lower()
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

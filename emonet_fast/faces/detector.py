@@ -27,8 +27,8 @@ _SMALL = 128.0
 # A finer scale is looked at where it is finer by at least this factor.
 _FINER = 1.5
 
-# A picture's key, or the index and the seconds of a video's frame.
-PictureKey: TypeAlias = str | tuple[int, float]
+# A picture's key, or the index and the seconds of a video's frame, and the video's name.
+PictureKey: TypeAlias = str | tuple[int, float, str]
 
 
 class FaceFinder(Protocol):
@@ -47,6 +47,10 @@ class FaceFinder(Protocol):
 
         Pictures are [H, W, 3] uint8 RGB each. None need come where the finder does not need pixels.
         """
+        ...
+
+    def notes(self) -> list[str]:
+        """What a user must know of the pictures so far, such as how many a file of boxes does not name."""
         ...
 
 
@@ -109,6 +113,10 @@ class FaceDetector:
                 for start in range(0, len(members), BATCH):
                     self._run(pictures, members[start : start + BATCH], scale, rows)
         return [self._faces(found) for found in rows]
+
+    def notes(self) -> list[str]:
+        """Nothing: every picture was looked at."""
+        return []
 
     def _run(
         self, pictures: Sequence[Any], members: list[tuple[int, Letterbox]], scale: int, rows: list[list[Float64Array]]

@@ -1,33 +1,66 @@
-"""Boxes that were found elsewhere, in place of the detector's: COCO JSON, parquet or CSV (layouts: docs/faces.md).
+"""Boxes that were found elsewhere, in place of the detector's.
 
-A row has a box, and names a picture (key or file name), a video's frame (index) or a time (seconds). A row with an
-empty box says that there is no face. Plain lists of COCO annotations, such as VideoAnnotator's, are read too.
+A row names a picture, or a video's frame (index) or time (seconds), with or without the video. A row with an empty box
+says that there is no face. Pictures and videos are found by the rule of sources/keys.py, and a name is one picture's:
+what could be another one's faces is an error.
 """
 
-import csv
-import json
-import math
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..records import Face
+from ..scores import utf8_text
+from ..sources.keys import AmbiguousKeyError, Names, picture_of, unnumbered
+from .box_rows import FRAMES, KEYS, TIMES, BoxRow, read_boxes
 from .detector import PictureKey
 
-_BOXES = (
-    ("x", "y", "width", "height"),
-    ("face_x", "face_y", "face_width", "face_height"),
-    ("left", "top", "right", "bottom"),
-)
-_KEYS = ("key", "file_name", "image", "path")
-_FRAMES = ("frame_index", "frame", "frame_number")
-_TIMES = ("pts", "timestamp", "time")
-_TRACKS = ("track_id", "face_id", "track")
-_SCORES = ("face_score", "score")
 # How many seconds a box's time may lie from a frame's: half a frame at 10 frames a second.
 NEAR = 0.05
+
+
+@dataclass(slots=True)
+class _Count:
+    """How many keys came, how many of them the file names, and the first that it does not."""
+
+    kind: str
+    asked: int = 0
+    named: int = 0
+    first: str = ""
+
+    def add(self, key: str, named: bool) -> None:
+        self.asked += 1
+        self.named += named
+        if not named and not self.first:
+            self.first = key
+
+
+@dataclass
+class _Frames:
+    """The faces of one video, by the index of their frame and by their time."""
+
+    by_index: dict[int, list[Face]] = field(default_factory=dict)
+    by_time: dict[float, list[Face]] = field(default_factory=dict)
+
+    @cached_property
+    def _times(self) -> list[float]:
+        return sorted(self.by_time)
+
+    def first(self) -> str:
+        """The first place that has a row, in words."""
+        return f"frame {next(iter(self.by_index))}" if self.by_index else f"{next(iter(self.by_time)):.3f} s"
+
+    def at(self, index: int, seconds: float) -> list[Face] | None:
+        """By the index where there are those, else by the nearest time within NEAR; None where nothing is near."""
+        if self.by_index:
+            return self.by_index.get(index)
+        at = bisect_left(self._times, seconds)
+        near = [t for t in self._times[max(0, at - 1) : at + 1] if abs(t - seconds) <= NEAR]
+        return self.by_time[min(near, key=lambda t: abs(t - seconds))] if near else None
 
 
 class BoxFile:
@@ -38,24 +71,35 @@ class BoxFile:
         min_face: pixels; faces whose longer side is shorter are left out.
 
     Raises:
-        InputError: when the file cannot be read, has another layout, or has a row without a usable box.
+        InputError: when the file cannot be read, has another layout, or has a row without a usable box. `detect`
+            raises it too, when a key fits several names or two keys one, or the file names nothing of that kind.
     """
 
     needs_pixels = False
 
     def __init__(self, path: Path, min_face: float = 0.0) -> None:
         self.name = f"boxes:{path.name}"
-        self._min_face = min_face
-        self._by_key: dict[str, list[Face]] = {}
-        self._by_frame: dict[int, list[Face]] = {}
-        self._by_time: dict[float, list[Face]] = {}
-        for number, row in enumerate(_read(path)):
-            self._add(path, number, row)
-        self._times = sorted(self._by_time)
-        if not (self._by_key or self._by_frame or self._by_time):
+        self._path, self._min_face = path, min_face
+        self._pictures: dict[str, list[Face]] = {}
+        self._videos: dict[str, _Frames] = {}
+        self._owners: dict[str, str] = {}  # the key that a picture's name was found for
+        self._asked, self._asked_frames = _Count("pictures"), _Count("sampled frames")
+        largest = max((self._add(row) for row in read_boxes(path)), default=None)
+        if largest is None:
+            raise InputError(f"{path} has no rows; expected at least one")
+        if 0 < largest <= 1:
             raise InputError(
-                f"{path} has no rows that name a picture ({', '.join(_KEYS)}), a frame ({', '.join(_FRAMES)}) or a "
-                f"time ({', '.join(_TIMES)})"
+                f"no box of {path} is larger than 1 pixel: they look like parts of the picture, 0 to 1; expected "
+                "pixels: multiply x and width by the picture's width, y and height by its height"
+            )
+        self._picture_names, self._video_names = Names(self._pictures), Names(filter(None, self._videos))
+
+    def need_pictures(self) -> None:
+        """Raise InputError where the file names no picture."""
+        if not self._pictures:
+            raise InputError(
+                f"{self._path} names frames or times of a video, and no picture; expected a column of "
+                f"{', '.join(KEYS)} with the pictures' names"
             )
 
     def detect(self, pictures: Sequence[Any], keys: Sequence[PictureKey]) -> list[tuple[Face, ...]]:
@@ -64,109 +108,61 @@ class BoxFile:
         faces = [self.of_picture(key) if isinstance(key, str) else self.of_frame(*key) for key in keys]
         return [tuple(face for face in some if face.longer_side >= self._min_face) for some in faces]
 
+    def notes(self) -> list[str]:
+        """What a user must know: how many of the pictures or frames so far the file does not name."""
+        names = [next(iter(self._pictures), "")], [v.first() for v in self._videos.values()][:1]
+        return [
+            f"{count.asked - count.named} of {count.asked} {count.kind} have no row in {self._path}, such as "
+            f"{count.first!r}; its rows name such as {name[0]!r}"
+            for count, name in zip((self._asked, self._asked_frames), names, strict=True)
+            if count.named < count.asked
+        ]
+
     def of_picture(self, key: str) -> tuple[Face, ...]:
-        """The faces of a picture by its key, or by its file name where the file has only that."""
-        faces = self._by_key.get(key)
-        return tuple(self._by_key.get(_base(key), ()) if faces is None else faces)
+        """The faces of a picture by its key."""
+        self.need_pictures()
+        name = self._find(self._picture_names, key)
+        self._asked.add(key, name is not None)
+        if name is None:
+            return ()
+        mine = unnumbered(picture_of(key))
+        other = self._owners.setdefault(name, mine)
+        if other != mine:
+            raise InputError(
+                f"{name!r} of {self._path} could be {other!r} or {mine!r}; name the pictures with their folders there"
+            )
+        return tuple(self._pictures[name])
 
-    def of_frame(self, index: int, seconds: float) -> tuple[Face, ...]:
+    def of_frame(self, index: int, seconds: float, video: str = "") -> tuple[Face, ...]:
         """The faces of a video's frame: by its index where the file has those, else by the nearest time within NEAR."""
-        if self._by_frame:
-            return tuple(self._by_frame.get(index, ()))
-        at = bisect_left(self._times, seconds)
-        near = [t for t in self._times[max(0, at - 1) : at + 1] if abs(t - seconds) <= NEAR]
-        return tuple(self._by_time[min(near, key=lambda t: abs(t - seconds))]) if near else ()
+        if not self._videos:
+            raise InputError(
+                f"{self._path} names pictures, and no frame or time of a video; expected a column of "
+                f"{', '.join(FRAMES)}, or of {', '.join(TIMES)} in seconds"
+            )
+        frames = self._videos.get(self._find(self._video_names, utf8_text(video)) or "")
+        if frames is None:
+            names = ", ".join(map(repr, list(self._videos)[:3]))
+            raise InputError(f"{self._path} has the boxes of {names}; none of these is {video!r}")
+        faces = frames.at(index, seconds)
+        self._asked_frames.add(f"frame {index} at {seconds:.3f} s", faces is not None)
+        return tuple(faces or ())
 
-    def _add(self, path: Path, number: int, row: Mapping[str, Any]) -> None:
+    def _find(self, names: Names, key: str) -> str | None:
         try:
-            face = _face(row)
-            key, frame, seconds = _first(row, _KEYS), _number(_first(row, _FRAMES)), _number(_first(row, _TIMES))
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{path}, row {number + 1}: {error}") from None
-        new = [] if face is None else [face]
-        if key is not None:
-            # Our own rows are called key::box0, key::box1, ...
-            whole, _, place = str(key).rpartition("::box")
-            name = whole if whole and place.isdigit() else str(key)
-            for known in {name, _base(name)}:
-                self._by_key.setdefault(known, []).extend(new)
-        if frame is not None:
-            self._by_frame.setdefault(int(frame), []).extend(new)
-        if seconds is not None:
-            self._by_time.setdefault(seconds, []).extend(new)
+            return names.find(key)
+        except AmbiguousKeyError as error:
+            raise InputError(f"{error} of {self._path}; name them there with their folders") from None
 
-
-def _read(path: Path) -> Iterable[Mapping[str, Any]]:
-    try:
-        if path.suffix.lower() == ".json":
-            return _coco(path, json.loads(path.read_text("utf-8")))
-        if path.suffix.lower() == ".csv":
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                rows: list[Mapping[str, Any]] = list(csv.DictReader(file))
-            return rows
-        if path.suffix.lower() == ".parquet":
-            import pyarrow.parquet as pq
-
-            wanted = {*_KEYS, *_FRAMES, *_TIMES, *_TRACKS, *_SCORES, *(n for names in _BOXES for n in names)}
-            there = [name for name in pq.read_schema(path).names if name in wanted]
-            table: list[Mapping[str, Any]] = pq.read_table(path, columns=there).to_pylist()
-            return table
-    except (OSError, ValueError, csv.Error, RecursionError) as error:  # pyarrow's and JSON's are ValueErrors
-        raise InputError(f"the boxes of {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
-    raise InputError(f"{path}: expected boxes in a file named .json (COCO), .parquet or .csv")
-
-
-def _coco(path: Path, data: Any) -> list[Mapping[str, Any]]:
-    annotations = data.get("annotations") if isinstance(data, dict) else data
-    if not isinstance(annotations, list) or not all(isinstance(a, dict) for a in annotations):
-        raise InputError(f"{path} has no list of annotations; expected COCO JSON")
-    images = data.get("images", []) if isinstance(data, dict) else []
-    known = {str(i.get("id")): i for i in images if isinstance(i, dict)}
-    rows: list[Mapping[str, Any]] = []
-    for annotation in annotations:
-        image = known.get(str(annotation.get("image_id")), {})
-        row = {name: annotation.get(name, image.get(name)) for name in (*_FRAMES, *_TIMES)}
-        timed = any(value is not None for value in row.values())
-        # A video's annotations all name the video's file; frames and times tell them apart.
-        row["key"] = None if timed else image.get("file_name", annotation.get("image_id"))
-        row |= {name: annotation.get(name) for name in (*_TRACKS, "score")}
-        bbox = annotation.get("bbox")
-        if not isinstance(bbox, list) or len(bbox) != 4:
-            raise InputError(f"{path}, annotation {annotation.get('id')}: bbox is {bbox!r}; expected 4 numbers")
-        row |= dict(zip(_BOXES[0], bbox, strict=True))
-        rows.append(row)
-    return rows
-
-
-def _face(row: Mapping[str, Any]) -> Face | None:
-    """The row's face; None where its box is empty on purpose."""
-    names = next((names for names in _BOXES if all(name in row for name in names)), None)
-    if names is None:
-        raise ValueError(f"no box; expected the columns {', or '.join(', '.join(n) for n in _BOXES)}")
-    values = [_number(row[name]) for name in names]
-    if all(value is None for value in values):
-        return None
-    x, y, width, height = (math.nan if value is None else value for value in values)
-    if names[0] == "left":
-        width, height = width - x, height - y
-    if not all(map(math.isfinite, (x, y, width, height))) or width <= 0 or height <= 0:
-        raise ValueError(f"the box {dict(zip(names, values, strict=True))}; expected finite numbers, sides above 0")
-    score, track = _number(_first(row, _SCORES)), _number(_first(row, _TRACKS))
-    return Face(x, y, width, height, 1.0 if score is None else score, track=None if track is None else int(track))
-
-
-def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    return next((row[name] for name in names if row.get(name) not in (None, "")), None)
-
-
-def _number(value: Any) -> float | None:
-    if value is None or value == "":
-        return None
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{value!r} came; expected a finite number")
-    return number
-
-
-def _base(key: str) -> str:
-    return key.replace("\\", "/").rpartition("/")[2]
+    def _add(self, row: BoxRow) -> float:
+        """Take a row; the longer side of its box, 0 for none."""
+        new = [] if row.face is None else [row.face]
+        if row.picture:
+            self._pictures.setdefault(row.picture, []).extend(new)
+        if row.frame is not None or row.seconds is not None:
+            frames = self._videos.setdefault(row.video, _Frames())
+            if row.frame is not None:
+                frames.by_index.setdefault(row.frame, []).extend(new)
+            if row.seconds is not None:
+                frames.by_time.setdefault(row.seconds, []).extend(new)
+        return 0.0 if row.face is None else row.face.longer_side

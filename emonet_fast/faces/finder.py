@@ -57,6 +57,10 @@ class PictureFaces:
         """What an output says of how its faces came about."""
         return {"faces": self.name, "face_margin": f"{self._margin:g}"}
 
+    def notes(self) -> list[str]:
+        """What a user must know of the pictures so far, see FaceFinder.notes."""
+        return self._finder.notes()
+
     def locate(self, pictures: Sequence[Picture], pixels: Sequence[Any]) -> list[Picture]:
         """See FaceLocator.locate."""
         found = self._finder.detect(pixels, [picture.key for picture in pictures])
@@ -123,4 +127,6 @@ def open_faces(faces: FaceOptions, options: Options, place: tuple[int, int] | No
         InputError: when the file's boxes cannot be used.
     """
     finder = open_finder(faces, options, place)
+    if isinstance(finder, BoxFile):
+        finder.need_pictures()
     return None if finder is None else PictureFaces(finder, faces.margin)

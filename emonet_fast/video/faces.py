@@ -35,7 +35,7 @@ class FaceFollower:
         """The faces of each frame [H, W, 3] uint8 RGB; None where the whole frame is scored."""
         if self._finder is None:
             return [None] * len(sampled)
-        keys = [(frame.index, frame.seconds) for frame, _ in sampled]
+        keys = [(frame.index, frame.seconds, self._name) for frame, _ in sampled]
         return self._finder.detect([rgb for _, rgb in sampled], keys)
 
     def follow(self, frame: Frame, rgb: UInt8Array, faces: tuple[Face, ...] | None) -> FrameFaces:

@@ -102,6 +102,7 @@ class VideoRun:
             for source in inputs:
                 if not self.summary.ended:
                     self._video(source, finder, progress)
+            self.summary.notes += () if finder is None else tuple(finder.notes())
         finally:
             if report is not None:
                 report.facts = self.summary.facts()

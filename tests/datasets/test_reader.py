@@ -94,7 +94,7 @@ def test_plain_columns_and_no_metadata(tmp_path):
     pq.write_table(pa.table({"image": image, "age": [40], "weak": [0.5]}), tmp_path / "a.parquet")
     (record,) = open_dataset(tmp_path)
     assert record.demographics == Demographics(age="40")
-    assert record.file_name == "a.png"
+    assert record.file_name == "dir/a.png"
     assert record.extras == {"weak": 0.5}
     pq.write_table(pa.table({"image": image}), tmp_path / "a.parquet")
     (record,) = open_dataset(tmp_path).records(images=False)

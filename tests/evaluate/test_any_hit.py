@@ -87,7 +87,7 @@ def test_labels_from_files(tmp_path, halves):
     path = laion_jsonl(tmp_path / "p.jsonl", values, ["x/a.png", "x/b.png", "x/c.png"])
     found = read_predictions(path, "mean-subtracted")
     given = {"a.png": "First", "b.png": "2", "c.png": "second"}
-    (tmp_path / "l.json").write_text(json.dumps(given))
+    (tmp_path / "l.json").write_text(json.dumps(given), "utf-8-sig")
     (tmp_path / "l.csv").write_text("path,emotion\n" + "".join(f"{k},{v}\n" for k, v in given.items()))
     lines = [json.dumps({"image_path": k, "label": 2 if v == "2" else v}) for k, v in given.items()]
     (tmp_path / "l.jsonl").write_text("\n".join(lines) + "\n")
@@ -125,8 +125,9 @@ def test_labels_and_predictions_must_meet(tmp_path, halves):
 
 
 def test_names_to_labels():
-    names = ("ferd_images/0000_Happy.jpg", "x.tar::0001_a_Sad.jpeg")
-    assert any_hit.names_to_labels(names) == {names[0]: "Happy", names[1]: "Sad"}
+    sad = ("x.tar::0001_a_Sad.jpeg", "x.tgz::0001_Sad.jpg#2", "d\\1_Sad.jpg#2", "1_Sad#2", "x.tar::d/1_Sad.jpg::box0")
+    names = ("ferd_images/0000_Happy.jpg", *sad)
+    assert any_hit.names_to_labels(names) == {names[0]: "Happy"} | dict.fromkeys(sad, "Sad")
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,8 @@ class TestAlign:
             ["x/y/c.png", "a.png", "z/b.png"],
             ["c.jpg", "a.webp", "b"],
             ["s.tar::c.png", "s.tar::d/a.png", "s.tar.gz::b.jpg"],
+            ["s.tgz::c.png", "s.tgz::/a.png", "b.png#2"],
+            ["c.png::box0", "a.png", "b.png"],
             ["C:\\faces\\c.png", "a.png", "b.png"],
         ],
     )
@@ -193,8 +195,16 @@ class TestAlign:
         images = [ImageId("one/a.png"), ImageId("two/a.png"), ImageId("b.png")]
         values, _notes = align(self.read(tmp_path, ["x/two/a.png", "x/one/a.png", "b.png"]), images, False)
         assert values[:, 0].tolist() == [1, 0, 2]
-        with pytest.raises(DataError, match=r"1 keys .* fit several files.*folders"):
+        with pytest.raises(DataError, match=r"1 keys .* fit several files.*'one/a.png' and 'two/a.png'.*folders"):
             align(self.read(tmp_path, ["a.png", "x/one/a.png", "b.png"]), images, False)
+
+    def test_another_folder_is_another_image(self, tmp_path):
+        _, notes = align(self.read(tmp_path, ["x/a.png", "b.png"]), [ImageId("y/a.png"), ImageId("b.png")], True)
+        assert any("1 predictions are for other images" in n and "x/a.png" in n for n in notes)
+
+    def test_a_label_may_name_a_row_of_a_table(self):
+        names = [ImageId("d/s.parquet::1"), ImageId("s.parquet::2")]
+        assert places(names, ["s.parquet::2", "s.parquet::1", "s.parquet::3"], "here") == [1, 0, None]
 
     def test_rows_mean_nothing_to_names(self, tmp_path):
         read = self.read(tmp_path, [f"s.parquet::{i}" for i in range(3)])

@@ -40,8 +40,72 @@ def test_tables(tmp_path, kind, names):
     path = write(tmp_path / f"boxes.{kind}", [{"key": "a/b.jpg", **row, "score": 0.5, "track_id": 3}])
     boxes = BoxFile(path)
     expected = (Face(*FACE, score=0.5, track=3),)
-    assert boxes.of_picture("a/b.jpg") == boxes.of_picture("elsewhere/b.jpg") == expected
-    assert boxes.of_picture("c.jpg") == ()
+    assert boxes.of_picture("a/b.jpg") == boxes.of_picture("a/b.jpg::box0") == expected
+    assert boxes.of_picture("elsewhere/b.jpg") == boxes.of_picture("c.jpg") == ()
+
+
+def test_nobody_gets_another_ones_faces(tmp_path):
+    """Three people's pictures of one file name, two of them in the file, in folders, by absolute path and in a tar."""
+    people = {"d/anna/1.jpg": 10, "d/bert/1.jpg": 40}
+    boxes = [{"key": key, "x": x, "y": 0, "width": 30, "height": 30} for key, x in people.items()]
+    for place in ("", "/abs/", "x.tgz::"):
+        found = BoxFile(write(tmp_path / "b.csv", boxes))
+        faces = found.detect([], [f"{place}d/{name}/1.jpg" for name in ("anna", "bert", "cleo")])
+        assert [[face.x for face in some] for some in faces] == [[10], [40], []]
+        (note,) = found.notes()
+        assert note.startswith("1 of 3 pictures have no row in ")
+        assert f"'{place}d/cleo/1.jpg'; its rows name such as 'd/anna/1.jpg'" in note
+    with pytest.raises(InputError, match="'1.jpg' fits both 'd/anna/1.jpg' and 'd/bert/1.jpg'"):
+        found.of_picture("1.jpg")
+    one = BoxFile(write(tmp_path / "b.csv", [boxes[0] | {"key": "1.jpg"}]))
+    assert len(one.of_picture("d/anna/1.jpg")) == len(one.of_picture("d/anna/1.jpg#2")) == 1
+    with pytest.raises(InputError, match=r"'1.jpg' of .* could be 'd/anna/1.jpg' or 'd/bert/1.jpg'; name .* folders"):
+        one.of_picture("d/bert/1.jpg")
+
+
+VIDEO_BOX = {"y": 0, "width": 30, "height": 30}
+
+
+@pytest.mark.parametrize("name", [{"source": "{}.mp4"}, {"key": "d/{}.mp4"}, {"key": "{}.mp4::frame3::box0"}])
+def test_two_videos_in_one_file(tmp_path, name):
+    rows = [
+        VIDEO_BOX | {"x": x, "frame": 3} | {column: text.format(video) for column, text in name.items()}
+        for video, x in (("a", 1), ("b", 2), ("b", 3))
+    ]
+    boxes = BoxFile(write(tmp_path / "two.csv", rows))
+    assert [f.x for f in boxes.of_frame(3, 0, "d/a.mp4")] == [1]
+    assert [f.x for f in boxes.of_frame(3, 0, "d/b.mp4")] == [2, 3]
+    assert boxes.of_frame(4, 0, "d/b.mp4") == ()
+    assert boxes.notes() == [
+        f"1 of 3 sampled frames have no row in {tmp_path / 'two.csv'}, such as 'frame 4 at 0.000 s'; its rows name "
+        "such as 'frame 3'"
+    ]
+    with pytest.raises(InputError, match=r"has the boxes of .*a.mp4', .*b.mp4'; none of these is 'c.mp4'"):
+        boxes.of_frame(3, 0, "c.mp4")
+
+
+def test_identity_0_is_one_and_minus_1_is_none(tmp_path):
+    rows = [VIDEO_BOX | {"x": i, "frame": 0, "track_id": i} for i in (0, 1, -1)]
+    assert [f.track for f in BoxFile(write(tmp_path / "b.csv", rows)).of_frame(0, 0.0)] == [0, 1, None]
+
+
+def test_our_own_times_are_seconds(tmp_path):
+    """Our tables of videos have `pts` in units of the stream beside `seconds`."""
+    row = VIDEO_BOX | {"x": 1, "seconds": 2.5, "pts": 32000, "time_base": "1/12800"}
+    assert len(BoxFile(write(tmp_path / "b.csv", [row])).of_frame(0, 2.5)) == 1
+
+
+@pytest.mark.parametrize("name", ["frame_0003.jpg", 3])
+def test_pictures_are_no_frames_and_frames_no_pictures(tmp_path, name):
+    path = tmp_path / "coco.json"
+    path.write_text(
+        json.dumps({"images": [{"id": 3, "file_name": name}], "annotations": [{"image_id": 3, "bbox": FACE}]})
+    )
+    with pytest.raises(InputError, match="names pictures, and no frame or time of a video; expected a column of frame"):
+        BoxFile(path).of_frame(3, 0.1)
+    path.write_text(json.dumps([{"bbox": FACE, "frame_number": 3}]))
+    with pytest.raises(InputError, match="names frames or times of a video, and no picture; expected a column of key"):
+        BoxFile(path).need_pictures()
 
 
 def test_our_own_output_comes_back(tmp_path):
@@ -58,13 +122,15 @@ def test_coco_of_pictures(tmp_path):
     path.write_text(
         json.dumps(
             {
-                "images": [{"id": 7, "file_name": "sub/a.jpg"}],
+                "images": [{"id": 7, "file_name": "sub/a.jpg"}, {"id": 8, "file_name": "sub/none.jpg"}],
                 "annotations": [{"id": 1, "image_id": 7, "bbox": FACE, "score": 0.8}],
             }
         )
     )
     boxes = BoxFile(path)
-    assert boxes.of_picture("/data/a.jpg") == (Face(*FACE, score=0.8),)
+    assert boxes.of_picture("/data/sub/a.jpg") == (Face(*FACE, score=0.8),)
+    assert boxes.of_picture("/data/sub/none.jpg") == ()
+    assert not boxes.notes()
 
 
 @pytest.mark.parametrize("plain", [False, True])
@@ -105,13 +171,19 @@ def test_small_faces_are_left_out(tmp_path):
         ("a.csv", "key,x,y,width,height\na.jpg,1,2,3,high\n", "row 1: could not convert"),
         ("a.csv", "key,x,y,width,height\na.jpg,1,,3,4\n", "row 1: the box"),
         ("a.csv", "key,a\na.jpg,1\n", "no box; expected the columns"),
-        ("a.csv", "x,y,width,height\n1,2,3,4\n", "no rows that name a picture"),
-        ("a.csv", "", "no rows that name"),
+        ("a.csv", "x,y,width,height\n1,2,3,4\n", "row 1: it names no picture"),
+        ("a.csv", "key,x,y,width,height\na.jpg,1,2,3,4\n,1,2,3,4\n", "row 2: it names no picture"),
+        ("a.csv", "key,x,y,width,height\na.jpg,0.1,0.2,0.3,0.4\nb.jpg,0,0,1,1\n", "parts of the picture, 0 to 1"),
+        ("a.csv", "", "no rows"),
         ("a.csv", "key,x,y,width,height\n" + "a" * 140_000 + ",1,2,3,4\n", "cannot be read: field larger"),
         ("a.json", "{", "cannot be read"),
         ("a.json", "[" * 100_000, "cannot be read: maximum recursion"),
         ("a.json", "{}", "no list of annotations"),
         ("a.json", '[{"id": 9, "bbox": [1, 2]}]', "annotation 9: bbox"),
+        ("a.json", '{"annotations": [{"bbox": [1, 2, 3, 4], "image_id": 0}], "images": 5}', "no list of images"),
+        ("a.json", '{"annotations": [], "images": [{"id": 1}, {"id": "1"}]}', "1 images with the id of another"),
+        ("a.json", '[{"bbox": [1, 2, 3, {}], "image_id": "a.jpg"}]', "row 1: float.. argument"),
+        ("a.json", '[{"bbox": [1, 2, 3, 4], "image_id": "a.jpg", "frame": 1e999}]', "row 1: inf came"),
         ("a.parquet", "no parquet", "cannot be read"),
         ("a.txt", "", "expected boxes in a file named"),
     ],

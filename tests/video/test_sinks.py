@@ -100,7 +100,7 @@ def test_row_groups_do_not_follow_the_batches(tmp_path):
 
 def test_csv_has_the_dialect_of_score(tmp_path):
     sink = open_timeline(tmp_path / "a.csv", {})
-    sink.write(line(2, 2, source="a,b.mp4", tracks=(0,), bad=(1,)))
+    sink.write(line(2, 2, source="a,b.mp4", tracks=(-1,), bad=(1,)))
     sink.close()
     header, row, bad, end = (tmp_path / "a.csv").read_bytes().split(b"\n")
     assert header.startswith(b"source,seconds,pts,time_base,frame,track,reused,key,status,reason,raw_")
