@@ -9,7 +9,7 @@ import numpy as np
 from ..checkpoint.layers import layer_names, prefixes_of
 from ..checkpoint.spec import Checkpoint
 from ..checkpoint.tensors import SafetensorsFile
-from ..graph.quantise import Quantisation, nearest_e4m3, weight_scale
+from ..graph.quantise import Quantisation, nearest_e4m3, tower_weight, weight_scale
 from ..records import Float32Array
 from .gptq import Rounding
 from .moments import MomentsCollector
@@ -88,9 +88,9 @@ def calibrate(checkpoint: Checkpoint, seen: Observations) -> Calibrated:
         layer, noise, own = seen.layers[name], 0.0, 0.0
         moments = layer.inputs.moments()
         rounding = Rounding(moments.covariance, nearest_e4m3, np)
-        for prefix in prefixes_of(name):
-            weight = _weight(file, prefix, checkpoint)
-            scale = np.array([weight_scale(weight)], np.float32)
+        weights = {prefix: tower_weight(file, prefix, checkpoint) for prefix in prefixes_of(name)}
+        scale = np.array([weight_scale(weights.values())], np.float32)
+        for prefix, weight in weights.items():
             rounded = rounding(weight, scale)
             codes[prefix] = rounded.astype(ml_dtypes.float8_e4m3fn)
             error = weight - rounded * scale
@@ -107,11 +107,3 @@ def calibrate(checkpoint: Checkpoint, seen: Observations) -> Calibrated:
     largest = {name: layer.largest for name, layer in seen.layers.items()}
     ordered = dict(sorted(cost.items(), key=lambda item: -item[1]))
     return Calibrated(Quantisation(largest, codes=codes, corrections=corrections), ordered)
-
-
-def _weight(file: SafetensorsFile, prefix: str, checkpoint: Checkpoint) -> Float32Array:
-    """Read a weight [out, in] as graph/typed.py rounds it: that of q with its factor."""
-    weight: Float32Array = file.array(f"{prefix}.weight")
-    if prefix.endswith("self_attn.q_proj"):
-        weight = weight * np.float32(checkpoint.vision.head_dim**-0.5)
-    return weight

@@ -84,8 +84,10 @@ def add_pooling(w: GraphWriter, x: str) -> str:
     prefix = "vision_model.head"
     keys = w.constant("pool/probe_keys", probe_keys(w.checkpoint), np.float32)
     logits = w.op("MatMul", [x, keys], "pool/logits")  # [N, tokens, heads]
-    logits = w.op("Transpose", [logits], "pool/logits/transposed", {"perm": [0, 2, 1]})
-    weights = w.op("Softmax", [logits], "pool/softmax", {"axis": -1})
+    # The transpose stands behind the softmax: before it, TensorRT takes these products for self-attention over tokens
+    # and plans a tensor [N, tokens, tokens, D].
+    weights = w.op("Softmax", [logits], "pool/softmax", {"axis": 1})
+    weights = w.op("Transpose", [weights], "pool/softmax/transposed", {"perm": [0, 2, 1]})
     mixed = w.op("MatMul", [weights, x], "pool/mixed")  # [N, heads, D]
     mixed = w.op("Transpose", [mixed], "pool/mixed/transposed", {"perm": [1, 0, 2]})
     rows = (2 * width, 3 * width)  # the packed in_proj holds q, k and v one under the other

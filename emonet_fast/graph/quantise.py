@@ -1,6 +1,6 @@
 """FP8 with one scale a tensor (e4m3): how weights are rounded, and what a quantised graph needs to know."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,8 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
+from ..checkpoint.spec import Checkpoint
+from ..checkpoint.tensors import SafetensorsFile
 from ..records import Float32Array
 
 E4M3_MAX = 448.0
@@ -34,7 +36,7 @@ class Quantisation:
 def scale_for(largest: float) -> float:
     """Return the smallest bf16 number whose 448-fold is at least `largest`, so that nothing is clipped.
 
-    It is a bf16 number because a typed QuantizeLinear takes its scale in its input's type.
+    It is a bf16 number because a typed DequantizeLinear takes its scale in its output's type.
     """
     exact = max(largest, 1e-12) / E4M3_MAX
     rounded = np.float32(exact).astype(ml_dtypes.bfloat16)
@@ -49,9 +51,24 @@ def to_e4m3(values: Float32Array, scale: float) -> npt.NDArray[Any]:
     return rounded
 
 
-def weight_scale(weight: Float32Array) -> float:
-    """Return the scale of a whole matrix, by its largest magnitude."""
-    return scale_for(float(np.abs(weight).max()))
+def weight_scale(weights: Iterable[Float32Array]) -> float:
+    """Return the one scale of all matrices of a layer, by their largest magnitude.
+
+    q, k and v share it, so that they stay one product: TensorRT scales the parts of its output in a pass of their own
+    where they differ. e4m3 keeps its precision over 14 powers of two, of which q takes 3 less by its factor.
+    """
+    return scale_for(max(float(np.abs(weight).max()) for weight in weights))
+
+
+def tower_weight(file: SafetensorsFile, prefix: str, checkpoint: Checkpoint) -> Float32Array:
+    """Read the weight [out, in] of a linear of the tower, float32: that of q times 1 / sqrt(head_dim)."""
+    weight: Float32Array = file.array(f"{prefix}.weight")
+    return weight * np.float32(query_factor(prefix, checkpoint))
+
+
+def query_factor(prefix: str, checkpoint: Checkpoint) -> float:
+    """Return 1 / sqrt(head_dim) for the linear of a block's queries, 1 for any other."""
+    return float(checkpoint.vision.head_dim**-0.5) if prefix.endswith("self_attn.q_proj") else 1.0
 
 
 def nearest_e4m3(values: Float32Array) -> Float32Array:

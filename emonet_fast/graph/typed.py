@@ -1,11 +1,12 @@
 """The strongly typed network for TensorRT: every tensor's type is in the file, and nothing is left to the compiler.
 
 The tower's blocks are bf16 (never fp16, which SigLIP's towers overflow), with Q/DQ nodes around the products that
-run in FP8. Patch embedding, pooling head and heads are float32. Together they are a quarter of a percent of the work,
-while bf16 in the latter two makes a third more error in the scores (benchmarks/trt/graph.py).
+run in FP8, and with float32 inside LayerNorm and GELU. Patch embedding, pooling head and heads are float32. Together
+they are a quarter of a percent of the work, while bf16 in the latter two makes a third more error in the scores
+(benchmarks/trt/graph.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,17 +15,17 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, helper
 
-from ..checkpoint.layers import layer_of
+from ..checkpoint.layers import layer_of, prefixes_of
 from ..checkpoint.spec import Checkpoint
 from ..checkpoint.tensors import SafetensorsFile
 from ..records import Float32Array
 from .backbone import add_pooling, add_tower
 from .model import add_heads, pixels_of, scores_of
-from .quantise import Quantisation, scale_for, to_e4m3, weight_scale
+from .quantise import Quantisation, query_factor, scale_for, to_e4m3, tower_weight, weight_scale
 from .writer import GraphWriter, external_tensor
 
 # Part of the engines' cache key, beside GRAPH_VERSION.
-TYPED_VERSION = 2
+TYPED_VERSION = 3
 OPSET = 21  # the first whose QuantizeLinear and DequantizeLinear take bf16 and e4m3 together
 IR_VERSION = 10
 
@@ -71,6 +72,7 @@ class TypedWriter(GraphWriter):
         self._quantisation = quantisation
         self._dtype: np.dtype[Any] = np.dtype(np.float32)
         self._quantised_inputs: dict[str, str] = {}
+        self._weight_scales: dict[str, float] = {}
 
     def low(self, x: str) -> str:
         self._dtype = np.dtype(_BF16)
@@ -88,6 +90,21 @@ class TypedWriter(GraphWriter):
         """Return q itself: the factor is in its weights, where it costs no rounding of its own (see linear)."""
         return q
 
+    def layer_norm(self, x: str, prefix: str, name: str) -> str:
+        return self._in_float32(x, name, lambda x, name: super(TypedWriter, self).layer_norm(x, prefix, name))
+
+    def gelu(self, x: str, name: str) -> str:
+        return self._in_float32(x, name, super().gelu)
+
+    def _in_float32(self, x: str, name: str, add: Callable[[str, str], str]) -> str:
+        """add(x, name) in float32: in bf16, its constants and every step of it would be rounded.
+
+        The casts become part of the same kernel, which reads and writes bf16 as before.
+        """
+        if self._dtype == np.float32:
+            return add(x, name)
+        return self.low(add(self.high(x), name))
+
     def weight(self, name: str, shape: Sequence[int] | None = None, rows: tuple[int, int] | None = None) -> str:
         label = name if rows is None else f"{name}[{rows[0]}:{rows[1]}]"
         if label not in self.initializers:
@@ -102,61 +119,62 @@ class TypedWriter(GraphWriter):
         if array.dtype != np.float32:
             return super().constant(name, value, dtype)
         label = name if self._dtype == np.float32 else f"{name}:bf16"
-        if label not in self.initializers:
-            self._inline(label, array.astype(self._dtype))
-        return label
+        return self._inline(label, array.astype(self._dtype))
 
     def linear(self, x: str, prefix: str, name: str) -> str:
         """As GraphWriter.linear, but with weights stored [in, out].
 
         So nothing stands between them (or their DequantizeLinear) and the product: TensorRT needs that for FP8.
         """
-        factor = np.float32(self.checkpoint.vision.head_dim**-0.5 if prefix.endswith("self_attn.q_proj") else 1)
-        weight = np.ascontiguousarray(self._file.array(f"{prefix}.weight").T) * factor
-        bias = self._file.array(f"{prefix}.bias") * factor
+        weight = tower_weight(self._file, prefix, self.checkpoint)
+        bias = self._file.array(f"{prefix}.bias") * np.float32(query_factor(prefix, self.checkpoint))
         layer, q = layer_of(prefix), self._quantisation
         if q is not None and layer is not None and layer not in q.keep:
             if prefix in q.corrections:
                 bias = bias + q.corrections[prefix]
             x = self._quantised(x, q.largest[layer], layer)
-            stored = self._dequantised(weight, q.codes.get(prefix), f"{prefix}.weight")
+            stored = self._dequantised(weight, q.codes.get(prefix), prefix, layer)
         else:
-            stored = self.stored(f"{prefix}.weight", weight.astype(self._dtype))
+            stored = self.stored(f"{prefix}.weight", weight.T.astype(self._dtype))
         product = self.op("MatMul", [x, stored], f"{name}/product")
         return self.op("Add", [product, self.stored(f"{prefix}.bias", bias.astype(self._dtype))], name)
 
     def _quantised(self, x: str, largest: float, layer: str) -> str:
-        """x through QuantizeLinear and DequantizeLinear, once for all products that take it."""
+        """x through QuantizeLinear and DequantizeLinear, once for all products that take it.
+
+        The quantiser takes float32: with a bf16 scale, TensorRT multiplies by 1 / scale in bf16, up to 0.4% off.
+        """
         if x not in self._quantised_inputs:
-            scale, zero = self._scale(scale_for(largest), f"{layer}/input"), self._zero()
-            quantised = self.op("QuantizeLinear", [x, scale, zero], f"{layer}/input/quantised")
-            self._quantised_inputs[x] = self.op(
-                "DequantizeLinear", [quantised, scale, zero], f"{layer}/input/dequantised"
-            )
+            name, scale = f"{layer}/input", scale_for(largest)
+            exact = self._inline(f"{name}/scale/exact", np.asarray(scale, np.float32))
+            x_exact = self.op("Cast", [x], f"{name}/exact", {"to": TensorProto.FLOAT})
+            codes = self.op("QuantizeLinear", [x_exact, exact, self._zero()], f"{name}/quantised")
+            inputs = [codes, self._scale(scale, name), self._zero()]
+            self._quantised_inputs[x] = self.op("DequantizeLinear", inputs, f"{name}/dequantised")
         return self._quantised_inputs[x]
 
-    def _dequantised(self, weight: Float32Array, codes: npt.NDArray[Any] | None, name: str) -> str:
-        """Store weight [in, out] as e4m3 and dequantise it; codes [out, in], None for the nearest."""
-        scale = weight_scale(weight)
-        values = to_e4m3(weight, scale) if codes is None else np.ascontiguousarray(codes.T)
-        inputs = [self.stored(f"{name}/e4m3", values), self._scale(scale, name), self._zero()]
+    def _dequantised(self, weight: Float32Array, codes: npt.NDArray[Any] | None, prefix: str, layer: str) -> str:
+        """Store weight [out, in] as e4m3 [in, out] and dequantise it; codes [out, in], None for the nearest."""
+        if layer not in self._weight_scales:
+            together = (tower_weight(self._file, other, self.checkpoint) for other in prefixes_of(layer))
+            self._weight_scales[layer] = weight_scale(together)
+        scale, name = self._weight_scales[layer], f"{prefix}.weight"
+        codes = to_e4m3(weight, scale) if codes is None else codes
+        inputs = [self.stored(f"{name}/e4m3", codes.T), self._scale(scale, f"{layer}/weight"), self._zero()]
         return self.op("DequantizeLinear", inputs, f"{name}/dequantised")
 
     def _scale(self, value: float, name: str) -> str:
-        label = f"{name}/scale"
-        self._inline(label, np.asarray(value, np.float32).astype(_BF16))
-        return label
+        return self._inline(f"{name}/scale", np.asarray(value, np.float32).astype(_BF16))
 
     def _zero(self) -> str:
         """Add the zero point, whose type decides what QuantizeLinear gives."""
-        if "e4m3:0" not in self.initializers:
-            self._inline("e4m3:0", np.zeros((), ml_dtypes.float8_e4m3fn))
-        return "e4m3:0"
+        return self._inline("e4m3:0", np.zeros((), ml_dtypes.float8_e4m3fn))
 
-    def _inline(self, label: str, array: npt.NDArray[Any]) -> None:
-        self.initializers[label] = helper.make_tensor(
-            label, _KINDS[array.dtype], array.shape, array.tobytes(), raw=True
-        )
+    def _inline(self, label: str, array: npt.NDArray[Any]) -> str:
+        if label not in self.initializers:
+            kind = _KINDS[array.dtype]
+            self.initializers[label] = helper.make_tensor(label, kind, array.shape, array.tobytes(), raw=True)
+        return label
 
     def stored(self, label: str, array: npt.NDArray[Any]) -> str:
         """Add an initializer whose values go to the file of weights."""

@@ -85,8 +85,11 @@ class GraphWriter:
     def mlp(self, x: str, prefix: str, name: str) -> str:
         """fc2(gelu_tanh(fc1(x)))."""
         hidden = self.linear(x, f"{prefix}.fc1", f"{name}/fc1")
-        active = self.op("Gelu", [hidden], f"{name}/gelu", {"approximate": "tanh"})
-        return self.linear(active, f"{prefix}.fc2", f"{name}/fc2")
+        return self.linear(self.gelu(hidden, f"{name}/gelu"), f"{prefix}.fc2", f"{name}/fc2")
+
+    def gelu(self, x: str, name: str) -> str:
+        """GELU by its tanh form."""
+        return self.op("Gelu", [x], name, {"approximate": "tanh"})
 
     def model(
         self,

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 
-from benchmarks.trt.typed_network import evaluate
+from benchmarks.trt.typed_network import evaluate, evaluator
 from emonet_fast.backends.openvino.observe import observe
 from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.checkpoint.layers import layer_names, layer_of, prefixes_of
+from emonet_fast.checkpoint.tensors import SafetensorsFile
 from emonet_fast.engines.moments import BETWEEN_PICTURES
 from emonet_fast.engines.observations import calibrate
 from emonet_fast.graph import build_model
@@ -88,6 +89,56 @@ def test_fp8_is_around_the_products_of_the_layers_that_are_not_kept_and_nowhere_
     assert sum(node.op_type == "QuantizeLinear" for node in quantisers) == 4 * LAYERS - len(keep)
 
 
+@pytest.mark.parametrize("quantised", [False, True], ids=["bf16", "fp8"])
+def test_what_rounds_at_every_step_in_bf16_is_float32(tiny, full, quantised, tmp_path):
+    path = write_typed_model(tiny, tmp_path, full.quantisation if quantised else None)
+    inferred = onnx.shape_inference.infer_shapes(onnx.load(path), strict_mode=True).graph
+    types = {value.name: value.type.tensor_type.elem_type for value in (*inferred.value_info, *inferred.output)}
+    types |= {tensor.name: tensor.data_type for tensor in inferred.initializer}
+    steps = [node for node in inferred.node if node.op_type in ("LayerNormalization", "Gelu", "QuantizeLinear")]
+    assert len(steps) == 3 * LAYERS + 3 + (4 * LAYERS if quantised else 0)
+    for node in steps:
+        inputs = node.input[:2] if node.op_type == "QuantizeLinear" else node.input
+        assert {types[name] for name in inputs} == {TensorProto.FLOAT}, node.name
+    scales = {node.input[1] for node in inferred.node if node.op_type == "DequantizeLinear"}
+    assert {types[name] for name in scales} <= {TensorProto.BFLOAT16}, "the products' own type"
+
+
+def test_steps_and_codes_are_the_exact_ones_rounded_once(tiny, full, tmp_path):
+    """Of the arithmetic of a compiled engine: typed_network.py rounds at every step what is in bf16."""
+    pixels = np.random.default_rng(1).integers(0, 256, (1, 3, 32, 32), dtype=np.uint8)
+    runner = evaluator(write_typed_model(tiny, tmp_path, full.quantisation))
+    names = ["layer1/mlp/fc1", "layer1/mlp/gelu/low", "layer1/residual1", "layer1/norm2/low", "1.fc1/input/quantised"]
+    fc1, active, stream, norm, codes = runner.run(names, {"pixels": pixels})
+    x = fc1.astype(np.float64)
+    gelu = x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    x = stream.astype(np.float64)
+    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + tiny.vision.layer_norm_eps)
+    file, prefix = SafetensorsFile(tiny.path), "vision_model.encoder.layers.1.layer_norm2"
+    want_norm = x * file.array(f"{prefix}.weight") + file.array(f"{prefix}.bias")
+    want_codes = to_e4m3(norm.astype(np.float32), scale_for(full.quantisation.largest["1.fc1"]))
+    for got, want in ((active, gelu), (norm, want_norm), (codes, want_codes)):
+        same = got.astype(np.float32) == want.astype(got.dtype).astype(np.float32)
+        assert same.mean() > 0.999, "float32 sums may lie on the other side of the middle between two codes"
+
+
+def test_queries_keys_and_values_share_one_scale(tiny, full, tmp_path):
+    """Else TensorRT scales the three parts of their product in a pass of their own."""
+    model = onnx.load(write_typed_model(tiny, tmp_path, Quantisation(full.quantisation.largest)))
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    made, file = nodes_of(model), SafetensorsFile(tiny.path)
+    scales = set()
+    for part, factor in (("q", tiny.vision.head_dim**-0.5), ("k", 1), ("v", 1)):
+        prefix = f"vision_model.encoder.layers.1.self_attn.{part}_proj"
+        codes, scale, _ = made[made[f"layer1/attention/{part}/product"].input[1]].input
+        scales.add(scale)
+        weight = file.array(f"{prefix}.weight") * np.float32(factor)
+        got = stored[codes].T.astype(np.float32) * stored[scale].astype(np.float32)
+        half_a_step = np.maximum(np.abs(weight) * 2.0**-4, stored[scale].astype(np.float32) * 2.0**-10)
+        assert (np.abs(got - weight) <= half_a_step * (1 + 1e-3)).all()
+    assert len(scales) == 1
+
+
 def test_keeping_every_layer_is_the_bf16_network(tiny, full, tmp_path):
     pixels = np.random.default_rng(1).integers(0, 256, (2, 3, 32, 32), dtype=np.uint8)
     want = evaluate(write_typed_model(tiny, tmp_path), pixels)
@@ -139,7 +190,7 @@ def test_a_scale_is_the_smallest_of_bf16_that_clips_nothing(largest):
 @given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=50))
 def test_e4m3_is_within_half_a_step_and_never_infinite(values):
     weight = np.array(values, np.float32).reshape(1, -1)
-    scale = weight_scale(weight)
+    scale = weight_scale([weight])
     rounded = to_e4m3(weight, scale).astype(np.float32)
     assert np.isfinite(rounded).all()
     np.testing.assert_array_equal(nearest_e4m3(weight / np.float32(scale)), rounded)
