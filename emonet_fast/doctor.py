@@ -7,6 +7,7 @@ from typing import Any
 
 from ._version import __version__
 from .backends.tensorrt import libraries as tensorrt_libraries
+from .errors import OptionError
 from .gpu import NEEDS, NoGpu, driver_present, look
 from .optional import EXTRAS, available, import_openvino
 from .options import default_cache_dir
@@ -36,11 +37,18 @@ def report() -> dict[str, Any]:
         "video": _video(),
         "optional": {name: _optional(name, extra) for name, extra in EXTRAS.items()},
         "folders": {
-            "cache": str(default_cache_dir()),
+            "cache": _cache(),
             "hub_cache": str(constants.HF_HUB_CACHE),
             "hub_offline": os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"},
         },
     }
+
+
+def _cache() -> str:
+    try:
+        return str(default_cache_dir())
+    except OptionError as error:
+        return f"none: {error}"
 
 
 def text(facts: dict[str, Any]) -> str:

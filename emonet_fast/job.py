@@ -14,7 +14,7 @@ from .reports.pictures import PictureReport
 from .scorer import Scorer
 from .scores import Scores, distinct_notes
 from .sinks import open_sink
-from .sinks.text import counted
+from .text import counted
 
 # Rows kept for the table on the terminal; files get all of them.
 TABLE_ROWS = 40

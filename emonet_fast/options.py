@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from .errors import OptionError
@@ -31,12 +31,18 @@ _RANGES = {
 
 
 def default_cache_dir() -> Path:
-    """Return `$EMONET_FAST_CACHE`, else `$XDG_CACHE_HOME/emonet-fast`, else `~/.cache/emonet-fast`."""
+    """Return `$EMONET_FAST_CACHE`, else `$XDG_CACHE_HOME/emonet-fast`, else `~/.cache/emonet-fast`.
+
+    Raises OptionError for a user without a home folder, where none of the two is set.
+    """
     own = os.environ.get("EMONET_FAST_CACHE")
-    if own:
-        return Path(own).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base).expanduser() if base else Path.home() / ".cache") / "emonet-fast"
+    try:
+        return Path(own).expanduser() if own else Path(base or "~/.cache").expanduser() / "emonet-fast"
+    except RuntimeError:  # pathlib's
+        raise OptionError(
+            "this user has no home folder to keep engines in; name a folder by --cache-dir, or in EMONET_FAST_CACHE"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +187,7 @@ class Options:
 
     def without_effect(self, names: Iterable[str], where: str) -> None:
         """Raise OptionError when one of these settings is not at its default; `where` says who refuses them."""
+        defaults = {one.name: one.default for one in fields(Options)}
         for name in names:
-            if getattr(self, name) != getattr(Options(), name):
+            if getattr(self, name) != defaults[name]:
                 raise OptionError(f"{name} is {getattr(self, name)!r}, which changes nothing in {where}; leave it out")

@@ -8,7 +8,7 @@ Over 300 lines: a third of it documents the public class, and its two halves sha
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from .records import Decoded, Float32Array, Picture
 from .scores import Scores, face_values
 from .sources.memory import Memory
 
+# The default of cache_dir depends on the environment, and a user without a home has none.
+_WITH_DEFAULT = tuple(one for one in fields(Options) if one.name != "cache_dir")
 UNTRAINED = "untrained weights: the numbers mean nothing"
 
 
@@ -92,23 +94,24 @@ class Scorer:
         options: Options | None = None,
     ) -> None:
         self.where = checkpoint
-        keywords = Options(
-            device=device,
-            precision=precision,
-            batch_size=batch_size,
-            decoder=decoder,
-            exif=exif,
-            revision=revision,
-            threads=threads,
-            cache_dir=Path(cache_dir or default_cache_dir()),
-            max_pixels=max_pixels,
-            max_bytes=max_bytes,
-            backend=backend,
-            trust_engine=Path(trust_engine) if trust_engine is not None else None,
-        )
-        if options is not None and keywords != Options():
+        keywords: dict[str, Any] = {
+            "device": device,
+            "precision": precision,
+            "batch_size": batch_size,
+            "decoder": decoder,
+            "exif": exif,
+            "revision": revision,
+            "threads": threads,
+            "max_pixels": max_pixels,
+            "max_bytes": max_bytes,
+            "backend": backend,
+            "trust_engine": trust_engine,
+        }
+        if options is None:
+            options = Options(**keywords, cache_dir=Path(cache_dir or default_cache_dir()))
+        elif cache_dir is not None or any(keywords[one.name] != one.default for one in _WITH_DEFAULT):
             raise OptionError("options came together with keywords of its fields; expected one of both")
-        self.options = options or keywords
+        self.options = options
         # Seconds by stage. "wait" is the part of "engine" in which the host has nothing to do but wait for it.
         self._timed = Stopwatch("open", "decode", "preprocess", "engine", "wait", "scores")
         self._opened: Opened | None = None

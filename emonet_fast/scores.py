@@ -3,7 +3,6 @@
 Over 300 lines: users get one object, and each of its readings (columns, rows, tables, ranks) is a short method.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from .arithmetic import (
 from .errors import OptionError
 from .optional import need
 from .records import Face, Float32Array, Float64Array, Status
+from .text import utf8_text as utf8_text
 
 if TYPE_CHECKING:
     import pandas
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 # A face's box as it was found, in pixels of the upright picture, and the detector's score of 0..1.
 FACE_COLUMNS = ("face_x", "face_y", "face_width", "face_height", "face_score")
 NO_BASELINE = "no neutral means: raw scores only, no mean-subtracted scores and no softmax"
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def distinct_notes(notes: Iterable[str]) -> tuple[str, ...]:
@@ -44,19 +43,6 @@ def distinct_notes(notes: Iterable[str]) -> tuple[str, ...]:
     low, high = LIKELY_RANGE
     plain = f"some rows have raw scores outside {low:g}..{high:g}: {SCALING}"
     return tuple(dict.fromkeys(plain if n.endswith(SCALING) else n for n in notes))
-
-
-def utf8_text(text: str) -> str:
-    """`text` as every file format can hold it: bytes of a file name that are not UTF-8 become `\\xNN`.
-
-    Python keeps such bytes as lone surrogates. Neither Parquet nor readers of JSON accept those.
-    """
-    return _SURROGATE.sub(_visible_surrogate, text)
-
-
-def _visible_surrogate(match: re.Match[str]) -> str:
-    code = ord(match.group())
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 def face_values(faces: Sequence[Face | None]) -> Float64Array:

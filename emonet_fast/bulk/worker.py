@@ -58,7 +58,9 @@ class Failed:
 
 def serve(connection: Connection, settings: Settings, device: str, threads: int | None) -> None:
     """The process' main function."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent decides
+    # Ctrl-C and a closed terminal reach every process of it; the parent decides. Windows has no SIGHUP.
+    for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     send = partial(_send, connection, threading.Lock())
     try:

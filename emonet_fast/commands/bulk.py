@@ -8,6 +8,7 @@ import click
 
 from ..bars import steps
 from ..options import EMBEDDINGS, ENGINES, SHARD_SIZE
+from ..text import counted, one_line
 from . import options as opt
 
 
@@ -48,9 +49,9 @@ def bulk(shard: str, keep: tuple[str, ...], output: Path, **fields: Any) -> None
     except KeyboardInterrupt:
         _say(f"interrupted: every shard that has its marker in {output} is whole; the same command goes on from there")
         sys.exit(opt.Exit.INTERRUPTED)
-    click.echo(summary.text())
+    opt.say(*summary.text().split("\n"))
     if summary.failed:
-        click.echo("failed shards are tried again with --retry-errors")
+        opt.say("failed shards are tried again with --retry-errors")
         sys.exit(opt.Exit.INCOMPLETE)
     sys.exit(opt.Exit.DONE if summary.counts.get("ok") else opt.Exit.FAILED)
 
@@ -59,7 +60,7 @@ def _say(text: str) -> None:
     """Print a line beside the progress bar, on standard error."""
     from tqdm import tqdm
 
-    tqdm.write(text, file=sys.stderr)
+    tqdm.write(one_line(text), file=sys.stderr)
 
 
 @opt.command(
@@ -75,8 +76,7 @@ def report(folder: Path, pictures: bool, output: Path | None) -> None:
     It shows counts, errors, distributions, what occurs together, typical pictures, and labels.
     """
     from ..bulk.report import write_report
-    from ..sinks.text import counted
 
     path = output or folder / "report.html"
     report = write_report(folder, path, pictures=pictures)
-    click.echo(f"{counted(report.total, 'row')} of {report.done} of {counted(report.shards, 'shard')}\nwrote {path}")
+    opt.say(f"{counted(report.total, 'row')} of {report.done} of {counted(report.shards, 'shard')}", f"wrote {path}")

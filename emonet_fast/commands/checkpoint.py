@@ -7,6 +7,7 @@ import click
 from ..bars import phases, steps
 from ..errors import OptionError
 from ..options import Options
+from ..text import counted
 from . import options as opt
 
 
@@ -23,12 +24,11 @@ def pack(checkpoint: str, options: Options, output: Path) -> None:
     It holds encoder, heads, neutral means and preprocessing.
     """
     from ..checkpoint import pack_to
-    from ..sinks.text import counted
 
     with steps("packing") as done:
         packed = pack_to(checkpoint, output, options.cache_dir, revision=options.revision, progress=done)
     size = output.stat().st_size / 1e6
-    click.echo(f"wrote {output}: {counted(len(packed.names), 'head')}, {size:.0f} MB, {packed.weights_hash}")
+    opt.say(f"wrote {output}: {counted(len(packed.names), 'head')}, {size:.0f} MB, {packed.weights_hash}")
 
 
 @opt.command(
@@ -68,9 +68,9 @@ def build(checkpoint: str, options: Options) -> None:
     report = engine.report
     engine.close()
     if report is None:
-        click.echo("the engine is in the cache already, and was found whole")
+        opt.say("the engine is in the cache already, and was found whole")
         return
-    click.echo(report.text())
+    opt.say(*report.text().split("\n"))
 
 
 @opt.command(
@@ -89,4 +89,4 @@ def synthetic(folder: Path, heads: str, layers: int, seed: int) -> None:
 
     with steps("making", "step") as done:
         write_synthetic(folder, heads=heads, layers=layers, seed=seed, progress=done)
-    click.echo(f"wrote {folder}: untrained weights, whose numbers mean nothing")
+    opt.say(f"wrote {folder}: untrained weights, whose numbers mean nothing")

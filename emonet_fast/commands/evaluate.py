@@ -40,7 +40,7 @@ class _Task:
         """Print the result, and write it where it is wanted."""
         from ..evaluate.report import text, write_charts, write_json, write_report
 
-        click.echo(text(result))
+        opt.say(*text(result).split("\n"))
         if self.json_path is not None:
             write_json(result, self.json_path)
         charts = [] if self.charts is None else write_charts(result, self.charts)

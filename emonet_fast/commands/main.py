@@ -4,19 +4,24 @@ A command's file imports what it runs inside its function, so that `emonet-fast 
 """
 
 import logging
+import os
 import sys
+from io import StringIO
 from json import dumps
+from traceback import format_exc
 
 import click
 
 from .._version import __version__
 from ..errors import EmonetError
+from ..text import one_line
 from .bulk import bulk, report
 from .checkpoint import build, pack, synthetic
 from .evaluate import evaluate
-from .options import OUTPUT, STATUSES, Commands, Exit, command
+from .options import OUTPUT, STATUSES, Commands, Exit, command, say
 from .profile import profile
 from .score import score
+from .surroundings import end_by_signals, final_status, open_streams
 from .verify import verify
 from .video import recover, video
 
@@ -25,10 +30,12 @@ _STATUSES = "Exit status of every command:\n\n\b\n" + "\n".join(f"{s.value:>3}  
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_STATUSES)
 @click.version_option(__version__, prog_name="emonet-fast")
-@click.option("--verbose", "-v", is_flag=True, help="Say what is read, compiled and kept.")
+@click.option("--verbose", "-v", is_flag=True, help="Say what is read, compiled and kept, and where a fault came from.")
 def cli(verbose: bool) -> None:
     """Score faces with EmoNet-Face's EmpathicInsight-Face models: 40 emotions a picture."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("emonet_fast").setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
@@ -39,7 +46,7 @@ def doctor(json: bool) -> None:
     from .. import doctor as machine
 
     facts = machine.report()
-    click.echo(dumps(facts, indent=1) if json else machine.text(facts))
+    click.echo(dumps(facts, indent=1)) if json else say(*machine.text(facts).split("\n"))
 
 
 for _command in (score, video, bulk, report, verify, pack, build, evaluate, profile, doctor, synthetic, recover):
@@ -47,17 +54,50 @@ for _command in (score, video, bulk, report, verify, pack, build, evaluate, prof
 
 
 def main() -> None:
-    """Run the command line: an error made on purpose becomes one line and an exit status."""
+    """Run the command line: whatever goes wrong becomes one line and an exit status."""
+    output = open_streams()
+    end_by_signals()
+    sys.exit(final_status(_run(), output))
+
+
+def _run() -> int:
     try:
-        cli(prog_name="emonet-fast", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        return int(cli(prog_name="emonet-fast", standalone_mode=False) or Exit.DONE)
+    except SystemExit as stop:
+        return int(stop.code or Exit.DONE)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        shown = StringIO()
+        error.show(shown)
+        say(*shown.getvalue().rstrip("\n").split("\n"), err=True)
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted: no output file was written", err=True)
-        sys.exit(Exit.INTERRUPTED)
+        say("interrupted: no output file was written", err=True)
+        return Exit.INTERRUPTED
     except EmonetError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(Exit.FAILED)
+        say(f"error: {error}", err=True)
+    except Exception as error:
+        if logging.getLogger("emonet_fast").isEnabledFor(logging.DEBUG):
+            say(*format_exc().split("\n"), err=True)
+        say(f"error: {_explained(error)}", err=True)
+    return Exit.FAILED
+
+
+def _explained(error: Exception) -> str:
+    """One line on an error that was not made on purpose: of the machine, or a fault of ours."""
+    if isinstance(error, MemoryError):
+        return "memory ran out; a smaller --batch-size needs less"
+    if isinstance(error, OSError) and error.strerror:
+        try:
+            os.getcwd()  # noqa: PTH109 - asked for its error alone
+        except FileNotFoundError:
+            return "the working folder was removed; change to another one"
+        return ": ".join(str(part) for part in (error.filename, error.strerror) if part is not None)
+    return (
+        f"{type(error).__name__}: {error}; this is a fault of emonet-fast. Please report it, with what the same "
+        "command says after `emonet-fast --verbose`"
+    )
+
+
+class _OneLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return one_line(record.getMessage())

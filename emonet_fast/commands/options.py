@@ -16,6 +16,7 @@ import click
 
 from ..errors import OptionError
 from ..options import BACKENDS, DECODERS, PRECISIONS, FaceOptions, Options
+from ..text import one_line
 
 # A command, before and after click has made one of it.
 Function: TypeAlias = Callable[..., Any]
@@ -40,7 +41,7 @@ STATUSES = {
     Exit.MISSED: "verify: a precision misses its bar; video: an output was cut short",
     Exit.FAILED: "an error, or no row has scores",
     Exit.INCOMPLETE: "bulk: some shards failed, the others are done",
-    Exit.INTERRUPTED: "interrupted by Ctrl-C",
+    Exit.INTERRUPTED: "interrupted by Ctrl-C, SIGTERM or SIGHUP",
 }
 
 
@@ -156,7 +157,11 @@ checkpoint = ENGINE(
 _hub = {
     "revision": ENGINE("--revision REV", "Take this branch, tag or commit of the hub.", show_default="the pinned one"),
     "cache_dir": ENGINE(
-        "--cache-dir DIR", "Keep engines and packed weights in this folder.", type=PATH, show_default="see doctor"
+        "--cache-dir DIR",
+        "Keep engines and packed weights in this folder.",
+        type=PATH,
+        default=None,
+        show_default="see doctor",
     ),
 }
 hub_options = together("options", Options, **_hub)
@@ -186,7 +191,9 @@ _engine = dict(
 
 def engine_options(*without: str) -> Decorator:
     """Options that give a command `options`, an Options. without: the fields that would change nothing there."""
-    return together("options", Options, Options(), **{k: v for k, v in _engine.items() if k not in without})
+    # Any cache_dir will do here: its option has no default of its own, and a user without a home has no such folder.
+    defaults = Options(cache_dir=Path())
+    return together("options", Options, defaults, **{k: v for k, v in _engine.items() if k not in without})
 
 
 def face_options(defaults: FaceOptions = FaceOptions()) -> Decorator:  # noqa: B008 - it is frozen
@@ -243,11 +250,16 @@ def try_files(*paths: Path | None) -> None:
             PendingFile(path).discard()
 
 
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines, each fit for a terminal: the one way from texts, which may quote anything, to people."""
+    click.echo("\n".join(map(one_line, lines)), err=err)
+
+
 def wrote(*paths: Path | None) -> None:
     """Say which files were written."""
     for path in paths:
         if path is not None:
-            click.echo(f"wrote {path}")
+            say(f"wrote {path}")
 
 
 def write_json(path: Path | None, figures: Mapping[str, Any]) -> None:

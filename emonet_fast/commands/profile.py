@@ -3,8 +3,6 @@
 import sys
 from pathlib import Path
 
-import click
-
 from ..bars import progress
 from ..options import Options
 from . import options as opt
@@ -52,7 +50,7 @@ def profile(
         with progress(pictures if source.total is None else min(pictures, source.total)) as bar:
             result = profiled(scorer, source, limit=pictures, around=sampler.recording, advance=bar.update)
     sampler.write()
-    click.echo(result.text())
+    opt.say(*result.text().split("\n"))
     opt.wrote(flame)
     opt.write_json(json, result.as_dict())
     sys.exit(opt.Exit.DONE if result.scored else opt.Exit.FAILED)

@@ -8,6 +8,7 @@ import click
 
 from ..bars import progress, steps
 from ..options import FaceOptions, Options
+from ..text import counted
 from . import options as opt
 
 
@@ -51,7 +52,6 @@ def score(
     from ..faces import open_faces
     from ..scorer import Scorer
     from ..sinks.terminal import table
-    from ..sinks.text import counted
     from ..sources import Inputs
 
     with Scorer(checkpoint, options=options) as scorer:
@@ -68,9 +68,9 @@ def score(
         click.echo(table(summary.first, outputs.top, shutil.get_terminal_size((100, 40)).columns))
         hidden = sum(summary.counts.values()) - len(summary.first)
         if hidden:
-            click.echo(f"... and {counted(hidden, 'more row')}")
+            opt.say(f"... and {counted(hidden, 'more row')}")
     for note in summary.notes:
-        click.echo(note)
+        opt.say(note)
     opt.wrote(outputs.table, outputs.report)
-    click.echo(summary.line())
+    opt.say(summary.line())
     sys.exit(opt.Exit.DONE if summary.scored else opt.Exit.FAILED)

@@ -13,6 +13,7 @@ import click
 
 from ..bars import progress as bar
 from ..options import FaceOptions, Options, VideoOptions
+from ..text import counted
 from . import options as opt
 
 if TYPE_CHECKING:
@@ -95,13 +96,13 @@ def video(
         with _stopped_by_signals(run), _bars() as progress:
             summary = run.run(inputs, progress)
     for note in summary.notes:
-        click.echo(note)
+        opt.say(note)
     for message in summary.messages:
-        click.echo(f"note: {message}", err=True)
+        opt.say(f"note: {message}", err=True)
     opt.wrote(*summary.written)
     if summary.interrupted:
-        click.echo("interrupted: what was scored until then is in the files")
-    click.echo(summary.line())
+        opt.say("interrupted: what was scored until then is in the files")
+    opt.say(summary.line())
     if summary.scored and summary.stopped:
         sys.exit(opt.Exit.MISSED)
     # Ctrl-C is how a camera's run ends.
@@ -112,14 +113,15 @@ def video(
 
 @contextmanager
 def _stopped_by_signals(run: "VideoRun") -> Iterator[None]:
-    """Ctrl-C and SIGTERM let the run finish its files; a second Ctrl-C ends it at once."""
+    """Ctrl-C, SIGTERM and SIGHUP let the run finish its files; a second Ctrl-C ends it at once."""
 
     def stop(number: int, frame: object) -> None:
         if run.summary.interrupted:
             raise KeyboardInterrupt
         run.stop()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    wanted = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}  # Windows has no SIGHUP
+    before = {n: signal.signal(n, stop) for n in wanted if signal.getsignal(n) != signal.SIG_IGN}
     try:
         yield
     finally:
@@ -160,9 +162,8 @@ def recover(table: Path) -> None:
     whole rows; a file of another kind (.json, .vtt, .mp4) gets its name back.
     """
     from ..sinks.growing import SUFFIX
-    from ..sinks.text import counted
     from ..sinks.timeline import recover as recover_rows
 
     path = table.with_suffix("") if table.suffix == SUFFIX else table
     rows = recover_rows(path)
-    click.echo(f"wrote {path}" + ("" if rows is None else f": {counted(rows, 'row')}"))
+    opt.say(f"wrote {path}" + ("" if rows is None else f": {counted(rows, 'row')}"))

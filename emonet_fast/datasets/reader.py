@@ -237,7 +237,7 @@ def class_names(schema: "pyarrow.Schema", path: Path) -> dict[str, list[str]]:
             for column, feature in features.items()
             if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{path}: the schema's huggingface metadata cannot be read ({error}); get the file again"
         ) from None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..optional import need
-from ..sinks.text import shorten_middle, visible
+from ..text import shorten_middle, visible
 from .metrics import Floats, Interval
 
 if TYPE_CHECKING:

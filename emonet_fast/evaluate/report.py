@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import OptionError
 from ..files import write_whole
 from ..reports.render import render
-from ..sinks.text import columns, pad, shorten_end, visible
+from ..text import columns, pad, shorten_end, visible
 from .result import Result, Table, show, show_interval
 
 _CELL = 40  # columns of a cell at most

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import taxonomy
 from ..files import PendingFile
-from ..sinks.text import shorten_middle, visible
+from ..text import shorten_middle, visible
 
 # By Scores.value_kind.
 MEASURES = {

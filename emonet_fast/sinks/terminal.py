@@ -2,7 +2,7 @@
 
 from .. import taxonomy
 from ..scores import Scores
-from .text import columns, pad, shorten_end, shorten_middle, visible
+from ..text import columns, pad, shorten_end, shorten_middle, visible
 
 _MIN_WIDTH = 40
 _GAP = "  "

@@ -9,8 +9,8 @@ import numpy as np
 from ..process import Stopwatch
 from ..records import Status
 from ..scores import distinct_notes
-from ..sinks.text import counted
 from ..sources.video.frames import Faults, VideoSource
+from ..text import counted
 from ..timeline import NO_TRACK
 from .pipeline import VideoBatch
 

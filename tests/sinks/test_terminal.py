@@ -11,7 +11,7 @@ from emonet_fast import taxonomy
 from emonet_fast.records import Status
 from emonet_fast.scores import Scores
 from emonet_fast.sinks.terminal import table
-from emonet_fast.sinks.text import columns, shorten_end, shorten_middle, visible
+from emonet_fast.text import columns, shorten_end, shorten_middle, visible
 
 from .rows import HOSTILE, NAMES, made
 

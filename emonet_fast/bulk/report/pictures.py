@@ -7,7 +7,7 @@ from itertools import islice
 from ...decode import decode
 from ...errors import EmonetError
 from ...faces import face_crop
-from ...options import Options
+from ...options import MAX_BYTES, MAX_PIXELS
 from ...preprocess import crop
 from ...records import Face, Picture
 from ...reports.collect import encoded, thumbnail
@@ -45,29 +45,28 @@ def thumbnails(folder: Folder, plan: Plan, collected: Collected) -> dict[str, st
 def _read(
     folder: Folder, plan: Plan, source: Source | None, rows: dict[int, list[Best]]
 ) -> Iterator[tuple[int, Picture]]:
-    max_bytes = Options().max_bytes
     if source is None:  # an image file: its shard tells its path
         best = next(iter(rows.values()))[0]
         for span in plan.shards[best.shard]:
             for one in read_files(folder.path / FILES, span, plan.shard_size):
                 if one.key == best.source:
-                    yield 0, read_file(one.path, one.key, max_bytes)
+                    yield 0, read_file(one.path, one.key, MAX_BYTES)
     elif source.kind == "table":
         with open_table(source.path) as file:
             for number in sorted(rows):
-                for picture, _ in read_rows(file, source.key, source.column, max_bytes, number, number + 1):
+                for picture, _ in read_rows(file, source.key, source.column, MAX_BYTES, number, number + 1):
                     yield number, picture
     else:
-        members = read_shard(source.path, source.key, max_bytes)
+        members = read_shard(source.path, source.key, MAX_BYTES)
         for number, picture in enumerate(islice(members, max(rows) + 1)):
             if number in rows:
                 yield number, picture
 
 
 def _thumbnail(picture: Picture, face: Rectangle | None, fingerprint: Mapping[str, str]) -> str:
-    options = Options(exif=fingerprint.get("exif") == "yes")
+    exif = fingerprint.get("exif") == "yes"
     try:
-        rgb = decode(picture, exif=options.exif, max_pixels=options.max_pixels, max_bytes=options.max_bytes).rgb
+        rgb = decode(picture, exif=exif, max_pixels=MAX_PIXELS, max_bytes=MAX_BYTES).rgb
         if rgb is None:
             return ""
         if face is not None:

@@ -1,12 +1,34 @@
 """Texts for people: those from outside (file names, reasons) made safe to show, widths in terminal columns, counts."""
 
+import re
 import unicodedata
-
-from ..scores import utf8_text
 
 # Joiners change how neighbours are drawn and nothing else: emoji and several scripts need them.
 _JOINERS = "\u200c\u200d"
 _HARMFUL = frozenset({"Cc", "Cf", "Zl", "Zp"})
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# Characters of a message at most: what it quotes may be a whole file.
+_LONGEST = 1000
+
+
+def utf8_text(text: str) -> str:
+    """`text` as every file format can hold it: bytes of a file name that are not UTF-8 become `\\xNN`.
+
+    Python keeps such bytes as lone surrogates. Neither Parquet nor readers of JSON accept those.
+    """
+    return _SURROGATE.sub(_visible_surrogate, text)
+
+
+def _visible_surrogate(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def one_line(text: str) -> str:
+    """Returns `text` as one line for a terminal: control characters as in `visible`, a long middle left out."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
+    return visible(text.strip())
 
 
 def visible(text: str) -> str:

@@ -1,0 +1,157 @@
+"""What surrounds a run: streams that are closed, full or narrow, no home, no working folder, errors nobody foresaw."""
+
+import os
+import pwd
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import emonet_fast.sinks.timeline
+from emonet_fast import doctor
+from emonet_fast.commands import main
+from emonet_fast.commands.options import engine_options
+from emonet_fast.commands.surroundings import end_by_signals
+from emonet_fast.errors import OptionError
+from emonet_fast.options import Options
+from emonet_fast.scorer import Scorer
+from emonet_fast.text import one_line
+
+ROOT = Path(emonet_fast.__file__).parents[1]
+CUES = "WEBVTT\n\n"
+
+
+def test_no_stream_and_no_folder_can_spoil_a_run(tmp_path):
+    """Each runs `recover` of a name that not every encoding has; what it makes is whole whatever it cannot say."""
+    name = "한국어.vtt"
+    command = f"{shlex.quote(sys.executable)} -m emonet_fast recover {name}"
+    cases = {
+        "full": f"{command} >/dev/full",
+        "pipe": f"trap '' PIPE; ({command}; echo $? >status) | true; exit $(cat status)",
+        "closed": f"{command} <&- >&- 2>&-",
+        "latin": f"PYTHONIOENCODING=latin-1 {command}",
+        "unbuffered": f"PYTHONUNBUFFERED=1 PYTHONIOENCODING=ascii:strict {command} >/dev/full 2>&1",
+        "gone": f'mkdir in && cd in && rmdir "$PWD" && exec {command.partition(" recover")[0]} bulk a -c c -o o',
+    }
+    running = {}
+    for case, script in cases.items():
+        (tmp_path / case).mkdir()
+        (tmp_path / case / f"{name}.partial").write_text(CUES)
+        running[case] = subprocess.Popen(
+            ["/bin/bash", "-c", script], cwd=tmp_path / case, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
+        )  # fmt: skip
+    done = {case: (*process.communicate(timeout=60), process.returncode) for case, process in running.items()}
+    assert done["full"] == ("", "error: standard output: No space left on device\n", 1)
+    assert done["closed"] == ("", "", 0)
+    assert done["latin"] == ("wrote \\ud55c\\uad6d\\uc5b4.vtt\n", "", 0)
+    assert done["unbuffered"] == ("", "", 1)
+    assert done["gone"] == ("", "error: the working folder was removed; change to another one\n", 2)
+    # The reader may go before or after the one line is written.
+    assert done["pipe"] in (("", "", 141), ("", "", 0))
+    for case in cases.keys() - {"gone"}:
+        assert (tmp_path / case / name).read_text() == CUES, case
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the command line in this process. Returns its exit status and what it said on standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["emonet-fast", *map(str, arguments)])
+        return main._run(), capsys.readouterr().err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            ZeroDivisionError("by \x1b[31m\n0"),
+            "ZeroDivisionError: by \\x1b[31m\\n0; this is a fault of emonet-fast. Please",
+        ),
+        (PermissionError(13, "Permission denied", "a\tb"), "a\\tb: Permission denied\n"),
+        (MemoryError(), "memory ran out; a smaller --batch-size needs less\n"),
+        (RecursionError("deep"), "RecursionError: deep; this is a fault"),
+    ],
+)
+def test_whatever_is_left_is_one_line(error, words, run, monkeypatch):
+    """With --verbose a traceback comes first."""
+
+    def fail(path):
+        raise error
+
+    monkeypatch.setattr(emonet_fast.sinks.timeline, "recover", fail)
+    status, said = run("recover", "x.csv")
+    assert (status, said.count("\n")) == (2, 1)
+    assert said.startswith(f"error: {words}")
+    status, said = run("--verbose", "recover", "x.csv")
+    assert status == 2
+    assert said.startswith("Traceback")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["score", "no\x1b[2J\nwhere.jpg", "-c", "c"],
+        ["pack", "-c", "./mo\x1b\ndle", "-o", "x.safetensors"],
+        ["bulk", "a.jpg", "-c", "c", "-o", "o", "--devices", "\x1b]0;x\x07"],
+        ["\x1b[2J"],
+        ["score", "a", "-c", "c", "--device", "x" * 1_000_000],
+    ],
+)
+def test_messages_are_short_and_cannot_steer_the_terminal(arguments, run):
+    status, said = run(*arguments)
+    assert status == 2
+    assert said.rstrip("\n").replace("\n", " ").isprintable()
+    assert len(said) < 1200
+
+
+def test_a_message_is_one_line():
+    assert one_line("a\nb\x1b\u202e\udcff\n") == "a\\nb\\x1b\\u202e\\xff"
+    long = one_line("a" * 500 + "b" * 30_000_000 + "c" * 500)
+    assert long == "a" * 500 + " … " + "c" * 500
+
+
+def test_a_checkpoint_that_is_not_there_is_not_looked_for_on_the_hub(run):
+    assert run("pack", "-c", "./modle", "-o", "x.safetensors") == (
+        2,
+        "error: modle does not exist; expected 'large' or 'small', a packed file (.safetensors), or a folder with "
+        "encoder/ and heads/.\n",
+    )
+
+
+def test_a_user_without_a_home_is_told_what_to_do(monkeypatch, tmp_path):
+    """Where a folder is named, nothing else is needed."""
+
+    def nobody(number):
+        raise KeyError(number)
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    for name in ("HOME", "EMONET_FAST_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(OptionError, match=r"no home folder .* --cache-dir"):
+        Options()
+    engine_options()(lambda: None)  # as the commands do when they are imported
+    assert Scorer("c", options=Options(cache_dir=tmp_path)).options.cache_dir == tmp_path
+    assert "no home folder" in doctor._cache()
+
+
+def test_sigterm_and_sighup_end_a_run_as_ctrl_c_does():
+    """But where they are ignored, they stay so, as nohup wants it."""
+    both = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in both}
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        end_by_signals()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
