@@ -27,6 +27,7 @@ from .options import MAX_BYTES, MAX_PIXELS, Options, default_cache_dir
 from .process import Stopwatch, available_cores
 from .records import Decoded, Float32Array, Picture
 from .scores import Scores, face_values
+from .shared import Shared
 from .sources.memory import Memory
 
 # The default of cache_dir depends on the environment, and a user without a home has none.
@@ -60,11 +61,17 @@ class ScoredBatch:
     decoded: tuple[Decoded, ...]
 
 
+def _release(opened: Opened) -> None:
+    opened.decoder.close()
+    opened.backend.close()
+
+
 class Scorer:
     """Scores pictures with one checkpoint on one device.
 
     Cheap to make and picklable: the checkpoint is read and the engine opened at the first use, or by `open()`.
-    Thread-safe after `open()`. Every keyword but `options` is a field of `Options`, which describes it.
+    Thread-safe: threads share one engine, and `close()` waits for their calls. Every keyword but `options` is a field
+    of `Options`, which describes it.
 
     Args:
         checkpoint: "large" or "small" (from the hub), a packed file, or a folder in the published layout.
@@ -114,11 +121,8 @@ class Scorer:
         self.options = options
         # Seconds by stage. "wait" is the part of "engine" in which the host has nothing to do but wait for it.
         self._timed = Stopwatch("open", "decode", "preprocess", "engine", "wait", "scores")
-        self._opened: Opened | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Settings only: the copy in another process opens its own engine."""
-        return {**self.__dict__, "_opened": None}
+        # A copy in another process opens its own engine.
+        self._shared: Shared[Opened] = Shared(_release)
 
     def __enter__(self) -> "Scorer":
         return self
@@ -140,34 +144,32 @@ class Scorer:
         return self
 
     def _open(self, progress: Progress | None = None) -> Opened:
-        if self._opened is None:
-            with self._timed("open"):
-                where, options = self.where, self.options
-                checkpoint = open_checkpoint(where, options.cache_dir, revision=options.revision, progress=progress)
-                backend = open_backend(checkpoint, options)
-                place = backend.place() if isinstance(backend, DeviceBackend) else (None, None)
-                threads = options.threads or available_cores()
-                try:
-                    decoder = open_decoder(
-                        checkpoint.preprocess,
-                        options,
-                        self._timed,
-                        threads=threads,
-                        device_id=place[0],
-                        stream=place[1],
-                    )
-                except BaseException:
-                    backend.close()
-                    raise
-                self._opened = Opened(checkpoint, backend, decoder)
-        return self._opened
+        return self._shared.open(lambda: self._make(progress))
+
+    def _make(self, progress: Progress | None = None) -> Opened:
+        with self._timed("open"):
+            where, options = self.where, self.options
+            checkpoint = open_checkpoint(where, options.cache_dir, revision=options.revision, progress=progress)
+            backend = open_backend(checkpoint, options)
+            place = backend.place() if isinstance(backend, DeviceBackend) else (None, None)
+            threads = options.threads or available_cores()
+            try:
+                decoder = open_decoder(
+                    checkpoint.preprocess,
+                    options,
+                    self._timed,
+                    threads=threads,
+                    device_id=place[0],
+                    stream=place[1],
+                )
+            except BaseException:
+                backend.close()
+                raise
+            return Opened(checkpoint, backend, decoder)
 
     def close(self) -> None:
-        """Free the engine. The scorer opens again at the next use."""
-        if self._opened is not None:
-            self._opened.decoder.close()
-            self._opened.backend.close()
-        self._opened = None
+        """Wait for the calls of other threads, then free the engine. The scorer opens again at the next use."""
+        self._shared.close()
 
     @property
     def timings(self) -> dict[str, float]:
@@ -220,8 +222,9 @@ class Scorer:
             InputError: when `images` is one picture instead of a sequence.
         """
         pictures = Memory(images, self.options.max_bytes)
-        parts = [batch.scores for batch in self.batches(pictures, embeddings=embeddings)]
-        scores = Scores.concat(parts) if parts else self.empty()
+        with self._shared.use(self._make):
+            parts = [batch.scores for batch in self.batches(pictures, embeddings=embeddings)]
+            scores = Scores.concat(parts) if parts else self.empty()
         for note in scores.notes:
             if "scaling fault" in note:
                 warnings.warn(note, ScalingWarning, stacklevel=2)
@@ -244,14 +247,15 @@ class Scorer:
             InputError: when shape, dtype, place or the number of keys is another one.
             BackendError: when the engine cannot take the batch; see `CudaBackend.run_device`.
         """
-        with self._timed("engine"):
-            outputs = run_pixels(self.backend, pixels, self.checkpoint.vision.image_size, stream)
-        n = len(outputs.raw)
-        names = [f"#{i}" for i in range(n)] if keys is None else list(keys)
-        if len(names) != n:
-            raise InputError(f"{len(names)} keys came with {n} rows of pixels; expected one for each")
-        decoded = [Decoded(name, None) for name in names]
-        return self._scores(decoded, outputs.raw, outputs.embedding if embeddings else None)
+        with self._shared.use(self._make) as opened:
+            with self._timed("engine"):
+                outputs = run_pixels(opened.backend, pixels, opened.checkpoint.vision.image_size, stream)
+            n = len(outputs.raw)
+            names = [f"#{i}" for i in range(n)] if keys is None else list(keys)
+            if len(names) != n:
+                raise InputError(f"{len(names)} keys came with {n} rows of pixels; expected one for each")
+            decoded = [Decoded(name, None) for name in names]
+            return self._scores(decoded, outputs.raw, outputs.embedding if embeddings else None)
 
     def batches(
         self,
@@ -285,14 +289,22 @@ class Scorer:
     def score_prepared(
         self, batches: Iterable[Prepared], *, embeddings: bool = False, faces: bool = False
     ) -> Iterator[ScoredBatch]:
-        """The second half of `batches`: batches of `prepare` to scores, in order. faces: scores carry their boxes."""
+        """The second half of `batches`: batches of `prepare` to scores, in order. faces: scores carry their boxes.
+
+        Raises BackendError when the scorer is closed before the last batch is taken.
+        """
         under_way: deque[Callable[[], ScoredBatch]] = deque()
+        known: Opened | None = None
         for batch in batches:
-            under_way.append(self._submit(batch, embeddings, faces))
-            if len(under_way) > self.backend.depth:
-                yield under_way.popleft()()
+            with self._shared.use(self._make, known) as known:
+                under_way.append(self._submit(batch, embeddings, faces))
+                done = under_way.popleft()() if len(under_way) > known.backend.depth else None
+            if done is not None:
+                yield done
         while under_way:
-            yield under_way.popleft()()
+            with self._shared.use(self._make, known):
+                done = under_way.popleft()()
+            yield done
 
     def empty(self, *, embeddings: bool = False, faces: bool = False) -> Scores:
         """Scores of no rows, with the columns that this checkpoint's scores have."""

@@ -106,12 +106,9 @@ def test_batches_under_way_keep_their_order(scorer, photos, depth):
     images = [photos[0], b"not a picture", photos[1], photos[2], b"", photos[0], photos[1], b"no"]
     want = scorer(images)
     late = Late(scorer.backend, depth)
-    opened = scorer._opened
-    scorer._opened = replace(opened, backend=late)
-    try:
-        parts = [batch.scores for batch in scorer.batches(Memory(images, scorer.options.max_bytes))]
-    finally:
-        scorer._opened = opened
+    slower = ef.Scorer(scorer.where, options=scorer.options)
+    slower._make = lambda progress=None: replace(scorer._open(), backend=late)
+    parts = [batch.scores for batch in slower.batches(Memory(images, scorer.options.max_bytes))]
     got = ef.Scores.concat(parts)
     np.testing.assert_array_equal(got.raw, want.raw)
     assert got.keys == want.keys

@@ -56,7 +56,7 @@ class OpenVinoBackend:
         self.precision = choose_precision(core, precision)
         self.batch_size = batch_size or DEFAULT_BATCH
         self._lock = threading.Lock()
-        requests = []
+        requests: list[Any] = []
         # The pooling head and the heads stay in float32: see graph.PARTS.
         for part, part_precision in (("tower", self.precision), ("top", "fp32")):
             plan = plan_for(core, checkpoint, part, part_precision, self.batch_size)
@@ -69,15 +69,18 @@ class OpenVinoBackend:
             except RuntimeError as error:
                 raise BackendError(f"OpenVINO could not load the engine of {checkpoint.path}: {error}") from error
             requests.append(compiled.create_infer_request())
-        self._tower, self._top = requests
+        self._requests: list[Any] = requests  # of the tower and the top; none once it is closed
         release_file_pages(checkpoint.path)
 
     def run(self, pixels: UInt8Array) -> Outputs:
         n = len(pixels)
         batch = padded(pixels, self.batch_size)
         with self._lock:
-            tokens = self._tower.infer({"pixels": batch}, share_inputs=True)["tokens"]
-            result = self._top.infer({"tokens": tokens}, share_inputs=True)
+            if not self._requests:
+                raise BackendError("this engine was closed; open the scorer again")
+            tower, top = self._requests
+            tokens = tower.infer({"pixels": batch}, share_inputs=True)["tokens"]
+            result = top.infer({"tokens": tokens}, share_inputs=True)
             return Outputs(result["embedding"][:n].copy(), result["raw"][:n].copy())
 
     def submit(self, pixels: UInt8Array) -> Callable[[], Outputs]:
@@ -86,7 +89,8 @@ class OpenVinoBackend:
         return lambda: outputs
 
     def close(self) -> None:
-        del self._tower, self._top
+        with self._lock:
+            self._requests = []
 
 
 def _engine(plan: EnginePlan, checkpoint: Checkpoint, cache: EngineCache) -> bytes:
