@@ -19,7 +19,7 @@ from emonet_fast.testing.synthetic import HEAD_WIDTHS, write_synthetic
 from ..pictures import photographs
 from ..tolerances import FAULT, FP32_SCORE_SHALLOW
 
-PICTURES = 24  # each costs a second here; `make bench` tries the rank bar of each head on 64
+PICTURES = 16  # each costs a second here; `make bench` tries the rank bar of each head on 64
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -252,9 +252,9 @@ def test_bfloat16_keeps_the_order_and_float32_the_scores(reference):
     noise = (rough - exact).std(axis=0) / exact.std(axis=0)
     assert noise.max() < 0.04
     spearman = [np.corrcoef(a, b)[0, 1] for a, b in zip(ranks(exact).T, ranks(rough).T, strict=True)]
-    assert np.mean(spearman) >= 0.998  # of single heads one swap among 24 pictures already costs 0.0009
-    one_by_one = reference.score(reference.embed(pixels[:4], batch=1))
-    np.testing.assert_allclose(one_by_one, exact[:4], rtol=0, atol=FP32_SCORE_SHALLOW)
+    assert np.mean(spearman) >= 0.998  # of single heads one swap among 16 pictures already costs 0.0029
+    one_by_one = reference.score(reference.embed(pixels[:2], batch=1))
+    np.testing.assert_allclose(one_by_one, exact[:2], rtol=0, atol=FP32_SCORE_SHALLOW)
 
 
 # -- calibration pictures ------------------------------------------------------------------------------------
