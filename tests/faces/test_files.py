@@ -55,7 +55,7 @@ def test_nobody_gets_another_ones_faces(tmp_path):
         (note,) = found.notes()
         assert note.startswith("1 of 3 pictures have no row in ")
         assert f"'{place}d/cleo/1.jpg'; its rows name such as 'd/anna/1.jpg'" in note
-    with pytest.raises(InputError, match="'1.jpg' fits both 'd/anna/1.jpg' and 'd/bert/1.jpg'"):
+    with pytest.raises(InputError, match=r"'1.jpg' fits both 'd/anna/1.jpg' and 'd/bert/1.jpg'"):
         found.of_picture("1.jpg")
     one = BoxFile(write(tmp_path / "b.csv", [boxes[0] | {"key": "1.jpg"}]))
     assert len(one.of_picture("d/anna/1.jpg")) == len(one.of_picture("d/anna/1.jpg#2")) == 1
