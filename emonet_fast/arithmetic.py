@@ -17,6 +17,7 @@ from .records import Float32Array, Float64Array, Status
 
 LIKELY_RANGE = (-20.0, 20.0)
 EMOTIONS: tuple[str, ...] = tuple(d.slug for d in taxonomy.EMOTIONS)
+_NAMED = 10  # emotions named in one note
 SCALING = "likely a scaling fault, such as embeddings that were not L2-normalised; do not trust these scores"
 
 
@@ -36,6 +37,15 @@ def emotion_softmax(subtracted: Float64Array, slugs: tuple[str, ...]) -> Float64
     if not set(EMOTIONS) <= set(slugs):
         return np.full((len(subtracted), len(EMOTIONS)), np.nan)
     return softmax(subtracted[:, [slugs.index(s) for s in EMOTIONS]])
+
+
+def missing_note(slugs: tuple[str, ...]) -> list[str]:
+    """One note that names the emotions without a head, where some of the 40 have none."""
+    missing = [s for s in EMOTIONS if s not in slugs]
+    if not missing:
+        return []
+    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+    return [f"no head for {len(missing)} of the 40 emotions ({', '.join(missing[:_NAMED])}{more}): no softmax"]
 
 
 def scaling_note(raw: Float32Array) -> list[str]:

@@ -19,11 +19,13 @@ from .arithmetic import (
     checked_slugs,
     emotion_softmax,
     fail_rows_not_finite,
+    missing_note,
     scaling_note,
 )
 from .errors import OptionError
 from .optional import need
 from .records import Face, Float32Array, Float64Array, Status
+from .taxonomy import canonical_order
 from .text import utf8_text as utf8_text
 
 if TYPE_CHECKING:
@@ -58,9 +60,10 @@ class Scores:
     Args:
         raw: [N, D] float32, the heads' outputs.
         mean_subtracted: [N, D] float64; NaN without neutral means.
-        softmax: [N, 40] float64 over the emotions in the guide's order; NaN without neutral means, and where one
-            of the 40 emotions has no head.
-        names: D column slugs.
+        softmax: [N, 40] float64, its columns named by `emotions`; NaN without neutral means, and where one of the 40
+            emotions has no head.
+        names: D column slugs of `raw` and `mean_subtracted`: the emotions in the order of `emotions` (the guide's),
+            then extra dimensions, then others by name.
         keys: N names of the rows.
         status: N statuses.
         reason: N texts, why a row has no scores or what decoding had to do; "" for most rows.
@@ -100,8 +103,8 @@ class Scores:
         """Scores of anybody's raw outputs, by the published arithmetic.
 
         Args:
-            raw: [N, D] float.
-            names: D names in any published spelling.
+            raw: [N, D] float, its columns in the order of `names`.
+            names: D names in any published spelling and order. The result has the order of `Scores.names`.
             neutral_means: by name in any spelling, one for every head; None for raw scores only.
             keys: N names of the rows; None for `#0`, `#1`, ...
             status: N statuses; None for "ok" in all. A row that is "ok" and not finite becomes "failed".
@@ -115,7 +118,9 @@ class Scores:
         """
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, so its row "failed"
             values = np.asarray(raw).astype(np.float32)
-        slugs, n = checked_slugs(names, values), len(values)
+        given, n = checked_slugs(names, values), len(values)
+        slugs = tuple(canonical_order(given))
+        values = values[:, [given.index(s) for s in slugs]]
         labels = [f"#{i}" for i in range(n)] if keys is None else list(keys)
         states = [Status.OK] * n if status is None else [Status(s) for s in status]
         reasons = [""] * n if reason is None else list(reason)
@@ -149,7 +154,7 @@ class Scores:
         metadata: Mapping[str, str],
         faces: Float64Array | None = None,
     ) -> "Scores":
-        """`from_raw` for a Scorer's batches: D slugs, [D] means, and N of all else are known to fit."""
+        """`from_raw` for a Scorer's batches: D slugs in their order, [D] means, and N of all else are known to fit."""
         states, reasons = list(status), list(reason)
         fail_rows_not_finite(raw, embeddings, states, reasons)
         good = np.array([s == Status.OK for s in states], dtype=bool)
@@ -165,13 +170,18 @@ class Scores:
             status=tuple(states),
             reason=tuple(reasons),
             embeddings=embeddings,
-            notes=tuple(dict.fromkeys([*notes, *no_baseline, *scaling_note(values)])),
+            notes=tuple(dict.fromkeys([*notes, *missing_note(slugs), *no_baseline, *scaling_note(values)])),
             metadata=dict(metadata),
             faces=faces,
         )
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """Slugs of the 40 columns of `softmax`: the emotions in the guide's order. `names` begins with those it has."""
+        return EMOTIONS
 
     @property
     def ok(self) -> npt.NDArray[np.bool_]:

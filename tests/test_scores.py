@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from emonet_fast import taxonomy
-from emonet_fast.arithmetic import softmax
+from emonet_fast.arithmetic import scaling_note, softmax
 from emonet_fast.errors import OptionError
 from emonet_fast.records import Status
 from emonet_fast.scores import NO_BASELINE, Scores, distinct_notes, utf8_text
@@ -79,12 +79,28 @@ class TestArithmetic:
         names = [spelt(taxonomy.DIMENSIONS[i]) for i in order]
         means = {spelt(d): 0.01 * i for i, d in enumerate(taxonomy.DIMENSIONS)}
         mixed = Scores.from_raw(plain.raw[:, list(order)], names, means)
-        assert np.array_equal(mixed.softmax, plain.softmax)  # its order is the guide's, whatever the heads' is
-        assert mixed.names == tuple(SLUGS[i] for i in order)
+        assert mixed.names == tuple(SLUGS)
+        for name in ("softmax", "raw", "mean_subtracted"):
+            assert np.array_equal(getattr(mixed, name), getattr(plain, name))
         assert mixed.top(3) == plain.top(3)
-        for slug in SLUGS:
-            mine = mixed.mean_subtracted[:, mixed.names.index(slug)]
-            assert np.array_equal(mine, plain.mean_subtracted[:, plain.names.index(slug)])
+
+    def test_names_and_softmax_begin_with_the_same_emotions_in_the_same_order(self):
+        """Whoever zips `names` with a row of `softmax` gets each emotion's own value."""
+        scores = make(names=ALL[::-1])
+        assert scores.emotions == scores.names[:40] == tuple(SLUGS[:40])
+        exact = np.exp(scores.mean_subtracted[:, :40])
+        assert np.allclose(scores.softmax, exact / exact.sum(axis=1, keepdims=True), rtol=1e-13)
+        strongest = max(zip(scores.emotions, scores.softmax[0], strict=True), key=lambda pair: pair[1])
+        assert scores.top(1)[0] == [strongest]
+
+    def test_an_emotion_without_a_head_is_named(self):
+        assert make(names=[n for n in ALL if n not in ("Pride", "Sexual Lust")]).notes == (
+            "no head for 2 of the 40 emotions (pride, sexual_lust): no softmax",
+        )
+        (note,) = make(names=ALL[:7]).notes
+        assert note.startswith("no head for 33 of the 40 emotions (hope_enthusiasm_optimism, triumph, ")
+        assert note.endswith("relief, longing and 23 more): no softmax")
+        assert make(names=ALL[:40]).notes == ()
 
     @pytest.mark.parametrize("count", [7, 40, 43, 44])
     def test_softmax_needs_all_forty_emotions(self, count):
@@ -231,13 +247,13 @@ class TestNotes:
         assert note.startswith("2 of 3 rows have raw scores outside -20..20 (worst 77): likely a scaling fault")
 
     def test_twenty_itself_is_no_fault(self):
-        assert Scores.from_raw([[20.0], [-20.0]], ["awe"], {"awe": 0}).notes == ()
+        assert not scaling_note(np.array([[20.0], [-20.0]], np.float32))
 
     def test_notes_come_once_in_order(self):
         assert make(means=False, notes=["untrained", "untrained"]).notes == ("untrained", NO_BASELINE)
 
     def test_scaling_notes_of_many_batches_become_one(self):
-        batches = [Scores.from_raw(np.full((n, 1), 30.0), ["awe"], {"awe": 0}).notes for n in (1, 2, 3)]
+        batches = [scaling_note(np.full((n, 1), 30.0, np.float32)) for n in (1, 2, 3)]
         (note,) = distinct_notes(n for notes in batches for n in notes)
         assert note.startswith("some rows have raw scores outside -20..20: likely a scaling fault")
 
@@ -323,5 +339,5 @@ class TestConcat:
         joined = Scores.concat([one, two])
         assert joined.metadata == {"backend": "cpu; cuda", "checkpoint": "x"}
         assert joined.notes[0] == "n"
-        assert joined.notes[1].startswith("2 of 2 rows")
+        assert joined.notes[-1].startswith("2 of 2 rows")
         assert len(joined.notes) == 2

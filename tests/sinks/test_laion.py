@@ -36,12 +36,12 @@ def test_equals_the_example_computed_by_hand(tmp_path):
     assert end == ""
     total = math.e + math.sqrt(math.e) + 38
     start = (
-        '{"image_path": "a/1.jpg", "results": {"model_elation_best": {"raw": 1.5, "mean_subtracted": 1.0, "softmax": '
+        '{"image_path": "a/1.jpg", "results": {"model_amusement_best": {"raw": 0.0, "mean_subtracted": 0.0, "softmax": '
     )
     assert good.startswith(start)
     line = json.loads(good)
     assert list(line) == ["image_path", "results"]
-    assert list(line["results"]) == [taxonomy.find(n).file_stem for n in names]
+    assert list(line["results"]) == [taxonomy.find(n).file_stem for n in (*FORTY, "Valence")]
     assert line["results"]["model_elation_best"]["softmax"] == pytest.approx(math.e / total, rel=1e-14)
     assert line["results"]["model_valence_best"] == {"raw": -0.75, "mean_subtracted": -1.0, "softmax": None}
     envy = line["results"]["model_jealousy_&_envy_best"]
