@@ -100,6 +100,7 @@ class VideoOptions:
         score_every: score a track in every so many sampled frames only; None scores it in all.
         score_change: score a track again when its box has changed by more than this (1 - intersection over union);
             None does not look at the change.
+        stream: number of the video stream within its container; None takes the one that players take.
         live: the source does not wait for its reader, as a camera; None tells it by the source's name.
         hardware: decode by NVDEC where the machine can.
         embeddings: keep the embeddings in each batch's scores.
@@ -116,6 +117,7 @@ class VideoOptions:
     smooth: float = 1.0
     score_every: int | None = None
     score_change: float | None = None
+    stream: int | None = None
     live: bool | None = None
     hardware: bool = True
     embeddings: bool = False
@@ -123,6 +125,8 @@ class VideoOptions:
     def __post_init__(self) -> None:
         if not isinstance(self.faces, FaceOptions):
             raise OptionError(f"faces is {self.faces!r}; expected a FaceOptions, such as FaceOptions(faces='none')")
+        if self.stream is not None and self.stream < 0:
+            raise OptionError(f"stream is {self.stream}; expected the number of a stream, from 0 on")
         if self.score_every is not None and self.score_every < 1:
             raise OptionError(f"score_every is {self.score_every}; expected 1 or more frames")
         if self.score_change is not None and not 0 <= self.score_change <= 1:

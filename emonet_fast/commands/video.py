@@ -39,6 +39,9 @@ _video_options = opt.together(
     fps=opt.INPUT("--fps N|all", "Sample this many frames a second, or all.", default=f"{_DEFAULT.fps:g}"),
     start=opt.INPUT("--start T", "Begin at this second of the video's own time.", type=float),
     end=opt.INPUT("--end T", "Stop at this second of the video's own time.", type=float),
+    stream=opt.INPUT(
+        "--stream N", "Take this stream of the file, as ffprobe numbers it.", type=int, show_default="as players do"
+    ),
     live=opt.INPUT("--live/--no-live", "Let the newest frame win, or wait for each.", show_default="live for cameras"),
     hardware=opt.INPUT("--nvdec/--no-nvdec", "Decode on an NVIDIA GPU where there is one."),
     track=opt.FACES("--track/--no-track", "Follow faces from frame to frame."),

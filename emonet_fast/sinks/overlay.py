@@ -71,8 +71,8 @@ class Overlay:
     def start(self, rate: Fraction | None, audio: Any) -> None:
         """Take in the source's frames a second, a hint for the encoder, and its audio stream in PyAV, if it has one."""
         self._rate = rate or Fraction(25)
-        if audio is None:
-            self.audio_note = "the source has no audio"
+        if audio is None or audio.codec_context is None:
+            self.audio_note = "the source has no audio" if audio is None else "its audio is of an unknown codec"
             return
         try:
             self._audio = self._out.add_stream_from_template(audio)

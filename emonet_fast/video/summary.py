@@ -96,6 +96,7 @@ class VideoSummary:
         self.faults.dropped += faults.dropped
         self.faults.estimated += faults.estimated
         self.live |= source.live
+        self.messages += [f"{source.name}: {note}" for note in faults.notes]
         if faults.ended:
             self.messages.append(f"{source.name} ended early: {faults.ended}; its frames up to there are kept")
         if not frames and not self.ended:

@@ -47,13 +47,14 @@ def write_clip(
     codec: str = "libx264",
     sound: bool = False,
     container: dict[str, str] | None = None,
+    pix_fmt: str = "yuv420p",
 ) -> Path:
     """A clip with one frame for each of `ticks`, in units of time_base. sound: a tone as long as the video."""
     with av.open(str(path), "w", container_options=container or {}) as out:
         stream = out.add_stream(codec, rate=rate, options=options or {"bf": "0", "crf": "12"})
         first = picture(0)
         stream.height, stream.width = first.shape[:2]
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = pix_fmt
         stream.codec_context.time_base = time_base
         if aspect is not None:
             stream.codec_context.sample_aspect_ratio = aspect

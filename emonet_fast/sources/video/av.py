@@ -21,6 +21,7 @@ from .frames import Frame, Sampling, Sound, VideoSource
 from .names import is_live, without_secrets
 from .nvdec import NvdecDecoder
 from .opening import Media, open_media, reason_of
+from .streams import MAX_FRAME, video_stream
 
 # Broken packets in a row after which a source counts as ended: what follows is no video any more.
 _MAX_BROKEN = 1000
@@ -35,6 +36,7 @@ class AvSource(VideoSource):
         where: a path, a URL, a camera (`0`, `/dev/video0`), or an open av.container.InputContainer.
         sampling: which frames are sampled.
         every: give the frames that are not sampled too, with `chosen` False, and audio packets as Sound.
+        stream: the video stream's number within the container; None takes the one that players take.
         live: whether the source does not wait for its reader; None tells it by the name.
         hardware: decode by NVDEC where an NVIDIA driver is there, see opening.py.
         threads: of PyAV's decoder; None takes the cores that this process may use.
@@ -50,6 +52,7 @@ class AvSource(VideoSource):
         sampling: Sampling,
         *,
         every: bool = False,
+        stream: int | None = None,
         live: bool | None = None,
         hardware: bool = False,
         threads: int | None = None,
@@ -59,24 +62,27 @@ class AvSource(VideoSource):
         name = str(where) if self._own else str(getattr(where, "name", "container"))
         live = self._own and is_live(name) if live is None else live
         super().__init__(without_secrets(name), sampling, every, live)
-        self._media: Media | None = open_media(self._av, name, hardware) if self._own else Media(where)
-        self._container = self._media.container
-        if not self._container.streams.video:
-            kinds = sorted({s.type for s in self._container.streams}) or ["nothing"]
-            if self._own:
-                self._media.close()
-            raise InputError(f"{self.name} has no video stream, only {', '.join(kinds)}; expected a video")
-        self._stream = self._container.streams.video[0]
+        self._reading: Generator[Any] | None = None
+        self._packets: Any = None
+        opened = open_media(self._av, name, stream, hardware) if self._own else Media(where)
+        self._media: Media | None = opened
+        self._container = opened.container
+        try:
+            self._stream, note = video_stream(self._container, self.name, stream)
+        except InputError:
+            self.close()
+            raise
+        self.faults.notes += [note] if note else []
         self._stream.thread_type = "AUTO"
         self._stream.codec_context.thread_count = threads or available_cores()
+        self._stream.codec_context.options = {"max_pixels": str(MAX_FRAME)}
         self._time_base = self._stream.time_base or Fraction(1, 1_000_000)
         length = self._container.duration
         self.duration = None if not length or length < 0 else length / 1_000_000
         self.audio = self._container.streams.audio[0] if self._container.streams.audio else None
         self.rate = self._stream.guessed_rate or self._stream.average_rate
-        nvc = self._media.nvc
+        nvc = opened.nvc
         self._packets = PacketDecoder(self._stream) if nvc is None else NvdecDecoder(self._av, self._stream, nvc)
-        self._reading: Generator[Any] | None = None
         self._turned: tuple[tuple[int, int, int] | None, Matrix | None] = None, None
 
     def __iter__(self) -> Iterator[Frame | Sound]:
@@ -184,7 +190,8 @@ class AvSource(VideoSource):
         """
         if self._reading is not None:
             self._reading.close()
-        self._packets.close()
+        if self._packets is not None:
+            self._packets.close()
         if self._own and self._media is not None:
             self._media.close()
         self._reading = self._media = self._container = self._stream = self.audio = None

@@ -96,7 +96,15 @@ def open_video(source: Any, options: VideoOptions, *, every: bool = False, threa
         source = str(source)
     if isinstance(source, (str, os.PathLike)) or hasattr(source, "demux"):
         where = os.fspath(source) if isinstance(source, os.PathLike) else source
-        return AvSource(where, sampling, every=every, live=options.live, hardware=options.hardware, threads=threads)
+        return AvSource(
+            where,
+            sampling,
+            every=every,
+            stream=options.stream,
+            live=options.live,
+            hardware=options.hardware,
+            threads=threads,
+        )
     if isinstance(source, Iterable) and not isinstance(source, (bytes, bytearray, dict)):
         return GivenSource(source, sampling, every=every, live=bool(options.live))
     raise InputError(

@@ -50,7 +50,7 @@ def to_rgb(raw: Any, aspect: Fraction, matrix: Matrix | None) -> UInt8Array:
 
 def square_size(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
     """Width and height in square pixels of a frame whose pixels are `aspect` times as wide as high; never smaller."""
-    if not Fraction(1, 16) < aspect < 16 or aspect == 1:  # what no camera makes is a wrong tag
+    if not Fraction(1, 4) < aspect < 4 or aspect == 1:  # what no camera makes is a wrong tag
         return width, height
     if aspect > 1:
         return round(width * aspect), height

@@ -62,12 +62,14 @@ class Faults:
         dropped: frames of a live source that were too old.
         estimated: frames without a time of their own.
         ended: why reading stopped early; "" at a true end.
+        notes: what else whoever reads the rows must know.
     """
 
     broken: int = 0
     dropped: int = 0
     estimated: int = 0
     ended: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 class VideoSource:

@@ -9,6 +9,7 @@ from ...gpu import driver_present
 from . import nvdec
 from .local import NOTHING, READ_BYTES, LocalFile
 from .names import REACHES, foreign_protocol, is_live, kind_of, path_of, scheme_of, without_secrets
+from .streams import video_stream
 
 _log = logging.getLogger("emonet_fast")
 _TIMEOUT = 10.0  # seconds that a network source or camera may stay silent
@@ -35,11 +36,11 @@ class Media:
             self.local.close()
 
 
-def open_media(av: Any, name: str, hardware: bool) -> Media:
+def open_media(av: Any, name: str, stream: int | None, hardware: bool) -> Media:
     """Open what a name means (names.py), which may open in turn only what its kind needs.
 
-    hardware: decode by NVDEC where there is a driver; a line says by whom, and why. Raises InputError when the name
-    cannot be opened.
+    stream: see video_stream. hardware: decode by NVDEC where there is a driver; a line says by whom, and why. Raises
+    InputError when the name cannot be opened.
     """
     local: LocalFile | None = None
     try:
@@ -57,7 +58,7 @@ def open_media(av: Any, name: str, hardware: bool) -> Media:
         elif kind == "stdin":
             local, hardware = LocalFile(None), False  # for NVDEC it may be opened twice, which a pipe cannot be
         if hardware and driver_present():
-            container, nvc = _open_for_nvdec(av, name, local)
+            container, nvc = _open_for_nvdec(av, name, stream, local)
         else:
             container, nvc = _open(av, name, local), None
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -83,12 +84,12 @@ def _open(av: Any, name: str, local: LocalFile | None, hwaccel: Any = None) -> A
     return av.open(name, options=options, timeout=_TIMEOUT, hwaccel=hwaccel)
 
 
-def _open_for_nvdec(av: Any, name: str, local: LocalFile | None) -> tuple[Any, Any]:
+def _open_for_nvdec(av: Any, name: str, stream: int | None, local: LocalFile | None) -> tuple[Any, Any]:
     """See open_media: for PyNvVideoCodec, else for FFmpeg's NVDEC, else for the CPU."""
     try:
         nvc = nvdec.library()
         container = _open(av, name, local)
-        why = nvdec.unsuited(container.streams.video[0]) if container.streams.video else ""
+        why = nvdec.unsuited(video_stream(container, name, stream)[0])
         if not why:
             _log.info("video is decoded on the GPU by PyNvVideoCodec")
             return container, nvc
