@@ -5,7 +5,7 @@ import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -13,14 +13,43 @@ from .errors import EmonetError, OptionError
 
 
 def keep_apart(outputs: Iterable[Path | None], inputs: Iterable[object] = ()) -> None:
-    """Raise OptionError where two outputs are one file, or where an output is an input, which it would replace."""
-    taken = {os.path.realpath(name): f"is an input too: {name!r}" for name in inputs if isinstance(name, str)}
+    """Raise OptionError where two outputs are one file, or where an output is an input, which it would replace.
+
+    A file is known by its place on the disk, through links of both kinds. None is a file that nobody wants.
+
+    Args:
+        outputs: every file that will be written, with those that come with others, such as x.csv.meta.json.
+        inputs: paths of files, among other things.
+    """
+    taken: dict[object, Path] = {}
     for path in outputs:
         if path is not None:
-            place = os.path.realpath(path)
+            place = _place(path)
             if place in taken:
-                raise OptionError(f"output {str(path)!r} {taken[place]}; give each file its own name")
-            taken[place] = "has the same name as another output"
+                both = f"output {str(path)!r} is the same file as output {str(taken[place])!r}"
+                raise OptionError(f"{both}; give each its own name")
+            taken[place] = path
+    for name in inputs if taken else ():
+        replaced = taken.get(_place(name)) if isinstance(name, str | Path) else None
+        if replaced is not None:
+            raise OptionError(f"output {str(replaced)!r} is an input too: {str(name)!r}; give each file its own name")
+
+
+def _place(path: str | Path) -> tuple[int, int] | str:
+    """The file's device and number, the same for every link to it; where there is none, its real path."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a Path for each of millions of inputs would double the time
+    except (OSError, ValueError):  # ValueError: a NUL in the path
+        return os.path.realpath(os.fspath(path).replace("\0", ""))
+    return found.st_dev, found.st_ino
+
+
+def files_of(place: str | Path | None, wanted: Callable[[str], bool] = lambda name: True) -> list[str]:
+    """The files below a folder whose names are wanted; another name is itself the one file, and None is none."""
+    if place is None:
+        return []
+    path = Path(place)
+    return [str(below) for below in path.rglob("*") if wanted(below.name)] if path.is_dir() else [str(place)]
 
 
 class PendingFile:

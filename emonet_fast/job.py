@@ -14,6 +14,7 @@ from .reports.pictures import PictureReport
 from .scorer import Scorer
 from .scores import Scores, distinct_notes
 from .sinks import open_sink
+from .sinks.encoders import companions
 from .text import counted
 
 # Rows kept for the table on the terminal; files get all of them.
@@ -80,7 +81,7 @@ def check(outputs: ScoreOutputs, inputs: Iterable[object] = ()) -> None:
 
     Raises OptionError when a file is of an unknown kind or one of the inputs, or cannot be written.
     """
-    keep_apart((outputs.table, outputs.report), inputs)
+    keep_apart((*companions(outputs.table), outputs.report), inputs)
     if outputs.table is not None:
         open_sink(outputs.table, format=outputs.format, metadata={}, embeddings=outputs.embeddings).abort()
     if outputs.report is not None:

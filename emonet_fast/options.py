@@ -186,6 +186,8 @@ class Options:
             if value is not None and not (type(value) is int and low <= value <= high):
                 raise OptionError(f"{name} is {value!r}; expected a whole number from {low} to {high}")
         for name in ("cache_dir", "trust_engine"):
+            if getattr(self, name) == "":  # as a path it would be the working folder
+                raise OptionError(f"{name} is an empty text; is a variable unset?")
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, Path(getattr(self, name)))
 

@@ -47,6 +47,8 @@ def open_checkpoint(
 
 def resolve_published(where: str | Path, cache_dir: Path, revision: str | None = None) -> Published | None:
     """The published files that `where` means, or None for a packed file. See `open_checkpoint`."""
+    if where == "":  # as a path it would be the working folder
+        raise CheckpointError("an empty text came as the checkpoint; is a variable unset?")
     if isinstance(where, str) and where in VARIANTS:  # a folder of that name is "./large", or a Path
         return fetch_published(where, cache_dir, revision)
     path = Path(where)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError
+from ..files import keep_apart
 from .expected import head_tensors, packed_tensors, tower_tensors
 from .packed_metadata import KEY, NO_HASH, from_json, scoring_json, to_json
 from .published import Contents, Published
@@ -27,8 +28,8 @@ def pack(published: Published, out_path: Path, progress: Progress | None = None)
     """Write a published checkpoint to one file; it appears whole or not at all, and replaces one of its name.
 
     The encoder goes through memory one tensor at a time; the heads (0.3 GB in the large variant) are held. Raises
-    CheckpointError when the encoder holds NaN, out_path is an input or cannot be written, or the disk has too little
-    room; and as `Published.read` does.
+    CheckpointError when the encoder holds NaN, out_path cannot be written, or the disk has too little room; OptionError
+    when out_path is an input; and as `Published.read` does.
     """
     _check_target(published, out_path)
     contents = published.read()
@@ -41,8 +42,7 @@ def _check_target(published: Published, out_path: Path) -> None:
     if out_path.is_dir() or not out_path.parent.is_dir():
         found = "a folder" if out_path.is_dir() else f"no folder {out_path.parent}"
         raise CheckpointError(f"{out_path}: found {found}; expected a file's name in a folder that exists.")
-    if out_path.exists() and any(out_path.samefile(path) for path in published.files()):
-        raise CheckpointError(f"{out_path} is one of the files to be packed; expected another name.")
+    keep_apart((out_path,), published.files())
 
 
 def _check_space(contents: Contents, folder: Path) -> int:

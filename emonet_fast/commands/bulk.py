@@ -4,9 +4,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import click
-
 from ..bars import steps
+from ..files import files_of, keep_apart
 from ..options import EMBEDDINGS, ENGINES, SHARD_SIZE
 from ..text import counted, one_line
 from . import options as opt
@@ -41,6 +40,7 @@ def bulk(shard: str, keep: tuple[str, ...], output: Path, **fields: Any) -> None
     from ..bulk.settings import Settings, parse_part
 
     columns = tuple(name.strip() for text in keep for name in text.split(","))
+    keep_apart((output,), fields["inputs"])
     # Every other option has the name of its field.
     settings = Settings(output=output, part=parse_part(shard), keep=columns, **fields)
     try:
@@ -67,9 +67,9 @@ def _say(text: str) -> None:
     ("The page of a finished run:", "scores/"),
     ("A page without pictures, somewhere else:", "scores/ -o page.html --no-pictures"),
 )
-@click.argument("folder", type=opt.PATH, metavar="DIR")
+@opt.place("folder", "DIR")
 @opt.INPUT("--pictures/--no-pictures", "Read the most typical pictures again, to show them.", default=True)
-@opt.output("F.html", "Write the page to this file.", show_default="DIR/report.html")
+@opt.output("F.html", "Write the page to this file.", opt.OutputFile(*opt.PAGES), show_default="DIR/report.html")
 def report(folder: Path, pictures: bool, output: Path | None) -> None:
     """Make one page on a folder of `bulk`.
 
@@ -78,5 +78,7 @@ def report(folder: Path, pictures: bool, output: Path | None) -> None:
     from ..bulk.report import write_report
 
     path = output or folder / "report.html"
+    # Pages of earlier runs may lie in the folder: they are no part of it.
+    opt.try_files(path, inputs=files_of(folder, lambda name: not name.endswith(opt.PAGES)))
     report = write_report(folder, path, pictures=pictures)
     opt.say(f"{counted(report.total, 'row')} of {report.done} of {counted(report.shards, 'shard')}", f"wrote {path}")

@@ -17,7 +17,7 @@ from . import options as opt
 )
 @opt.checkpoint
 @opt.hub_options
-@opt.output("F.safetensors", "Write the packed weights to this file.", required=True)
+@opt.output("F.safetensors", "Write the packed weights to this file.", opt.OutputFile(".safetensors"), required=True)
 def pack(checkpoint: str, options: Options, output: Path) -> None:
     """Put all weights into one safetensors file.
 
@@ -76,7 +76,7 @@ def build(checkpoint: str, options: Options) -> None:
 @opt.command(
     ("A whole checkpoint of 2 GB:", "weights/"), ("A small one for quick tests:", "weights/ --layers 1 --heads small")
 )
-@click.argument("folder", type=opt.PATH, metavar="DIR")
+@opt.place("folder", "DIR")
 @opt.OUTPUT("--heads", "Make heads of this size.", default="large", choices=["large", "small"])
 @opt.OUTPUT("--layers N", "Make a vision tower of this many layers.", default=27, type=click.IntRange(1, 27))
 @opt.OUTPUT("--seed N", "Draw the weights from this seed.", default=0, type=click.IntRange(0))

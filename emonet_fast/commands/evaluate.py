@@ -26,14 +26,18 @@ class _Task:
     charts: Path | None = None
     json_path: Path | None = None
 
-    def read(self, values: str) -> "Predictions":
-        """The predictions, once every output is known to be possible."""
+    def read(self, values: str, *inputs: str | Path | None) -> "Predictions":
+        """The predictions, once every output is known to be possible, and to be none of the inputs."""
         from ..evaluate.predictions import read_predictions
+        from ..files import files_of, keep_apart
         from ..optional import need
 
         if self.report is not None or self.charts is not None:
             need("matplotlib", "--report and --charts")
-        opt.try_files(self.report, self.json_path)
+        read = [path for place in (self.predictions, *inputs) for path in files_of(place, _is_shard)]
+        opt.try_files(self.report, self.json_path, inputs=read)
+        # How many charts there will be is known at the end.
+        keep_apart((self.report, self.json_path, *map(Path, files_of(self.charts, _is_chart))), read)
         return read_predictions(self.predictions, values, self.partial)
 
     def show(self, result: "Result") -> None:
@@ -68,6 +72,14 @@ _run = opt.together(
 )
 _annotations = opt.INPUT("--annotations F.csv", "Read people's answers from their published file.", type=opt.PATH)
 _values = opt.INPUT("--values", "Evaluate this number of each head.", default="raw", choices=["raw", "mean-subtracted"])
+
+
+def _is_shard(name: str) -> bool:
+    return name.endswith(".parquet")
+
+
+def _is_chart(name: str) -> bool:
+    return name.endswith(".png")
 
 
 def _dataset(required: bool = False) -> opt.Declared:
@@ -111,7 +123,7 @@ def hq(run: _Task, annotations: Path | None, dataset: str | None, values: str, n
     from ..evaluate.hq import evaluate_hq
     from ..evaluate.hq_tables import hq_result
 
-    predictions = run.read(values)
+    predictions = run.read(values, annotations, dataset)
     if annotations is None:
         ratings = hq_from_dataset(_data(dataset or "laion/emonet-face-hq", "hq", options), run.partial)
     else:
@@ -145,7 +157,7 @@ def binary(
     from ..evaluate.binary import evaluate_binary
     from ..evaluate.tables import binary_result
 
-    predictions = run.read(values)
+    predictions = run.read(values, annotations, dataset)
     if annotations is None:
         answers = binary_from_dataset(_data(dataset or "laion/emonet-face-binary", "binary", options))
     elif dataset is None:
@@ -177,8 +189,8 @@ def any_hit(run: _Task, mapping: str, labels: str) -> None:
     from ..evaluate.mapping import read_mapping
     from ..evaluate.tables import any_hit_result
 
+    predictions = run.read("mean-subtracted", mapping, labels)
     classes = read_mapping(Path(mapping))
-    predictions = run.read("mean-subtracted")
     figures = evaluate_any_hit(predictions, classes, labels, partial=run.partial, bootstraps=run.bootstraps)
     run.show(any_hit_result(figures, str(run.predictions), labels))
 
@@ -200,7 +212,7 @@ def demographics(run: _Task, dataset: str, values: str, no_annotations: bool, op
     from ..evaluate.demographics import evaluate_demographics
     from ..evaluate.tables import demographics_result
 
-    predictions = run.read(values)
+    predictions = run.read(values, dataset)
     data = _data(dataset, "big" if no_annotations else None, options)
     figures = evaluate_demographics(predictions, data, partial=run.partial, bootstraps=run.bootstraps)
     run.show(demographics_result(figures, str(run.predictions)))

@@ -5,7 +5,8 @@ An option is a decorator. Some options together make one record: `@engine_option
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import partial, wraps
 from pathlib import Path
@@ -24,6 +25,7 @@ Decorator: TypeAlias = Callable[[Function], Function]
 # Adds an option to a command; takes further names and settings.
 Declared: TypeAlias = Callable[..., Function]
 PATH = click.Path(path_type=Path)
+PAGES = (".html", ".htm")
 
 
 class Exit(IntEnum):
@@ -45,12 +47,39 @@ STATUSES = {
 }
 
 
-class _Option(click.Option):
-    """An option that knows its section of the help text."""
+class _Filled(click.Parameter):
+    """Refuses an empty text, which "$UNSET" becomes, and which as a path would be the working folder."""
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        if value == "" or (isinstance(value, tuple | list) and "" in value):
+            raise click.BadParameter("an empty text came; is a variable unset?", ctx, self)
+        return super().type_cast_value(ctx, value)
+
+
+class _Argument(_Filled, click.Argument):
+    """An argument that is not empty."""
+
+
+class _Option(_Filled, click.Option):
+    """An option that is not empty, and knows its section of the help text."""
 
     def __init__(self, *names: Any, section: str, **settings: Any) -> None:
         super().__init__(*names, **settings)
         self.section = section
+
+
+class OutputFile(click.Path):
+    """The path of a file to write, whose name must end as its kind does: a slip must not put a page into a table."""
+
+    def __init__(self, *suffixes: str) -> None:
+        super().__init__(path_type=Path)
+        self.suffixes = suffixes
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if path.suffix.lower() not in self.suffixes:
+            self.fail(f"{str(path)!r} came; expected a name ending in {' or '.join(self.suffixes)}", param, ctx)
+        return path
 
 
 class Command(click.Command):
@@ -145,7 +174,7 @@ def _by_option(message: str) -> str:
 SECTIONS = ("Input", "Faces", "Engine", "Output")
 INPUT, FACES, ENGINE, OUTPUT = (partial(declare, section) for section in SECTIONS)
 
-inputs = click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+inputs = click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", cls=_Argument)
 image_column = INPUT(
     "--image-column NAME", "Read the pictures from this column of parquet tables.", show_default="by its type"
 )
@@ -217,15 +246,20 @@ def face_options(defaults: FaceOptions = FaceOptions()) -> Decorator:  # noqa: B
 
 
 embeddings = OUTPUT("--embeddings", "Write the 1152-d embeddings too.", is_flag=True)
-json_file = OUTPUT("--json F.json", "Write every figure in full precision to this file too.", type=PATH)
+json_file = OUTPUT("--json F.json", "Write every figure in full precision to this file too.", type=OutputFile(".json"))
 
 
-def output(kinds: str, text: str, **settings: Any) -> Declared:
-    return OUTPUT(f"--output -o {kinds}", text, type=PATH, **settings)
+def place(name: str, metavar: str) -> Decorator:
+    """An argument that is a file or folder."""
+    return click.argument(name, type=PATH, metavar=metavar, cls=_Argument)
+
+
+def output(kinds: str, text: str, type: click.Path = PATH, **settings: Any) -> Declared:
+    return OUTPUT(f"--output -o {kinds}", text, type=type, **settings)
 
 
 def report_page(text: str) -> Declared:
-    return OUTPUT("--report F.html", text, type=PATH)
+    return OUTPUT("--report F.html", text, type=OutputFile(*PAGES))
 
 
 def top(default: int) -> Declared:
@@ -236,15 +270,27 @@ def most_pictures(text: str) -> Declared:
     return INPUT("--pictures N", text, type=click.IntRange(1), default=64)
 
 
+def files_read(checkpoint: str, options: Options, faces: FaceOptions | None = None) -> Iterator[str]:
+    """The files that options name as inputs, which no output may replace."""
+    from ..files import files_of
+
+    for place in (checkpoint, options.trust_engine, *((faces.boxes, faces.model) if faces is not None else ())):
+        yield from files_of(place)
+
+
 def title(names: Sequence[str]) -> str:
     """What a page of these inputs is called."""
     return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
-def try_files(*paths: Path | None) -> None:
-    """Raise OptionError where a file cannot be written, before anything is computed. None is a file nobody wants."""
-    from ..files import PendingFile
+def try_files(*paths: Path | None, inputs: Iterable[object] = ()) -> None:
+    """Raise OptionError where a file cannot be written, or is an input, before anything is computed.
 
+    None is a file nobody wants. inputs: as of files.keep_apart.
+    """
+    from ..files import PendingFile, keep_apart
+
+    keep_apart(paths, inputs)
     for path in paths:
         if path is not None:
             PendingFile(path).discard()

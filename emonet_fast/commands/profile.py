@@ -20,7 +20,7 @@ from . import options as opt
 @opt.OUTPUT(
     "--flame F.html",
     "Write the flame graph to this page, or for speedscope to F.json (extra `profile`).",
-    type=opt.PATH,
+    type=opt.OutputFile(*opt.PAGES, ".json"),
     default=Path("profile.html"),
 )
 @opt.json_file
@@ -44,11 +44,11 @@ def profile(
     from ..sources import Inputs
 
     sampler = Flame(flame)  # says what is missing before weights are read
-    opt.try_files(flame, json)
-    with Scorer(checkpoint, options=options) as scorer:
-        source = Inputs(inputs, options, image_column=image_column)
-        with progress(pictures if source.total is None else min(pictures, source.total)) as bar:
-            result = profiled(scorer, source, limit=pictures, around=sampler.recording, advance=bar.update)
+    source = Inputs(inputs, options, image_column=image_column)
+    opt.try_files(flame, json, inputs=(*source.paths(), *opt.files_read(checkpoint, options)))
+    total = pictures if source.total is None else min(pictures, source.total)
+    with Scorer(checkpoint, options=options) as scorer, progress(total) as bar:
+        result = profiled(scorer, source, limit=pictures, around=sampler.recording, advance=bar.update)
     sampler.write()
     opt.say(*result.text().split("\n"))
     opt.wrote(flame)

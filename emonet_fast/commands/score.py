@@ -56,8 +56,8 @@ def score(
 
     with Scorer(checkpoint, options=options) as scorer:
         outputs = job.ScoreOutputs(output, format, report, opt.title(inputs), embeddings, top)
-        job.check(outputs, inputs)
         source = Inputs(inputs, options, image_column=image_column)
+        job.check(outputs, (*source.paths(), *opt.files_read(checkpoint, options, faces)))
         with steps("packing") as done:
             scorer.open(done)
         locator = open_faces(faces, options, scorer.place)

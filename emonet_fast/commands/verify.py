@@ -26,10 +26,12 @@ def verify(checkpoint: str, images: Path | None, pictures: int, options: Options
     precision of this machine.
     """
     from ..checkpoint import open_checkpoint
+    from ..sources import Inputs
     from ..verify import run as side_by_side
 
-    precisions = side_by_side.precisions_for(options)  # says what is missing before anything else
-    opt.try_files(json)
+    pictures_of = () if images is None else Inputs([str(images)], options).paths()
+    opt.try_files(json, inputs=(*pictures_of, *opt.files_read(checkpoint, options)))
+    precisions = side_by_side.precisions_for(options)  # says what is missing before weights are read
     with steps("packing") as done:
         opened = open_checkpoint(checkpoint, options.cache_dir, revision=options.revision, progress=done)
     report = side_by_side.run(

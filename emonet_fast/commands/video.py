@@ -94,7 +94,7 @@ def video(
     title = opt.title([without_secrets(name) for name in inputs])
     with Scorer(checkpoint, options=options) as scorer:
         run = VideoRun(scorer, chosen, VideoOutputs(output, overlay, report, title, top))
-        run.check(inputs)
+        run.check(inputs, opt.files_read(checkpoint, options, faces))
         scorer.open()
         with _stopped_by_signals(run), _bars() as progress:
             summary = run.run(inputs, progress)
@@ -157,7 +157,7 @@ def _bars() -> Iterator[Callable[["VideoSummary"], None]]:
     ("What a killed run has left of talk.parquet in talk.parquet.partial:", "talk.parquet"),
     ("The same by the name of what is there:", "talk.parquet.partial"),
 )
-@click.argument("table", type=opt.PATH, metavar="F")
+@opt.place("table", "F")
 def recover(table: Path) -> None:
     """Make a table from what a killed `video` has left.
 

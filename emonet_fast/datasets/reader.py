@@ -164,6 +164,8 @@ def open_dataset(
     Raises:
         DataError: when nothing is there, the download fails, there are no shards, or they are of another kind.
     """
+    if place == "":  # as a path it would be the working folder
+        raise DataError("an empty text came as the data set; is a variable unset?")
     path = Path(place)
     experts = kind != Kind.BIG and str(place) != HUB_NAMES[Kind.BIG]
     if path.is_dir():

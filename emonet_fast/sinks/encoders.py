@@ -8,6 +8,7 @@ import csv
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import taxonomy
@@ -27,6 +28,18 @@ TextEncoder: TypeAlias = Callable[["pyarrow.Table", bool], bytes]
 def file_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     """A file's metadata as every format can hold it, with the schema version."""
     return {utf8_text(k): utf8_text(v) for k, v in metadata.items()} | {"emonet_fast.schema_version": SCHEMA_VERSION}
+
+
+def companions(path: Path | None) -> tuple[Path, ...]:
+    """The files that a table comes with, itself the last; none for None."""
+    if path is None:
+        return ()
+    return (beside(path), path) if path.suffix.lower() in (".csv", ".jsonl") else (path,)
+
+
+def beside(path: Path) -> Path:
+    """Where the metadata of a text table lies."""
+    return path.with_name(path.name + ".meta.json")
 
 
 def sidecar(metadata: Mapping[str, str], rows: int) -> bytes:

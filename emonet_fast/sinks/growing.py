@@ -6,6 +6,7 @@ a killed process leaves the partial file behind.
 
 import contextlib
 import io
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,16 @@ class _Unbuffered(io.FileIO):
         return total
 
 
+def check_free(path: Path) -> None:
+    """Raise OptionError where a run that was killed has left what it wrote for `path`."""
+    partial = path.with_name(path.name + SUFFIX)
+    if os.path.lexists(partial):
+        raise OptionError(
+            f"{partial} is there already: a run that was killed left its rows in it, or another run writes "
+            "it. Make a file of it by `emonet-fast recover`, or move it away"
+        )
+
+
 class GrowingSink(ABC):
     """One output of a video run, readable while it grows: `.file` is open for writing at `.partial`.
 
@@ -47,13 +58,9 @@ class GrowingSink(ABC):
             raise OptionError(f"cannot write {path}: there is no folder {path.parent}; create it first")
         if path.exists() and not path.is_file():
             raise OptionError(f"cannot write {path}: it exists and is not a file; give a file's name")
+        check_free(path)
         try:
             self.file = _Unbuffered(self.partial, "x")
-        except FileExistsError:
-            raise OptionError(
-                f"{self.partial} is there already: a run that was killed left its rows in it, or another run writes "
-                "it. Make a file of it by `emonet-fast recover`, or move it away"
-            ) from None
         except OSError as error:
             raise OptionError(
                 f"cannot write {path}: {error.strerror or error}; choose a folder that can be written"

@@ -19,7 +19,7 @@ from ..optional import need
 from ..records import Status, UInt8Array
 from ..sources.video.frames import Frame, Sound
 from ..timeline import NO_TRACK, Timeline
-from .growing import SUFFIX
+from .growing import SUFFIX, check_free
 
 # Paul Tol's "bright" scheme, as in the reports.
 _COLOURS = ("#66ccee", "#ee6677", "#ccbb44", "#228833", "#aa3377", "#4477aa")
@@ -53,6 +53,7 @@ class Overlay:
             raise OptionError(f"cannot tell the kind of video from {path.name!r}; expected {', '.join(_FORMATS)}")
         self.path, self.partial = path, path.with_name(path.name + SUFFIX)
         self.audio_note = ""
+        check_free(path)
         self.frames = 0
         self._top = top
         try:

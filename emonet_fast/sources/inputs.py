@@ -52,8 +52,11 @@ def list_files(text: str, in_folders: Callable[[str], bool], in_globs: Callable[
     """The files that one input names; None where it is neither a path that exists nor a pattern.
 
     A path that exists is taken literally, also if its name holds `*`, `?` or `[`. A file that is named explicitly is
-    taken whatever its suffix; `in_folders` and `in_globs` say which other names are taken.
+    taken whatever its suffix; `in_folders` and `in_globs` say which other names are taken. Raises InputError for an
+    empty text, which as a path would be the working folder.
     """
+    if not text:
+        raise InputError("an empty text came as an input; is a variable unset?")
     found = FoundFiles()
     if is_folder(Path(text)):
         search_folder(text, found, in_folders)
@@ -143,6 +146,10 @@ class Inputs:
                 yield from read_table(file.path, file.key, file.footer.column, self._max_bytes)
             else:
                 yield read_file(file.path, file.key, self._max_bytes)
+
+    def paths(self) -> Iterator[str]:
+        """The files that are read, and those that were named but cannot be."""
+        return (file.path for file in self._files)
 
     def _add(self, text: str) -> bool:
         """Take the files of one input; whether there are any."""

@@ -1,7 +1,7 @@
 """One run of `emonet-fast video`: inputs in, time lines, overlay and report out, whatever ends it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from ..files import keep_apart
 from ..options import VideoOptions
 from ..reports.timeline import TimelineReport
 from ..scorer import Scorer
+from ..sinks.encoders import companions
 from ..sinks.growing import GrowingSink
 from ..sinks.overlay import Overlay
 from ..sinks.timeline import open_timeline
@@ -66,10 +67,14 @@ class VideoRun:
         if self._pipeline is not None:
             self._pipeline.stop()
 
-    def check(self, inputs: Sequence[object]) -> None:
-        """Try the outputs before weights are read; leaves nothing behind. Raises OptionError where one cannot work."""
+    def check(self, inputs: Sequence[object], read: Iterable[str] = ()) -> None:
+        """Try the outputs before weights are read; leaves nothing behind. Raises OptionError where one cannot work.
+
+        read: the other files that the run reads, which no output may replace.
+        """
         outputs = self._outputs
-        keep_apart((*outputs.tables, outputs.overlay, outputs.report), inputs)
+        tables = [path for table in outputs.tables for path in companions(table)]
+        keep_apart((*tables, outputs.overlay, outputs.report), (*inputs, *read))
         single = [p for p in outputs.tables if p.suffix.lower() in _ONE_VIDEO]
         single += [outputs.overlay] if outputs.overlay is not None else []
         if len(inputs) > 1 and single:

@@ -104,7 +104,7 @@ def test_nothing_scored_is_status_2(tmp_path, walk, tiny_folder, inside):
     [
         (["-o", "a.txt"], "expected one of"),
         (["-o", "nowhere/a.csv"], "there is no folder"),
-        (["-o", "a.csv", "--report", "a.csv"], "same name"),
+        (["-o", "a.csv", "--report", "a.csv"], "ending in .html"),
         (["--overlay", "./clip.mp4"], "is an input too"),
         (["--fps", "fast"], "expected a number or all"),
         (["--fps", "-1"], "expected above 0"),

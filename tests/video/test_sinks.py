@@ -402,3 +402,11 @@ def test_growing_file_over_a_folder(tmp_path):
     (tmp_path / "a.csv").mkdir()
     with pytest.raises(OptionError, match="not a file"):
         open_timeline(tmp_path / "a.csv", {})
+
+
+def test_an_overlay_does_not_write_over_what_a_killed_run_left(tmp_path):
+    left = tmp_path / "o.mp4.partial"
+    left.write_bytes(b"hours of work")
+    with pytest.raises(OptionError, match="is there already"):
+        Overlay(tmp_path / "o.mp4")
+    assert left.read_bytes() == b"hours of work"
