@@ -1,7 +1,7 @@
 """One run of `emonet-fast score`: inputs in, output files, report and table out. Streams in bounded memory."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from .scorer import Scorer
 from .scores import Scores, distinct_notes
 from .sinks import open_sink
 from .sinks.encoders import companions
+from .sources.skipped import skipped_text
 from .text import counted
 
 # Rows kept for the table on the terminal; files get all of them.
@@ -53,6 +54,7 @@ class ScoreSummary:
         notes: what a reader of the scores must know.
         engine: which engine was used, for people.
         decoder: which decoder was used, for people.
+        skipped: what the inputs hold beside rows, for people; "" for nothing.
     """
 
     counts: dict[str, int]
@@ -61,6 +63,7 @@ class ScoreSummary:
     notes: tuple[str, ...]
     engine: str
     decoder: str
+    skipped: str = ""
 
     @property
     def scored(self) -> int:
@@ -73,7 +76,9 @@ class ScoreSummary:
         parts = [f"{self.scored} scored"]
         parts += [f"{n} {status}" for status, n in sorted(self.counts.items()) if status != Status.OK]
         speed = f"; {self.seconds['engine'] / self.scored:.2f} s/image" if self.scored else ""
-        return f"{counted(total, 'input')}: {', '.join(parts)}{speed} ({self.engine}, decoded by {self.decoder})"
+        skipped = f"; {self.skipped}" if self.skipped else ""
+        by = f"({self.engine}, decoded by {self.decoder})"
+        return f"{counted(total, 'input')}: {', '.join(parts)}{skipped}{speed} {by}"
 
 
 def check(outputs: ScoreOutputs, inputs: Iterable[object] = ()) -> None:
@@ -94,8 +99,11 @@ def run(
     outputs: ScoreOutputs,
     advance: Callable[[int], None],
     faces: PictureFaces | None = None,
+    skipped: Mapping[str, int] | None = None,
 ) -> ScoreSummary:
     """Score pictures and write the outputs. `advance` takes the number of rows of each batch that is done.
+
+    `skipped` is read at the end: how much of what was passed over, by kind.
 
     Output files appear whole at the end; an error or an interrupt leaves none, and older ones as they were. A
     checkpoint or an engine that cannot be opened is an error before any picture is scored.
@@ -122,6 +130,9 @@ def run(
             if report is not None:
                 report.write(batch.scores, [None if one.rgb is None else thumbnail(one.rgb) for one in batch.decoded])
             advance(len(batch.scores))
+        passed_over = skipped_text(skipped or {})
+        if report is not None and passed_over:
+            report.add_note(passed_over)
     note = scorer.decoder.note()
     return ScoreSummary(
         counts={str(k): v for k, v in counts.items()},
@@ -130,4 +141,5 @@ def run(
         notes=(*notes, *(faces.notes() if faces is not None else ())),
         engine=f"{metadata['backend']} {metadata['precision']}",
         decoder=scorer.decoder.name + (f", {note}" if note else ""),
+        skipped=passed_over,
     )

@@ -75,7 +75,13 @@ def test_last_line_has_the_counts(scored):
     done, _ = scored
     last = done.stdout.strip().splitlines()[-1]
     assert last.startswith("7 inputs: 3 scored, ")
-    for part in ("1 empty", "not_an_image", "truncated", "s/image (openvino fp32, decoded by pillow"):
+    for part in (
+        "1 empty",
+        "not_an_image",
+        "truncated",
+        "; skipped: 1 .txt; ",
+        "s/image (openvino fp32, decoded by pillow",
+    ):
         assert part in last
     assert "untrained weights: the numbers mean nothing" in done.stdout
 
@@ -94,6 +100,7 @@ def test_report_escapes_what_it_shows(scored):
     assert "<script>alert" not in html
     assert "&lt;script&gt;alert" in html
     assert "untrained weights" in html
+    assert "skipped: 1 .txt" in html
 
 
 def test_scores_equal_the_python_interface(scored, folder, published_small, cache_dir):

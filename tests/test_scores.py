@@ -340,4 +340,4 @@ class TestConcat:
         assert joined.metadata == {"backend": "cpu; cuda", "checkpoint": "x"}
         assert joined.notes[0] == "n"
         assert joined.notes[-1].startswith("2 of 2 rows")
-        assert len(joined.notes) == 3
+        assert len(joined.notes) == 2

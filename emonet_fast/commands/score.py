@@ -63,7 +63,7 @@ def score(
         locator = open_faces(faces, options, scorer.place)
         # With faces, how many rows there will be is known at the end.
         with progress(source.total if locator is None else None) as bar:
-            summary = job.run(scorer, source, outputs, bar.update, locator)
+            summary = job.run(scorer, source, outputs, bar.update, locator, source.skipped)
     if summary.first is not None:
         click.echo(table(summary.first, outputs.top, shutil.get_terminal_size((100, 40)).columns))
         hidden = sum(summary.counts.values()) - len(summary.first)

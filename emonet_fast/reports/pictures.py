@@ -13,7 +13,7 @@ from PIL import Image
 
 from .. import taxonomy
 from ..files import PendingFile
-from ..scores import Scores
+from ..scores import Scores, distinct_notes
 from ..sinks.encoders import SCHEMA_VERSION
 from ..sinks.whole import WholeOutput
 from .collect import PictureTotals
@@ -53,6 +53,10 @@ class PictureReport(WholeOutput):
     def write(self, scores: Scores, thumbnails: Sequence[Image.Image | None]) -> None:
         """Take in N rows, and N small pictures (`collect.thumbnail`), None where one could not be decoded."""
         self._totals.add(scores, thumbnails)
+
+    def add_note(self, note: str) -> None:
+        """Say something about the run above the pictures."""
+        self._totals.notes = distinct_notes((*self._totals.notes, note))
 
     def close(self) -> None:
         """Write the page and rename it into place. Raises EmonetError when that fails."""

@@ -9,13 +9,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from unicodedata import normalize
 
 from ..records import Picture, Status
+from .skipped import HEAD, is_finders, kind_of, starts_as_picture, tells_nothing
 
 IMAGE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif",
-    ".ppm", ".pgm", ".pbm", ".pnm",
+    ".heic", ".heif", ".hif", ".jxl", ".ppm", ".pgm", ".pbm", ".pnm",
 })  # fmt: skip
+# There is no such file, or a link that leads nowhere or in a circle: it hides no folder.
+_NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class UniqueKeys:
@@ -86,62 +90,99 @@ class FoundFiles:
 
     Args:
         paths: files in order.
-        faults: why a folder among `paths` could not be searched.
-        skipped: number of files passed over, by lower-case suffix ("" for names without one).
+        faults: why a path among `paths` could not be searched.
+        skipped: number of files passed over, by kind.
+        leave_out: an absolute folder that is not searched; None for none.
     """
 
     paths: list[str] = field(default_factory=list)
     faults: dict[str, str] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
+    leave_out: Path | None = None
 
     def take(self, path: Path, wanted: Callable[[str], bool]) -> None:
-        """Add a file if its name is wanted; count it as skipped otherwise."""
-        if wanted(path.name):
+        """Add a file whose name is wanted, or whose first bytes are a picture's where its name tells nothing.
+
+        Any other one is counted as skipped.
+        """
+        named = wanted(path.name) and not is_finders(str(path))
+        if named or (tells_nothing(str(path)) and starts_as_picture(_first_bytes(path))):
             self.paths.append(str(path))
         else:
-            self.skipped[path.suffix.lower()] += 1
+            self.skipped[kind_of(str(path))] += 1
+
+    def give_up(self, path: Path, what: str, error: BaseException) -> None:
+        """Add a path that could be a folder with pictures, and cannot be searched."""
+        self.paths.append(str(path))
+        self.faults[str(path)] = f"{what}: {reason_of(error)}"
+
+
+def _first_bytes(path: Path) -> bytes:
+    """A file's first bytes; b"" where it cannot be read: a name that is not a picture's is no reason to ask for one."""
+    try:
+        stat_file(path)
+        with path.open("rb", buffering=0) as file:
+            return file.read(HEAD)
+    except (OSError, ValueError):
+        return b""
 
 
 def search_folder(folder: str, found: FoundFiles, wanted: Callable[[str], bool] = is_image_name) -> None:
     """Add the files under `folder` whose name is wanted to `found`, by name, folders in their place among files.
 
     Links to folders are followed. A folder that was met before (same device and inode) is not entered again, so
-    that loops end. A folder that cannot be listed becomes a path with a fault.
+    that loops end. What cannot be listed or looked at becomes a path with a fault.
     """
     entered: set[tuple[int, int]] = set()
     waiting = [Path(folder)]
     while waiting:
         path = waiting.pop()
-        if not is_folder(path):
-            found.take(path, wanted)
-            continue
         try:
             at = path.stat()
-            if (at.st_dev, at.st_ino) in entered:
-                continue
-            names = sorted(os.listdir(path))  # noqa: PTH208 - names are wanted, not paths
         except OSError as e:
-            found.paths.append(str(path))
-            found.faults[str(path)] = f"folder cannot be listed: {reason_of(e)}"
+            if e.errno in _NO_FOLDER or wanted(path.name):  # its row tells why
+                found.take(path, wanted)
+            else:
+                found.give_up(path, "cannot be looked at", e)
+            continue
+        if not stat.S_ISDIR(at.st_mode):
+            found.take(path, wanted)
+            continue
+        if (at.st_dev, at.st_ino) in entered or path.absolute() == found.leave_out:
             continue
         entered.add((at.st_dev, at.st_ino))
-        waiting.extend(path / name for name in reversed(names))
+        waiting.extend(path / name for name in reversed(_names_in(path, found)))
 
 
-def search_glob(pattern: str, found: FoundFiles, wanted: Callable[[str], bool] = is_image_name) -> None:
+def _names_in(folder: Path, found: FoundFiles) -> list[str]:
+    """What lies in a folder, sorted; a fault, and nothing, where it cannot be listed."""
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 - names are wanted, not paths
+    except OSError as e:
+        found.give_up(folder, "folder cannot be listed", e)
+        return []
+
+
+def search_glob(
+    pattern: str,
+    found: FoundFiles,
+    wanted: Callable[[str], bool] = is_image_name,
+    in_folders: Callable[[str], bool] = is_image_name,
+) -> None:
     """Add the files that match a pattern with `*`, `?`, `[...]` and `**` to `found`, sorted, once each.
 
-    A folder that matches is searched, as if a shell had expanded the pattern. Leading folders that exist under
-    exactly that name are taken literally. Without a match nothing is added.
+    A folder that matches is searched for names in `in_folders`, as if a shell had expanded the pattern. Leading folders
+    that exist under exactly that name are taken literally. Composed and decomposed letters match each other. Without a
+    match nothing is added.
     """
     base, rest = _split_pattern(pattern)
-    fresh = FoundFiles()
-    for path in _match_recursive(base, rest) if "**" in rest else _match(base, rest):
+    fresh = FoundFiles(leave_out=found.leave_out)
+    for path in _match_recursive(base, rest, fresh) if "**" in rest else _match(base, rest, fresh):
         if is_folder(path):
-            search_folder(str(path), fresh)
+            search_folder(str(path), fresh, in_folders)
         else:
             fresh.take(path, wanted)
-    found.paths.extend(dict.fromkeys(fresh.paths))
+    found.paths.extend(sorted(dict.fromkeys(fresh.paths), key=Path) if fresh.faults else dict.fromkeys(fresh.paths))
     found.faults.update(fresh.faults)
     found.skipped.update(fresh.skipped)
 
@@ -165,24 +206,57 @@ def _split_pattern(pattern: str) -> tuple[Path, list[str]]:
     return base, list(parts[-1:])
 
 
-def _match(base: Path, rest: list[str]) -> list[Path]:
-    pattern = str(Path(glob.escape(str(base)), *rest))
-    return sorted(Path(n) for n in glob.glob(pattern))  # noqa: PTH207 - Path.glob refuses absolute patterns
+def _match(base: Path, rest: list[str], found: FoundFiles) -> list[Path]:
+    """What matches parts without `**`, sorted. A folder on the way that cannot be searched is a fault of `found`."""
+    reached = [base]
+    for part in rest:
+        after: list[Path] = []
+        for folder in reached:
+            literal = not glob.has_magic(part)
+            try:
+                if literal:
+                    (folder / part).lstat()
+                    after.append(folder / part)
+                    continue
+            except OSError as e:
+                if e.errno not in _NO_FOLDER:
+                    found.give_up(folder, "folder cannot be searched", e)
+                    continue
+            if is_folder(folder) and not (literal and part.isascii()):
+                pattern = glob.escape(part) if literal else part
+                after += [folder / name for name in _names_in(folder, found) if _fits(name, pattern)]
+        reached = after
+    return reached
 
 
-def _match_recursive(base: Path, rest: list[str]) -> list[Path]:
+def same_letters(text: str) -> str | None:
+    """The one path that differs from `text` only in how its letters are composed, as of a file that came from a Mac."""
+    parts = Path(text).parts
+    start = Path(text).anchor
+    paths = [] if text.isascii() else _match(Path(start), list(parts[bool(start) :]), FoundFiles())
+    return str(paths[0]) if len(paths) == 1 else None
+
+
+def _match_recursive(base: Path, rest: list[str], found: FoundFiles) -> list[Path]:
     """Files that match parts with `**`, or lie in a folder that does. glob's own `**` never leaves a loop of links."""
     first = rest.index("**")
     matched: dict[Path, None] = {}
-    for top in _match(base, rest[:first]) if first else [base]:
+    for top in _match(base, rest[:first], found):
         every = FoundFiles()
         search_folder(str(top), every, wanted=lambda name: True)
         for path in map(Path, every.paths):
             parts = path.relative_to(top).parts
-            inside = any(_matches(parts[:k], rest[first:]) for k in range(1, len(parts) + 1))
-            if inside or str(path) in every.faults:
+            if any(_matches(parts[:k], rest[first:]) for k in range(1, len(parts) + 1)):
                 matched[path] = None
-    return list(matched)
+        found.paths += every.faults
+        found.faults |= every.faults
+    return [path for path in matched if str(path) not in found.faults]
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """Whether a name fits one part of a pattern; a hidden name needs the dot written out."""
+    hidden = name.startswith(".") and not pattern.startswith(".")
+    return not hidden and fnmatch.fnmatchcase(normalize("NFC", name), normalize("NFC", pattern))
 
 
 def _matches(names: tuple[str, ...], pattern: list[str]) -> bool:
@@ -191,12 +265,12 @@ def _matches(names: tuple[str, ...], pattern: list[str]) -> bool:
     for name in names:
         after: set[int] = set()
         for i in reached:
-            if i == len(pattern) or (name.startswith(".") and not pattern[i].startswith(".")):
+            if i == len(pattern):
                 continue
-            if pattern[i] == "**":
+            if pattern[i] != "**":
+                after |= {i + 1} if _fits(name, pattern[i]) else set()
+            elif not name.startswith("."):
                 after.add(i)
-            elif fnmatch.fnmatchcase(name, pattern[i]):
-                after.add(i + 1)
         reached = _skip_stars(after, pattern)
     return len(pattern) in reached
 

@@ -11,7 +11,7 @@ from typing import Literal
 from ..errors import InputError, OptionError
 from ..options import Options
 from ..records import Picture, Status
-from ..scores import utf8_text
+from ..text import utf8_text
 from .folder import (
     FoundFiles,
     UniqueKeys,
@@ -19,12 +19,14 @@ from .folder import (
     is_image_name,
     read_file,
     reason_of,
+    same_letters,
     search_folder,
     search_glob,
     stat_file,
 )
 from .shards import is_shard_name, read_shard
-from .table import TableFooter, is_table_name, read_footer, read_table
+from .skipped import NO_COLUMN, NO_ROWS, skipped_text
+from .table import NoImageColumnError, TableFooter, is_table_name, read_footer, read_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +50,28 @@ class InputFile:
     footer: TableFooter | None = None
 
 
-def list_files(text: str, in_folders: Callable[[str], bool], in_globs: Callable[[str], bool]) -> FoundFiles | None:
+def list_files(
+    text: str, in_folders: Callable[[str], bool], in_globs: Callable[[str], bool], leave_out: Path | None = None
+) -> FoundFiles | None:
     """The files that one input names; None where it is neither a path that exists nor a pattern.
 
     A path that exists is taken literally, also if its name holds `*`, `?` or `[`. A file that is named explicitly is
-    taken whatever its suffix; `in_folders` and `in_globs` say which other names are taken. Raises InputError for an
-    empty text, which as a path would be the working folder.
+    taken whatever its suffix; `in_folders` and `in_globs` say which other names are taken. The folder `leave_out` is
+    not searched. Raises InputError for an empty text, which as a path would be the working folder.
     """
     if not text:
         raise InputError("an empty text came as an input; is a variable unset?")
-    found = FoundFiles()
-    if is_folder(Path(text)):
-        search_folder(text, found, in_folders)
-    elif os.path.lexists(text):
-        found.paths.append(text)
-    elif glob.has_magic(text):
-        search_glob(text, found, in_globs)
-    else:
+    found = FoundFiles(leave_out=None if leave_out is None else leave_out.absolute())
+    if not os.path.lexists(text) and glob.has_magic(text):
+        search_glob(text, found, in_globs, in_folders)
+        return found
+    path = text if os.path.lexists(text) else same_letters(text)
+    if path is None:
         return None
+    if is_folder(Path(path)):
+        search_folder(path, found, in_folders)
+    else:
+        found.paths.append(path)
     return found
 
 
@@ -77,7 +83,7 @@ def is_input_name(name: str) -> bool:
 def inspect_file(path: str, key: str, image_column: str | None) -> InputFile:
     """A file by its name, and a table by its footer. A table that cannot be read has a fault.
 
-    Raises InputError when a table's image column is missing or ambiguous.
+    Raises NoImageColumnError when a table has no image column, and InputError when it has several.
     """
     if is_shard_name(path):
         return InputFile("shard", path, key, _size(path))
@@ -102,8 +108,9 @@ class Inputs:
     """Pictures of folders, globs, tar shards, parquet files and image files, in the order given.
 
     Can be iterated again. Paths are held, pictures are not. In folders only image files are taken, in globs shards and
-    tables too. A missing file, and a glob without a match, are UNREADABLE pictures as long as another input was found.
-    Keys are unique: where an input is given again, its second keys are `path#2`.
+    tables too. A table without an image column is skipped. A missing file, and a glob without a match, are UNREADABLE
+    pictures as long as another input was found. Keys are unique: where an input is given again, its second keys are
+    `path#2`.
 
     Args:
         inputs: what the user named.
@@ -112,11 +119,13 @@ class Inputs:
 
     Attributes:
         total: number of pictures; None where a tar shard makes it unknown before reading.
-        skipped: number of files in folders and globs that are no pictures, by lower-case suffix.
-        notes: inputs that gave nothing, for people.
+        skipped: how many of what the inputs hold are no rows, by kind. Members of tars are counted as they are passed
+            over, by the last iteration.
+        notes: inputs that were not found or gave nothing, for the text of an error.
 
     Raises:
-        InputError: when no input could be found at all, or a parquet file's image column is missing or ambiguous.
+        InputError: when no input could be found at all, a parquet file has several image columns, or the only inputs
+            are parquet files without one.
         OptionError: when image_column is given, but no input is a parquet file.
     """
 
@@ -126,22 +135,29 @@ class Inputs:
         self.skipped: Counter[str] = Counter()
         self.notes: list[str] = []
         self._files: list[InputFile] = []
+        self._without_column: list[NoImageColumnError] = []
         self._unique = UniqueKeys()
         self._column, self._max_bytes = image_column, options.max_bytes
         exist = [self._add(str(text)) for text in inputs]
         if not any(exist):
             raise InputError("no pictures found: " + ("; ".join(self.notes) or "no input was given"))
-        if image_column is not None and not any(file.footer for file in self._files):
+        asked_in_vain = image_column is not None and not any(file.footer for file in self._files)
+        if self._without_column and (asked_in_vain or all(file.fault for file in self._files)):
+            raise self._without_column[0]
+        if asked_in_vain:
             raise OptionError(f"image_column is {image_column!r}, but no input is a readable parquet file")
         shards = any(file.kind == "shard" for file in self._files)
         self.total = None if shards else sum(sum(f.footer.groups) if f.footer else 1 for f in self._files)
+        self._listed = Counter(self.skipped)
 
     def __iter__(self) -> Iterator[Picture]:
+        self.skipped.clear()
+        self.skipped.update(self._listed)
         for file in self._files:
             if file.fault:
                 yield Picture(file.key, None, Status.UNREADABLE, file.fault)
             elif file.kind == "shard":
-                yield from read_shard(file.path, file.key, self._max_bytes)
+                yield from read_shard(file.path, file.key, self._max_bytes, self.skipped)
             elif file.footer is not None:
                 yield from read_table(file.path, file.key, file.footer.column, self._max_bytes)
             else:
@@ -164,10 +180,15 @@ class Inputs:
                 self._add_fault(path, found.faults[path])
                 continue
             path = str(Path(path))
-            file = inspect_file(path, self._unique(utf8_text(path)), self._column)
+            try:
+                file = inspect_file(path, self._unique(utf8_text(path)), self._column)
+            except NoImageColumnError as error:
+                self._without_column.append(error)
+                self.skipped[NO_COLUMN] += 1
+                continue
             self._files.append(file)
             if file.footer is not None and not sum(file.footer.groups):
-                self.notes.append(f"{path!r} has no rows")
+                self.skipped[NO_ROWS] += 1
         self.skipped.update(found.skipped)
         if not found.paths:
             self._note_empty(text, found)
@@ -178,6 +199,7 @@ class Inputs:
         if is_folder(Path(text)):
             hint = _shards_hint(Path(text), found)
             self.notes.append(f"folder {text!r} has no image files{_seen(found.skipped)}{hint}")
+            self.skipped["folder without files"] += not found.skipped
         else:
             self.notes.append(f"nothing that can be scored matches {text!r}{_seen(found.skipped)}")
             self._add_fault(text, "no picture, shard or table matches this pattern")
@@ -187,13 +209,8 @@ class Inputs:
 
 
 def _seen(skipped: Mapping[str, int]) -> str:
-    """What a folder without pictures does hold, the most frequent suffixes first."""
-    if not skipped:
-        return ", and no other files"
-    kinds = sorted(skipped.items(), key=lambda kv: (-kv[1], kv[0]))
-    frequent = ", ".join(f"{n:,} {suffix or 'without suffix'}" for suffix, n in kinds[:6])
-    rest = f", {sum(n for _, n in kinds[6:]):,} others" if len(kinds) > 6 else ""
-    return f", but {frequent}{rest}"
+    """What a folder without pictures does hold."""
+    return f"; {skipped_text(skipped)}" if skipped else ", and no other files"
 
 
 def _shards_hint(folder: Path, found: FoundFiles) -> str:

@@ -1,23 +1,22 @@
-"""WebDataset shards: .tar, .tar.gz and .tgz, read as a stream, one member in memory at a time.
+"""Pictures of WebDataset shards: .tar, .tar.gz and .tgz, read as a stream, one member in memory at a time.
 
 Member names are labels in keys. Nothing is ever extracted to disk, so `../../etc/x` is a name like any other.
 """
 
-import gzip
-import io
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Self
+from typing import TypeAlias
 
 from ..records import Picture, Status
-from ..scores import utf8_text
-from .folder import UniqueKeys, is_image_name, reason_of, stat_file, too_many_bytes
+from ..text import utf8_text
+from .folder import UniqueKeys, is_image_name, reason_of, too_many_bytes
+from .skipped import HEAD, is_finders, kind_of, starts_as_picture, tells_nothing
+from .tar import Gap, Tar
 
 SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
-_MAX_HEADER = 1 << 20  # bytes of a long name or pax record, which tarfile reads whole
-_EXTENDED = (b"x", b"g", b"X", b"L", b"K")  # header types that carry such a record
-_GZIP = b"\x1f\x8b"
+# Where each regular member's bytes lie, by its name: (offset, size), for hard links to it.
+_Places: TypeAlias = dict[str, tuple[int, int]]
 
 
 def is_shard_name(name: str) -> bool:
@@ -25,90 +24,89 @@ def is_shard_name(name: str) -> bool:
     return name.lower().endswith(SHARD_SUFFIXES)
 
 
-class _Header(tarfile.TarInfo):
-    """A member header that refuses impossible sizes and tells its archive why reading ended."""
+def read_shard(path: str, key: str, max_bytes: int, skipped: Counter[str] | None = None) -> Iterator[Picture]:
+    """The image members of a tar file in order, with keys `key::member`.
 
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        header = super().frombuf(buf, encoding, errors)
-        if header.size < 0 or (header.type in _EXTENDED and header.size > _MAX_HEADER):
-            raise tarfile.ReadError(f"a header claims {header.size:,} bytes")
-        return header
-
-    @classmethod
-    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
-        try:
-            return super().fromtarfile(tarfile)
-        except Exception as e:
-            if isinstance(tarfile, _Shard):
-                tarfile.ended_by = e
-            raise
-
-
-class _Shard(tarfile.TarFile):
-    """An archive whose damage is an error: tarfile takes a damaged header for the end, and members would be missing."""
-
-    tarinfo = _Header
-    ended_by: Exception | None = None
-    members: list[tarfile.TarInfo]
-
-    def next_member(self) -> tarfile.TarInfo | None:
-        """The next header, or None at the end-of-archive mark. Raises TarError for damage or a missing mark."""
-        member = self.next()
-        self.members = []  # tarfile keeps every header: memory would grow with the shard
-        if member is None:
-            # The class of the clean end is not among tarfile's documented names.
-            if type(self.ended_by).__name__ in ("EmptyHeaderError", "TruncatedHeaderError"):
-                raise tarfile.ReadError("ends without the end-of-archive mark: truncated, or not written to its end")
-            if type(self.ended_by).__name__ != "EOFHeaderError":
-                raise tarfile.ReadError(f"damaged header ({self.ended_by})")
-        elif member.size < 0:  # by a pax record
-            raise tarfile.ReadError(f"a header claims {member.size:,} bytes")
-        return member
-
-
-def _open(path: str) -> gzip.GzipFile | io.BufferedReader:
-    """The archive's bytes, unzipped where they begin as gzip.
-
-    tarfile's own stream mode ("r|*") is not used: after a forged size of 2**63 it reads an ended file for hours.
-    """
-    stat_file(path)
-    with Path(path).open("rb") as file:
-        zipped = file.read(2) == _GZIP
-    return gzip.open(path) if zipped else Path(path).open("rb")
-
-
-def read_shard(path: str, key: str, max_bytes: int) -> Iterator[Picture]:
-    """The image members of a tar file in order, with keys `key::member`. Folders, links and devices are skipped.
-
-    A member over max_bytes is TOO_LARGE and is not read. A damaged archive gives the members before the damage, and
-    then one UNREADABLE picture with the key `key::<damaged after N images>`.
+    A hard link is a member with its target's bytes. Other members are counted in `skipped`, by kind; folders are not. A
+    member over max_bytes is TOO_LARGE and is not read. Where the archive is damaged, or bytes are passed over, one
+    UNREADABLE picture with the key `key::<damaged after N images>` says so.
     """
     unique, count, inside = UniqueKeys(), 0, ""
+    skipped = Counter() if skipped is None else skipped
+    places: _Places = {}
+    members = 0
     try:
-        stream = _open(path)
+        tar = Tar(path)
     except (OSError, ValueError) as e:
         yield Picture(key, None, Status.UNREADABLE, reason_of(e))
         return
     try:
-        with stream, _Shard(fileobj=stream, mode="r") as shard:
-            while (member := shard.next_member()) is not None:
-                if not (member.isreg() and is_image_name(member.name)):
+        with tar:
+            for found in tar.walk():
+                if isinstance(found, Gap):
+                    yield _damaged(unique, key, count, found.reason + inside)
                     continue
-                inside = f", in or after member {utf8_text(member.name)!r}"
-                picture = _read_member(shard, member, f"{key}::{utf8_text(member.name)}", max_bytes)
-                count += 1
-                yield Picture(unique(picture.key), picture.data, picture.status, picture.reason)
-    except Exception as e:  # a damaged archive raises what it likes: TarError, zlib.error, RecursionError
-        reason = f"tar archive: {reason_of(e)}{inside}"
-        yield Picture(unique(f"{key}::<damaged after {count} images>"), None, Status.UNREADABLE, reason)
+                members += 1
+                name = f"{key}::{utf8_text(found.name)}"
+                try:
+                    picture = _read(tar, found, name, max_bytes, places, skipped)
+                except tarfile.ReadError as e:
+                    reason = f"a hard link to {utf8_text(found.linkname)!r}: {e}"
+                    picture = Picture(name, None, Status.UNREADABLE, reason)
+                if picture is not None:
+                    inside = f", in or after member {utf8_text(found.name)!r}"
+                    count += 1
+                    yield Picture(unique(picture.key), picture.data, picture.status, picture.reason)
+    except Exception as e:  # damaged gzip raises what it likes: zlib.error, EOFError, BadGzipFile
+        yield _damaged(unique, key, count, reason_of(e) + inside)
+        return
+    if not members:
+        skipped["tar without members"] += 1
 
 
-def _read_member(shard: _Shard, member: tarfile.TarInfo, key: str, max_bytes: int) -> Picture:
-    if member.size > max_bytes:
-        return Picture(key, None, Status.TOO_LARGE, too_many_bytes(member.size, max_bytes))
-    file = shard.extractfile(member)
-    data = file.read() if file is not None else b""
-    if len(data) != member.size:
-        raise tarfile.ReadError("unexpected end of data")
+def _damaged(unique: UniqueKeys, key: str, count: int, reason: str) -> Picture:
+    key = unique(f"{key}::<damaged after {count} images>")
+    return Picture(key, None, Status.UNREADABLE, f"tar archive: {utf8_text(reason)}")
+
+
+def _read(
+    tar: Tar, member: tarfile.TarInfo, key: str, max_bytes: int, places: _Places, skipped: Counter[str]
+) -> Picture | None:
+    """The picture of a member, or None where it is none, or cut short, which the next gap says.
+
+    Raises ReadError where a hard link's target cannot be read.
+    """
+    name = member.name
+    link = member.islnk()
+    if not (member.isreg() or link):
+        if not member.isdir():
+            skipped["symbolic link" if member.issym() else "special member"] += 1
+        return None
+    place = places.get(member.linkname) if link else (member.offset_data, member.size)
+    if place is not None and not member.sparse:
+        places[name] = place
+    named, head = is_image_name(name) and not is_finders(name), b""
+    if not named and place is not None and tells_nothing(name):
+        head = _bytes(tar, member, place, 0, min(HEAD, place[1]))
+        named = starts_as_picture(head)
+    if not named:
+        skipped[kind_of(name)] += 1
+        return None
+    if place is None:
+        raise tarfile.ReadError("there is no such member before it")
+    if place[1] > max_bytes:
+        return Picture(key, None, Status.TOO_LARGE, too_many_bytes(place[1], max_bytes))
+    if not link and not tar.holds(member):
+        return None
+    data = head + _bytes(tar, member, place, len(head), place[1])
+    if len(data) != place[1]:
+        tar.lose(f"unexpected end of data in {name!r}", member.offset)
+        return None
     return Picture(key, data)
+
+
+def _bytes(tar: Tar, member: tarfile.TarInfo, place: tuple[int, int], start: int, stop: int) -> bytes:
+    """Bytes start to stop of a member, or of a hard link's target."""
+    if member.islnk():
+        return tar.data_before(place[0] + start, stop - start)
+    return tar.data(member, start, stop)

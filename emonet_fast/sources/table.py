@@ -19,8 +19,13 @@ _IMAGE_NAMES = frozenset({
     "image", "images", "image_bytes", "img", "img_bytes", "picture", "photo", "face", "crop", "jpg", "jpeg", "png",
     "webp", "bytes", "data", "content",
 })  # fmt: skip
+_LONGEST = 300
 _BATCH_ROWS = 16
 _BUFFER = 1 << 20
+
+
+class NoImageColumnError(InputError):
+    """A table has no column of encoded images: it is about pictures, perhaps, as img2dataset's metadata is."""
 
 
 def is_table_name(name: str) -> bool:
@@ -58,25 +63,32 @@ def read_footer(path: str, image_column: str | None) -> TableFooter:
 def choose_column(schema: "pyarrow.Schema", image_column: str | None, path: str) -> str:
     """The image column of `schema`, by the rule of `read_footer`. path: for the error's text.
 
-    Raises InputError, which names the columns, when there is no such column, or several.
+    Raises NoImageColumnError, which names the columns, when there is no such column, and InputError for several.
     """
-    columns = ", ".join(f"{f.name} ({_short(f.type)})" for f in schema) or "none"
     if image_column is not None:
         if schema.names.count(image_column) != 1:
-            raise InputError(f"{path} has no single column {image_column!r}; its columns are: {columns}")
+            raise NoImageColumnError(_text(path, f"no single column {image_column!r}", schema))
         if not _is_struct(schema.field(image_column).type) and not _is_binary(schema.field(image_column).type):
-            raise InputError(
-                f"column {image_column!r} of {path} holds no encoded images; expected binary, or a struct with a "
-                f"binary field 'bytes'; its columns are: {columns}"
-            )
+            what = f"no encoded images in its column {image_column!r}: expected binary, or a struct with binary 'bytes'"
+            raise NoImageColumnError(_text(path, what, schema))
         return image_column
     structs = [f.name for f in schema if _is_struct(f.type)]
     plain = [f.name for f in schema if _is_binary(f.type) and f.name.lower() in _IMAGE_NAMES]
     found = structs or plain
     if len(found) == 1 and schema.names.count(found[0]) == 1:
         return str(found[0])
-    what = f"several image columns ({', '.join(found)})" if found else "no column known to hold images"
-    raise InputError(f"{path} has {what}; name one with --image-column; its columns are: {columns}")
+    if found:
+        raise InputError(_text(path, f"several image columns ({', '.join(found)})", schema))
+    raise NoImageColumnError(_text(path, "no column known to hold images", schema))
+
+
+def _text(path: str, what: str, schema: "pyarrow.Schema") -> str:
+    """An error's text, of _LONGEST characters at most: a table may have thousands of columns."""
+    path, what = (text if len(text) <= 100 else text[:49] + " … " + text[-48:] for text in (path, what))
+    text = f"{path} has {what}; name one with --image-column; its columns are: "
+    columns = [f"{f.name} ({_short(f.type)})" for f in schema] or ["none"]
+    listed = ", ".join(columns)
+    return text + (listed if len(text) + len(listed) <= _LONGEST else listed[: _LONGEST - len(text) - 2] + " …")
 
 
 def read_table(path: str, key: str, column: str, max_bytes: int) -> Iterator[Picture]:

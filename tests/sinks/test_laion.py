@@ -35,8 +35,10 @@ def test_equals_the_example_computed_by_hand(tmp_path):
     good, bad, end = written(tmp_path / "out.jsonl", scores).split("\n")
     assert end == ""
     total = math.e + math.sqrt(math.e) + 38
-    first = '"model_amusement_best": {"raw": 0.0, "mean_subtracted": 0.0, "softmax": '
-    assert good.startswith('{"image_path": "a/1.jpg", "results": {' + first)
+    start = (
+        '{"image_path": "a/1.jpg", "results": {"model_amusement_best": {"raw": 0.0, "mean_subtracted": 0.0, "softmax": '
+    )
+    assert good.startswith(start)
     line = json.loads(good)
     assert list(line) == ["image_path", "results"]
     assert list(line["results"]) == [taxonomy.find(n).file_stem for n in (*FORTY, "Valence")]

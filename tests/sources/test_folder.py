@@ -1,6 +1,7 @@
 """Folders, globs and single files."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emonet_fast.records import Status
-from emonet_fast.sources.folder import FoundFiles, _matches, is_image_name, read_file, search_folder, search_glob
+from emonet_fast.sources.folder import (
+    FoundFiles,
+    _matches,
+    is_image_name,
+    read_file,
+    same_letters,
+    search_folder,
+    search_glob,
+)
+from emonet_fast.sources.skipped import skipped_text
 
 LIMIT = 1 << 20
 
@@ -46,7 +56,7 @@ def test_other_files_are_skipped_and_counted(tmp_path):
     tree(tmp_path, "a.jpg", "a.json", "deep/b.JSON", "README", "x.tar", ".hidden")
     names, found = folder(tmp_path)
     assert names == ["a.jpg"]
-    assert found.skipped == {".json": 2, "": 2, ".tar": 1}
+    assert found.skipped == {".json": 2, "without suffix": 2, ".tar": 1}
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "JPG", "jpeg", "png", "webp", "bmp", "gif", "tif", "TIFF", "avif", "ppm"])
@@ -54,6 +64,90 @@ def test_image_suffixes(suffix):
     assert is_image_name(f"deep/a.{suffix}")
     assert not is_image_name(f"a{suffix}")
     assert not is_image_name(f"a.{suffix}.txt")
+
+
+JPEG = b"\xff\xd8\xff\xe0 and so on"
+
+
+def test_names_that_tell_nothing_are_known_by_their_first_bytes(tmp_path):
+    for name in ("a.jpg?size=large", "b", "c.jpg.1", "d.jpg~", "e.jpg_large", "._f.jpg", ".h"):
+        (tmp_path / name).write_bytes(JPEG)
+    for name, data in {
+        "g": b"\0\0\0\x18ftypheic",
+        "i": b"P6\n# x\n3 2\n255\n",
+        "j": b"BM" + bytes(12) + b"\x28\0\0\0",
+    }.items():
+        (tmp_path / name).write_bytes(data)
+    tree(tmp_path, "Makefile", "x.jpg?page", "k.dat", "P6 is a text", "BMW")
+    os.mkfifo(tmp_path / "pipe")
+    names, found = folder(tmp_path)
+    assert names == ["._f.jpg", ".h", "a.jpg?size=large", "b", "c.jpg.1", "d.jpg~", "e.jpg_large", "g", "i", "j"]
+    assert found.skipped == {"without suffix": 5, ".dat": 1}
+    assert matching(tmp_path, "?") == ["b", "g", "i", "j"]
+
+
+def test_finders_notes_are_skipped_and_counted(tmp_path):
+    tree(tmp_path, "a.jpg", "._a.jpg", "__MACOSX/b.jpg", "__MACOSX/deep/._b.jpg")
+    names, found = folder(tmp_path)
+    assert names == ["a.jpg"]
+    assert found.skipped == {"of Finder's (._*, __MACOSX)": 3}
+
+
+def test_pictures_that_need_a_plugin_are_pictures(tmp_path):
+    tree(tmp_path, "a.HEIC", "b.heif", "c.hif", "d.avif", "e.jxl", "f.mp4")
+    names, found = folder(tmp_path)
+    assert names == ["a.HEIC", "b.heif", "c.hif", "d.avif", "e.jxl"]
+    assert found.skipped == {".mp4": 1}
+
+
+def test_what_was_skipped_in_words():
+    assert skipped_text({}) == skipped_text({".txt": 0}) == ""
+    assert skipped_text({".mp4": 1, ".heic": 3}) == "skipped: 3 .heic, 1 .mp4"
+    assert skipped_text({f".{c}": 1 for c in "abcdefghij"}).endswith(", 1 .h, 2 others")
+
+
+def deep(root: Path, times: int = 20) -> None:
+    """Folders nested beyond PATH_MAX, with a picture in each."""
+    at = os.open(root, os.O_RDONLY)
+    for _ in range(times):
+        os.mkdir("d" * 250, dir_fd=at)
+        inside = os.open("d" * 250, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = inside
+        os.close(os.open("a.jpg", os.O_CREAT | os.O_WRONLY, dir_fd=at))
+    os.close(at)
+
+
+def test_paths_beyond_path_max_are_told(tmp_path):
+    """A folder that is too deep to be looked at may hold pictures: it is a row with the reason."""
+    deep(tmp_path)
+    try:
+        _, found = folder(tmp_path)
+        *sound, last = found.paths
+        assert all(read_file(path, "k", LIMIT).status == Status.OK for path in sound)
+        assert 10 < len(sound) < 20
+        assert found.faults[last] == f"cannot be looked at: {os.strerror(36)}"
+        assert read_file("a" * 5000, "k", LIMIT).reason == os.strerror(36)
+    finally:
+        shutil.rmtree(tmp_path / ("d" * 250))  # pytest cannot
+
+
+def test_letters_match_however_they_are_composed(tmp_path):
+    composed, decomposed = "caf\xe9", "cafe\u0301"
+    tree(tmp_path, f"{decomposed}/1.jpg", "plain.jpg")
+    (tmp_path / decomposed / f"{composed}.jpg").write_bytes(b"2")
+    assert matching(tmp_path, f"{composed}/*.jpg") == [f"{decomposed}/1.jpg", f"{decomposed}/{composed}.jpg"]
+    assert (
+        matching(tmp_path, f"*/{decomposed}.*")
+        == matching(tmp_path, f"**/{decomposed}.*")
+        == [f"{decomposed}/{composed}.jpg"]
+    )
+    wanted = str(tmp_path / decomposed / f"{composed}.jpg")
+    assert same_letters(str(tmp_path / composed / f"{decomposed}.jpg")) == wanted
+    assert same_letters(str(tmp_path / "caf\xe8")) is None
+    (tmp_path / composed).mkdir()
+    assert same_letters(str(tmp_path / "cafe\u0301\u0301")) is None
+    assert matching(tmp_path, f"{decomposed}/1.jpg") == [f"{decomposed}/1.jpg"]
 
 
 def test_link_loops_end_and_nothing_comes_twice(tmp_path):
@@ -115,6 +209,10 @@ def test_unlistable_folder_is_a_fault(tmp_path, monkeypatch):
     recursive = FoundFiles()
     search_glob(str(tmp_path / "**" / "*.jpg"), recursive)
     assert recursive.faults.keys() == found.faults.keys(), "a pattern must not hide the fault either"
+    for pattern in ("*/*.jpg", "?/?.*", "*", "[ab]/1.jpg"):
+        one = FoundFiles()
+        search_glob(str(tmp_path / pattern), one)
+        assert one.faults.keys() == (found.faults.keys() if pattern != "[ab]/1.jpg" else set()), pattern
 
 
 def test_read_file(tmp_path):

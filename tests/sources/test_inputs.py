@@ -11,6 +11,7 @@ from emonet_fast.errors import InputError, OptionError
 from emonet_fast.options import Options
 from emonet_fast.records import Status
 from emonet_fast.sources import Inputs
+from emonet_fast.sources.skipped import skipped_text
 
 from .made import OPTIONS, write_tar
 
@@ -41,10 +42,11 @@ def test_everything_in_the_order_given(here):
     data = [b"0", b"1", b"pics/a.PNG", b"pics/b.jpg", b"pics/deep/c.gif", b"two.dat", b"m", b"n", b"one.jpg"]
     assert [p.data for p in pictures] == data
     assert {p.status for p in pictures} == {Status.OK}
-    assert got.skipped == {".txt": 1}
+    assert got.skipped == {".txt": 2}, "one in the folder, one in the tar"
     assert got.notes == []
     assert got.total is None, "a tar does not say how many"
     assert [p.key for p in got] == [p.key for p in pictures], "can be read again"
+    assert got.skipped == {".txt": 2}
 
 
 def test_total_where_it_is_known(here):
@@ -102,7 +104,7 @@ def test_file_that_vanishes_after_the_search(here):
         (["missing.jpg"], ["'missing.jpg'", os.strerror(2)]),
         (["none/*.png"], ["'none/*.png'", "matches"]),
         (["empty"], ["'empty'", "no image files", "no other files"]),
-        (["other"], ["'other'", "3 .txt, 1 without suffix, 1 .csv"]),
+        (["other"], ["'other'", "3 .txt, 1 .csv, 1 without suffix"]),
         (["shards"], ["2 .tar", "shards/*.tar"]),
         (["other", "missing.jpg"], ["'other'", "'missing.jpg'"]),
         (["other/*.txt"], ["'other/*.txt'", "2 .txt"]),
@@ -145,11 +147,49 @@ def test_image_column(here):
     pq.write_table(pa.table({"x": [b"xx"], "y": [b"yy"]}), here / "u.parquet")
     assert [p.data for p in Inputs(["u.parquet"], OPTIONS, image_column="y")] == [b"yy"]
     with pytest.raises(InputError, match=r"u\.parquet has no column known.*x \(binary\), y \(binary\)"):
-        Inputs(["one.jpg", "u.parquet"], OPTIONS)
+        Inputs(["u.parquet"], OPTIONS)
     with pytest.raises(InputError, match="no single column 'z'"):
         Inputs(["u.parquet"], OPTIONS, image_column="z")
     with pytest.raises(OptionError, match="no input is a readable parquet file"):
         Inputs(["one.jpg"], OPTIONS, image_column="y")
+
+
+def test_a_table_without_pictures_is_skipped_among_others(here):
+    """As img2dataset's metadata beside its tars, or the scores of an earlier run beside its pictures."""
+    pq.write_table(pa.table({"url": ["u"], "key": ["0"]}), here / "meta.parquet")
+    pq.write_table(pa.table({"image": pa.array([], pa.binary())}), here / "none.parquet")
+    got = Inputs(["t.parquet", "meta.parquet", "none.parquet", "one.jpg"], OPTIONS)
+    assert [p.key for p in got] == ["t.parquet::0", "t.parquet::1", "one.jpg"]
+    assert got.skipped == {"table without a picture column": 1, "table without rows": 1}
+    assert got.total == 3
+    with pytest.raises(InputError, match=r"meta\.parquet has no column known.*--image-column.*url \(string\)"):
+        Inputs(["meta.parquet", "missing.jpg"], OPTIONS)
+    with pytest.raises(InputError, match="no single column 'z'"):
+        Inputs(["t.parquet", "one.jpg"], OPTIONS, image_column="z")
+
+
+def test_an_error_on_a_table_is_short(here):
+    wide = pa.table({f"column_{i:04}": [1] for i in range(3000)})
+    pq.write_table(wide, here / ("n" * 200 + ".parquet"))
+    with pytest.raises(InputError) as error:
+        Inputs(["n" * 200 + ".parquet"], OPTIONS)
+    assert len(str(error.value)) <= 300
+    assert "--image-column" in str(error.value)
+
+
+def test_everything_that_is_no_row_is_counted(here):
+    """A phone's folder, an empty one, a tar of zeros, a tar of other members, another form of a letter."""
+    for name in ("phone/1.jpg", "phone/2.HEIC", "phone/3.mp4", "phone/._1.jpg", "none/deep", "cafe\u0301.jpg"):
+        (here / name).parent.mkdir(exist_ok=True)
+        (here / name).write_bytes(b"x")
+    (here / "none" / "deep").unlink()
+    (here / "zeros.tar").write_bytes(bytes(10240))
+    write_tar(here / "other.tar", [("a.img", b"1"), ("b.json", b"1")])
+    got = Inputs(["phone", "none", "zeros.tar", "other.tar", "caf\xe9.jpg"], OPTIONS)
+    assert [p.key for p in got] == ["phone/1.jpg", "phone/2.HEIC", "cafe\u0301.jpg"]
+    assert skipped_text(got.skipped) == (
+        "skipped: 1 .img, 1 .json, 1 .mp4, 1 folder without files, 1 of Finder's (._*, __MACOSX), 1 tar without members"
+    )
 
 
 def test_damaged_table_is_a_row(here):

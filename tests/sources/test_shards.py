@@ -3,6 +3,7 @@
 import gzip
 import io
 import tarfile
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -24,8 +25,24 @@ MEMBERS = [
 IMAGES = [("0001.jpg", b"one" * 400), ("sub/0002.PNG", b"two"), ("0003.webp", b"x" * 512)]
 
 
-def read(path, limit=LIMIT):
-    return list(read_shard(str(path), "s", limit))
+def read(path, limit=LIMIT, skipped=None):
+    return list(read_shard(str(path), "s", limit, skipped))
+
+
+def rows(path):
+    """Each row's key without the archive's, and its bytes."""
+    return [(p.key.removeprefix("s::"), p.data) for p in read(path)]
+
+
+def padded(members):
+    """A sound archive's bytes."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return out.getvalue()
 
 
 @pytest.mark.parametrize(("name", "mode"), [("s.tar", "w"), ("s.tar.gz", "w:gz"), ("s.tgz", "w:gz"), ("z.tar", "w:gz")])
@@ -73,7 +90,115 @@ def test_only_regular_files(tmp_path):
         last = tarfile.TarInfo("real.jpg")
         last.size = 2
         tar.addfile(last, io.BytesIO(b"ok"))
-    assert [(p.key, p.data) for p in read(tmp_path / "s.tar")] == [("s::real.jpg", b"ok")]
+    skipped = Counter()
+    link, real = read(tmp_path / "s.tar", skipped=skipped)
+    assert (link.key, link.status) == ("s::x.jpg", Status.UNREADABLE)
+    assert link.reason == "a hard link to '/etc/passwd': there is no such member before it"
+    assert (real.key, real.data) == ("s::real.jpg", b"ok")
+    assert skipped == {"symbolic link": 1, "special member": 2}
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_hard_links_have_their_targets_bytes(tmp_path, mode):
+    """tar writes the second name of a file as a link; links go to any earlier member, near or far, and to links."""
+    files = [(f"{i}.jpg", bytes([i]) * 700) for i in range(4)] + [("raw.dat", b"\xff\xd8\xffraw")]
+    links = [
+        ("l3.jpg", "3.jpg"),
+        ("l0.jpg", "0.jpg"),
+        ("l1.jpg", "1.jpg"),
+        ("raw.jpg", "raw.dat"),
+        ("ll0.jpg", "l0.jpg"),
+    ]
+    with tarfile.open(tmp_path / "s.tar", mode) as tar:
+        for name, data in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+        for name, target in links:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.LNKTYPE, target
+            tar.addfile(info)
+        tar.addfile(tarfile.TarInfo("end.jpg"))
+    known = dict(files)
+    known["l0.jpg"] = known["0.jpg"]
+    wanted = files[:4] + [(name, known[target]) for name, target in links] + [("end.jpg", b"")]
+    assert rows(tmp_path / "s.tar") == wanted
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_joined_archives_are_read_to_the_last(tmp_path, pack):
+    """Two zero blocks end an archive, however far it is filled up; `cat a.tar b.tar` has another one behind them."""
+    first, second = padded(IMAGES[:1]), padded(IMAGES[1:])
+    barely = first[: 512 + 1536 + 1024]
+    wide = first.ljust(64 * 512, b"\0")  # tar -b 64
+    for n, parts in enumerate([(first, second), (barely, second), (wide, second)]):
+        (tmp_path / f"{n}.tar").write_bytes(b"".join(pack(part) for part in parts))
+        assert sorted(rows(tmp_path / f"{n}.tar")) == sorted(IMAGES)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_zeroed_header_loses_its_own_member_only(tmp_path, pack):
+    """One zero block is no end of the archive."""
+    data = bytearray(padded([(f"{i}.jpg", b"%d" % i * 1000) for i in range(6)]))
+    data[3 * 1536 : 3 * 1536 + 512] = bytes(512)
+    (tmp_path / "s.tar").write_bytes(pack(bytes(data)))
+    got = read(tmp_path / "s.tar")
+    assert [p.key for p in got] == [
+        "s::0.jpg",
+        "s::1.jpg",
+        "s::2.jpg",
+        "s::<damaged after 3 images>",
+        "s::4.jpg",
+        "s::5.jpg",
+    ]
+    assert got[3].status == Status.UNREADABLE
+    assert "a lone zero block where a header is expected; 1,536 bytes were passed over" in got[3].reason
+
+
+def test_holes_of_zeros_are_told(tmp_path):
+    """Of a file that was preallocated, or copied around bad sectors: whole members may be missing, or the end."""
+    data = padded([(f"{i}.jpg", bytes([i + 1]) * 1000) for i in range(60)])
+    middle, end = bytearray(data), bytearray(data)
+    middle[3 * 1536 : 33 * 1536] = bytes(30 * 1536)
+    end[3 * 1536 :] = bytes(len(end) - 3 * 1536)
+    (tmp_path / "middle.tar").write_bytes(middle)
+    (tmp_path / "end.tar").write_bytes(end)
+    got = read(tmp_path / "middle.tar")
+    assert [p.key for p in got[2:5]] == ["s::2.jpg", "s::<damaged after 3 images>", "s::33.jpg"]
+    assert "46,080 zero bytes where a member could be" in got[3].reason
+    assert len(got) == 31
+    got = read(tmp_path / "end.tar")
+    assert [p.key for p in got[2:]] == ["s::2.jpg", "s::<damaged after 3 images>"]
+    assert "zero bytes at its end" in got[3].reason
+
+
+def test_a_tar_of_zeros_and_an_empty_one_are_counted(tmp_path):
+    skipped = Counter()
+    (tmp_path / "zeros.tar").write_bytes(bytes(10240))
+    assert read(tmp_path / "zeros.tar", skipped=skipped) == []
+    assert read(write_tar(tmp_path / "b.tar", []), skipped=skipped) == []
+    assert skipped == {"tar without members": 2}
+
+
+def test_other_members_are_counted_and_pictures_known_by_their_bytes(tmp_path):
+    jpeg = b"\xff\xd8\xff and more" * 40
+    members = [
+        ("a.jpg", b"1"), ("a.json", b"{}"), ("b.IMG", jpeg), ("c", jpeg), ("d.jpg?size=large", jpeg),
+        ("Makefile", b"all:"),        ("._a.jpg", b"\0\5\x16\7"), ("__MACOSX/e.jpg", b"\0\5\x16\7"), ("._f.jpg", jpeg),
+    ]  # fmt: skip
+    skipped = Counter()
+    got = read(write_tar(tmp_path / "s.tar", members), skipped=skipped)
+    assert [(p.key, p.data) for p in got] == [
+        ("s::a.jpg", b"1"), ("s::c", jpeg), ("s::d.jpg?size=large", jpeg), ("s::._f.jpg", jpeg),
+    ]  # fmt: skip
+    assert skipped == {".json": 1, ".img": 1, "without suffix": 1, "of Finder's (._*, __MACOSX)": 2}
+
+
+def test_members_at_the_archives_root(tmp_path):
+    assert rows(write_tar(tmp_path / "s.tar", [("./a.jpg", b"1"), ("/b.jpg", b"2")])) == [
+        ("./a.jpg", b"1"),
+        ("/b.jpg", b"2"),
+    ]
 
 
 def test_a_name_twice_gives_two_keys(tmp_path):
@@ -148,8 +273,9 @@ def test_damaged_header_between_members(tmp_path):
     data[512 + 1536 + 512 + 512] ^= 1  # the third header's name
     path.write_bytes(data)
     got = read(path)
-    assert [p.key for p in got] == ["s::0001.jpg", "s::<damaged after 1 images>"]
+    assert [p.key for p in got] == ["s::0001.jpg", "s::<damaged after 1 images>", "s::0003.webp"]
     assert "damaged header" in got[1].reason
+    assert "1,024 bytes were passed over" in got[1].reason
 
 
 def test_sound_shards_without_images(tmp_path):
@@ -181,17 +307,7 @@ def test_only_one_member_at_a_time_is_read(tmp_path):
     assert [p.status for p in stream] == [Status.OK, Status.UNREADABLE]
 
 
-def sound(members):
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return out.getvalue()
-
-
-WHOLE = sound(MEMBERS)
+WHOLE = padded(MEMBERS)
 
 
 @settings(max_examples=60, deadline=None)
