@@ -8,7 +8,7 @@ from typing import Any
 from ._version import __version__
 from .backends.tensorrt import libraries as tensorrt_libraries
 from .errors import OptionError
-from .gpu import NEEDS, NoGpu, driver_present, look
+from .gpu import NEEDS, NoGpu, driver_present, free_memory, look
 from .optional import EXTRAS, available, import_openvino
 from .options import default_cache_dir
 from .process import available_cores
@@ -111,7 +111,7 @@ def _gpu_engine() -> dict[str, Any]:
         "device": f"cuda:{gpu.index}",
         "compute_capability": f"{gpu.capability[0]}.{gpu.capability[1]}",
         "memory_gb": round(gpu.memory / 1e9, 1),
-        "memory_free_gb": round(gpu.free / 1e9, 1),
+        "memory_free_gb": round(free_memory(gpu.index) / 1e9, 1),
         "precisions": ["fp32", "bf16", "fp8"] if gpu.fp8 else ["fp32", "bf16"],
         "torch": _version("torch"),
         "triton": _version("triton"),

@@ -1,13 +1,12 @@
 """Which GPU there is and what it can do, or why none can be used. PyTorch is not imported where there is no driver."""
 
-import ctypes
 import importlib.util
 import re
-import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from .driver import open_driver
 from .errors import BackendError
 from .optional import need
 
@@ -36,14 +35,12 @@ class Gpu:
         name: as the driver gives it.
         capability: (major, minor) compute capability.
         memory: bytes, all of it.
-        free: bytes that are free now.
     """
 
     index: int
     name: str
     capability: tuple[int, int]
     memory: int
-    free: int
 
     @property
     def fp8(self) -> bool:
@@ -67,7 +64,8 @@ def look(device: str = "cuda") -> Gpu | NoGpu:
     """Find the GPU that "cuda", "cuda:N" or "auto" means.
 
     PyTorch is imported only where there is an NVIDIA driver and PyTorch is new enough: on a machine without a GPU this
-    must cost nothing.
+    must cost nothing. It makes no CUDA context: a process that only starts others must not take a part of the GPU, nor
+    all of it in exclusive mode.
     """
     if not driver_present():
         return NoGpu("no NVIDIA driver was found on this machine", hardware=False)
@@ -92,14 +90,26 @@ def look(device: str = "cuda") -> Gpu | NoGpu:
             f"expected {CAPABILITY_BF16[0]}.{CAPABILITY_BF16[1]} or newer",
             hardware=True,
         )
-    free, total = torch.cuda.mem_get_info(index)
-    return Gpu(index, name, capability, total, free)
+    return Gpu(index, name, capability, int(torch.cuda.get_device_properties(index).total_memory))
+
+
+def torch_uses(index: int) -> bool:
+    """Whether PyTorch is installed and can use the GPU cuda:`index`. Triton is not needed for that."""
+    if not driver_present() or _too_old("torch", MIN_TORCH):
+        return False
+    cuda = need("torch", "the GPU engine").cuda
+    return bool(cuda.is_available()) and index < cuda.device_count()
+
+
+def free_memory(index: int) -> int:
+    """Bytes that are free on the GPU now. This makes a CUDA context on it."""
+    return int(need("torch", "the GPU engine").cuda.mem_get_info(index)[0])
 
 
 def driver_present() -> bool:
     """Whether NVIDIA's driver library can be opened."""
     try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        open_driver()
     except OSError:
         return False
     return True
@@ -110,9 +120,10 @@ def check_memory(gpu: Gpu, needed: int, what: str, advice: str) -> None:
 
     `advice` tells what to do beside freeing memory.
     """
-    if gpu.free < needed:
+    free = free_memory(gpu.index)
+    if free < needed:
         raise BackendError(
-            f"cuda:{gpu.index} ({gpu.name}) has {gpu.free / 1e9:.1f} GB of {gpu.memory / 1e9:.1f} GB free; {what} "
+            f"cuda:{gpu.index} ({gpu.name}) has {free / 1e9:.1f} GB of {gpu.memory / 1e9:.1f} GB free; {what} "
             f"needs {needed / 1e9:.1f} GB: {advice}, or free memory on the GPU"
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..checkpoint.fetch import Repository, snapshot
 from ..errors import CheckpointError
-from ..optional import available
+from ..gpu import torch_uses
 from ..options import FaceOptions, Options
 from ..records import Face, Picture
 from .detector import FaceDetector, FaceFinder
@@ -95,8 +95,8 @@ def find_model(path: Path | None, cache_dir: Path) -> Path:
 def open_finder(faces: FaceOptions, options: Options, place: tuple[int, int] | None) -> FaceFinder | None:
     """The detector, or the boxes of a file; None for faces "none". Options and place are the scorer's.
 
-    With PyTorch faces are found on the scorer's GPU. Raises CheckpointError when there is no model of the detector, and
-    InputError when the file's boxes cannot be used.
+    Where PyTorch can use the scorer's GPU, faces are found there. Raises CheckpointError when there is no model of the
+    detector, and InputError when the file's boxes cannot be used.
     """
     if faces.boxes is not None:
         return BoxFile(faces.boxes, faces.min_face)
@@ -107,7 +107,7 @@ def open_finder(faces: FaceOptions, options: Options, place: tuple[int, int] | N
         min_score=faces.min_score,
         min_face=faces.min_face,
         threads=options.threads,
-        device=f"cuda:{place[0]}" if place is not None and available("torch") else "cpu",
+        device=f"cuda:{place[0]}" if place is not None and torch_uses(place[0]) else "cpu",
     )
 
 
@@ -117,7 +117,7 @@ def open_faces(faces: FaceOptions, options: Options, place: tuple[int, int] | No
     Args:
         faces: which faces are scored.
         options: of the scorer.
-        place: the scorer's GPU and stream; None on the CPU. With PyTorch faces are found on that GPU.
+        place: the scorer's GPU and stream; None on the CPU. Where PyTorch can use that GPU, faces are found there.
 
     Returns:
         None for faces "none".

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
+from ..float32 import exact_convolutions
 from ..optional import need
 from ..records import Float32Array
 from .decoding import OUTPUTS, WIDTHS
@@ -53,7 +54,7 @@ class TorchNetwork:
         """See network.Network. A torch tensor is read where it lies."""
         torch, operations = self._torch, self._operations()
         # TF32 would cost three digits of the boxes.
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.inference_mode(), exact_convolutions():
             values: dict[str, Any] = {self._input: torch.as_tensor(pixels, device=self._device)}
             for kind, inputs, output, attributes in self._nodes:
                 taken = [values[name] if name in values else self._weights.get(name) for name in inputs]

@@ -16,7 +16,7 @@ from emonet_fast.records import Box
 
 from .making import BILINEAR, untimed
 
-GPU = Gpu(0, "a GPU", (9, 0), 80_000_000_000, 80_000_000_000)
+GPU = Gpu(0, "a GPU", (9, 0), 80_000_000_000)
 NO_GPU = NoGpu("PyTorch is built without CUDA", hardware=True)
 
 

@@ -112,6 +112,23 @@ def test_pytorch_network_is_the_same(yunet, astronaut, file):
         np.testing.assert_allclose([f.score for f in one], [f.score for f in other], atol=1e-5)
 
 
+def test_pytorchs_settings_may_be_any_and_stay(yunet, astronaut, monkeypatch):
+    """cuDNN goes on, in float32; and PyTorch's older setting of TF32, which cannot be read here, is not asked for."""
+    torch = pytest.importorskip("torch")
+    cudnn, seen = torch.backends.cudnn, []
+    convolve = torch.nn.functional.conv2d
+
+    def watched(*arguments):
+        seen.append((cudnn.enabled, cudnn.conv.fp32_precision))
+        return convolve(*arguments)
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", watched)
+    monkeypatch.setattr(cudnn.rnn, "fp32_precision", "ieee")
+    assert len(FaceDetector(yunet, device="cpu:0").detect([astronaut])) == 1
+    assert set(seen) == {(True, "ieee")}
+    assert (cudnn.enabled, cudnn.conv.fp32_precision) == (True, "tf32")
+
+
 def test_pictures_on_the_networks_device_are_read_there(yunet, astronaut):
     """As on a GPU, whose pictures PyTorch shrinks: the faces are those of the same pictures shrunk by Pillow."""
     torch = pytest.importorskip("torch")

@@ -18,12 +18,13 @@ from ...engines.fidelity import MIN_PICTURES_FOR_RANKS, measure
 from ...engines.gptq import Rounding
 from ...engines.moments import Moments, MomentsCollector
 from ...engines.pictures import generated_pixels
+from ...float32 import exact_products
 from ...gpu import Gpu, check_memory
 from ...optional import need
 from ...records import UInt8Array
 from .engine import Engine
 from .graphs import call_directly
-from .linear import dequantised, exact_float32, nearest_e4m3, with_values
+from .linear import dequantised, nearest_e4m3, with_values
 from .memory import certifying_bytes
 from .operations import PlainOperations
 from .weights import Weights, load, mixed, refined
@@ -124,7 +125,7 @@ def collect(engine: Engine, pixels: UInt8Array, device: Any) -> dict[str, Moment
             collectors.setdefault(name, MomentsCollector(tokens)).add(x[:rows].float())
 
         engine.network.observe = observe
-        with torch.inference_mode(), exact_float32():
+        with torch.inference_mode(), exact_products():
             engine.run(batch)
     engine.network.observe = None
     # One after the other, each collector given up at once: they are gigabytes together.
@@ -145,7 +146,7 @@ def refine(exact: Weights, fp8: Weights, moments: dict[str, Moments]) -> dict[st
     for i, (ours, theirs) in enumerate(zip(exact.blocks, fp8.blocks, strict=True)):
         for part in PARTS:
             name, true, rough = f"{i}.{part}", getattr(ours, part), getattr(theirs, part)
-            with torch.inference_mode(), exact_float32():
+            with torch.inference_mode(), exact_products():
                 rounded = Rounding(moments[name].covariance, nearest_e4m3, torch)(true.weight, rough.scale[0])
                 codes = rounded.to(torch.float8_e4m3fn).view(torch.uint8)
                 rounding = true.weight - dequantised(with_values(rough, codes, None))
@@ -157,7 +158,7 @@ def refine(exact: Weights, fp8: Weights, moments: dict[str, Moments]) -> dict[st
 def outputs(engine: Engine, pixels: UInt8Array, device: Any) -> tuple[Any, Any]:
     """Compute embeddings [N, D] and raw scores [N, H], float32 on the host, of pixels [N, 3, S, S] uint8."""
     torch = need("torch", "the GPU engine")
-    with torch.inference_mode(), exact_float32():
+    with torch.inference_mode(), exact_products():
         parts = [[part.cpu().numpy().copy() for part in engine.run(batch)] for batch in _batches(pixels, device)]
     return np.concatenate([embedding for embedding, _ in parts]), np.concatenate([raw for _, raw in parts])
 

@@ -3,8 +3,6 @@
 FP8, row-wise: y[m, n] = (sum_k a8[m, k] w8[n, k]) * a_scale[m] * w_scale[n] + bias[n], accumulated in float32.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,23 +54,6 @@ def nearest_e4m3(values: Any) -> Any:
     """Round float32 values to the nearest of e4m3. What lies beyond the largest code becomes the largest."""
     torch = need("torch", "the GPU engine")
     return values.clamp(-E4M3_MAX, E4M3_MAX).to(torch.float8_e4m3fn).float()
-
-
-@contextmanager
-def exact_float32() -> Iterator[None]:
-    """Compute products of float32 in float32 while this lasts, even where the program has allowed TF32.
-
-    The setting is PyTorch's own, for the whole process; it is put back at the end.
-    """
-    torch = need("torch", "the GPU engine")
-    before = torch.get_float32_matmul_precision()
-    if before != "highest":
-        torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        if before != "highest":
-            torch.set_float32_matmul_precision(before)
 
 
 def with_values(layer: Linear, codes: Any, bias: Any) -> Linear:

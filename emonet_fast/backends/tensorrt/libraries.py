@@ -62,8 +62,8 @@ class Native:
     @property
     def gpu(self) -> Gpu:
         """The GPU as the rest of the package knows it."""
-        free, total = self.device.memory()
-        return Gpu(self.device.index, self.device.name, tuple(self.device.capability), total, free)
+        _, total = self.device.memory()
+        return Gpu(self.device.index, self.device.name, tuple(self.device.capability), total)
 
     @contextmanager
     def translated(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ import logging
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from emonet_fast import gpu as device_module
 from emonet_fast.backends.choose import choose, open_backend
 from emonet_fast.backends.cuda.inputs import as_tensor
 from emonet_fast.errors import BackendError, InputError
+from emonet_fast.faces import finder
 from emonet_fast.gpu import SMALLER, Gpu, NoGpu, check_memory, choose_precision, driver_present, look
-from emonet_fast.options import Options
+from emonet_fast.options import FaceOptions, Options
 
-A100 = Gpu(0, "NVIDIA A100", (8, 0), 40_000_000_000, 1_000_000_000)
+A100 = Gpu(0, "NVIDIA A100", (8, 0), 40_000_000_000)
 without_gpu = pytest.mark.skipif(driver_present(), reason="this machine has an NVIDIA driver")
 
 
@@ -53,6 +55,61 @@ def test_packages_too_old(monkeypatch, version, said):
     assert re.search(said, found.reason)
 
 
+class WithoutContext:
+    """torch.cuda of a machine with two GPUs, whose calls make no context; the calls that would are not there."""
+
+    def is_available(self):
+        return True
+
+    def device_count(self):
+        return 2
+
+    def current_device(self):
+        return 0
+
+    def get_device_capability(self, index):
+        return (9, 0)
+
+    def get_device_name(self, index):
+        return "a GPU"
+
+    def get_device_properties(self, index):
+        return SimpleNamespace(total_memory=80_000_000_000)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    fake = SimpleNamespace(cuda=WithoutContext(), version=SimpleNamespace(cuda="13.0"), __version__="2.13.0")
+    monkeypatch.setattr(device_module, "driver_present", lambda: True)
+    monkeypatch.setattr(device_module, "need", lambda package, why: fake)
+
+
+def test_looking_at_a_gpu_makes_no_context(two_gpus):
+    """Bulk's parent looks, and its children compute: in exclusive mode the parent's context would keep them out."""
+    assert look("cuda:1") == Gpu(1, "a GPU", (9, 0), 80_000_000_000)
+    assert isinstance(look("cuda:2"), NoGpu)
+
+
+def test_faces_are_found_where_pytorch_can_use_the_gpu(two_gpus, monkeypatch):
+    """TensorRT's GPU is none of PyTorch's where that is built for the CPU, or sees fewer GPUs."""
+    devices = []
+    monkeypatch.setattr(finder, "FaceDetector", lambda model, *, device, **settings: devices.append(device))
+    monkeypatch.setattr(finder, "find_model", lambda path, cache_dir: path)
+    faces, options = FaceOptions(faces="detect"), Options()
+    for place in (None, (1, 4711), (2, 4711)):
+        finder.open_finder(faces, options, place)
+    monkeypatch.setattr(device_module, "need", lambda package, why: torch)
+    if not torch.cuda.is_available():
+        finder.open_finder(faces, options, (0, 4711))
+    assert devices == ["cpu", "cuda:1", "cpu", "cpu"][: 3 + (not torch.cuda.is_available())]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_no_context_on_a_real_gpu():
+    code = "import torch; from emonet_fast.gpu import look; look(); assert not torch._C._cuda_hasPrimaryContext(0)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_auto_says_once_that_it_takes_the_cpu(monkeypatch, request, tmp_path, caplog):
     pytest.importorskip("openvino", reason="the CPU engine is not installed")
     small = request.getfixturevalue("small")
@@ -73,7 +130,8 @@ def test_fp8_is_for_gpus_that_have_it():
     assert choose_precision(A100, "auto") == "bf16"
 
 
-def test_too_little_memory_is_said_with_figures():
+def test_too_little_memory_is_said_with_figures(monkeypatch):
+    monkeypatch.setattr(device_module, "free_memory", lambda index: 1_000_000_000)
     with pytest.raises(BackendError, match=r"has 1\.0 GB of 40\.0 GB free; this engine needs 1\.5 GB.*--batch-size"):
         check_memory(A100, 1_500_000_000, "this engine", SMALLER)
     check_memory(A100, 1_000_000_000, "this engine", SMALLER)
