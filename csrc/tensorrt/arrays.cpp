@@ -157,7 +157,11 @@ Array take_interface(const std::shared_ptr<const Device>& device, const py::obje
 // stream: of the consumer, as DLPack names it: None is the legacy default stream, -1 asks for no waiting.
 void hold_consumer(const Array& array, const py::object& stream) {
     const std::intptr_t handle = stream.is_none() ? 1 : stream.cast<std::intptr_t>();
-    if (handle != -1) array.hold(reinterpret_cast<StreamHandle>(handle));
+    if (handle != -1) {
+        array.hold(reinterpret_cast<StreamHandle>(handle));
+    } else if (array.lease != nullptr) {
+        array.lease->share();
+    }
 }
 
 void need_view(const Array& array, const py::kwargs& asked) {
@@ -201,6 +205,7 @@ py::capsule to_dlpack(const Array& array, const py::object& stream, const py::kw
 py::dict to_interface(const Array& array) {
     const Kind& kind = kind_of(array.dtype);
     if (*kind.typestr == '\0') throw Error("__cuda_array_interface__ has no bfloat16; use __dlpack__");
+    if (array.lease != nullptr) array.lease->share();  // on whichever stream it is read
     py::dict out;
     out["shape"] = py::tuple(py::cast(array.shape));
     out["typestr"] = kind.typestr;
@@ -230,7 +235,11 @@ std::size_t Array::bytes() const {
 }
 
 void Array::hold(StreamHandle other) const {
-    if (ready != nullptr && other != stream) ready->hold(other);
+    // 1 is another name of the legacy default stream.
+    const auto named = [](StreamHandle one) { return one == reinterpret_cast<StreamHandle>(1) ? nullptr : one; };
+    if (named(other) == named(stream)) return;
+    if (lease != nullptr) lease->share();
+    if (ready != nullptr) ready->hold(other);
 }
 
 Array take(const std::shared_ptr<const Device>& device, const py::object& obj, StreamHandle stream) {

@@ -9,12 +9,14 @@
 #include <string>
 #include <vector>
 
+#include "buffers.h"
 #include "cuda.h"
 
 namespace emonet {
 
 // GPU memory with a shape. owner: keeps it alive. ready: the event on `stream` after which the values are there, or
-// nullptr; whoever takes the array on another stream is made to wait for it.
+// nullptr; whoever takes the array on another stream is made to wait for it. lease: where the memory goes back to
+// Buffers, which are told of other streams; else nullptr.
 struct Array {
     std::shared_ptr<const Device> device;
     std::shared_ptr<const void> owner;
@@ -23,6 +25,7 @@ struct Array {
     std::vector<std::int64_t> shape;
     std::shared_ptr<const Event> ready = nullptr;
     StreamHandle stream = nullptr;
+    std::shared_ptr<Lease> lease = nullptr;
 
     std::size_t bytes() const;
     // Makes `other` wait until the values are there.

@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include "arrays.h"
+#include "buffers.h"
 #include "builder.h"
 #include "engine.h"
 #include "error.h"
@@ -58,13 +59,39 @@ py::tuple build_engine(const TensorRt& tensorrt, const Device& device, const std
     return py::make_tuple(py::bytes(built.engine), py::bytes(built.timing_cache));
 }
 
+// Frees memory without Python's lock, where the thread holds it: the driver may wait for the whole GPU.
+template <typename Held>
+std::shared_ptr<Held> freed_unlocked(std::shared_ptr<Held> held) {
+    Held* const inside = held.get();
+    auto* const kept = new std::shared_ptr<Held>(std::move(held));
+    return {inside, [kept](Held*) {
+                if (Py_IsInitialized() != 0 && PyGILState_Check() == 1) {
+                    const py::gil_scoped_release unlocked;
+                    delete kept;
+                } else {
+                    delete kept;
+                }
+            }};
+}
+
 // A new array on the GPU.
 Array new_array(const std::shared_ptr<Device>& device, const std::vector<std::int64_t>& shape,
                 const std::string& dtype) {
     Array array{device, nullptr, 0, dtype, shape};
     const auto memory = std::make_shared<Memory>(device, array.bytes(), Memory::Place::kDevice);
-    array.owner = memory;
+    array.owner = freed_unlocked(memory);
     array.address = memory->address();
+    return array;
+}
+
+// An array in memory that goes back to `buffers`, for work on `stream`.
+Array lent_array(Buffers& buffers, const std::shared_ptr<Device>& device, const std::vector<std::int64_t>& shape,
+                 const std::string& dtype, std::intptr_t stream) {
+    Array array{device, nullptr, 0, dtype, shape};
+    array.lease = freed_unlocked(buffers.lend(array.bytes(), handle_of(stream)));
+    array.owner = array.lease;
+    array.address = array.lease->address();
+    array.stream = handle_of(stream);
     return array;
 }
 
@@ -112,6 +139,7 @@ void bind_cuda(py::module_& m) {
         .def_property_readonly("name", &Device::name)
         .def_property_readonly("capability", &Device::capability)
         .def("memory", &Device::memory, "(free, total) bytes.")
+        .def("synchronize", &Device::wait_all, Unlocked(), "Waits for all work on the GPU.")
         .def("array", &new_array, py::arg("shape"), py::arg("dtype"), "New memory on the GPU.")
         .def("pinned", &new_pinned, py::arg("shape"), py::arg("dtype"), "A numpy array in pinned memory.")
         .def("upload", &upload, py::arg("to"), py::arg("source"), py::arg("stream"), "Queues a copy to the GPU.")
@@ -132,7 +160,12 @@ void bind_cuda(py::module_& m) {
             "record", [](const Event& e, std::intptr_t stream) { e.record(handle_of(stream)); }, Unlocked())
         .def(
             "hold", [](const Event& e, std::intptr_t stream) { e.hold(handle_of(stream)); }, Unlocked())
-        .def("synchronize", &Event::wait, Unlocked());
+        .def("synchronize", &Event::wait, Unlocked())
+        .def("query", &Event::done, Unlocked(), "Whether what was recorded is done.");
+    py::class_<Buffers, std::shared_ptr<Buffers>>(m, "Buffers", "Memory on the GPU that is used again.")
+        .def(py::init([](const std::shared_ptr<Device>& device) { return std::make_shared<Buffers>(device); }))
+        .def("array", &lent_array, py::arg("device"), py::arg("shape"), py::arg("dtype"), py::arg("stream"),
+             "Memory for work on a stream. It serves the next such call when the array and its views are gone.");
 }
 
 void bind_tensorrt(py::module_& m) {

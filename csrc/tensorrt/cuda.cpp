@@ -18,6 +18,7 @@ Cuda::Cuda(const std::vector<std::string>& candidates) : library_("NVIDIA's driv
     take(primary_release, "cuDevicePrimaryCtxRelease_v2");
     take(push, "cuCtxPushCurrent_v2");
     take(pop, "cuCtxPopCurrent_v2");
+    take(context_wait, "cuCtxSynchronize");
     take(memory_info, "cuMemGetInfo_v2");
     take(allocate, "cuMemAlloc_v2");
     take(release, "cuMemFree_v2");
@@ -43,6 +44,7 @@ Cuda::Cuda(const std::vector<std::string>& candidates) : library_("NVIDIA's driv
     take(event_destroy, "cuEventDestroy_v2");
     take(event_record, "cuEventRecord");
     take(event_wait, "cuEventSynchronize");
+    take(event_query, "cuEventQuery");
     check(library_.need<int (*)(unsigned)>("cuInit")(0), "cuInit");
     check(library_.need<int (*)(int*)>("cuDeviceGetCount")(&devices_), "cuDeviceGetCount");
     if (devices_ == 0) {
@@ -95,7 +97,20 @@ int Device::owner_of(Address address) const {
     if (cuda_->pointer_attribute(&found, kPointerDevice, address) != kSuccess) {
         throw Error("the address is no memory of CUDA's; expected an array on the GPU");
     }
+    CUctx_st* owner = nullptr;
+    // Memory of the driver's pools belongs to no context, and every one can read it.
+    const bool known = cuda_->pointer_attribute(&owner, kPointerContext, address) == kSuccess && owner != nullptr;
+    if (found == index_ && known && owner != context_) {
+        throw Error(
+            "an array lies in another CUDA context than the engine's, the GPU's primary one; with PyCUDA import "
+            "pycuda.autoprimaryctx in place of pycuda.autoinit");
+    }
     return found;
+}
+
+void Device::wait_all() const {
+    const Current current(*this);
+    cuda_->check(cuda_->context_wait(), "cuCtxSynchronize");
 }
 
 Current::Current(const Device& device) : device_(device), pushed_(true) {
@@ -183,6 +198,13 @@ void Event::hold(StreamHandle stream) const {
 void Event::wait() const {
     const Current current(*device_);
     device_->cuda().check(device_->cuda().event_wait(handle_), "cuEventSynchronize");
+}
+
+bool Event::done() const {
+    const Current current(*device_);
+    const int status = device_->cuda().event_query(handle_);
+    if (status != kNotReady) device_->cuda().check(status, "cuEventQuery");
+    return status == kSuccess;
 }
 
 Graph::Graph(std::shared_ptr<const Device> device, StreamHandle stream) : device_(std::move(device)) {

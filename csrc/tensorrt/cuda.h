@@ -28,8 +28,10 @@ using Address = unsigned long long;  // a CUdeviceptr
 
 // The driver's numbers; checked against <cuda.h> by tests/csrc/driver_numbers.cpp.
 constexpr int kSuccess = 0;
+constexpr int kNotReady = 600;
 constexpr int kCapabilityMajor = 75;
 constexpr int kCapabilityMinor = 76;
+constexpr int kPointerContext = 1;
 constexpr int kPointerDevice = 9;
 constexpr int kCaptureThreadLocal = 1;
 constexpr unsigned kStreamNonBlocking = 1;
@@ -51,6 +53,7 @@ class Cuda {
     int (*primary_release)(int) = nullptr;
     int (*push)(CUctx_st*) = nullptr;
     int (*pop)(CUctx_st**) = nullptr;
+    int (*context_wait)() = nullptr;
     int (*memory_info)(std::size_t*, std::size_t*) = nullptr;
     int (*allocate)(Address*, std::size_t) = nullptr;
     int (*release)(Address) = nullptr;
@@ -76,6 +79,7 @@ class Cuda {
     int (*event_destroy)(CUevent_st*) = nullptr;
     int (*event_record)(CUevent_st*, StreamHandle) = nullptr;
     int (*event_wait)(CUevent_st*) = nullptr;
+    int (*event_query)(CUevent_st*) = nullptr;
 
   private:
     SharedLibrary library_;
@@ -98,8 +102,11 @@ class Device {
     std::pair<int, int> capability() const;
     // (free, total) bytes.
     std::pair<std::size_t, std::size_t> memory() const;
-    // The device that `address` belongs to. Throws Error when it is no memory of CUDA's.
+    // The device that `address` belongs to. Throws Error when it is no memory of CUDA's, or that of another context,
+    // which no kernel of ours can read.
     int owner_of(Address address) const;
+    // Waits for all work on the device.
+    void wait_all() const;
 
   private:
     friend class Current;
@@ -174,6 +181,8 @@ class Event {
     // Makes `stream` wait for what was recorded. The host does not wait.
     void hold(StreamHandle stream) const;
     void wait() const;
+    // Whether what was recorded is done.
+    bool done() const;
 
   private:
     std::shared_ptr<const Device> device_;

@@ -198,8 +198,20 @@ void Engine::run(Address input, std::int64_t n, const std::vector<Address>& outp
             "its own");
     }
     Lane& used = lane(size);
-    const auto rows = static_cast<std::size_t>(n);
     idle_->hold(stream);
+    try {
+        queue(used, size, n, input, outputs, stream);
+    } catch (const Error&) {
+        idle_->record(stream);  // what was queued until then uses the buffers all the same
+        throw;
+    }
+    idle_->record(stream);
+}
+
+void Engine::queue(Lane& used, std::int64_t size, std::int64_t n, Address input, const std::vector<Address>& outputs,
+                   StreamHandle stream) {
+    const Cuda& cuda = device_->cuda();
+    const auto rows = static_cast<std::size_t>(n);
     const Graph* graph = n == size ? graph_in_place(used, size, input) : nullptr;
     if (graph == nullptr) {
         const Address own = buffers_.front()->address();
@@ -215,7 +227,6 @@ void Engine::run(Address input, std::int64_t n, const std::vector<Address>& outp
         const Address own = buffers_[i + 1]->address();
         cuda.check(cuda.copy(outputs[i], own, rows * tensors_[i + 1].row_bytes, stream), "cuMemcpyDtoDAsync");
     }
-    idle_->record(stream);
 }
 
 Engine::Lane& Engine::lane(std::int64_t size) {

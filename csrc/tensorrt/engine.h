@@ -68,6 +68,9 @@ class Engine {
     Lane make_lane(std::int64_t size);
     void configure(nvinfer1::IExecutionContext& context, std::int64_t size);
     void set_address(nvinfer1::IExecutionContext& context, const Tensor& tensor, Address address);
+    // What `run` does between waiting for the buffers and letting others have them.
+    void queue(Lane& used, std::int64_t size, std::int64_t n, Address input, const std::vector<Address>& outputs,
+               StreamHandle stream);
     // A graph that reads `input`, or nullptr and a warning that begins with `what`.
     std::unique_ptr<Graph> capture(nvinfer1::IExecutionContext& context, const std::string& what, Address input);
     // The graph for rows that lie at `input`, or nullptr where they must be copied.

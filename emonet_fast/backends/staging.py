@@ -31,12 +31,10 @@ class DeviceOutputs:
         embedding: [n, D] float32, not normalised. Of CudaBackend a torch tensor; of TensorRtBackend an array with
             `__dlpack__` and `__cuda_array_interface__`, which makes a consumer on another stream wait.
         raw: [n, H] float32, likewise.
-        source: the batch, which must live until the outputs are ready; None where the backend sees to that itself.
     """
 
     embedding: Any
     raw: Any
-    source: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
 """The whole backend on the fakes: real network files, real calibration, engines whose answers the tests give."""
 
+import ctypes
 import json
 import logging
 import os
 import resource
 import signal
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -20,6 +22,8 @@ from emonet_fast.engines.pictures import generated_pixels
 from emonet_fast.errors import BackendError, InputError
 from emonet_fast.options import Options
 from emonet_fast.verify.run import precisions_for
+
+from .test_arrays import OnlyInterface
 
 pytestmark = pytest.mark.usefixtures("remembered")
 
@@ -206,6 +210,67 @@ def test_batches_that_were_decoded_on_the_gpu(backend, known):
         check(result(), seen, slice(0, n))
 
 
+def on_gpu(backend, pixels, stream):
+    """The batch in new memory, ready on the stream."""
+    device = backend.runner.native.device
+    array = device.array(pixels.shape, "uint8")
+    device.upload(array, pixels, stream.handle)
+    return array
+
+
+def test_outputs_on_the_gpu_take_no_new_memory(backend, known, fakes):
+    """An allocation a call, and worse a free, would stall the whole GPU."""
+    pixels, seen = known
+    stream = backend.runner.native.extension.Stream(backend.runner.native.device)
+    arrays = [on_gpu(backend, pixels[:n], stream) for n in (8, 5, 8)]
+    for array in arrays:
+        check(backend.run_to_host(array, stream), seen, slice(0, len(array)))
+    counts = fakes.count("allocate"), fakes.count("free")
+    for array in arrays:
+        found = backend.run_device(array, stream)
+        assert found.raw.shape == (len(array), 44)
+        del found
+        check(backend.run_to_host(array, stream), seen, slice(0, len(array)))
+    assert (fakes.count("allocate"), fakes.count("free")) == counts
+
+
+def test_a_batch_is_kept_until_the_gpu_has_read_it(backend, known):
+    """Even where only a part of the outputs is: their memory may be somebody else's as soon as it is dropped."""
+    pixels, seen = known
+    device, extension = backend.runner.native.device, backend.runner.native.extension
+    stream = extension.Stream(device)
+    given = OnlyInterface(on_gpu(backend, pixels[:8], stream), stream=stream.handle)
+    alive = weakref.ref(given)
+    raw = backend.run_device(given, stream).raw
+    del given
+    assert alive() is not None
+    host = np.empty((8, 44), np.float32)
+    device.download(host, raw, stream.handle)
+    stream.synchronize()
+    np.testing.assert_array_equal(host, seen.raw[:8])
+    backend.run_device(on_gpu(backend, pixels[:1], stream), stream)
+    assert alive() is None
+    given = OnlyInterface(on_gpu(backend, pixels[:8], stream), stream=stream.handle)
+    alive = weakref.ref(given)
+    backend.run_device(given, stream)
+    del given
+    backend.close()
+    assert alive() is None
+
+
+def test_an_array_that_names_no_stream_is_waited_for(backend, known, fakes, caplog):
+    """PyCUDA's do not. The caller names the stream on which the batch becomes ready, or all work is waited for."""
+    pixels, seen = known
+    producer = backend.runner.native.extension.Stream(backend.runner.native.device)
+    given = OnlyInterface(on_gpu(backend, pixels[:8], producer))
+    check(backend.run_to_host(given), seen, slice(0, 8))
+    assert fakes.count("wait for all") == 1
+    assert "names no stream" in caplog.text
+    given = OnlyInterface(on_gpu(backend, pixels[:8], producer))
+    check(backend.run_to_host(given, producer), seen, slice(0, 8))
+    assert fakes.count("wait for all") == 1
+
+
 def test_streams_by_all_their_names():
     class Named:
         pass
@@ -217,9 +282,23 @@ def test_streams_by_all_their_names():
     stream = Named()
     stream.__cuda_stream__ = lambda: (0, 4711)
     assert stream_handle(stream) == 4711
+    # The protocol's first version (a property), handles of ctypes (older Numba) and of cuda.bindings.
+    stream.__cuda_stream__ = (0, 4712)
+    assert stream_handle(stream) == 4712
+    del stream.__cuda_stream__
+    for handle, number in ((ctypes.c_void_p(4713), 4713), (ctypes.c_void_p(0), 0), (Handle(), 4714)):
+        stream.handle = handle
+        assert stream_handle(stream) == number
     assert (stream_handle(None), stream_handle(2)) == (0, 2)
     with pytest.raises(BackendError, match="expected a CUDA stream or its handle"):
         stream_handle("a stream")
+
+
+class Handle:
+    """As CUstream of cuda.bindings."""
+
+    def __int__(self):
+        return 4714
 
 
 def test_closing_gives_all_memory_back(backend, fakes):

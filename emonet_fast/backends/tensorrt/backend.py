@@ -97,23 +97,27 @@ class TensorRtBackend(DeviceBackend):
         Args:
             pixels: [n, 3, S, S] uint8 in C order, n free: anything with `__dlpack__` or `__cuda_array_interface__`
                 (CuPy, PyCUDA, DALI, PyTorch).
-            stream: the CUDA stream to work on, or its handle; None for the default one. See stream_handle.
+            stream: the CUDA stream on which the batch becomes ready and the work is queued, or its handle; None for the
+                default one. See stream_handle. With None and an array whose `__cuda_array_interface__` names no stream,
+                as PyCUDA's, the call waits for all work on the GPU, and a warning says so.
 
         Raises:
-            InputError: when it is no such batch.
+            InputError: when it is no such batch, or lies in another CUDA context.
             BackendError: when the stream is capturing a graph, or memory ran out.
         """
-        return self.runner.run_device(pixels, stream_handle(stream))
+        return self.runner.run_device(pixels, None if stream is None else stream_handle(stream))
 
     def queue(self, pixels: object, stream: object) -> Callable[[], Outputs]:
-        return self.runner.queue(pixels, stream_handle(stream))
+        return self.runner.queue(pixels, None if stream is None else stream_handle(stream))
 
     def place(self) -> tuple[int, int]:
         return self.runner.native.gpu.index, self.runner.stream
 
     def close(self) -> None:
         """Gives all GPU memory back."""
-        self._runner = None
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.close()
 
 
 def precision_for(gpu: Gpu, precision: str) -> str:

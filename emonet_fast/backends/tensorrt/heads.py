@@ -36,11 +36,12 @@ class FusedHeads:
             # Copies: the file's pages are mapped read-only, which torch cannot express.
             return [torch.from_numpy(np.array(file.array(f"heads.{i}.{kind}"), np.float32)) for i in layers]
 
-        self._weights = HeadWeights.from_layers(of("weight"), of("bias"), self.device)
-        self._scratch = Scratch.allocate(self._weights, batch_size)
         self._lock = threading.Lock()
         self._idle: Any = None
+        # The weights are laid out there too: no other stream would wait for that.
         with self._on(0):
+            self._weights = HeadWeights.from_layers(of("weight"), of("bias"), self.device)
+            self._scratch = Scratch.allocate(self._weights, batch_size)
             for n in sizes:
                 shapes = ((n, self._weights.embedding), (n, self._weights.heads))
                 self._launch(*(torch.ones(shape, dtype=torch.float32, device=self.device) for shape in shapes))
@@ -70,8 +71,10 @@ class FusedHeads:
             if self._idle is None:
                 self._idle = cuda.Event()
             cuda.current_stream().wait_event(self._idle)
-            yield
-            self._idle.record()
+            try:
+                yield
+            finally:
+                self._idle.record()
 
 
 def choose_heads(heads: str, index: int) -> str:

@@ -1,5 +1,6 @@
 """One engine with its host and device memory: batches from the host or from the GPU, results on either."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from ...checkpoint.spec import Checkpoint
 from ...errors import BackendError, InputError
 from ...records import Float32Array, UInt8Array
 from ..base import Outputs
-from ..staging import DeviceOutputs, Slot, Slots, check_named
+from ..staging import UNNAMED_STREAM, DeviceOutputs, KeptBatches, Slot, Slots, check_named, names_no_stream
 from .heads import FusedHeads
 from .libraries import Native, to_logging
+
+_log = logging.getLogger("emonet_fast")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ class EngineRunner:
             self._embedding = device.array((batch_size, self._hidden), "float32")
             self._raw = device.array((batch_size, self._heads), "float32")
             self._slots = Slots(self._slot() for _ in range(slots))
+            self._buffers = extension.Buffers(device)
+        self._kept = KeptBatches()
         self._free: list[HostOutputs] = []
         self._lock = threading.Lock()
 
@@ -105,17 +110,19 @@ class EngineRunner:
                 self._copied.record(copies)
                 self._copied.hold(self.stream)
                 embedding, raw = self._embedding.rows(0, n), self._raw.rows(0, n)
-                self.launch(slot.pixels.address, embedding, raw, self.stream)
-                slot.done.record(self.stream)
+                try:
+                    self.launch(slot.pixels.address, embedding, raw, self.stream)
+                finally:
+                    slot.done.record(self.stream)
                 return self._download(DeviceOutputs(embedding, raw), self._host_outputs(n), self.stream)
 
-    def queue(self, pixels: Any, stream: int) -> Callable[[], Outputs]:
+    def queue(self, pixels: Any, stream: int | None) -> Callable[[], Outputs]:
         """See DeviceBackend.queue. Raises InputError as run_device does."""
         outputs = self.run_device(pixels, stream)
         with self.native.translated():
             with self._lock:
                 host = self._host_outputs(len(outputs.raw))
-            return self._download(outputs, host, stream, pixels)
+            return self._download(outputs, host, stream or 0, pixels)
 
     def _host_outputs(self, n: int) -> HostOutputs:
         """Memory for n rows: some that was used before, unless n is above the batch size. Call it under the lock."""
@@ -142,20 +149,26 @@ class EngineRunner:
             alive.clear()
             # Copies: pinned memory is scarce, and a caller may keep outputs for long.
             taken = Outputs(host.embedding[:n].copy(), host.raw[:n].copy())
-            if len(host.raw) == self.batch_size:
-                with self._lock:
+            with self._lock:
+                self._kept.let_go()
+                if len(host.raw) == self.batch_size:
                     self._free.append(host)
             return taken
 
         return take
 
-    def run_device(self, pixels: Any, stream: int) -> DeviceOutputs:
+    def run_device(self, pixels: Any, stream: int | None) -> DeviceOutputs:
         """Queue a batch of any length that lies on the GPU on `stream` (a handle), in parts of at most batch_size.
 
-        Raises InputError when it is no uint8 [n, 3, S, S] there, in C order, and BackendError when TensorRT or CUDA
-        fail.
+        None is the default stream, and that the caller does not know where the batch becomes ready. Raises InputError
+        when it is no uint8 [n, 3, S, S] there, in C order, and BackendError when TensorRT or CUDA fail.
         """
         device, extension = self.native.device, self.native.extension
+        if stream is None and names_no_stream(pixels):
+            _log.warning(UNNAMED_STREAM)
+            with self.native.translated():
+                device.synchronize()
+        stream = stream or 0
         if self.fused is not None:
             check_named(stream)
         try:
@@ -165,16 +178,26 @@ class EngineRunner:
         self._need_pixels(view.dtype, view.shape, "on the GPU")
         n = len(view)
         with self.native.translated():
-            embedding = device.array((n, self._hidden), "float32")
-            raw = device.array((n, self._heads), "float32")
-            for first in range(0, n, self.batch_size):
-                part = (first, min(first + self.batch_size, n))
-                self.launch(view.rows(*part).address, embedding.rows(*part), raw.rows(*part), stream)
+            embedding = self._buffers.array(device, (n, self._hidden), "float32", stream)
+            raw = self._buffers.array(device, (n, self._heads), "float32", stream)
             ready = extension.Event(device)
-            ready.record(stream)
-            for array in (embedding, raw):
-                array.mark_ready(ready, stream)
-        return DeviceOutputs(embedding, raw, view)
+            try:
+                for first in range(0, n, self.batch_size):
+                    part = (first, min(first + self.batch_size, n))
+                    self.launch(view.rows(*part).address, embedding.rows(*part), raw.rows(*part), stream)
+            finally:
+                # Also after an error: what was queued until then reads the batch and writes the outputs.
+                ready.record(stream)
+                for array in (embedding, raw):
+                    array.mark_ready(ready, stream)
+                with self._lock:
+                    self._kept.keep(ready, view)
+        return DeviceOutputs(embedding, raw)
+
+    def close(self) -> None:
+        """Wait for what is queued, and let go the batches that it reads."""
+        with self.native.translated(), self._lock:
+            self._kept.clear()
 
     def _need_pixels(self, dtype: str, shape: Sequence[int], where: str) -> None:
         side = self._size

@@ -17,7 +17,10 @@ void fake_fail(const char* what, int times);
 std::int64_t fake_count(const char* what);
 // The order of "make X" and "destroy X", one a line. Valid until the next call.
 const char* fake_story();
-// Everything above forgotten.
+// The address of so many bytes on GPU 0 that this driver's own context ("mine"), another one ("theirs") or a pool of
+// the driver ("pool") has; never freed.
+unsigned long long fake_memory(const char* owner, std::size_t bytes);
+// Everything above forgotten, but for memory.
 void fake_reset();
 // The outputs of a row of pixels, in place of the fake's own arithmetic: `count` arrays of `sizes` floats each.
 void fake_answer(const void* pixels, std::size_t bytes, const float* const* values, const std::size_t* sizes,

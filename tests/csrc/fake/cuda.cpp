@@ -39,15 +39,20 @@ struct CUevent_st {
 
 namespace {
 
-constexpr int kOutOfMemory = 2, kInvalid = 1, kNotCapturing = 901;
+constexpr int kOutOfMemory = 2, kInvalid = 1, kNotReady = 600, kNotCapturing = 901;
 constexpr int kDevices = 2;
+
+struct Block {
+    std::size_t bytes;
+    CUctx_st* context;  // none: of a pool of the driver
+};
 
 struct State {
     std::mutex mutex;
     std::map<std::string, int> failures;
     std::map<std::string, std::int64_t> counts;
     std::map<std::string, std::vector<std::vector<float>>> answers;
-    std::map<unsigned long long, std::size_t> memory;
+    std::map<unsigned long long, Block> memory;
     std::string story, told;
     bool block = false;
     bool mix = true;
@@ -108,6 +113,17 @@ void work_everything() {
 
 thread_local std::vector<CUctx_st*> contexts;
 CUctx_st primary[kDevices] = {{0}, {1}};
+CUctx_st another = {0};  // as pycuda.autoinit makes one
+
+int allocate(unsigned long long* address, std::size_t bytes, CUctx_st* context) {
+    // Aligned as the real one's, which TensorRT asks for.
+    void* made = nullptr;
+    if (posix_memalign(&made, 256, bytes) != 0) return kOutOfMemory;
+    *address = reinterpret_cast<unsigned long long>(made);
+    const std::lock_guard<std::mutex> hold(state().mutex);
+    state().memory[*address] = {bytes, context};
+    return 0;
+}
 
 int copy(void* to, const void* from, std::size_t bytes, CUstream_st* stream) {
     if (contexts.empty()) return 201;  // no context is current on this thread
@@ -234,6 +250,13 @@ void fake_wait_blocked() {
     s.changed.wait_for(hold, std::chrono::seconds(20), [&] { return s.counts["blocked"] > 0; });
 }
 
+unsigned long long fake_memory(const char* owner, std::size_t bytes) {
+    const std::string who = owner;
+    unsigned long long address = 0;
+    allocate(&address, bytes, who == "mine" ? &primary[0] : who == "theirs" ? &another : nullptr);
+    return address;
+}
+
 int cuInit(unsigned) { return 0; }
 int cuDeviceGetCount(int* count) {
     *count = fake::fails("devices") ? 0 : kDevices;
@@ -269,6 +292,11 @@ int cuCtxPopCurrent_v2(CUctx_st** context) {
     contexts.pop_back();
     return 0;
 }
+int cuCtxSynchronize() {
+    fake::tell("wait for all");
+    work_everything();
+    return 0;
+}
 int cuMemGetInfo_v2(std::size_t* free, std::size_t* total) {
     *free = 64000000000;
     *total = 80000000000;
@@ -277,15 +305,10 @@ int cuMemGetInfo_v2(std::size_t* free, std::size_t* total) {
 int cuMemAlloc_v2(unsigned long long* address, std::size_t bytes) {
     if (contexts.empty()) return 201;
     if (fake::fails("allocate")) return kOutOfMemory;
-    // Aligned as the real one's, which TensorRT asks for.
-    void* made = nullptr;
-    if (posix_memalign(&made, 256, bytes) != 0) return kOutOfMemory;
-    *address = reinterpret_cast<unsigned long long>(made);
-    const std::lock_guard<std::mutex> hold(state().mutex);
-    state().memory[*address] = bytes;
-    return 0;
+    return allocate(address, bytes, contexts.back());
 }
 int cuMemFree_v2(unsigned long long address) {
+    fake::tell("free");
     work_everything();  // as the real one waits for the device
     {
         const std::lock_guard<std::mutex> hold(state().mutex);
@@ -320,11 +343,12 @@ int cuMemsetD8Async(unsigned long long to, unsigned char value, std::size_t byte
 int cuPointerGetAttribute(void* value, int attribute, unsigned long long address) {
     const std::lock_guard<std::mutex> hold(state().mutex);
     auto found = state().memory.upper_bound(address);
-    if (attribute != 9 || found == state().memory.begin()) return kInvalid;
+    if (found == state().memory.begin()) return kInvalid;
     --found;
-    if (address >= found->first + found->second) return kInvalid;
-    *static_cast<int*>(value) = 0;
-    return 0;
+    if (address >= found->first + found->second.bytes) return kInvalid;
+    if (attribute == 1) *static_cast<CUctx_st**>(value) = found->second.context;
+    if (attribute == 9) *static_cast<int*>(value) = 0;
+    return attribute == 1 || attribute == 9 ? 0 : kInvalid;
 }
 int cuStreamCreate(CUstream_st** stream, unsigned) {
     const Device hold(state().device);
@@ -402,6 +426,10 @@ int cuEventRecord(CUevent_st* event, CUstream_st* handle) {
     CUstream_st& stream = resolve(handle);
     *event = {&stream, stream.done + stream.queue.size()};
     return 0;
+}
+int cuEventQuery(CUevent_st* event) {
+    const Device hold(state().device);
+    return event->stream == nullptr || event->stream->done >= event->position ? 0 : kNotReady;
 }
 int cuEventSynchronize(CUevent_st* event) {
     wait_for(*event);
