@@ -23,6 +23,7 @@ class Status(StrEnum):
 
     OK = "ok"
     UNREADABLE = "unreadable"  # the path or shard member could not be read
+    CHANGED = "changed"  # it is not the file any more that a bulk run's plan was made with
     EMPTY = "empty"  # zero bytes
     NOT_AN_IMAGE = "not_an_image"  # no decoder knows it
     TRUNCATED = "truncated"  # it begins as an image, but its data ends early or is damaged

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,13 +21,18 @@ from typing import Any
 
 from ..errors import DataError, EmonetError, OptionError
 from ..files import PendingFile, sync_folder, write_whole
-from .plan import FILES, PLAN, Plan
+from ..sources.folder import reason_of, stat_file
+from .inputs import PlannedFile
+from .plan import PLAN, VERSION_1_FILES, Plan, files_name
+from .plan_file import plan_of
+from .rows import write_files
 from .settings import differences
 
 MARKER_FORMAT = "emonet_fast.bulk.shard"
 MARKER_VERSION = 1
-_TEMPORARY = re.compile(r"\.(plan\.json|files\.parquet|(\d{5,})\.(parquet|json|failed\.json))\.[0-9a-f]{8}\.tmp")
-_OURS = re.compile(r"lock(-\d+-of-\d+)?|\..*\.tmp|report\.html|\d{5,}\.attempt")
+_FILES = r"_files-[0-9a-f]{16}\.list"
+_TEMPORARY = re.compile(rf"\.(plan\.json|{_FILES}|(\d{{5,}})\.(parquet|json|failed\.json))\.[0-9a-f]{{8}}\.tmp")
+_OURS = re.compile(rf"lock(-\d+-of-\d+)?|\..*\.tmp|report\.html|\d{{5,}}\.attempt|{_FILES}|{VERSION_1_FILES}")
 _HASHERS = 4
 
 
@@ -68,9 +73,9 @@ class Folder:
         except OSError as error:
             raise OptionError(f"cannot use {path} as output folder: {error.strerror}") from error
         strange = [n for n in names if not _OURS.fullmatch(n)]
-        if PLAN not in names and any(n != FILES for n in strange):
+        if PLAN not in names and strange:
             raise OptionError(
-                f"{path} has no {PLAN} but holds {', '.join(n for n in strange[:3] if n != FILES)}; "
+                f"{path} has no {PLAN} but holds {', '.join(strange[:3])}; "
                 "expected an empty or new folder, or one of an earlier bulk run"
             )
 
@@ -81,15 +86,26 @@ class Folder:
         """
         path = self.path / PLAN
         try:
-            text = path.read_text(encoding="utf-8")
+            text = small_text(path)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise DataError(f"{path} cannot be read ({error})") from error
-        plan = Plan.from_text(text, path)
-        if plan.files_hash and _hash_or_none(self.path / FILES) != plan.files_hash:
-            raise DataError(f"{self.path / FILES} is not the list that {path} was made with; begin in a new folder")
+            raise DataError(f"{path} cannot be read ({reason_of(error)})") from error
+        plan = plan_of(text, path)
+        if plan.files_hash and _hash_or_none(self.files(plan)) != plan.files_hash:
+            raise DataError(f"{self.files(plan)} is not the list that {path} was made with; begin in a new folder")
         return plan
+
+    def files(self, plan: Plan) -> Path:
+        """The plan's list of image files. An older version's is moved on when its run goes on, see `move_files`."""
+        path = self.path / plan.files_name
+        return self.path / VERSION_1_FILES if plan.version == 1 and not path.exists() else path
+
+    def move_files(self, plan: Plan) -> None:
+        """Give an older version's list of image files the name that no reader of `*.parquet` takes for a shard."""
+        with contextlib.suppress(FileNotFoundError):  # another part of the plan has done it
+            if plan.version == 1 and plan.files_hash:
+                (self.path / VERSION_1_FILES).rename(self.path / plan.files_name)
 
     def plan(self) -> Plan:
         """The folder's plan, which must be there. Raises DataError when there is none, and as `read_plan` does."""
@@ -98,11 +114,20 @@ class Folder:
             raise DataError(f"{self.path / PLAN} is gone; run again, or begin in a new folder")
         return plan
 
-    def keep_plan(self, plan: Plan) -> None:
-        """Write the plan if the folder has none, in one step.
+    def keep_files(self, files: Sequence[PlannedFile], shard_size: int) -> str:
+        """Write a plan's list of image files, before the plan. Gives its SHA-256; "" for no files."""
+        if not files:
+            return ""
+        data = write_files(files, shard_size)
+        digest = hashlib.sha256(data).hexdigest()
+        write_whole(self.path / files_name(digest), data)
+        return digest
 
-        Several runs on parts of one plan may do so at once. The first one's plan counts; it is the same for all.
-        Raises DataError, which names the differences, when the folder's plan is another one.
+    def keep_plan(self, plan: Plan) -> Plan:
+        """Write the plan if the folder has none, in one step with its list of files, which its name belongs to.
+
+        Several runs on parts of one plan may do so at once, while the inputs still grow: the first one's plan counts.
+        Gives that plan. Raises DataError, which names the differences, when it was made for another purpose.
         """
         with PendingFile(self.path / PLAN) as pending:
             pending.file.write(plan.text().encode())
@@ -110,7 +135,12 @@ class Folder:
             with contextlib.suppress(FileExistsError):
                 pending.publish_new()
         sync_folder(self.path)
-        check_same(self.path, self.plan(), plan)
+        kept = self.plan()
+        check_same(self.path, kept, plan)
+        for path in self.path.glob("_files-*.list"):  # of plans that came later, or were never written
+            if path.name != kept.files_name and re.fullmatch(_FILES, path.name):
+                path.unlink(missing_ok=True)
+        return kept
 
     def stem(self, plan: Plan, shard: int) -> Path:
         """The path of a shard's files without their suffix, as of 00012.parquet."""
@@ -165,12 +195,15 @@ class Folder:
             return FoundShard(ShardState.FAILED, failed, fault)
         return FoundShard(ShardState.TODO, None, fault)
 
-    def clear_temporary(self, shards: Iterable[int]) -> None:
-        """Remove what killed runs left unfinished of these shards. Only for the holder of the lock."""
+    def clear_temporary(self, shards: Iterable[int], *, alone: bool) -> None:
+        """Remove what killed runs left unfinished of these shards. Only for the holder of the lock.
+
+        alone: of the plan too; beside other parts of it, one of them may be writing that.
+        """
         wanted = set(shards)
         for name in os.listdir(self.path):  # noqa: PTH208 - names are wanted, not paths
             match = _TEMPORARY.fullmatch(name)
-            if match is not None and (match[2] is None or int(match[2]) in wanted):
+            if match is not None and (alone if match[2] is None else int(match[2]) in wanted):
                 (self.path / name).unlink(missing_ok=True)
 
 
@@ -178,8 +211,6 @@ def check_same(folder: Path, kept: Plan, asked: Plan) -> None:
     """Raises DataError where the folder's plan is not the asked one."""
     different = differences(kept.asked(), asked.asked())
     different += differences(dict(kept.fingerprint), dict(asked.fingerprint))
-    if not different and asked.sources and kept.id != asked.id:
-        different = ["the input files: they have changed since the folder's plan was made"]
     refuse_different(folder, different)
 
 
@@ -195,8 +226,8 @@ def refuse_different(folder: Path, different: list[str]) -> None:
 def _read_marker(path: Path, plan: Plan, shard: int) -> tuple[dict[str, Any] | None, str]:
     """A marker that belongs to the plan, or why there is none ("" where there is no file)."""
     try:
-        marker = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(marker, dict) or marker.get("format") != MARKER_FORMAT:
+        marker = json.loads(small_text(path))
+        if not isinstance(marker, dict) or marker.get("format") != MARKER_FORMAT or not _typed(marker):
             return None, f"{path.name} is no marker"
         if (marker["plan"], marker["shard"]) != (plan.id, shard):
             return None, f"{path.name} belongs to another plan"
@@ -204,14 +235,29 @@ def _read_marker(path: Path, plan: Plan, shard: int) -> tuple[dict[str, Any] | N
             return None, f"{path.name} has another fingerprint"
     except FileNotFoundError:
         return None, ""
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RecursionError) as error:
         return None, f"{path.name} cannot be read ({type(error).__name__})"
     return marker, ""
 
 
+def _typed(marker: dict[str, Any]) -> bool:
+    """Whether what is read of a marker is what it should be: of one that is done, or of one that failed."""
+    if "failed" in marker:
+        return isinstance(marker["failed"], str)
+    counts, notes = marker.get("counts"), marker.get("notes")
+    numbers = isinstance(counts, dict) and all(type(number) is int for number in counts.values())
+    return numbers and isinstance(notes, list) and all(isinstance(note, str) for note in notes)
+
+
+def small_text(path: Path) -> str:
+    """A file's text. Raises OSError where it is no regular file: a pipe would be waited for."""
+    stat_file(path)
+    return path.read_text(encoding="utf-8")
+
+
 def _file_fault(path: Path, marker: dict[str, Any], hashes: bool) -> str:
     try:
-        size = path.stat().st_size
+        size = stat_file(path).st_size
     except OSError as error:
         return f"{path.name}: {error.strerror}"
     if size != marker.get("bytes"):
@@ -223,6 +269,7 @@ def _file_fault(path: Path, marker: dict[str, Any], hashes: bool) -> str:
 
 def _hash_or_none(path: Path) -> str | None:
     try:
+        stat_file(path)
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,32 @@ from ..errors import DataError, InputError
 from ..scores import utf8_text
 from ..sources.folder import FoundFiles, UniqueKeys, is_image_name
 from ..sources.inputs import InputFile, inspect_file, is_input_name, list_files
-from ..sources.table import TableFooter
+from ..sources.shards import is_shard_name
+from ..sources.table import TableFooter, is_table_name
+from .state import FileState, Kind, state_of
 
 if TYPE_CHECKING:
     import pyarrow
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _READERS = 8  # footers of many files on a network file system are read side by side
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """One file of the inputs as it was when the plan was made.
+
+    Args:
+        path: where it is.
+        key: unique in a run.
+        fault: why it cannot be read; "" if nothing is known against it.
+        state: what tells whether it has changed since.
+    """
+
+    path: str
+    key: str
+    fault: str
+    state: FileState
 
 
 @dataclass
@@ -34,9 +53,9 @@ class Listing:
         keep: type of each kept column by name, in the order asked for.
     """
 
-    tables: list[tuple[InputFile, TableFooter]] = field(default_factory=list)
-    tars: list[InputFile] = field(default_factory=list)
-    files: list[InputFile] = field(default_factory=list)
+    tables: list[tuple[PlannedFile, TableFooter]] = field(default_factory=list)
+    tars: list[PlannedFile] = field(default_factory=list)
+    files: list[PlannedFile] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     keep: "dict[str, pyarrow.DataType]" = field(default_factory=dict)
 
@@ -78,27 +97,37 @@ def _sort_out(paths: dict[str, tuple[str, str]], image_column: str | None, keep:
     unique = UniqueKeys()
     named = [(path, unique(utf8_text(paths[path][0])), paths[path][1]) for path in sorted(paths)]
 
-    def look(path: str, key: str, fault: str) -> InputFile:
-        return InputFile("file", path, key, fault=fault) if fault else inspect_file(path, key, image_column)
+    def look(path: str, key: str, fault: str) -> tuple[FileState, InputFile]:
+        state = _state(path)  # before the footer is read: what changes in between counts as changed
+        return state, InputFile("file", path, key, fault=fault) if fault else inspect_file(path, key, image_column)
 
     listing = Listing()
     with ThreadPoolExecutor(_READERS) as pool:
-        for file in pool.map(look, *zip(*named, strict=True)):
+        for state, file in pool.map(look, *zip(*named, strict=True)):
+            planned = PlannedFile(file.path, file.key, file.fault.partition("\n")[0], state)
             if file.footer is not None:
-                listing.tables.append((file, file.footer))
+                listing.tables.append((planned, file.footer))
             elif file.kind == "shard":
-                listing.tars.append(file)
-            elif file.kind == "file":
-                listing.files.append(file)
+                listing.tars.append(planned)
             else:
-                fault = file.fault.splitlines()[0]
-                listing.files.append(replace(file, fault=fault))
-                listing.notes.append(f"{file.key}: {fault}; it gets one row that says so")
+                listing.files.append(planned)
+                if file.kind == "table":
+                    listing.notes.append(f"{file.key}: {planned.fault}; it gets one row that says so")
     listing.keep = _kept_types(listing.tables, keep)
     return listing
 
 
-def _kept_types(tables: Sequence[tuple[InputFile, TableFooter]], keep: Sequence[str]) -> "dict[str, pyarrow.DataType]":
+def _state(path: str) -> FileState:
+    kind: Kind = "shard" if is_shard_name(path) else "table" if is_table_name(path) else "file"
+    try:
+        return state_of(path, kind)
+    except (OSError, ValueError):  # its row will say so
+        return FileState(0)
+
+
+def _kept_types(
+    tables: Sequence[tuple[PlannedFile, TableFooter]], keep: Sequence[str]
+) -> "dict[str, pyarrow.DataType]":
     """Each kept column's type as it will be written: class labels as their names."""
     import pyarrow as pa
 

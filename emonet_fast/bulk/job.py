@@ -1,25 +1,23 @@
 """One run of `emonet-fast bulk`: plan, lock, what is still to do, an engine, and what came of it."""
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from ..checkpoint import open_checkpoint
 from ..checkpoint.tensors import Progress
-from ..files import write_whole
-from ..records import Status
+from ..faces import open_faces
+from ..records import Picture, Status
 from . import inputs as listing
 from .folder import Folder, FoundShard, ShardState, check_same, refuse_different
 from .local import run_local
 from .lock import BEAT, STALE, Lock
-from .plan import FILES, Plan, asked, make_plan
+from .plan import Plan, asked, make_plan
 from .progress import BulkProgress, duration
-from .rows import write_files
 from .settings import Settings, differences
 
 # Statuses that may be of the moment, not of the picture: `retry_errors` scores their shards again.
-PASSING = (Status.UNREADABLE, Status.FAILED)
+PASSING = (Status.UNREADABLE, Status.CHANGED, Status.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +62,60 @@ class BulkSummary:
         return "\n".join(lines)
 
 
+@dataclass
+class _Work:
+    """The plan, and what is to be done of it. Both change where another part has made the plan meanwhile.
+
+    Args:
+        settings: of the run.
+        folder: the output folder.
+        say: takes lines for people.
+        progress: of the run.
+        plan: without a fingerprint as long as it is fresh.
+        fresh: made by this run, and not written yet.
+        shards: what each shard of this run's part is.
+        todo: the shards to score.
+    """
+
+    settings: Settings
+    folder: Folder
+    say: Callable[[str], None]
+    progress: BulkProgress
+    plan: Plan
+    fresh: bool
+    shards: dict[int, FoundShard] = field(default_factory=dict)
+    todo: list[int] = field(default_factory=list)
+
+    def look(self) -> None:
+        """Find out what is to be done."""
+        part, parts = self.settings.part
+        mine = [s for s in range(len(self.plan.shards)) if s % parts == part]
+        if not mine:
+            self.say(f"part {part}/{parts} has nothing to do: the plan has {len(self.plan.shards)} shards")
+        self.folder.clear_temporary(mine, alone=parts == 1)
+        untouched = {s: FoundShard(ShardState.TODO) for s in mine}
+        self.shards = untouched if self.fresh else self.folder.look(self.plan, mine)
+        self.todo = [s for s in mine if _wanted(self.shards[s], self.settings.retry_errors)]
+        for shard in self.todo:
+            if self.shards[shard].reason:
+                self.say(f"shard {shard} is scored again: {self.shards[shard].reason}")
+        if self.todo and len(self.todo) < len(mine):
+            self.say(f"{len(mine) - len(self.todo)} of {len(mine)} shards are done or failed already")
+
+    def settle(self, fingerprint: Mapping[str, str]) -> list[int]:
+        """Write the plan, or hold it to the fingerprint of an open engine. Gives the shards to score."""
+        settled = replace(self.plan, fingerprint=fingerprint)
+        if not self.fresh:
+            check_same(self.folder.path, self.plan, settled)
+            return self.todo
+        self.plan, self.fresh = self.folder.keep_plan(settled), False
+        if self.plan.id != settled.id:
+            self.say("another part has made the plan meanwhile, of other input files: that plan is used")
+            self.look()
+            self.progress.begin(self.plan, self.todo)
+        return self.todo
+
+
 def run(settings: Settings, say: Callable[[str], None], packing: Progress | None = None) -> BulkSummary:
     """Score everything that is not done yet. An error or an interrupt leaves the folder whole.
 
@@ -71,28 +123,19 @@ def run(settings: Settings, say: Callable[[str], None], packing: Progress | None
     """
     folder = Folder(settings.output)
     with Lock(folder.path, settings.part, patience=STALE + BEAT):
-        plan, fresh = _plan(settings, folder, say)
+        work = _Work(settings, folder, say, BulkProgress(say), *_plan(settings, folder, say))
         known = open_checkpoint(
             settings.checkpoint, settings.options.cache_dir, revision=settings.options.revision, progress=packing
         )
         expected = settings.known() | settings.face_file() | {"checkpoint_hash": known.weights_hash}
-        if not fresh:
-            refuse_different(folder.path, differences(dict(plan.fingerprint), expected))
-        mine = [s for s in range(len(plan.shards)) if s % settings.part[1] == settings.part[0]]
-        folder.clear_temporary(mine)
-        shards = {s: FoundShard(ShardState.TODO) for s in mine} if fresh else folder.look(plan, mine)
-        todo = [s for s in mine if _wanted(shards[s], settings.retry_errors)]
-        for shard in todo:
-            if shards[shard].reason:
-                say(f"shard {shard} is scored again: {shards[shard].reason}")
-        progress = BulkProgress(say)
-        if todo:
-            if len(todo) < len(mine):
-                say(f"{len(mine) - len(todo)} of {len(mine)} shards are done or failed already")
-            _engine(settings, folder, plan, fresh, todo, progress)
+        if not work.fresh:
+            refuse_different(folder.path, differences(dict(work.plan.fingerprint), expected))
+        work.look()
+        if work.todo:
+            _engine(work)
             # By markers and sizes alone, as this run took the hashes while it wrote.
-            shards |= folder.look(folder.plan(), todo, hashes=False)
-    return _summary(shards, progress)
+            work.shards |= folder.look(folder.plan(), work.todo, hashes=False)
+    return _summary(work)
 
 
 def _plan(settings: Settings, folder: Folder, say: Callable[[str], None]) -> tuple[Plan, bool]:
@@ -102,6 +145,7 @@ def _plan(settings: Settings, folder: Folder, say: Callable[[str], None]) -> tup
     if kept is not None:
         wanted = asked(places, settings.shard_size, settings.image_column, settings.keep)
         refuse_different(folder.path, differences(kept.asked(), wanted))
+        folder.move_files(kept)
         return kept, False
     cache_dir = settings.options.cache_dir
     found_inputs = listing.find(
@@ -109,17 +153,27 @@ def _plan(settings: Settings, folder: Folder, say: Callable[[str], None]) -> tup
     )
     for note in found_inputs.notes:
         say(note)
-    files_hash = ""
-    if found_inputs.files:
-        data = write_files(found_inputs.files, settings.shard_size)
-        write_whole(folder.path / FILES, data)
-        files_hash = hashlib.sha256(data).hexdigest()
+    _check_boxes(settings, (file.key for file in found_inputs.files if not file.fault), say)
+    files_hash = folder.keep_files(found_inputs.files, settings.shard_size)
     plan = make_plan(found_inputs, places, settings.shard_size, settings.image_column, files_hash)
     rows = plan.rows(range(len(plan.shards)))
     say(
         f"plan: {len(plan.shards)} shards, {'tars, whose rows are not counted yet' if rows is None else f'{rows} rows'}"
     )
     return plan, True
+
+
+def _check_boxes(settings: Settings, keys: Iterable[str], say: Callable[[str], None]) -> None:
+    """Look up all image files in a file of boxes. Raises InputError where one of its names could be two pictures.
+
+    Each process would see its own pictures alone. Members of tars are not known yet.
+    """
+    faces = open_faces(settings.faces, settings.options, None) if settings.faces.boxes is not None else None
+    if faces is not None:
+        for key in keys:
+            faces.locate([Picture(key, None)], [])
+        for note in faces.notes():
+            say(note)
 
 
 def _wanted(found: FoundShard, retry_errors: bool) -> bool:
@@ -131,35 +185,31 @@ def _wanted(found: FoundShard, retry_errors: bool) -> bool:
     return found.state == ShardState.FAILED or any(marker["counts"].get(status) for status in PASSING)
 
 
-def _engine(
-    settings: Settings, folder: Folder, plan: Plan, fresh: bool, todo: list[int], progress: BulkProgress
-) -> None:
-    def settle(fingerprint: Mapping[str, str]) -> None:
-        settled = replace(plan, fingerprint=fingerprint)
-        if fresh:
-            folder.keep_plan(settled)
-        else:
-            check_same(folder.path, plan, settled)
-
-    progress.begin(plan, todo)
+def _engine(work: _Work) -> None:
+    settings, folder, progress = work.settings, work.folder, work.progress
+    progress.begin(work.plan, work.todo)
     try:
         if settings.engine == "ray":
             from .ray import run_ray
 
-            run_ray(settings, folder, todo, settle, progress)
+            run_ray(settings, folder, work.settle, progress)
         else:
-            run_local(settings, folder, todo, settle, progress)
+            run_local(settings, folder, len(work.todo), work.settle, progress)
     finally:
         progress.close()
 
 
-def _summary(shards: Mapping[int, FoundShard], progress: BulkProgress) -> BulkSummary:
+def _summary(work: _Work) -> BulkSummary:
+    shards = work.shards
     counts: Counter[str] = Counter()
     notes: dict[str, None] = {}
     for found in shards.values():
         if found.state == ShardState.DONE and found.marker is not None:
             counts.update(found.marker["counts"])
             notes |= dict.fromkeys(found.marker["notes"])
+    boxes = work.settings.faces.boxes
+    if boxes is not None and counts[Status.NO_FACE] and not counts[Status.OK]:
+        notes[f"no picture that could be read has a face in {boxes}: do its rows name these pictures?"] = None
     failed = {s: str((f.marker or {}).get("failed")) for s, f in shards.items() if f.state == ShardState.FAILED}
     return BulkSummary(
         counts=dict(counts),
@@ -167,5 +217,5 @@ def _summary(shards: Mapping[int, FoundShard], progress: BulkProgress) -> BulkSu
         done=sum(f.state == ShardState.DONE for f in shards.values()),
         failed=failed,
         notes=tuple(notes),
-        progress=progress,
+        progress=work.progress,
     )

@@ -96,19 +96,19 @@ class _Process:
 def run_local(
     settings: Settings,
     folder: Folder,
-    shards: Iterable[int],
-    settle: Callable[[Mapping[str, str]], None],
+    shards: int,
+    settle: Callable[[Mapping[str, str]], list[int]],
     progress: BulkProgress,
 ) -> None:
-    """Score these shards by one process a device. An error or an interrupt ends every process first.
+    """Score shards by one process a device. An error or an interrupt ends every process first.
 
-    `settle` takes the fingerprint of an open engine, and writes or checks the plan. Raises EmonetError when nothing can
-    go on: the disk is full, no engine opens, or `settle` refuses.
+    `settle` takes the fingerprint of an open engine, writes or checks the plan, and gives the shards to score, about
+    `shards` of them. Raises EmonetError when nothing can go on: the disk is full, no engine opens, or `settle` refuses.
     """
-    queue = Queue(deque(shards))
     devices = parse_devices(settings.devices)
-    waiting = deque(devices[: max(1, len(queue.waiting))])
-    run = _LocalRun(settings, folder, queue, settle, progress, threads_each(devices, settings.options.threads), waiting)
+    waiting = deque(devices[: max(1, shards)])
+    threads = threads_each(devices, settings.options.threads)
+    run = _LocalRun(settings, folder, settle, progress, threads, waiting)
     try:
         run.loop()
     except BaseException:
@@ -118,15 +118,22 @@ def run_local(
 
 @dataclass
 class _LocalRun:
-    """The state of run_local. devices: those without a process yet. failures: to open an engine, by device."""
+    """The state of run_local.
+
+    Args:
+        devices: those without a process yet.
+        queue: filled once the first engine is open.
+        failures: to open an engine, by device.
+    """
 
     settings: Settings
     folder: Folder
-    queue: Queue
-    settle: Callable[[Mapping[str, str]], None]
+    settle: Callable[[Mapping[str, str]], list[int]]
     progress: BulkProgress
     threads: int | None
     devices: deque[str]
+    queue: Queue = field(default_factory=lambda: Queue(deque()))
+    begun: bool = False
     processes: list[_Process] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
 
@@ -180,8 +187,10 @@ class _LocalRun:
                 return came
             came = True
             if isinstance(message, Ready):
-                self.settle(message.fingerprint)
-                process.ready = True
+                todo = self.settle(message.fingerprint)
+                if not self.begun:
+                    self.queue.waiting.extend(todo)
+                process.ready = self.begun = True
                 self.progress.ready()
                 self._start_rest()
             elif isinstance(message, Advance):

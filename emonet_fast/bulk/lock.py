@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import socket
+import stat
 import threading
 import time
 from datetime import UTC, datetime
@@ -86,10 +87,15 @@ class Lock:
 
     def _take(self, path: Path) -> int:
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            # Without O_NONBLOCK a pipe of that name could be waited for.
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
         except OSError as error:
             raise OptionError(f"cannot write {path}: {error.strerror}; choose a folder that can be written") from error
         try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise OptionError(
+                    f"{path} is a pipe, socket or device, not a file; remove it, or choose another folder"
+                )
             _flock(handle, path)
             holder = _holder(handle)
             if holder.get("host", socket.gethostname()) != socket.gethostname():
@@ -151,7 +157,7 @@ def _age(handle: int, path: Path) -> float:
 def _holder(handle: int) -> dict[str, Any]:
     try:
         facts = json.loads(os.pread(handle, 4096, 0) or b"{}")
-    except ValueError:  # cut off by a full disk or a crash
+    except (ValueError, RecursionError):  # cut off by a full disk or a crash, or none of ours
         return {}
     return facts if isinstance(facts, dict) else {}
 
@@ -159,4 +165,5 @@ def _holder(handle: int) -> dict[str, Any]:
 def _who(holder: dict[str, Any]) -> str:
     if not holder:
         return "another run"
-    return f"process {holder.get('pid')} on {holder.get('host')} (since {holder.get('since')})"
+    pid, host, since = (str(holder.get(name))[:80] for name in ("pid", "host", "since"))
+    return f"process {pid} on {host} (since {since})"

@@ -126,11 +126,11 @@ class ShardPipeline:
             self.abort()
 
     def _read(self) -> None:
-        limit = self._scorer.options.max_bytes
+        limit, files = self._scorer.options.max_bytes, self._folder.files(self._plan)
         for shard in _until_closed(self.shards):
             self._pictures.put(Job(shard))
             with _at(shard):
-                for picture in read_spans(self._plan, self._folder.path, shard, limit):
+                for picture in read_spans(self._plan, files, shard, limit):
                     data = picture.data
                     self._pictures.put(picture, len(data) if isinstance(data, bytes) else 0)
             self._pictures.put(_END)

@@ -1,6 +1,6 @@
 """Which rows make which shard: decided once, from footers and names, the same for the same inputs.
 
-plan.json is written before anything is scored; files.parquet lists the image files. Shards follow row groups, so that
+plan.json is written before anything is scored; another file lists the image files. Shards follow row groups, so that
 none is read for two of them unless it is larger than a shard. A tar is one shard, as its members cannot be counted
 without reading it. Kinds are not mixed: tables come first, then tars, then image files.
 """
@@ -12,18 +12,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import DataError, InputError
-from .inputs import Listing
+from ..errors import InputError
+from .inputs import Listing, PlannedFile
+from .state import FileState
 
 if TYPE_CHECKING:
     import pyarrow
 
-PLAN, FILES = "plan.json", "files.parquet"
+PLAN = "plan.json"
 FORMAT = "emonet_fast.bulk.plan"
-VERSION = 1
+# Version 1 knew no times and hashes of files; its list was files.parquet, which readers took for a shard.
+VERSION = 2
+VERSION_1_FILES = "files.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,11 @@ class Source:
     """Where rows come from.
 
     Args:
-        kind: "table", "tar", or "files" for all image files together, which files.parquet lists.
+        kind: "table", "tar", or "files" for all image files together, which the list of files names.
         path: absolute; "" for "files".
         key: of the file; "" for "files".
         rows: how many it has; None for a tar.
-        size: bytes, which must be the same when the file is read.
+        size, mtime_ns, digest: of its FileState, which must be the same when the file is read; 0 and "" for "files".
         column: name of a table's image column.
     """
 
@@ -45,6 +47,13 @@ class Source:
     rows: int | None
     size: int
     column: str = ""
+    mtime_ns: int = 0
+    digest: str = ""
+
+    @property
+    def state(self) -> FileState:
+        """What the file was when the plan was made."""
+        return FileState(self.size, self.mtime_ns, self.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +81,11 @@ class Plan:
         image_column: as the user named it, or None.
         keep_names: names of the kept columns.
         keep: their schema in base64, "" without any.
-        files_hash: SHA-256 of files.parquet, "" where the plan has no image files.
+        files_hash: SHA-256 of the list of image files, "" where the plan has no image files.
         sources: where the rows come from.
         shards: the spans of each shard.
         fingerprint: see Settings.fingerprint; {} until an engine is open.
+        version: of its form.
     """
 
     inputs: tuple[str, ...]
@@ -87,6 +97,7 @@ class Plan:
     sources: tuple[Source, ...]
     shards: tuple[tuple[Span, ...], ...]
     fingerprint: Mapping[str, str]
+    version: int = VERSION
 
     @cached_property
     def id(self) -> str:
@@ -103,6 +114,11 @@ class Plan:
             total += span.stop - span.start
         return total
 
+    @property
+    def files_name(self) -> str:
+        """The name of the list of image files."""
+        return files_name(self.files_hash)
+
     def keep_schema(self) -> "pyarrow.Schema":
         """Names and types of the kept columns."""
         import pyarrow as pa
@@ -116,9 +132,14 @@ class Plan:
     def as_dict(self) -> dict[str, Any]:
         """The plan as plan.json holds it."""
         facts = {field.name: getattr(self, field.name) for field in fields(self)}
-        facts["sources"] = [[s.kind, s.path, s.key, s.rows, s.size, s.column] for s in self.sources]
+        facts["sources"] = [
+            [s.kind, s.path, s.key, s.rows, s.size, s.column, s.mtime_ns, s.digest] for s in self.sources
+        ]
         facts["shards"] = [[[s.source, s.start, s.stop] for s in spans] for spans in self.shards]
-        return {"format": FORMAT, "version": VERSION, **facts}
+        del facts["version"]
+        if self.version == 1:
+            facts["sources"] = [source[:6] for source in facts["sources"]]
+        return {"format": FORMAT, "version": self.version, **facts}
 
     def text(self) -> str:
         """plan.json: one line a source and a shard."""
@@ -131,31 +152,13 @@ class Plan:
                 lines.append(f" {json.dumps(name)}: {json.dumps(value)}")
         return "{\n" + ",\n".join(lines) + "\n}\n"
 
-    @classmethod
-    def from_text(cls, text: str, where: Path) -> "Plan":
-        """The plan in the text of plan.json. Raises DataError when it is none, or of another version."""
-        try:
-            facts = json.loads(text)
-            if facts["format"] != FORMAT or facts["version"] != VERSION:
-                raise DataError(
-                    f"{where} is of the format {facts['format']} {facts['version']}; expected {FORMAT} {VERSION}: "
-                    "go on with the version of emonet-fast that wrote it"
-                )
-            return cls(
-                inputs=tuple(facts["inputs"]),
-                shard_size=facts["shard_size"],
-                image_column=facts["image_column"],
-                sources=tuple(Source(*s) for s in facts["sources"]),
-                shards=tuple(tuple(Span(*s) for s in spans) for spans in facts["shards"]),
-                keep=facts["keep"],
-                keep_names=tuple(facts["keep_names"]),
-                files_hash=facts["files_hash"],
-                fingerprint=facts["fingerprint"],
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"{where} is no plan of a bulk run ({error}); choose another output folder, or remove what is in it"
-            ) from None
+
+def files_name(files_hash: str) -> str:
+    """The name of a list of image files: by its content, so that two plans that are made at once keep each its own.
+
+    Readers of a folder pass over names that begin with "_", and readers of `*.parquet` over this ending.
+    """
+    return f"_files-{files_hash[:16]}.list"
 
 
 def asked(
@@ -179,11 +182,8 @@ def make_plan(
     """
     import pyarrow as pa
 
-    tables = [
-        Source("table", file.path, file.key, sum(footer.groups), file.size, footer.column)
-        for file, footer in listing.tables
-    ]
-    tars = [Source("tar", t.path, t.key, None, t.size) for t in listing.tars]
+    tables = [_source("table", file, sum(footer.groups), footer.column) for file, footer in listing.tables]
+    tars = [_source("tar", file, None) for file in listing.tars]
     files = [Source("files", "", "", len(listing.files), 0)] if listing.files else []
     shards = list(cut([footer.groups for _, footer in listing.tables], shard_size))
     shards += [(Span(len(tables) + i, 0, None),) for i in range(len(tars))]
@@ -203,6 +203,11 @@ def make_plan(
         files_hash=files_hash,
         fingerprint={},
     )
+
+
+def _source(kind: Literal["table", "tar"], file: PlannedFile, rows: int | None, column: str = "") -> Source:
+    state = file.state
+    return Source(kind, file.path, file.key, rows, state.size, column, state.mtime_ns, state.digest)
 
 
 def cut(groups: Sequence[Sequence[int]], shard_size: int) -> Iterator[tuple[Span, ...]]:

@@ -31,7 +31,8 @@ class BulkProgress:
         self._live: Counter[int] = Counter()
 
     def begin(self, plan: Plan, todo: Iterable[int]) -> None:
-        """Show the bar. todo: the shards to score now."""
+        """Show the bar. todo: the shards to score now; another call begins anew."""
+        self.close()
         self._todo = list(todo)
         self._planned = plan.rows(self._todo)
         if self._terminal:
@@ -41,6 +42,7 @@ class BulkProgress:
         """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
+            self._bar = None
 
     @property
     def seconds(self) -> float:

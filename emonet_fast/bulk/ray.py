@@ -9,7 +9,8 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+import socket
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,37 +20,40 @@ from ..faces import PictureFaces, open_faces
 from ..files import write_whole
 from ..optional import need
 from ..scorer import Scorer
-from .folder import Folder, no_space
+from ..sources.folder import reason_of
+from .folder import Folder, no_space, small_text
 from .local import ATTEMPTS
 from .pipeline import ShardError, ShardPipeline
 from .plan import Plan
 from .progress import BulkProgress
 from .settings import Settings, parse_devices, threads_each
 
+_CONNECT_SECONDS = 5.0
+
 
 def run_ray(
     settings: Settings,
     folder: Folder,
-    shards: Iterable[int],
-    settle: Callable[[Mapping[str, str]], None],
+    settle: Callable[[Mapping[str, str]], list[int]],
     progress: BulkProgress,
 ) -> None:
-    """Score these shards by one actor a device, as run_local does by processes.
+    """Score shards by one actor a device, as run_local does by processes; see there for `settle`.
 
-    Raises OptionError when the cluster lacks what `devices` asks for, and EmonetError when nothing can go on.
+    Raises OptionError when there is no such cluster or it lacks what `devices` asks for, and EmonetError when nothing
+    can go on.
     """
     ray = need("ray", "engine 'ray'")
     need("ray.data", "engine 'ray'")
-    numbers = list(shards)
     ours = not ray.is_initialized()
     if ours:
-        # Workers get the driver's environment; nothing of theirs is printed but what they warn of.
-        ray.init(address=settings.ray_address, log_to_driver=False, include_dashboard=False, logging_level="warning")
+        _connect(ray, settings.ray_address)
     try:
         actors, resources, device, threads = _actors(settings, ray.cluster_resources())
         probe = ray.remote(**resources)(_fingerprint).remote(settings, device, threads)
-        settle(ray.get(probe))
+        numbers = settle(ray.get(probe))
         progress.ready()
+        if not numbers:
+            return
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
@@ -71,6 +75,24 @@ def run_ray(
     finally:
         if ours:
             ray.shutdown()
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    """Join the cluster at an address, or start Ray here. Raises OptionError where nothing listens at the address.
+
+    Ray itself would try for ever.
+    """
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    try:
+        if host and port.isdecimal():
+            socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+        # Workers get the driver's environment; nothing of theirs is printed but what they warn of.
+        ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level="warning")
+    except (OSError, ValueError, OverflowError) as error:  # Ray's ConnectionError is an OSError
+        reason = " ".join(reason_of(error).split())[:200]
+        raise OptionError(
+            f"cannot join the Ray cluster at {address!r}: {reason}; expected host:port of its head, or auto"
+        ) from error
 
 
 def _actors(settings: Settings, cluster: Mapping[str, float]) -> tuple[int, dict[str, Any], str, int | None]:
@@ -174,10 +196,10 @@ class _ShardActor:
     def _attempt(self, plan: Plan, shard: int) -> int:
         """Note that this run begins the shard, with this process' id; how many times it has, by now."""
         path = self._attempts(plan, shard)
-        try:
-            noted = json.loads(path.read_text())
-        except (OSError, ValueError):
-            noted = {}
-        number = noted.get("attempts", 0) + 1 if noted.get("run") == self._run else 1
+        number = 1
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+            noted = json.loads(small_text(path))
+            if noted["run"] == self._run:
+                number = int(noted["attempts"]) + 1
         write_whole(path, json.dumps({"run": self._run, "attempts": number, "pid": os.getpid()}).encode())
-        return int(number)
+        return number

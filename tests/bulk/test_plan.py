@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emonet_fast.bulk.inputs import canonical, find
-from emonet_fast.bulk.plan import Plan, Span, cut, make_plan
+from emonet_fast.bulk.plan import Span, cut, make_plan
+from emonet_fast.bulk.plan_file import plan_of
 from emonet_fast.bulk.rows import read_files, write_files
 from emonet_fast.bulk.settings import Settings, parse_devices, parse_part, threads_each
 from emonet_fast.errors import DataError, InputError, OptionError
@@ -63,7 +64,7 @@ def test_same_inputs_same_plan(tmp_path):
     assert [f.path for f in listing.files] == [str(pictures / n) for n in ("a.png", "b.jpg", "deep/c.jpg")]
     marked = replace(plan, fingerprint={"precision": "bf16"})
     assert marked.id == plan.id
-    assert Plan.from_text(marked.text(), tmp_path / "plan.json") == marked
+    assert plan_of(marked.text(), tmp_path / "plan.json") == marked
 
 
 def test_list_of_files_comes_back(tmp_path):
@@ -73,8 +74,8 @@ def test_list_of_files_comes_back(tmp_path):
     odd = tmp_path / b"\xff.jpg".decode("utf-8", "surrogateescape")
     odd.write_bytes(b"")
     listing = find([str(tmp_path)])
-    (tmp_path / "files.parquet").write_bytes(write_files(listing.files, 3))
-    read = [list(read_files(tmp_path / "files.parquet", Span(0, a, b), 3)) for a, b in ((0, 3), (3, 6), (6, 8))]
+    (tmp_path / "list").write_bytes(write_files(listing.files, 3))
+    read = [list(read_files(tmp_path / "list", Span(0, a, b), 3)) for a, b in ((0, 3), (3, 6), (6, 8))]
     assert [f for part in read for f in part] == listing.files
     assert read[2][1].path == str(odd)
 
@@ -114,7 +115,7 @@ def test_inputs_that_cannot_be(tmp_path):
     with pytest.raises(InputError, match=r"'score' to keep is string in .*z.parquet, but double"):
         find([str(tmp_path)], keep=("score",))
     with pytest.raises(DataError, match="no plan of a bulk run"):
-        Plan.from_text('{"format": 1', tmp_path)
+        plan_of('{"format": 1', tmp_path)
 
 
 def test_settings_that_cannot_be(tmp_path):

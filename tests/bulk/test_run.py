@@ -187,7 +187,12 @@ def test_a_process_that_dies_costs_its_shard_alone(tiny, tmp_path):
     folder = Folder(output)
     plan, _ = _plan(settings, folder, said.append)
     killer.begin(plan, range(4))
-    run_local(settings, folder, range(4), lambda f: folder.keep_plan(replace(plan, fingerprint=f)), killer)
+
+    def settle(fingerprint):
+        folder.keep_plan(replace(plan, fingerprint=fingerprint))
+        return list(range(4))
+
+    run_local(settings, folder, 4, settle, killer)
     assert "signal 9" in killer.failed_shards[1]
     assert killer.shards == 3
     states = folder.look(folder.read_plan(), range(4))

@@ -15,7 +15,7 @@ from ...sources.folder import read_file
 from ...sources.shards import read_shard
 from ...sources.table import open_table, read_rows
 from ..folder import Folder
-from ..plan import FILES, Plan, Source
+from ..plan import Plan, Source
 from ..rows import read_files
 from .collect import Best, Collected, Rectangle
 
@@ -48,7 +48,7 @@ def _read(
     if source is None:  # an image file: its shard tells its path
         best = next(iter(rows.values()))[0]
         for span in plan.shards[best.shard]:
-            for one in read_files(folder.path / FILES, span, plan.shard_size):
+            for one in read_files(folder.files(plan), span, plan.shard_size):
                 if one.key == best.source:
                     yield 0, read_file(one.path, one.key, MAX_BYTES)
     elif source.kind == "table":
