@@ -72,7 +72,7 @@ def _patient(stream: Any) -> tuple[Any, _Patient | None]:
         io.BufferedWriter(patient),
         encoding=stream.encoding,
         errors="backslashreplace",
-        line_buffering=stream.line_buffering,
+        line_buffering=stream.line_buffering or stream.write_through,  # the latter by PYTHONUNBUFFERED
     )
     return text, patient
 

@@ -56,6 +56,16 @@ def test_no_stream_and_no_folder_can_spoil_a_run(tmp_path):
         assert (tmp_path / case / name).read_text() == CUES, case
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_line_is_there_once_it_is_written(unbuffered):
+    """Also where Python was told not to buffer: whoever watches a run of days must see each line."""
+    code = "import os, sys; from emonet_fast.commands.surroundings import open_streams; open_streams()"
+    code += "; sys.stderr.write('a line\\n'); os._exit(0)"
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stderr == "a line\n"
+
+
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Runs the command line in this process. Returns its exit status and what it said on standard error."""
