@@ -53,7 +53,8 @@ def _table(source: Source, start: int, stop: int, keep: Sequence[str], max_bytes
             with open_table(source.path) as file:
                 classes = class_names(file.schema_arrow, Path(source.path)) if keep else {}
                 labels = tuple(classes.get(name) for name in keep)  # None for a column without classes
-                for picture, kept in read_rows(file, source.key, source.column, max_bytes, start, stop, keep):
+                rows = read_rows(file, source.path, source.key, source.column, max_bytes, start, stop, keep)
+                for picture, kept in rows:
                     yield replace(picture, origin=Origin(source.key, at, _named(kept, labels)))
                     at += 1
             fault = "the file has fewer rows than when the plan was made"

@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..records import Picture, Status
 from .folder import reason_of, stat_file, too_many_bytes
+from .pages import readable_rows
 
 if TYPE_CHECKING:
     import pyarrow
@@ -21,6 +23,8 @@ _IMAGE_NAMES = frozenset({
 })  # fmt: skip
 _LONGEST = 300
 _BATCH_ROWS = 16
+# More rows than so many, and so many a byte, are a damaged footer: each one would become a row of the output.
+_ROWS, _ROWS_A_BYTE = 1_000_000, 64
 _BUFFER = 1 << 20
 
 
@@ -57,6 +61,9 @@ def read_footer(path: str, image_column: str | None) -> TableFooter:
     with open_table(path) as file:
         schema, metadata = file.schema_arrow, file.metadata
         groups = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
+        most = max(_ROWS, _ROWS_A_BYTE * stat_file(path).st_size)
+        if min(groups, default=0) < 0 or sum(groups) > most:
+            raise ValueError(f"its footer claims {sum(groups):,} rows; expected at most {most:,} in a file of its size")
         return TableFooter(schema, choose_column(schema, image_column, path), groups)
 
 
@@ -103,12 +110,13 @@ def read_table(path: str, key: str, column: str, max_bytes: int) -> Iterator[Pic
         yield Picture(key, None, Status.UNREADABLE, f"parquet file: {reason_of(e)}")
         return
     with file:
-        for picture, _ in read_rows(file, key, column, max_bytes):
+        for picture, _ in read_rows(file, path, key, column, max_bytes):
             yield picture
 
 
 def read_rows(
     file: "pyarrow.parquet.ParquetFile",
+    path: str,
     key: str,
     column: str,
     max_bytes: int,
@@ -116,15 +124,17 @@ def read_rows(
     stop: int | None = None,
     keep: Sequence[str] = (),
 ) -> Iterator[tuple[Picture, tuple[Any, ...]]]:
-    """Rows start to stop of an open file, in order: the picture with the key `key::row`, and the kept values.
+    """Rows start to stop of the open file at `path`, in order: the picture with the key `key::row`, the kept values.
 
-    A null, or a struct without bytes, is UNREADABLE. A path in the table is never followed, because the table may
-    come from a stranger. Rows over max_bytes are TOO_LARGE. In a damaged row group each row that was not reached is
-    UNREADABLE, with None in its kept columns; reading goes on with the next group. Row groups without a wanted row
-    are not read.
+    A null, or a struct without bytes, is UNREADABLE. A path in the table is neither read nor followed, because the
+    table may come from a stranger. Rows over max_bytes are TOO_LARGE, and so are, unread, those that a page holds which
+    unpacks to far more bytes than it has. In a damaged row group each row that was not reached is UNREADABLE, with None
+    in its kept columns; reading goes on with the next group. Row groups without a wanted row are not read.
     """
     metadata = file.metadata
     stop = metadata.num_rows if stop is None else min(stop, metadata.num_rows)
+    wanted = [f"{column}.bytes" if _is_struct(file.schema_arrow.field(column).type) else column, *keep]
+    leaves = {i: leaf.max_repetition_level == 0 for i, leaf in _leaves(file) if _is_part(leaf.path, wanted)}
     first = 0
     for group in range(metadata.num_row_groups):
         begin, end = first, first + metadata.row_group(group).num_rows
@@ -132,24 +142,74 @@ def read_rows(
         row, last = max(begin, start), min(end, stop)
         if row >= last:
             continue
+        status, reason = Status.UNREADABLE, "it has fewer rows than the footer says"
         try:
-            batches = file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[column, *keep], use_threads=False)
-            at = begin
-            for batch in batches:
-                wanted = batch.slice(row - at, last - row) if row < at + batch.num_rows else None
-                at += batch.num_rows
-                if wanted is None:
-                    continue
-                kept = zip(*(wanted.column(name).to_pylist() for name in keep), strict=True) if keep else repeat(())
-                for cell, values in zip(_cells(wanted.column(column)), kept, strict=False):
-                    yield _picture(f"{key}::{row}", cell, max_bytes), values
-                    row += 1
-                if row >= last:
-                    break
-        except Exception as e:
-            reason = f"parquet row group {group}: {reason_of(e)}"
-            for lost in range(row, last):
-                yield Picture(f"{key}::{lost}", None, Status.UNREADABLE, reason), (None,) * len(keep)
+            with Path(path).open("rb") as raw:
+                readable = readable_rows(raw, metadata.row_group(group), leaves, max_bytes, _BATCH_ROWS)
+            if readable.reason:
+                status, reason = readable.status, readable.reason
+            until = min(last, begin + readable.rows)
+            for cell, values in _read_group(
+                file, group, wanted, column, keep, readable.batch, row - begin, until - begin
+            ):
+                picture = _picture(f"{key}::{row}", cell, max_bytes)
+                bad = [name for name, value in zip(keep, values, strict=True) if isinstance(value, ValueError)]
+                if bad:
+                    picture = Picture(picture.key, None, Status.UNREADABLE, f"column {bad[0]!r} cannot be read")
+                yield picture, tuple(None if isinstance(value, ValueError) else value for value in values)
+                row += 1
+        except Exception as e:  # pyarrow's errors have no base of their own
+            status, reason = Status.UNREADABLE, reason_of(e)
+        for lost in range(row, last):
+            picture = Picture(f"{key}::{lost}", None, status, f"parquet row group {group}: {reason}")
+            yield picture, (None,) * len(keep)
+
+
+def _leaves(file: "pyarrow.parquet.ParquetFile") -> Iterator[tuple[int, "pyarrow.parquet.ColumnSchema"]]:
+    """The columns as they are stored, with their numbers."""
+    return ((i, file.schema.column(i)) for i in range(len(file.schema)))
+
+
+def _is_part(path: str, columns: Sequence[str]) -> bool:
+    return any(path == column or path.startswith(f"{column}.") for column in columns)
+
+
+def _read_group(
+    file: "pyarrow.parquet.ParquetFile",
+    group: int,
+    columns: Sequence[str],
+    column: str,
+    keep: Sequence[str],
+    rows: int,
+    start: int,
+    stop: int,
+) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """Rows start to stop of a row group, so many at once: the binary scalar of `column`, and the kept values."""
+    at = 0
+    if start >= stop:
+        return
+    for batch in file.iter_batches(rows, row_groups=[group], columns=list(columns), use_threads=False):
+        part = batch.slice(max(start - at, 0), stop - max(start, at))
+        at += batch.num_rows
+        kept = zip(*(_values(part.column(name)) for name in keep), strict=True) if keep else repeat(())
+        yield from zip(_cells(part.column(column)), kept, strict=False)
+        if at >= stop:
+            return
+
+
+def _values(column: "pyarrow.Array") -> list[Any]:
+    """A column's values, an error in the place of each that cannot be read, as a text that is not UTF-8."""
+    try:
+        return column.to_pylist()  # type: ignore[no-any-return]
+    except ValueError:
+        return [_value(cell) for cell in column]
+
+
+def _value(cell: "pyarrow.Scalar") -> Any:
+    try:
+        return cell.as_py()
+    except ValueError as error:
+        return error
 
 
 def open_table(path: str) -> "pyarrow.parquet.ParquetFile":
@@ -180,24 +240,17 @@ def _is_struct(kind: "pyarrow.DataType") -> bool:
     return names.count("bytes") == 1 and _is_binary(kind.field("bytes").type)
 
 
-def _cells(column: "pyarrow.Array") -> Iterator[tuple[Any, str]]:
-    """Each row's binary scalar (null where there is no image) and its struct's path."""
+def _cells(column: "pyarrow.Array") -> Iterator[Any]:
+    """Each row's binary scalar, null where there is no image."""
     import pyarrow.compute as pc
 
-    if not _is_struct(column.type):
-        yield from ((cell, "") for cell in column)
-        return
-    paths = pc.struct_field(column, "path") if column.type.get_field_index("path") >= 0 else [None] * len(column)
-    for cell, at in zip(pc.struct_field(column, "bytes"), paths, strict=True):
-        yield cell, str(at) if at is not None and at.is_valid else ""
+    return iter(pc.struct_field(column, "bytes") if _is_struct(column.type) else column)
 
 
-def _picture(key: str, cell: tuple[Any, str], max_bytes: int) -> Picture:
-    scalar, at = cell
-    if not scalar.is_valid:
-        reason = f"no bytes in the row, only the path {at!r}, which is not followed" if at else "no image in the row"
-        return Picture(key, None, Status.UNREADABLE, reason)
-    buffer = scalar.as_buffer()
+def _picture(key: str, cell: Any, max_bytes: int) -> Picture:
+    if not cell.is_valid:
+        return Picture(key, None, Status.UNREADABLE, "no image in the row; a path in a table is not followed")
+    buffer = cell.as_buffer()
     if buffer.size > max_bytes:
         return Picture(key, None, Status.TOO_LARGE, too_many_bytes(buffer.size, max_bytes))
     return Picture(key, buffer.to_pybytes())

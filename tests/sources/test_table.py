@@ -4,6 +4,7 @@ import itertools
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,7 +12,8 @@ import pytest
 
 from emonet_fast.errors import InputError
 from emonet_fast.records import Status
-from emonet_fast.sources.table import choose_column, read_footer, read_table
+from emonet_fast.sources.pages import read_pages
+from emonet_fast.sources.table import choose_column, open_table, read_footer, read_rows, read_table
 
 LIMIT = 1 << 20
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -77,7 +79,7 @@ def test_struct_before_plain_bytes():
         ({"s": pa.struct([("bytes", pa.string())])}, None, ["no column known"]),
         ({}, None, ["none"]),
         ({"image": IMAGE}, "picture", ["no single column 'picture'", "image (struct"]),
-        ({"image": IMAGE, "label": pa.string()}, "label", ["'label'", "holds no encoded images", "expected binary"]),
+        ({"image": IMAGE, "label": pa.string()}, "label", ["'label'", "no encoded images", "expected binary"]),
     ],
 )
 def test_missing_and_ambiguous_columns(columns, asked, words):
@@ -101,8 +103,7 @@ def test_nulls(tmp_path):
     got = read(path, "image")
     assert [p.status for p in got] == [Status.UNREADABLE, Status.UNREADABLE, Status.OK, Status.OK]
     assert [p.data for p in got] == [None, None, b"x", b""]
-    assert got[0].reason == "no image in the row"
-    assert got[1].reason == "no bytes in the row, only the path '/etc/passwd', which is not followed"
+    assert got[0].reason == got[1].reason == "no image in the row; a path in a table is not followed"
 
 
 def test_null_struct_over_bytes_that_are_there():
@@ -111,7 +112,7 @@ def test_null_struct_over_bytes_that_are_there():
     column = pa.StructArray.from_arrays([child], ["bytes"], mask=pa.array([True, False]))
     from emonet_fast.sources.table import _cells
 
-    assert [c.as_py() for c, _ in _cells(column)] == [None, b"seen"]
+    assert [c.as_py() for c in _cells(column)] == [None, b"seen"]
 
 
 def test_plain_nulls_and_limits(tmp_path):
@@ -176,6 +177,100 @@ def test_rows_are_read_as_they_are_asked_for(tmp_path):
     assert [p.data for p in first] == data[:3]
     assert pa.total_allocated_bytes() - before < 30_000_000
     stream.close()
+
+
+def one_value(path, value, rows):
+    """A table whose rows all refer to one value of a dictionary."""
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([value]))
+    return write(path, pa.table({"jpg": column}), compression="zstd", store_schema=False)
+
+
+def test_pages_that_unpack_to_far_more_than_they_have_are_not_unpacked(tmp_path):
+    """7 kB that claim rows of 70 MB, once as a dictionary's one value, once as a value in a page of three."""
+    large = bytes(70 << 20)
+    paths = [
+        one_value(tmp_path / "dictionary.parquet", large, 50),
+        write(
+            tmp_path / "plain.parquet", pa.table({"jpg": [b"1", large, b"3"]}), compression="zstd", use_dictionary=False
+        ),
+    ]
+    for path, rows in zip(paths, (50, 3), strict=True):
+        assert Path(path).stat().st_size < 10_000
+        got = read(path, "jpg", limit=1 << 30)
+        assert [p.key for p in got] == [f"t::{i}" for i in range(rows)]
+        assert {p.status for p in got} == {Status.TOO_LARGE}
+        assert "a page that unpacks to 73,400,3" in got[-1].reason
+
+
+def test_large_rows_are_read_few_at_once(tmp_path):
+    """A page's value of 16 MB may be made for four rows at once, not for sixteen."""
+    path = one_value(tmp_path / "t.parquet", os.urandom(16 << 20), 32)
+    before = pa.total_allocated_bytes()
+    stream = read_table(path, "t", "jpg", 1 << 30)
+    assert next(stream).status == Status.OK
+    assert pa.total_allocated_bytes() - before < 130 << 20
+    stream.close()
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_pages_are_what_was_written(tmp_path, version, dictionary):
+    data = [os.urandom(100 + i) for i in range(300)] * 2
+    path = write(
+        tmp_path / "t.parquet", pa.table({"jpg": data}), use_dictionary=dictionary, data_page_size=4096,
+        data_page_version=version, compression="none", write_batch_size=8,
+    )  # fmt: skip
+    chunk = pq.read_metadata(path).row_group(0).column(0)
+    with Path(path).open("rb") as file:
+        pages = list(read_pages(file, chunk))
+    assert sum(page.values for page in pages if not page.dictionary) == 600
+    assert [page.dictionary for page in pages].count(True) == dictionary
+    assert {page.size == page.packed for page in pages} == {True}
+    payload = sum(len(d) + 4 for d in data)
+    assert dictionary or payload <= sum(page.size for page in pages) < payload + 20 * len(pages)
+
+
+def test_what_is_not_needed_is_not_read_and_a_bad_cell_fails_its_own_row(tmp_path):
+    """A path or a caption that is not UTF-8, written by a tool that does not check."""
+    raw = pa.array([b"a.jpg", b"caf\xe9.jpg", b"c.jpg", b"d.jpg"])
+    texts = pa.StringArray.from_buffers(4, raw.buffers()[1], raw.buffers()[2])
+    image = pa.StructArray.from_arrays([pa.array([b"0", b"1", b"2", b"3"]), texts], ["bytes", "path"])
+    path = write(tmp_path / "t.parquet", pa.table({"image": image, "name": texts, "n": [1, 2, 3, 4]}))
+    assert [p.data for p in read(path, "image")] == [b"0", b"1", b"2", b"3"]
+    with open_table(path) as file:
+        got = list(read_rows(file, path, "t", "image", LIMIT, keep=("n", "name")))
+    assert [p.status for p, _ in got] == [Status.OK, Status.UNREADABLE, Status.OK, Status.OK]
+    assert got[1][0].reason == "column 'name' cannot be read"
+    assert [values for _, values in got] == [(1, "a.jpg"), (2, None), (3, "c.jpg"), (4, "d.jpg")]
+
+
+def test_a_damaged_column_that_is_not_needed_harms_nothing(tmp_path):
+    path = tmp_path / "t.parquet"
+    write(path, pa.table({"other": [os.urandom(500) for _ in range(9)], "jpg": [b"%d" % i for i in range(9)]}))
+    data = bytearray(path.read_bytes())
+    data[4:3000] = os.urandom(2996)
+    path.write_bytes(data)
+    assert [p.data for p in read(str(path), "jpg")] == [b"%d" % i for i in range(9)]
+
+
+def test_rows_that_the_footer_claims_and_the_pages_lack(tmp_path):
+    path = tmp_path / "t.parquet"
+    write(path, pa.table({"jpg": [b"1", b"2", b"3"]}), compression="none")
+    data = path.read_bytes()
+    three = b"\x16\x06"  # a field of type i64 and the zigzag number 3: first the file's rows, last the row group's
+    first, last = data.find(three, data.rfind(b"jpg") - 60), data.rfind(three)
+    forged = bytearray(data)
+    forged[first + 1] = forged[last + 1] = 10
+    path.write_bytes(forged)
+    got = read(str(path), "jpg")
+    assert [p.key for p in got] == [f"t::{i}" for i in range(5)]
+    assert [p.status for p in got[3:]] == [Status.UNREADABLE] * 2
+
+
+def test_a_footer_that_claims_a_flood_of_rows(tmp_path):
+    path = write(tmp_path / "t.parquet", pa.table({"jpg": pa.nulls(1_200_000, pa.binary())}))
+    with pytest.raises(ValueError, match="its footer claims 1,200,000 rows; expected at most 1,000,000"):
+        read_footer(path, None)
 
 
 def test_importing_sources_does_not_import_pyarrow():

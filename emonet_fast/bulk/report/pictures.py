@@ -54,7 +54,9 @@ def _read(
     elif source.kind == "table":
         with open_table(source.path) as file:
             for number in sorted(rows):
-                for picture, _ in read_rows(file, source.key, source.column, MAX_BYTES, number, number + 1):
+                for picture, _ in read_rows(
+                    file, source.path, source.key, source.column, MAX_BYTES, number, number + 1
+                ):
                     yield number, picture
     else:
         members = read_shard(source.path, source.key, MAX_BYTES)
