@@ -91,7 +91,10 @@ def _data(place: str, kind: str | None, options: Options) -> "DataSet":
     from ..datasets import Kind, open_dataset
 
     known = None if kind is None else Kind(kind)
-    return open_dataset(place, known, revision=options.revision, cache_dir=options.cache_dir)
+    data = open_dataset(place, known, revision=options.revision, cache_dir=options.cache_dir)
+    if data.skipped:
+        opt.say(f"note: tables of {place} that are no shards were passed over: {', '.join(data.skipped)}")
+    return data
 
 
 @click.group(cls=opt.Commands)
@@ -169,12 +172,16 @@ def binary(
 
 
 @opt.command(
-    ("FERD, whose file names say the class:", "-p scores.parquet --mapping ferd.json --labels from-name"),
+    ("FERD, whose file names say the class:", "-p scores.parquet --mapping ferd --labels from-name"),
     ("Classes of your own:", "-p scores.parquet --mapping classes.json --labels labels.csv"),
     name="any-hit",
 )
 @_run
-@opt.INPUT("--mapping F", "Match classes with emotions by this JSON file; docs/evaluation.md shows one.", required=True)
+@opt.INPUT(
+    "--mapping ferd|affectnet|F.json",
+    "Match classes with emotions as published, or by this JSON file; docs/evaluation.md shows one.",
+    required=True,
+)
 @opt.INPUT(
     "--labels L",
     "Read each picture's class from a CSV, JSON lines or JSON file, or from-name (0000_Happy.jpg).",
@@ -190,7 +197,7 @@ def any_hit(run: _Task, mapping: str, labels: str) -> None:
     from ..evaluate.tables import any_hit_result
 
     predictions = run.read("mean-subtracted", mapping, labels)
-    classes = read_mapping(Path(mapping))
+    classes = read_mapping(mapping)
     figures = evaluate_any_hit(predictions, classes, labels, partial=run.partial, bootstraps=run.bootstraps)
     run.show(any_hit_result(figures, str(run.predictions), labels))
 

@@ -91,6 +91,9 @@ class DataSet:
         experts: whether the column `label` holds experts' annotations. Big's machine labels have another form and stay
             in `extras`.
 
+    Attributes:
+        skipped: names of tables in its folder that are no shards, such as scores: they have no images or no labels.
+
     Raises:
         DataError: when there is no shard, or two have one name; while reading, when a shard is damaged or has another
             layout.
@@ -102,6 +105,7 @@ class DataSet:
         self.source = source
         self.files = tuple(files)
         names = [f.name for f in self.files]
+        self.skipped: tuple[str, ...] = ()
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise DataError(
@@ -169,18 +173,33 @@ def open_dataset(
     path = Path(place)
     experts = kind != Kind.BIG and str(place) != HUB_NAMES[Kind.BIG]
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*.parquet") if not p.name.startswith("."))
+        found = sorted(p for p in path.rglob("*.parquet") if not p.name.startswith("."))
+        files = [p for p in found if _is_shard(p)] or found  # of none the reader says what lacks
     elif path.is_file():
         files = [path]
     else:
         files = _from_hub(str(place), revision, cache_dir or Options().cache_dir)
     data = DataSet(str(place), files, experts)
+    data.skipped = tuple(p.name for p in found if p not in files) if path.is_dir() else ()
     if kind is not None and data.kind != kind:
         raise DataError(
             f"{place} is a data set of the kind {data.kind} by its annotations; expected {kind}, "
             f"such as {HUB_NAMES[kind]}"
         )
     return data
+
+
+def _is_shard(path: Path) -> bool:
+    """Whether a table has an image column and a column that the published layout says of images; damage counts so."""
+    try:
+        with open_table(str(path)) as file:
+            schema = file.schema_arrow
+        choose_column(schema, None, str(path))
+    except InputError:
+        return False
+    except Exception:  # the reader will say what is wrong with it
+        return True
+    return bool({"label", *_TEXTS} & set(schema.names))
 
 
 def _from_hub(name: str, revision: str | None, cache_dir: Path) -> list[Path]:

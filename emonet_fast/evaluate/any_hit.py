@@ -220,11 +220,14 @@ def _intervals(true: Ints, hits: Bools, top: Ints, bootstraps: int) -> dict[str,
     n, classes = hits.shape
     one = np.eye(classes)[true]
     right = {"any_hit": (one * hits).sum(axis=1), "argmax": (top == true).astype(np.float64)}
-    values: dict[str, list[Floats]] = {}
-    for counts in count_chunks(np.random.default_rng(SEED), n, bootstraps):
-        per = counts @ one
+
+    def figures(counts: Floats) -> dict[str, Floats]:
+        out, per = {}, counts @ one
         for k, r in right.items():
-            values.setdefault(k, []).append(counts @ r / n)
-            of_class = ratio((counts * r) @ one, per)
-            values.setdefault(f"balanced_{k}", []).append(np.asarray(mean_known(of_class, axis=1)))
-    return {k: interval(np.concatenate(v)) for k, v in values.items()}
+            out[k] = counts @ r / n
+            out[f"balanced_{k}"] = np.asarray(mean_known(ratio((counts * r) @ one, per), axis=1))
+        return out
+
+    whole = figures(np.ones((1, n)))
+    parts = [figures(counts) for counts in count_chunks(np.random.default_rng(SEED), n, bootstraps)]
+    return {k: interval(float(v[0]), np.concatenate([part[k] for part in parts])) for k, v in whole.items()}

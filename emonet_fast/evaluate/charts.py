@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 
 # Paul Tol's "bright" scheme, as in the picture report: told apart under the common colour-vision deficiencies.
 BLUE, RED, YELLOW, GREY, INK = "#4477aa", "#ee6677", "#ccbb44", "#a0a4ab", "#171a21"
+GRID = "#e1e4ea"
+# What a dark page has in their place; see the colours of reports/base.html.
+_DARK = {"black": "#eceef2", INK: "#eceef2", GRID: "#2b303a"}
+_DARK_PAGE = "#191c23"
 # Of the series of a chart, in their order.
 _MARKERS = (("o", BLUE), ("s", RED), ("D", YELLOW), ("|", INK))
 _NAME = 34
 _DPI = 150
 
 
-def heat_map_png(matrix: Floats, names: Sequence[str], humans: int) -> bytes:
+def heat_map_png(matrix: Floats, names: Sequence[str], humans: int, dark: bool) -> bytes:
     """Draw mean kappas [R, R], every cell with its number. A line separates the first `humans` raters from the rest."""
     size = len(names)
     side = max(5.0, 0.46 * size)
@@ -43,13 +47,14 @@ def heat_map_png(matrix: Floats, names: Sequence[str], humans: int) -> bytes:
         axes.axvline(humans - 0.5, color="white", linewidth=2.5)
     axes.set_title("Mean weighted kappa over 40 emotions (humans first)", fontsize=10, loc="left")
     figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
-    return _png(figure)
+    return _png(figure, dark)
 
 
 def dots_png(
     names: Sequence[str],
     intervals: Sequence[Interval],
     series: Mapping[str, Floats],
+    dark: bool,
     label: str = "",
     reference: float | None = None,
 ) -> bytes:
@@ -70,10 +75,10 @@ def dots_png(
         axes.set_xlabel(label, fontsize=9)
     if len(series) > 1:
         figure.legend(loc="outside lower center", fontsize=8, frameon=False, ncols=2)
-    return _png(figure)
+    return _png(figure, dark)
 
 
-def stacked_png(names: Sequence[str], parts: Sequence[tuple[str, Floats]], notes: Sequence[str]) -> bytes:
+def stacked_png(names: Sequence[str], parts: Sequence[tuple[str, Floats]], notes: Sequence[str], dark: bool) -> bytes:
     """Draw one bar for each of N names, of shares [N] that add up to 1, with a note at its end."""
     figure, axes = _figure(9.0, 1.2 + 0.24 * len(names))
     at = np.arange(len(names))[::-1]
@@ -82,14 +87,14 @@ def stacked_png(names: Sequence[str], parts: Sequence[tuple[str, Floats]], notes
         axes.barh(at, values, left=left, color=colour, label=label, height=0.8)
         left = left + values
     for y, note in zip(at, notes, strict=True):
-        axes.text(1.01, y, note, va="center", fontsize=7, color=INK)
+        axes.text(1.01, y, note, va="center", fontsize=7)
     axes.set_xlim(0, 1.12)
     _lines(axes, at, names)
     figure.legend(loc="outside lower center", fontsize=8, frameon=False, ncols=4)
-    return _png(figure)
+    return _png(figure, dark)
 
 
-def grouped_png(names: Sequence[str], series: Sequence[tuple[str, Floats]]) -> bytes:
+def grouped_png(names: Sequence[str], series: Sequence[tuple[str, Floats]], dark: bool) -> bytes:
     """Draw a cluster of bars from 0 to 1 for each of N names, with a colour for each series [N]."""
     figure, axes = _figure(9.0, 4.2)
     width = 0.8 / len(series)
@@ -100,7 +105,7 @@ def grouped_png(names: Sequence[str], series: Sequence[tuple[str, Floats]]) -> b
     axes.set_ylim(0, 1)
     _frame(axes, "y")
     figure.legend(loc="outside lower center", fontsize=8, frameon=False, ncols=4)
-    return _png(figure)
+    return _png(figure, dark)
 
 
 def _figure(width: float, height: float) -> tuple["Figure", Any]:
@@ -119,7 +124,7 @@ def _lines(axes: Any, at: Any, names: Sequence[str]) -> None:
 
 
 def _frame(axes: Any, grid: str) -> None:
-    axes.grid(axis=grid, color="#e1e4ea", linewidth=0.8)
+    axes.grid(axis=grid, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
@@ -136,7 +141,33 @@ def _name(text: str) -> str:
     return shorten_middle(visible(text), _NAME).replace("$", r"\$")
 
 
-def _png(figure: "Figure") -> bytes:
+def _darken(figure: "Figure") -> None:
+    """Give what matplotlib draws in black, the grid and the background the colours of a dark page.
+
+    Numbers in the cells of a heat map are neither black nor lines: they keep what stands out from their cell.
+    """
+    from matplotlib.colors import to_hex
+    from matplotlib.lines import Line2D
+    from matplotlib.spines import Spine
+    from matplotlib.text import Text
+
+    changed = {to_hex(old): new for old, new in _DARK.items()}
+    figure.set_facecolor(_DARK_PAGE)
+    for axes in figure.axes:
+        axes.set_facecolor(_DARK_PAGE)
+    for line in figure.findobj(Line2D):
+        line.set_color(changed.get(to_hex(line.get_color()), line.get_color()))
+        line.set_markeredgecolor(changed.get(to_hex(line.get_markeredgecolor()), line.get_markeredgecolor()))
+    for text in figure.findobj(Text):
+        if to_hex(text.get_color()) == to_hex("black"):
+            text.set_color(_DARK["black"])
+    for spine in figure.findobj(Spine):
+        spine.set_edgecolor(_DARK["black"])
+
+
+def _png(figure: "Figure", dark: bool) -> bytes:
+    if dark:
+        _darken(figure)
     out = io.BytesIO()
     # "tight": beside a square heat map, the layout leaves too little room for long names
     figure.savefig(out, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.15, metadata={"Software": None})

@@ -191,7 +191,7 @@ def _groups(column: str, texts: Texts, measure: str, values: Floats, bootstraps:
         enough = min(len(group), len(rest)) > 1
         p = float(mannwhitneyu(group, rest, alternative="two-sided").pvalue) if enough else float("nan")
         mean, other = float(mean_known(group)), float(mean_known(rest))
-        intervals = interval(inner[:, i]), interval(inner[:, i] - outer[:, i])
+        intervals = interval(mean, inner[:, i]), interval(mean - other, inner[:, i] - outer[:, i])
         size = int((texts == name).sum())
         out.append(Group(column, name, measure, size, mean, intervals[0], mean - other, intervals[1], p))
     return out

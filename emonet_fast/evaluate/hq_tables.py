@@ -8,9 +8,9 @@ import numpy as np
 from .agreement import heat_map
 from .charts import dots_png, heat_map_png
 from .hq import MODEL, HqFigures
-from .metrics import across, interval, known, mean_interval, mean_known
+from .metrics import across, interval, known, mean_interval, mean_known, percentiles
 from .predictions import NAMES
-from .result import Cell, Chart, Figure, Result, Table
+from .result import Cell, Chart, Figure, Result, Table, noted
 
 # Krippendorff alpha of the experts for an emotion: how much there is for a model to agree with.
 RELIABILITY = (("alpha >= 0.3", 0.3, np.inf), ("0.1 <= alpha < 0.3", 0.1, 0.3), ("alpha < 0.1", -np.inf, 0.1))
@@ -30,7 +30,7 @@ def hq_result(figures: HqFigures, source: str) -> Result:
         "other raters": str(len(ratings.raters) - 1 - int(ratings.human.sum())),
         "resamples": str(len(figures.kappa_b)),
     }
-    return Result(
+    result = Result(
         "hq",
         "EmoNet-Face HQ: agreement with experts",
         facts,
@@ -39,20 +39,22 @@ def hq_result(figures: HqFigures, source: str) -> Result:
         _charts(figures),
         figures.notes,
     )
+    return noted(result)
 
 
 def _overall(figures: HqFigures) -> tuple[Figure, ...]:
     model, humans, near = figures.overall_kappa()
     rho = figures.rho[MODEL]
     people = figures.rho[figures.ratings.human]
-    bounds = [interval(figures.alpha_b[:, e]) for e in range(len(NAMES))]
+    bounds = [percentiles(figures.alpha_b[:, e]) for e in range(len(NAMES))]
     alpha_interval = tuple(float(mean_known(np.array([b[i] for b in bounds]))) for i in range(2))
     comparison = next(c for c in figures.comparisons if c.rater == figures.ratings.raters[MODEL])
     return (
-        Figure("kappa", "Weighted kappa, model with humans", model, across(figures.kappa_b), "paper", _PUBLISHED_KAPPA),
+        Figure("kappa", "Weighted kappa, model with humans", model,
+               across(figures.agreement[MODEL], figures.kappa_b), "paper", _PUBLISHED_KAPPA),
         Figure(
-            "kappa_humans", "Weighted kappa, humans among them", humans, across(figures.human_kappa_b), "paper",
-            _PUBLISHED_HUMANS,
+            "kappa_humans", "Weighted kappa, humans among them", humans,
+            across(figures.humans, figures.human_kappa_b), "paper", _PUBLISHED_HUMANS,
         ),
         Figure(
             "kappa_difference", "Mean kappa of the model's pairs minus the humans' pairs",
@@ -73,15 +75,15 @@ def _overall(figures: HqFigures) -> tuple[Figure, ...]:
 
 
 def _emotions(figures: HqFigures) -> Table:
-    measures = (
+    ours = (
         (figures.agreement[MODEL], figures.kappa_b),
         (figures.humans, figures.human_kappa_b),
         (figures.rho[MODEL], figures.rho_b),
-        (figures.alpha, figures.alpha_b),
     )
     rows: list[tuple[Cell, ...]] = []
     for e in _by_alpha(figures):
-        cells = [(float(value[e]), *interval(resampled[:, e])) for value, resampled in measures]
+        cells = [(float(value[e]), *interval(value[e], resampled[:, e])) for value, resampled in ours]
+        cells.append((float(figures.alpha[e]), *percentiles(figures.alpha_b[:, e])))
         rows.append((NAMES[e], *chain(*cells)))
     names = ("kappa", "humans' kappa", "Spearman", "humans' alpha")
     columns = ("emotion", *(c for n in names for c in (n, f"{n} low", f"{n} high")))
@@ -159,10 +161,10 @@ def _charts(figures: HqFigures) -> tuple[Chart, ...]:
     names = [ratings.raters[r] for r in order]
     humans = int(ratings.human.sum())
 
-    def heat() -> bytes:
-        return heat_map_png(heat_map(figures.kappa)[np.ix_(order, order)], names, humans)
+    def heat(dark: bool) -> bytes:
+        return heat_map_png(heat_map(figures.kappa)[np.ix_(order, order)], names, humans, dark)
 
-    def emotions() -> bytes:
+    def emotions(dark: bool) -> bytes:
         order = _by_alpha(figures)
         series = {
             "kappa of the model with humans, 95% interval": figures.agreement[MODEL],
@@ -170,8 +172,10 @@ def _charts(figures: HqFigures) -> tuple[Chart, ...]:
             "Spearman with the median human": figures.rho[MODEL],
             "Krippendorff alpha of the humans": figures.alpha,
         }
-        intervals = [interval(figures.kappa_b[:, e]) for e in order]
-        return dots_png([NAMES[e] for e in order], intervals, {k: v[order] for k, v in series.items()}, reference=0)
+        intervals = [interval(figures.agreement[MODEL][e], figures.kappa_b[:, e]) for e in order]
+        return dots_png(
+            [NAMES[e] for e in order], intervals, {k: v[order] for k, v in series.items()}, dark, reference=0
+        )
 
     model, among, _ = figures.overall_kappa()
     words = f"Heat map of raters, humans first: humans among them {among:.2f}, the model with humans {model:.2f}"

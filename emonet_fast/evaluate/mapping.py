@@ -3,6 +3,7 @@
 import json
 import unicodedata
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from .. import taxonomy
 from ..errors import DataError
 from .predictions import SLUGS, listed
 
+# Published mappings, kept in the folder `mappings`.
+PUBLISHED = ("ferd", "affectnet")
 _FIELDS = {"name", "source", "classes", "labels"}
 
 
@@ -41,15 +44,16 @@ class Mapping:
         return word if word in self.classes else None
 
 
-def read_mapping(path: Path) -> Mapping:
-    """Read a mapping from a JSON file.
+def read_mapping(which: str | Path) -> Mapping:
+    """Read a mapping: one of PUBLISHED by its name, or a JSON file by its path.
 
     The file: {"name": "mine", "source": "...", "classes": {"happy": ["elation", ...]}, "labels": {"3": "happy"}}.
     `name`, `source` and `labels` may be left out. Emotions may have any published spelling, and stand in one class.
     """
-    where = str(path)
+    where = str(which)
+    path = Path(str(files(__package__) / "mappings" / f"{where}.json")) if where in PUBLISHED else Path(which)
     if not path.is_file():
-        raise DataError(f"there is no mapping {where!r}; expected the path of a JSON file")
+        raise DataError(f"there is no mapping {where!r}; expected {', '.join(PUBLISHED)} or the path of a JSON file")
     try:
         doc = json.loads(path.read_bytes(), object_pairs_hook=_once)
     except (OSError, ValueError, RecursionError) as error:

@@ -169,13 +169,27 @@ def count_chunks(rng: np.random.Generator, n: int, bootstraps: int) -> Iterator[
         yield np.bincount(flat.ravel(), minlength=n * rows).reshape(rows, n).astype(np.float64)
 
 
-def interval(values: Floats) -> Interval:
-    """The 2.5 and 97.5 percentiles of the resamples in which the figure is defined; NaN if it is in none."""
+def percentiles(values: Floats) -> Interval:
+    """The paper's interval: percentiles 2.5 and 97.5 of the resamples in which the figure is defined; NaN without."""
     defined = known(values)
     if len(defined) == 0:
         return NO_INTERVAL
     low, high = np.percentile(defined, [2.5, 97.5])
     return float(low), float(high)
+
+
+def interval(value: float, resampled: Floats) -> Interval:
+    """Our 95% interval of a figure: percentiles of its resamples, whose median is moved onto the figure; NaN without.
+
+    A resample repeats images and so has fewer different ones, which shifts kappas by more than their spread: 0.293
+    stood in an interval of 0.251 to 0.277. Efron's corrections (BC, BCa) hold such a figure no better, and shrink to
+    its resamples' end: 0.771 got 0.774 to 0.775.
+    """
+    defined = known(resampled)
+    if len(defined) == 0 or np.isnan(value):
+        return NO_INTERVAL
+    low, middle, high = np.percentile(defined, [2.5, 50, 97.5])
+    return float(value + (low - middle)), float(value + (high - middle))
 
 
 def mean_interval(values: Floats, bootstraps: int) -> Interval:
@@ -187,7 +201,7 @@ def mean_interval(values: Floats, bootstraps: int) -> Interval:
     rng = np.random.default_rng(SEED)
     step = max(1, _CHUNK // size)
     rows = [min(step, bootstraps - start) for start in range(0, bootstraps, step)]
-    return interval(np.concatenate([defined[rng.integers(0, size, (n, size))].mean(axis=1) for n in rows]))
+    return percentiles(np.concatenate([defined[rng.integers(0, size, (n, size))].mean(axis=1) for n in rows]))
 
 
 def difference_interval(a: Floats, b: Floats, bootstraps: int) -> Interval:
@@ -198,9 +212,9 @@ def difference_interval(a: Floats, b: Floats, bootstraps: int) -> Interval:
     differences = [
         a[rng.integers(0, len(a), len(a))].mean() - b[rng.integers(0, len(b), len(b))].mean() for _ in range(bootstraps)
     ]
-    return interval(np.array(differences))
+    return percentiles(np.array(differences))
 
 
-def across(resampled: Floats) -> Interval:
-    """The interval of a mean over columns: [bootstraps, K] resamples of K figures."""
-    return interval(np.asarray(mean_known(resampled, axis=1))) if resampled.size else NO_INTERVAL
+def across(value: Floats, resampled: Floats) -> Interval:
+    """The interval of the mean over K figures [K], of which there are resamples [bootstraps, K]."""
+    return interval(float(mean_known(value)), np.asarray(mean_known(resampled, axis=1)))

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
 from .metrics import NO_INTERVAL, Interval
@@ -67,14 +68,14 @@ class Chart:
         slug: its name in the file's name.
         title: its name for a reader.
         alt: what it shows, in words.
-        draw: gives the PNG; called only when the picture is needed.
+        draw: gives the PNG, for a dark page or a light one; called only when the picture is needed.
         origin: whose definition it is.
     """
 
     slug: str
     title: str
     alt: str
-    draw: Callable[[], bytes]
+    draw: Callable[[bool], bytes]
     origin: Origin = "ours"
 
 
@@ -124,6 +125,28 @@ class Result:
                 for t in self.tables
             },
         }
+
+
+def noted(result: Result) -> Result:
+    """The result with a note for intervals of the paper's definition that do not hold their figure, and why."""
+    outside = [f.label for f in result.figures if _outside(f.value, *f.interval)]
+    for table in result.tables:
+        for i, (name, low) in enumerate(pairwise(table.columns)):
+            if low == f"{name} low":
+                rows = [str(row[0]) for row in table.rows if _outside(*row[i : i + 3])]
+                outside += [f"{name} ({', '.join(rows)})"] if rows else []
+    if not outside:
+        return result
+    why = (
+        f"the paper's intervals of {'; '.join(outside)} lie beside the figure itself: a resample repeats images, and "
+        "that shifts the figure by more than its spread. Of such an interval only the width says something"
+    )
+    return replace(result, notes=(*result.notes, why))
+
+
+def _outside(value: Cell, low: Cell, high: Cell) -> bool:
+    numbers = [float(cell) for cell in (value, low, high) if isinstance(cell, int | float)]
+    return len(numbers) == 3 and not any(map(math.isnan, numbers)) and not numbers[1] <= numbers[0] <= numbers[2]
 
 
 def show(cell: Cell, digits: int) -> str:

@@ -8,7 +8,7 @@ from .charts import dots_png, grouped_png, stacked_png
 from .demographics import CAVEAT, DemographicFigures
 from .metrics import NO_INTERVAL, Floats, Ints, across, interval, mean_known, ratio
 from .predictions import NAMES
-from .result import Cell, Chart, Figure, Result, Table
+from .result import Cell, Chart, Figure, Result, Table, noted
 
 _LABELS = {
     "auc": "ROC AUC",
@@ -34,7 +34,8 @@ def binary_result(figures: BinaryFigures, source: str) -> Result:
     sets = (("clear", "triple-positive against true-negative pairs", figures.clear), ("all", "all pairs", figures.all))
     macro = [
         Figure(
-            f"{slug}_{m}", f"{_LABELS[m]}, macro, {name}", float(mean_known(d.value[m])), across(d.resampled[m])
+            f"{slug}_{m}", f"{_LABELS[m]}, macro, {name}", float(mean_known(d.value[m])),
+            across(d.value[m], d.resampled[m]),
         )
         for slug, name, d in sets
         for m in MEASURES
@@ -48,10 +49,10 @@ def binary_result(figures: BinaryFigures, source: str) -> Result:
     notes = figures.notes
     if figures.ties:
         notes = (*notes, f"{figures.ties} pairs with as many yes as no count as negative among all pairs")
-    return Result(
+    return noted(Result(
         "binary", "EmoNet-Face Binary: finding what experts see", facts, (*macro, *agreement), tuple(tables),
         _binary_charts(figures), notes,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def agreement_rows(agreement: dict[str, Ints]) -> Table:
@@ -74,7 +75,7 @@ def _detection(slug: str, name: str, detection: Detection) -> Table:
     for e in _by(-np.nan_to_num(detection.value["auc"], nan=-1.0)):
         cells: list[Cell] = [NAMES[e], int(detection.positives[e]), int(detection.negatives[e])]
         for m in MEASURES:
-            cells += [float(detection.value[m][e]), *interval(detection.resampled[m][:, e])]
+            cells += [float(detection.value[m][e]), *interval(detection.value[m][e], detection.resampled[m][:, e])]
         rows.append((*cells, float(detection.threshold[e])))
     measures = ("AUC", "AP", "best F1", "fixed F1")
     columns = ("emotion", "positive", "negative", *(c for m in measures for c in (m, f"{m} low", f"{m} high")))
@@ -94,15 +95,16 @@ def _binary_charts(figures: BinaryFigures) -> tuple[Chart, ...]:
     shares = {label: ratio(agreement[kind], pairs) for kind, label in labels.items()}
     order = _by(-np.nan_to_num(shares["agreement"], nan=-1.0))
 
-    def stacked() -> bytes:
+    def stacked(dark: bool) -> bytes:
         parts = [(label, v[order]) for label, v in shares.items() if np.nansum(v) > 0]
-        return stacked_png([NAMES[e] for e in order], parts, [f"n = {int(pairs[e])}" for e in order])
+        return stacked_png([NAMES[e] for e in order], parts, [f"n = {int(pairs[e])}" for e in order], dark)
 
-    def auc() -> bytes:
+    def auc(dark: bool) -> bytes:
         value, resampled = figures.clear.value["auc"], figures.clear.resampled["auc"]
         at = [e for e in _by(-np.nan_to_num(value, nan=-1.0)) if not np.isnan(value[e])]
         label = "ROC AUC, triple-positive against true-negative pairs, 95% interval"
-        return dots_png([NAMES[e] for e in at], [interval(resampled[:, e]) for e in at], {"AUC": value[at]}, label, 0.5)
+        intervals = [interval(value[e], resampled[:, e]) for e in at]
+        return dots_png([NAMES[e] for e in at], intervals, {"AUC": value[at]}, dark, label, 0.5)
 
     return (
         Chart("auc", "ROC AUC of each emotion", "ROC AUC of each emotion with its interval; 0.5 is chance", auc),
@@ -149,13 +151,14 @@ def any_hit_result(figures: AnyHitFigures, source: str, labels: str) -> Result:
     columns = ("class", "images", "heads", "any-hit", "shuffled", "random", "argmax", "emotions")
     table = Table("classes", "Each class", lead, columns, rows, digits=4)
 
-    def chart() -> bytes:
+    def chart(dark: bool) -> bytes:
         labels = {"any_hit": "any-hit", "argmax": "strongest head", "shuffled": "shuffled, any-hit"}
-        return grouped_png(list(mapping.classes), [(n, np.nan_to_num(per[k])) for k, n in labels.items()])
+        return grouped_png(list(mapping.classes), [(n, np.nan_to_num(per[k])) for k, n in labels.items()], dark)
 
     words = "For each class: any-hit accuracy, accuracy of the strongest head, any-hit of shuffled scores"
     charts = (Chart("classes", "Accuracy by class", words, chart),)
-    return Result("any-hit", f"Any-hit accuracy: {mapping.name}", facts, tuple(values), (table,), charts, figures.notes)
+    title = f"Any-hit accuracy: {mapping.name}"
+    return noted(Result("any-hit", title, facts, tuple(values), (table,), charts, figures.notes))
 
 
 def demographics_result(figures: DemographicFigures, source: str) -> Result:
@@ -206,11 +209,11 @@ def _group_table(figures: DemographicFigures, measure: str) -> Table:
 
 
 def _group_chart(figures: DemographicFigures, measure: str) -> Chart:
-    def draw() -> bytes:
+    def draw(dark: bool) -> bytes:
         groups = [g for g in figures.groups if g.measure == measure]
         names = [f"{g.column}: {g.value} ({g.n})" for g in groups]
         means = np.array([g.mean for g in groups])
-        return dots_png(names, [g.interval for g in groups], {"mean": means}, f"mean {measure}, 95% interval")
+        return dots_png(names, [g.interval for g in groups], {"mean": means}, dark, f"mean {measure}, 95% interval")
 
     return Chart(
         f"groups_{measure}", f"Mean {measure} by group", f"Mean {measure} of each group with its interval", draw

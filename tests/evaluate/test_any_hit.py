@@ -10,6 +10,7 @@ from emonet_fast.errors import DataError
 from emonet_fast.evaluate import any_hit, mapping, tables
 from emonet_fast.evaluate.predictions import SLUGS, read_predictions
 
+from ..conftest import SHARED_DATA
 from ..tolerances import SAME_FIGURE
 from .made import laion_jsonl, predictions, table_of
 
@@ -168,3 +169,48 @@ def test_a_class_without_images_is_undefined(halves):
     assert row[1] == 0
     assert np.isnan(row[3])
     assert np.isfinite(got.overall()["balanced_any_hit"])
+
+
+def made_with_outcome(which, hits, images):
+    """Predictions of `images` per class, of which `hits` have a head of their class far above all others."""
+    published = mapping.read_mapping(which)
+    rows, names = [], []
+    for (name, emotions), hit, n in zip(published.classes.items(), hits, images, strict=True):
+        other = next(e for c in published.classes if c != name for e in published.classes[c])
+        for i in range(n):
+            row = np.zeros(40)
+            row[SLUGS.index(emotions[i % len(emotions)] if i < hit else other)] = 6.0
+            rows.append(row)
+            names.append(f"{len(names):05}_{name.title()}.jpg")
+    return published, scored(rows, names)
+
+
+@pytest.mark.parametrize(
+    ("which", "hits", "images", "shown", "published"),
+    [
+        ("ferd", (15, 14, 15, 16, 19, 12, 13, 15), (19, 19, 19, 19, 19, 19, 19, 19), "0.7829", "0.7829 (152 images)"),
+        (
+            "affectnet", (2900, 2950, 2910, 2980, 3300, 2800, 2785, 2850),
+            (3876, 3875, 3875, 3875, 3875, 3876, 3875, 3875), "0.7572", "0.7572 (31,002 images)",
+        ),
+    ],
+)  # fmt: skip
+def test_the_published_mappings_and_figures(which, hits, images, shown, published):
+    """As many images as published, right ones class by class: the published figure comes out, and each class's own."""
+    found, predicted = made_with_outcome(which, hits, images)
+    assert found.heads == 40
+    got = any_hit.evaluate_any_hit(predicted, found, "from-name", bootstraps=2)
+    np.testing.assert_array_equal(got.by_class()["any_hit"], np.array(hits) / images)
+    figure = tables.any_hit_result(got, "p", "from-name").figures[0]
+    assert (f"{figure.value:.4f}", figure.published) == (shown, published)
+    assert figure.value == sum(hits) / sum(images)
+
+
+def test_the_published_mappings_are_the_facts_beside_the_checkout():
+    folder = SHARED_DATA / "mappings"
+    if not folder.exists():
+        pytest.skip("../shared/data is not beside this checkout")
+    for which in mapping.PUBLISHED:
+        facts = mapping.read_mapping(folder / f"{which}.json")
+        ours = mapping.read_mapping(which)
+        assert (ours.classes, ours.labels) == (facts.classes, facts.labels)

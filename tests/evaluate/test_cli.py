@@ -126,7 +126,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.links += [v for k, v in attrs if k in ("src", "href") and v is not None]
-        self.images += [dict(attrs)["src"] for t in [tag] if t == "img"]
+        self.images += [v for k, v in attrs if k in ("src", "srcset") and v is not None]
 
 
 def test_report_is_self_contained_and_escaped(written):
@@ -140,9 +140,13 @@ def test_report_is_self_contained_and_escaped(written):
     assert "\u202e" not in text
     assert "default-src &#39;none&#39;" in text or "default-src 'none'" in text
     assert all(link.startswith("data:image/png;base64,") for link in page.links)
-    assert len(page.images) == 2
-    for image in page.images:
-        Image.open(BytesIO(base64.b64decode(image.partition(",")[2]))).verify()
+    pictures = [Image.open(BytesIO(base64.b64decode(image.partition(",")[2]))).convert("L") for image in page.images]
+    assert len(pictures) == 4  # of each chart one for a dark page, which comes first, and one for a light page
+    for dark, light in zip(pictures[::2], pictures[1::2], strict=True):
+        assert dark.size == light.size
+        assert (dark.getpixel((1, 1)), light.getpixel((1, 1))) == (28, 255)  # the panels of reports/base.html
+        assert dark.getextrema()[1] > 200  # light letters
+        assert light.getextrema()[0] < 50
     assert text.count("<table") == 6
 
 

@@ -7,7 +7,7 @@ from emonet_fast.datasets import Kind, open_dataset
 from emonet_fast.errors import DataError
 from emonet_fast.evaluate import demographics, tables
 
-from .made import GENDERS, dataset, hq_label, predictions, table_of
+from .made import GENDERS, dataset, hq_label, parquet, predictions, table_of
 
 pytest.importorskip("scipy", reason="scipy (extra eval) is not installed")
 N = 240
@@ -112,6 +112,24 @@ def test_big_has_scores_only(tmp_path):
     assert got.error_is == ""
     assert all(g.measure == "score" for g in got.groups)
     assert table_of(tables.demographics_result(got, "p"), "groups_score").rows
+
+
+def test_scores_beside_the_shards_are_no_shard(tmp_path):
+    """A table of ours, and one of pictures that says nothing of them; a damaged shard is still an error."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    dataset(tmp_path / "t.parquet", ["joy"] * 12, [f"{i}.jpg" for i in range(12)])
+    values = np.random.default_rng(0).normal(2, 1, (12, 40))
+    parquet(tmp_path / "scores.parquet", values, [f"{i}.jpg" for i in range(12)])
+    pq.write_table(pa.table({"image": pa.array([b"x"], pa.binary()), "url": ["u"]}), tmp_path / "pictures.parquet")
+    data = open_dataset(tmp_path, Kind.BIG)
+    assert data.skipped == ("pictures.parquet", "scores.parquet")
+    got = demographics.evaluate_demographics(predictions(values, [f"{i}.jpg" for i in range(12)]), data, bootstraps=20)
+    assert got.images == 12
+    (tmp_path / "damaged.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"damaged\.parquet cannot be read as parquet"):
+        list(open_dataset(tmp_path, Kind.BIG))
 
 
 def test_a_data_set_without_the_columns(tmp_path):

@@ -1,6 +1,8 @@
 """Every figure against the library that defines it, over random and degenerate data."""
 
 import warnings
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from emonet_fast.evaluate import agreement, metrics, ranking
+from emonet_fast.evaluate.result import Figure, Result, Table, noted
 
 from ..tolerances import SAME_FIGURE
 from .made import interval_alpha
@@ -177,3 +180,39 @@ def test_alpha_of_a_resample(ratings, seed):
     got = metrics.alpha_of_sums(counts @ metrics.unit_sums(kept))
     want = metrics.alpha_of_sums(metrics.unit_sums(kept[:, drawn]).sum(axis=0))
     same(float(got), float(want))
+
+
+def percentile_by_scipy(resamples):
+    made = SimpleNamespace(bootstrap_distribution=resamples)
+    done = stats.bootstrap(([0.0, 1.0],), np.mean, method="percentile", n_resamples=0, bootstrap_result=made)
+    return done.confidence_interval
+
+
+@QUICK
+@given(hnp.arrays(np.float64, st.integers(2, 200), elements=st.floats(-5, 5, width=16)), st.floats(-5, 5))
+@example(np.full(3, 0.25), 0.5)
+def test_intervals_are_scipys_and_ours_hold_their_figure(resamples, value):
+    """The paper's are scipy's percentiles; ours are those of the resamples around the figure."""
+    with_undefined = np.r_[resamples, NAN]
+    want = percentile_by_scipy(resamples)
+    np.testing.assert_allclose(metrics.percentiles(with_undefined), want, rtol=0, atol=SAME_FIGURE)
+    moved = percentile_by_scipy(resamples - np.median(resamples) + value)
+    low, high = metrics.interval(value, with_undefined)
+    np.testing.assert_allclose([low, high], moved, rtol=0, atol=SAME_FIGURE)
+    assert low <= value <= high
+
+
+def test_no_interval_without_resamples():
+    for value, resamples in ((0.5, np.full(3, NAN)), (NAN, np.ones(3)), (0.5, np.zeros(0))):
+        assert np.isnan(metrics.interval(value, resamples)).all()
+    assert np.isnan(metrics.percentiles(np.full(3, NAN))).all()
+
+
+def test_an_interval_beside_its_figure_is_told():
+    figures = (Figure("a", "Kappa", 0.293, (0.251, 0.277)), Figure("b", "Spearman", 0.5, (0.4, 0.6)))
+    rows = (("Awe", 0.3, 0.4, 0.5, 1.0), ("Fear", 0.45, 0.4, 0.5, NAN), ("Pain", NAN, NAN, NAN, NAN))
+    table = Table("t", "T", "", ("emotion", "alpha", "alpha low", "alpha high", "other"), rows)
+    result = noted(Result("hq", "T", {}, figures, (table,), notes=("first",)))
+    assert result.notes[0] == "first"
+    assert result.notes[1].startswith("the paper's intervals of Kappa; alpha (Awe) lie beside the figure itself")
+    assert noted(replace(result, figures=figures[1:], tables=(), notes=())).notes == ()
