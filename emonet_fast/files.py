@@ -6,6 +6,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -57,24 +58,26 @@ class PendingFile:
 
     `finish()` brings every byte to the disk. `publish()` renames the file to `path` and replaces an older one in
     one step. `discard()` removes it and may be called at any time; a `with` block calls it at its end. Where `path`
-    is a symbolic link, the link stays, and the file that it points to is replaced.
+    is a symbolic link, the link stays, and the file that it points to is replaced; without `follow`, for a name that no
+    user gave, the link itself is replaced. Whoever may not write the folder may not write the file, whatever the umask.
 
     Raises OptionError when the folder is missing or cannot be written, or `path` is a folder; and EmonetError at the
     end of a `with` block in which the disk refused.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, follow: bool = True) -> None:
         self.path = path
         try:
-            self._target = Path(os.path.realpath(path))
+            self._target = Path(os.path.realpath(path)) if follow else Path(os.path.realpath(path.parent), path.name)
             folder = self._target.parent
             if not folder.is_dir():
                 raise OptionError(f"cannot write {path}: there is no folder {folder}; create it first")
-            if self._target.exists() and not self._target.is_file():
+            if self._target.exists() and (follow or not self._target.is_symlink()) and not self._target.is_file():
                 raise OptionError(f"cannot write {path}: it exists and is not a file; give a file's name")
             self._temporary = folder / f".{self._target.name}.{secrets.token_hex(4)}.tmp"
             # "x": never another one's file; its mode follows the umask, as tempfile's 0600 would not.
-            self.file: BinaryIO = self._temporary.open("xb")
+            created = partial(os.open, mode=0o666 & (folder.stat().st_mode | 0o644))
+            self.file: BinaryIO = open(self._temporary, "xb", opener=created)  # noqa: SIM115 - Path.open takes none
         except OSError as error:  # looking at the path can fail already, as for names that are too long
             raise OptionError(
                 f"cannot write {path}: {error.strerror or error}; choose another name, or a folder that can be written"
@@ -154,9 +157,9 @@ def cannot_write(path: Path, error: OSError) -> EmonetError:
     )
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that appears whole or not at all. Raises as PendingFile does."""
-    with PendingFile(path) as pending:
+def write_whole(path: Path, data: bytes, *, follow: bool = True) -> None:
+    """Write a file that appears whole or not at all. Takes and raises what PendingFile does."""
+    with PendingFile(path, follow=follow) as pending:
         pending.file.write(data)
         pending.finish()
         pending.publish()

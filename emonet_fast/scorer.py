@@ -18,6 +18,7 @@ from ._version import __version__
 from .backends.base import Backend, DeviceBackend, Outputs
 from .backends.choose import open_backend
 from .backends.pixels import run_pixels
+from .cache import sweep
 from .checkpoint import open_checkpoint
 from .checkpoint.spec import Checkpoint
 from .checkpoint.tensors import Progress
@@ -149,6 +150,7 @@ class Scorer:
     def _make(self, progress: Progress | None = None) -> Opened:
         with self._timed("open"):
             where, options = self.where, self.options
+            sweep(options.cache_dir)
             checkpoint = open_checkpoint(where, options.cache_dir, revision=options.revision, progress=progress)
             backend = open_backend(checkpoint, options)
             place = backend.place() if isinstance(backend, DeviceBackend) else (None, None)

@@ -120,7 +120,7 @@ class Folder:
             return ""
         data = write_files(files, shard_size)
         digest = hashlib.sha256(data).hexdigest()
-        write_whole(self.path / files_name(digest), data)
+        write_whole(self.path / files_name(digest), data, follow=False)
         return digest
 
     def keep_plan(self, plan: Plan) -> Plan:
@@ -129,7 +129,7 @@ class Folder:
         Several runs on parts of one plan may do so at once, while the inputs still grow: the first one's plan counts.
         Gives that plan. Raises DataError, which names the differences, when it was made for another purpose.
         """
-        with PendingFile(self.path / PLAN) as pending:
+        with PendingFile(self.path / PLAN, follow=False) as pending:
             pending.file.write(plan.text().encode())
             pending.finish()
             with contextlib.suppress(FileExistsError):
@@ -173,7 +173,8 @@ class Folder:
             "plan": plan.id,
             "fingerprint": dict(plan.fingerprint),
         }
-        write_whole(self.stem(plan, shard).with_suffix(suffix), json.dumps(marker, indent=1).encode() + b"\n")
+        path, text = self.stem(plan, shard).with_suffix(suffix), json.dumps(marker, indent=1).encode() + b"\n"
+        write_whole(path, text, follow=False)
         sync_folder(self.path)
         return marker
 

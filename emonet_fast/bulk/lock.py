@@ -88,7 +88,8 @@ class Lock:
     def _take(self, path: Path) -> int:
         try:
             # Without O_NONBLOCK a pipe of that name could be waited for.
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+            handle = os.open(path, flags, 0o666)
         except OSError as error:
             raise OptionError(f"cannot write {path}: {error.strerror}; choose a folder that can be written") from error
         try:

@@ -201,5 +201,6 @@ class _ShardActor:
             noted = json.loads(small_text(path))
             if noted["run"] == self._run:
                 number = int(noted["attempts"]) + 1
-        write_whole(path, json.dumps({"run": self._run, "attempts": number, "pid": os.getpid()}).encode())
+        text = json.dumps({"run": self._run, "attempts": number, "pid": os.getpid()})
+        write_whole(path, text.encode(), follow=False)
         return number

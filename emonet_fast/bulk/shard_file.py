@@ -42,7 +42,7 @@ class ShardFile:
     def __init__(self, path: Path, keep: "pyarrow.Schema", embeddings: str, metadata: Mapping[str, str]) -> None:
         self.path = path
         self.counts: Counter[str] = Counter()
-        self.pending = PendingFile(path)
+        self.pending = PendingFile(path, follow=False)
         self._keep, self._embeddings = keep, embeddings
         self._metadata = file_metadata(metadata)
         texts = [KEEP + f.name for f in keep if str(f.type) in ("string", "large_string")]

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from ..errors import CheckpointError
+from .copies import cached
 from .fetch import VARIANTS, fetch_published
 from .heads import HEAD_PATTERN, MEANS_PATTERN
 from .pack import open_packed, verify_hash
@@ -23,26 +24,20 @@ def open_checkpoint(
     """Open weights: "large" or "small" from the hub, a packed file, or a published folder with encoder/ and heads/.
 
     A published layout is packed once into `<cache_dir>/packed/`, and opened from there as long as its files stay the
-    same. `revision` is for the hub only, see `fetch_published`. Raises CheckpointError when nothing is there, it is
-    damaged or of another kind, or there is no room to pack it, and UnsafePickleError when a head is more than tensors.
+    same and nobody else can have changed the copy. `revision` is for the hub only, see `fetch_published`. Raises
+    CheckpointError when nothing is there, it is damaged or of another kind, the cache cannot be trusted, or there is no
+    room to pack it, and UnsafePickleError when a head is more than tensors.
     """
     published = resolve_published(where, cache_dir, revision)
     if published is None:
         return open_packed(Path(where))
-    packed = cache_dir / "packed" / f"{_key(published)}.safetensors"
-    if packed.exists():
-        try:
-            return open_packed(packed)
-        except CheckpointError as error:
-            raise CheckpointError(f"{error} It is a cached copy: remove it, and it is made again.") from None
     try:
-        packed.parent.mkdir(parents=True, exist_ok=True)
+        return cached(cache_dir / "packed", _key(published), lambda path: _pack(published, path, progress))
     except OSError as error:
         raise CheckpointError(
-            f"{packed.parent} could not be made ({error.strerror}); expected a cache folder that can be "
+            f"{cache_dir / 'packed'} could not be made ({error.strerror}); expected a cache folder that can be "
             "written to. Choose another one (--cache-dir, or EMONET_FAST_CACHE)."
         ) from None
-    return _pack(published, packed, progress)
 
 
 def resolve_published(where: str | Path, cache_dir: Path, revision: str | None = None) -> Published | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .. import taxonomy
 from ..errors import CheckpointError, EmonetError
-from ..files import write_whole
+from ..trust import foreign, write_own
 from . import jsonfile
 from .heads import HEAD_PATTERN, MEANS_PATTERN, find_heads
 from .published import CONFIG_FILE, PREPROCESS_FILE, Published
@@ -131,7 +131,19 @@ def _download(repository: Repository, revision: str) -> Path:
         ) from None
     if not _COMMIT.fullmatch(folder.name):
         raise CheckpointError(f"{folder}: found a snapshot without a commit in its name; expected 40 hex digits.")
+    if repository.kind == "model":
+        _refuse_foreign(folder)
     return folder
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Weights that others can change would change scores in silence. Data sets are inputs, whoever made them."""
+    fault = next((fault for path in sorted(folder.rglob("*")) if path.exists() and (fault := foreign(path))), None)
+    if fault is not None:
+        raise CheckpointError(
+            f"the hub's cache is not used: {fault}. Expected weights that only you can change: name a cache of your "
+            "own by HF_HUB_CACHE, or, if you trust these files, name a folder that holds them as encoder/ and heads/."
+        )
 
 
 def _check_complete(heads: Path) -> None:
@@ -150,6 +162,9 @@ def _read_pins(cache_dir: Path) -> dict[str, str]:
     path = cache_dir / PINS_FILE
     if not path.exists():
         return {}
+    fault = foreign(path)
+    if fault is not None:
+        raise CheckpointError(f"{path} is not used: {fault}. Remove it to pin anew, or choose another cache folder.")
     pins = jsonfile.read(path)
     for name, commit in pins.items():
         if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
@@ -163,8 +178,7 @@ def _write_pin(cache_dir: Path, name: str, commit: str) -> None:
     path = cache_dir / PINS_FILE
     pins = _read_pins(cache_dir) | {name: commit}
     try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(pins, indent=1).encode() + b"\n")
+        write_own(path, json.dumps(pins, indent=1).encode() + b"\n")
     except (OSError, EmonetError) as error:
         raise CheckpointError(
             f"{path} could not be written ({error}); expected a cache folder that can be written to. "

@@ -16,6 +16,7 @@ from .._version import __version__
 from ..errors import EmonetError
 from ..text import one_line
 from .bulk import bulk, report
+from .cache import cache
 from .checkpoint import build, pack, synthetic
 from .evaluate import evaluate
 from .options import OUTPUT, STATUSES, Commands, Exit, command, say
@@ -49,7 +50,7 @@ def doctor(json: bool) -> None:
     click.echo(dumps(facts, indent=1)) if json else say(*machine.text(facts).split("\n"))
 
 
-for _command in (score, video, bulk, report, verify, pack, build, evaluate, profile, doctor, synthetic, recover):
+for _command in (score, video, bulk, report, verify, pack, build, evaluate, profile, doctor, cache, synthetic, recover):
     cli.add_command(_command)
 
 

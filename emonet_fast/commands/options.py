@@ -194,6 +194,7 @@ _hub = {
     ),
 }
 hub_options = together("options", Options, **_hub)
+cache_options = together("options", Options, cache_dir=_hub["cache_dir"])
 _engine = dict(
     device=ENGINE("--device D", "Compute on cpu, cuda or cuda:N; auto takes a GPU where there is one."),
     backend=ENGINE("--backend", "Compute by this engine; auto takes cuda on a GPU, openvino on a CPU.", BACKENDS),

@@ -3,13 +3,12 @@
 import hashlib
 import json
 import logging
-import os
-import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..files import write_whole
+from ..errors import EmonetError
+from ..trust import foreign, make_own_folder, mark_used, write_own
 
 _log = logging.getLogger("emonet_fast")
 
@@ -57,8 +56,8 @@ class EnginePlan:
 class EngineCache:
     """A folder of `<key>.engine` files, each beside a `<key>.json` of its plan, size and hash.
 
-    An engine is a program: only what this cache wrote is loaded, and only where nobody else can have changed it since.
-    Files that belong to another user (root excepted), or that everybody may write, are refused.
+    An engine is a program: only what this cache wrote is loaded, and only where nobody else can have changed it since
+    (see trust.foreign). Nothing is stored in a folder of which that does not hold.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -68,7 +67,7 @@ class EngineCache:
         """Load the engine of a plan; None where there is none, or where it is damaged, which is logged."""
         path, record = self._paths(plan)
         try:
-            fault = next(filter(None, (_foreign(file) for file in (self.folder, path, record))), None)
+            fault = foreign(path) or foreign(record)
             if fault is not None:
                 _log.warning("stored engine %s is not loaded: %s; it is built again", path, fault)
                 return None
@@ -81,18 +80,22 @@ class EngineCache:
         if meta != _record(plan, blob):
             _log.warning("stored engine %s does not match its record %s: it is built again", path, record.name)
             return None
+        mark_used(path)
         return blob
 
     def store(self, plan: EnginePlan, blob: bytes) -> None:
         """Store an engine. Two processes that store the same plan at once leave one whole engine.
 
-        Raises OSError or EmonetError when the folder cannot be made or written.
+        Raises OSError or EmonetError when the folder cannot be made or written, or others may write it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_own_folder(self.folder)
+        fault = foreign(self.folder)
+        if fault is not None:
+            raise EmonetError(f"{fault}; choose another cache folder")
         path, record = self._paths(plan)
-        write_whole(path, blob)
+        write_own(path, blob)
         try:
-            write_whole(record, json.dumps(_record(plan, blob), indent=1, sort_keys=True).encode())
+            write_own(record, json.dumps(_record(plan, blob), indent=1, sort_keys=True).encode())
         except BaseException:
             path.unlink(missing_ok=True)  # without a record it is never loaded: a gigabyte for nothing
             raise
@@ -107,15 +110,3 @@ def _record(plan: EnginePlan, blob: bytes) -> dict[str, Any]:
     meta = {"plan": asdict(plan), "size": len(blob), "sha256": hashlib.sha256(blob).hexdigest()}
     record: dict[str, Any] = json.loads(json.dumps(meta))
     return record
-
-
-def _foreign(path: Path) -> str | None:
-    """Return why a file or folder may be somebody else's work, or None. Raises FileNotFoundError."""
-    status = path.stat()
-    if not hasattr(os, "geteuid"):
-        return None  # Windows: the user's own folders are his by their rights
-    if status.st_uid not in (0, os.geteuid()):
-        return f"{path} belongs to another user (number {status.st_uid})"
-    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-        return f"everybody may write {path}"
-    return None

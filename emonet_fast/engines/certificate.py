@@ -1,5 +1,6 @@
 """Finds the layers that must stay in bf16 so that the others may be FP8, by measuring; keeps the outcome on disk."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ..errors import BackendError, EmonetError
-from ..files import write_whole
+from ..trust import foreign, mark_used, write_own
 from .fidelity import Fidelity, gate_fp8
 
 Array = npt.NDArray[np.float32 | np.uint8]
@@ -87,20 +88,28 @@ def shortest_keep(order: Sequence[str], evaluate: Evaluate) -> tuple[tuple[str, 
 def load_certificate(path: Path, key: dict[str, Any]) -> Certificate | None:
     """Load the certificate of this key; None where there is none, or it has another key, is damaged or fails."""
     try:
-        if not path.exists():
-            return None
+        fault = foreign(path)
+        if fault is not None:
+            raise ValueError(fault)
         with safe_open(path, framework="np") as file:
             doc = json.loads((file.metadata() or {})["certificate"])
+            if doc["key"] != key:
+                return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        if doc["key"] != key:
-            return None
+        if doc["sha256"] != _hash(tensors):
+            raise ValueError("its tensors are not those that were certified")
         body = doc["fidelity"]
         fidelity = Fidelity(**{**body, "spearman": tuple(body["spearman"])})
         certificate = Certificate(tuple(doc["keep"]), fidelity, dict(doc["sensitivity"]), tensors)
-    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
-        _log.warning("the FP8 certificate %s cannot be read (%s): it is measured again", path, error)
+    except FileNotFoundError:
         return None
-    return certificate if gate_fp8(fidelity).passed else None
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+        _log.warning("the FP8 certificate %s cannot be used (%s): it is measured again", path, error)
+        return None
+    if not gate_fp8(fidelity).passed:
+        return None
+    mark_used(path)
+    return certificate
 
 
 def store_certificate(path: Path, key: dict[str, Any], certificate: Certificate) -> None:
@@ -113,9 +122,18 @@ def store_certificate(path: Path, key: dict[str, Any], certificate: Certificate)
         "keep": certificate.keep,
         "fidelity": asdict(certificate.fidelity),
         "sensitivity": certificate.sensitivity,
+        "sha256": _hash(certificate.tensors),
     }
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, save(certificate.tensors, {"certificate": json.dumps(doc)}))
+        write_own(path, save(certificate.tensors, {"certificate": json.dumps(doc)}))
     except (OSError, EmonetError) as error:
         _log.warning("the FP8 certificate could not be kept in %s: %s", path.parent, error)
+
+
+def _hash(tensors: dict[str, Array]) -> str:
+    """SHA-256 of the names and values of tensors."""
+    total = hashlib.sha256()
+    for name, values in sorted(tensors.items()):
+        total.update(name.encode() + b"\n")
+        total.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+    return total.hexdigest()

@@ -38,7 +38,8 @@ class TextTable(GrowingSink):
 
     def close(self) -> None:
         super().close()
-        write_whole(self.path.with_name(self.path.name + ".meta.json"), sidecar(self._metadata, self.rows))
+        beside = self.path.with_name(self.path.name + ".meta.json")
+        write_whole(beside, sidecar(self._metadata, self.rows), follow=False)
 
 
 class ParquetTable(GrowingSink):

@@ -68,7 +68,7 @@ class Sink(WholeOutput):
         self._files: list[PendingFile] = []  # in the order of publishing: the data last, so that it is complete
         try:
             if encode is not None:
-                self._files.append(PendingFile(path.with_name(path.name + ".meta.json")))
+                self._files.append(PendingFile(path.with_name(path.name + ".meta.json"), follow=False))
             self._files.append(PendingFile(path))
             if encode is None:
                 self._parquet = ParquetEncoder(self._files[-1].file)

@@ -16,11 +16,11 @@ from emonet_fast.checkpoint.published import Published
 from emonet_fast.checkpoint.spec import VisionConfig
 from emonet_fast.errors import CheckpointError
 
-from .layouts import head_state, write_head
+from .layouts import head_state, write_head, write_published
 
 
 def _packed_files(cache: Path) -> list[Path]:
-    return sorted((cache / "packed").iterdir())
+    return sorted((cache / "packed").glob("*.safetensors"))
 
 
 def test_folder_is_packed_once(tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -77,13 +77,60 @@ def test_folder_named_like_a_variant(tiny: Path, tmp_path: Path, monkeypatch: py
         assert len(open_checkpoint(where, tmp_path / "cache").names) == 40
 
 
-def test_broken_copy_names_its_cure(tiny: Path, tmp_path: Path) -> None:
+def cut(copy: Path) -> None:
+    copy.write_bytes(copy.read_bytes()[:1000])
+
+
+def flip(copy: Path) -> None:
+    data = bytearray(copy.read_bytes())
+    data[-2] ^= 1
+    copy.write_bytes(data)
+
+
+def open_to_all(copy: Path) -> None:
+    flip(copy)
+    copy.chmod(0o666)
+
+
+def replaced_by_another(copy: Path) -> None:
+    other = pack_to(write_published(copy.parent / "other", seed=9), copy.parent / "other.safetensors", copy.parent)
+    other.path.replace(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (cut, "is not a complete safetensors file"),
+        (flip, "The file was damaged or changed"),
+        (open_to_all, "everybody may write"),
+        (replaced_by_another, "and its record says sha256:"),
+    ],
+)
+def test_a_copy_that_may_not_be_used_is_made_again(change, why, tiny, tmp_path, caplog):
     first = open_checkpoint(tiny, tmp_path / "cache")
-    first.path.write_bytes(first.path.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match="It is a cached copy: remove it, and it is made again"):
-        open_checkpoint(tiny, tmp_path / "cache")
-    first.path.unlink()
+    change(first.path)
     assert open_checkpoint(tiny, tmp_path / "cache") == first
+    assert why in caplog.text
+    assert verify_hash(first) == first.weights_hash
+
+
+def test_a_copy_without_a_record_is_read_once(tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As earlier versions left them."""
+    caplog.set_level("INFO", "emonet_fast")
+    first = open_checkpoint(tiny, tmp_path / "cache")
+    first.path.with_suffix(".json").unlink()
+    caplog.clear()
+    assert open_checkpoint(tiny, tmp_path / "cache") == open_checkpoint(tiny, tmp_path / "cache") == first
+    assert caplog.text.count("checking all of") == 1
+
+
+def test_a_cache_that_others_may_write_is_refused(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(0o777)
+    with pytest.raises(
+        CheckpointError, match=r"cache is not used: everybody may write .*cache\. Expected .* EMONET_FAST"
+    ):
+        open_checkpoint(tiny, tmp_path / "cache")
 
 
 def test_places_that_are_none(tiny: Path, tmp_path: Path) -> None:

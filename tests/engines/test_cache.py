@@ -86,6 +86,12 @@ def test_what_everybody_may_write_is_not_loaded(which, tmp_path, caplog):
     assert f"everybody may write {changed}; it is built again" in caplog.text
 
 
+def test_nothing_is_stored_where_everybody_may_write(tmp_path):
+    tmp_path.chmod(0o777)
+    with pytest.raises(EmonetError, match="everybody may write"):
+        EngineCache(tmp_path / "engines").store(PLAN, b"engine")
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
 def test_what_belongs_to_another_user_is_not_loaded(tmp_path, caplog):
     cache = EngineCache(tmp_path)

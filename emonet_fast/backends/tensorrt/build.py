@@ -18,11 +18,11 @@ from ...engines.fidelity import MIN_PICTURES_FOR_RANKS, Fidelity, gate_bf16_alon
 from ...engines.observations import Observations, calibrate
 from ...engines.pictures import generated_pixels
 from ...errors import BackendError, EmonetError
-from ...files import write_whole
 from ...graph import GRAPH_VERSION
 from ...graph.quantise import Quantisation
 from ...graph.typed import TYPED_VERSION, write_typed_model
 from ...records import UInt8Array
+from ...trust import foreign, write_own
 from .heads import FusedHeads
 from .libraries import Native, to_logging
 from .precisions import Precisions, read
@@ -210,8 +210,7 @@ class _Build:
             with self.native.translated():
                 blob, times = _stoppable(compile_now, self.progress)
         try:
-            timing.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(timing, times)
+            write_own(timing, times)
         except (OSError, EmonetError) as error:
             _log.warning("TensorRT's timing cache could not be kept in %s: %s", timing.parent, error)
         return blob
@@ -219,12 +218,15 @@ class _Build:
     def _known_times(self, path: Path) -> bytes:
         """Read the timing cache; empty where it cannot be read, since a build without it only takes longer."""
         try:
-            return path.read_bytes()
+            fault: object = foreign(path)
+            if fault is None:
+                return path.read_bytes()
         except FileNotFoundError:
             return b""
         except OSError as error:
-            _log.warning("TensorRT's timing cache %s cannot be read (%s) and is not used", path, error)
-            return b""
+            fault = error
+        _log.warning("TensorRT's timing cache %s is not used: %s", path, fault)
+        return b""
 
     def _observe(self, pixels: UInt8Array, what: str, *, layers: bool = False) -> Observations:
         from ..openvino.observe import observe

@@ -1,0 +1,103 @@
+"""What lies in the package's cache folder: listed, swept of what killed runs have left, and pruned."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+# An unfinished file that has not grown for so long belongs to a run that was killed.
+DEAD_SECONDS = 3600.0
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+_KINDS = {".safetensors": "weights", ".engine": "engine", ".cache": "timing"}
+# Folders of engines that are being built: our prefix, and nothing but what a build writes.
+_BUILDS, _BUILT = re.compile(r"emonet-fast-[a-z0-9_]{8}"), {"engine", "network.onnx", "network.weights"}
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One thing in the cache.
+
+    Args:
+        path: its file; the record beside it goes with it.
+        kind: "weights", "engine", "certificate", "timing" or "unfinished".
+        size: in bytes.
+        used: when it was used last, in seconds since 1970.
+        about: what it was made from and for; "" where that is unknown.
+    """
+
+    path: Path
+    kind: str
+    size: int
+    used: float
+    about: str = ""
+
+    def remove(self) -> None:
+        """Remove it and its record. Raises OSError."""
+        self.path.unlink(missing_ok=True)
+        if self.kind in ("weights", "engine"):
+            self.path.with_suffix(".json").unlink(missing_ok=True)
+
+
+def entries(cache_dir: Path) -> list[Kept]:
+    """Everything in the cache, but for the pins of the hub's commits; the one used last comes first."""
+    found: list[Kept] = []
+    for folder in (cache_dir, cache_dir / "packed", cache_dir / "engines"):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            kind = "unfinished" if _UNFINISHED.fullmatch(path.name) else _KINDS.get(path.suffix)
+            if kind is None or (folder == cache_dir and kind != "unfinished"):
+                continue
+            kind = "certificate" if kind == "weights" and folder.name == "engines" else kind
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                status = path.lstat()
+                used = status.st_mtime if kind == "unfinished" else max(status.st_atime, status.st_mtime)
+                found.append(Kept(path, kind, status.st_size, used, _about(path)))
+    return sorted(found, key=lambda entry: -entry.used)
+
+
+def _about(path: Path) -> str:
+    try:
+        record = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        plan = record.get("plan")
+        return f"{plan['backend']} {plan['version']}, {plan['part']}, {plan['precision']}" if plan else record["source"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
+
+
+def sweep(cache_dir: Path) -> None:
+    """Remove what killed runs have left unfinished: files of the cache, and folders of builds. Raises nothing."""
+    with contextlib.suppress(OSError):
+        for entry in entries(cache_dir):
+            if entry.kind == "unfinished" and time.time() - entry.used > DEAD_SECONDS:
+                entry.remove()
+    for folder in _dead_builds():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _dead_builds() -> Iterator[Path]:
+    with contextlib.suppress(OSError):
+        for folder in Path(tempfile.gettempdir()).glob("emonet-fast-*"):
+            status = folder.lstat()
+            if not _BUILDS.fullmatch(folder.name) or folder.is_symlink() or status.st_uid != os.getuid():
+                continue
+            files = list(folder.iterdir())
+            touched = max([status.st_mtime, *(file.lstat().st_mtime for file in files)])
+            # A build of TensorRT writes nothing for long.
+            if {file.name for file in files} <= _BUILT and time.time() - touched > 24 * DEAD_SECONDS:
+                yield folder
+
+
+def prune(cache_dir: Path, days: float) -> list[Kept]:
+    """Remove what was not used for so many days, and what killed runs have left. Returns it. Raises OSError."""
+    now, removed = time.time(), []
+    for entry in entries(cache_dir):
+        age = now - entry.used
+        if age > (DEAD_SECONDS if entry.kind == "unfinished" else days * 86400):
+            entry.remove()
+            removed.append(entry)
+    return removed
