@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .faces import PictureFaces
 from .files import keep_apart
-from .records import Picture, Status
+from .records import Decoded, Picture, Status
 from .reports.collect import thumbnail
 from .reports.pictures import PictureReport
 from .scorer import Scorer
@@ -17,6 +18,9 @@ from .sinks import open_sink
 from .sinks.encoders import companions
 from .sources.skipped import skipped_text
 from .text import counted
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # Rows kept for the table on the terminal; files get all of them.
 TABLE_ROWS = 40
@@ -93,6 +97,14 @@ def check(outputs: ScoreOutputs, inputs: Iterable[object] = ()) -> None:
         PictureReport(outputs.report, outputs.title, {}, top=outputs.top).abort()
 
 
+def _thumbnail(row: Decoded) -> "Image.Image | None":
+    """For the page; None for a row without a picture, or where memory does not suffice for a small one."""
+    try:
+        return None if row.rgb is None else thumbnail(row.rgb)
+    except MemoryError:
+        return None
+
+
 def run(
     scorer: Scorer,
     pictures: Iterable[Picture],
@@ -128,7 +140,7 @@ def run(
             if sink is not None:
                 sink.write(batch.scores)
             if report is not None:
-                report.write(batch.scores, [None if one.rgb is None else thumbnail(one.rgb) for one in batch.decoded])
+                report.write(batch.scores, [_thumbnail(one) for one in batch.decoded])
             advance(len(batch.scores))
         passed_over = skipped_text(skipped or {})
         if report is not None and passed_over:

@@ -20,6 +20,7 @@ EXTRAS = {
     "ray": "ray",
     "av": "video",
     "PyNvVideoCodec": "nvdec",
+    "pillow_heif": "heif",
 }
 
 

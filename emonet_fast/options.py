@@ -17,6 +17,8 @@ ENGINES = ("local", "ray")
 SHARD_SIZE = 10_000
 MAX_PIXELS = 200_000_000
 MAX_BYTES = 512 * 1024 * 1024
+MAX_MEMORY = 1_000_000_000
+MAX_SECONDS = 10.0
 _FACES = re.compile(r"none|detect|boxes:.+")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _RANGES = {
@@ -24,6 +26,8 @@ _RANGES = {
     "threads": (1, 4096),
     "max_pixels": (1, 2**40),
     "max_bytes": (1, 2**40),
+    "max_memory": (1, 2**50),
+    "max_seconds": (1e-3, 1e6),
     "margin": (0.0, 10.0),
     "min_face": (0.0, 1e5),
     "min_score": (1e-3, 1.0),
@@ -150,6 +154,9 @@ class Options:
         revision: branch, tag or commit of the hub's repositories; None takes the pinned one.
         max_pixels: pictures with more pixels get a status and are not decoded.
         max_bytes: picture files with more bytes get a status and are not decoded.
+        max_memory: bytes; pictures whose decoding takes more, by their header, get a status and are not decoded.
+        max_seconds: CPU seconds; pictures whose decoding takes longer, estimated from their structure, get a status and
+            are not decoded (docs/decoding.md).
         threads: CPU threads of the engine; None takes all cores.
         cache_dir: folder of engines and packed weights; see `default_cache_dir`.
         backend: "auto" (by the device), "openvino", "cuda" or "tensorrt".
@@ -168,6 +175,8 @@ class Options:
     revision: str | None = None
     max_pixels: int = MAX_PIXELS
     max_bytes: int = MAX_BYTES
+    max_memory: int = MAX_MEMORY
+    max_seconds: float = MAX_SECONDS
     threads: int | None = None
     cache_dir: Path = field(default_factory=default_cache_dir)
     backend: str = "auto"
@@ -181,7 +190,10 @@ class Options:
                 raise OptionError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(choices)}")
         if self.trust_engine is not None and self.backend != "tensorrt":
             raise OptionError(f"trust_engine is for backend 'tensorrt', and the backend is {self.backend!r}")
-        for name in ("batch_size", "threads", "max_pixels", "max_bytes"):
+        low, high = _RANGES["max_seconds"]
+        if isinstance(self.max_seconds, str) or not low <= self.max_seconds <= high:
+            raise OptionError(f"max_seconds is {self.max_seconds!r}; expected a number from {low:g} to {high:g}")
+        for name in ("batch_size", "threads", "max_pixels", "max_bytes", "max_memory"):
             value, (low, high) = getattr(self, name), _RANGES[name]
             if value is not None and not (type(value) is int and low <= value <= high):
                 raise OptionError(f"{name} is {value!r}; expected a whole number from {low} to {high}")

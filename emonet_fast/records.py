@@ -27,10 +27,11 @@ class Status(StrEnum):
     EMPTY = "empty"  # zero bytes
     NOT_AN_IMAGE = "not_an_image"  # no decoder knows it
     TRUNCATED = "truncated"  # it begins as an image, but its data ends early or is damaged
-    TOO_LARGE = "too_large"  # more pixels or bytes than Options.max_pixels / max_bytes allow
+    TOO_LARGE = "too_large"  # more pixels, bytes or memory than Options.max_pixels, max_bytes, max_memory allow
+    TOO_SLOW = "too_slow"  # decoding would take longer than Options.max_seconds allows
     BAD_INPUT = "bad_input"  # an object in memory of the wrong type, dtype, shape or with NaN
     NO_FACE = "no_face"  # faces were looked for, and it has none
-    FAILED = "failed"  # the engine gave a value that is not finite
+    FAILED = "failed"  # the engine gave a value that is not finite, or a step failed that no data should
 
 
 @dataclass(frozen=True, slots=True)

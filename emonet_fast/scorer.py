@@ -24,7 +24,7 @@ from .checkpoint.spec import Checkpoint
 from .checkpoint.tensors import Progress
 from .decoders import Decoder, FaceLocator, Prepared, open_decoder
 from .errors import InputError, OptionError
-from .options import MAX_BYTES, MAX_PIXELS, Options, default_cache_dir
+from .options import MAX_BYTES, MAX_MEMORY, MAX_PIXELS, MAX_SECONDS, Options, default_cache_dir
 from .process import Stopwatch, available_cores
 from .records import Decoded, Float32Array, Picture
 from .scores import Scores, face_values
@@ -97,6 +97,8 @@ class Scorer:
         cache_dir: str | Path | None = None,
         max_pixels: int = MAX_PIXELS,
         max_bytes: int = MAX_BYTES,
+        max_memory: int = MAX_MEMORY,
+        max_seconds: float = MAX_SECONDS,
         backend: str = "auto",
         trust_engine: str | Path | None = None,
         options: Options | None = None,
@@ -112,6 +114,8 @@ class Scorer:
             "threads": threads,
             "max_pixels": max_pixels,
             "max_bytes": max_bytes,
+            "max_memory": max_memory,
+            "max_seconds": max_seconds,
             "backend": backend,
             "trust_engine": trust_engine,
         }

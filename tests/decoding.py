@@ -7,13 +7,12 @@ import numpy as np
 from PIL import Image
 
 from emonet_fast.decode import decode
+from emonet_fast.options import Options
 from emonet_fast.records import Picture, Status
 
-LIMITS = {"max_pixels": 200_000_000, "max_bytes": 1 << 29}
 
-
-def run(data, exif=True, **limits):
-    got = decode(Picture("key", data), exif=exif, **{**LIMITS, **limits})
+def run(data, **options):
+    got = decode(Picture("key", data), Options(**options))
     assert got.key == "key"
     assert (got.rgb is not None) == (got.status == Status.OK)
     if got.rgb is not None:

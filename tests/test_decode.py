@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image, features
 
 from emonet_fast.decode import decode
+from emonet_fast.options import Options
 from emonet_fast.records import Picture, Status
 
-from .decoding import LIMITS, pixels, published, run
+from .decoding import pixels, published, run
 from .sources.made import encoded, gradient
 
 HAS_AVIF = "avif" in features.modules and features.check("avif")
@@ -94,26 +95,24 @@ def test_cmyk_jpeg():
     assert np.abs(got.rgb.astype(int) - gradient(40, 40)).mean() < 12, "not inverted"
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_16_bit_grey_is_scaled(kind):
-    values = np.array([[0, 128, 129, 257, 32896, 65280, 65406, 65407, 65535]], np.uint16)
-    image = Image.frombytes("I;16", (9, 1), values.astype("<u2").tobytes())
-    got = run(encoded(image, kind))
-    assert got.reason == "16-bit, scaled to 8 bit"
-    assert got.rgb[0].tolist() == [[v] * 3 for v in (0, 0, 1, 1, 128, 254, 254, 255, 255)]
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+@pytest.mark.parametrize("highest", [255, 4095, 65535])
+def test_16_bit_grey_is_converted_as_published_and_said(kind, highest):
+    """Values of 8 bits are right, those of 12 and 16 are cut off: the row says so."""
+    values = (gradient(40, 50)[..., 0].astype(np.uint32) * highest // 255).astype("<u2")
+    values[0, 0] = 0
+    data = encoded(Image.frombytes("I;16", (50, 40), values.tobytes()), kind)
+    got = run(data)
+    np.testing.assert_array_equal(got.rgb, published(data))
+    np.testing.assert_array_equal(got.rgb[..., 0], values.clip(0, 255))
+    assert got.reason.startswith("16-bit grey, as Pillow converts it: ")
+    assert f"{100 * (values > 255).mean():.0f}% of it is above 255" in got.reason
 
 
-def test_16_bit_grey_in_a_32_bit_mode():
-    """Pillow gives 16-bit PGM so."""
-    got = run(b"P5 3 1 65535\n" + struct.pack(">3H", 0, 32896, 65535))
-    assert (got.rgb[0, :, 0].tolist(), got.reason) == ([0, 128, 255], "16-bit, scaled to 8 bit")
-    memory = run(Image.fromarray(np.array([[0, 32896, 65535]], np.int32)))
-    assert memory.rgb[0, :, 1].tolist() == [0, 128, 255]
-
-
-def test_big_endian_16_bit():
-    image = Image.frombytes("I;16B", (2, 1), struct.pack(">2H", 32896, 65535))
-    assert pixels(image)[0, :, 2].tolist() == [128, 255]
+def test_16_bit_grey_in_memory():
+    big_endian = Image.frombytes("I;16B", (2, 1), struct.pack(">2H", 128, 65535))
+    assert pixels(big_endian)[0, :, 2].tolist() == [128, 255]
+    assert pixels(Image.fromarray(np.array([[0, 254, 65535]], np.int32)))[0, :, 1].tolist() == [0, 254, 255]
 
 
 @pytest.mark.parametrize("values", [np.array([[-1, 5]], np.int32), np.array([[0, 70000]], np.int32)])
@@ -137,7 +136,7 @@ def test_a_mode_that_pillow_cannot_convert_is_refused():
     assert "mode La" in got.reason
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (10, 20_000), (20_000, 10), (1, 65_000)])
+@pytest.mark.parametrize("shape", [(1, 1), (10, 20_000), (20_000, 10), (33, 65_500)])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP"])
 def test_extreme_shapes(shape, kind):
     assert pixels(encoded(np.full((*shape, 3), 200, np.uint8), kind)).shape == (*shape, 3)
@@ -291,5 +290,5 @@ def test_current_frame_of_an_image_in_memory():
 
 
 def test_what_the_source_said_is_passed_on():
-    got = decode(Picture("k", None, Status.UNREADABLE, "Permission denied"), exif=True, **LIMITS)
+    got = decode(Picture("k", None, Status.UNREADABLE, "Permission denied"), Options())
     assert (got.key, got.rgb, got.status, got.reason) == ("k", None, Status.UNREADABLE, "Permission denied")

@@ -40,7 +40,7 @@ def test_empty():
         (b'{"error": "not found"}', "JSON"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:12", "Git LFS"),
         (b"PK\x03\x04" + b"\0" * 20, "zip"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "(.heic)"),
         (b"\0\0\0\x18ftypisom\0\0\0\0", "video"),
         (b"\0" * 600, "zeros"),
         (b"\x93NUMPY\1\0", "NumPy"),
@@ -193,15 +193,25 @@ def test_our_limit_decides_not_pillows(kind, monkeypatch):
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
-@pytest.mark.parametrize(("kind", "shape"), [("TIFF", (20, 30)), ("TIFF", (12, 10)), ("WEBP", (20, 30))])
-def test_readers_that_ask_pillows_limit_themselves(kind, shape, monkeypatch):
-    """By an error beyond twice the limit, by a warning below; neither leaves `decode`, even as an error."""
-    data = encoded(gradient(*shape), kind)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+@pytest.mark.parametrize("kind", ["TIFF", "WEBP", "GIF", "JPEG", "PNG"])
+def test_what_a_program_has_set_in_pillow_changes_no_row(kind, monkeypatch):
+    """Whole, cut and damaged: with its limit, its switch and warnings as errors, in several threads, all as without."""
+    whole = encoded(gradient(20, 30), kind, **({"exif": b"Exif\0\0II*\0\x08\0\0\0\xff\xff"} if kind == "PNG" else {}))
+    files = [whole, whole[: len(whole) * 3 // 4], whole[:-40] + bytes(30) + whole[-10:]] * 3
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        want = [run(data) for data in files]
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with warnings.catch_warnings(), ThreadPoolExecutor(3) as pool:
         warnings.simplefilter("error")
-        got = run(data)
-    assert got.status == Status.TOO_LARGE or (kind == "WEBP" and got.status == Status.OK)  # WebP: newer Pillow only
+        got = list(pool.map(run, files))
+        assert warnings.filters[0][0] == "error"
+    assert (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES) == (100, True)
+    assert want[0].status == Status.OK
+    for one, other in zip(got, want, strict=True):
+        assert (one.status, one.reason) == (other.status, other.reason)
+        np.testing.assert_array_equal(one.rgb, other.rgb)
 
 
 def test_byte_limit():

@@ -100,6 +100,8 @@ class Settings:
             "exif": "yes" if options.exif else "no",
             "max_pixels": str(options.max_pixels),
             "max_bytes": str(options.max_bytes),
+            "max_memory": str(options.max_memory),
+            "max_seconds": f"{options.max_seconds:g}",
             "pillow": PIL.__version__,  # its resize decides pixels, whichever decoder is used
             "embeddings": self.embeddings,
             "faces": self.faces.faces.partition(":")[0],

@@ -36,7 +36,9 @@ def pack(checkpoint: str, options: Options, output: Path) -> None:
     ("One of eight bits for another GPU:", "-c large --backend tensorrt --precision fp8 --device cuda:1"),
 )
 @opt.checkpoint
-@opt.engine_options("decoder", "exif", "threads", "max_pixels", "max_bytes", "trust_engine")
+@opt.engine_options(
+    "decoder", "exif", "threads", "max_pixels", "max_bytes", "max_memory", "max_seconds", "trust_engine"
+)
 def build(checkpoint: str, options: Options) -> None:
     """Build an engine of TensorRT ahead of its first use.
 

@@ -216,6 +216,8 @@ _engine = dict(
     exif=INPUT("--exif/--no-exif", "Turn pictures upright by their EXIF orientation first."),
     max_pixels=INPUT("--max-pixels N", "Do not decode pictures with more pixels; their rows get a status."),
     max_bytes=INPUT("--max-bytes N", "Do not decode files with more bytes; their rows get a status."),
+    max_memory=INPUT("--max-memory N", "Do not decode pictures that take more bytes of memory, by their header."),
+    max_seconds=INPUT("--max-seconds X", "Do not decode pictures that take longer, by their structure."),
 )
 
 

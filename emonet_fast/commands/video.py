@@ -62,7 +62,7 @@ _video_options = opt.together(
 @opt.checkpoint
 @opt.face_options(_DEFAULT.faces)
 @_video_options
-@opt.engine_options("exif", "max_bytes")
+@opt.engine_options("exif", "max_bytes", "max_memory", "max_seconds")
 @opt.output("F.parquet|.csv|.jsonl|.json|.vtt", "Write the rows to this file; may be given again.", multiple=True)
 @opt.OUTPUT("--overlay F.mp4|.mkv", "Write the video with boxes, emotions and its sound.", type=opt.PATH)
 @opt.report_page("Write a page of heat maps, lines and peaks of every face.")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar
 
 from ..checkpoint.spec import Preprocess
-from ..decode import decode
+from ..decode import decode, size_fault
 from ..options import Options
 from ..preprocess import crop, resize
 from ..records import Box, Decoded, Picture, Status
@@ -58,7 +58,7 @@ class Whole:
 
 def by_pillow(picture: Picture, options: Options) -> Whole:
     """Decode a picture by Pillow. Thread-safe; never raises for bad data."""
-    done = decode(picture, exif=options.exif, max_pixels=options.max_pixels, max_bytes=options.max_bytes)
+    done = decode(picture, options)
     return Whole(picture, done.rgb, done.status, done.reason)
 
 
@@ -97,8 +97,14 @@ def located(wholes: Iterable[Whole], faces: FaceLocator | None, within: Within =
 
 def _located(waiting: list[Whole], faces: FaceLocator, within: Within) -> list[Whole]:
     readable = [whole for whole in waiting if whole.pixels is not None]
-    with within():
-        pictures = iter(faces.locate([w.picture for w in readable], [w.pixels for w in readable]))
+    try:
+        with within():
+            pictures = iter(faces.locate([w.picture for w in readable], [w.pixels for w in readable]))
+    except MemoryError as error:  # the memory that faces are looked for in is a picture's own
+        if len(readable) > 1:
+            return [one for whole in waiting for one in _located([whole], faces, within)]
+        status, reason = step_fault(error, "look for faces in")
+        return [w if w.pixels is None else replace(w, pixels=None, status=status, reason=reason) for w in waiting]
     return [whole if whole.pixels is None else replace(whole, picture=next(pictures)) for whole in waiting]
 
 
@@ -129,7 +135,11 @@ def crops(whole: Whole, max_pixels: int, faces: FaceLocator | None, cut: Callabl
             rows.append((replace(one, status=fault[0], reason=fault[1]), None))
             continue
         moved = Box(box.left - left, box.top - top, box.right - left, box.bottom - top)
-        rows.append((one, cut(whole.pixels, moved)))
+        try:
+            rows.append((one, cut(whole.pixels, moved)))
+        except Exception as error:  # whatever it is, it is this row's
+            status, reason = step_fault(error, "crop")
+            rows.append((replace(one, status=status, reason=reason), None))
     return rows
 
 
@@ -138,10 +148,15 @@ def _box_fault(box: Box, width: int, height: int, max_pixels: int) -> tuple[Stat
     sides = f"{box.left},{box.top},{box.right},{box.bottom}"
     if box.inside(width, height) is None:
         return Status.BAD_INPUT, f"the box {sides} touches no pixel of the picture, {width} x {height}"
-    pixels = box.width * box.height
-    if pixels > max_pixels:
-        return Status.TOO_LARGE, f"the box {sides} has {pixels:,} pixels; max_pixels allows {max_pixels:,}"
-    return None
+    fault = size_fault(box.width, box.height, max_pixels)
+    return (Status.TOO_LARGE, f"the box {sides} has {fault}") if fault else None
+
+
+def step_fault(error: Exception, step: str) -> tuple[Status, str]:
+    """Status and reason of the row whose own step failed."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # PyTorch's, on a GPU
+        return Status.TOO_LARGE, f"not enough memory to {step} it"
+    return Status.FAILED, f"to {step} it failed: {type(error).__name__}: {str(error)[:200]}"
 
 
 def resized(
@@ -158,9 +173,16 @@ def resized(
         if rgb is None:
             rows.append((row, None))
             continue
-        with timed("preprocess"):
-            pixels = resize(rgb, spec)
-        rows.append((replace(row, rgb=rgb if keep_rgb else None), pixels))
+        try:
+            with timed("preprocess"):
+                pixels = resize(rgb, spec)
+            # A row must not keep the memory of a whole run of DALI's.
+            kept = None if not keep_rgb else rgb if whole.owner is None else rgb.copy()
+        except Exception as error:  # whatever it is, it is this row's
+            status, reason = step_fault(error, "resize")
+            rows.append((replace(row, status=status, reason=reason), None))
+            continue
+        rows.append((replace(row, rgb=kept), pixels))
     return rows
 
 

@@ -187,7 +187,7 @@ def pictures_for(folder: Path | None, limit: int, options: Options) -> list[UInt
         return calibration_pictures(limit, seed=0)
     pictures: list[UInt8Array] = []
     for picture in Inputs([str(folder)], options):
-        rgb = decode(picture, exif=options.exif, max_pixels=options.max_pixels, max_bytes=options.max_bytes).rgb
+        rgb = decode(picture, options).rgb
         pictures += [] if rgb is None else [rgb]
         if len(pictures) == limit:
             break

@@ -23,8 +23,17 @@ FACES = ("score", "video", "bulk")
 DECLARING = ("INPUT", "FACES", "ENGINE", "OUTPUT", "option")
 # What would change nothing: videos are frames, an engine is built from weights alone, bulk knows engines by their plan.
 WITHOUT = {
-    "video": {"--exif", "--max-bytes"},
-    "build": {"--decoder", "--exif", "--threads", "--max-pixels", "--max-bytes", "--trust-engine"},
+    "video": {"--exif", "--max-bytes", "--max-memory", "--max-seconds"},
+    "build": {
+        "--decoder",
+        "--exif",
+        "--threads",
+        "--max-pixels",
+        "--max-bytes",
+        "--max-memory",
+        "--max-seconds",
+        "--trust-engine",
+    },
     "bulk": {"--trust-engine"},
 }
 # Declared twice, as another kind of value is meant.

@@ -95,9 +95,9 @@ def decodes(monkeypatch) -> Counter:
     counts: Counter = Counter()
     decode = flow.decode
 
-    def counted(picture, **settings):
+    def counted(picture, options):
         counts[picture.key] += 1
-        return decode(picture, **settings)
+        return decode(picture, options)
 
     monkeypatch.setattr(flow, "decode", counted)
     try:

@@ -33,7 +33,7 @@ def strange(photos) -> dict[str, bytes]:
         "16-bit png": encoded(small[..., 0].astype(np.uint16) * 257, "PNG"),
         "progressive": encoded(small, progressive=True),
         "1x1": encoded(small[:1, :1]),
-        "12,000 wide": encoded(np.repeat(small[:3], 50, axis=1)),
+        "12,000 wide": encoded(np.repeat(small[:6], 50, axis=1)),
         "cut header": jpeg[:100],
         "cut png": png[: len(png) // 2],
         "no end": jpeg[:-2],

@@ -3,11 +3,11 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from pathlib import Path
 
 from ...decode import decode
-from ...errors import EmonetError
 from ...faces import face_crop
-from ...options import MAX_BYTES, MAX_PIXELS
+from ...options import MAX_BYTES, Options
 from ...preprocess import crop
 from ...records import Face, Picture
 from ...reports.collect import encoded, thumbnail
@@ -66,13 +66,13 @@ def _read(
 
 
 def _thumbnail(picture: Picture, face: Rectangle | None, fingerprint: Mapping[str, str]) -> str:
-    exif = fingerprint.get("exif") == "yes"
+    options = Options(exif=fingerprint.get("exif") == "yes", cache_dir=Path())  # no home is needed
     try:
-        rgb = decode(picture, exif=exif, max_pixels=MAX_PIXELS, max_bytes=MAX_BYTES).rgb
+        rgb = decode(picture, options).rgb
         if rgb is None:
             return ""
         if face is not None:
             rgb = crop(rgb, face_crop(Face(*face), float(fingerprint["face_margin"])))
         return encoded(thumbnail(rgb, SIDE))
-    except EmonetError:
+    except Exception:  # whatever a picture leads to, memory too: the page shows its row without it
         return ""

@@ -14,9 +14,9 @@ from typing import Any
 
 from ...checkpoint.spec import Preprocess
 from ...options import Options
-from ...records import Picture
+from ...records import Picture, Status
 from ..base import FaceLocator, Prepared, Row, Timed, grouped
-from ..flow import Whole, ahead, by_pillow, crops, located, resized, with_known_boxes
+from ..flow import Whole, ahead, by_pillow, crops, located, resized, step_fault, with_known_boxes
 from .exact import DevicePictures, exact_possible
 from .pipeline import RUN_PIXELS, Definition
 from .runner import Runner, RunResult
@@ -107,7 +107,7 @@ class DaliDecoder:
         faces: FaceLocator | None,
     ) -> Iterator[Row]:
         """Each row with its tensor on the GPU and the owner of that memory."""
-        there = map(device.uploaded, self._wholes(pictures, run_size))
+        there = map(partial(_uploaded, device), self._wholes(pictures, run_size))
         for whole in located(there, faces, device.on_stream):
             for row, pixels in crops(whole, self._options.max_pixels, faces, device.crop):
                 if pixels is None:
@@ -129,8 +129,6 @@ class DaliDecoder:
                 count += 1
                 if count % _GIVE_BACK == 0:
                     pool.submit(_give_back)
-                if keep_rgb and whole.pixels is not None:  # a row must not keep the memory of a whole run
-                    whole = replace(whole, pixels=whole.pixels.copy())
                 return pool.submit(finish, whole)
 
             wholes = located(self._wholes(pictures, run_size), faces)
@@ -211,19 +209,33 @@ class DaliDecoder:
             for output in result.outputs:
                 pixels = output.on_host() if self._device is None else self._device.received(output)
                 decoded |= {place: (one, output) for place, one in zip(output.places, pixels, strict=True)}
-        place = 0
+        places = iter(range(len(run.samples)))
         for item in run.items:
             if isinstance(item, Picture):
                 yield item
                 continue
-            if place in decoded:
-                one, owner = decoded.pop(place)
-                with self._timed("decode"):
-                    turned = (self._device.upright if self._device else upright)(one, item.orientation)
-                yield Whole(item.picture, turned, region=item.region, size=(item.width, item.height), owner=owner)
-            else:
-                yield item.picture
-            place += 1
+            one, owner = decoded.pop(next(places), (None, None))
+            yield item.picture if one is None else self._upright(item, one, owner)
+
+    def _upright(self, sample: Sample, stored: Any, owner: object) -> Whole | Picture:
+        """DALI's picture upright; where memory does not suffice, Pillow is to judge it."""
+        try:
+            with self._timed("decode"):
+                pixels = (self._device.upright if self._device else upright)(stored, sample.orientation)
+        except (MemoryError, RuntimeError):
+            return sample.picture
+        size = (sample.width, sample.height)
+        return Whole(sample.picture, pixels, reason=sample.note, region=sample.region, size=size, owner=owner)
+
+
+def _uploaded(device: DevicePictures, whole: Whole) -> Whole:
+    try:
+        return device.uploaded(whole)
+    except Exception as error:
+        status, reason = step_fault(error, "hold")
+        if status != Status.TOO_LARGE:
+            raise
+        return replace(whole, pixels=None, status=status, reason=reason)
 
 
 def _give_back() -> None:

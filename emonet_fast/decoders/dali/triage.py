@@ -35,7 +35,7 @@ _RESTARTS = frozenset(range(0xD0, 0xD8))
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A picture for DALI: its encoded bytes, and its sides in pixels once it is upright.
+    """A picture for DALI: its encoded bytes, its sides in pixels once it is upright, and what its row says.
 
     The region is the part of the upright picture that its boxes need, where that is small; None is the whole picture.
     """
@@ -46,6 +46,7 @@ class Sample:
     height: int
     region: Box | None = None
     orientation: int = 1
+    note: str = ""
 
     @property
     def stored_region(self) -> Box | None:
@@ -58,13 +59,14 @@ def triage(picture: Picture, options: Options) -> Sample | None:
     data = picture.data
     if picture.status != Status.OK or not isinstance(data, bytes):
         return None
-    header = read_header(data, exif=options.exif, max_pixels=options.max_pixels, max_bytes=options.max_bytes)
+    header = read_header(data, options)
     if header is None or not _intact(data, header):
         return None
     width, height = header.width, header.height
     if width * height > MAX_DALI_PIXELS or max(width, height) > MAX_DALI_SIDE:
         return None
-    return Sample(picture, data, width, height, region_of(picture.boxes, width, height), header.orientation)
+    note = "; ".join(header.notes)
+    return Sample(picture, data, width, height, region_of(picture.boxes, width, height), header.orientation, note)
 
 
 def region_of(boxes: Sequence[Box], width: int, height: int) -> Box | None:
@@ -87,10 +89,10 @@ def region_of(boxes: Sequence[Box], width: int, height: int) -> Box | None:
 def _intact(data: bytes, header: Header) -> bool:
     """Whether a file is of a kind that DALI reads as Pillow does, and whole as far as its structure tells."""
     image = header.image
-    if image.mode not in ("RGB", "RGBA", "L") or "transparency" in image.info or _frames(header) != 1:
+    if image.mode not in ("RGB", "L") or "transparency" in image.info:  # alpha makes a note, by its pixels
         return False
     if header.format == "JPEG":
-        return image.mode != "RGBA" and image.info.get("adobe_transform") != 0 and jpeg_is_whole(data)
+        return image.info.get("adobe_transform") != 0 and jpeg_is_whole(data)
     if header.format == "PNG":
         return data[24] == 8 and data.endswith(_PNG_END)  # byte 24: bits a channel
     if header.format == "WEBP":
@@ -101,13 +103,6 @@ def _intact(data: bytes, header: Header) -> bool:
         size, *_, bits, compression = struct.unpack_from("<IHHIIiiHHI", data, 2)
         return (size, bits, compression) == (len(data), 24, 0)
     return isinstance(image, TiffImagePlugin.TiffImageFile) and _plain_tiff(image, len(data))
-
-
-def _frames(header: Header) -> int:
-    try:
-        return int(getattr(header.image, "n_frames", 1))
-    except Exception:  # the row's reason will say what is wrong, from Pillow
-        return 0
 
 
 def _plain_tiff(image: TiffImagePlugin.TiffImageFile, length: int) -> bool:

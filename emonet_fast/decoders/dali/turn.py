@@ -8,19 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ...decode import TURNS
 from ...records import Box
-
-# EXIF orientation: whether rows and columns are exchanged, and then rows and columns taken in reverse.
-_TURNS = {
-    1: (False, False, False),
-    2: (False, False, True),
-    3: (False, True, True),
-    4: (False, True, False),
-    5: (True, False, False),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (True, True, False),
-}
 
 
 def upright(pixels: Any, orientation: int) -> Any:
@@ -28,7 +17,7 @@ def upright(pixels: Any, orientation: int) -> Any:
 
     Upright ones are given back as they are.
     """
-    exchange, rows, columns = _TURNS[orientation]
+    exchange, rows, columns = TURNS[orientation]
     if orientation == 1:
         return pixels
     if not isinstance(pixels, np.ndarray):
@@ -42,7 +31,7 @@ def upright(pixels: Any, orientation: int) -> Any:
 
 def stored(box: Box, orientation: int, width: int, height: int) -> Box:
     """Where a box of the upright picture of that size lies in the stored one."""
-    exchange, rows, columns = _TURNS[orientation]
+    exchange, rows, columns = TURNS[orientation]
     left, top, right, bottom = box.left, box.top, box.right, box.bottom
     if columns:
         left, right = width - right, width - left
