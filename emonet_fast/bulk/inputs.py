@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from ..scores import utf8_text
 from ..sources.folder import FoundFiles, UniqueKeys, is_image_name
 from ..sources.inputs import InputFile, inspect_file, is_input_name, list_files
 from ..sources.shards import is_shard_name
-from ..sources.table import TableFooter, is_table_name
+from ..sources.skipped import NO_COLUMN, NO_ROWS, skipped_text
+from ..sources.table import NoImageColumnError, TableFooter, is_table_name
 from .state import FileState, Kind, state_of
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class Listing:
         tars: tar shards.
         files: image files, and whatever cannot be read.
         notes: what a user must know.
+        skipped: how many of what the inputs hold are no rows, by kind; members of tars are not known yet.
         keep: type of each kept column by name, in the order asked for.
     """
 
@@ -57,6 +60,7 @@ class Listing:
     tars: list[PlannedFile] = field(default_factory=list)
     files: list[PlannedFile] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
     keep: "dict[str, pyarrow.DataType]" = field(default_factory=dict)
 
 
@@ -75,46 +79,62 @@ def find(
 ) -> Listing:
     """List what `inputs` name. A file that several inputs name is taken once, files in the folder `leave_out` never.
 
-    A parquet file whose footer is damaged becomes one of `files` with its fault, so that it gets a row that says so.
-    Raises InputError when an input holds nothing, an image column is missing or ambiguous, or a kept column is not in
-    every table or has several types.
+    A parquet file whose footer is damaged becomes one of `files` with its fault, so that it gets a row that says so. A
+    table without an image column is skipped. Raises InputError when an input holds nothing, such tables are all there
+    is, a table has several image columns, or a kept column is not in every table or has several types.
     """
+    skipped: Counter[str] = Counter()
     paths: dict[str, tuple[str, str]] = {}  # absolute path -> (as it was named, fault)
     for text in map(str, inputs):
-        found = _find_one(text, cache_dir)
+        found = _find_one(text, cache_dir, leave_out)
+        skipped.update(found.skipped)
         fresh = found.paths
         if leave_out is not None:
             fresh = [p for p in fresh if not Path(p).absolute().is_relative_to(leave_out.absolute())]
         if not fresh:
-            raise InputError(f"{text!r} holds no image files, tar shards or parquet files")
+            seen = f"; {skipped_text(found.skipped)}" if found.skipped else ""
+            raise InputError(f"{text!r} holds no image files, tar shards or parquet files{seen}")
         for path in fresh:
             name = _hub_key(text, path) if _is_hub_id(text) else path
             paths.setdefault(str(Path(path).absolute()), (name, found.faults.get(path, "")))
-    return _sort_out(paths, image_column, keep)
+    listing = Listing(skipped=skipped)
+    _sort_out(listing, paths, image_column)
+    listing.keep = _kept_types(listing.tables, keep)
+    return listing
 
 
-def _sort_out(paths: dict[str, tuple[str, str]], image_column: str | None, keep: Sequence[str]) -> Listing:
+def _sort_out(listing: Listing, paths: dict[str, tuple[str, str]], image_column: str | None) -> None:
+    """Look at each path, and add it to its kind."""
     unique = UniqueKeys()
     named = [(path, unique(utf8_text(paths[path][0])), paths[path][1]) for path in sorted(paths)]
 
-    def look(path: str, key: str, fault: str) -> tuple[FileState, InputFile]:
+    def look(path: str, key: str, fault: str) -> tuple[FileState, InputFile | NoImageColumnError]:
         state = _state(path)  # before the footer is read: what changes in between counts as changed
-        return state, InputFile("file", path, key, fault=fault) if fault else inspect_file(path, key, image_column)
+        try:
+            return state, InputFile("file", path, key, fault=fault) if fault else inspect_file(path, key, image_column)
+        except NoImageColumnError as error:
+            return state, error
 
-    listing = Listing()
+    without: list[NoImageColumnError] = []
     with ThreadPoolExecutor(_READERS) as pool:
         for state, file in pool.map(look, *zip(*named, strict=True)):
+            if isinstance(file, NoImageColumnError):
+                without.append(file)
+                continue
             planned = PlannedFile(file.path, file.key, file.fault.partition("\n")[0], state)
             if file.footer is not None:
                 listing.tables.append((planned, file.footer))
+                listing.skipped[NO_ROWS] += not sum(file.footer.groups)
             elif file.kind == "shard":
                 listing.tars.append(planned)
             else:
                 listing.files.append(planned)
                 if file.kind == "table":
                     listing.notes.append(f"{file.key}: {planned.fault}; it gets one row that says so")
-    listing.keep = _kept_types(listing.tables, keep)
-    return listing
+    nothing_else = not (listing.tables or listing.tars or any(not file.fault for file in listing.files))
+    if without and (nothing_else or (image_column is not None and not listing.tables)):
+        raise without[0]
+    listing.skipped[NO_COLUMN] += len(without)
 
 
 def _state(path: str) -> FileState:
@@ -151,13 +171,13 @@ def _kept_types(
     return types
 
 
-def _find_one(text: str, cache_dir: Path | None) -> FoundFiles:
+def _find_one(text: str, cache_dir: Path | None, leave_out: Path | None) -> FoundFiles:
     if _is_hub_id(text):
         try:
             return FoundFiles([str(path) for path in open_dataset(text, cache_dir=cache_dir).files])
         except DataError as error:
             raise InputError(str(error)) from None
-    found = list_files(text, _wanted, _wanted)
+    found = list_files(text, _wanted, _wanted, leave_out)
     if found is None:
         raise InputError(f"there is no file or folder {text!r}; name one, a pattern, or a data set's hub id")
     return found

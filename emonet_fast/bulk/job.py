@@ -8,6 +8,8 @@ from ..checkpoint import open_checkpoint
 from ..checkpoint.tensors import Progress
 from ..faces import open_faces
 from ..records import Picture, Status
+from ..sources.skipped import skipped_text
+from ..text import counted
 from . import inputs as listing
 from .folder import Folder, FoundShard, ShardState, check_same, refuse_different
 from .local import run_local
@@ -31,6 +33,7 @@ class BulkSummary:
         failed: why a shard was given up, by its number.
         notes: what a reader of the scores must know.
         progress: of this run.
+        skipped: what the inputs hold beside rows, by kind.
     """
 
     counts: Mapping[str, int]
@@ -39,6 +42,7 @@ class BulkSummary:
     failed: Mapping[int, str]
     notes: tuple[str, ...]
     progress: BulkProgress
+    skipped: Mapping[str, int]
 
     @property
     def scored_now(self) -> int:
@@ -52,13 +56,14 @@ class BulkSummary:
             seconds = self.progress.seconds
             rate = f"{self.scored_now / seconds:.2f} rows/s" if seconds else ""
             by = ", ".join(f"{device}: {rows}" for device, rows in sorted(self.progress.devices.items()))
-            lines.append(f"this run: {self.scored_now} rows in {duration(seconds)}, {rate} ({by})")
+            lines.append(f"this run: {counted(self.scored_now, 'row')} in {duration(seconds)}, {rate} ({by})")
             waits = ", ".join(f"{name.replace('_', ' ')} {s:.1f} s" for name, s in self.progress.waited.items())
             lines.append(f"waited: {waits}")
         lines += [f"shard {shard} failed: {reason}" for shard, reason in self.failed.items()]
         counts = ", ".join(f"{n} {status}" for status, n in sorted(self.counts.items()))
-        total = sum(self.counts.values())
-        lines.append(f"{self.done} of {self.shards} shards done: {total} rows: {counts or 'none'}")
+        total = counted(sum(self.counts.values()), "row")
+        skipped = f"; {skipped_text(self.skipped)}" if any(self.skipped.values()) else ""
+        lines.append(f"{self.done} of {counted(self.shards, 'shard')} done: {total}: {counts or 'none'}{skipped}")
         return "\n".join(lines)
 
 
@@ -157,9 +162,10 @@ def _plan(settings: Settings, folder: Folder, say: Callable[[str], None]) -> tup
     files_hash = folder.keep_files(found_inputs.files, settings.shard_size)
     plan = make_plan(found_inputs, places, settings.shard_size, settings.image_column, files_hash)
     rows = plan.rows(range(len(plan.shards)))
-    say(
-        f"plan: {len(plan.shards)} shards, {'tars, whose rows are not counted yet' if rows is None else f'{rows} rows'}"
-    )
+    shown = [counted(len(plan.shards), "shard"), "tars, whose rows are not counted yet"]
+    if rows is not None:
+        shown[1] = counted(rows, "row")
+    say(f"plan: {'; '.join(filter(None, (', '.join(shown), skipped_text(plan.skipped))))}")
     return plan, True
 
 
@@ -202,10 +208,12 @@ def _engine(work: _Work) -> None:
 def _summary(work: _Work) -> BulkSummary:
     shards = work.shards
     counts: Counter[str] = Counter()
+    skipped = Counter(work.plan.skipped)
     notes: dict[str, None] = {}
     for found in shards.values():
         if found.state == ShardState.DONE and found.marker is not None:
             counts.update(found.marker["counts"])
+            skipped.update(found.marker.get("skipped", {}))
             notes |= dict.fromkeys(found.marker["notes"])
     boxes = work.settings.faces.boxes
     if boxes is not None and counts[Status.NO_FACE] and not counts[Status.OK]:
@@ -218,4 +226,5 @@ def _summary(work: _Work) -> BulkSummary:
         failed=failed,
         notes=tuple(notes),
         progress=work.progress,
+        skipped=skipped,
     )

@@ -11,9 +11,10 @@ so a shard's file does not depend on the shards before it.
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..backends.base import DeviceBackend
@@ -43,10 +44,17 @@ class ShardError(Exception):
 
 @dataclass(slots=True)
 class Job:
-    """A shard under way, and how many of its pictures the decoder has taken so far."""
+    """A shard under way.
+
+    Args:
+        shard: its number.
+        read: how many of its pictures the decoder has taken so far.
+        skipped: members of its tar that are no rows, by kind, as they are passed over.
+    """
 
     shard: int
     read: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
 
 
 class ShardPipeline:
@@ -128,9 +136,10 @@ class ShardPipeline:
     def _read(self) -> None:
         limit, files = self._scorer.options.max_bytes, self._folder.files(self._plan)
         for shard in _until_closed(self.shards):
-            self._pictures.put(Job(shard))
+            job = Job(shard)
+            self._pictures.put(job)
             with _at(shard):
-                for picture in read_spans(self._plan, files, shard, limit):
+                for picture in read_spans(self._plan, files, shard, limit, job.skipped):
                     data = picture.data
                     self._pictures.put(picture, len(data) if isinstance(data, bytes) else 0)
             self._pictures.put(_END)
@@ -187,7 +196,8 @@ class ShardPipeline:
             planned = self._plan.rows([job.shard])
             if inputs != job.read or (planned is not None and inputs != planned):
                 raise RuntimeError(f"{inputs} rows of input were written; {job.read} were read, {planned} were planned")
-            facts = {"rows": rows, "inputs": inputs, "counts": dict(sorted(file.counts.items())), "notes": list(notes)}
+            counts, skipped = (dict(sorted(counted.items())) for counted in (file.counts, job.skipped))
+            facts = {"rows": rows, "inputs": inputs, "counts": counts, "skipped": skipped, "notes": list(notes)}
             marker = self._folder.publish(self._plan, job.shard, file.pending, facts | self._rates(rows))
         finally:
             file.discard()

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
@@ -86,6 +86,7 @@ class Plan:
         shards: the spans of each shard.
         fingerprint: see Settings.fingerprint; {} until an engine is open.
         version: of its form.
+        skipped: how many of what the inputs held were no rows, by kind. It is for people, and decides nothing.
     """
 
     inputs: tuple[str, ...]
@@ -98,11 +99,13 @@ class Plan:
     shards: tuple[tuple[Span, ...], ...]
     fingerprint: Mapping[str, str]
     version: int = VERSION
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def id(self) -> str:
-        """SHA-256 of everything but the fingerprint: what a marker says it belongs to."""
-        text = json.dumps({k: v for k, v in self.as_dict().items() if k != "fingerprint"}, sort_keys=True)
+        """SHA-256 of everything but the fingerprint and `skipped`: what a marker says it belongs to."""
+        facts = {k: v for k, v in self.as_dict().items() if k not in ("fingerprint", "skipped")}
+        text = json.dumps(facts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def rows(self, shards: Iterable[int]) -> int | None:
@@ -131,7 +134,7 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as plan.json holds it."""
-        facts = {field.name: getattr(self, field.name) for field in fields(self)}
+        facts = {one.name: getattr(self, one.name) for one in fields(self)}
         facts["sources"] = [
             [s.kind, s.path, s.key, s.rows, s.size, s.column, s.mtime_ns, s.digest] for s in self.sources
         ]
@@ -202,6 +205,7 @@ def make_plan(
         keep_names=tuple(listing.keep),
         files_hash=files_hash,
         fingerprint={},
+        skipped=dict(+listing.skipped),
     )
 
 

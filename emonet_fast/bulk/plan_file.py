@@ -38,10 +38,16 @@ def _plan(facts: dict[str, Any]) -> Plan:
         files_hash=facts["files_hash"],
         fingerprint=dict(facts["fingerprint"]),
         version=facts["version"],
+        skipped=dict(facts.get("skipped", {})),
     )
     texts = [*plan.inputs, *plan.keep_names, *plan.fingerprint, *plan.fingerprint.values(), plan.keep, plan.files_hash]
+    texts += [*plan.skipped]
     texts += [text for s in plan.sources for text in (s.kind, s.path, s.key, s.column, s.digest)]
-    numbers = [plan.shard_size, *(n for s in plan.sources for n in (s.rows or 0, s.size, s.mtime_ns))]
+    numbers = [
+        plan.shard_size,
+        *plan.skipped.values(),
+        *(n for s in plan.sources for n in (s.rows or 0, s.size, s.mtime_ns)),
+    ]
     spans = [span for shard in plan.shards for span in shard]
     numbers += [n for span in spans for n in (span.source, span.start, span.stop or 0)]
     if not all(isinstance(text, str) for text in texts) or not all(type(n) is int and n >= 0 for n in numbers):

@@ -1,6 +1,7 @@
 """A shard's spans to pictures, each with where it came from. Every planned row comes, readable or not."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,12 +33,17 @@ class Origin:
     kept: tuple[Any, ...] = ()
 
 
-def read_spans(plan: Plan, files: Path, shard: int, max_bytes: int) -> Iterator[Picture]:
-    """The picture of each row of a shard, in order, with its Origin. files: the plan's list of image files."""
+def read_spans(
+    plan: Plan, files: Path, shard: int, max_bytes: int, skipped: Counter[str] | None = None
+) -> Iterator[Picture]:
+    """The picture of each row of a shard, in order, with its Origin. files: the plan's list of image files.
+
+    Members of tars that are no rows are counted in `skipped`.
+    """
     for span in plan.shards[shard]:
         source = plan.sources[span.source]
         if span.stop is None:  # of a tar
-            yield from _tar(source, (None,) * len(plan.keep_names), max_bytes)
+            yield from _tar(source, (None,) * len(plan.keep_names), max_bytes, skipped)
         elif source.kind == "table":
             yield from _table(source, span.start, span.stop, plan.keep_names, max_bytes)
         else:
@@ -75,7 +81,7 @@ def _named(values: tuple[Any, ...], labels: tuple[Sequence[str] | None, ...]) ->
     )
 
 
-def _tar(source: Source, nothing: tuple[None, ...], max_bytes: int) -> Iterator[Picture]:
+def _tar(source: Source, nothing: tuple[None, ...], max_bytes: int, skipped: Counter[str] | None) -> Iterator[Picture]:
     try:
         status, fault = Status.CHANGED, change(source.state, source.path, "shard")
     except (OSError, ValueError) as error:
@@ -83,7 +89,7 @@ def _tar(source: Source, nothing: tuple[None, ...], max_bytes: int) -> Iterator[
     if fault:
         yield Picture(source.key, None, status, fault, origin=Origin(source.key, 0, nothing))
         return
-    for number, picture in enumerate(read_shard(source.path, source.key, max_bytes)):
+    for number, picture in enumerate(read_shard(source.path, source.key, max_bytes, skipped)):
         yield replace(picture, origin=Origin(source.key, number, nothing))
 
 

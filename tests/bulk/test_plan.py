@@ -99,6 +99,35 @@ def test_image_column_missing_or_ambiguous(tmp_path, columns, words):
         find([str(tmp_path)])
 
 
+def test_what_is_no_row_is_counted_and_changes_no_plan(tmp_path):
+    """A table without pictures among others, and whatever else lies there; not the output folder, which grows."""
+    data = tmp_path / "data"
+    table(data / "a.parquet", [jpeg(0)])
+    plan, listing = _plan([data], tmp_path / "data" / "out")
+    assert (plan.skipped, listing.skipped.total()) == ({}, 0)
+    pq.write_table(pa.table({"url": ["u"]}), data / "meta.parquet")
+    table(data / "none.parquet", [])
+    (data / "deep" / "out").mkdir(parents=True)
+    for name in ("b.mp4", "deep/c.MP4", "deep/._d.jpg", "out/lock", "out/plan.json"):
+        (data / name).parent.mkdir(exist_ok=True)
+        (data / name).write_bytes(b"x")
+    for named in (data, f"{data}/*"):
+        again, _ = _plan([named], data / "out")
+        assert again.skipped == {
+            ".mp4": 2, "of Finder's (._*, __MACOSX)": 1, "table without a picture column": 1, "table without rows": 1,
+        }  # fmt: skip
+    assert plan_of(again.text(), tmp_path / "plan.json") == again
+    assert replace(again, skipped={}).id == again.id
+    with pytest.raises(InputError, match=r"no single column 'jpg'.*--image-column.*url \(string\)"):
+        find([str(data / "meta.parquet"), str(data / "none.parquet")], image_column="jpg")
+
+
+def test_a_pattern_searches_folders_as_a_shell_would(tmp_path):
+    """Folders that match are searched for tables and tars, too."""
+    table(tmp_path / "deep" / "a.parquet", [jpeg(0)])
+    assert [t.path for t, _ in find([f"{tmp_path}/*"]).tables] == [str(tmp_path / "deep" / "a.parquet")]
+
+
 def test_inputs_that_cannot_be(tmp_path):
     (tmp_path / "empty").mkdir()
     table(tmp_path / "a.parquet", [jpeg(0)])

@@ -13,6 +13,7 @@ from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -109,7 +110,7 @@ def test_every_kind_of_input_and_damage(tiny, tmp_path):
     table(data / "b.parquet", [jpeg(i) for i in range(30)])
     (data / "c.parquet").write_bytes((data / "a.parquet").read_bytes()[:-20])
     with tarfile.open(data / "d.tar", "w") as tar:
-        for name in ("1.jpg", "2.jpg", "3.jpg"):
+        for name in ("1.jpg", "2.jpg", "3.jpg", "3.json"):
             info = tarfile.TarInfo(name)
             info.size = len(jpeg(3))
             tar.addfile(info, io.BytesIO(jpeg(3)))
@@ -119,6 +120,8 @@ def test_every_kind_of_input_and_damage(tiny, tmp_path):
     (data / "d.tar").write_bytes(broken)
     (data / "e.png").write_bytes(jpeg(4))
     (data / "f.jpg").write_bytes(b"no picture")
+    (data / "g.mp4").touch()
+    pq.write_table(pa.table({"url": ["u"]}), data / "meta.parquet")
     page = bytearray((data / "b.parquet").read_bytes())
     header = pq.read_metadata(data / "b.parquet").row_group(1).column(0).data_page_offset
     page[header : header + 16] = b"\xff" * 16
@@ -127,7 +130,7 @@ def test_every_kind_of_input_and_damage(tiny, tmp_path):
     assert summary.done == summary.shards
     found = rows(tmp_path / "out").to_pylist()
     status = {os.path.relpath(r["key"], data): r["status"] for r in found}
-    assert len(status) == len(found) == 4 + 30 + 1 + 2 + 2
+    assert len(status) == len(found) == 4 + 30 + 1 + 3 + 2
     assert [status[f"a.parquet::{i}"] for i in range(4)] == ["ok", "empty", "unreadable", "not_an_image"]
     assert [status[n] for n in ("c.parquet", "e.png", "f.jpg", "d.tar::1.jpg")] == [
         "unreadable",
@@ -135,7 +138,10 @@ def test_every_kind_of_input_and_damage(tiny, tmp_path):
         "not_an_image",
         "ok",
     ]
-    assert status["d.tar::<damaged after 1 images>"] == "unreadable"
+    assert [status[f"d.tar::{n}"] for n in ("<damaged after 1 images>", "3.jpg")] == ["unreadable", "ok"]
+    planned = "1 .mp4, 1 table without a picture column"
+    assert [line for line in said if line.endswith(f"; skipped: {planned}")], said
+    assert summary.text().endswith("; skipped: 1 .json, " + planned)
     lost = [i for i in range(30) if status[f"b.parquet::{i}"] == "unreadable"]
     assert lost == list(range(10, 20)), "a damaged page costs its row group"
     assert any("c.parquet: parquet file:" in line for line in said)
@@ -244,7 +250,7 @@ def test_nothing_scored(tmp_path, tiny):
     summary, _ = run(tmp_path / "data", tiny, tmp_path / "out")
     assert summary.done == summary.shards
     assert dict(summary.counts) == {"empty": 1, "not_an_image": 1}
-    assert "1 of 1 shards done: 2 rows" in summary.text()
+    assert "1 of 1 shard done: 2 rows" in summary.text()
 
 
 def test_rows_of_boxes_from_a_file(tiny, tmp_path):
