@@ -65,7 +65,7 @@ def files() -> dict[Path, str]:
             "gpu": readme_table(newest_gpu_run()),
             "factor": fidelity.factor(close),
             "fidelity": fidelity.fidelity(close),
-            "start": fidelity.start(start),
+            "start": fidelity.start(start, runs),
             "bench": suites.readme(runs),
         },
         DOCS / "benchmarks.md": {

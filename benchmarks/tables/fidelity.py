@@ -3,7 +3,14 @@
 from typing import Any
 
 from benchmarks.measurements import Suite
+from benchmarks.runs import Run
 from benchmarks.tables import table
+
+# A case has the mark `disturbed` in the table of results until it is measured again.
+_DISTURBED = (
+    "–: other programs took a part of the processor, so these rows have no speed until `make fidelity` is run again on "
+    "a quiet machine. The table of `make bench` below has Small's, both sides in one run."
+)
 
 
 def fidelity(suite: Suite) -> str:
@@ -19,8 +26,11 @@ def fidelity(suite: Suite) -> str:
         "top-1",
         "memory",
     ]
-    rows = [_cells(case, row) for case, row in suite.values.items() if "seconds" in row]
-    return "\n".join(table(head, rows))
+    sides = {case: row for case, row in suite.values.items() if "seconds" in row}
+    lines = table(head, [_cells(case, row) for case, row in sides.items()])
+    if any(row.get("disturbed") for row in sides.values()):
+        lines += ["", _DISTURBED]
+    return "\n".join(lines)
 
 
 def _cells(case: str, row: dict[str, Any]) -> list[str]:
@@ -34,8 +44,9 @@ def _cells(case: str, row: dict[str, Any]) -> list[str]:
             f"{close['top1_agreement']:.3f}",
         ]
     heads = case.partition(",")[0].capitalize()
+    speed = ["–", "–"] if row.get("disturbed") else [f"{row['seconds']:.2f}", f"{row['factor']:.2f}x"]
     memory = f"{row['memory']['now'] / 1000:.2f} GB"
-    return [heads, row["name"], f"{row['seconds']:.2f}", f"{row['factor']:.2f}x", *figures, memory]
+    return [heads, row["name"], *speed, *figures, memory]
 
 
 def factor(suite: Suite) -> str:
@@ -48,13 +59,18 @@ def factor(suite: Suite) -> str:
     )
 
 
-def start(suite: Suite) -> str:
-    """Seconds from a fresh process to its first score, and the size of an installation."""
+def start(suite: Suite, runs: list[Run]) -> str:
+    """Seconds from a fresh process to its first score, by the run of `make bench`, and an installation's size."""
+    started = {
+        entry.side: f"{entry.info['ms']['median'] / 1000:.1f} s"
+        for run in runs[:1]
+        for entry in run.entries
+        if entry.group == "start: large"
+    }
     rows = []
-    for precision in ("bf16", "fp32"):
-        warm, cold = (suite.values[f"large, {precision}, {kind}"]["first_score_seconds"] for kind in ("warm", "cold"))
-        what = f"first score from a packed Large file, {precision}, engine stored"
-        rows.append([what, f"{warm:.1f} s (the first time: {cold:.1f} s)"])
+    if "openvino bf16, warm" in started:
+        what = "a fresh process to its first score: a packed Large file, bf16, engine stored"
+        rows.append([what, f"{started['openvino bf16, warm']} (published pipeline: {started['published']})"])
     rows.append(["`import emonet_fast`", f"{suite.values['large, bf16, warm']['import_seconds']:.3f} s"])
     size = suite.values["installation"]["site_packages_mb"]
     rows.append(["default installation, without PyTorch", f"{size:.0f} MB"])
