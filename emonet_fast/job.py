@@ -2,19 +2,21 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .errors import EmonetError
 from .faces import PictureFaces
 from .files import keep_apart
+from .process import held_signals
 from .records import Decoded, Picture, Status
 from .reports.collect import thumbnail
 from .reports.pictures import PictureReport
 from .scorer import Scorer
 from .scores import Scores, distinct_notes
 from .sinks import open_sink
+from .sinks.apart import OutputsApart
 from .sinks.encoders import companions
 from .sources.skipped import skipped_text
 from .text import counted
@@ -46,6 +48,11 @@ class ScoreOutputs:
     embeddings: bool = False
     top: int = 5
 
+    @property
+    def files(self) -> tuple[Path | None, ...]:
+        """Every file that is written; None is one that nobody wants."""
+        return (*companions(self.table), self.report)
+
 
 @dataclass(frozen=True, slots=True)
 class ScoreSummary:
@@ -59,6 +66,9 @@ class ScoreSummary:
         engine: which engine was used, for people.
         decoder: which decoder was used, for people.
         skipped: what the inputs hold beside rows, for people; "" for nothing.
+        written: the output files that are in place.
+        faults: why other outputs are not, or not whole.
+        ended: what ended the run early, a KeyboardInterrupt or an EmonetError; None for a whole run.
     """
 
     counts: dict[str, int]
@@ -68,6 +78,9 @@ class ScoreSummary:
     engine: str
     decoder: str
     skipped: str = ""
+    written: tuple[Path, ...] = ()
+    faults: tuple[str, ...] = ()
+    ended: BaseException | None = None
 
     @property
     def scored(self) -> int:
@@ -85,24 +98,16 @@ class ScoreSummary:
         return f"{counted(total, 'input')}: {', '.join(parts)}{skipped}{speed} {by}"
 
 
-def check(outputs: ScoreOutputs, inputs: Iterable[object] = ()) -> None:
+def check(outputs: ScoreOutputs) -> None:
     """Try the output files before weights are fetched and read, which can take minutes. Leaves nothing behind.
 
-    Raises OptionError when a file is of an unknown kind or one of the inputs, or cannot be written.
+    Raises OptionError when a file is of an unknown kind or another output, or cannot be written.
     """
-    keep_apart((*companions(outputs.table), outputs.report), inputs)
+    keep_apart(outputs.files)
     if outputs.table is not None:
         open_sink(outputs.table, format=outputs.format, metadata={}, embeddings=outputs.embeddings).abort()
     if outputs.report is not None:
         PictureReport(outputs.report, outputs.title, {}, top=outputs.top).abort()
-
-
-def _thumbnail(row: Decoded) -> "Image.Image | None":
-    """For the page; None for a row without a picture, or where memory does not suffice for a small one."""
-    try:
-        return None if row.rgb is None else thumbnail(row.rgb)
-    except MemoryError:
-        return None
 
 
 def run(
@@ -115,43 +120,73 @@ def run(
 ) -> ScoreSummary:
     """Score pictures and write the outputs. `advance` takes the number of rows of each batch that is done.
 
-    `skipped` is read at the end: how much of what was passed over, by kind.
-
-    Output files appear whole at the end; an error or an interrupt leaves none, and older ones as they were. A
+    Rows are in the table's partial file when their batch is done. An interrupt, and an EmonetError after the first
+    batch, end the run early: the summary says so, and what was scored is kept. Each output stands or falls alone. A
     checkpoint or an engine that cannot be opened is an error before any picture is scored.
+
+    `skipped` is read at the end: how much of what was passed over, by kind.
     """
     counts: Counter[str] = Counter()
     notes: tuple[str, ...] = ()
     first: list[Scores] = []
-    with ExitStack() as stack:
-        metadata = scorer.metadata | (faces.metadata if faces is not None else {})
-        sink = report = None
-        if outputs.table is not None:
-            sink = stack.enter_context(
-                open_sink(outputs.table, format=outputs.format, metadata=metadata, embeddings=outputs.embeddings)
-            )
-        if outputs.report is not None:
-            report = stack.enter_context(PictureReport(outputs.report, outputs.title, metadata, top=outputs.top))
-        for batch in scorer.batches(pictures, embeddings=outputs.embeddings, keep_rgb=report is not None, faces=faces):
-            counts.update(batch.scores.status)
+    ended: BaseException | None = None
+    metadata = scorer.metadata | (faces.metadata if faces is not None else {})
+    whole, apart = False, OutputsApart()
+    report: PictureReport | None = None
+    try:
+        report = _open(outputs, metadata, apart)
+        for batch in scorer.batches(
+            pictures, embeddings=outputs.embeddings, keep_rgb=outputs.report is not None, faces=faces
+        ):
+            with held_signals():
+                counts.update(batch.scores.status)
+                apart.write(batch)
             notes = distinct_notes((*notes, *batch.scores.notes))
             if sum(map(len, first)) < TABLE_ROWS:
                 first.append(batch.scores)
-            if sink is not None:
-                sink.write(batch.scores)
-            if report is not None:
-                report.write(batch.scores, [_thumbnail(one) for one in batch.decoded])
             advance(len(batch.scores))
+            if apart.lost:
+                break
+        whole = not apart.lost
+    except (EmonetError, KeyboardInterrupt) as error:
+        if not counts:
+            raise
+        ended = error
+    finally:
         passed_over = skipped_text(skipped or {})
         if report is not None and passed_over:
             report.add_note(passed_over)
+        apart.end_all(early=not whole, empty=not counts and not whole)
     note = scorer.decoder.note()
     return ScoreSummary(
         counts={str(k): v for k, v in counts.items()},
         seconds=dict(scorer.timings),
         first=Scores.concat(first) if first else None,
-        notes=(*notes, *(faces.notes() if faces is not None else ())),
+        notes=(*notes, *(faces.notes() if faces is not None else ()), *apart.notes),
         engine=f"{metadata['backend']} {metadata['precision']}",
         decoder=scorer.decoder.name + (f", {note}" if note else ""),
         skipped=passed_over,
+        written=tuple(apart.written),
+        faults=tuple(apart.faults),
+        ended=ended,
     )
+
+
+def _open(outputs: ScoreOutputs, metadata: Mapping[str, str], apart: OutputsApart) -> PictureReport | None:
+    """Open the output files; each takes batches of the scorer. Returns the page."""
+    if outputs.table is not None:
+        sink = open_sink(outputs.table, format=outputs.format, metadata=metadata, embeddings=outputs.embeddings)
+        apart.add(sink, lambda batch: sink.write(batch.scores))
+    if outputs.report is None:
+        return None
+    report = PictureReport(outputs.report, outputs.title, metadata, top=outputs.top)
+    apart.add(report, lambda batch: report.write(batch.scores, [_thumbnail(one) for one in batch.decoded]))
+    return report
+
+
+def _thumbnail(row: Decoded) -> "Image.Image | None":
+    """For the page; None for a row without a picture, or where memory does not suffice for a small one."""
+    try:
+        return None if row.rgb is None else thumbnail(row.rgb)
+    except MemoryError:
+        return None

@@ -1,6 +1,7 @@
 """This process: the cores it may use, the memory it takes, and where its time goes."""
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -32,6 +33,29 @@ def memory_mb() -> dict[str, float]:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"peak": peak * (1 if sys.platform == "darwin" else 1024) / 1e6}
+
+
+@contextmanager
+def held_signals() -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP that come inside the `with` block take effect at its end: it is done whole.
+
+    Signals reach the main thread alone; in another one nothing needs holding.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    numbers = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}  # Windows has no SIGHUP
+    before = {n: handler for n in numbers if callable(handler := signal.getsignal(n))}
+    for number in before:
+        signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 # One for all: a Stopwatch must stay picklable.

@@ -15,6 +15,7 @@ from PIL import Image
 
 import emonet_fast as ef
 from emonet_fast import taxonomy
+from emonet_fast.sinks.tables import recover
 
 
 def emonet(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -179,41 +180,37 @@ def test_no_network_and_no_weights_says_the_three_ways(folder, tmp_path):
         assert way in done.stderr
 
 
-def _rows_written(out: Path) -> bool:
-    """Whether the unfinished file beside `out` holds rows already: scoring is under way."""
-    unfinished = [p for p in out.parent.glob(f".{out.name}.*.tmp") if "meta" not in p.name]
-    try:
-        return any(p.stat().st_size > 0 for p in unfinished)
-    except FileNotFoundError:  # renamed or removed since
-        return False
-
-
-def test_interrupt_leaves_nothing_half_written(published_small, photos, tmp_path):
-    """Ctrl-C in the middle of a long run: the older output stays, no temporary file remains."""
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_signal_ends_a_run_and_keeps_its_rows(published_small, photos, tmp_path):
+    """SIGTERM, as `kill` and services send it, in a long run: its rows are kept, and older files are as they were."""
     pictures = tmp_path / "pictures"
     pictures.mkdir()
-    for i in range(400):
-        Image.fromarray(photos[i % 4]).save(pictures / f"{i:03}.jpg")
+    Image.fromarray(photos[0]).save(pictures / "000.jpg")
+    for i in range(1, 400):
+        os.link(pictures / "000.jpg", pictures / f"{i:03}.jpg")
     out = tmp_path / "out" / "scores.csv"
     out.parent.mkdir()
     out.write_text("older")
+    partial, page = out.with_name("scores.csv.partial"), out.with_name("page.html")
     process = subprocess.Popen(
-        [sys.executable, "-m", "emonet_fast", "score", pictures, "-c", published_small, "-o", out],
+        [sys.executable, "-m", "emonet_fast", "score", pictures, "-c", published_small, "-o", out, "--report", page],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # a test run in the background of a shell ignores the signal, and its children inherit that
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while not _rows_written(out) and time.monotonic() < deadline:
+    while not (partial.exists() and partial.stat().st_size > 3000) and time.monotonic() < deadline:
         if process.poll() is not None:
-            pytest.fail(f"ended before it could be interrupted: {process.communicate()}")
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+            pytest.fail(f"ended before it could be stopped: {process.communicate()}")
+    process.send_signal(signal.SIGTERM)
+    said, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted" in errors
-    assert "Traceback" not in errors
-    assert [p.name for p in out.parent.iterdir()] == ["scores.csv"]
+    assert errors.splitlines()[-1] == "interrupted: what was scored until then is kept"
+    assert "`emonet-fast recover" in said
+    assert sorted(p.name for p in out.parent.iterdir()) == ["page.html", "scores.csv", "scores.csv.partial"]
     assert out.read_text() == "older"
+    rows = recover(out)
+    assert 0 < rows < 400
+    assert f"{rows} scored" in said.splitlines()[-1]
+    assert len(out.read_text().splitlines()) == rows + 1
 
 
 def test_pack_then_score_gives_the_same(folder, published_small, tmp_path, cache_dir):

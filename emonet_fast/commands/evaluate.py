@@ -1,6 +1,8 @@
 """`emonet-fast evaluate ...`: what scores are worth, by the paper's definitions."""
 
+import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,16 +43,17 @@ class _Task:
         return read_predictions(self.predictions, values, self.partial)
 
     def show(self, result: "Result") -> None:
-        """Print the result, and write it where it is wanted."""
-        from ..evaluate.report import text, write_charts, write_json, write_report
+        """Print the result, write it where it is wanted, and end with the exit status."""
+        from ..evaluate import report
 
-        opt.say(*text(result).split("\n"))
-        if self.json_path is not None:
-            write_json(result, self.json_path)
-        charts = [] if self.charts is None else write_charts(result, self.charts)
-        if self.report is not None:
-            write_report(result, self.report)
-        opt.wrote(self.json_path, *charts, self.report)
+        opt.say(*report.text(result).split("\n"))
+        writers = {
+            self.json_path: report.write_json,
+            self.charts: report.write_charts,
+            self.report: report.write_report,
+        }
+        wanted = {path: write for path, write in writers.items() if path is not None}
+        sys.exit(opt.write_apart(*(partial(write, result, path) for path, write in wanted.items())))
 
 
 _run = opt.together(

@@ -72,7 +72,7 @@ def _run() -> int:
         say(*shown.getvalue().rstrip("\n").split("\n"), err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        say("interrupted: no output file was written", err=True)
+        say("interrupted", err=True)
         return Exit.INTERRUPTED
     except EmonetError as error:
         say(f"error: {error}", err=True)

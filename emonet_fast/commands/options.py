@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import click
 
-from ..errors import OptionError
+from ..errors import EmonetError, OptionError
 from ..options import BACKENDS, DECODERS, PRECISIONS, FaceOptions, Options
 from ..text import one_line
 
@@ -40,7 +40,7 @@ class Exit(IntEnum):
 
 STATUSES = {
     Exit.DONE: "done",
-    Exit.MISSED: "verify: a precision misses its bar; video: an output was cut short",
+    Exit.MISSED: "verify: a precision misses its bar; an output is not whole",
     Exit.FAILED: "an error, or no row has scores",
     Exit.INCOMPLETE: "bulk: some shards failed, the others are done",
     Exit.INTERRUPTED: "interrupted by Ctrl-C, SIGTERM or SIGHUP",
@@ -311,9 +311,26 @@ def wrote(*paths: Path | None) -> None:
             say(f"wrote {path}")
 
 
-def write_json(path: Path | None, figures: Mapping[str, Any]) -> None:
+def write_apart(*writes: Callable[[], Iterable[Path]]) -> Exit:
+    """Write outputs, each of which stands or falls alone, and say what became of them.
+
+    writes: for each a function that writes it, and returns the files. Returns MISSED where one failed, else DONE.
+    """
+    status = Exit.DONE
+    for write in writes:
+        try:
+            wrote(*write())
+        except EmonetError as error:
+            say(f"error: {error}", err=True)
+            status = Exit.MISSED
+    return status
+
+
+def write_json(path: Path | None, figures: Mapping[str, Any]) -> list[Path]:
+    """Write figures, where a file is wanted for them. Returns the file."""
     from ..files import write_whole
 
-    if path is not None:
-        write_whole(path, json.dumps(figures, indent=1).encode() + b"\n")
-    wrote(path)
+    if path is None:
+        return []
+    write_whole(path, json.dumps(figures, indent=1).encode() + b"\n")
+    return [path]

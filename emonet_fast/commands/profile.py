@@ -38,19 +38,19 @@ def profile(
     Shows seconds by room, waits, kernels of a GPU, a flame graph, and what to make faster. The first batches are part
     of it: of a short run they are much.
     """
+    from ..files import keep_apart
     from ..profile.flame import Flame
     from ..profile.run import profile as profiled
     from ..scorer import Scorer
     from ..sources import Inputs
 
     sampler = Flame(flame)  # says what is missing before weights are read
+    opt.try_files(flame, json)
     source = Inputs(inputs, options, image_column=image_column)
-    opt.try_files(flame, json, inputs=(*source.paths(), *opt.files_read(checkpoint, options)))
+    keep_apart((flame, json), (*source.paths(), *opt.files_read(checkpoint, options)))
     total = pictures if source.total is None else min(pictures, source.total)
     with Scorer(checkpoint, options=options) as scorer, progress(total) as bar:
         result = profiled(scorer, source, limit=pictures, around=sampler.recording, advance=bar.update)
-    sampler.write()
     opt.say(*result.text().split("\n"))
-    opt.wrote(flame)
-    opt.write_json(json, result.as_dict())
-    sys.exit(opt.Exit.DONE if result.scored else opt.Exit.FAILED)
+    written = opt.write_apart(sampler.write, lambda: opt.write_json(json, result.as_dict()))
+    sys.exit(written if result.scored else opt.Exit.FAILED)

@@ -3,6 +3,7 @@
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from ..bars import progress, steps
 from ..options import FaceOptions, Options
 from ..text import counted
 from . import options as opt
+
+if TYPE_CHECKING:
+    from ..job import ScoreSummary
 
 
 @opt.command(
@@ -50,14 +54,16 @@ def score(
     """
     from .. import job
     from ..faces import open_faces
+    from ..files import keep_apart
     from ..scorer import Scorer
     from ..sinks.terminal import table
     from ..sources import Inputs
 
     with Scorer(checkpoint, options=options) as scorer:
         outputs = job.ScoreOutputs(output, format, report, opt.title(inputs), embeddings, top)
+        job.check(outputs)
         source = Inputs(inputs, options, image_column=image_column)
-        job.check(outputs, (*source.paths(), *opt.files_read(checkpoint, options, faces)))
+        keep_apart(outputs.files, (*source.paths(), *opt.files_read(checkpoint, options, faces)))
         with steps("packing") as done:
             scorer.open(done)
         locator = open_faces(faces, options, scorer.place)
@@ -71,6 +77,20 @@ def score(
             opt.say(f"... and {counted(hidden, 'more row')}")
     for note in summary.notes:
         opt.say(note)
-    opt.wrote(outputs.table, outputs.report)
+    opt.wrote(*summary.written)
     opt.say(summary.line())
-    sys.exit(opt.Exit.DONE if summary.scored else opt.Exit.FAILED)
+    sys.exit(_status(summary))
+
+
+def _status(summary: "ScoreSummary") -> opt.Exit:
+    """The exit status of a run, after a line on whatever went wrong."""
+    for fault in summary.faults:
+        opt.say(f"error: {fault}", err=True)
+    if isinstance(summary.ended, KeyboardInterrupt):
+        opt.say("interrupted: what was scored until then is kept", err=True)
+        return opt.Exit.INTERRUPTED
+    if summary.ended is not None:
+        opt.say(f"error: {summary.ended}; what was scored until then is kept", err=True)
+    if summary.ended is not None or not summary.scored:
+        return opt.Exit.FAILED
+    return opt.Exit.MISSED if summary.faults else opt.Exit.DONE

@@ -46,5 +46,5 @@ def verify(checkpoint: str, images: Path | None, pictures: int, options: Options
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", nl=False, err=True)
     opt.say(*report.text().split("\n"))
-    opt.write_json(json, report.as_dict())
-    sys.exit(opt.Exit.DONE if report.passed else opt.Exit.MISSED)
+    written = opt.write_apart(lambda: opt.write_json(json, report.as_dict()))
+    sys.exit(written if report.passed else opt.Exit.MISSED)

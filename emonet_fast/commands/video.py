@@ -106,7 +106,7 @@ def video(
     if summary.interrupted:
         opt.say("interrupted: what was scored until then is in the files")
     opt.say(summary.line())
-    if summary.scored and summary.stopped:
+    if summary.scored and (summary.stopped or summary.lost):
         sys.exit(opt.Exit.MISSED)
     # Ctrl-C is how a camera's run ends.
     if summary.interrupted and not (summary.scored and summary.live):
@@ -165,7 +165,7 @@ def recover(table: Path) -> None:
     whole rows; a file of another kind (.json, .vtt, .mp4) gets its name back.
     """
     from ..sinks.growing import SUFFIX
-    from ..sinks.timeline import recover as recover_rows
+    from ..sinks.tables import recover as recover_rows
 
     path = table.with_suffix("") if table.suffix == SUFFIX else table
     rows = recover_rows(path)

@@ -13,8 +13,8 @@ from .result import Result, Table, show, show_interval
 _CELL = 40  # columns of a cell at most
 
 
-def write_report(result: Result, path: Path) -> None:
-    """Write the page, whole or not at all. Charts are inside as PNG (extra `eval`)."""
+def write_report(result: Result, path: Path) -> list[Path]:
+    """Write the page, whole or not at all, and return it. Charts are inside as PNG (extra `eval`)."""
     variables = {
         "title": result.title,
         "notes": result.notes,
@@ -25,6 +25,7 @@ def write_report(result: Result, path: Path) -> None:
         "numeric": _numeric,
     }
     write_whole(path, render("evaluate/report.html", variables))
+    return [path]
 
 
 def write_charts(result: Result, folder: Path) -> list[Path]:
@@ -41,9 +42,10 @@ def write_charts(result: Result, folder: Path) -> list[Path]:
     return out
 
 
-def write_json(result: Result, path: Path) -> None:
-    """Write every figure and table in full precision, with null where a figure is undefined."""
+def write_json(result: Result, path: Path) -> list[Path]:
+    """Write every figure and table in full precision, with null where one is undefined, and return the file."""
     write_whole(path, json.dumps(result.as_dict(), indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+    return [path]
 
 
 def _numeric(table: Table) -> list[bool]:

@@ -36,14 +36,15 @@ class Flame:
         finally:
             self._profiler.stop()
 
-    def write(self) -> None:
-        """Write the file, whole or not at all. A run too short for a sample gives an empty graph."""
+    def write(self) -> list[Path]:
+        """Write the file, whole or not at all, and return it. A run too short for a sample gives an empty graph."""
         if self.path.suffix.lower() == ".json":
             renderers = need("pyinstrument.renderers", "the flame graph")
             text = self._profiler.output(renderers.SpeedscopeRenderer())
         else:
             text = without_fetches(self._profiler.output_html())
         write_whole(self.path, text.encode("utf-8"))
+        return [self.path]
 
 
 def without_fetches(page: str) -> str:

@@ -14,8 +14,8 @@ from PIL import Image
 from .. import taxonomy
 from ..files import PendingFile
 from ..scores import Scores, distinct_notes
+from ..sinks.apart import RunOutput
 from ..sinks.encoders import SCHEMA_VERSION
-from ..sinks.whole import WholeOutput
 from .collect import PictureTotals
 from .render import MEASURES, minus, publish, value_text
 
@@ -27,8 +27,8 @@ _LABELS = {
 _SCORE_SCALE = 7.0  # annotators' scale of an emotion
 
 
-class PictureReport(WholeOutput):
-    """An HTML page written on `close`, or when its `with` block ends without an exception.
+class PictureReport(RunOutput):
+    """An HTML page written on `close`.
 
     Args:
         path: The page's name. Its temporary file is made at once: a folder that cannot be written is known before
@@ -57,6 +57,10 @@ class PictureReport(WholeOutput):
     def add_note(self, note: str) -> None:
         """Say something about the run above the pictures."""
         self._totals.notes = distinct_notes((*self._totals.notes, note))
+
+    @property
+    def empty(self) -> bool:
+        return not self._totals.statuses
 
     def close(self) -> None:
         """Write the page and rename it into place. Raises EmonetError when that fails."""

@@ -15,6 +15,7 @@ from .. import taxonomy
 from ..files import PendingFile
 from ..records import Float64Array
 from ..scores import distinct_notes
+from ..sinks.apart import RunOutput
 from ..sinks.encoders import SCHEMA_VERSION
 from ..timeline import NO_TRACK, Timeline
 from .render import MEASURES, publish
@@ -32,7 +33,7 @@ _SCALE = np.array(
 )  # fmt: skip
 
 
-class TimelineReport:
+class TimelineReport(RunOutput):
     """The page of a video run, written at the end.
 
     Args:
@@ -58,6 +59,10 @@ class TimelineReport:
         """Take in some rows, with their crops where peaks are to have pictures."""
         self._totals.add(timeline)
         self._notes = distinct_notes((*self._notes, *timeline.scores.notes))
+
+    @property
+    def empty(self) -> bool:
+        return not self._totals.videos
 
     def close(self) -> None:
         """Write the page. Raises EmonetError when the disk refuses."""

@@ -1,7 +1,7 @@
-"""What every table file has in common: an encoder takes Arrow tables, a policy says when their bytes are in place.
+"""What every table file has in common: an encoder takes Arrow tables and gives bytes.
 
-Encoders of text formats are here, Parquet's is in parquet.py. Policies: whole.py (in place at the end or not at all)
-and growing.py (readable while the rows come). docs/output-formats.md describes the formats.
+Encoders of text formats are here, Parquet's is in parquet.py. tables.py writes with them files that are readable while
+the rows come. docs/output-formats.md describes the formats.
 """
 
 import csv

@@ -1,19 +1,19 @@
-"""Files of long runs: written as the rows come, so that a killed run leaves all but its last rows.
+"""Files of long runs: written as the rows come, so that a run that is cut short loses none that is written.
 
-While it grows, the file is `<name>.partial`; the end of the run, Ctrl-C and an error too, renames it to its name. Only
-a killed process leaves the partial file behind.
+While it grows, the file is `<name>.partial`. The end of the run, Ctrl-C and an error too, renames it to its name; but
+a run that was cut short does not replace an older file. A partial file is also what a killed process leaves behind.
 """
 
 import contextlib
 import io
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import EmonetError, OptionError
-from ..timeline import Timeline
+from .apart import RunOutput
 
 SUFFIX = ".partial"
 
@@ -29,62 +29,84 @@ class _Unbuffered(io.FileIO):
         return total
 
 
+def partial_of(path: Path) -> Path:
+    """The name of a file while it grows: beside the file that a symbolic link points to."""
+    return Path(os.path.realpath(path) + SUFFIX)
+
+
 def check_free(path: Path) -> None:
-    """Raise OptionError where a run that was killed has left what it wrote for `path`."""
-    partial = path.with_name(path.name + SUFFIX)
+    """Raise OptionError where a run that was cut short has left what it wrote for `path`."""
+    partial = partial_of(path)
     if os.path.lexists(partial):
         raise OptionError(
-            f"{partial} is there already: a run that was killed left its rows in it, or another run writes "
-            "it. Make a file of it by `emonet-fast recover`, or move it away"
+            f"{partial} is there already: a run that was cut short left its rows in it, or another run writes it. Make "
+            "a file of it by `emonet-fast recover`, or move it away"
         )
 
 
-class GrowingSink(ABC):
-    """One output of a video run, readable while it grows: `.file` is open for writing at `.partial`.
+def left_in(partial: Path, path: Path) -> str:
+    """What people must know of a partial file that stays beside an older file."""
+    return (
+        f"the run ended early, and an older {path} is there: what was written is in {partial}, and "
+        f"`emonet-fast recover {path}` puts it in the older one's place"
+    )
 
-    The attribute `rows` counts the rows written so far.
+
+class GrowingSink(RunOutput):
+    """One output, readable while it grows: `.file` is open for writing at `.partial`.
+
+    The attribute `rows` counts the rows written so far. Where `path` is a symbolic link, the link stays, and the file
+    that it points to, `.target`, is replaced.
 
     Args:
         path: The final name.
 
     Raises:
-        OptionError: when the folder is missing or cannot be written, or a killed run's partial file is still there.
+        OptionError: when the folder is missing or cannot be written, or an earlier run's partial file is still there.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self.rows = path, 0
-        self.partial = path.with_name(path.name + SUFFIX)
-        if not path.parent.is_dir():
-            raise OptionError(f"cannot write {path}: there is no folder {path.parent}; create it first")
-        if path.exists() and not path.is_file():
-            raise OptionError(f"cannot write {path}: it exists and is not a file; give a file's name")
-        check_free(path)
         try:
+            self.target, self.partial = Path(os.path.realpath(path)), partial_of(path)
+            if not self.target.parent.is_dir():
+                raise OptionError(f"cannot write {path}: there is no folder {self.target.parent}; create it first")
+            if self.target.exists() and not self.target.is_file():
+                raise OptionError(f"cannot write {path}: it exists and is not a file; give a file's name")
+            check_free(path)
             self.file = _Unbuffered(self.partial, "x")
-        except OSError as error:
+        except OSError as error:  # looking at the path can fail already, as for names that are too long
             raise OptionError(
-                f"cannot write {path}: {error.strerror or error}; choose a folder that can be written"
+                f"cannot write {path}: {error.strerror or error}; choose another name, or a folder that can be written"
             ) from error
         self._whole = 0
 
+    @property
+    def empty(self) -> bool:
+        return not self.rows
+
     @abstractmethod
-    def write(self, timeline: Timeline) -> None:
-        """Append some rows, at least one. Raises EmonetError when the disk refuses."""
+    def write(self, rows: Any) -> None:
+        """Append some rows. Raises EmonetError when the disk refuses."""
 
     @contextlib.contextmanager
     def piece(self) -> Iterator[None]:
-        """What is written inside is one whole piece. Raises EmonetError when the disk refuses; the file then ends
-        before the piece."""
+        """What is written inside is one whole piece; after any error the file ends before it.
+
+        Raises EmonetError when the disk refuses.
+        """
         try:
             yield
-        except OSError as error:
+        except BaseException as error:
             with contextlib.suppress(OSError):
                 self.file.truncate(self._whole)
             with contextlib.suppress(OSError):
                 self.file.seek(self._whole)
-            raise EmonetError(
-                f"cannot write {self.path}: {error.strerror or error}; what was written before is kept"
-            ) from error
+            if isinstance(error, OSError):
+                raise EmonetError(
+                    f"cannot write {self.path}: {error.strerror or error}; what was written before is kept"
+                ) from error
+            raise
         self.mark_whole()
 
     def mark_whole(self) -> None:
@@ -92,18 +114,28 @@ class GrowingSink(ABC):
         self._whole = self.file.tell()
 
     def close(self) -> None:
-        """Rename the file to its final name. Raises EmonetError when that fails; the partial file then stays."""
+        """Bring the file to the disk, under its final name.
+
+        Raises EmonetError when that fails; the partial file then stays.
+        """
         try:
+            os.fsync(self.file.fileno())
             self.file.close()
-            self.partial.replace(self.path)
+            self.partial.replace(self.target)
         except OSError as error:
             raise EmonetError(
                 f"cannot rename {self.partial} to {self.path.name}: {error.strerror or error}; "
                 "the rows are in the former"
             ) from error
 
-    def abort(self) -> None:
-        """Remove the partial file: nothing worth keeping is in it."""
+    def leave(self) -> str:
         with contextlib.suppress(OSError):
             self.file.close()
-        self.partial.unlink(missing_ok=True)
+        return left_in(self.partial, self.path)
+
+    def abort(self) -> None:
+        """Remove the partial file: nothing worth keeping is in it. After the end this does nothing."""
+        if not self.file.closed:
+            with contextlib.suppress(OSError):
+                self.file.close()
+            self.partial.unlink(missing_ok=True)

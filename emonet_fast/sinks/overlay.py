@@ -5,6 +5,7 @@ Every frame is written, with its own time; between two sampled frames the last b
 """
 
 import contextlib
+import os
 from collections import deque
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +20,8 @@ from ..optional import need
 from ..records import Status, UInt8Array
 from ..sources.video.frames import Frame, Sound
 from ..timeline import NO_TRACK, Timeline
-from .growing import SUFFIX, check_free
+from .apart import RunOutput
+from .growing import check_free, left_in, partial_of
 
 # Paul Tol's "bright" scheme, as in the reports.
 _COLOURS = ("#66ccee", "#ee6677", "#ccbb44", "#228833", "#aa3377", "#4477aa")
@@ -32,7 +34,7 @@ _EARLY = 512
 _HOLD = Fraction(3, 2)
 
 
-class Overlay:
+class Overlay(RunOutput):
     """One overlay video. Call start() before the first frame, write() for each item of a VideoBatch, then close().
 
     The attribute `audio_note` says why there is no audio, and is "" when there is. `frames` counts the frames written.
@@ -51,7 +53,7 @@ class Overlay:
         kind = _FORMATS.get(path.suffix.lower())
         if kind is None:
             raise OptionError(f"cannot tell the kind of video from {path.name!r}; expected {', '.join(_FORMATS)}")
-        self.path, self.partial = path, path.with_name(path.name + SUFFIX)
+        self.path, self.partial = path, partial_of(path)
         self.audio_note = ""
         check_free(path)
         self.frames = 0
@@ -155,15 +157,26 @@ class Overlay:
 
         Raises EmonetError when the disk or the encoder refuses; the partial file plays to its last part.
         """
-        if self._video is None:
+        if self.empty:
             self.abort()
             return
+        self._finish()
+        self.partial.replace(os.path.realpath(self.path))
+
+    def leave(self) -> str:
+        self._finish()
+        return left_in(self.partial, self.path)
+
+    @property
+    def empty(self) -> bool:
+        return not self.frames
+
+    def _finish(self) -> None:
         try:
             self._out.mux(self._video.encode(None))
             self._out.close()
         except (self._av.error.FFmpegError, OSError) as error:
             raise EmonetError(f"cannot finish {self.path}: {error}; {self.partial} plays to its last part") from error
-        self.partial.replace(self.path)
 
     def abort(self) -> None:
         """Remove what was written."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ..errors import EmonetError, InputError, OptionError
@@ -11,6 +12,7 @@ from ..files import keep_apart
 from ..options import VideoOptions
 from ..reports.timeline import TimelineReport
 from ..scorer import Scorer
+from ..sinks.apart import OutputsApart
 from ..sinks.encoders import companions
 from ..sinks.growing import GrowingSink
 from ..sinks.overlay import Overlay
@@ -59,7 +61,7 @@ class VideoRun:
         self.summary = VideoSummary()
         self._scorer, self._options, self._outputs = scorer, options, outputs
         self._pipeline: VideoPipeline | None = None
-        self._sinks: list[GrowingSink | TimelineReport] = []
+        self._apart = OutputsApart()
 
     def stop(self) -> None:
         """End the run as if the present video ended here; the files are finished. For signal handlers."""
@@ -98,22 +100,27 @@ class VideoRun:
             "embedding_dim": str(scorer.checkpoint.vision.hidden_size),
         }
         report: TimelineReport | None = None
+        early = True
         try:
             for path in self._outputs.tables:
-                self._sinks.append(open_timeline(path, metadata))
+                self._add(open_timeline(path, metadata))
             if self._outputs.report is not None:
                 report = TimelineReport(self._outputs.report, self._outputs.title, metadata)
-                self._sinks.append(report)
+                self._add(report)
             for source in inputs:
                 if not self.summary.ended:
                     self._video(source, finder, progress)
             self.summary.notes += () if finder is None else tuple(finder.notes())
+            early = self.summary.early
         finally:
             if report is not None:
                 report.facts = self.summary.facts()
-            for sink in self._sinks:
-                self._close(sink, not self.summary.counts)
+            self._apart.end_all(early=early, empty=not self.summary.counts)
+            self.summary.take(self._apart)
         return self.summary
+
+    def _add(self, output: GrowingSink | TimelineReport) -> None:
+        self._apart.add(output, lambda batch: output.write(batch.timeline) if len(batch.timeline) else None)
 
     def _video(self, source: object, finder: FaceFinder | None, progress: Callable[[VideoSummary], None]) -> None:
         summary, outputs = self.summary, self._outputs
@@ -127,13 +134,18 @@ class VideoRun:
         if outputs.overlay is not None:
             overlay = Overlay(outputs.overlay, outputs.top)
             overlay.start(video.rate, video.audio)
+            self._apart.add(overlay, partial(_draw, overlay))
         crops = outputs.report is not None or any(p.suffix.lower() == ".json" for p in outputs.tables)
         self._pipeline = VideoPipeline(self._scorer, video, self._options, finder, crops=crops, watch=summary.watch)
         summary.name, summary.duration, first = video.name, self._length(video), None
         began, frames = time.perf_counter(), summary.frames
         try:
             for batch in self._pipeline:
-                self._write(batch, overlay)
+                with summary.watch("write"):
+                    self._apart.write(batch)
+                if self._apart.lost:
+                    summary.stopped = True
+                    break
                 summary.add(batch, time.perf_counter())
                 if len(batch.timeline):
                     seconds = batch.timeline.seconds.tolist()
@@ -149,31 +161,16 @@ class VideoRun:
             summary.end(video, summary.frames - frames, time.perf_counter() - began)
             if overlay is not None:
                 with summary.watch("write"):
-                    self._close(overlay, not overlay.frames)
+                    self._apart.end(overlay, early=summary.early, empty=overlay.empty)
                 if overlay.audio_note:
                     summary.messages.append(f"{overlay.path.name} has no sound: {overlay.audio_note}")
-
-    def _write(self, batch: VideoBatch, overlay: Overlay | None) -> None:
-        with self.summary.watch("write"):
-            for sink in self._sinks if len(batch.timeline) else ():
-                sink.write(batch.timeline)
-            if overlay is not None:
-                for item, rows in batch.items:
-                    overlay.write(item, batch.timeline, rows)
 
     def _length(self, video: VideoSource) -> float | None:
         """Seconds that will be scored, for people: files need not begin at 0, and may state their length wrongly."""
         ends = [end for end in (self._options.end, video.duration) if end is not None]
         return max(0.0, min(ends) - (self._options.start or 0.0)) if ends else None
 
-    def _close(self, output: GrowingSink | TimelineReport | Overlay, empty: bool) -> None:
-        """Put an output in place, or remove it where it is empty. An error ends the run, not the other outputs."""
-        try:
-            if empty:
-                output.abort()
-            else:
-                output.close()
-                self.summary.written.append(output.path)
-        except EmonetError as error:
-            self.summary.messages.append(str(error))
-            self.summary.stopped = True
+
+def _draw(overlay: Overlay, batch: VideoBatch) -> None:
+    for item, rows in batch.items:
+        overlay.write(item, batch.timeline, rows)

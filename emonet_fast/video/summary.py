@@ -9,6 +9,7 @@ import numpy as np
 from ..process import Stopwatch
 from ..records import Status
 from ..scores import distinct_notes
+from ..sinks.apart import OutputsApart
 from ..sources.video.frames import Faults, VideoSource
 from ..text import counted
 from ..timeline import NO_TRACK
@@ -41,7 +42,8 @@ class VideoSummary:
         messages: what happened to inputs and outputs.
         written: the files that are in place.
         interrupted: somebody stopped the run.
-        stopped: an output could not be written any more.
+        stopped: an engine failed, or no output could be written any more.
+        lost: an output could not be written whole.
         live: a source was live.
     """
 
@@ -63,6 +65,7 @@ class VideoSummary:
     written: list[Path] = field(default_factory=list)
     interrupted: bool = False
     stopped: bool = False
+    lost: bool = False
     live: bool = False
 
     @property
@@ -74,6 +77,17 @@ class VideoSummary:
     def ended(self) -> bool:
         """Whether no further video is to be read."""
         return self.interrupted or self.stopped
+
+    @property
+    def early(self) -> bool:
+        """Whether the run was cut short. A live source has no other end than Ctrl-C."""
+        return self.stopped or (self.interrupted and not self.live)
+
+    def take(self, outputs: OutputsApart) -> None:
+        """Note what became of the outputs."""
+        self.written += outputs.written
+        self.messages += [*outputs.faults, *outputs.notes]
+        self.lost = bool(outputs.faults)
 
     def add(self, batch: VideoBatch, now: float) -> None:
         """Count a batch whose rows were written at `now`, a time of time.perf_counter()."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.commands import main
-from emonet_fast.commands.options import OutputFile
+from emonet_fast.commands.options import Exit, OutputFile, write_apart, write_json
 from emonet_fast.datasets import open_dataset
 from emonet_fast.errors import CheckpointError, DataError, InputError, OptionError
 from emonet_fast.files import keep_apart
@@ -185,3 +185,14 @@ def test_every_output_option_knows_its_suffixes():
             if getattr(option, "section", "") == "Output" and isinstance(option.type, click.Path):
                 known = f"{name} {option.opts[0]}" in folders | encoded
                 assert isinstance(option.type, OutputFile) is not known, (name, option.opts)
+
+
+def test_an_output_is_written_though_another_one_fails(tmp_path, capsys):
+    status = write_apart(
+        lambda: write_json(tmp_path / "gone" / "a.json", {}), lambda: write_json(tmp_path / "b.json", {"x": 1})
+    )
+    assert status == Exit.MISSED
+    said = capsys.readouterr()
+    assert said.out == f"wrote {tmp_path / 'b.json'}\n"
+    assert said.err.startswith("error: cannot write ")
+    assert (tmp_path / "b.json").read_text() == '{\n "x": 1\n}\n'

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import emonet_fast.sinks.timeline
+import emonet_fast.sinks.tables
 from emonet_fast import doctor
 from emonet_fast.commands import main
 from emonet_fast.commands.options import engine_options
@@ -95,7 +95,7 @@ def test_whatever_is_left_is_one_line(error, words, run, monkeypatch):
     def fail(path):
         raise error
 
-    monkeypatch.setattr(emonet_fast.sinks.timeline, "recover", fail)
+    monkeypatch.setattr(emonet_fast.sinks.tables, "recover", fail)
     status, said = run("recover", "x.csv")
     assert (status, said.count("\n")) == (2, 1)
     assert said.startswith(f"error: {words}")

@@ -35,8 +35,9 @@ def test_files_that_score_writes_are_read(tmp_path, ending):
         status=["ok", "empty", "ok"], reason=["", "0 bytes", ""],
     )  # fmt: skip
     path = tmp_path / f"scores.{ending}"
-    with open_sink(path, format="laion" if "laion" in ending else "default", metadata={}) as sink:
-        sink.write(scores)
+    sink = open_sink(path, format="laion" if "laion" in ending else "default", metadata={})
+    sink.write(scores)
+    sink.close()
     for kind, moved in (("raw", 0.0), ("mean-subtracted", 0.25)):
         got = read_predictions(path, kind)
         assert got.keys == ("a,1.png", 'b"2\n.png', "c.png")

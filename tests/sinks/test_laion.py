@@ -15,8 +15,9 @@ FORTY = [d.name for d in taxonomy.EMOTIONS]
 
 
 def written(path, scores):
-    with open_sink(path, format="laion", metadata={}, embeddings=False) as sink:
-        sink.write(scores)
+    sink = open_sink(path, format="laion", metadata={}, embeddings=False)
+    sink.write(scores)
+    sink.close()
     return path.read_text(encoding="utf-8")
 
 

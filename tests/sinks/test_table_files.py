@@ -3,7 +3,11 @@
 import csv
 import json
 import os
+import re
+import signal
 import stat
+from collections import deque
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +19,12 @@ from hypothesis import strategies as st
 
 from emonet_fast.errors import EmonetError, OptionError
 from emonet_fast.records import Status
+from emonet_fast.reports.pictures import PictureReport
 from emonet_fast.scores import Scores
 from emonet_fast.sinks import SCHEMA_VERSION, open_sink
+from emonet_fast.sinks.apart import OutputsApart
 from emonet_fast.sinks.parquet import ROW_GROUP
+from emonet_fast.sinks.tables import recover
 
 from .rows import HOSTILE, METADATA, made
 
@@ -27,9 +34,10 @@ tables = pytest.mark.parametrize("name", ["out.parquet", "out.csv", "out.jsonl"]
 
 
 def write(path, batches, *, form="default", embeddings=False):
-    with open_sink(path, format=form, metadata=METADATA, embeddings=embeddings) as sink:
-        for batch in batches:
-            sink.write(batch)
+    sink = open_sink(path, format=form, metadata=METADATA, embeddings=embeddings)
+    for batch in batches:
+        sink.write(batch)
+    sink.close()
 
 
 def read(path) -> list[dict]:
@@ -52,7 +60,7 @@ def read(path) -> list[dict]:
 
 
 def leftovers(folder: Path) -> list[str]:
-    return [p.name for p in folder.iterdir() if p.name.endswith(".tmp")]
+    return [p.name for p in folder.iterdir() if p.name.endswith((".tmp", ".partial"))]
 
 
 @tables
@@ -148,65 +156,110 @@ def test_metadata_lies_beside_text_files(tmp_path, name, form):
     assert facts == METADATA | ours
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, SystemExit])
-@pytest.mark.parametrize("older", [False, True])
 @every_kind
-def test_an_exception_leaves_the_folder_as_it_was(tmp_path, name, form, older, error):
-    if older:
-        write(tmp_path / name, [made(["older"])], form=form)
-    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+def test_a_run_that_ends_early_keeps_its_rows_and_any_older_file(tmp_path, name, form):
+    """In place where there is no older file, else as <name>.partial, of which `recover` makes a table."""
+    first, then = ([made([f"{run}{i}"]) for i in range(3)] for run in ("first", "then"))
+    apart = OutputsApart()
+    sink = open_sink(tmp_path / name, format=form, metadata=METADATA)
+    apart.add(sink, sink.write)
+    for batch in first:
+        apart.write(batch)
+    apart.end_all(early=True, empty=False)
+    assert (apart.written, apart.faults, apart.notes) == ([tmp_path / name], [], [])
+    key = "image_path" if form == "laion" else "key"
+    assert [row[key] for row in read(tmp_path / name)] == ["first0", "first1", "first2"]
+    before = (tmp_path / name).read_bytes()
+    sink = open_sink(tmp_path / name, format=form, metadata=METADATA)
+    apart.add(sink, sink.write)
+    for batch in then:
+        apart.write(batch)
+    apart.end_all(early=True, empty=False)
+    assert (tmp_path / name).read_bytes() == before
+    assert leftovers(tmp_path) == [f"{name}.partial"]
+    assert len(apart.written) == len(apart.notes) == 1
+    assert f"`emonet-fast recover {tmp_path / name}`" in apart.notes[0]
+    assert recover(tmp_path / name) == 3
+    assert [row[key] for row in read(tmp_path / name)] == ["then0", "then1", "then2"]
+    assert leftovers(tmp_path) == []
 
-    def interrupted():
-        yield made(["newer"])
-        assert leftovers(tmp_path)
-        raise error
 
-    with pytest.raises(error):
-        write(tmp_path / name, interrupted(), form=form)
-    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+def test_an_output_that_fails_takes_no_other_with_it(tmp_path):
+    """The table's disk is full: its whole rows are kept, the page has all, and the run goes on for it."""
+    apart = OutputsApart()
+    full, page = open_sink(tmp_path / "full.csv", metadata=METADATA), PictureReport(tmp_path / "page.html", "t", {})
+    apart.add(full, full.write)
+    apart.add(page, lambda batch: page.write(batch, [None]))
+    for i in range(4):
+        with full_disk(full.file.tell() + 100) if i == 2 else nullcontext():
+            apart.write(made([str(i)]))
+        assert not apart.lost
+    apart.end_all(early=False, empty=False)
+    assert [row["key"] for row in read(tmp_path / "full.csv")] == ["0", "1"]
+    assert re.search(r"<b>4</b> <span[^>]*>pictures<", (tmp_path / "page.html").read_text())
+    assert len(apart.faults) == 1
+    assert "full.csv" in apart.faults[0]
+    assert "what was written before is kept" in apart.faults[0]
+    assert leftovers(tmp_path) == []
 
 
 @every_kind
 def test_an_older_file_is_there_until_the_new_one_is_whole(tmp_path, name, form):
     write(tmp_path / name, [made(["older"])], form=form)
     before = (tmp_path / name).read_bytes()
-    with open_sink(tmp_path / name, format=form, metadata=METADATA, embeddings=False) as sink:
-        sink.write(made(["newer", "newest"]))
-        assert (tmp_path / name).read_bytes() == before
+    sink = open_sink(tmp_path / name, format=form, metadata=METADATA, embeddings=False)
+    sink.write(made(["newer", "newest"]))
+    assert (tmp_path / name).read_bytes() == before
+    sink.close()
     assert len(read(tmp_path / name)) == 2
     assert leftovers(tmp_path) == []
 
 
-def test_a_failed_batch_is_never_published_even_if_the_caller_goes_on(tmp_path):
-    path = tmp_path / "out.csv"
+@tables
+def test_a_failed_batch_is_never_published_even_if_the_caller_goes_on(tmp_path, name):
+    path = tmp_path / name
     broken = made(["a"])
     object.__setattr__(broken, "keys", (3,))  # a key that is no text fails inside the encoder
     sink = open_sink(path, metadata=METADATA, embeddings=False)
     sink.write(made(["fine"]))
     with pytest.raises(TypeError):
         sink.write(broken)
-    with pytest.raises(EmonetError, match="earlier write"):
-        sink.close()
-    assert list(tmp_path.iterdir()) == []
+    sink.write(made(["good"]))
+    sink.close()
+    assert [row["key"] for row in read(path)] == ["fine", "good"]
+    assert leftovers(tmp_path) == []
 
 
-def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
+@contextmanager
+def full_disk(room):
+    """No file of this process may grow beyond `room` bytes, as on a full disk."""
     resource = pytest.importorskip("resource")
-    signal = pytest.importorskip("signal")
     old, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, old[1]))  # writes beyond it fail, as on a full disk
-        with pytest.raises(EmonetError, match=r"out\.jsonl"):
-            write(tmp_path / "out.jsonl", [made([str(i) for i in range(500)])])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, old[1]))
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
         signal.signal(signal.SIGXFSZ, handler)
-    assert list(tmp_path.iterdir()) == []
+
+
+@tables
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path, name):
+    sink = open_sink(tmp_path / name, metadata=METADATA, embeddings=False)
+    batches = (made([str(i)]) for i in range(500))
+    with full_disk(200_000), pytest.raises(EmonetError, match=re.escape(name)):
+        deque(map(sink.write, batches), maxlen=0)
+    sink.close()
+    rows = read(tmp_path / name)
+    assert [row["key"] for row in rows] == [str(i) for i in range(len(rows))]
+    assert 0 < len(rows) < 500
+    assert leftovers(tmp_path) == []
 
 
 def test_a_closed_sink_takes_no_more(tmp_path):
-    with open_sink(tmp_path / "out.csv", metadata=METADATA, embeddings=False) as sink:
-        sink.write(made(["a"]))
+    sink = open_sink(tmp_path / "out.csv", metadata=METADATA, embeddings=False)
+    sink.write(made(["a"]))
+    sink.close()
     sink.close()
     with pytest.raises(EmonetError, match="closed"):
         sink.write(made(["b"]))
@@ -222,7 +275,7 @@ def test_a_closed_sink_takes_no_more(tmp_path):
 def test_batches_that_do_not_match_are_refused(tmp_path, name, other):
     with pytest.raises(OptionError, match="begun with"):
         write(tmp_path / name, [made(["a"]), other], embeddings=True)
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / name).exists()
 
 
 @tables

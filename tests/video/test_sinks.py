@@ -15,10 +15,11 @@ from emonet_fast.options import VideoOptions
 from emonet_fast.records import Status
 from emonet_fast.reports.timeline import TimelineReport, heat_map, polylines
 from emonet_fast.reports.timeline_collect import BINS, MAX_TRACKS, TimelineTotals
-from emonet_fast.sinks import timeline as tables
+from emonet_fast.sinks import tables
 from emonet_fast.sinks.coco import CocoJson
 from emonet_fast.sinks.overlay import Overlay
-from emonet_fast.sinks.timeline import open_timeline, recover
+from emonet_fast.sinks.tables import recover
+from emonet_fast.sinks.timeline import open_timeline
 from emonet_fast.sinks.webvtt import WebVtt
 from emonet_fast.sources.video.av import AvSource
 from emonet_fast.sources.video.frames import Frame, Sampling, Sound

@@ -1,0 +1,229 @@
+"""Tables that grow: CSV, JSON lines and Parquet, written as the rows come, and what can be made of a killed run's."""
+
+import contextlib
+import io
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import EmonetError, OptionError
+from ..files import PendingFile, write_whole
+from .encoders import TextEncoder, beside, sidecar
+from .growing import GrowingSink, partial_of
+from .parquet import ParquetEncoder
+
+if TYPE_CHECKING:
+    import pyarrow
+
+# A parquet run's rows wait for a group of so many, or so long, in its partial file's format.
+_GROUP_ROWS, _GROUP_SECONDS = 64, 2.0
+
+
+class GrowingTable(GrowingSink):
+    """A table of rows that `write` takes.
+
+    Args:
+        path: The final name.
+        metadata: Facts for the reader, as text.
+        arrow: Makes an Arrow table of what `write` takes.
+
+    Raises:
+        OptionError: when the file cannot be written there.
+    """
+
+    def __init__(self, path: Path, metadata: Mapping[str, str], arrow: Callable[[Any], "pyarrow.Table"]) -> None:
+        super().__init__(path)
+        self._metadata, self._arrow = metadata, arrow
+        self._schema: pyarrow.Schema | None = None
+
+    def write(self, rows: Any) -> None:
+        """Append rows, which have the columns of the first ones.
+
+        Raises OptionError when they have others; EmonetError when the disk is full.
+        """
+        if self.file.closed:
+            raise EmonetError(f"{self.path} is already closed; open a new sink to write more")
+        table = self._arrow(rows)
+        if self._schema is not None and table.schema != self._schema:
+            raise OptionError(
+                f"a batch for {self.path} has {_describe(table.schema)}; the file was begun with "
+                f"{_describe(self._schema)}. Write scores of one checkpoint to one file"
+            )
+        self._put(table, self._schema is None)
+        self._schema = table.schema
+
+    def _put(self, table: "pyarrow.Table", begins: bool) -> None:
+        """Append rows; the first begin the file."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Put the table in place; a second call does nothing. Without any batch it has the columns of every table."""
+        if self.file.closed:
+            return
+        if self._schema is None:
+            import pyarrow as pa
+
+            self._put(pa.schema([(name, pa.string()) for name in ("key", "status", "reason")]).empty_table(), True)
+        self._finish()
+
+    def _finish(self) -> None:
+        super().close()
+
+
+class TextTable(GrowingTable):
+    """CSV or JSON lines; the metadata goes to `<name>.meta.json` at the end."""
+
+    def __init__(
+        self, path: Path, metadata: Mapping[str, str], arrow: Callable[[Any], "pyarrow.Table"], encode: TextEncoder
+    ) -> None:
+        PendingFile(beside(path), follow=False).discard()
+        super().__init__(path, metadata, arrow)
+        self._encode = encode
+
+    def _put(self, table: "pyarrow.Table", begins: bool) -> None:
+        with self.piece():
+            self.file.write(self._encode(table, begins))
+        self.rows += table.num_rows
+
+    def _finish(self) -> None:
+        # First: once the table is there, so is all that belongs to it.
+        write_whole(beside(self.path), sidecar(self._metadata, self.rows), follow=False)
+        super()._finish()
+
+
+class ParquetTable(GrowingTable):
+    """Parquet, whose index comes last. So the partial file is an Arrow stream, which can be read up to its last whole
+    group; closing copies it to Parquet, a group at a time. dictionary: as of ParquetEncoder."""
+
+    def __init__(
+        self,
+        path: Path,
+        metadata: Mapping[str, str],
+        arrow: Callable[[Any], "pyarrow.Table"],
+        dictionary: Sequence[str] | bool,
+    ) -> None:
+        super().__init__(path, metadata, arrow)
+        self._dictionary = dictionary
+        self._stream: pyarrow.RecordBatchStreamWriter | None = None
+        self._waiting: list[pyarrow.Table] = []
+        self._since = time.monotonic()
+
+    @property
+    def empty(self) -> bool:
+        return not self.rows and not self._waiting
+
+    def _put(self, table: "pyarrow.Table", begins: bool) -> None:
+        self._waiting.append(table.replace_schema_metadata(self._metadata))
+        late = time.monotonic() - self._since > _GROUP_SECONDS
+        if begins or late or sum(t.num_rows for t in self._waiting) >= _GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if not self._waiting:
+            return
+        table = pa.concat_tables(self._waiting).combine_chunks()
+        self._waiting, self._since = [], time.monotonic()  # now: what a full disk refuses is not tried again
+        with self.piece():
+            if self._stream is None:
+                self._stream = pa.ipc.new_stream(self.file, table.schema)
+            self._stream.write_table(table)
+        self.rows += table.num_rows
+
+    def _finish(self) -> None:
+        refused: EmonetError | None = None
+        try:
+            self._flush()
+            with self.piece():  # of a table without rows, only this writes the columns
+                assert self._stream is not None  # noqa: S101 (the first batch begins it)
+                self._stream.close()
+        except EmonetError as error:
+            refused = error
+        with contextlib.suppress(OSError):
+            self.file.close()
+        if self.rows or refused is None:
+            _to_parquet(self.partial, self.target, self._dictionary)
+        self.partial.unlink(missing_ok=True)
+        if refused is not None:
+            raise refused
+
+    def leave(self) -> str:
+        self._flush()
+        return super().leave()
+
+
+def _describe(schema: "pyarrow.Schema") -> str:
+    counts = {k: sum(name.startswith(k) for name in schema.names) for k in ("raw_", "score_", "prob_")}
+    listed = ", ".join(f"{n} {k}* columns" for k, n in counts.items())
+    width = schema.field("embedding").type.list_size if "embedding" in schema.names else 0
+    return f"{listed}, embedding width {width}"
+
+
+def _to_parquet(partial: Path, target: Path, dictionary: Sequence[str] | bool = True) -> int:
+    """Copy the whole groups of an Arrow stream to Parquet. Returns the number of rows."""
+    import pyarrow as pa
+
+    rows = 0
+    try:
+        with PendingFile(target) as pending, partial.open("rb") as file, pa.ipc.open_stream(file) as stream:
+            encoder = ParquetEncoder(pending.file, dictionary)
+            encoder.write(stream.schema.empty_table())
+            for batch in _whole_batches(stream):
+                encoder.write(pa.Table.from_batches([batch]))
+                rows += batch.num_rows
+            encoder.finish()
+            pending.finish()
+            pending.publish()
+    except (EmonetError, OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+        raise EmonetError(f"cannot make {target} of {partial}: {error}; the rows are still in the latter") from error
+    return rows
+
+
+def recover(path: Path) -> int | None:
+    """Make the file of the `<path>.partial` that a run left. Returns the number of rows of a table.
+
+    A table (.parquet, .csv, .jsonl) gets the whole rows. Of other kinds the partial file is the file itself: it is
+    renamed, uncounted. Raises EmonetError when there is no partial file, or nothing whole is in it.
+    """
+    partial = partial_of(path)
+    if not partial.is_file():
+        raise EmonetError(f"there is no {partial}; expected what a killed run left")
+    target = Path(os.path.realpath(path))
+    recover_kind = _RECOVERED.get(path.suffix.lower())
+    if recover_kind is None:
+        partial.replace(target)
+        return None
+    rows = recover_kind(partial, target)
+    partial.unlink()
+    return rows
+
+
+def _to_text(partial: Path, target: Path) -> int:
+    """Copy the whole records. In CSV a record ends where all quotes are closed, as a key may hold line breaks."""
+    is_csv = target.suffix.lower() == ".csv"
+    data = partial.read_bytes()
+    place = end = records = quotes = 0
+    for line in io.BytesIO(data):
+        place += len(line)
+        quotes += line.count(b'"') if is_csv else 0
+        if line.endswith(b"\n") and quotes % 2 == 0:
+            end, records = place, records + 1
+    write_whole(target, data[:end])
+    return max(0, records - is_csv)  # without the header
+
+
+def _whole_batches(stream: Any) -> "Iterator[pyarrow.RecordBatch]":
+    """The stream's batches up to where it was cut."""
+    import pyarrow as pa
+
+    while True:
+        try:
+            yield stream.read_next_batch()
+        except (StopIteration, EOFError, OSError, pa.ArrowInvalid):
+            return
+
+
+_RECOVERED = {".parquet": _to_parquet, ".csv": _to_text, ".jsonl": _to_text}

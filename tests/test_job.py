@@ -1,0 +1,125 @@
+"""A run of `score` that ends early: what was scored is kept, in every output, and no older file is replaced."""
+
+import os
+import signal
+from types import SimpleNamespace
+
+import pyarrow.parquet as pq
+import pytest
+
+from emonet_fast import job
+from emonet_fast.bars import ProgressLines
+from emonet_fast.errors import BackendError
+from emonet_fast.process import held_signals
+from emonet_fast.scorer import ScoredBatch
+from emonet_fast.sinks.tables import recover
+
+from .sinks.rows import made
+
+
+class Scorer:
+    """Gives batches of one row, and then raises."""
+
+    metadata = {"backend": "none", "precision": "fp32"}  # noqa: RUF012
+    timings = {"engine": 1.0}  # noqa: RUF012
+    decoder = SimpleNamespace(name="none", note=lambda: "")
+
+    def __init__(self, rows, error=None):
+        self._rows, self._error = rows, error
+
+    def batches(self, pictures, **options):
+        for i in range(self._rows):
+            yield ScoredBatch(made([str(i)]), (SimpleNamespace(rgb=None),))
+        if self._error is not None:
+            raise self._error
+
+
+def run(scorer, folder, advance=lambda rows: None):
+    return job.run(scorer, [], job.ScoreOutputs(folder / "s.parquet", report=folder / "r.html"), advance)
+
+
+def keys(path):
+    return pq.read_table(path)["key"].to_pylist()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), BackendError("the GPU is gone")])
+def test_a_run_that_ends_early_keeps_what_was_scored(tmp_path, error):
+    summary = run(Scorer(3, error), tmp_path)
+    assert summary.ended is error
+    assert summary.written == (tmp_path / "s.parquet", tmp_path / "r.html")
+    assert keys(tmp_path / "s.parquet") == ["0", "1", "2"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["r.html", "s.parquet"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), BackendError("no engine"), ZeroDivisionError()])
+@pytest.mark.parametrize("rows", [0, 3])
+def test_it_never_replaces_an_older_file(tmp_path, error, rows):
+    """Nor leaves anything where nothing was scored. A fault of ours keeps the rows too."""
+    run(Scorer(5), tmp_path)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    if rows == 0 or isinstance(error, ZeroDivisionError):
+        with pytest.raises(type(error)):
+            run(Scorer(rows, error), tmp_path)
+    else:
+        summary = run(Scorer(rows, error), tmp_path)
+        assert summary.written == ()
+        assert len(summary.notes) == 2 + len(made(["a"]).notes)
+    after = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    partial = after.pop("s.parquet.partial", None)
+    assert after == before
+    assert (partial is None) is (rows == 0)
+    if rows:
+        assert recover(tmp_path / "s.parquet") == rows
+        assert keys(tmp_path / "s.parquet") == ["0", "1", "2"]
+
+
+def test_rows_are_on_the_disk_when_their_batch_is_done(tmp_path):
+    """JSON lines at once, so that a kill loses the present batch alone."""
+    lines = []
+    outputs = job.ScoreOutputs(tmp_path / "s.jsonl")
+    partial = tmp_path / "s.jsonl.partial"
+    job.run(Scorer(4), [], outputs, lambda rows: lines.append(partial.read_text().count("\n")))
+    assert lines == [1, 2, 3, 4]
+
+
+def test_a_signal_does_not_come_between_the_outputs_of_a_batch(tmp_path):
+    """It comes when the table has the batch and the page has not; it takes effect when both have it."""
+
+    class Stopping(Scorer):
+        def batches(self, pictures, **options):
+            for i, batch in enumerate(super().batches(pictures)):
+                yield batch if i != 1 else Signalled(batch.scores, batch.decoded)
+
+    class Signalled(ScoredBatch):
+        @property
+        def decoded(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            return (SimpleNamespace(rgb=None),)
+
+        def __init__(self, scores, decoded):
+            object.__setattr__(self, "scores", scores)
+
+    summary = run(Stopping(5), tmp_path)
+    assert isinstance(summary.ended, KeyboardInterrupt)
+    assert keys(tmp_path / "s.parquet") == ["0", "1"]
+    assert '<b>2</b> <span class="soft">pictures' in (tmp_path / "r.html").read_text()
+
+
+def test_held_signals_come_at_the_end_of_the_block():
+    done = []
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        with held_signals():
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append("inside")
+        done.append("after")
+    assert done == ["inside"]
+
+
+def test_progress_comes_in_lines_where_there_is_no_terminal(capsys):
+    times = iter([0.0, 5.0, 10.0, 12.0, 21.0])
+    with ProgressLines(40, "image", None, clock=lambda: next(times)) as progress:
+        for _ in range(4):
+            progress.update(3)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" [")[0] for line in lines] == ["15% 6/40", "30% 12/40"]
+    assert "00:10<00:56" in lines[0]
