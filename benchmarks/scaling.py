@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks import measurements
-from benchmarks.gpu.outside import tiny
+from benchmarks.gpu.checkpoints import tiny
 from benchmarks.head_graph import compiled_heads
 from benchmarks.pictures import encoded, photograph
 from benchmarks.run import SHALLOW

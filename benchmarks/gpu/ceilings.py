@@ -13,7 +13,6 @@ def measure(context: Context) -> dict[str, Any]:
     rows = gemm(context, side) + copy(context)
     medians = {row["side"]: row for row in rows}
     return {
-        "rows": rows,
         "bf16_gemm_tflops": medians["bf16"].get("tflops"),
         "fp8_gemm_tflops": medians["fp8 row-wise"].get("tflops"),
         "copy_gbs": medians["copy"].get("gbs"),

@@ -1,212 +1,286 @@
-"""GPU tests and GPU benchmarks in one run: `make gpu-check`.
+"""GPU tests and GPU benchmarks for a machine that is lent for minutes: `make gpu-check`.
 
-Parts run in the order of their worth; each is tried by itself, and the results are written after each, so that one
-failure or an early end loses nothing else. What does not fit into the time budget is skipped, and the results say so.
+Parts run in the order of their worth. Each row is printed and stored as soon as it is known, so that an end at any
+moment loses nothing that was measured. --until SECONDS ends the run by itself. A run goes on with an earlier one of the
+same commit and card that is not at its end, so two calls fill a lease: `--until 240`, then `--until 480`. The earlier
+one is looked for where this one writes, in the folder of work on this machine, and in benchmarks/results/.
+
 Needs PyTorch, Triton, numpy, pytest, transformers and safetensors, and no network.
-
 --dry runs every part on CPU tensors with a tiny model: it proves the scripts and measures nothing.
 """
 
 import argparse
-import json
-import os
+import signal
 import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+from shutil import which
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-if "--dry" in sys.argv:  # before the first import of Triton
-    os.environ["TRITON_INTERPRET"] = "1"
+from benchmarks.gpu.install import ROOT, install
+from benchmarks.gpu.processes import EndedError, LateError, Process
+from benchmarks.gpu.results import Results, commit
+from benchmarks.gpu.table import bars_table, row_line
 
-import torch  # noqa: E402
-
-from benchmarks.gpu import accuracy, backbone, baselines, ceilings, decoding, facts, kernels, memory, outside  # noqa: E402
-from benchmarks.gpu.context import Context, describe  # noqa: E402
-from benchmarks.gpu.table import bars_table, markdown  # noqa: E402
-from emonet_fast import __version__  # noqa: E402
-
-RESULTS = ROOT / "benchmarks" / "results"
-SCHEMA = 1
-BUDGET = 470.0
-TESTS = ("tests/kernels", "tests/backends/cuda", "tests/decoders/test_dali_gpu.py")
+BEGAN = time.monotonic()  # nothing that takes time was imported yet
+STORED = ROOT / "benchmarks" / "results"
+TESTS = ("tests/backends/cuda", "tests/kernels", "tests/decoders/test_dali_gpu.py")
+UNTIL = 840.0
+SPARE = 2.0  # seconds to end the processes and to write
 
 
 @dataclass(frozen=True)
 class Part:
-    """measure: its results. cost: seconds that must be left to begin it.
+    """One function of worker.MEASURES.
 
-    model: needs the checkpoint. alone: in a process of its own, which is stopped when the parts after it need the rest.
+    Args:
+        name: of it.
+        by: seconds of a first run at which it should have ended.
+        cost: seconds that must be left to begin it.
+        limit: seconds after which it is stopped.
+        after: what must have ended in the background, if that was begun.
+        alone: in a process of its own, which it may lose.
+        under: a program that its process runs under.
     """
 
     name: str
-    measure: Callable[[Context], dict[str, Any]]
+    by: float
     cost: float
-    model: bool = True
+    limit: float
+    after: str = ""
     alone: bool = False
+    under: tuple[str, ...] = ()
 
 
+MEMCHECK = ("compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "99", "--log-file", "../memcheck.report")
 PARTS = (
-    Part("ceilings", ceilings.measure, 15, model=False),
-    Part("accuracy", accuracy.measure, 60),
-    Part("backbone", backbone.measure, 50),
-    Part("baselines", baselines.measure, 30),
-    Part("compiled", baselines.compiled, 60, alone=True),
-    Part("memory", memory.measure, 25, alone=True),
-    Part("decoding", decoding.measure, 45, alone=True),
-    Part("kernels", kernels.measure, 65, model=False),
+    Part("kernels", 50, 10, 120),
+    Part("bf16", 100, 15, 120),
+    Part("fp8", 130, 15, 90),
+    Part("heads", 150, 10, 60),
+    Part("compiled", 240, 40, 150, after="fill"),
+    Part("accuracy", 330, 45, 240, after="checkpoint"),
+    Part("certified", 350, 10, 60, after="checkpoint"),
+    Part("tests", 480, 30, 180, alone=True),
+    Part("attention", 530, 15, 90, alone=True),
+    Part("ceilings", 550, 5, 40),
+    Part("memory", 570, 15, 60, after="checkpoint", alone=True),
+    Part("gemm", 620, 15, 90),
+    Part("memcheck", 660, 20, 120, alone=True, under=MEMCHECK),
+    Part("interop", 680, 10, 60, after="checkpoint", alone=True),
+    Part("rows", 710, 10, 90),
+    Part("host", 730, 10, 60, after="checkpoint"),
+    Part("baselines", 760, 15, 90),
+    Part("decoding", 800, 20, 90, after="checkpoint", alone=True),
 )
+BACKGROUND = ("checkpoint", "fill")
+
+
+class StoppedError(Exception):
+    """By a signal."""
 
 
 class Run:
-    """The results so far, and where they are written."""
+    """The processes of one run, and its results."""
 
-    def __init__(
-        self, asked: argparse.Namespace, context: Context, began: float, order: tuple[Part, ...] = PARTS
-    ) -> None:
-        self.asked, self.context, self.began, self.order = asked, context, began, order
-        self.parts: dict[str, Any] = {}
-        self.broken = False
-        now = datetime.now(UTC)
-        self.doc: dict[str, Any] = {
-            "schema": SCHEMA,
-            "date": now.date().isoformat(),
-            "time": now.strftime("%H:%M UTC"),
-            "dry": asked.dry,
-            "budget": asked.budget,
-            "seconds": 0.0,
-            "parts": self.parts,
-        }
-        context.found, context.left = self.parts, self.left
-        self.path: Path | None = None
+    def __init__(self, asked: argparse.Namespace, parts: Sequence[Part], worker: Sequence[str], began: float) -> None:
+        self.asked, self.parts, self.work, self.began = asked, parts, asked.work, began
+        options = ["--device", asked.device, "--work", str(asked.work), "--layers", str(asked.layers)]
+        self.command = [*worker, *(["--dry"] if asked.dry else []), *options, "--tests", *asked.tests]
+        about = {"commit": asked.commit, "dry": asked.dry, "layers": asked.layers}
+        self.results = Results(asked.results, asked.work, began, about)
+        self.main: Process | None = None
+        self.beside: dict[str, Process] = {}
 
     def left(self) -> float:
-        return float(self.asked.budget - (time.monotonic() - self.began))
+        return float(self.asked.until - SPARE - (time.monotonic() - self.began))
 
-    def part(self, part: Part) -> None:
-        """Run, skip or record as failed; never raises."""
+    def say(self, text: str) -> None:
+        print(f"[{time.monotonic() - self.began:4.0f} s] {text}", flush=True)
+
+    def start(self, name: str, under: Sequence[str] = ()) -> Process:
+        watched = ["--uncached"] if under else []
+        return Process([*under, *self.command, *watched], self.work / "tree", self.work / f"{name}.log")
+
+    def all(self) -> None:
+        """Every part that is asked for and not done; raises StoppedError."""
+        install(self.work / "tree")
+        self.main = self.start("main")
         began = time.monotonic()
-        why = self.skipped(part)
-        if why:
-            found: dict[str, Any] = {"status": "skipped", "note": why}
-        else:
-            say(self, f"{part.name} ...")
+        facts = self.ask(self.main, Part("facts", 0, 0, 120), keep=False)
+        self.begin(facts | {"seconds": round(time.monotonic() - began, 2)})
+        left = [part for part in self.parts if not self.results.done(part.name)]
+        for name in BACKGROUND[: 1 if self.asked.dry else None]:  # a dry run compiles nothing
+            if any(part.after == name for part in left):
+                self.beside[name] = self.start(name)
+                self.beside[name].order(part=name, found={}, beside=[])
+        while left:
+            self.look_beside()
+            # What has to wait for the background is put off as long as there is something else to do.
+            part = next((part for part in left if part.after not in self.beside), left[0])
+            left.remove(part)
+            self.one(part)
+        self.results.doc["finished"] = all(self.results.done(part.name) for part in self.parts)
+        self.results.write()
+
+    def begin(self, facts: dict[str, Any]) -> None:
+        if facts["status"] != "ok":
+            sys.exit(f"gpu-check: {facts['error']}\n" + "\n".join(facts.get("tail", [])))
+        self.results.open(facts, [self.asked.results, self.work, STORED])
+        self.say(f"{self.results.doc['card']}; results in {self.results.path.name}")
+
+    def look_beside(self, name: str = "", until: float = 0.0) -> None:
+        """Take note of what has ended in the background, waiting for `name`."""
+        for other, process in list(self.beside.items()):
             try:
-                found = {"status": "ok", **self.measured(part)}
-            except Exception as error:
-                print(f"{part.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-                found = {"status": "failed", "error": describe(error), "where": outside.where(error)}
-        self.keep(part.name, found, time.monotonic() - began)
+                events = process.events(until if other == name else 0.0)
+                found = next(event["end"] for event in events if "end" in event)
+            except LateError:
+                continue
+            except EndedError as error:
+                found = {"status": "failed", "error": str(error), "tail": process.tail()}
+            process.kill()
+            del self.beside[other]
+            self.say(f"{other}, in the background: {found['status']}")
+            self.results.end(other, time.monotonic() - self.began, found)
+
+    def one(self, part: Part) -> None:
+        why = self.skipped(part)
+        if not why and part.after in self.beside:
+            self.look_beside(part.after, time.monotonic() + self.left() - part.cost)
+            why = self.skipped(part)
+        if why:
+            self.say(f"{part.name}: skipped, {why}")
+            self.results.end(part.name, 0.0, {"status": "skipped", "note": why})
+            return
+        began = time.monotonic()
+        self.results.parts[part.name] = {"status": "running", "seconds": 0.0}
+        self.results.write()
+        process = self.start(part.name, part.under) if self.alone(part) else self.main
+        if process is None or process.ended:
+            process = self.main = self.start("main")
         try:
-            self.context.free()
-        except Exception as error:  # an illegal access leaves a process without a GPU for good
-            say(self, f"{describe(error)}: the parts after {part.name} run in processes of their own")
-            self.broken = True
+            found = self.ask(process, part)
+        except StoppedError:
+            self.results.end(part.name, time.monotonic() - began, {"status": "stopped"})
+            raise
+        if part.under and self.alone(part) and found["status"] == "ok":
+            found |= self.verdict(process, part.name)
+        if process is not self.main or found["status"] == "stopped" or "broken" in found:
+            process.kill()
+        at = time.monotonic() - self.began
+        if len(self.results.doc["runs"]) == 1:
+            found |= {"at": round(at, 1), "by": part.by}
+        self.results.end(part.name, time.monotonic() - began, found)
+        late = f", by {part.by:.0f} s it should have been" if found.get("at", 0.0) > part.by else ""
+        self.say(f"{part.name}: {found['status']}{late} {found.get('error') or found.get('note') or ''}")
+
+    def verdict(self, process: Process, name: str) -> dict[str, Any]:
+        """How the program ended that a part ran under, and the end of its report."""
+        try:
+            status = process.finish(self.left())
+        except LateError:
+            return {"status": "stopped", "note": "before its program had ended"}
+        report = (self.work / f"{name}.report").read_text("utf-8", "replace").splitlines()[-25:]
+        return {"tail": report} | ({"status": "failed", "error": f"exit status {status}"} if status else {})
+
+    def alone(self, part: Part) -> bool:
+        return part.alone and not self.asked.dry  # a process costs more than all of a dry part
 
     def skipped(self, part: Part) -> str:
-        if self.asked.only and part.name not in (*self.asked.only, "facts"):
+        if self.asked.only and part.name not in self.asked.only:
             return "not asked for"
-        if part.model and self.context.checkpoint is None:
+        if part.under and not self.asked.dry and which(part.under[0]) is None:
+            return f"{part.under[0]} is not installed"
+        if self.results.parts.get(part.after, {}).get("status") == "failed" and part.after == "checkpoint":
             return "there is no checkpoint"
-        if self.left() < part.cost and not self.asked.dry:
-            return f"{self.left():.0f} s of the budget left, {part.cost:.0f} needed"
+        if self.left() < (0.0 if self.asked.dry else part.cost):
+            return f"{max(0.0, self.left()):.0f} s left, {part.cost:.0f} needed"
         return ""
 
-    def measured(self, part: Part) -> dict[str, Any]:
-        if self.asked.dry or not (part.alone or self.broken):
-            return part.measure(self.context)
-        options = ["--part", part.name, "--device", str(self.context.device)]
-        later = sum(other.cost for other in self.after(part))
-        return outside.part_alone(options, self.context, self.parts, max(part.cost, self.left() - 5 - later))
-
-    def after(self, part: Part) -> tuple[Part, ...]:
-        return self.order[self.order.index(part) + 1 :] if part in self.order else ()
-
-    def keep(self, name: str, found: dict[str, Any], seconds: float) -> None:
-        self.parts[name] = outside.clean({**found, "seconds": round(seconds, 2)})
-        self.write()
-
-    def write(self) -> None:
-        """Both files, whole or not at all."""
-        self.doc["seconds"] = round(time.monotonic() - self.began, 2)
-        if self.path is None:
-            self.path = outside.new_file(
-                self.asked.results, self.parts["facts"].get("card", "unknown"), self.doc["date"]
-            )
-        outside.replace(self.path, json.dumps(self.doc, indent=1, allow_nan=False) + "\n")
+    def ask(self, process: Process, part: Part, *, keep: bool = True) -> dict[str, Any]:
+        """What the part found in the end; its rows are kept and shown as they come."""
+        groups = [other.group for other in self.beside.values()]
+        process.order(part=part.name, found=self.results.parts, beside=groups)
+        limit = min(part.limit, self.left())
+        found: dict[str, Any] = {}
         try:
-            text = markdown(self.doc)
-        except Exception as error:  # a figure in an unforeseen form must not end the run
-            text = f"The JSON beside this file could not be turned into a table: {describe(error)}\n"
-        outside.replace(self.path.with_suffix(".md"), text)
+            for event in process.events(time.monotonic() + limit):
+                if keep and "end" not in event:
+                    self.results.take(part.name, event)
+                if "row" in event:
+                    self.say(f"{part.name}: {row_line(event['row'])}")
+                found = event.get("end", {})
+        except LateError:
+            return {"status": "stopped", "note": f"after {limit:.0f} s"}
+        except EndedError as error:
+            return {"status": "failed", "error": str(error), "tail": process.tail()}
+        finally:
+            for other in self.beside.values():
+                other.go_on()
+        return found
+
+    def close(self) -> None:
+        for process in (self.main, *self.beside.values()):
+            if process is not None:
+                process.kill()
 
 
-def say(run: Run, what: str) -> None:
-    print(f"[{time.monotonic() - run.began:4.0f} s] {what}", flush=True)
+def main(
+    arguments: list[str] | None = None,
+    parts: Sequence[Part] = PARTS,
+    worker: Sequence[str] = (sys.executable, "-m", "benchmarks.gpu.worker"),
+    began: float = BEGAN,
+) -> int:
+    run = Run(options(arguments), parts, worker, began)
 
+    def stop(*_: object) -> None:
+        raise StoppedError
 
-def main(arguments: list[str] | None = None, parts: tuple[Part, ...] = PARTS) -> int:
-    asked = options(arguments)
-    began = time.monotonic()
-    device = torch.device(asked.device)
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            sys.exit("gpu-check: PyTorch finds no GPU here; --dry proves the scripts on CPU tensors")
-        device = torch.device("cuda", device.index or 0)
-    if asked.part:
-        return outside.child(asked, device, {part.name: part.measure for part in parts})
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    with tempfile.TemporaryDirectory(prefix="emonet-fast-gpu-check-") as name:
-        folder = Path(name)
-        run = Run(asked, Context(device, asked.dry, folder / "cache"), began, parts)
-        run.part(Part("facts", facts.measure, 0, model=False))
-        making = outside.Making(folder, asked)
-        if asked.tests:
-            say(run, "tests ...")
-            run.keep("tests", *outside.pytest(asked.tests, folder, asked.tests_limit))
-        say(run, "checkpoint ...")
-        run.context.checkpoint, found, seconds = making.result(max(30.0, run.left() - 60))
-        run.keep("checkpoint", found, seconds)
-        for part in parts:
-            run.part(part)
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        run.all()
+    except (StoppedError, KeyboardInterrupt):
+        run.say("stopped")
+    finally:
+        run.close()
+        signal.signal(signal.SIGTERM, before)
     return report(run)
 
 
 def report(run: Run) -> int:
     """Prints the short table; 1 where a part or a test failed."""
-    print()
-    print("\n".join(bars_table(run.parts, dry=run.asked.dry)))
-    for name, part in run.parts.items():
+    parts = run.results.parts
+    print("\n" + "\n".join(bars_table(parts, dry=run.asked.dry)))
+    for name, part in parts.items():
         note = part.get("note") or part.get("error") or part.get("summary") or ""
         print(f"{name:12} {part['status']:8} {part['seconds']:6.1f} s  {note}")
-    print(f"{run.doc['seconds']:.0f} s, emonet-fast {__version__}; written: {run.path}")
-    return int(any(part["status"] == "failed" for part in run.parts.values()))
+    print(f"{time.monotonic() - run.began:.0f} s; written: {run.results.path}")
+    return int(any(part["status"] == "failed" for part in parts.values()))
 
 
 def options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dry", action="store_true", help="tiny model on CPU tensors")
-    parser.add_argument("--device", help="cuda, cuda:N or cpu (with --dry)")
+    parser.add_argument("--until", type=float, default=UNTIL, help="seconds after which it ends (%(default).0f)")
     parser.add_argument("--results", type=Path, help="folder of the two files")
-    parser.add_argument("--budget", type=float, default=BUDGET, help="seconds for everything (%(default)s)")
-    parser.add_argument("--tests", nargs="*", help=f"what pytest runs (default: {' '.join(TESTS)}); nothing: no tests")
-    parser.add_argument("--tests-limit", type=float, default=150.0, help="seconds for the tests (%(default)s)")
-    parser.add_argument("--only", nargs="+", help="these parts only")
-    parser.add_argument("--layers", type=int, default=27, help="layers of the synthetic checkpoint (%(default)s)")
-    for name in ("part", "packed", "found", "out"):  # between this program and its own processes
-        parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
+    parser.add_argument("--commit", default=commit(), help="of these sources, where git cannot say it")
+    parser.add_argument("--device", help="cuda, cuda:N or cpu (with --dry)")
+    parser.add_argument("--only", nargs="+", default=[], help="these parts only")
+    parser.add_argument("--tests", nargs="*", help=f"what pytest runs (default: {' '.join(TESTS)})")
+    parser.add_argument("--layers", type=int, default=27, help="layers of the network (%(default)s)")
+    parser.add_argument("--work", type=Path, help="folder of what lasts from run to run")
     asked = parser.parse_args(arguments)
     if asked.tests is None:  # in the interpreter, the kernels' tests take minutes
         asked.tests = ["tests/engines"] if asked.dry else list(TESTS)
     asked.device = asked.device or ("cpu" if asked.dry else "cuda")
-    if asked.device == "cpu" and not asked.dry and not asked.part:
+    if asked.device == "cpu" and not asked.dry:
         parser.error("--device cpu needs --dry")
-    asked.results = asked.results or (ROOT / "build" / "gpu-check" / "dry" if asked.dry else RESULTS)
+    asked.work = (asked.work or ROOT / "build" / "gpu-check" / ("dry" if asked.dry else "work")).resolve()
+    asked.results = (asked.results or (asked.work if asked.dry else STORED)).resolve()
+    asked.work.mkdir(parents=True, exist_ok=True)
     return asked
 
 

@@ -2,8 +2,11 @@
 
 import gc
 import itertools
+import os
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+import signal
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,28 +22,42 @@ BF16_BOUND, FP8_BOUND = 2e-2, 8e-2
 
 @dataclass
 class Context:
-    """device: where it runs. dry: tiny shapes on CPU tensors, to prove the scripts and nothing else.
+    """What a part gets.
 
-    checkpoint: an opened packed one, None where it could not be made. found: the results of the parts before.
-    left: seconds of the time budget that remain. partial: keeps what a part has so far, should it run out of time.
+    Args:
+        device: where it runs.
+        dry: tiny shapes on CPU tensors, to prove the scripts and nothing else.
+        cache: a folder that lasts for the run, and for the next one that goes on with it.
+        network: a Description of what is measured: the published sizes, or tiny ones.
+        checkpoint: an opened packed one; None for the parts that need none.
+        found: the results of the parts before.
+        row: takes each row as soon as it is known.
+        tell: takes further figures of the part as soon as they are known.
+        tests: what pytest runs.
+        beside: process groups that work in the background, and stand still while something is timed.
+        timed: False only compares each side with its reference.
     """
 
     device: torch.device
     dry: bool
     cache: Path
+    network: Any = None
     checkpoint: Any = None
     found: dict[str, Any] = field(default_factory=dict)
-    left: Callable[[], float] = lambda: 600.0
-    partial: Callable[[dict[str, Any]], None] = lambda found: None
+    row: Callable[[dict[str, Any]], None] = lambda row: None
+    tell: Callable[[dict[str, Any]], None] = lambda figures: None
+    tests: Sequence[str] = ()
+    beside: Sequence[int] = ()
+    timed: bool = True
 
     @property
     def cuda(self) -> bool:
         return self.device.type == "cuda"
 
     @property
-    def keep(self) -> frozenset[str]:
+    def keep(self) -> tuple[str, ...]:
         """The layers that the FP8 certificate of this run keeps in bf16."""
-        return frozenset(self.found.get("accuracy", {}).get("fp8", {}).get("keep", ()))
+        return tuple(self.found.get("accuracy", {}).get("fp8", {}).get("keep", ()))
 
     def rounds(self, wanted: int) -> int:
         return 2 if self.dry else wanted
@@ -51,6 +68,22 @@ class Context:
         if self.cuda:
             torch.cuda.synchronize(self.device)
             torch.cuda.empty_cache()
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Let what works in the background stand still."""
+        send(self.beside, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            send(self.beside, signal.SIGCONT)
+
+
+def send(groups: Sequence[int], what: signal.Signals) -> None:
+    """Send a signal to process groups, of which some may have ended."""
+    for group in groups:
+        with suppress(ProcessLookupError):
+            os.killpg(group, what)
 
 
 def kernel_operations(device: torch.device, heads: Sequence[Any] = (), *, patch: int = 16, batch: int = 1) -> Any:
@@ -63,14 +96,17 @@ def kernel_operations(device: torch.device, heads: Sequence[Any] = (), *, patch:
 
 
 def random_heads(count: int, widths: Sequence[int], generator: torch.Generator) -> list[tuple[Any, Any]]:
-    """(weight [H, out, in], bias [H, out]) of each layer, float32, on the host."""
-    made = []
-    for i, (inside, outside) in enumerate(itertools.pairwise(widths)):
-        # The embedding comes with norm 1, not with elements of size 1; each ReLU halves the energy.
-        size = (2 / inside) ** 0.5 if i else 1.0
-        weight = torch.randn(count, outside, inside, generator=generator) * size
-        made.append((weight, torch.randn(count, outside, generator=generator) * 0.1))
-    return made
+    """(weight [H, out, in], bias [H, out]) of each layer, float32, on the generator's device."""
+
+    def normal(*shape: int) -> Any:
+        return torch.randn(*shape, generator=generator, device=generator.device)
+
+    # The embedding comes with norm 1, not with elements of size 1; each ReLU halves the energy.
+    sizes = [1.0, *((2 / inside) ** 0.5 for inside in widths[1:])]
+    return [
+        (normal(count, outside, inside) * size, normal(count, outside) * 0.1)
+        for (inside, outside), size in zip(itertools.pairwise(widths), sizes, strict=False)
+    ]
 
 
 def off(got: Any, want: Any) -> float:
@@ -121,10 +157,11 @@ def case(
         except Exception as error:
             row["failed"] = describe(error)
     found: dict[str, Times] = {}
-    if ready:
+    if ready and context.timed:
         warmup = 1 if context.dry else 2
         graph = recorded(sides, ready)
-        found = compare(ready, context.device, rounds=context.rounds(rounds), warmup=warmup, graph=graph)
+        with context.quiet():
+            found = compare(ready, context.device, rounds=context.rounds(rounds), warmup=warmup, graph=graph)
     for name, times in found.items():
         row, side = rows[name], sides[name]
         row["ms"] = times.record()
@@ -135,6 +172,8 @@ def case(
             row["gbs"] = moved / times.median / 1e9
         if side.images:
             row["images_per_second"] = side.images / times.median
+    for row in rows.values():
+        context.row(row)
     return list(rows.values())
 
 
@@ -151,15 +190,3 @@ def describe(error: BaseException) -> str:
 def without_paths(text: str) -> str:
     """Results travel: where a file lies on this machine is nobody's business."""
     return re.sub(r"(/[\w.+-]+){2,}/", ".../", text)
-
-
-def rates(context: Context, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Adds what share of this run's own ceilings each row reaches."""
-    ceilings = context.found.get("ceilings", {})
-    for row in rows:
-        limit = ceilings.get("fp8_gemm_tflops" if "fp8" in row["side"] else "bf16_gemm_tflops")
-        if "tflops" in row and limit:
-            row["share_of_gemm"] = row["tflops"] / limit
-        if "gbs" in row and ceilings.get("copy_gbs"):
-            row["share_of_copy"] = row["gbs"] / ceilings["copy_gbs"]
-    return rows

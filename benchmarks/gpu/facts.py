@@ -3,14 +3,24 @@
 import importlib.metadata
 import platform
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.gpu.context import Context
+from emonet_fast import __version__
 
-PACKAGES = ("emonet-fast", "torch", "triton", "numpy", "transformers", "safetensors", "setuptools")
+PACKAGES = (
+    "torch",
+    "triton",
+    "nvidia-cublas",
+    "numpy",
+    "transformers",
+    "safetensors",
+    "cupy-cuda13x",
+    "jax",
+    "numba-cuda",
+)
 _ASKED = "driver_version,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,power.limit,temperature.gpu"
 
 
@@ -19,7 +29,7 @@ def measure(context: Context) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "packages": {name: version(name) for name in PACKAGES},
-        "commit": commit(),
+        "emonet_fast": __version__,
         "card": "CPU tensors (no figure of this run means anything)",
         "cuda": torch.version.cuda,
     }
@@ -42,21 +52,6 @@ def version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def commit() -> str | None:
-    """The checkout's commit, with + where files differ from it; None without git."""
-    root = Path(__file__).parents[2]
-    try:
-        done = subprocess.run(
-            ["git", "-C", root, "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
 
 
 def nvidia_smi() -> dict[str, Any]:

@@ -1,45 +1,34 @@
-"""Puts this checkout's package into a folder, where `emonet_fast.kernels` is in its place; no network, nothing else.
+"""Copies this checkout's sources into one folder, where `emonet_fast/kernels` is in its place: nothing is installed.
 
-By pip and setuptools, as a user's `pip install --no-deps --no-build-isolation .` does. Where setuptools is missing or
-older than pyproject.toml asks for (77: it then refuses the licence field), the two folders are copied instead.
+Whatever starts there (`python -m` puts its folder first on the path) finds the whole package, and so do the programs
+that tests start with the root as their folder. No path has to be set, no network and no setuptools is needed.
+
+`python benchmarks/gpu/install.py TREE` makes it anew; with further arguments, Python is run there with these.
 """
 
-import re
 import shutil
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+COPIED = ("benchmarks", "csrc", "emonet_fast", "kernels", "tests", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 
 
-def fault() -> str:
-    """Why setuptools cannot build the package here, or ""."""
-    asked = re.search(r"setuptools>=(\d+)", (ROOT / "pyproject.toml").read_text("utf-8"))
-    lowest = int(asked.group(1)) if asked else 0
-    try:
-        found = version("setuptools")
-    except PackageNotFoundError:
-        return f"setuptools is not installed; pyproject.toml asks for {lowest} or newer"
-    if int(found.split(".")[0]) < lowest:
-        return f"setuptools {found} is installed; pyproject.toml asks for {lowest} or newer"
-    return ""
-
-
-def install(target: Path) -> None:
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)  # files of an older build would come along
-    why = fault()
-    if not why:
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
-        subprocess.run([*pip, "--no-deps", "--no-build-isolation", "--target", target, ROOT], check=True)
-        return
-    print(f"gpu-check: {why}: the package is copied to {target.name}/ instead of built", file=sys.stderr)
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "emonet_fast", target / "emonet_fast", ignore=ignored)
-    shutil.copytree(ROOT / "kernels", target / "emonet_fast" / "kernels", ignore=ignored)
+def install(tree: Path) -> None:
+    """Make `tree` anew."""
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir(parents=True)
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__", "results"))
+        else:
+            shutil.copy(ROOT / name, tree / name)
+    (tree / "emonet_fast" / "kernels").symlink_to(Path("..") / "kernels")
 
 
 if __name__ == "__main__":
-    install(Path(sys.argv[1]).resolve())
+    folder, arguments = Path(sys.argv[1]).resolve(), sys.argv[2:]
+    if arguments:
+        sys.exit(subprocess.run([sys.executable, *arguments], cwd=folder, check=False).returncode)
+    install(folder)

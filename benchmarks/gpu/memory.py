@@ -19,7 +19,7 @@ def measure(context: Context) -> dict[str, Any]:
         return {"batch": 2, "torch_peak_mb": held / 1e6, "driver_mb": None}
     from emonet_fast.backends.cuda.backend import CudaBackend
 
-    before = driver_mb()
+    before = driver_mb()  # there is no context yet
     torch.cuda.set_device(context.device)
     backend = CudaBackend(context.checkpoint, "cuda", "bf16", BATCH, context.cache)
     size = context.checkpoint.vision.image_size

@@ -1,6 +1,6 @@
 """Varied pictures from numpy alone: a machine that measures GPUs may have no library that draws.
 
-Photographs have amplitude 1/f, edges, texture, smooth light and colour casts; so have these, in turns and mixed.
+Photographs have amplitude 1/f, edges, texture and colour casts; so have these.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -25,10 +25,7 @@ def planes(n: int, seed: int = 0, size: int = 384) -> UInt8:
 
 def _picture(i: int, rng: np.random.Generator, size: int) -> UInt8:
     out = _noise(rng, size)
-    paint = [_portrait, _shapes, _gratings, _lights][i % 4]
-    out = paint(rng, out)
-    if rng.random() < 0.3:
-        out = _blurred(out, rng.uniform(0.5, 3.0))
+    out = [_portrait, _shapes][i % 2](rng, out)
     out = 255.0 * np.clip(out / 255.0, 0.0, 1.0) ** rng.uniform(0.6, 1.6)
     if rng.random() < 0.1:  # without colour
         out = np.repeat(out.mean(axis=2, keepdims=True), 3, axis=2)
@@ -98,36 +95,6 @@ def _shapes(rng: np.random.Generator, out: Floats) -> Floats:
     return out
 
 
-def _gratings(rng: np.random.Generator, out: Floats) -> Floats:
-    """One or two gratings of 3 to 40 pixels a period: cloth, brick, print."""
-    y, x = _grid(len(out))
-    for _ in range(int(rng.integers(1, 3))):
-        angle, period = rng.uniform(0, np.pi), np.exp(rng.uniform(np.log(3.0), np.log(40.0)))
-        wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * (2 * np.pi / period) + rng.uniform(0, 6.28))
-        weight = rng.uniform(0.3, 0.8) * (0.5 + 0.5 * np.tanh(rng.uniform(1.0, 6.0) * wave))
-        out = _blend(out, weight, rng.uniform(0, 255, 3))
-    return _speckle(rng, out) if rng.random() < 0.5 else out
-
-
-def _lights(rng: np.random.Generator, out: Floats) -> Floats:
-    """Two to six soft lights: large smooth areas, little detail."""
-    size = len(out)
-    y, x = _grid(size)
-    for _ in range(int(rng.integers(2, 7))):
-        square = (x - rng.uniform(0, size)) ** 2 + (y - rng.uniform(0, size)) ** 2
-        radius = rng.uniform(0.1, 0.5) * size
-        out = _blend(out, rng.uniform(0.4, 1.0) * np.exp(-square / (2 * radius**2)), rng.uniform(0, 255, 3))
-    return out
-
-
 def _speckle(rng: np.random.Generator, out: Floats) -> Floats:
     """Fine texture, as skin, foliage or cloth has."""
     return _blend(out, rng.uniform(0.02, 0.2) * rng.random(out.shape[:2]), rng.uniform(0, 255, 3))
-
-
-def _blurred(out: Floats, sigma: float) -> Floats:
-    """Out of focus, by a Gaussian in the frequency domain."""
-    size = len(out)
-    f = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
-    gain = np.exp(-2 * (np.pi * sigma * f) ** 2)[..., None]
-    return np.fft.irfft2(np.fft.rfft2(out, axes=(0, 1)) * gain, s=(size, size), axes=(0, 1))

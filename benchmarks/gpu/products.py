@@ -23,17 +23,15 @@ SHAPES = {
 TOKENS, HEADS, HEAD_DIM = 576, 16, 72
 
 
-def gemms(context: Context) -> list[dict[str, Any]]:
-    rows = []
+def gemms(context: Context) -> None:
     shapes = {"qkv": (32, 48)} if context.dry else SHAPES
     for images in (1,) if context.dry else (1, 64, 256):
         for name, (k, n) in shapes.items():
-            rows += gemm(context, name, 256 if context.dry else -(-images * TOKENS // 256) * 256, k, n)
+            gemm(context, name, 256 if context.dry else -(-images * TOKENS // 256) * 256, k, n)
         context.free()
-    return rows
 
 
-def gemm(context: Context, name: str, m: int, k: int, n: int) -> list[dict[str, Any]]:
+def gemm(context: Context, name: str, m: int, k: int, n: int) -> None:
     """bf16 with bias; FP8 row-wise with bias, x quantised before."""
     x = torch.randn(m, k, device=context.device).bfloat16()
     weight, bias = torch.randn(n, k, device=context.device) / k**0.5, torch.randn(n, device=context.device)
@@ -58,18 +56,20 @@ def gemm(context: Context, name: str, m: int, k: int, n: int) -> list[dict[str, 
         "bf16": Side(bf16, error, bound=BF16_BOUND, bytes=2.0 * (m * k + n * k + m * n)),
         "fp8": Side(fp8, error, bound=FP8_BOUND, bytes=1.0 * (m * k + n * k) + 2.0 * m * n),
     }
-    return case(context, f"GEMM {name}", f"{m} x {k} x {n}", sides, flop=2.0 * m * k * n)
+    case(context, f"GEMM {name}", f"{m} x {k} x {n}", sides, flop=2.0 * m * k * n)
 
 
-def attentions(context: Context) -> list[dict[str, Any]]:
-    rows = []
-    for batch in (1,) if context.dry else (1, 16, 64):
-        rows += attention_case(context, batch)
+def attentions(context: Context) -> None:
+    for batch in (1,) if context.dry else (64, 1, 256):
+        attention_case(context, batch)
         context.free()
-    return rows
 
 
-def attention_case(context: Context, batch: int) -> list[dict[str, Any]]:
+def smallest(context: Context) -> None:
+    attention_case(context, 1)
+
+
+def attention_case(context: Context, batch: int) -> None:
     """From the packed [M, 3 D] to [M, D]; SDPA gives a tensor of its own, ours fills a buffer, as in the engine."""
     from emonet_fast.kernels.attention import attention
 
@@ -108,7 +108,7 @@ def attention_case(context: Context, batch: int) -> list[dict[str, Any]]:
         for kind in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION):
             sides[f"sdpa {kind.name.split('_')[0].lower()}"] = side(by(kind))
     flop, size = 4.0 * batch * tokens * tokens * d, 8.0 * batch * tokens * d
-    return case(context, "attention, head_dim 72", f"batch {batch}, {tokens} tokens", sides, flop=flop, bytes=size)
+    case(context, "attention, head_dim 72", f"batch {batch}, {tokens} tokens", sides, flop=flop, bytes=size)
 
 
 def exact(qkv: Any, tokens: int, heads: int) -> Any:

@@ -1,24 +1,36 @@
 """The published pipeline on this device: transformers' vision tower, and the heads as published or stacked."""
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
+from benchmarks.gpu.context import random_heads
 from emonet_fast.backends.cuda.operations import stacked_heads
 from emonet_fast.backends.reference import read_packed
-from emonet_fast.checkpoint.spec import Checkpoint
+from emonet_fast.checkpoint.spec import Checkpoint, Description
 
 
 class Published:
-    """transformers' SigLIP and one MLP a head from a packed checkpoint, in `dtype`. Needs no image library."""
+    """transformers' SigLIP and one MLP a head, in `dtype`. Needs no image library.
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
-        model, tensors = read_packed(checkpoint)
+    checkpoint: a packed one; a Description alone gets random weights, made on the device.
+    """
+
+    def __init__(self, checkpoint: Description, device: torch.device, dtype: torch.dtype) -> None:
+        if isinstance(checkpoint, Checkpoint):
+            model, tensors = read_packed(checkpoint)
+            count = len(checkpoint.head_widths) - 1
+            layers = [(tensors[f"heads.{i}.weight"], tensors[f"heads.{i}.bias"]) for i in range(count)]
+        else:
+            import transformers
+
+            with device:
+                model = transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**asdict(checkpoint.vision)))
+            generator = torch.Generator(device).manual_seed(3)
+            layers = random_heads(len(checkpoint.names), checkpoint.head_widths, generator)
         self.model = model.eval().requires_grad_(False).to(device, dtype)
-        count = len(checkpoint.head_widths) - 1
-        self.layers = [
-            tuple(tensors[f"heads.{i}.{kind}"].to(device, dtype) for kind in ("weight", "bias")) for i in range(count)
-        ]
+        self.layers = [tuple(tensor.to(device, dtype) for tensor in layer) for layer in layers]
         self.heads = [mlp([(w[h], b[h]) for w, b in self.layers]) for h in range(len(checkpoint.names))]
         self.l2_normalise, self.preprocess, self.dtype = checkpoint.l2_normalise, checkpoint.preprocess, dtype
 

@@ -1,6 +1,6 @@
 """Kernels that take one row at a time: LayerNorm, GELU, quantisation; resize, patches; fc1's GELU in either place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,16 +14,14 @@ EPS = 1e-6
 D, MLP, TOKENS = 1152, 4304, 576
 
 
-def measure(context: Context) -> list[dict[str, Any]]:
-    rows = []
-    for images in (1,) if context.dry else (1, 64):
+def measure(context: Context, batches: Sequence[int] = (1, 64)) -> None:
+    for images in (1,) if context.dry else batches:
         m = 2 if context.dry else images * TOKENS
         for part in (layer_norms, gelus, fc1, quantisation):
-            rows += part(context, m)
-        rows += patch_rows(context, images)
-        rows += resize_rows(context, images)
+            part(context, m)
+        patch_rows(context, images)
+        resize_rows(context, images)
         context.free()
-    return rows
 
 
 def normal(context: Context, *shape: int, dtype: torch.dtype = torch.bfloat16) -> Any:
@@ -63,7 +61,7 @@ def row_case(
     exact: Callable[..., Any],
     inputs: Callable[[], tuple[Any, ...]],
     bytes_a_row: int,
-) -> list[dict[str, Any]]:
+) -> None:
     """kernel, plain: (out, scales, *inputs) -> None; exact: (*inputs) -> float64 output of fresh inputs."""
 
     def side(run: Callable[..., None]) -> Side:
@@ -81,10 +79,10 @@ def row_case(
 
     name = f"{what}, {'fp8' if fp8 else 'bf16'} out"
     sides = {"ours": side(kernel), "torch": side(plain)}
-    return case(context, name, f"{m} x {d}", sides, bytes=float(m * bytes_a_row))
+    case(context, name, f"{m} x {d}", sides, bytes=float(m * bytes_a_row))
 
 
-def layer_norms(context: Context, m: int) -> list[dict[str, Any]]:
+def layer_norms(context: Context, m: int) -> None:
     from emonet_fast.kernels.layer_norm import layer_norm
 
     weight, bias = normal(context, 2, D, dtype=torch.float32)
@@ -103,14 +101,12 @@ def layer_norms(context: Context, m: int) -> list[dict[str, Any]]:
     def inputs() -> tuple[Any, Any]:
         return normal(context, m, D), normal(context, m, D)
 
-    found = []
     for fp8 in (False, True):
         size = 6 * D + (D if fp8 else 2 * D)
-        found += row_case(context, "LayerNorm + residual", m, D, fp8, ours, plain, exact, inputs, size)
-    return found
+        row_case(context, "LayerNorm + residual", m, D, fp8, ours, plain, exact, inputs, size)
 
 
-def gelus(context: Context, m: int) -> list[dict[str, Any]]:
+def gelus(context: Context, m: int) -> None:
     from emonet_fast.kernels.gelu import gelu
 
     bias = normal(context, MLP, dtype=torch.float32)
@@ -124,16 +120,12 @@ def gelus(context: Context, m: int) -> list[dict[str, Any]]:
     def exact(x: Any) -> Any:
         return functional.gelu(x.double() + bias.double(), approximate="tanh")
 
-    found = []
     for fp8 in (False, True):
         size = 2 * MLP + (MLP if fp8 else 2 * MLP)
-        found += row_case(
-            context, "bias + GELU", m, MLP, fp8, ours, plain, exact, lambda: (normal(context, m, MLP),), size
-        )
-    return found
+        row_case(context, "bias + GELU", m, MLP, fp8, ours, plain, exact, lambda: (normal(context, m, MLP),), size)
 
 
-def quantisation(context: Context, m: int) -> list[dict[str, Any]]:
+def quantisation(context: Context, m: int) -> None:
     from emonet_fast.kernels.quantise import quantise
 
     def ours(out: Any, scales: Any, x: Any) -> None:
@@ -142,12 +134,12 @@ def quantisation(context: Context, m: int) -> list[dict[str, Any]]:
     def plain(out: Any, scales: Any, x: Any) -> None:
         put(x.float(), out, scales)
 
-    return row_case(
+    row_case(
         context, "quantise", m, D, True, ours, plain, lambda x: x.double(), lambda: (normal(context, m, D),), 3 * D
     )
 
 
-def fc1(context: Context, m: int) -> list[dict[str, Any]]:
+def fc1(context: Context, m: int) -> None:
     """GELU in the product's epilogue (one pass less over [M, 4304]) beside product and kernel. CUDA only."""
     from emonet_fast.kernels.gelu import gelu
 
@@ -169,10 +161,10 @@ def fc1(context: Context, m: int) -> list[dict[str, Any]]:
     sides = {"product, then our GELU": Side(lambda: [separate], error)}
     if context.cuda:
         sides["GELU in the epilogue"] = Side(lambda: [lambda: multiply_gelu(layer, x, out)], error)
-    return case(context, "fc1 + GELU, bf16", f"{m} x {k} x {n}", sides, flop=2.0 * m * k * n)
+    case(context, "fc1 + GELU, bf16", f"{m} x {k} x {n}", sides, flop=2.0 * m * k * n)
 
 
-def patch_rows(context: Context, images: int) -> list[dict[str, Any]]:
+def patch_rows(context: Context, images: int) -> None:
     """uint8 images to normalised bf16 rows."""
     from emonet_fast.kernels.patches import patches
 
@@ -199,10 +191,10 @@ def patch_rows(context: Context, images: int) -> list[dict[str, Any]]:
                      lambda: off(out, want)),
         "torch": Side(lambda: [lambda x=x: plain(x) for x in given], lambda: off(out, want)),
     }  # fmt: skip
-    return case(context, "patches", f"{images} x {size} x {size}", sides, bytes=float(bytes_moved))
+    case(context, "patches", f"{images} x {size} x {size}", sides, bytes=float(bytes_moved))
 
 
-def resize_rows(context: Context, images: int) -> list[dict[str, Any]]:
+def resize_rows(context: Context, images: int) -> None:
     """Decoded pictures to the network's size in Pillow's arithmetic, and in PyTorch's, which is up to a level off."""
     from emonet_fast.kernels.resize import Pixels, Resizer, reference
 
@@ -230,4 +222,4 @@ def resize_rows(context: Context, images: int) -> list[dict[str, Any]]:
         return Side(lambda: [lambda x=x: run(x) for x in given], lambda: off(left[name][0].cpu(), want), graph=False)
 
     sides = {"ours": side("ours", ours), "torch": side("torch", plain)}
-    return case(context, "resize", f"{images} x {edge} x {edge} to {size}", sides, bytes=float(bytes_moved))
+    case(context, "resize", f"{images} x {edge} x {edge} to {size}", sides, bytes=float(bytes_moved))

@@ -37,11 +37,11 @@ class Bar:
 
 
 def _speed(precision: str) -> Callable[[Parts], float | None]:
-    """Of the default engine (attention by SDPA) at batch 256."""
+    """Of the default engine (attention by SDPA) at batch 256. FP8 as its certificate has it, where there is one."""
 
     def value(parts: Parts) -> float | None:
-        wanted = f"{precision}, attention sdpa"
-        found = [r for r in parts["backbone"]["rows"] if r["side"] == wanted and r["shape"] == "batch 256"]
+        rows = parts.get("certified", {}).get("rows", []) if precision == "fp8" else []
+        found = [r for r in (*rows, *parts[precision]["rows"]) if r["shape"] == "batch 256"]
         return None if found[0].get("wrong") else found[0].get("images_per_second")
 
     return value
@@ -70,7 +70,7 @@ BARS = (
     Bar("FP8 against torch.compile max-autotune, same run", "x", 1.8, 2.2, _compiled("fp8")),
     Bar("bf16 against the published pipeline, same run", "x", 20, 50, lambda p: p["baselines"]["factor_published"]),
     Bar("batch 1, p50 of device work, bf16", "ms", 2.5, 1.2,
-        lambda p: p["backbone"]["latency"]["bf16, attention sdpa"]["p50"], higher=False),
+        lambda p: p["bf16"]["latency"]["p50"], higher=False),
     Bar("bf16 error / PyTorch's own bf16 error", "x", 2.0, None, _bf16_error, higher=False),
     Bar("FP8 embedding cosine, lowest of 64", "", 0.999, 0.9995, lambda p: p["accuracy"]["fp8"]["cosine_min"]),
     Bar("FP8 Spearman, lowest head", "", 0.995, 0.999, lambda p: p["accuracy"]["fp8"]["spearman_min"]),
@@ -98,27 +98,22 @@ def markdown(doc: dict[str, Any]) -> str:
     lines = [f"# GPU check, {doc['date']}", ""]
     if doc["dry"]:
         lines += ["**Dry run on CPU tensors with a tiny model: it proves the scripts, no figure means anything.**", ""]
+    seconds = " and ".join(f"{run['seconds']:.0f}" for run in doc["runs"])
     lines += [facts_line(parts), ""]
-    lines += [f"{doc['seconds']:.0f} s in all. Written by `make gpu-check`; never edited by hand.", ""]
+    lines += [f"Commit {doc['commit']}; {seconds} s. Written by `make gpu-check`; never edited by hand.", ""]
+    lines += ["## Bars", "", *bars_table(parts, dry=doc["dry"]), "", "## Parts", ""]
+    lines += ["| part | status | s | |", "|---|---|---|---|"]
     lines += [
-        "## Bars",
-        "",
-        *bars_table(parts, dry=doc["dry"]),
-        "",
-        "## Parts",
-        "",
-        "| part | status | s | |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| {name} | {part['status']} | {part.get('seconds', 0):.1f} | {part_note(part)} |"
-        for name, part in parts.items()
+        f"| {name} | {part['status']} | {part['seconds']:.1f} | {part_note(part)} |" for name, part in parts.items()
     ]
     for name, part in parts.items():
         if part.get("rows"):
-            lines += ["", f"## {name.capitalize()}", "", *rows_table(part["rows"])]
-        if name == "backbone" and part.get("latency"):
-            lines += ["", *latency_lines(part)]
+            lines += ["", f"## {name.capitalize()}", "", *rows_table(part["rows"], parts.get("ceilings", {}))]
+        if part.get("latency"):
+            found = part["latency"]
+            lines += ["", f"Batch 1, device work: p50 {found['p50']:.3f} ms, p95 {found['p95']:.3f} ms."]
+        if name == "host" and "ms" in part:
+            lines += ["", f"Host batches of {part['batch']}, pipelined: {part['images_per_second']:.0f} img/s."]
         if name == "decoding" and part.get("levels"):
             lines += ["", "## Decoding", "", *decoding_lines(part)]
         if name == "accuracy" and part.get("torch_bf16"):
@@ -145,27 +140,39 @@ def facts_line(parts: Parts) -> str:
     return ", ".join(pieces) + (f". Measured ceilings: {', '.join(reached)}." if reached else ".")
 
 
-def rows_table(rows: list[dict[str, Any]]) -> list[str]:
-    """Medians with quartiles; what each reaches; its distance from the reference."""
+def rows_table(rows: list[dict[str, Any]], ceilings: dict[str, Any]) -> list[str]:
+    """Medians with quartiles; what each reaches, as a share of this run's own ceilings; its error."""
     lines = ["| what | shape | side | ms (quartiles) | img/s | TFLOP/s | GB/s | share | error |"]
     lines.append("|---|---|---|---|---|---|---|---|---|")
     for row in rows:
-        cells = [row["what"], row["shape"], row["side"]]
-        if "failed" in row:
-            cells += [f"failed: {row['failed']}", "", "", "", "", ""]
-        else:
-            ms = row["ms"]
-            cells.append(f"{ms['median']:.4g} ({ms['q1']:.4g}..{ms['q3']:.4g})")
-            cells += [number(row[key]) if key in row else "" for key in ("images_per_second", "tflops", "gbs")]
-            cells += [share(row), error(row)]
+        ms = row.get("ms")
+        shown = f"{ms['median']:.4g} ({ms['q1']:.4g}..{ms['q3']:.4g})" if ms else remark(row)
+        cells = [row["what"], row["shape"], row["side"], shown]
+        cells += [number(row[key]) if key in row else "" for key in ("images_per_second", "tflops", "gbs")]
+        cells += [share(row, ceilings), error(row)]
         lines.append("| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |")
     return lines
 
 
-def share(row: dict[str, Any]) -> str:
+def row_line(row: dict[str, Any]) -> str:
+    """One row as it is shown while the run goes on."""
+    figures = [f"{row['ms']['median']:.4g} ms"] if "ms" in row else []
+    units = {"images_per_second": "img/s", "tflops": "TFLOP/s", "gbs": "GB/s"}
+    figures += [f"{number(row[key])} {unit}" for key, unit in units.items() if key in row]
+    figures += [f"error {error(row)}"] if "error" in row else []
+    return ", ".join([row["what"], row["shape"], row["side"], *figures, *filter(None, [remark(row)])])
+
+
+def remark(row: dict[str, Any]) -> str:
+    """Why there is no figure."""
+    return f"failed: {row['failed']}" if "failed" in row else str(row.get("skipped", ""))
+
+
+def share(row: dict[str, Any], ceilings: dict[str, Any]) -> str:
     """Of this run's ceiling: the unit that bounds the row."""
-    found = {"GEMM": row.get("share_of_gemm"), "copy": row.get("share_of_copy")}
-    known = {name: value for name, value in found.items() if value}
+    product = ceilings.get("fp8_gemm_tflops" if "fp8" in row["side"] else "bf16_gemm_tflops")
+    limits = {"GEMM": ("tflops", product), "copy": ("gbs", ceilings.get("copy_gbs"))}
+    known = {name: row[key] / limit for name, (key, limit) in limits.items() if key in row and limit}
     if not known:
         return ""
     name = max(known, key=lambda key: known[key])
@@ -177,18 +184,6 @@ def error(row: dict[str, Any]) -> str:
         return ""
     shown = f"{row['error']:.1e}" if isinstance(row["error"], float) else str(row["error"])
     return f"WRONG {shown}" if row.get("wrong") else shown
-
-
-def latency_lines(part: dict[str, Any]) -> list[str]:
-    lines = ["| batch 1, device work | p50 ms | p95 ms |", "|---|---|---|"]
-    for name, found in part["latency"].items():
-        shown = (f"{found[key]:.3f}" if key in found else found.get("failed", "") for key in ("p50", "p95"))
-        lines.append(f"| {name} | {' | '.join(shown)} |")
-    host = part.get("host", {})
-    if "ms" in host:
-        lines += ["", f"Host batches of {host['batch']}, pipelined: {host['images_per_second']:.0f} img/s."]
-    kept = part.get("fp8_keep", [])
-    return [*lines, "", f"FP8: {len(kept)} layers kept in bf16{': ' + ', '.join(kept) if kept else ''}."]
 
 
 def decoding_lines(part: dict[str, Any]) -> list[str]:
@@ -203,7 +198,9 @@ def decoding_lines(part: dict[str, Any]) -> list[str]:
 
 
 def accuracy_table(part: dict[str, Any]) -> list[str]:
+    kept = part.get("fp8", {}).get("keep", [])
     lines = [f"{part['pictures']} pictures against transformers in float32 on this card.", ""]
+    lines += [f"FP8: {len(kept)} layers kept in bf16{': ' + ', '.join(kept) if kept else ''}.", ""]
     lines += [
         "| side | cosine min | score error max / RMS | Spearman min | top-1 | gate |",
         "|---|---|---|---|---|---|",

@@ -296,7 +296,7 @@ def prepared(asked: argparse.Namespace, folder: Path, device: torch.device) -> R
     else:
         checkpoint, libraries = dry_parts(asked.dry if asked.dry.name else made_fakes(folder / "fakes"), folder)
         batch = 2
-    context = Context(device, asked.dry is not None, cache, checkpoint)
+    context = Context(device, asked.dry is not None, cache, checkpoint, checkpoint)
     return Run(context, batch, libraries, checkpoint.path)
 
 

@@ -1,13 +1,13 @@
-"""`make gpu-check` on CPU tensors: every part runs, without packages that may be missing; a failure loses one part."""
+"""`make gpu-check` on CPU tensors: every part runs, and an end at any moment loses nothing that was measured."""
 
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -16,31 +16,73 @@ pytest.importorskip("triton", reason="Triton (extra gpu) is not installed")
 pytest.importorskip("transformers", reason="transformers (extra reference) is not installed")
 
 from benchmarks import timer  # noqa: E402
-from benchmarks.gpu import check, install, outside, table  # noqa: E402
+from benchmarks.gpu import check, context, install, table  # noqa: E402
+from benchmarks.gpu import tests as gpu_tests  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("facts", "tests", "checkpoint", *(part.name for part in check.PARTS))
+PARTS = {part.name for part in check.PARTS} | {"facts", "checkpoint"}
 # transformers needs huggingface_hub and tqdm itself; our own modules must not.
-MISSING = ("PIL", "hypothesis", "click", "openvino", "onnx", "pyarrow", "jinja2")
-MISSING_TOO = (*MISSING, "tqdm", "huggingface_hub", "transformers")
+MISSING = ("PIL", "click", "openvino", "onnx", "pyarrow", "jinja2")
+MISSING_TOO = (*MISSING, "hypothesis", "tqdm", "huggingface_hub", "transformers")
+
+
+def until(condition, what, seconds=120.0):
+    """Wait for what another process does."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+def stored(folder):
+    """The results in a folder, as far as they are written."""
+    paths = list(folder.glob("gpu-*.json"))
+    return json.loads(paths[0].read_text("utf-8")) if paths else {"parts": {}}
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid):
+    """A process that has ended may wait for its parent's notice."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+# -- one dry run, killed in its middle -----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def dry(tmp_path_factory):
-    """(results, Markdown) of one dry run in a process where packages are missing."""
+    """(results, Markdown, what was stored when it was killed) of two runs, in processes where packages are missing."""
     folder = tmp_path_factory.mktemp("gpu-check")
+    hidden = f"import sys, runpy\nfor name in {MISSING!r}: sys.modules[name] = None\n"
+    worker = f"{hidden}runpy.run_module('benchmarks.gpu.worker', run_name='__main__')"
+    arguments = ["--dry", "--commit", "abc", "--work", str(folder / "work"), "--results", str(folder / "results")]
+    arguments += ["--tests", "tests/test_taxonomy.py"]
     code = (
-        f"import sys, runpy\nfor name in {MISSING!r}: sys.modules[name] = None\n"
-        f"sys.argv = ['check', '--dry', '--results', {str(folder)!r}, '--tests', 'tests/test_taxonomy.py']\n"
-        f"runpy.run_module('benchmarks.gpu.check', run_name='__main__')"
+        "import sys\nfrom benchmarks.gpu import check\n"
+        f"status = check.main({arguments!r}, worker=(sys.executable, '-c', {worker!r}))\n"
+        "assert 'torch' not in sys.modules, 'the budget would begin after its import'\nsys.exit(status)"
     )
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # more only wait for each other over so small tensors
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT, env=one_thread
-    )
+    command = [sys.executable, "-c", code]
+    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT)
+    try:
+        until(lambda: stored(folder / "results")["parts"].get("kernels", {}).get("rows"), "the first row")
+        begun = children(killed.pid)
+    finally:
+        killed.kill()
+        killed.wait()
+    assert begun
+    until(lambda: not any(map(alive, begun)), "what a killed run has started ends with it")
+    middle = stored(folder / "results")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
-    (path,) = folder.glob("gpu-*.json")
-    return json.loads(path.read_text("utf-8")), path.with_suffix(".md").read_text("utf-8")
+    (path,) = (folder / "results").glob("gpu-*.json")
+    return json.loads(path.read_text("utf-8")), path.with_suffix(".md").read_text("utf-8"), middle
 
 
 def numbers(value):
@@ -51,9 +93,19 @@ def numbers(value):
     return [value] if isinstance(value, float) else []
 
 
+def test_a_killed_run_leaves_its_rows_and_the_next_goes_on(dry):
+    doc, _, middle = dry
+    assert middle["parts"]["kernels"]["status"] == "running"
+    assert "ms" not in middle["parts"]["kernels"]["rows"][0]
+    assert middle["parts"]["kernels"]["rows"][0]["error"] < 1e-2
+    assert len(doc["runs"]) == 2
+    assert doc["commit"] == middle["commit"] == "abc"
+    assert doc["finished"]
+
+
 def test_every_part_ran(dry):
-    doc, _ = dry
-    assert list(doc["parts"]) == list(PARTS)
+    doc, _, _ = dry
+    assert set(doc["parts"]) == PARTS
     for name, part in doc["parts"].items():
         assert part["status"] == "ok", (name, part)
         assert all(math.isfinite(n) for n in numbers(part)), name
@@ -62,37 +114,32 @@ def test_every_part_ran(dry):
 
 
 def test_every_figure_is_there(dry):
-    doc, _ = dry
-    rows = [row for part in doc["parts"].values() for row in part.get("rows", [])]
+    parts = dry[0]["parts"]
+    rows = [row for part in parts.values() for row in part.get("rows", [])]
     assert not [row for row in rows if "failed" in row]
     assert not [row for row in rows if row.get("wrong")]
-    assert all(row["ms"]["q1"] <= row["ms"]["median"] <= row["ms"]["q3"] for row in rows)
-    whats = {row["what"].split(",")[0] for row in rows}
-    assert {"heads", "LayerNorm + residual", "bias + GELU", "quantise", "patches", "resize", "device copy"} <= whats
-    assert {
-        "attention",
-        "fc1 + GELU",
-        "backbone + heads",
-        "baselines",
-        "torch.compile",
-    } <= whats
-    assert set(doc["parts"]["backbone"]["latency"]) == {
-        f"{precision}, attention {by}" for precision in ("bf16", "fp8") for by in ("sdpa", "triton")
-    }
-    assert set(doc["parts"]["accuracy"]) >= {"torch_bf16", "fp32", "bf16", "fp8"}
-    fp8 = doc["parts"]["accuracy"]["fp8"]
+    timed = [row for row in rows if "ms" in row]
+    assert all(row["ms"]["q1"] <= row["ms"]["median"] <= row["ms"]["q3"] for row in timed)
+    expected = {"heads", "LayerNorm + residual", "bias + GELU", "quantise", "patches", "resize", "device copy"}
+    expected |= {"attention", "fc1 + GELU", "backbone + heads", "baselines", "torch.compile"}
+    assert expected <= {row["what"].split(",")[0] for row in timed}
+    assert [row["side"] for row in parts["interop"]["rows"]] == ["numpy"]
+    assert all(parts[name]["latency"]["p50"] > 0 for name in ("bf16", "fp8"))
+    assert set(parts["accuracy"]) >= {"torch_bf16", "fp32", "bf16", "fp8"}
+    fp8 = parts["accuracy"]["fp8"]
     assert "uncertified" not in fp8
     assert "failed" not in fp8
     assert fp8["certificate"]["passed"]
-    assert doc["parts"]["compiled"]["factors"]
+    assert parts["compiled"]["factors"]
 
 
 def test_markdown_has_the_rows(dry):
-    doc, text = dry
+    doc, text, _ = dry
     assert "Dry run" in text
+    assert "Commit abc" in text
     assert all(bar.what in text for bar in table.BARS)
     assert all(f"\n| {name} | ok |" in text for name in PARTS)
-    assert text.count("| quantise, fp8 out |") == 2
+    assert text.count("| quantise, fp8 out |") == 6, "both sides: once, timed, and small"
     assert str(ROOT) not in text + json.dumps(doc), "paths of this machine are nobody's business"
 
 
@@ -106,80 +153,152 @@ def test_our_modules_need_no_package_that_may_be_missing():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
-def parts_with_a_fault():
-    def broken(context):
-        raise RuntimeError(f"no luck in {ROOT}/somewhere/file.py")
+# -- the run around a worker that is none ------------------------------------------------------------------------------
 
-    return (
-        check.Part("first", lambda context: {"rows": [], "value": 1.5}, 0, model=False),
-        check.Part("broken", broken, 0, model=False),
-        check.Part("last", lambda context: {"seen": sorted(context.found), "bad": float("nan")}, 0, model=False),
-        check.Part("modelled", lambda context: {}, 0),
-    )
+STUB = """
+import json, sys
+from pathlib import Path
+work = Path(sys.argv[sys.argv.index("--work") + 1])
+say = lambda **what: print(json.dumps(what), flush=True)
+row = {"what": "w", "shape": "s", "side": "x"}
+for line in sys.stdin:
+    order = json.loads(line)
+    part = order["part"]
+    if part == "facts": say(end={"status": "ok", "card": "NVIDIA Stub (x)"})
+    elif part == "dies": say(row=row); print("said", file=sys.stderr); sys.exit(3)
+    elif part == "fails": say(end={"status": "failed", "error": "RuntimeError: no luck"})
+    elif part == "hangs": say(row=row); say(tell={"half": 1.5}); sys.stdin.read()
+    elif part == "fill":
+        while not (work / "main-is-done").exists(): pass
+        say(end={"status": "ok"})
+    else:
+        (work / "main-is-done").touch()
+        say(row=row); say(end={"status": "ok", "seen": sorted(order["found"]), "beside": order["beside"]})
+"""
 
 
-def test_one_failure_loses_one_part(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(outside, "tiny", lambda folder: None)  # no checkpoint either
-    arguments = ["--dry", "--results", str(tmp_path), "--tests"]
-    assert check.main(arguments, parts_with_a_fault()) == 1
-    (path,) = tmp_path.glob("*.json")
-    parts = json.loads(path.read_text("utf-8"))["parts"]
-    found = {name: part["status"] for name, part in parts.items()}
-    assert found == {
-        "facts": "ok", "checkpoint": "failed", "first": "ok", "broken": "failed", "last": "ok", "modelled": "skipped",
+def parts_of(*names, **options):
+    return tuple(check.Part(name, 1000, 0, options.get("limit", 60), options.get(name, "")) for name in names)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Runs parts with the stub; gives the status and the results."""
+    monkeypatch.setattr(check, "install", lambda tree: tree.mkdir(exist_ok=True))
+
+    def run(parts, *arguments, results="results"):
+        folder = tmp_path / results
+        command = ["--commit", "abc", "--work", str(tmp_path / "work"), "--results", str(folder), *arguments]
+        status = check.main(command, parts, (sys.executable, "-c", STUB), time.monotonic())
+        return status, stored(folder)
+
+    return run
+
+
+def test_one_failure_loses_one_part(run, capsys):
+    status, doc = run(parts_of("first", "dies", "fails", "last"))
+    assert status == 1
+    assert {name: part["status"] for name, part in doc["parts"].items()} == {
+        "facts": "ok", "first": "ok", "dies": "failed", "fails": "failed", "last": "ok",
     }  # fmt: skip
-    assert parts["broken"]["error"] == "RuntimeError: no luck in .../file.py"
-    assert parts["broken"]["where"][-1].startswith("test_gpu_check.py:")
-    assert parts["last"]["seen"] == ["broken", "checkpoint", "facts", "first"]
-    assert parts["last"]["bad"] == "nan"
-    assert parts["modelled"]["note"] == "there is no checkpoint"
-    assert "| broken | failed |" in path.with_suffix(".md").read_text("utf-8")
-    check.main(arguments, parts_with_a_fault()[:1])
-    assert len(list(tmp_path.glob("*.json"))) == 2, "no run overwrites another"
+    assert doc["parts"]["dies"]["error"] == "exit status 3"
+    assert doc["parts"]["dies"]["tail"][-1] == "said"
+    assert len(doc["parts"]["dies"]["rows"]) == 1
+    assert doc["parts"]["last"]["seen"] == ["dies", "facts", "fails", "first", "last"]
+    assert "first: w, s, x" in capsys.readouterr().out
 
 
-def test_budget_skips_with_a_note(tmp_path):
-    asked = check.options(["--device", "cuda", "--budget", "0", "--results", str(tmp_path)])
-    run = check.Run(asked, check.Context(torch.device("cpu"), False, tmp_path), 0.0)
-    assert "of the budget left, 15 needed" in run.skipped(check.PARTS[0])
+def test_a_part_that_hangs_is_stopped_and_keeps_what_it_had(run):
+    status, doc = run((*parts_of("hangs", limit=0.5), *parts_of("last")))
+    assert status == 0
+    part = doc["parts"]["hangs"]
+    assert (part["status"], part["half"], len(part["rows"])) == ("stopped", 1.5, 1)
+    assert doc["parts"]["last"]["status"] == "ok"
+    assert not doc["finished"]
 
 
-@pytest.mark.parametrize(
-    ("rest", "expected"),
-    [
-        ("", {"value": 7}),
-        ("time.sleep(60)", {"value": 7, "note": "stopped after 3 s"}),
-        ("sys.exit(3)", {"value": 7, "status": "failed", "error": "exit status 3", "tail": ["said"]}),
-    ],
-    ids=["ends", "runs too long", "fails"],
-)
-def test_a_part_of_its_own_keeps_what_it_had(tmp_path, monkeypatch, rest, expected):
-    script = tmp_path / "part.py"
-    code = "import json, sys, time\nprint('said')\nat = sys.argv.index\nout = sys.argv[at('--out') + 1]\n"
-    code += "found = json.load(open(sys.argv[at('--found') + 1]))\nassert sys.argv[at('--packed') + 1] == 'packed'\n"
-    script.write_text(f"{code}json.dump({{'value': found['facts']}}, open(out, 'w'))\nsys.stdout.flush()\n{rest}\n")
-    monkeypatch.setattr(outside, "CHECK", (str(script),))
-    checkpoint = SimpleNamespace(path="packed")
-    context = check.Context(torch.device("cpu"), False, tmp_path / "cache", checkpoint)
-    assert outside.part_alone(["--part", "some"], context, {"facts": 7}, 3 if "sleep" in rest else 60) == expected
+def test_until_ends_a_run_and_the_next_goes_on_elsewhere(run):
+    """The folder of the results may be empty the second time; the folder of work is not."""
+    _, doc = run(parts_of("first", "hangs", "last"), "--until", str(check.SPARE + 2.0))
+    assert [part["status"] for part in doc["parts"].values()] == ["ok", "ok", "stopped", "skipped"]
+    _, doc = run(parts_of("first", "last"), results="others")
+    assert [part["status"] for part in doc["parts"].values()] == ["ok", "ok", "stopped", "ok"]
+    assert "first" in doc["parts"]["last"]["seen"], "it was not measured again"
+    assert len(doc["runs"]) == 2
+    _, doc = run(parts_of("first"), "--commit", "def", results="third")
+    assert len(doc["runs"]) == 1, "another commit begins anew"
 
 
-def test_pytest_is_counted(tmp_path):
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")  # else the names in the log depend on where the checkout lies
-    (tmp_path / "test_it.py").write_text("import nowhere\n")
-    (tmp_path / "test_other.py").write_text("def test_a(): pass\ndef test_b(): assert 1 == 2\n")
-    (tmp_path / "test_third.py").write_text("raise ModuleNotFoundError(\"No module named 'hypothesis'\")\n")
-    environment = dict(os.environ)
-    found, _ = outside.pytest([str(tmp_path)], tmp_path, 60)
-    assert (found["passed"], found["failures"], found["errors"]) == (1, 1, 1)
-    assert found["status"] == "failed"
-    assert any("test_b" in text for text in found["bad"])
-    assert found["left_out"] == ["test_third (no hypothesis)"]
-    assert dict(os.environ) == environment
-    (tmp_path / "test_it.py").unlink()
-    (tmp_path / "test_other.py").write_text("def test_a(): pass\n")
-    found, _ = outside.pytest([str(tmp_path)], tmp_path, 60)
-    assert found["status"] == "ok", found
+def test_what_waits_for_the_background_is_put_off(run, monkeypatch):
+    monkeypatch.setattr(check, "BACKGROUND", ("fill",))
+    _, doc = run(parts_of("first", "last", first="fill"))
+    assert doc["parts"]["fill"]["status"] == "ok"
+    assert "first" not in doc["parts"]["last"]["seen"]
+    assert len(doc["parts"]["last"]["beside"]) == 1
+    assert doc["parts"]["first"]["status"] == "ok"
+
+
+def test_a_part_begins_where_there_is_time_for_it(run):
+    _, doc = run((check.Part("first", 1000, 500, 60),), "--until", "100")
+    assert doc["parts"]["first"]["status"] == "skipped"
+    assert "500 needed" in doc["parts"]["first"]["note"]
+
+
+def test_a_signal_ends_a_run_cleanly(tmp_path):
+    command = ["--commit", "abc", "--work", str(tmp_path / "work"), "--results", str(tmp_path / "results")]
+    code = (
+        f"import sys\nfrom benchmarks.gpu import check\ncheck.install = lambda tree: tree.mkdir()\n"
+        f"sys.exit(check.main({command!r}, (check.Part('hangs', 9, 0, 60),), (sys.executable, '-c', {STUB!r})))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    until(lambda: "half" in stored(tmp_path / "results")["parts"].get("hangs", {}), "the part's first figure")
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "stopped" in said
+    assert stored(tmp_path / "results")["parts"]["hangs"]["status"] == "stopped"
+
+
+def test_the_background_stands_still_while_something_is_timed():
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, process_group=0)
+    try:
+        measuring = context.Context(torch.device("cpu"), True, Path(), beside=[process.pid, 2**22 + 1])
+        with measuring.quiet():
+            until(lambda: Path(f"/proc/{process.pid}/stat").read_text().split()[2] == "T", "it stands still")
+        until(lambda: Path(f"/proc/{process.pid}/stat").read_text().split()[2] == "S", "it goes on")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_tree_is_the_whole_package(tmp_path):
+    """Whatever starts in it finds the kernels, without a path that is set: also the programs that tests start."""
+    install.install(tmp_path / "tree")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    code = "import emonet_fast.kernels, tests.kernels, benchmarks.gpu; print(emonet_fast.kernels.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path / "tree", env=environment
+    )
+    assert done.stdout.startswith(str(tmp_path / "tree" / "emonet_fast" / "kernels"))
+
+
+def test_tests_are_told_one_by_one(tmp_path, monkeypatch):
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")  # else the names depend on where the checkout lies
+    (tmp_path / "test_broken_import.py").write_text("import nowhere\n")
+    (tmp_path / "test_two_of_them.py").write_text("def test_a(): pass\ndef test_b(): assert 1 == 2\n")
+    (tmp_path / "test_left_out.py").write_text("raise ModuleNotFoundError(\"No module named 'hypothesis'\")\n")
+    monkeypatch.setattr(gpu_tests, "ROOT", tmp_path)
+    told = []
+    asked = context.Context(torch.device("cpu"), True, tmp_path, tests=[str(tmp_path)], tell=told.append)
+    found = gpu_tests.measure(asked)
+    assert (found["passed"], found["failed"], found["status"]) == (1, 2, "failed")
+    assert any("test_b" in text and "assert 1 == 2" in text for text in found["bad"])
+    assert found["left_out"] == ["test_left_out.py (no hypothesis)"]
+    assert [one["passed"] + one["failed"] for one in told] == [1, 2, 3]
+    assert Path.cwd() != tmp_path
+    (tmp_path / "test_broken_import.py").unlink()
+    asked.tests = [str(tmp_path / "test_two_of_them.py::test_a")]
+    assert "status" not in gpu_tests.measure(asked)
 
 
 # -- the timer ---------------------------------------------------------------------------------------------------
@@ -238,70 +357,32 @@ def test_medians_and_quartiles():
 )
 def test_verdicts(measured, verdict):
     row = {"side": "bf16, attention sdpa", "shape": "batch 256", "images_per_second": measured}
-    assert table.BARS[0].verdict({"backbone": {"rows": [row]}})[1] == verdict
-    assert table.BARS[0].verdict({"backbone": {"rows": [row | {"wrong": True}]}})[1] == "unmeasured"
+    assert table.BARS[0].verdict({"bf16": {"rows": [row]}})[1] == verdict
+    assert table.BARS[0].verdict({"bf16": {"rows": [row | {"wrong": True}]}})[1] == "unmeasured"
     assert table.BARS[0].verdict({})[1] == "unmeasured"
 
 
 def test_lower_is_better_for_times_and_errors():
     latency = next(bar for bar in table.BARS if bar.unit == "ms")
     for milliseconds, verdict in ((1.0, "goal met"), (2.5, "met"), (2.6, "missed")):
-        parts = {"backbone": {"latency": {"bf16, attention sdpa": {"p50": milliseconds}}}}
+        parts = {"bf16": {"latency": {"p50": milliseconds}}}
         assert latency.verdict(parts)[1] == verdict
 
 
 def test_scores_that_are_no_numbers_are_shown_and_missed():
     broken = {"cosine_min": "nan", "max_error": "nan", "rms_error": "nan", "spearman_min": "nan", "top1_agreement": 0.0}
-    parts = {"accuracy": {"status": "ok", "pictures": 64, "torch_bf16": broken, "fp8": {**broken, "passed": False}}}
-    doc = {"date": "2026-01-01", "dry": False, "seconds": 1.0, "parts": parts}
+    accuracy = {
+        "status": "ok",
+        "seconds": 1.0,
+        "pictures": 64,
+        "torch_bf16": broken,
+        "fp8": {**broken, "passed": False},
+    }
+    parts = {"accuracy": accuracy}
+    doc = {"date": "2026-01-01", "dry": False, "commit": "abc", "runs": [{"seconds": 1.0}], "parts": parts}
     assert "| fp8 | nan | nan / nan | nan |" in table.markdown(doc)
     bar = next(bar for bar in table.BARS if "Spearman" in bar.what)
     assert bar.verdict(parts)[1] == "missed"
-
-
-def test_a_part_leaves_time_to_those_after_it(tmp_path, monkeypatch):
-    limits = {}
-    monkeypatch.setattr(
-        outside, "part_alone", lambda options, context, parts, limit: limits.update({options[1]: limit}) or {}
-    )
-    asked = check.options(["--device", "cuda", "--results", str(tmp_path)])
-    context = check.Context(torch.device("cpu"), False, tmp_path, checkpoint=object())
-    run = check.Run(asked, context, time.monotonic())
-    run.parts["facts"] = {"status": "ok"}
-    alone = {part.name: part for part in check.PARTS if part.alone}
-    for part in alone.values():
-        run.part(part)
-    later = sum(part.cost for part in check.PARTS[check.PARTS.index(alone["compiled"]) + 1 :])
-    assert limits["compiled"] == pytest.approx(check.BUDGET - 5 - later, abs=5)
-    assert limits["memory"] > limits["compiled"]
-
-
-def test_a_broken_gpu_is_left_to_fresh_processes(tmp_path, monkeypatch):
-    """After an illegal access, every CUDA call of that process fails."""
-    asked = check.options(["--device", "cuda", "--results", str(tmp_path)])
-    run = check.Run(asked, check.Context(torch.device("cpu"), False, tmp_path), time.monotonic())
-    run.parts["facts"] = {"status": "ok"}
-
-    def broken():
-        raise RuntimeError("CUDA error: an illegal memory access was encountered")
-
-    monkeypatch.setattr(run.context, "free", broken)
-    monkeypatch.setattr(outside, "part_alone", lambda *_: {"alone": True})
-    for name in ("first", "second"):
-        run.part(check.Part(name, lambda context: {"alone": False}, 0, model=False))
-    assert [run.parts[name]["alone"] for name in ("first", "second")] == [False, True]
-
-
-@pytest.mark.parametrize(("found", "said"), [("75.8.0", "77 or newer"), ("84.2.1", "")])
-def test_an_old_setuptools_is_said_and_gone_around(tmp_path, monkeypatch, capsys, found, said):
-    calls = []
-    monkeypatch.setattr(install, "version", lambda package: found)
-    monkeypatch.setattr(install.subprocess, "run", lambda command, check: calls.append(command))
-    monkeypatch.setattr(install.shutil, "rmtree", lambda path, ignore_errors: None)  # build/ is somebody's
-    install.install(tmp_path / "site")
-    assert said in capsys.readouterr().err
-    assert bool(calls) == (not said)
-    assert (tmp_path / "site" / "emonet_fast" / "kernels" / "heads.py").exists() == bool(said)
 
 
 def test_readme_table_without_results():
