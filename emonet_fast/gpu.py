@@ -22,7 +22,7 @@ _INSTALL = "pip install 'emonet-fast[gpu]'"
 NEEDS = (
     f"an NVIDIA GPU of compute capability {CAPABILITY_BF16[0]}.{CAPABILITY_BF16[1]} or newer "
     f"({CAPABILITY_FP8[0]}.{CAPABILITY_FP8[1]} for FP8), PyTorch {MIN_TORCH[0]}.{MIN_TORCH[1]} with CUDA and "
-    f"Triton {MIN_TRITON[0]}.{MIN_TRITON[1]} or newer: {_INSTALL}"
+    f"Triton {MIN_TRITON[0]}.{MIN_TRITON[1]} or newer: {_INSTALL}; and for Triton a C compiler and Python's headers"
 )
 
 
@@ -136,10 +136,14 @@ def _too_old(package: str, lowest: tuple[int, int]) -> str:
         installed = version(package)
     except PackageNotFoundError:
         return f"the package '{package}' has no version: {_INSTALL}"
-    numbers = tuple(int(part) for part in re.findall(r"\d+", installed)[:2])
-    if numbers < lowest:
+    if numbers_of(installed) < lowest:
         return f"{package} {installed} is installed; expected {lowest[0]}.{lowest[1]} or newer: {_INSTALL}"
     return ""
+
+
+def numbers_of(version: str) -> tuple[int, ...]:
+    """(major, minor) of a version's text."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
 def choose_precision(gpu: Gpu, precision: str) -> str:

@@ -7,7 +7,7 @@ the error of another. Source: Frantar et al., "GPTQ", arXiv 2210.17323, in the o
 It is written once for numpy's arrays and PyTorch's tensors: `xp` is the one module or the other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 # Added to the covariance's diagonal as a share of its mean, so that directions which the calibration pictures hardly
@@ -18,36 +18,53 @@ _COLUMNS = 128
 
 
 class Rounding:
-    """Rounds the weights of all matrices that share their inputs, whose covariance [in, in] is float32.
+    """Rounds the weights of layers of one shape together, column by column: a GPU then has few launches, not many.
 
-    `nearest` rounds float32 values to the nearest of e4m3, as float32. `xp` is numpy or torch, the kind of all arrays.
+    Each layer's codes are those that it would get alone, to the bit.
+
+    Args:
+        covariances: of each layer's inputs, [in, in] float32. They are taken one after the other, so that a generator
+            can give each one up.
+        nearest: rounds float32 values to the nearest of e4m3, as float32.
+        xp: numpy or torch, the kind of all arrays.
     """
 
-    def __init__(self, covariance: Any, nearest: Callable[[Any], Any], xp: Any) -> None:
+    def __init__(self, covariances: Iterable[Any], nearest: Callable[[Any], Any], xp: Any) -> None:
         self._nearest, self._xp = nearest, xp
-        self._order = (-covariance.diagonal()).argsort()
-        self._carry = _carry(covariance[self._order][:, self._order], xp)
+        self._layers = [_ordered(covariance, xp) for covariance in covariances]
 
-    def __call__(self, weight: Any, scale: Any) -> Any:
-        """Round weight [out, in] with scale [out] or [1], both float32, to codes [out, in]: e4m3's values as float32.
+    def __call__(self, weights: Sequence[Any], scales: Sequence[Any]) -> Any:
+        """Round weights [out, in] with scales [out] or [1], float32, to codes [layers, out, in]: e4m3's values.
 
-        Code times scale is the weight that the product sees.
+        Codes are float32 too. Code times scale is the weight that the product sees.
         """
-        xp, carry = self._xp, self._carry
-        rest = (weight / scale.reshape(-1, 1))[:, self._order]  # in units of the codes
-        codes = xp.empty_like(rest)
-        for start in range(0, rest.shape[1], _COLUMNS):
-            end = min(start + _COLUMNS, rest.shape[1])
-            block, errors = rest[:, start:end], xp.empty_like(rest[:, start:end])
+        xp, layers = self._xp, self._layers
+        rest = xp.stack(list(weights))  # in units of the codes; rounded columns become the codes
+        for i, (order, _) in enumerate(layers):
+            rest[i] = (rest[i] / scales[i].reshape(-1, 1))[:, order]
+        for start in range(0, rest.shape[2], _COLUMNS):
+            end = min(start + _COLUMNS, rest.shape[2])
+            block, errors = rest[:, :, start:end], xp.empty_like(rest[:, :, start:end])
+            rows = xp.stack([carry[start:end, start:end] for _, carry in layers])
             for j in range(end - start):
-                row = carry[start + j, start:end]
-                codes[:, start + j] = self._nearest(block[:, j])
-                errors[:, j] = (block[:, j] - codes[:, start + j]) / row[j]
-                block[:, j + 1 :] -= xp.outer(errors[:, j], row[j + 1 :])
-            rest[:, end:] -= errors @ carry[start:end, end:]
-        unsorted = xp.empty_like(codes)
-        unsorted[:, self._order] = codes
-        return unsorted
+                codes = self._nearest(block[:, :, j])
+                errors[:, :, j] = (block[:, :, j] - codes) / rows[:, j, j, None]
+                block[:, :, j] = codes
+                block[:, :, j + 1 :] -= errors[:, :, j, None] * rows[:, None, j, j + 1 :]
+            # One product a layer: a batched one may sum in another order.
+            for i, (_, carry) in enumerate(layers):
+                rest[i, :, end:] -= errors[i] @ carry[start:end, end:]
+        for i, (order, _) in enumerate(layers):
+            unsorted = xp.empty_like(rest[i])
+            unsorted[:, order] = rest[i]
+            rest[i] = unsorted
+        return rest
+
+
+def _ordered(covariance: Any, xp: Any) -> tuple[Any, Any]:
+    """The order in which a layer's columns are rounded, and what they carry on, see _carry."""
+    order = (-covariance.diagonal()).argsort()
+    return order, _carry(covariance[order][:, order], xp)
 
 
 def _carry(covariance: Any, xp: Any) -> Any:

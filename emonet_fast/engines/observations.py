@@ -87,11 +87,11 @@ def calibrate(checkpoint: Checkpoint, seen: Observations) -> Calibrated:
     for name in layer_names(checkpoint.vision.num_hidden_layers):
         layer, noise, own = seen.layers[name], 0.0, 0.0
         moments = layer.inputs.moments()
-        rounding = Rounding(moments.covariance, nearest_e4m3, np)
+        rounding = Rounding([moments.covariance], nearest_e4m3, np)
         weights = {prefix: tower_weight(file, prefix, checkpoint) for prefix in prefixes_of(name)}
         scale = np.array([weight_scale(weights.values())], np.float32)
         for prefix, weight in weights.items():
-            rounded = rounding(weight, scale)
+            rounded = rounding([weight], [scale])[0]
             codes[prefix] = rounded.astype(ml_dtypes.float8_e4m3fn)
             error = weight - rounded * scale
             corrections[prefix] = error @ moments.mean

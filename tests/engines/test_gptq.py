@@ -15,7 +15,7 @@ from emonet_fast.graph.quantise import to_e4m3
 
 
 def round_weights(weight, scale, covariance):
-    return Rounding(covariance, nearest_e4m3, torch)(weight, scale).to(torch.float8_e4m3fn)
+    return Rounding([covariance], nearest_e4m3, torch)([weight], [scale])[0].to(torch.float8_e4m3fn)
 
 
 def energy(weight, scale, codes, covariance):
@@ -75,10 +75,20 @@ def test_inputs_without_variance_or_of_one_direction(covariance):
     assert (codes * 3.0 / 448 - weight).abs().max() <= 3.0 / 16, "within a step or two of e4m3"
 
 
+def test_layers_together_get_the_codes_that_they_get_alone():
+    """To the bit; on a GPU all layers of one shape are rounded at once."""
+    cases = [case(20, 300, seed=seed) for seed in range(3)]
+    weights, scales, covariances = zip(*cases, strict=True)
+    together = Rounding(iter(covariances), nearest_e4m3, torch)(weights, scales)
+    for codes, one in zip(together, cases, strict=True):
+        assert torch.equal(codes, round_weights(*one).float())
+
+
 def test_numpy_and_pytorch_round_alike():
     """The same steps; sums in another order move a value that lies nearly between two codes."""
     weight, scale, covariance = case(32, 300, seed=5)
-    ours = Rounding(covariance.numpy(), lambda v: to_e4m3(v, 1.0).astype(np.float32), np)(weight.numpy(), scale.numpy())
+    rounding = Rounding([covariance.numpy()], lambda v: to_e4m3(v, 1.0).astype(np.float32), np)
+    (ours,) = rounding([weight.numpy()], [scale.numpy()])
     theirs = round_weights(weight, scale, covariance).float().numpy()
     assert ours.dtype == np.float32
     assert np.mean(ours != theirs) < 0.01

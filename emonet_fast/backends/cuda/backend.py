@@ -19,6 +19,7 @@ from .engine import Engine
 from .fp8 import certified
 from .graphs import CudaCapture
 from .inputs import as_tensor
+from .linear import check_fp8
 from .memory import needed_bytes
 from .streams import ALONE, OWN_STREAMS
 from .weights import Weights, load, refined
@@ -66,6 +67,7 @@ class CudaBackend(DeviceBackend):
     def _weights(self, cache_dir: Path) -> Weights:
         if self.precision != "fp8":
             return load(self.checkpoint, self.device, self.precision)
+        check_fp8(self.device)
         certificate = certified(self.checkpoint, self.gpu, cache_dir)
         weights = load(self.checkpoint, self.device, "fp8", frozenset(certificate.keep))
         tensors = {name: self._torch.from_numpy(values) for name, values in certificate.tensors.items()}

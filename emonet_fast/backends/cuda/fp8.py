@@ -119,7 +119,7 @@ def collect(engine: Engine, pixels: UInt8Array, device: Any) -> dict[str, Moment
     collectors: dict[str, MomentsCollector] = {}
     tokens = engine.checkpoint.vision.tokens
     for batch in _batches(pixels, device):
-        rows = len(batch) * tokens  # a graph's padding rows lie behind them
+        rows = len(batch) * tokens  # those of a graph's other images lie behind them
 
         def observe(name: str, x: Any, rows: int = rows) -> None:
             collectors.setdefault(name, MomentsCollector(tokens)).add(x[:rows].float())
@@ -137,21 +137,31 @@ def refine(exact: Weights, fp8: Weights, moments: dict[str, Moments]) -> dict[st
 
     The bias gets (W - W8) E[x], which is what rounding the weights costs on average. Activations are rounded anew for
     each token, and over 576 tokens that averages out. The weights' rounding does not, and LayerNorm's outputs have a
-    mean that all tokens of all pictures share.
+    mean that all tokens of all pictures share. The moments are taken out of the dict one after the other.
     Source: the bias correction of Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias
     Correction", arXiv 1906.04721.
     """
     torch = need("torch", "the GPU engine")
-    tensors = {}
-    for i, (ours, theirs) in enumerate(zip(exact.blocks, fp8.blocks, strict=True)):
-        for part in PARTS:
-            name, true, rough = f"{i}.{part}", getattr(ours, part), getattr(theirs, part)
-            with torch.inference_mode(), exact_products():
-                rounded = Rounding(moments[name].covariance, nearest_e4m3, torch)(true.weight, rough.scale[0])
-                codes = rounded.to(torch.float8_e4m3fn).view(torch.uint8)
-                rounding = true.weight - dequantised(with_values(rough, codes, None))
+    tensors, means = {}, {}
+
+    def covariance(name: str) -> Any:
+        one = moments.pop(name)
+        means[name] = one.mean
+        return one.covariance
+
+    for part in PARTS:
+        # All layers of one shape together: a GPU has a few launches for each of their columns.
+        names = [f"{i}.{part}" for i in range(len(exact.blocks))]
+        true, rough = ([getattr(block, part) for block in weights.blocks] for weights in (exact, fp8))
+        with torch.inference_mode(), exact_products():
+            rounding = Rounding(map(covariance, names), nearest_e4m3, torch)
+            rounded = rounding([layer.weight for layer in true], [layer.scale[0] for layer in rough])
+            del rounding
+            for name, codes, ours, theirs in zip(names, rounded, true, rough, strict=True):
+                codes = codes.to(torch.float8_e4m3fn).view(torch.uint8)
+                error = ours.weight - dequantised(with_values(theirs, codes, None))
                 tensors[f"{name}.weight"] = codes
-                tensors[f"{name}.bias"] = true.exact_bias + rounding @ moments[name].mean
+                tensors[f"{name}.bias"] = ours.exact_bias + error @ means[name]
     return tensors
 
 

@@ -6,13 +6,15 @@ FP8, row-wise: y[m, n] = (sum_k a8[m, k] w8[n, k]) * a_scale[m] * w_scale[n] + b
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ...errors import BackendError
+from ...gpu import numbers_of
 from ...optional import need
 
 # The largest finite value of e4m3 ("fn": no infinities).
 E4M3_MAX = 448.0
-# Rows of FP8 products are padded to a multiple of this: an older CUTLASS path of torch._scaled_mm reads
-# out of bounds otherwise.
-FP8_ROWS = 256
+# Before it, PyTorch launches the row-wise product of a GPU of capability 8.9 on another stream than the current one
+# (pytorch/pytorch#177651): no graph would hold it.
+_FP8_ON_ADA = (2, 12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,37 @@ def multiply(layer: Linear, x: Any, out: Any, *, scales: Any = None, bias: bool 
         torch.mm(x, layer.weight.t(), out=out)
 
 
+def check_fp8(device: Any) -> None:
+    """Try one small FP8 product on the current stream, so that a GPU or a PyTorch without it is told from all others.
+
+    Raises BackendError when the product is not supported or wrong.
+    """
+    torch = need("torch", "the GPU engine")
+    version = str(torch.__version__)
+    capability, name = torch.cuda.get_device_capability(device), torch.cuda.get_device_name(device)
+    what = (
+        f"FP8 products by rows do not work on {name} (compute capability {capability[0]}.{capability[1]}) with PyTorch "
+    )
+    if capability == (8, 9) and numbers_of(version) < _FP8_ON_ADA:
+        lowest = ".".join(map(str, _FP8_ON_ADA))
+        raise BackendError(f"{what}{version}; expected {lowest} or newer, or use precision 'bf16'")
+    rows, depth = 64, 128
+    ones = make_linear(torch.ones(rows, depth, device=device), torch.zeros(rows, device=device), "fp8")
+    codes = torch.ones(rows, depth, device=device).to(torch.float8_e4m3fn)
+    out = torch.empty(rows, rows, dtype=torch.bfloat16, device=device)
+    try:
+        multiply(ones, codes, out, scales=torch.ones(rows, device=device))
+        right = bool((out == depth).all())
+    except RuntimeError as error:
+        raise BackendError(f"{what}{version}: {error}; use precision 'bf16'") from None
+    if not right:
+        raise BackendError(
+            f"{what}{version}: a product of ones is {float(out[0, 0])}, not {depth}; use precision 'bf16'"
+        )
+
+
 def multiply_gelu(layer: Linear, x: Any, out: Any) -> None:
-    """Compute out = gelu_tanh(x @ weight.T + bias), with the GELU in the product's epilogue. On CUDA only.
+    """Compute out = gelu_tanh(x @ weight.T + bias) in bf16, with the GELU in the product's epilogue. On CUDA only.
 
     cuBLASLt's epilogue is the tanh form. On the CPU the same call computes the other GELU (erf).
     """

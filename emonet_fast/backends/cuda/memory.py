@@ -27,8 +27,9 @@ def needed_bytes(checkpoint: Checkpoint, precision: str, batch_size: int) -> int
 def certifying_bytes(checkpoint: Checkpoint, batch_size: int) -> int:
     """Device memory in bytes that certifying FP8 takes: the most that `fp8.certify` holds at a time.
 
-    That is either while weights are rounded (the float32 ones, the FP8 ones before and after, and the covariances of
-    all layers' inputs), or while the covariances are gathered (the float32 engine's buffers in place of FP8 weights).
+    That is either while weights are rounded (the float32 ones, the FP8 ones before and after, the covariances of all
+    layers' inputs or what is made of each, and the layers of one shape once more), or while the covariances are
+    gathered (the float32 engine's buffers in place of FP8 weights).
     """
     vision = checkpoint.vision
     weights = [checkpoint.tensors[f"{prefixes_of(f'0.{part}')[0]}.weight"] for part in PARTS]
@@ -38,7 +39,11 @@ def certifying_bytes(checkpoint: Checkpoint, batch_size: int) -> int:
     # What one batch of the widest inputs takes as the collector centres it, and one more covariance in the making.
     widest = 4 * batch_size * vision.tokens * vision.intermediate_size
     gathering = workspace_bytes(checkpoint, batch_size, "fp32") + 2 * widest + 2 * 4 * max(squares)
-    rounding = _weights(checkpoint, 2) + _FACTORS * 8 * max(squares)
+    shapes = [
+        len(prefixes_of(f"0.{part}")) * math.prod(weight.shape) for part, weight in zip(PARTS, weights, strict=True)
+    ]
+    together = 4 * vision.num_hidden_layers * max(shapes)
+    rounding = _weights(checkpoint, 2) + _FACTORS * 8 * max(squares) + together
     return exact + covariances + max(gathering, rounding) + OVERHEAD
 
 

@@ -106,7 +106,8 @@ def stacked_heads(x: Any, layers: Sequence[tuple[Any, Any]]) -> Any:
 def sdpa(qkv: Any, batch: int, tokens: int, heads: int) -> Any:
     """Operations.attention by PyTorch's scaled_dot_product_attention, straight from the packed layout.
 
-    Its result is not copied: FlashAttention writes [batch, tokens, heads, head_dim], which is the matrix we want.
+    PyTorch takes cuDNN's kernel on Hopper and GPUs of capability 10, FlashAttention elsewhere (docs/gpu-notes.md). The
+    result is not copied: both write [batch, tokens, heads, head_dim], which is the matrix we want.
     """
     functional = need("torch", "the GPU engine").nn.functional
     q, k, v = qkv.view(batch, tokens, 3, heads, -1).permute(2, 0, 3, 1, 4)

@@ -5,18 +5,16 @@ from typing import Any
 
 from ...checkpoint.spec import Checkpoint
 from ...optional import need
-from .linear import FP8_ROWS
 
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """The buffers of one batch size. M: its rows of tokens, padded for FP8 products. All rows are contiguous.
+    """The buffers of one batch size. M: its rows of tokens, batch * tokens. All rows are contiguous.
 
     "low" below is bf16, or float32 in precision "fp32".
 
     Args:
         batch: images.
-        used: the rows before the padding, batch * tokens.
         stream: [M, D] low, the residual stream.
         delta: [M, D] low, what is to be added to the stream.
         normed: [M, D] low.
@@ -32,7 +30,6 @@ class Views:
     """
 
     batch: int
-    used: int
     stream: Any
     delta: Any
     normed: Any
@@ -56,7 +53,7 @@ class Workspace:
     def __init__(self, checkpoint: Checkpoint, images: int, precision: str, device: Any) -> None:
         torch = need("torch", "the GPU engine")
         self.checkpoint, self.precision = checkpoint, precision
-        d, m = checkpoint.vision.hidden_size, rows(checkpoint, images, precision)
+        d, m = checkpoint.vision.hidden_size, images * checkpoint.vision.tokens
         dtype = torch.float32 if precision == "fp32" else torch.bfloat16
 
         def zeros(count: int, dtype: Any) -> Any:
@@ -77,7 +74,7 @@ class Workspace:
     def views(self, batch: int) -> Views:
         """Return the buffers for `batch` images, 1 <= batch <= images."""
         vision = self.checkpoint.vision
-        d, mlp, m = vision.hidden_size, vision.intermediate_size, rows(self.checkpoint, batch, self.precision)
+        d, mlp, m = vision.hidden_size, vision.intermediate_size, batch * vision.tokens
         stream, delta, normed = (_matrix(flat, m, d) for flat in self._narrow)
         shared = self._shared.view(stream.dtype)
         narrow8 = wide8 = scales = None
@@ -86,7 +83,6 @@ class Workspace:
             scales = self._eight[2][:m]
         return Views(
             batch=batch,
-            used=batch * vision.tokens,
             stream=stream,
             delta=delta,
             normed=normed,
@@ -102,12 +98,6 @@ class Workspace:
         )
 
 
-def rows(checkpoint: Checkpoint, images: int, precision: str) -> int:
-    """Count the rows of tokens of `images` images. FP8 products need a multiple of FP8_ROWS."""
-    count = images * checkpoint.vision.tokens
-    return -(-count // FP8_ROWS) * FP8_ROWS if precision == "fp8" else count
-
-
 def workspace_bytes(checkpoint: Checkpoint, images: int, precision: str) -> int:
     """Device memory that a Workspace takes, in bytes."""
     vision = checkpoint.vision
@@ -115,7 +105,7 @@ def workspace_bytes(checkpoint: Checkpoint, images: int, precision: str) -> int:
     if precision == "fp8":
         row += vision.hidden_size + vision.intermediate_size + 4
     outputs = images * 4 * (vision.hidden_size + len(checkpoint.names))
-    return rows(checkpoint, images, precision) * row + outputs
+    return images * vision.tokens * row + outputs
 
 
 def _shared_bytes(checkpoint: Checkpoint, precision: str) -> int:

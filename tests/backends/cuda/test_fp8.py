@@ -55,7 +55,7 @@ def test_refined_layers_cost_less(tiny, device):
     error's energy trace(E C E^T) below that of rounding to nearest."""
     exact, rough = load(tiny, device, "fp32"), load(tiny, device, "fp8")
     moments = collect(engine(tiny, device, "fp32", 16), random_pixels(tiny, 32, seed=5), device)
-    better = refined(rough, refine(exact, rough, moments))
+    better = refined(rough, refine(exact, rough, dict(moments)))
     for name in layer_names(2):
         i, part = name.split(".")
         true, mean = getattr(exact.blocks[int(i)], part), moments[name].mean
