@@ -2,7 +2,10 @@
 
 import os
 import platform
+import shutil
+import sysconfig
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from ._version import __version__
@@ -115,7 +118,18 @@ def _gpu_engine() -> dict[str, Any]:
         "precisions": ["fp32", "bf16", "fp8"] if gpu.fp8 else ["fp32", "bf16"],
         "torch": _version("torch"),
         "triton": _version("triton"),
+        "triton_compiler": _triton_compiler(),
     }
+
+
+def _triton_compiler() -> str:
+    """What Triton compiles the launcher of each kernel with when it runs, as it looks for it, or what is missing."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    header = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    missing = [] if compiler else ["a C compiler (gcc or clang, or name one by CC)"]
+    if not header.is_file():
+        missing.append(f"Python's header files ({header}: install python3-dev or python3-devel)")
+    return f"missing: {' and '.join(missing)}" if missing else f"{compiler}, {header}"
 
 
 def _decoders() -> dict[str, Any]:

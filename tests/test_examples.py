@@ -1,5 +1,6 @@
 """Every program of examples/ runs and prints what it says, on a tiny checkpoint."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -40,7 +41,14 @@ def pictures(tmp_path_factory):
 
 
 def test_every_example_is_tested():
-    tested = {"score_folder.py", "video_timeline.py", "bulk_slurm.sh", "from_raw.py", "pipeline.py"}
+    tested = {
+        "score_folder.py",
+        "video_timeline.py",
+        "bulk_slurm.sh",
+        "from_raw.py",
+        "pipeline.py",
+        "pycuda_batches.py",
+    }
     assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == tested
 
 
@@ -95,3 +103,13 @@ def test_pipeline(tiny_folder):
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["seconds"] for row in rows] == [0.0, 0.6, 1.0, 1.6]  # the first frame at or after each half second
     assert all(isinstance(row["score_awe"], float) for row in rows)
+
+
+def test_pycuda_batches(pictures):
+    """PyCUDA needs a GPU. Without it the program says what is missing."""
+    if importlib.util.find_spec("pycuda") is not None:
+        pytest.skip("PyCUDA is installed")
+    program = [sys.executable, str(EXAMPLES / "pycuda_batches.py"), str(pictures)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "No module named 'pycuda': pip install pycuda\n"

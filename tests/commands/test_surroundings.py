@@ -165,3 +165,17 @@ def test_sigterm_and_sighup_end_a_run_as_ctrl_c_does():
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def test_doctor_says_what_triton_needs_to_compile(monkeypatch, tmp_path):
+    """When it runs, each kernel's launcher: a slim container has neither a compiler nor Python's headers."""
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: "/bin/clang" if name == "clang" else None)
+    monkeypatch.setattr(doctor.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    assert doctor._triton_compiler().startswith(f"missing: Python's header files ({tmp_path}/Python.h")
+    (tmp_path / "Python.h").touch()
+    assert doctor._triton_compiler() == f"/bin/clang, {tmp_path}/Python.h"
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    assert doctor._triton_compiler() == "missing: a C compiler (gcc or clang, or name one by CC)"
+    monkeypatch.setenv("CC", "cc")
+    assert doctor._triton_compiler() == f"cc, {tmp_path}/Python.h"
