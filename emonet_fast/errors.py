@@ -1,5 +1,7 @@
 """Errors a user can meet. Each text says what came, what was expected, and what to do."""
 
+from .text import one_line
+
 
 class EmonetError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -14,7 +16,14 @@ class InputError(EmonetError):
 
 
 class CheckpointError(EmonetError):
-    """The weights are missing, damaged, or those of another model. The text names the file."""
+    """The weights are missing, damaged, or those of another model. The text names the file.
+
+    Args:
+        text: becomes one line of some 1,000 characters at most: it may quote what a stranger wrote into the file.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(one_line(text))
 
 
 class UnsafePickleError(CheckpointError):

@@ -9,7 +9,8 @@ from typing import Any, NoReturn, TypeGuard
 
 from ..errors import CheckpointError
 
-MAX_BYTES = 100_000_000  # an index of a large sharded model has 0.1 MB; safetensors itself stops at 100 MB
+# An index or a safetensors header of a published encoder has 0.1 MB. JSON in memory takes up to 60 times as much.
+MAX_BYTES = 4 * 1024 * 1024
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ _FIELDS = (
     "source", "weights_hash",
 )  # fmt: skip
 _AGAIN = "Pack the checkpoint again."
+_MOST = 1000  # heads, and layers of a head; a published one has 40 heads of 4 layers
 
 
 def _scoring(description: Description) -> dict[str, Any]:
@@ -127,15 +128,21 @@ def _preprocess(value: object, image_size: int, what: str) -> Preprocess:
 def _heads(value: object, hidden_size: int, what: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
     doc = _only(value, ("names", "widths"), what)
     names, widths = doc["names"], doc["widths"]
-    if not isinstance(names, list) or not names or not all(isinstance(n, str) and n for n in names):
-        raise CheckpointError(f"{what}: names is {reprlib.repr(names)}; expected at least one name. {_AGAIN}")
+    if not isinstance(names, list) or not 0 < len(names) <= _MOST or not all(isinstance(n, str) and n for n in names):
+        raise CheckpointError(f"{what}: names is {reprlib.repr(names)}; expected 1 to {_MOST} names. {_AGAIN}")
     if len(set(names)) != len(names) or names != taxonomy.canonical_order(names):
         raise CheckpointError(
             f"{what}: names are {reprlib.repr(names)}; expected distinct column names, emotions in the "
             f"guide's order, then extra dimensions, then others by name. {_AGAIN}"
         )
-    if not isinstance(widths, list) or len(widths) < 2 or not all(type(w) is int and 0 < w < 2**31 for w in widths):
-        raise CheckpointError(f"{what}: widths is {reprlib.repr(widths)}; expected two or more whole numbers. {_AGAIN}")
+    if (
+        not isinstance(widths, list)
+        or not 2 <= len(widths) <= _MOST
+        or not all(type(w) is int and 0 < w < 2**31 for w in widths)
+    ):
+        raise CheckpointError(
+            f"{what}: widths is {reprlib.repr(widths)}; expected 2 to {_MOST} whole numbers. {_AGAIN}"
+        )
     if widths[0] != hidden_size or widths[-1] != 1:
         raise CheckpointError(
             f"{what}: widths are {reprlib.repr(widths)}; expected {hidden_size} first and 1 last. {_AGAIN}"

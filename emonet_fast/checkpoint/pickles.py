@@ -21,7 +21,7 @@ import numpy as np
 
 from ..errors import CheckpointError, UnsafePickleError
 from ..records import Float32Array
-from .torchzip import STORAGES, Storage, TorchArchive
+from .torchzip import STORAGES, ArchiveFile, Storage, TorchArchive
 
 MAX_STEPS = 1_000_000
 _LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # the first number of torch files before 1.6, as LONG1
@@ -56,10 +56,11 @@ def read_state_dict(path: Path) -> dict[str, Float32Array]:
     UnsafePickleError when it asks for anything but tensors and containers; nothing of it was executed.
     """
     try:
-        with path.open("rb") as f:
-            _refuse_other_kinds(path, f.read(32))
-            f.seek(0)
-            with zipfile.ZipFile(f) as archive:
+        with ArchiveFile(path) as file:
+            _refuse_other_kinds(path, file.read(32))
+            file.seek(0)
+            with zipfile.ZipFile(file) as archive:
+                file.opening = False
                 torch_archive = TorchArchive(path, archive)
                 value = _Interpreter(path, torch_archive).run(torch_archive.program())
     except OSError as error:

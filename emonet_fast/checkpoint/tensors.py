@@ -44,10 +44,15 @@ class SafetensorsFile:
             found = "a folder" if path.is_dir() else "nothing"
             raise CheckpointError(f"{path}: found {found}; expected a safetensors file.")
         try:
-            with safe_open(path, framework="np"):
-                pass  # opening checks the header, every offset, and the file's size against them
             with path.open("rb") as file:
                 (length,) = struct.unpack("<Q", file.read(8))
+                # Of a sound file safetensors itself takes 100 MB, and 2.5 GB of memory for them.
+                if jsonfile.MAX_BYTES < length < path.stat().st_size:
+                    raise CheckpointError(
+                        f"{path} announces a header of {length} bytes; expected at most {jsonfile.MAX_BYTES}. {_AGAIN}"
+                    )
+                with safe_open(path, framework="np"):
+                    pass  # opening checks the header, every offset, and the file's size against them
                 header = jsonfile.parse(file.read(length), f"the header of {path}")
         except (SafetensorError, OSError, struct.error) as error:
             size = path.stat().st_size if path.exists() else 0

@@ -4,6 +4,7 @@ Nothing in it is trusted. What is wrong raises ValueError, or what `zipfile` rai
 into errors that name the file.
 """
 
+import io
 import math
 import re
 import reprlib
@@ -17,7 +18,10 @@ import numpy.typing as npt
 
 from ..records import Float32Array
 
-MAX_PICKLE = 4 * 1024 * 1024  # bytes; a published head's has about 1 kB, without any weights
+# In bytes. A published head has up to 7.4 MB, its pickle and its directory of members some 1 kB each.
+MAX_FILE = 256 * 1024 * 1024
+MAX_PICKLE = 4 * 1024 * 1024
+_MAX_DIRECTORY = 1024 * 1024
 _MAX_DIMENSIONS = 8
 
 # Storage class -> numpy's dtype without its byte order; "bf" is bfloat16; None has no place in a head.
@@ -43,12 +47,27 @@ class Storage:
     bf: bool
 
 
+class ArchiveFile(io.BufferedReader):
+    """A file for `zipfile`, which reads the whole directory of members at once: while `opening`, only a small one."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self.opening = True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.opening and size is not None and size > _MAX_DIRECTORY:
+            raise ValueError(f"a directory of {size} bytes, expected at most {_MAX_DIRECTORY}")
+        return super().read(size)  # to its end it reads the last 64 kB only
+
+
 class TorchArchive:
     """The zip archive of one torch file: every member's bounds checked before anything is read."""
 
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
         self._archive = archive
         self._size = path.stat().st_size
+        if self._size > MAX_FILE:
+            raise ValueError(f"{self._size} bytes, expected at most {MAX_FILE}")
         self._members = self._checked_members()
         roots = [n.removesuffix("/data.pkl") for n in self._members if re.fullmatch(r"[^/]*/data\.pkl", n)]
         if len(roots) != 1:
