@@ -29,7 +29,11 @@ _FAR = 1 << 62  # no file is so long; a place that no seek takes
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A place of the archive that is no member, where members may be lost. reason: for people."""
+    """A place that is no member.
+
+    Args:
+        reason: what may be lost there, for people; "" for the end of an archive that another one follows.
+    """
 
     reason: str
 
@@ -131,6 +135,7 @@ class Tar(tarfile.TarFile):
                 yield Gap(f"{self._damage}; {at - self._damaged_at:,} bytes were passed over")
                 self._damage = ""
             elif zeros and _ends_an_archive(zeros, at - begun):
+                yield Gap("")
                 begun = at
             elif zeros:
                 yield Gap(f"{_zero_bytes(zeros)} where a member could be")
