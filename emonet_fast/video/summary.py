@@ -111,6 +111,11 @@ class VideoSummary:
         self.faults.estimated += faults.estimated
         self.live |= source.live
         self.messages += [f"{source.name}: {note}" for note in faults.notes]
+        if faults.restarts:
+            self.messages.append(
+                f"{source.name}: its times began anew {faults.restarts} times, as of joined clips; here they go on, so "
+                "that none comes twice"
+            )
         if faults.ended:
             self.messages.append(f"{source.name} ended early: {faults.ended}; its frames up to there are kept")
         if not frames and not self.ended:

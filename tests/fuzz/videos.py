@@ -75,12 +75,13 @@ def _read(source: AvSource, written: Path) -> str:
     overlay.start(source.rate, source.audio)
     rows = line(0, 1)
     ahead = Ahead(source)
-    last, said = -1, ""
+    last, said = (-1, Fraction(0)), ""
     try:
         for item in ahead:
             if isinstance(item, Frame):
-                assert last < item.index < _MOST
-                last = item.index
+                assert last[0] < item.index < _MOST
+                assert last[0] < 0 or last[1] < item.time
+                last = item.index, item.time
                 rgb = item.rgb()
                 assert rgb.dtype == np.uint8
                 assert rgb.ndim == 3

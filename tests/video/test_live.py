@@ -187,6 +187,7 @@ class Camera:
 
     name = "/dev/video0"
     duration = None
+    flags = 0
 
     def __init__(self, clip: Path, *after: tuple[int, int]) -> None:
         self._container = av.open(str(clip))

@@ -42,17 +42,17 @@ def numbers(path: Path, fps: float | None = None, **more) -> list[int]:
         source.close()
 
 
-def ffprobe_seconds(path: Path) -> list[float] | None:
-    """The shown frames' pts in seconds by FFmpeg's own tool; None where it is not installed."""
+def ffprobe_seconds(path: Path, what: str = "pts") -> list[float] | None:
+    """The shown frames' times in seconds by FFmpeg's own tool, where it has one; None where it is not installed."""
     if shutil.which("ffprobe") is None:
         return None
-    fields = ["-show_entries", "frame=pts", "-of", "csv=p=0"]
+    fields = ["-show_entries", f"frame={what}", "-of", "csv=p=0"]
     base = ["-show_entries", "stream=time_base", "-of", "csv=p=0"]
     run = ["ffprobe", "-v", "error", "-select_streams", "v:0"]
     found = subprocess.run([*run, *fields, path], capture_output=True, text=True, check=True).stdout
     ticks = subprocess.run([*run, *base, path], capture_output=True, text=True, check=True).stdout
     unit = Fraction(ticks.strip().splitlines()[0].strip(","))
-    return [float(int(line.strip(",")) * unit) for line in found.split() if line.strip(",")]
+    return [float(int(line.strip(",")) * unit) for line in found.split() if line.strip(",") not in ("", "N/A")]
 
 
 def cases(folder: Path) -> dict[str, tuple[Path, list[int], list[int]]]:

@@ -16,6 +16,7 @@ from ...errors import InputError
 from ...optional import need
 from ...process import available_cores
 from ...records import UInt8Array
+from .clock import DEFAULT_STEP, Clock
 from .convert import Matrix, PacketDecoder, display_matrix, to_rgb
 from .frames import Frame, Sampling, Sound, VideoSource
 from .names import is_live, without_secrets
@@ -25,7 +26,7 @@ from .streams import MAX_FRAME, video_stream
 
 # Broken packets in a row after which a source counts as ended: what follows is no video any more.
 _MAX_BROKEN = 1000
-_DEFAULT_STEP = Fraction(1, 25)
+_GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS
 _CUT = 1.0  # seconds that are missing at the end of a file that is cut off
 
 
@@ -73,6 +74,8 @@ class AvSource(VideoSource):
             self.close()
             raise
         self.faults.notes += [note] if note else []
+        # PyAV lets FFmpeg generate presentation times, which it does wrongly for B-frames in AVI.
+        self._container.flags &= ~_GENERATE_PTS
         self._stream.thread_type = "AUTO"
         self._stream.codec_context.thread_count = threads or available_cores()
         self._stream.codec_context.options = {"max_pixels": str(MAX_FRAME)}
@@ -86,9 +89,8 @@ class AvSource(VideoSource):
         self._turned: tuple[tuple[int, int, int] | None, Matrix | None] = None, None
 
     def __iter__(self) -> Iterator[Frame | Sound]:
-        last: Fraction | None = None
-        step = 1 / self.rate if self.rate else _DEFAULT_STEP
-        index = -1
+        clock = Clock(1 / self.rate if self.rate else DEFAULT_STEP, self.faults)
+        index, at = -1, Fraction(0)
         self._reading = self._decoded()
         for raw in self._reading:
             if isinstance(raw, Sound):
@@ -96,21 +98,15 @@ class AvSource(VideoSource):
                 continue
             index += 1
             base = raw.time_base or self._time_base
-            estimated = raw.pts is None
-            continued = Fraction(0) if last is None else last + step
-            at = continued if estimated else raw.pts * base
-            self.faults.estimated += estimated
-            if last is not None and at > last and not estimated:
-                step = at - last
-            last = at
+            pts = clock.next(raw.pts, getattr(raw, "dts", None), base)
+            at = pts * base
             if self._sampling.over(at):
                 return
-            chosen = self._choice(at)
+            chosen = self._choice(at, base)
             if chosen is not None:
-                pts = round(at / base) if estimated else raw.pts
                 yield Frame(index, pts, base, self._rgb(raw), chosen)
-        if last is not None and self._stream is not None and not self.faults.ended:
-            self.faults.ended = self._cut_off(last + step)
+        if index >= 0 and self._stream is not None and not self.faults.ended:
+            self.faults.ended = self._cut_off(at)
 
     def _cut_off(self, end: Fraction) -> str:
         """What to say where the video ends long before its stated end, "" otherwise.

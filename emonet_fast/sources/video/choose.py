@@ -14,6 +14,7 @@ from ...options import VideoOptions
 from ...records import UInt8Array
 from ..memory import array_fault
 from .av import AvSource
+from .clock import DEFAULT_STEP, Clock
 from .convert import display_matrix, to_rgb
 from .frames import Frame, Sampling, Sound, VideoSource
 
@@ -41,14 +42,15 @@ class GivenSource(VideoSource):
         self._pairs = pairs
 
     def __iter__(self) -> Iterator[Frame | Sound]:
+        clock = Clock(DEFAULT_STEP, self.faults)
         for index, item in enumerate(self._pairs):
             if not isinstance(item, (tuple, list)) or len(item) != 2:
                 raise InputError(f"item {index} of the frames is {type(item).__name__}; expected (seconds, frame)")
-            pts = _ticks(index, item[0])
+            pts = clock.next(_ticks(index, item[0]), None, _TIME_BASE)
             at = pts * _TIME_BASE
             if self._sampling.over(at):
                 return
-            chosen = self._choice(at)
+            chosen = self._choice(at, _TIME_BASE)
             if chosen is not None:
                 yield Frame(index, pts, _TIME_BASE, partial(_rgb, index, item[1]), chosen)
 

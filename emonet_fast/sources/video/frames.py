@@ -10,8 +10,8 @@ from typing import Any
 from ...errors import OptionError
 from ...records import UInt8Array
 
-# A step back in time beyond this is a new beginning (a restarted or wrapped stream), not a late frame.
-_RESTART = 5
+# Ticks of this share of a cell, or smaller, are roundings of times.
+_FINE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,8 @@ class Faults:
     Args:
         broken: packets that could not be decoded.
         dropped: frames of a live source that were too old.
-        estimated: frames without a time of their own.
+        estimated: frames without a time of their own, or with one that is not after the frame before.
+        restarts: how often the times began anew, as of clips that were joined; they go on instead.
         ended: why reading stopped early; "" at a true end.
         notes: what else whoever reads the rows must know.
     """
@@ -68,6 +69,7 @@ class Faults:
     broken: int = 0
     dropped: int = 0
     estimated: int = 0
+    restarts: int = 0
     ended: str = ""
     notes: list[str] = field(default_factory=list)
 
@@ -97,9 +99,9 @@ class VideoSource:
     def __iter__(self) -> Iterator[Frame | Sound]:
         raise NotImplementedError
 
-    def _choice(self, at: Fraction) -> bool | None:
-        """Whether the next frame, whose time this is, is sampled; None where it is not given at all."""
-        chosen = self._sampling.take(at)
+    def _choice(self, at: Fraction, tick: Fraction) -> bool | None:
+        """Whether the next frame, at this time in whole ticks, is sampled; None where it is not given at all."""
+        chosen = self._sampling.take(at, tick)
         return chosen if chosen or (self.every and not self._sampling.before(at)) else None
 
     def close(self) -> None:
@@ -110,7 +112,9 @@ class Sampling:
     """Which frames are sampled: by their time, never by counting. One for each run over a source.
 
     The first sampled frame anchors a grid of 1 / fps, and of each cell of the grid the first frame is sampled. This is
-    exact in fractions, so that nothing drifts, and right for a variable frame rate.
+    exact in fractions, so that nothing drifts, and right for a variable frame rate. Times are rounded to ticks, both
+    the anchor and the frame's: so a frame may come a tick early. A tick of a frame's length (AVI) is not rounded, and
+    half a tick is enough.
 
     Args:
         fps: sampled frames a second of the stream's time; None takes all.
@@ -143,16 +147,17 @@ class Sampling:
         """Whether a frame at this time lies before the start."""
         return self._start is not None and at < self._start
 
-    def take(self, at: Fraction) -> bool:
-        """Whether the next frame is sampled, whose time this is."""
+    def take(self, at: Fraction, tick: Fraction) -> bool:
+        """Whether the next frame is sampled, whose time this is, in whole ticks of so many seconds."""
         if self.before(at) or self.over(at):
             return False
         if self._rate is None:
             return True
-        if self._anchor is None or at < self._anchor + Fraction(self._cell) / self._rate - _RESTART:
+        if self._anchor is None:
             self._anchor, self._cell = at, 0
             return True
-        cell = math.floor((at - self._anchor) * self._rate)
+        early = tick if _FINE * tick * self._rate <= 1 else tick / 2
+        cell = math.floor((at - self._anchor + early) * self._rate)
         if cell <= self._cell:
             return False
         self._cell = cell
