@@ -204,7 +204,8 @@ class Scorer:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What every output carries: checkpoint, precision, backend and versions."""
+        """What every output carries: checkpoint, precision, backend, versions, and a warning of untrained weights."""
+        warning = {"untrained": UNTRAINED} if self.checkpoint.untrained else {}
         return {
             "package_version": __version__,
             "checkpoint": self.checkpoint.source,
@@ -213,6 +214,7 @@ class Scorer:
             "precision": self.backend.precision,
             "batch_size": str(self.backend.batch_size),
             "decoder": self.decoder.name,
+            **warning,
         }
 
     def __call__(self, images: Sequence[object], *, embeddings: bool = False) -> Scores:

@@ -245,9 +245,11 @@ def _typed(marker: dict[str, Any]) -> bool:
     """Whether what is read of a marker is what it should be: of one that is done, or of one that failed."""
     if "failed" in marker:
         return isinstance(marker["failed"], str)
-    counts, notes = marker.get("counts"), marker.get("notes")
-    numbers = isinstance(counts, dict) and all(type(number) is int for number in counts.values())
-    return numbers and isinstance(notes, list) and all(isinstance(note, str) for note in notes)
+    notes = marker.get("notes")
+    for counts in (marker.get("counts"), marker.get("skipped", {})):
+        if not isinstance(counts, dict) or not all(type(number) is int for number in counts.values()):
+            return False
+    return isinstance(notes, list) and all(isinstance(note, str) for note in notes)
 
 
 def small_text(path: Path) -> str:

@@ -26,7 +26,7 @@ from .local import ATTEMPTS
 from .pipeline import ShardError, ShardPipeline
 from .plan import Plan
 from .progress import BulkProgress
-from .settings import Settings, parse_devices, threads_each
+from .settings import Settings, differences, parse_devices, threads_each
 
 _CONNECT_SECONDS = 5.0
 
@@ -171,10 +171,10 @@ class _ShardActor:
         if self._plan is None:
             plan = self._folder.plan()
             mine = self._settings.fingerprint(self._scorer.open())
-            if mine != dict(plan.fingerprint):
-                other = ", ".join(k for k in mine if mine[k] != plan.fingerprint.get(k))
+            different = differences(dict(plan.fingerprint), mine)
+            if different:
                 raise BackendError(
-                    f"an actor's engine differs from the plan's in: {other}; name --precision, --backend and "
+                    f"an actor's engine is not the plan's; {'; '.join(different)}; name --precision, --backend and "
                     "--batch-size, or use nodes of one kind"
                 )
             self._faces = open_faces(self._settings.faces, self._scorer.options, self._scorer.place)

@@ -53,7 +53,8 @@ def bulk(shard: str, keep: tuple[str, ...], output: Path, **fields: Any) -> None
     if summary.failed:
         opt.say("failed shards are tried again with --retry-errors")
         sys.exit(opt.Exit.INCOMPLETE)
-    sys.exit(opt.Exit.DONE if summary.counts.get("ok") else opt.Exit.FAILED)
+    # A part without a shard, as of more jobs than the plan has shards, has done all that it had to do.
+    sys.exit(opt.Exit.DONE if summary.counts.get("ok") or not summary.shards else opt.Exit.FAILED)
 
 
 def _say(text: str) -> None:
@@ -68,12 +69,18 @@ def _say(text: str) -> None:
     ("A page without pictures, somewhere else:", "scores/ -o page.html --no-pictures"),
 )
 @opt.place("folder", "DIR")
-@opt.INPUT("--pictures/--no-pictures", "Read the most typical pictures again, to show them.", default=True)
+@opt.INPUT(
+    "--pictures/--no-pictures",
+    "Read the most typical pictures again, to show them.",
+    default=None,
+    show_default="those below the run's inputs",
+)
 @opt.output("F.html", "Write the page to this file.", opt.OutputFile(*opt.PAGES), show_default="DIR/report.html")
-def report(folder: Path, pictures: bool, output: Path | None) -> None:
+def report(folder: Path, pictures: bool | None, output: Path | None) -> None:
     """Make one page on a folder of `bulk`.
 
-    It shows counts, errors, distributions, what occurs together, typical pictures, and labels.
+    It shows counts, errors, distributions, what occurs together, typical pictures, and labels. Pictures come from where
+    the folder's plan says; of a folder that others made, look at the inputs on the page before you hand it on.
     """
     from ..bulk.report import write_report
 
@@ -81,4 +88,8 @@ def report(folder: Path, pictures: bool, output: Path | None) -> None:
     # Pages of earlier runs may lie in the folder: they are no part of it.
     opt.try_files(path, inputs=files_of(folder, lambda name: not name.endswith(opt.PAGES)))
     report = write_report(folder, path, pictures=pictures)
-    opt.say(f"{counted(report.total, 'row')} of {report.done} of {counted(report.shards, 'shard')}", f"wrote {path}")
+    opt.say(
+        *report.notes,
+        f"{counted(report.total, 'row')} of {report.done} of {counted(report.shards, 'shard')}",
+        f"wrote {path}",
+    )

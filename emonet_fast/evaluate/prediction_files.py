@@ -11,6 +11,7 @@ import numpy as np
 from .. import taxonomy
 from ..datasets.labels import emotion_slug
 from ..errors import DataError
+from ..sinks.encoders import beside
 from .metrics import Floats
 
 if TYPE_CHECKING:
@@ -48,6 +49,19 @@ def read_columns(path: Path, prefix: str) -> FileColumns:
     if not table.keys:
         raise DataError(f"{path} has no rows; expected one prediction an image")
     return table
+
+
+def warning(path: Path) -> str:
+    """What the metadata of our own files warn of, untrained weights; "" where there is nothing to warn of."""
+    try:
+        if path.suffix.lower() == ".parquet":
+            import pyarrow.parquet as pq
+
+            return ((pq.read_schema(path).metadata or {}).get(b"untrained") or b"").decode()
+        facts = json.loads(beside(path).read_bytes())
+        return str(facts.get("untrained", "")) if isinstance(facts, dict) else ""
+    except (OSError, ValueError, RecursionError):  # a file of somebody else's
+        return ""
 
 
 def _slug(name: str) -> str:

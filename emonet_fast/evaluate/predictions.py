@@ -15,7 +15,7 @@ from .. import taxonomy
 from ..arithmetic import LIKELY_RANGE
 from ..errors import DataError
 from .metrics import Bools, Floats
-from .prediction_files import FileColumns, read_columns
+from .prediction_files import FileColumns, read_columns, warning
 
 TOLERATED = 0.01  # the share of images or emotions that may be lacking without --partial
 NAMED = 5  # how many of a long list an error names
@@ -70,7 +70,8 @@ def read_predictions(path: Path, kind: str = "raw", partial: bool = False) -> Pr
     ok = np.array([s == "ok" for s in table.status], dtype=bool)
     _check_numbers(path, table.keys, values[:, has], ok)
     values[~ok] = np.nan
-    notes = [f"{len(others)} heads outside the taxonomy were passed over: {listed(others)}"] if others else []
+    notes = [*filter(None, [warning(path)])]
+    notes += [f"{len(others)} heads outside the taxonomy were passed over: {listed(others)}"] if others else []
     if kind == "raw" and ok.any() and np.nanmax(values) <= 1.0 and np.nanmin(values) >= 0.0:
         notes.append(
             "all scores lie in 0..1: if they are on a scale of 0 to 1, multiply them by 7 first, "

@@ -27,11 +27,11 @@ class WebVtt(GrowingSink):
     """The subtitles of one video; `rows` counts the scored rows. Players accept cues in the order of their ends."""
 
     def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
-        del metadata
         super().__init__(path)
+        warning = metadata.get("untrained")
         self._open: dict[int, _Cue] = {}
         with self.piece():
-            self.file.write(b"WEBVTT\n\n")
+            self.file.write(b"WEBVTT\n\n" + (f"NOTE {warning}\n\n".encode() if warning else b""))
 
     def write(self, timeline: Timeline) -> None:
         top = timeline.scores.top(1)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from emonet_fast import Scorer
-from emonet_fast.bulk.ray import _ShardActor
+from emonet_fast.bulk.ray import _connect, _ShardActor
 from emonet_fast.bulk.settings import Settings
-from emonet_fast.errors import InputError
+from emonet_fast.errors import InputError, OptionError
 from emonet_fast.options import Options
 from emonet_fast.ray_scorer import EmoNetScorer
 
@@ -89,6 +89,15 @@ def test_a_shard_that_kills_its_actor_is_given_up(tiny, tmp_path):
     assert done["rows"] == 2
     assert (tmp_path / "out" / "00001.failed.json").exists()
     assert not list((tmp_path / "out").glob("*.attempt"))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"])
+def test_no_cluster_at_the_address(address):
+    """Ray itself would try for ever."""
+    ray = pytest.importorskip("ray", reason="extra `ray` is not installed")
+    with pytest.raises(OptionError, match=f"cannot join the Ray cluster at '{address}'") as error:
+        _connect(ray, address)
+    assert "\n" not in str(error.value)
 
 
 def test_bulk_by_actors_of_which_one_is_killed(local_ray, tiny, tmp_path):

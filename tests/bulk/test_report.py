@@ -5,8 +5,10 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,10 +17,13 @@ from emonet_fast.bulk.folder import Folder
 from emonet_fast.bulk.report import write_report
 from emonet_fast.bulk.report.collect import EDGES, STRONGEST, TYPICAL, collect, quantile
 from emonet_fast.bulk.report.labels import LabelAgreement
+from emonet_fast.bulk.report.pictures import _inside, _OutsideError, _roots
 from emonet_fast.errors import DataError
+from emonet_fast.evaluate.predictions import read_predictions
+from emonet_fast.scorer import UNTRAINED
 
 from ..checkpoint.hub import Hub
-from .made import jpeg, rows, run, table
+from .made import jpeg, rows, run, shards, table
 
 
 def test_figures_are_those_of_all_rows(whole):
@@ -103,6 +108,52 @@ def test_hostile_keys_and_lost_inputs(tiny, tmp_path):
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "<img src=x" not in page
     assert "no picture" in page
+
+
+def test_a_strangers_plan_shows_no_pictures_from_elsewhere(whole, tmp_path):
+    """A plan whose inputs are not where its files lie: these are shown only where that is asked for."""
+    foreign = tmp_path / "foreign"
+    subprocess.run(["cp", "-r", whole, foreign], check=True)
+    plan = replace(Folder(whole).plan(), inputs=(str(tmp_path / "pictures"),))
+    (foreign / "plan.json").write_text(plan.text())
+    for path in foreign.glob("[0-9]*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"plan": plan.id}))
+    page = tmp_path / "report.html"
+    for pictures, shown in ((None, 0), (True, 40 * TYPICAL), (False, 0)):
+        found = write_report(foreign, page, pictures=pictures)
+        assert page.read_text("utf-8").count("data:image/jpeg") == shown
+        outside = [note for note in found.notes if "do not lie below the run's inputs" in note]
+        assert len(outside) == page.read_text("utf-8").count("do not lie below") == (pictures is None)
+
+
+def test_what_lies_below_the_inputs(tmp_path):
+    """Links are followed; a pattern stands for the folder before it, a hub id for its cache."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "secret.jpg").touch()
+    (tmp_path / "in" / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    roots = _roots((f"{tmp_path}/in/*/x?.jpg", "laion/emonet-face-big"))
+    for path in ("in/a/x1.jpg", "hub/datasets--laion--emonet-face-big/snapshots/a/t.parquet"):
+        assert _inside(str(tmp_path / path), roots)
+    for path in ("in/link.jpg", "secret.jpg", "in/../secret.jpg", "inside/x.jpg"):
+        with pytest.raises(_OutsideError):
+            _inside(str(tmp_path / path), roots)
+        assert _inside(str(tmp_path / path), None)
+
+
+def test_untrained_weights_are_named_in_every_place(tiny, tmp_path):
+    """In the shards' metadata, the summary and the page, as by `score`."""
+    untrained = tmp_path / "untrained"
+    subprocess.run(["cp", "-r", tiny, untrained], check=True)
+    (untrained / "heads" / "emonet_fast.json").write_text('{"untrained": true}')
+    (tmp_path / "a.jpg").write_bytes(jpeg(0))
+    summary, _ = run(tmp_path / "a.jpg", untrained, tmp_path / "out")
+    assert UNTRAINED in summary.text()
+    assert pq.read_schema(shards(tmp_path / "out")[0]).metadata[b"untrained"].decode() == UNTRAINED
+    assert Folder(tmp_path / "out").plan().fingerprint["untrained"] == UNTRAINED
+    found = write_report(tmp_path / "out", tmp_path / "report.html")
+    assert found.notes == [UNTRAINED]
+    assert UNTRAINED in read_predictions(shards(tmp_path / "out")[0]).notes
+    assert UNTRAINED in (tmp_path / "report.html").read_text("utf-8")
 
 
 _FIND = """

@@ -26,7 +26,7 @@ from emonet_fast.bulk.lock import Lock, LockedError
 from emonet_fast.bulk.progress import BulkProgress
 from emonet_fast.bulk.report import write_report
 from emonet_fast.bulk.settings import Settings
-from emonet_fast.errors import DataError, EmonetError, OptionError
+from emonet_fast.errors import DataError, EmonetError, InputError, OptionError
 from emonet_fast.evaluate.predictions import NAMES
 from emonet_fast.options import FaceOptions, Options
 
@@ -251,6 +251,34 @@ def test_nothing_scored(tmp_path, tiny):
     assert summary.done == summary.shards
     assert dict(summary.counts) == {"empty": 1, "not_an_image": 1}
     assert "1 of 1 shard done: 2 rows" in summary.text()
+
+
+def test_a_part_without_a_shard_is_done(tiny, tmp_path):
+    """As of more jobs in a cluster than the plan has shards: exit status 0, and why nothing was done."""
+    data = table(tmp_path / "data" / "a.parquet", [jpeg(0)])
+    command = ["emonet_fast", "bulk", str(data), "-c", str(tiny), "-o", str(tmp_path / "out"), "--shard", "5/8"]
+    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=True)
+    assert "part 5/8 has nothing to do: the plan has 1 shards" in done.stderr
+    assert not (tmp_path / "out" / "plan.json").exists()
+
+
+def test_boxes_that_could_be_two_pictures_are_refused_before_scoring(tiny, tmp_path):
+    """A file name in two folders; and pictures that a file does not name are counted."""
+    for name in ("anna", "bert"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        (tmp_path / "in" / name / "1.jpg").write_bytes(jpeg(0))
+    boxes = tmp_path / "b.csv"
+    faces = FaceOptions(f"boxes:{boxes}")
+    boxes.write_text("key,x,y,width,height\n1.jpg,0,0,30,30\n")
+    with pytest.raises(InputError, match=r"'1.jpg' of .*b.csv could be '.*anna/1.jpg' or '.*bert/1.jpg'"):
+        run(tmp_path / "in", tiny, tmp_path / "out", faces=faces)
+    boxes.write_text("frame,x,y,width,height\n1,0,0,30,30\n")
+    with pytest.raises(InputError, match="names frames or times of a video, and no picture"):
+        run(tmp_path / "in", tiny, tmp_path / "out", faces=faces)
+    boxes.write_text("key,x,y,width,height\ncleo/1.jpg,0,0,30,30\n")
+    summary, said = run(tmp_path / "in", tiny, tmp_path / "out", faces=faces)
+    assert any(line.startswith("2 of 2 pictures have no row in") for line in said)
+    assert "no picture that could be read has a face in" in summary.text()
 
 
 def test_rows_of_boxes_from_a_file(tiny, tmp_path):

@@ -99,6 +99,11 @@ def test_row_groups_do_not_follow_the_batches(tmp_path):
     assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [4096, 904]
 
 
+def test_subtitles_warn_of_untrained_weights(tmp_path):
+    open_timeline(tmp_path / "a.vtt", {"untrained": "the numbers mean nothing"}).close()
+    assert (tmp_path / "a.vtt").read_text() == "WEBVTT\n\nNOTE the numbers mean nothing\n\n"
+
+
 def test_csv_has_the_dialect_of_score(tmp_path):
     sink = open_timeline(tmp_path / "a.csv", {})
     sink.write(line(2, 2, source="a,b.mp4", tracks=(-1,), bad=(1,)))

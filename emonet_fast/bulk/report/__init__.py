@@ -21,11 +21,18 @@ _WIDTH, _HEIGHT = 160, 34  # of a distribution's drawing
 _SLOTS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def write_report(where: Path, output: Path, *, pictures: bool = True) -> Collected:
+def write_report(where: Path, output: Path, *, pictures: bool | None = None) -> Collected:
     """Write the page on the folder of a bulk run, as far as that is done. Returns the figures on it.
 
-    `pictures` reads the most typical pictures again, to show them. Raises DataError when the folder has no plan or no
-    finished shard, OptionError when the output cannot be written.
+    Args:
+        where: the folder.
+        output: the page.
+        pictures: whether the most typical pictures are read again, to show them; None shows those that lie below the
+            run's inputs, links followed. The plan of a stranger's folder may name any file.
+
+    Raises:
+        DataError: when the folder has no plan or no finished shard.
+        OptionError: when the output cannot be written.
     """
     if not (where / "plan.json").is_file():
         raise DataError(f"{where} has no plan.json; expected the output folder of `emonet-fast bulk`")
@@ -42,7 +49,8 @@ def write_report(where: Path, output: Path, *, pictures: bool = True) -> Collect
         for number, shard in shards.items()
         if shard.state == ShardState.FAILED
     }
-    shown = thumbnails(folder, plan, collected) if pictures else {}
+    collected.notes += sorted({note for number in done for note in (shards[number].marker or {})["notes"]})
+    shown = thumbnails(folder, plan, collected, anywhere=bool(pictures)) if pictures is not False else {}
     write_whole(output, render("bulk/report/page.html", _page(collected, shown, str(where))))
     return collected
 
@@ -50,7 +58,7 @@ def write_report(where: Path, output: Path, *, pictures: bool = True) -> Collect
 def _page(collected: Collected, shown: dict[str, str], title: str) -> dict[str, Any]:
     """The template's variables. `shown` are base64 JPEGs by row key."""
     unfinished = collected.shards - collected.done
-    notes = []
+    notes = list(collected.notes)
     if unfinished:
         notes.append(f"{unfinished} of {collected.shards} shards are not done; this page is about the others.")
     notes += [f"Shard {shard} failed: {reason}" for shard, reason in collected.failed.items()]

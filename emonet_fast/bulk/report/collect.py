@@ -65,6 +65,7 @@ class Collected:
         scored: Rows with scores.
         done, shards: Shards that are read here, and in all.
         failed: Reasons by the shards' numbers.
+        notes: What a reader must know.
     """
 
     emotions: tuple[str, ...]
@@ -81,6 +82,7 @@ class Collected:
     done: int = 0
     shards: int = 0
     failed: dict[int, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def total(self) -> int:
