@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     )
     from .options import FaceOptions, Options, VideoOptions
     from .records import Status
-    from .scorer import ScalingWarning, Scorer
+    from .scorer import NoScoresWarning, ScalingWarning, Scorer
     from .scores import Scores
     from .video.pipeline import stream
 
@@ -30,7 +30,7 @@ _ROOMS = {
     "UnsafePickleError",
     "options": "FaceOptions Options VideoOptions",
     "records": "Status",
-    "scorer": "ScalingWarning Scorer",
+    "scorer": "NoScoresWarning ScalingWarning Scorer",
     "scores": "Scores",
     "video.pipeline": "stream",
 }
@@ -44,6 +44,7 @@ __all__ = [
     "FaceOptions",
     "InputError",
     "MissingPackageError",
+    "NoScoresWarning",
     "OptionError",
     "Options",
     "ScalingWarning",

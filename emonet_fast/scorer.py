@@ -30,6 +30,7 @@ from .records import Decoded, Float32Array, Picture
 from .scores import Scores, face_values
 from .shared import Shared
 from .sources.memory import Memory
+from .text import counted
 
 # The default of cache_dir depends on the environment, and a user without a home has none.
 _WITH_DEFAULT = tuple(one for one in fields(Options) if one.name != "cache_dir")
@@ -38,6 +39,10 @@ UNTRAINED = "untrained weights: the numbers mean nothing"
 
 class ScalingWarning(UserWarning):
     """Scores lie far outside the trained scale."""
+
+
+class NoScoresWarning(UserWarning):
+    """Every picture of a call failed for the same reason, so that the fault may lie in the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,17 +222,20 @@ class Scorer:
             **warning,
         }
 
-    def __call__(self, images: Sequence[object], *, embeddings: bool = False) -> Scores:
+    def __call__(self, images: Iterable[object], *, embeddings: bool = False) -> Scores:
         """Score pictures. A picture that cannot be read gets a status, a reason and NaN scores.
 
-        Warns with ScalingWarning where scores lie outside -20..20.
+        Warns with ScalingWarning where scores lie outside -20..20, and with NoScoresWarning where no picture could be
+        read, all for the same reason.
 
         Args:
-            images: paths, bytes, PIL images or [H, W, 3] uint8 RGB arrays, in any mix and size.
+            images: any iterable of paths, bytes, PIL images or [H, W, 3] uint8 RGB arrays (tensors of other libraries
+                on the host too), in any mix and size. A PIL image is turned by the EXIF orientation that it carries:
+                after you have turned one yourself, drop it, as ImageOps.exif_transpose does.
             embeddings: keep them too, [N, hidden] float32.
 
         Raises:
-            InputError: when `images` is one picture instead of a sequence.
+            InputError: when `images` is one picture, a folder or a table instead of pictures.
         """
         pictures = Memory(images, self.options.max_bytes)
         with self._shared.use(self._make):
@@ -236,6 +244,10 @@ class Scorer:
         for note in scores.notes:
             if "scaling fault" in note:
                 warnings.warn(note, ScalingWarning, stacklevel=2)
+        faults = set(zip(scores.status, scores.reason, strict=True))
+        if len(faults) == 1 and not scores.ok.any():
+            status, reason = faults.pop()
+            warnings.warn(f"no scores of {counted(len(scores), 'picture')}: {status}, {reason}", NoScoresWarning, 2)
         return scores
 
     def score_pixels(

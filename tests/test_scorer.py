@@ -177,3 +177,13 @@ def test_wrong_scaling_is_reported(small, photos, cache_dir, tmp_path):
     ):
         scores = scorer(photos[:2])
     assert np.abs(scores.raw).max() > 20
+
+
+def test_a_call_that_fails_as_a_whole_warns(tiny_folder, photos, cache_dir, recwarn):
+    with ef.Scorer(tiny_folder, precision="fp32", cache_dir=cache_dir) as scorer:
+        with pytest.warns(ef.NoScoresWarning, match=r"no scores of 2 pictures: unreadable, No such file or directory"):
+            scorer(["a.jpg", "b.jpg"])
+        recwarn.clear()
+        for mixed in ([photos[0], b""], [b"", "a.jpg"], []):
+            scorer(mixed)
+        assert not recwarn.list

@@ -62,11 +62,11 @@ class Waiting(list):
         super().__init__(pictures)
         self.asked, self.given = threading.Event(), threading.Event()
 
-    def __getitem__(self, place):
-        if place == len(self) - 1:
-            self.asked.set()
-            assert self.given.wait(30)
-        return super().__getitem__(place)
+    def __iter__(self):
+        yield from self[:-1]
+        self.asked.set()
+        assert self.given.wait(30)
+        yield self[-1]
 
 
 def test_close_waits_for_a_call_of_another_thread(scorer, pictures):

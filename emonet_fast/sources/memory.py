@@ -1,7 +1,8 @@
 """Pictures that a program already holds: paths, bytes, PIL images and arrays, in any mix."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,41 +15,57 @@ from .folder import UniqueKeys, read_file
 
 _EXPECTED = "expected a path, bytes, a PIL image or an array [H, W, 3] uint8 RGB"
 _ARRAY = "expected [H, W, 3] uint8 RGB, 0..255"
+_ORIENTATION, _EXIF, _WIDTH, _HEIGHT = 0x0112, 0x8769, 0xA002, 0xA003  # EXIF's tags
 
 
 class Memory:
-    """Pictures from a sequence, in its order. A path's file is read when its turn comes; folders are not searched.
+    """Pictures from an iterable, in its order. A path's file is read when its turn comes; folders are not searched.
 
     A path's key is the path, and `path#2` where the path comes again. All else has the key `#index`.
 
     Args:
-        items: paths, bytes, PIL images and arrays.
+        items: paths, bytes, PIL images, arrays and tensors.
         max_bytes: larger files are refused.
 
-    Attributes:
-        total: number of pictures.
-
     Raises:
-        InputError: when items is one picture or a mapping, not a sequence of pictures.
+        InputError: when items is one picture, a table or anything else that is no row of pictures.
     """
 
-    def __init__(self, items: Sequence[object], max_bytes: int) -> None:
-        single = isinstance(items, (str, bytes, bytearray, memoryview, os.PathLike, Image.Image))
-        single = single or (isinstance(items, np.ndarray) and items.ndim in (2, 3))
-        if single or not hasattr(items, "__getitem__") or not hasattr(items, "__len__") or hasattr(items, "keys"):
-            raise InputError(f"a {type(items).__name__} came; expected a sequence of pictures: put it in a list")
+    def __init__(self, items: Iterable[object], max_bytes: int) -> None:
+        advice = _advice(items)
+        if advice:
+            raise InputError(f"a {type(items).__name__} came; expected a row of pictures: {advice}")
         self._items = items
         self._max_bytes = max_bytes
-        self.total = len(items)
 
     def __iter__(self) -> Iterator[Picture]:
         unique = UniqueKeys()
-        for index in range(self.total):
-            item, key = self._items[index], f"#{index}"
+        for index, item in enumerate(self._items):
+            key = f"#{index}"
             if isinstance(item, (str, os.PathLike)):
                 item = os.fsdecode(item)
                 key = utf8_text(item)
             yield take(item, unique(key), self._max_bytes)
+
+
+def _advice(items: object) -> str:
+    """What to do where `items` is no row of pictures; "" where it is one."""
+    if isinstance(items, (str, os.PathLike)) and Path(os.fsdecode(items)).is_dir():
+        return f"it is a folder, so list its files: sorted(Path({os.fsdecode(items)!r}).glob('*.jpg'))"
+    one = isinstance(items, (str, bytes, bytearray, memoryview, os.PathLike, Image.Image))
+    if one or (hasattr(items, "__dlpack__") and getattr(items, "ndim", 4) in (2, 3)):
+        return "put it in a list"
+    if hasattr(items, "read"):
+        return "put the bytes of its read() in a list"
+    if isinstance(items, Mapping):
+        return "give its values(), or a list"
+    if hasattr(items, "columns"):
+        return "give one of its columns"
+    try:
+        iter(items)  # type: ignore[call-overload]
+    except TypeError:
+        return "a list, or another iterable"
+    return ""
 
 
 def take(item: object, key: str, max_bytes: int) -> Picture:
@@ -58,12 +75,37 @@ def take(item: object, key: str, max_bytes: int) -> Picture:
     if isinstance(item, (bytes, bytearray, memoryview)):
         return Picture(key, bytes(item))
     if isinstance(item, Image.Image):
-        return Picture(key, item)
+        return Picture(key, _as_turned(item))
+    kind = f"{type(item).__module__}.{type(item).__qualname__}".removeprefix("builtins.")
+    if hasattr(item, "__dlpack__") and not isinstance(item, np.ndarray | np.generic):
+        try:
+            item = np.from_dlpack(item)
+        except Exception as error:  # each library has its own; a tensor on a GPU, one with gradients
+            return Picture(key, None, Status.BAD_INPUT, f"a {kind} came ({error}); {_EXPECTED}, on the host")
     if isinstance(item, np.ndarray):
         fault = array_fault(item)
         return Picture(key, None, Status.BAD_INPUT, fault) if fault else Picture(key, item)
-    kind = f"{type(item).__module__}.{type(item).__qualname__}".removeprefix("builtins.")
     return Picture(key, None, Status.BAD_INPUT, f"a {kind} came; {_EXPECTED}")
+
+
+def _as_turned(image: Image.Image) -> Image.Image:
+    """The image without its orientation where its EXIF shows that somebody has turned it by that already.
+
+    EXIF has the size of the stored picture. An image whose sides are exchanged against it, and that its orientation
+    would turn by a right angle, stands upright. Whether one was turned by a half nobody can see.
+    """
+    try:
+        exif = image.getexif()
+        stored = exif.get_ifd(_EXIF)
+        sides = (stored.get(_HEIGHT), stored.get(_WIDTH))
+        turned = exif.get(_ORIENTATION) in (5, 6, 7, 8) and sides == image.size and sides[0] != sides[1]
+    except Exception:  # damaged EXIF, or a closed image: the decoder says so
+        return image
+    if not turned:
+        return image
+    upright = image.copy()
+    upright.getexif().pop(_ORIENTATION)
+    return upright
 
 
 def array_fault(array: npt.NDArray[np.generic]) -> str:

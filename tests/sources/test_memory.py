@@ -1,5 +1,7 @@
 """Objects in memory: every kind taken, every wrong one told."""
 
+import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from emonet_fast.decode import decode
 from emonet_fast.errors import InputError
+from emonet_fast.options import Options
 from emonet_fast.records import Status
 from emonet_fast.sources import Memory
 from emonet_fast.sources.memory import array_fault
@@ -34,7 +38,6 @@ def test_any_mix_in_order(tmp_path):
     memory = Memory(items, LIMIT)
     got = list(memory)
     path = str(tmp_path / "a.jpg")
-    assert memory.total == 7
     assert [p.key for p in got] == [path, path + "#2", "#2", "#3", "#4", "#5", "#6"]
     assert [p.data for p in got[:5]] == [b"file", b"file", b"raw", b"ba", b"mv"]
     assert got[5].data is image
@@ -114,11 +117,83 @@ def test_any_array_gives_a_verdict(array):
 
 
 @pytest.mark.parametrize(
-    "items", ["a.jpg", b"x", Path("a.jpg"), Image.new("L", (1, 1)), gradient(), {"a": b"x"}, 3, iter([b"x"])]
+    ("items", "advice"),
+    [
+        ("a.jpg", "put it in a list"),
+        (b"x", "put it in a list"),
+        (Path("a.jpg"), "put it in a list"),
+        (Image.new("L", (1, 1)), "put it in a list"),
+        (gradient(), "put it in a list"),
+        (Path(__file__).parent, r"it is a folder, so list its files: sorted\(Path\('.*sources'\)"),
+        (io.BytesIO(b"x"), r"put the bytes of its read\(\) in a list"),
+        ({"a": b"x"}, r"give its values\(\)"),
+        (3, "a list, or another iterable"),
+    ],
 )
-def test_one_picture_is_no_sequence(items):
-    with pytest.raises(InputError, match=f"a {type(items).__name__} came; expected a sequence"):
+def test_what_is_no_row_of_pictures_is_told_what_to_do(items, advice):
+    with pytest.raises(InputError, match=f"a {type(items).__name__} came; expected a row of pictures: {advice}"):
         Memory(items, LIMIT)
+
+
+@pytest.mark.parametrize(
+    "kind", [tuple, set, iter, lambda names: (n for n in names), lambda names: dict.fromkeys(names, 0).keys()]
+)
+def test_any_iterable_of_pictures(kind):
+    assert {p.key for p in Memory(kind(["x.jpg", "y.jpg"]), LIMIT)} == {"x.jpg", "y.jpg"}
+
+
+def test_columns_of_tables():
+    pandas = pytest.importorskip("pandas", reason="pandas (extra pandas) is not installed")
+    table = pandas.DataFrame({"path": ["x.jpg", "y.jpg"]}, index=[7, 3])
+    assert [p.key for p in Memory(table["path"], LIMIT)] == ["x.jpg", "y.jpg"]
+    with pytest.raises(InputError, match=r"a DataFrame came; .* give one of its columns"):
+        Memory(table, LIMIT)
+
+
+def test_tensors_of_other_libraries():
+    torch = pytest.importorskip("torch", reason="torch (extra reference) is not installed")
+    good = torch.arange(60, dtype=torch.uint8).reshape(4, 5, 3)
+    bad = [good.permute(2, 0, 1), good / 255, (good / 255).requires_grad_(), good.to("meta")]
+    with pytest.raises(InputError, match="put it in a list"):
+        Memory(good, LIMIT)
+    found = list(Memory([good, *bad], LIMIT))
+    np.testing.assert_array_equal(found[0].data, good.numpy())
+    words = ["transpose it", "floating point", "requires? grad", "on the host"]
+    for one, word in zip(found[1:], words, strict=True):
+        assert one.status == Status.BAD_INPUT
+        assert re.search(word, one.reason), one.reason
+    assert len(list(Memory(torch.stack([good, good]), LIMIT))) == 2
+
+
+def opened(orientation, stored=(40, 60)):
+    """A photograph as a camera stores it: lying, with its orientation and its size in EXIF."""
+    exif, data = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    exif.get_ifd(0x8769).update({0xA002: stored[0], 0xA003: stored[1]})
+    Image.new("RGB", (40, 60)).save(data, "PNG", exif=exif)
+    return Image.open(data)
+
+
+@pytest.mark.parametrize(
+    ("image", "orientation"),
+    [
+        (opened(6), 6),
+        (opened(6).convert("RGB"), 6),
+        (opened(6).rotate(-90, expand=True), 1),  # upright by hand: once more would lay it down
+        (opened(3).rotate(-90, expand=True), 3),  # half a turn is not what the hand did
+        (opened(6, stored=(0, 0)).rotate(-90, expand=True), 6),  # nothing shows it
+    ],
+)
+def test_an_image_that_was_turned_by_hand_is_not_turned_again(image, orientation):
+    (found,) = Memory([image], LIMIT)
+    assert found.data.getexif().get(0x0112, 1) == orientation
+
+
+def test_a_closed_image_is_a_row():
+    image = opened(6)
+    image.close()
+    (found,) = Memory([image], LIMIT)
+    assert "closed" in decode(found, Options()).reason
 
 
 @given(st.lists(st.sampled_from(["x/none.jpg", b"1", "y/none.jpg", 5]), max_size=8))
