@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "error.h"
+#include "shape.h"
 
 namespace py = pybind11;
 
@@ -78,16 +79,6 @@ std::intptr_t dlpack_stream(StreamHandle stream) {
     return handle == 0 ? 1 : handle;
 }
 
-bool contiguous(const dlpack::Tensor& tensor) {
-    if (tensor.strides == nullptr) return true;
-    std::int64_t step = 1;
-    for (int axis = tensor.ndim - 1; axis >= 0; --axis) {
-        if (tensor.shape[axis] != 1 && tensor.strides[axis] != step) return false;
-        step *= tensor.shape[axis];
-    }
-    return true;
-}
-
 Array take_dlpack(const std::shared_ptr<const Device>& device, const py::object& obj, StreamHandle stream) {
     const auto place = obj.attr("__dlpack_device__")().cast<std::pair<int, int>>();
     if (place.first != dlpack::kCuda || place.second != device->index()) {
@@ -105,9 +96,12 @@ Array take_dlpack(const std::shared_ptr<const Device>& device, const py::object&
         if (held->deleter != nullptr) held->deleter(const_cast<dlpack::Managed*>(held));
     });
     const dlpack::Tensor& tensor = managed->tensor;
-    need_contiguous(contiguous(tensor));
-    return {device, owner, reinterpret_cast<Address>(tensor.data) + tensor.byte_offset, dtype_of(tensor),
-            std::vector<std::int64_t>(tensor.shape, tensor.shape + tensor.ndim)};
+    const std::string dtype = dtype_of(tensor);
+    const std::size_t axes = tensor.ndim < 0 ? kMostAxes + 1 : static_cast<std::size_t>(tensor.ndim);
+    checked_bytes(tensor.shape, axes, kind_of(dtype).bits / 8);
+    need_contiguous(tensor.strides == nullptr || in_c_order(tensor.shape, tensor.strides, axes, 1));
+    return {device, owner, reinterpret_cast<Address>(tensor.data) + tensor.byte_offset, dtype,
+            std::vector<std::int64_t>(tensor.shape, tensor.shape + axes)};
 }
 
 void wait_for_producer(const std::shared_ptr<const Device>& device, const py::dict& interface, StreamHandle stream) {
@@ -131,13 +125,11 @@ Array take_interface(const std::shared_ptr<const Device>& device, const py::obje
     if (interface.contains("mask") && !interface["mask"].is_none()) {
         throw Error("an array has a mask; expected one whose values all count");
     }
+    const std::int64_t item = kind_of(dtype).bits / 8;
+    checked_bytes(shape.data(), shape.size(), item);
     if (interface.contains("strides") && !interface["strides"].is_none()) {
         const auto strides = interface["strides"].cast<std::vector<std::int64_t>>();
-        std::int64_t step = kind_of(dtype).bits / 8;
-        for (std::size_t axis = shape.size(); axis-- > 0;) {
-            need_contiguous(shape[axis] == 1 || strides.at(axis) == step);
-            step *= shape[axis];
-        }
+        need_contiguous(strides.size() == shape.size() && in_c_order(shape.data(), strides.data(), shape.size(), item));
     }
     auto* held = new py::object(obj);
     const std::shared_ptr<const void> owner(held, [](const py::object* kept) {
@@ -229,9 +221,7 @@ Array rows(const Array& array, std::int64_t first, std::int64_t end) {
 }  // namespace
 
 std::size_t Array::bytes() const {
-    std::size_t sum = kind_of(dtype).bits / 8;
-    for (const std::int64_t size : shape) sum *= static_cast<std::size_t>(size);
-    return sum;
+    return static_cast<std::size_t>(checked_bytes(shape.data(), shape.size(), kind_of(dtype).bits / 8));
 }
 
 void Array::hold(StreamHandle other) const {

@@ -96,6 +96,10 @@ def test_arrays_that_cannot_be_taken(bench):
         ({"typestr": "<i8"}, "type <i8; expected"),
         ({"data": (12345, False)}, "no memory of CUDA's"),
         ({"mask": array}, "has a mask"),
+        ({"shape": (2**40, 2**40)}, "more bytes than any memory"),
+        ({"shape": (2**40, 2**40, 1), "strides": (2**40, 1, 1)}, "more bytes than any memory"),
+        ({"shape": (-1, 3)}, "negative side"),
+        ({"shape": (3, *ROW), "strides": (1,)}, "not contiguous"),
     ]:
         with pytest.raises(error, match=words):
             bench.device.take(OnlyInterface(array, **changes), 0)

@@ -7,7 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from .building import PLAIN, SOURCES, compiler
 from .conftest import BUILT
+
+
+@pytest.mark.skipif(compiler() is None, reason="g++ is not installed")
+def test_shapes_from_outside_under_undefined_behaviour_sanitizer(tmp_path):
+    source, program = Path(__file__).with_name("shapes.cpp"), tmp_path / "shapes"
+    flags = [*PLAIN, "-fsanitize=undefined", "-fno-sanitize-recover=all", f"-I{SOURCES}"]
+    built = subprocess.run(
+        ["g++", *flags, str(source), "-o", str(program)], capture_output=True, text=True, check=False
+    )
+    if "cannot find" in built.stderr and "ubsan" in built.stderr:
+        pytest.skip("g++ has no libubsan")
+    assert built.returncode == 0, built.stderr
+    done = subprocess.run([str(program)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_whole_body_under_address_sanitizer(sanitized_folder):
