@@ -69,7 +69,10 @@ class _Option(_Filled, click.Option):
 
 
 class OutputFile(click.Path):
-    """The path of a file to write, whose name must end as its kind does: a slip must not put a page into a table."""
+    """The path of a file to write, whose name must end as its kind does: a slip must not put a page into a table.
+
+    Where it is a symbolic link, the file that it points to is written, and must have such a name too.
+    """
 
     def __init__(self, *suffixes: str) -> None:
         super().__init__(path_type=Path)
@@ -77,8 +80,9 @@ class OutputFile(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        if path.suffix.lower() not in self.suffixes:
-            self.fail(f"{str(path)!r} came; expected a name ending in {' or '.join(self.suffixes)}", param, ctx)
+        for name in (path, Path(os.path.realpath(path))):
+            if name.suffix.lower() not in self.suffixes:
+                self.fail(f"{str(name)!r} came; expected a name ending in {' or '.join(self.suffixes)}", param, ctx)
         return path
 
 

@@ -50,7 +50,7 @@ def score(
     """Score pictures: files, folders, globs, tar shards, tables.
 
     Every input gives a row: scores, or a status and a reason. With --faces detect, a row a face, and a row with
-    status no_face for a picture without any.
+    status no_face for a picture without any. Ctrl-C keeps what was scored.
     """
     from .. import job
     from ..faces import open_faces

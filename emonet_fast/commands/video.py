@@ -154,15 +154,15 @@ def _bars() -> Iterator[Callable[["VideoSummary"], None]]:
 
 
 @opt.command(
-    ("What a killed run has left of talk.parquet in talk.parquet.partial:", "talk.parquet"),
+    ("What a run has left of talk.parquet in talk.parquet.partial:", "talk.parquet"),
     ("The same by the name of what is there:", "talk.parquet.partial"),
 )
 @opt.place("table", "F")
 def recover(table: Path) -> None:
-    """Make a table from what a killed `video` has left.
+    """Make a file from what a run that ended early has left.
 
-    F is the file that the run would have written, or its .partial file, which is gone in the end. A table gets the
-    whole rows; a file of another kind (.json, .vtt, .mp4) gets its name back.
+    F is the file that `score` or `video` would have written, or its .partial file, which is gone in the end. A table
+    gets the whole rows; a file of another kind (.json, .vtt, .mp4) gets its name back. An older F is replaced.
     """
     from ..sinks.growing import SUFFIX
     from ..sinks.tables import recover as recover_rows

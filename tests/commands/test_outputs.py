@@ -74,13 +74,14 @@ def run(monkeypatch, capsys, tmp_path):
     Path("ck/encoder/config.json").write_text("{}")
     Path("done").mkdir()
     Path("done/plan.json").write_text("{}")
-    for link, target in (("p.html", "photos/1.jpg"), ("c.html", "c.safetensors"), ("t.csv", "t.parquet")):
-        Path(link).symlink_to(target)
+    for link, target in (("p.html", "photos/1.jpg"), ("c.html", "c.safetensors"), ("plan.html", "done/plan.json")):
+        os.link(target, link)
+    Path("t.csv").symlink_to("t.parquet")
+    Path("soft.html").symlink_to("photos/1.jpg")
     os.link("ck/encoder/config.json", "k.json")
     os.link("boxes.csv", "b.html")
     Path("photos/s.parquet").write_text("s")
     os.link("photos/s.parquet", "s.json")
-    Path("plan.html").symlink_to("done/plan.json")
     Path("charts").mkdir()
     os.link("labels.csv", "charts/any-hit-classes.png")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -140,6 +141,8 @@ def test_no_command_writes_over_what_it_reads(line, run):
         "profile photos -c c.safetensors --flame x.csv",
         "report done -o done/plan.json",
         "evaluate hq -p t.parquet --report x.json",
+        "report done -o soft.html",
+        "evaluate hq -p t.parquet --report soft.html",
         "score photos -c c.safetensors -o photo.jpg/x.csv",
         "score photos -c c.safetensors --report t.parquet/x.html",
     ],

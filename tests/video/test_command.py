@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from threading import Thread
 import pyarrow.parquet as pq
 import pytest
 
+from emonet_fast.sinks.tables import recover
 from emonet_fast.sources.video.av import AvSource
 from emonet_fast.sources.video.frames import Frame, Sampling
 
@@ -124,13 +126,13 @@ def test_refused_before_anything_is_read(tmp_path, monkeypatch, inside, argument
 
 
 def test_disk_that_fills_up(tmp_path, walk, tiny_folder):
-    """The system refuses to let the file grow: the rows before that are kept, and the exit status tells."""
+    """The system refuses to let a file grow: its rows before that are kept, and the other file is whole."""
     import resource
 
-    out = tmp_path / "a.csv"
+    out, small = tmp_path / "a.csv", tmp_path / "a.vtt"
     limit = 40_000
     found = emonet(
-        walk.path, "-c", tiny_folder, "--faces", "none", "-o", out, "--fps", "all",
+        walk.path, "-c", tiny_folder, "--faces", "none", "-o", out, "-o", small, "--fps", "all",
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )  # fmt: skip
     assert found.returncode == 1, found.stderr
@@ -138,6 +140,8 @@ def test_disk_that_fills_up(tmp_path, walk, tiny_folder):
     text = out.read_text()
     assert text.endswith("\n")
     assert 1 < len(text.splitlines()) < 50
+    last = max(re.findall(r"--> 00:00:(\S+)", small.read_text()))
+    assert float(last) == pytest.approx(walk.ticks[-1] / 1000, abs=0.001)
 
 
 @pytest.fixture(scope="module")
@@ -167,14 +171,19 @@ def running(*arguments: object, until: Path, size: int):
 
 
 def test_interrupt_finishes_every_file(tmp_path, long_clip, tiny_folder):
+    """But it does not replace an older one."""
     out, overlay = tmp_path / "a.parquet", tmp_path / "a.mp4"
+    overlay.write_bytes(b"older")
     arguments = (long_clip, "-c", tiny_folder, "--faces", "none", "--fps", "all", "-o", out, "--overlay", overlay)
     with running(*arguments, until=tmp_path / "a.parquet.partial", size=100_000) as process:
         process.send_signal(signal.SIGINT)
         said, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "interrupted: what was scored until then is in the files" in said
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "a.parquet"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "a.mp4.partial", "a.parquet"]
+    assert overlay.read_bytes() == b"older"
+    assert "`emonet-fast recover" in errors
+    recover(overlay)
     rows = pq.read_table(out)
     assert 0 < len(rows) < 3000
     played = [f.seconds for f in AvSource(str(overlay), Sampling()) if isinstance(f, Frame)]
