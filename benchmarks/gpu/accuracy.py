@@ -6,29 +6,29 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.gpu.checkpoints import CALIBRATED, CERTIFIED, COMPARED
+from benchmarks.gpu.checkpoints import pixels as made
 from benchmarks.gpu.context import Context, describe
 from benchmarks.gpu.engines import CERTIFICATE_KEY, certificate_file, make_engine, weight_sets
-from benchmarks.gpu.pictures import planes
 from benchmarks.gpu.published import Published
 from emonet_fast import taxonomy
-from emonet_fast.backends.cuda.fp8 import CALIBRATION_PICTURES, certify
+from emonet_fast.backends.cuda.fp8 import certify
 from emonet_fast.backends.cuda.operations import PlainOperations
 from emonet_fast.engines.certificate import store_certificate
 from emonet_fast.engines.fidelity import Fidelity, Gate, gate_bf16, gate_fp8, gate_fp32
 from emonet_fast.engines.fidelity import measure as distance
 
-PICTURES, BATCH = 64, 16
+BATCH = 16
 Outputs = tuple[Any, Any]
 
 
 def measure(context: Context) -> dict[str, Any]:
     torch.backends.cudnn.allow_tf32 = False  # the reference's first layer is a convolution
-    size = context.checkpoint.vision.image_size
-    pixels = planes(PICTURES, seed=1, size=size)
+    pixels = made(context, *COMPARED)
     emotions = [i for i, slug in enumerate(context.checkpoint.names) if taxonomy.find(slug).is_emotion]
     want = published(context, pixels, torch.float32)
     theirs = distance(want, published(context, pixels, torch.bfloat16), emotions)
-    found: dict[str, Any] = {"pictures": PICTURES, "torch_bf16": record(theirs, None)}
+    found: dict[str, Any] = {"pictures": len(pixels), "torch_bf16": record(theirs, None)}
     for precision in ("fp32", "bf16"):
         got = distance(want, ours(context, pixels, precision), emotions)
         gate = gate_fp32(got) if precision == "fp32" else gate_bf16(got, theirs)
@@ -76,8 +76,7 @@ def outputs(context: Context, pixels: Any, run: Any) -> Outputs:
 
 def certificate(context: Context) -> dict[str, Any]:
     """Which layers stay in bf16, and what each layer alone costs where any must; on other pictures than are scored."""
-    size = context.checkpoint.vision.image_size
-    calibration, compared = planes(CALIBRATION_PICTURES, seed=2, size=size), planes(PICTURES, seed=3, size=size)
+    calibration, compared = made(context, *CALIBRATED), made(context, *CERTIFIED)
     plain = PlainOperations if context.dry else None  # the interpreter would take minutes
     found = certify(context.checkpoint, context.device, calibration, compared, plain)
     store_certificate(certificate_file(context), CERTIFICATE_KEY, found)

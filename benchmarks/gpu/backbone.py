@@ -13,8 +13,9 @@ from benchmarks.gpu.context import Context, Side, case, off
 from benchmarks.gpu.engines import flop_an_image, make_engine, random_batches, random_weights, weight_sets
 from benchmarks.timer import compare
 
-# Of raw scores in the whole network: wide, for noise is no face; accuracy.py has the bars that count.
-BOUNDS = {"bf16": 0.1, "fp8": 0.3}
+# Of raw scores in the whole network. At full size random weights give 0.0045 and 0.060 on CPU tensors; these tell a
+# broken engine, accuracy.py has the bars that count.
+BOUNDS = {"bf16": 0.02, "fp8": 0.3}
 LATENCY_ROUNDS = 300
 HOST_BATCHES, HOST_SIZE = 12, 64
 

@@ -5,7 +5,7 @@ moment loses nothing that was measured. --until SECONDS ends the run by itself. 
 same commit and card that is not at its end, so two calls fill a lease: `--until 240`, then `--until 480`. The earlier
 one is looked for where this one writes, in the folder of work on this machine, and in benchmarks/results/.
 
-Needs PyTorch, Triton, numpy, pytest, transformers and safetensors, and no network.
+Needs PyTorch, Triton, numpy, Pillow, pytest, transformers and safetensors, and no network.
 --dry runs every part on CPU tensors with a tiny model: it proves the scripts and measures nothing.
 """
 

@@ -1,14 +1,19 @@
-"""The checkpoint of a run, made once beside the measurements; for the parts that need weights like trained ones."""
+"""The checkpoint of a run and its pictures, made beside the measurements, for what random weights cannot show."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.gpu.context import Context
 from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.checkpoint.spec import Checkpoint
+from emonet_fast.engines.fidelity import MIN_PICTURES_FOR_RANKS
+from emonet_fast.engines.pictures import generated_pixels
+from emonet_fast.records import UInt8Array
 
-# The pictures that the synthetic checkpoint is calibrated on; other ones than those it is checked with.
-CALIBRATION_PICTURES, CALIBRATION_SEED = 24, 20_000
+# Seeds and counts: what is compared, what FP8 is calibrated on, what its certificate compares. All different.
+COMPARED, CALIBRATED, CERTIFIED = (1, MIN_PICTURES_FOR_RANKS), (2, 128), (3, MIN_PICTURES_FOR_RANKS)
 
 
 def opened(context: Context) -> Checkpoint:
@@ -22,12 +27,24 @@ def make(context: Context) -> dict[str, Any]:
         if context.dry:
             tiny(folder)
         else:
-            from benchmarks.gpu.pictures import pictures
             from emonet_fast.testing.synthetic import write_synthetic
 
-            drawn = pictures(CALIBRATION_PICTURES, CALIBRATION_SEED)
-            write_synthetic(folder, heads="large", layers=layers, pictures=drawn)
+            write_synthetic(folder, heads="large", layers=layers)
+    for which in (COMPARED, CALIBRATED, CERTIFIED):
+        pixels(context, *which)
     return {"layers": layers, "weights_hash": opened(context).weights_hash}
+
+
+def pixels(context: Context, seed: int, count: int) -> UInt8Array:
+    """Pictures as the network's input, [count, 3, S, S]; noise in a dry run."""
+    size = context.network.vision.image_size
+    if context.dry:
+        return np.random.default_rng(seed).integers(0, 256, (count, 3, size, size), dtype=np.uint8)
+    path = context.cache / f"pixels-{seed}-{count}.npy"
+    if not path.exists():
+        np.save(path, generated_pixels(opened(context), count, seed))
+    found: UInt8Array = np.load(path)
+    return found
 
 
 def folder_of(context: Context) -> Path:

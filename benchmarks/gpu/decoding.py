@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from benchmarks.gpu.context import Context
-from benchmarks.gpu.pictures import pictures
 from emonet_fast.optional import available
 
 BATCH, BATCHES, SIDE, DIFFERENT = 256, 16, 1024, 24
@@ -42,10 +41,14 @@ def encoded(count: int, side: int) -> list[bytes]:
     """JPEGs of generated pictures, at a quality that gives portraits of 1024 x 1024 some 200 kB."""
     from PIL import Image
 
+    from emonet_fast.engines.drawing import calibration_pictures
+
     made = []
-    for i, picture in enumerate(pictures(count, seed=30_000, size=side)):
+    for i, picture in enumerate(calibration_pictures(count, seed=30_000)):
         out = io.BytesIO()
-        Image.fromarray(picture).save(out, "JPEG", quality=85, subsampling=("4:2:0", "4:4:4")[i % 2])
+        Image.fromarray(picture).resize((side, side)).save(
+            out, "JPEG", quality=85, subsampling=("4:2:0", "4:4:4")[i % 2]
+        )
         made.append(out.getvalue())
     return made
 
