@@ -38,7 +38,7 @@ from emonet_fast.process import memory_mb
 from emonet_fast.records import Box, Picture
 
 BATCHES = (1, 2, 4, 8)
-HEADS = {"small": (1, 4, 16, 44, 100, 200, 400), "large": (1, 4, 16, 44, 100)}
+HEADS = {"small": (1, 4, 16, 44, 100, 200, 400), "large": (1, 4, 16, 40, 100)}
 WIDTHS = {"small": (1152, 128, 32, 1), "large": (1152, 1024, 512, 256, 1)}
 SIDES = (128, 256, 512, 1024, 2048, 4096)
 FACES = (1, 2, 4, 8, 16, 32, 64)

@@ -6,7 +6,7 @@ from emonet_fast import taxonomy
 from emonet_fast.backends.base import Backend
 from emonet_fast.records import UInt8Array
 
-# Columns of the 40 emotions where all 44 heads are there.
+# Columns of the 40 emotions, which are the first.
 EMOTIONS = [i for i, d in enumerate(taxonomy.DIMENSIONS) if d.is_emotion]
 
 

@@ -82,5 +82,5 @@ def test_full_depth_behaves_like_a_trained_model(want):
     cosine = unit @ unit.T
     assert cosine[np.triu_indices(len(unit), 1)].mean() <= 0.9
     assert np.median(raw.std(axis=0)) >= 0.5
-    # Of 5 photographs the quietest of 44 heads shows 0.19; over 64 pictures every one reaches 0.5 (`make bench`).
+    # Of 5 photographs the quietest of the heads shows 0.19; over 64 pictures every one reaches 0.5 (`make bench`).
     assert raw.std(axis=0).min() > 100 * tolerances.FP32_SCORE

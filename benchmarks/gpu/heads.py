@@ -9,7 +9,7 @@ from benchmarks.gpu.context import Context, Side, case, kernel_operations, off, 
 from benchmarks.gpu.published import mlp
 from emonet_fast.backends.cuda.operations import stacked_heads
 
-LARGE, COUNT = (1152, 1024, 512, 256, 1), 44
+LARGE, COUNT = (1152, 1024, 512, 256, 1), 40
 BATCHES = (1, 64, 256)
 TINY, TINY_COUNT, TINY_BATCHES = (144, 64, 32, 16, 1), 2, (3,)
 

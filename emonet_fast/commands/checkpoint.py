@@ -79,7 +79,12 @@ def build(checkpoint: str, options: Options) -> None:
     ("A whole checkpoint of 2 GB:", "weights/"), ("A small one for quick tests:", "weights/ --layers 1 --heads small")
 )
 @opt.place("folder", "DIR")
-@opt.OUTPUT("--heads", "Make heads of this size.", default="large", choices=["large", "small"])
+@opt.OUTPUT(
+    "--heads",
+    "Make heads of this size: 40 large ones as released, or 44 small ones.",
+    default="large",
+    choices=["large", "small"],
+)
 @opt.OUTPUT("--layers N", "Make a vision tower of this many layers.", default=27, type=click.IntRange(1, 27))
 @opt.OUTPUT("--seed N", "Draw the weights from this seed.", default=0, type=click.IntRange(0))
 def synthetic(folder: Path, heads: str, layers: int, seed: int) -> None:

@@ -14,7 +14,7 @@ from emonet_fast.checkpoint.expected import tower_tensors
 from emonet_fast.engines.drawing import calibration_pictures
 from emonet_fast.errors import OptionError
 from emonet_fast.testing import synthetic, synthetic_tower
-from emonet_fast.testing.synthetic import HEAD_WIDTHS, write_synthetic
+from emonet_fast.testing.synthetic import HEAD_WIDTHS, HEADS, write_synthetic
 
 from ..pictures import photographs
 from ..tolerances import FAULT, FP32_SCORE_SHALLOW
@@ -143,7 +143,8 @@ def test_transformers_finds_every_tensor_it_wants(reference):
 def test_torch_loads_the_heads(variant, request):
     torch = pytest.importorskip("torch", reason="the reference (extra reference) is not installed")
     folder = request.getfixturevalue(f"published_{variant}")
-    for dimension in taxonomy.DIMENSIONS[-5:]:  # "Jealousy & Envy" and the extra dimensions
+    assert len(list((folder / "heads").glob("*.pth"))) == {"small": 44, "large": 40}[variant]
+    for dimension in HEADS[variant][39:]:  # "Jealousy & Envy" and the extra dimensions, where there are any
         state = torch.load(folder / "heads" / f"{dimension.file_stem}.pth", weights_only=True)
         widths = HEAD_WIDTHS[variant]
         assert [tuple(v.shape) for k, v in state.items() if k.endswith("weight")] == list(
