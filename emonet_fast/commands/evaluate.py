@@ -28,9 +28,8 @@ class _Task:
     charts: Path | None = None
     json_path: Path | None = None
 
-    def read(self, values: str, *inputs: str | Path | None) -> "Predictions":
-        """The predictions, once every output is known to be possible, and to be none of the inputs."""
-        from ..evaluate.predictions import read_predictions
+    def check(self, *inputs: str | Path | None) -> None:
+        """Raise OptionError where an output cannot be written, or is the predictions or another of the inputs."""
         from ..files import files_of, keep_apart
         from ..optional import need
 
@@ -40,6 +39,10 @@ class _Task:
         opt.try_files(self.report, self.json_path, inputs=read)
         # How many charts there will be is known at the end.
         keep_apart((self.report, self.json_path, *map(Path, files_of(self.charts, _is_chart))), read)
+
+    def read(self, values: str) -> "Predictions":
+        from ..evaluate.predictions import read_predictions
+
         return read_predictions(self.predictions, values, self.partial)
 
     def show(self, result: "Result") -> None:
@@ -129,7 +132,8 @@ def hq(run: _Task, annotations: Path | None, dataset: str | None, values: str, n
     from ..evaluate.hq import evaluate_hq
     from ..evaluate.hq_tables import hq_result
 
-    predictions = run.read(values, annotations, dataset)
+    run.check(annotations, dataset)
+    predictions = run.read(values)
     if annotations is None:
         ratings = hq_from_dataset(_data(dataset or "laion/emonet-face-hq", "hq", options), run.partial)
     else:
@@ -163,7 +167,8 @@ def binary(
     from ..evaluate.binary import evaluate_binary
     from ..evaluate.tables import binary_result
 
-    predictions = run.read(values, annotations, dataset)
+    run.check(annotations, dataset)
+    predictions = run.read(values)
     if annotations is None:
         answers = binary_from_dataset(_data(dataset or "laion/emonet-face-binary", "binary", options))
     elif dataset is None:
@@ -199,8 +204,9 @@ def any_hit(run: _Task, mapping: str, labels: str) -> None:
     from ..evaluate.mapping import read_mapping
     from ..evaluate.tables import any_hit_result
 
-    predictions = run.read("mean-subtracted", mapping, labels)
+    run.check(mapping, labels)
     classes = read_mapping(mapping)
+    predictions = run.read("mean-subtracted")
     figures = evaluate_any_hit(predictions, classes, labels, partial=run.partial, bootstraps=run.bootstraps)
     run.show(any_hit_result(figures, str(run.predictions), labels))
 
@@ -222,7 +228,8 @@ def demographics(run: _Task, dataset: str, values: str, no_annotations: bool, op
     from ..evaluate.demographics import evaluate_demographics
     from ..evaluate.tables import demographics_result
 
-    predictions = run.read(values, dataset)
+    run.check(dataset)
+    predictions = run.read(values)
     data = _data(dataset, "big" if no_annotations else None, options)
     figures = evaluate_demographics(predictions, data, partial=run.partial, bootstraps=run.bootstraps)
     run.show(demographics_result(figures, str(run.predictions)))

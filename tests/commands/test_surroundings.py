@@ -1,5 +1,6 @@
 """What surrounds a run: streams that are closed, full or narrow, no home, no working folder, errors nobody foresaw."""
 
+import json
 import os
 import pwd
 import shlex
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import emonet_fast.sinks.tables
-from emonet_fast import doctor
+from emonet_fast import doctor, taxonomy
 from emonet_fast.commands import main
 from emonet_fast.commands.options import engine_options
 from emonet_fast.commands.surroundings import end_by_signals
@@ -179,3 +180,16 @@ def test_doctor_says_what_triton_needs_to_compile(monkeypatch, tmp_path):
     assert doctor._triton_compiler() == "missing: a C compiler (gcc or clang, or name one by CC)"
     monkeypatch.setenv("CC", "cc")
     assert doctor._triton_compiler() == f"cc, {tmp_path}/Python.h"
+
+
+def test_json_that_is_deep_or_of_wrong_types_is_one_line(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    row = {"key": "1_a.jpg", "status": "ok"} | {f"score_{e.slug}": 1.0 for e in taxonomy.EMOTIONS}
+    (tmp_path / "p.jsonl").write_text(json.dumps(row))
+    (tmp_path / "m.json").write_text('{"classes": {"a": ["Awe"]}}')
+    for text in ("[" * 100_000, '{"a":' * 100_000, "null", '{"classes": {"a": null}}', '{"a": [1]}', "1" * 5000, "\0"):
+        (tmp_path / "bad.json").write_text(text)
+        for mapping, labels in (("bad.json", "from-name"), ("m.json", "bad.json")):
+            status, said = run("evaluate", "any-hit", "-p", "p.jsonl", "--mapping", mapping, "--labels", labels)
+            assert (status, said.count("\n")) == (2, 1)
+            assert said.startswith("error: bad.json")
