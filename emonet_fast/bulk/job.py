@@ -8,6 +8,7 @@ from ..checkpoint import open_checkpoint
 from ..checkpoint.tensors import Progress
 from ..faces import open_faces
 from ..records import Picture, Status
+from ..sources.keys import picture_of
 from ..sources.skipped import skipped_text
 from ..text import counted
 from . import inputs as listing
@@ -140,6 +141,7 @@ def run(settings: Settings, say: Callable[[str], None], packing: Progress | None
             _engine(work)
             # By markers and sizes alone, as this run took the hashes while it wrote.
             work.shards |= folder.look(folder.plan(), work.todo, hashes=False)
+            _check_boxes_again(work)
     return _summary(work)
 
 
@@ -172,7 +174,7 @@ def _plan(settings: Settings, folder: Folder, say: Callable[[str], None]) -> tup
 def _check_boxes(settings: Settings, keys: Iterable[str], say: Callable[[str], None]) -> None:
     """Look up all image files in a file of boxes. Raises InputError where one of its names could be two pictures.
 
-    Each process would see its own pictures alone. Members of tars are not known yet.
+    Each process would see its own pictures alone.
     """
     faces = open_faces(settings.faces, settings.options, None) if settings.faces.boxes is not None else None
     if faces is not None:
@@ -180,6 +182,18 @@ def _check_boxes(settings: Settings, keys: Iterable[str], say: Callable[[str], N
             faces.locate([Picture(key, None)], [])
         for note in faces.notes():
             say(note)
+
+
+def _check_boxes_again(work: _Work) -> None:
+    """Look up the pictures of all shards that are there: what is in tars and tables was not known before."""
+    if work.settings.faces.boxes is None or all(source.kind == "files" for source in work.plan.sources):
+        return
+    import pyarrow.parquet as pq
+
+    paths = (work.folder.stem(work.plan, shard).with_suffix(".parquet") for shard in range(len(work.plan.shards)))
+    tables = (pq.read_table(path, columns=["key"]) for path in paths if path.exists())
+    keys = dict.fromkeys(picture_of(key) for table in tables for key in table.column("key").to_pylist())
+    _check_boxes(work.settings, keys, lambda note: None)
 
 
 def _wanted(found: FoundShard, retry_errors: bool) -> bool:

@@ -17,6 +17,7 @@ from ..options import EMBEDDINGS, ENGINES, SHARD_SIZE, FaceOptions, Options
 from ..process import available_cores
 from ..scorer import Scorer
 from ..sinks.encoders import SCHEMA_VERSION
+from ..sources.folder import stat_file
 
 _SLICE = re.compile(r"(\d+)/(\d+)")
 _DEVICES = re.compile(r"cpu|cuda|cuda:\d+")
@@ -129,6 +130,7 @@ class Settings:
         if path is None:
             name, path = "face_model", find_model(self.faces.model, self.options.cache_dir)
         try:
+            stat_file(path)  # a pipe would be waited for
             with path.open("rb") as file:
                 return {name: "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()}
         except OSError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..records import Face
-from ..sources.folder import is_image_name
+from ..sources.folder import is_image_name, stat_file
 from ..sources.keys import picture_of
 
 _BOXES = (
@@ -74,6 +74,7 @@ def _row(row: Mapping[str, Any]) -> BoxRow:
 
 def _read(path: Path) -> Iterable[Mapping[str, Any]]:
     try:
+        stat_file(path)  # a pipe would be waited for
         if path.suffix.lower() == ".json":
             return _coco(path, json.loads(path.read_bytes()))
         if path.suffix.lower() == ".csv":

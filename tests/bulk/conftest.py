@@ -8,28 +8,31 @@ from pathlib import Path
 
 import pytest
 
-from ..tiny import write_tiny
+from ..conftest import once
 from .made import data_set, run
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny(tmp_path_factory.mktemp("bulk-tiny") / "published")
+def tiny(tiny_folder: Path) -> Path:
+    """The tiny checkpoint of all tests."""
+    return tiny_folder
 
 
 @pytest.fixture(scope="session")
 def faces_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """240 rows in 3 files, row groups of 10."""
-    return data_set(tmp_path_factory.mktemp("bulk-data") / "data", 3, 80)
+    return once(tmp_path_factory, "bulk-data", lambda to: data_set(to, 3, 80))
 
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory, tiny: Path, faces_set: Path) -> Path:
-    """The folder of an uninterrupted run over faces_set, 12 shards of 20 rows."""
-    folder = tmp_path_factory.mktemp("bulk-whole") / "out"
-    summary, _ = run(faces_set, tiny, folder, shard_size=20, keep=("emotion", "score"))
-    assert summary.done == summary.shards
-    return folder
+    """The folder of an uninterrupted run over faces_set, 12 shards of 20 rows. Tests of several processes read it."""
+
+    def make(folder: Path) -> None:
+        summary, _ = run(faces_set, tiny, folder, shard_size=20, keep=("emotion", "score"))
+        assert summary.done == summary.shards
+
+    return once(tmp_path_factory, "bulk-whole", make)
 
 
 @pytest.fixture

@@ -16,15 +16,9 @@ from emonet_fast.errors import InputError, OptionError
 from emonet_fast.options import Options
 from emonet_fast.ray_scorer import EmoNetScorer
 
-from ..tiny import write_tiny
 from .made import contents, jpeg, run, table
 
 ONE_THREAD = Options(device="cpu", threads=1)
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return write_tiny(tmp_path_factory.mktemp("ray-tiny") / "published")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import sys
 from dataclasses import replace
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,11 +18,9 @@ from emonet_fast.bulk.report.collect import EDGES, STRONGEST, TYPICAL, collect, 
 from emonet_fast.bulk.report.labels import LabelAgreement
 from emonet_fast.bulk.report.pictures import _inside, _OutsideError, _roots
 from emonet_fast.errors import DataError
-from emonet_fast.evaluate.predictions import read_predictions
-from emonet_fast.scorer import UNTRAINED
 
 from ..checkpoint.hub import Hub
-from .made import jpeg, rows, run, shards, table
+from .made import jpeg, rows, run, table
 
 
 def test_figures_are_those_of_all_rows(whole):
@@ -138,22 +135,6 @@ def test_what_lies_below_the_inputs(tmp_path):
         with pytest.raises(_OutsideError):
             _inside(str(tmp_path / path), roots)
         assert _inside(str(tmp_path / path), None)
-
-
-def test_untrained_weights_are_named_in_every_place(tiny, tmp_path):
-    """In the shards' metadata, the summary and the page, as by `score`."""
-    untrained = tmp_path / "untrained"
-    subprocess.run(["cp", "-r", tiny, untrained], check=True)
-    (untrained / "heads" / "emonet_fast.json").write_text('{"untrained": true}')
-    (tmp_path / "a.jpg").write_bytes(jpeg(0))
-    summary, _ = run(tmp_path / "a.jpg", untrained, tmp_path / "out")
-    assert UNTRAINED in summary.text()
-    assert pq.read_schema(shards(tmp_path / "out")[0]).metadata[b"untrained"].decode() == UNTRAINED
-    assert Folder(tmp_path / "out").plan().fingerprint["untrained"] == UNTRAINED
-    found = write_report(tmp_path / "out", tmp_path / "report.html")
-    assert found.notes == [UNTRAINED]
-    assert UNTRAINED in read_predictions(shards(tmp_path / "out")[0]).notes
-    assert UNTRAINED in (tmp_path / "report.html").read_text("utf-8")
 
 
 _FIND = """

@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from emonet_fast import Scorer
-from emonet_fast.bulk.folder import Folder, ShardState
-from emonet_fast.bulk.job import _plan
+from emonet_fast.bulk.folder import Folder, FoundShard, ShardState
+from emonet_fast.bulk.job import _check_boxes_again, _plan, _summary, _Work
 from emonet_fast.bulk.local import run_local
 from emonet_fast.bulk.lock import Lock, LockedError
 from emonet_fast.bulk.progress import BulkProgress
@@ -82,8 +82,15 @@ def test_resume_mends_and_leaves_the_rest(whole, tiny, faces_set, tmp_path):
     assert len(untouched) == 9
 
 
-def test_another_run_is_refused_with_the_difference(whole, tiny, faces_set, tmp_path):
-    def refused(words, inputs=faces_set, output=whole, **settings):
+@pytest.fixture
+def copied(whole, tmp_path):
+    """A copy of `whole` for a test that locks it."""
+    subprocess.run(["cp", "-rp", whole, tmp_path / "copied"], check=True)
+    return tmp_path / "copied"
+
+
+def test_another_run_is_refused_with_the_difference(copied, tiny, faces_set, tmp_path):
+    def refused(words, inputs=faces_set, output=copied, **settings):
         defaults = {"shard_size": 20, "keep": ("emotion", "score")}
         with pytest.raises((DataError, OptionError), match=words):
             run(inputs, tiny, output, **defaults | settings)
@@ -96,11 +103,12 @@ def test_another_run_is_refused_with_the_difference(whole, tiny, faces_set, tmp_
     refused(
         "exif: the folder has yes, this run has no.*another output folder", options=Options(batch_size=4, exif=False)
     )
-    (tmp_path / "x.txt").touch()
-    refused("has no plan.json but holds x.txt", output=tmp_path)
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "x.txt").touch()
+    refused("has no plan.json but holds x.txt", output=tmp_path / "foreign")
     other = write_tiny(tmp_path / "tiny", seed=1)
     with pytest.raises(DataError, match="checkpoint hash: the folder has sha256:"):
-        run(faces_set, other, whole, shard_size=20, keep=("emotion", "score"))
+        run(faces_set, other, copied, shard_size=20, keep=("emotion", "score"))
 
 
 def test_every_kind_of_input_and_damage(tiny, tmp_path):
@@ -239,9 +247,9 @@ def test_full_disk(tiny, faces_set, whole, tmp_path):
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_two_runs_at_once(tiny, faces_set, whole):
-    with Lock(whole), pytest.raises(LockedError, match=f"process {os.getpid()} on "):
-        run(faces_set, tiny, whole, shard_size=20)
+def test_two_runs_at_once(tiny, faces_set, copied):
+    with Lock(copied), pytest.raises(LockedError, match=f"process {os.getpid()} on "):
+        run(faces_set, tiny, copied, shard_size=20)
 
 
 def test_nothing_scored(tmp_path, tiny):
@@ -262,23 +270,41 @@ def test_a_part_without_a_shard_is_done(tiny, tmp_path):
     assert not (tmp_path / "out" / "plan.json").exists()
 
 
-def test_boxes_that_could_be_two_pictures_are_refused_before_scoring(tiny, tmp_path):
-    """A file name in two folders; and pictures that a file does not name are counted."""
+def test_boxes_that_could_be_two_pictures_are_refused(tiny, tmp_path):
+    """A file name in two folders, before anything is scored; in two tars, at the end. What is not named is counted."""
     for name in ("anna", "bert"):
         (tmp_path / "in" / name).mkdir(parents=True)
         (tmp_path / "in" / name / "1.jpg").write_bytes(jpeg(0))
+        with tarfile.open(tmp_path / f"{name}.tar", "w") as tar:
+            tar.add(tmp_path / "in" / name / "1.jpg", "1.jpg")
     boxes = tmp_path / "b.csv"
     faces = FaceOptions(f"boxes:{boxes}")
-    boxes.write_text("key,x,y,width,height\n1.jpg,0,0,30,30\n")
-    with pytest.raises(InputError, match=r"'1.jpg' of .*b.csv could be '.*anna/1.jpg' or '.*bert/1.jpg'"):
-        run(tmp_path / "in", tiny, tmp_path / "out", faces=faces)
-    boxes.write_text("frame,x,y,width,height\n1,0,0,30,30\n")
-    with pytest.raises(InputError, match="names frames or times of a video, and no picture"):
-        run(tmp_path / "in", tiny, tmp_path / "out", faces=faces)
+    settings = Settings((str(tmp_path / "in"),), str(tiny), tmp_path / "out", faces=faces)
+    said: list[str] = []
+    for content, words in (
+        ("key,x,y,width,height\n1.jpg,0,0,30,30\n", r"'1.jpg' of .*b.csv could be '.*anna/1.jpg' or '.*bert/1.jpg'"),
+        ("frame,x,y,width,height\n1,0,0,30,30\n", "names frames or times of a video, and no picture"),
+    ):
+        boxes.write_text(content)
+        with pytest.raises(InputError, match=words):
+            _plan(settings, Folder(tmp_path / "out"), said.append)
     boxes.write_text("key,x,y,width,height\ncleo/1.jpg,0,0,30,30\n")
-    summary, said = run(tmp_path / "in", tiny, tmp_path / "out", faces=faces)
+    plan, _ = _plan(settings, Folder(tmp_path / "out"), said.append)
     assert any(line.startswith("2 of 2 pictures have no row in") for line in said)
-    assert "no picture that could be read has a face in" in summary.text()
+    marker = {"counts": {"no_face": 2}, "notes": []}
+    done = {0: FoundShard(ShardState.DONE, marker)}
+    work = _Work(settings, Folder(tmp_path / "out"), said.append, BulkProgress(said.append), plan, True, done)
+    assert "no picture that could be read has a face in" in _summary(work).text()
+    boxes.write_text("key,x,y,width,height\n1.jpg,0,0,30,30\n")
+    settings = replace(settings, inputs=(str(tmp_path / "*.tar"),), output=tmp_path / "tars")
+    work.folder = Folder(settings.output)
+    work.plan, _ = _plan(settings, work.folder, said.append)
+    _check_boxes_again(work)
+    for shard, name in enumerate(("anna", "bert")):
+        keys = pa.table({"key": [f"{name}.tar::1.jpg::box0"]})
+        pq.write_table(keys, work.folder.stem(work.plan, shard).with_suffix(".parquet"))
+    with pytest.raises(InputError, match=r"could be 'anna.tar::1.jpg' or 'bert.tar::1.jpg'"):
+        _check_boxes_again(work)
 
 
 def test_rows_of_boxes_from_a_file(tiny, tmp_path):

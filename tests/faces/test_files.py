@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -193,6 +194,12 @@ def test_refusals(tmp_path, name, content, said):
     path.write_text(content)
     with pytest.raises(InputError, match=said):
         BoxFile(path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(InputError, match=r"cannot be read: .* a pipe, socket or device"):
+        BoxFile(tmp_path / "a.csv")
 
 
 def test_missing_file(tmp_path):
