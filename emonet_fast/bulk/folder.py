@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -206,6 +207,15 @@ class Folder:
             match = _TEMPORARY.fullmatch(name)
             if match is not None and (alone if match[2] is None else int(match[2]) in wanted):
                 (self.path / name).unlink(missing_ok=True)
+
+
+def skipped_by(plan: Plan, shards: Iterable[FoundShard]) -> Counter[str]:
+    """How many of what the inputs held are no rows, by kind: of the listing, and of the tars that are done."""
+    skipped = Counter(plan.skipped)
+    for shard in shards:
+        if shard.state == ShardState.DONE and shard.marker is not None:
+            skipped.update(shard.marker.get("skipped", {}))
+    return skipped
 
 
 def check_same(folder: Path, kept: Plan, asked: Plan) -> None:

@@ -12,7 +12,7 @@ from ..sources.keys import picture_of
 from ..sources.skipped import skipped_text
 from ..text import counted
 from . import inputs as listing
-from .folder import Folder, FoundShard, ShardState, check_same, refuse_different
+from .folder import Folder, FoundShard, ShardState, check_same, refuse_different, skipped_by
 from .local import run_local
 from .lock import BEAT, STALE, Lock
 from .plan import Plan, asked, make_plan
@@ -222,12 +222,10 @@ def _engine(work: _Work) -> None:
 def _summary(work: _Work) -> BulkSummary:
     shards = work.shards
     counts: Counter[str] = Counter()
-    skipped = Counter(work.plan.skipped)
     notes: dict[str, None] = {}
     for found in shards.values():
         if found.state == ShardState.DONE and found.marker is not None:
             counts.update(found.marker["counts"])
-            skipped.update(found.marker.get("skipped", {}))
             notes |= dict.fromkeys(found.marker["notes"])
     boxes = work.settings.faces.boxes
     if boxes is not None and counts[Status.NO_FACE] and not counts[Status.OK]:
@@ -240,5 +238,5 @@ def _summary(work: _Work) -> BulkSummary:
         failed=failed,
         notes=tuple(notes),
         progress=work.progress,
-        skipped=skipped,
+        skipped=skipped_by(work.plan, shards.values()),
     )

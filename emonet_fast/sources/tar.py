@@ -17,7 +17,8 @@ from .folder import reason_of, stat_file
 
 _BLOCK = 512
 _BUFFER = 1 << 18  # bytes; zeros are passed over by so many at once
-_MAX_HEADER = 1 << 20  # bytes of a long name or pax record, which tarfile reads whole
+_MAX_HEADER = 1 << 18  # bytes of a long name or pax record, which tarfile reads whole
+_MAX_KEYS = 100  # of the pax record that stands for all members; pictures need none of it
 _EXTENDED = (b"x", b"g", b"X", b"L", b"K")  # header types that carry such a record
 _GZIP = b"\x1f\x8b"
 # Blocks that writers fill up to: each its last one (tar's -b), mostly 20. See _ends_an_archive.
@@ -80,6 +81,7 @@ class Tar(tarfile.TarFile):
     tarinfo = _Header
     fileobj: io.BufferedReader
     members: list[tarfile.TarInfo]
+    pax_headers: dict[str, str]
 
     def __init__(self, path: str) -> None:
         self._path, size = path, stat_file(path).st_size
@@ -140,7 +142,10 @@ class Tar(tarfile.TarFile):
             elif zeros:
                 yield Gap(f"{_zero_bytes(zeros)} where a member could be")
             zeros = 0
-            self.members = []  # tarfile may keep headers: memory would grow with the shard
+            # Memory would grow with the shard, and each member would get a copy of what stands for all.
+            self.members = []
+            if len(self.pax_headers) > _MAX_KEYS:
+                self.pax_headers = {}
             yield member
             if not self.holds(member):
                 self.lose(f"unexpected end of data in {member.name!r}", at)

@@ -150,6 +150,8 @@ def test_every_kind_of_input_and_damage(tiny, tmp_path):
     planned = "1 .mp4, 1 table without a picture column"
     assert [line for line in said if line.endswith(f"; skipped: {planned}")], said
     assert summary.text().endswith("; skipped: 1 .json, " + planned)
+    write_report(tmp_path / "out", tmp_path / "page.html", pictures=False)
+    assert f"skipped: 1 .json, {planned}" in (tmp_path / "page.html").read_text("utf-8")
     lost = [i for i in range(30) if status[f"b.parquet::{i}"] == "unreadable"]
     assert lost == list(range(10, 20)), "a damaged page costs its row group"
     assert any("c.parquet: parquet file:" in line for line in said)

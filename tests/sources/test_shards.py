@@ -134,6 +134,9 @@ def test_joined_archives_are_read_to_the_last(tmp_path, pack):
     for n, parts in enumerate([(first, second), (barely, second), (wide, second)]):
         (tmp_path / f"{n}.tar").write_bytes(b"".join(pack(part) for part in parts))
         assert sorted(rows(tmp_path / f"{n}.tar")) == sorted(IMAGES)
+        skipped: Counter[str] = Counter()
+        read(tmp_path / f"{n}.tar", skipped=skipped)
+        assert skipped["end of an archive within a tar"] == 1, "two zeroed blocks would look the same"
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])

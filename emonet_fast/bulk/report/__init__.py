@@ -13,7 +13,8 @@ from ... import taxonomy
 from ...errors import DataError
 from ...files import write_whole
 from ...reports.render import MEASURES, minus, render
-from ..folder import Folder, ShardState
+from ...sources.skipped import skipped_text
+from ..folder import Folder, ShardState, skipped_by
 from .collect import EDGES, STRONGEST, Collected, collect, quantile
 from .pictures import thumbnails
 
@@ -49,6 +50,7 @@ def write_report(where: Path, output: Path, *, pictures: bool | None = None) -> 
         for number, shard in shards.items()
         if shard.state == ShardState.FAILED
     }
+    collected.notes += filter(None, [skipped_text(skipped_by(plan, shards.values()))])
     collected.notes += sorted({note for number in done for note in (shards[number].marker or {})["notes"]})
     shown = thumbnails(folder, plan, collected, anywhere=bool(pictures)) if pictures is not False else {}
     write_whole(output, render("bulk/report/page.html", _page(collected, shown, str(where))))
