@@ -4,13 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .errors import EmonetError
 from .faces import PictureFaces
 from .files import keep_apart
 from .process import held_signals
-from .records import Decoded, Picture, Status
+from .records import Picture, Status
 from .reports.collect import thumbnail
 from .reports.pictures import PictureReport
 from .scorer import Scorer
@@ -20,9 +19,6 @@ from .sinks.apart import OutputsApart
 from .sinks.encoders import companions
 from .sources.skipped import skipped_text
 from .text import counted
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 # Rows kept for the table on the terminal; files get all of them.
 TABLE_ROWS = 40
@@ -180,13 +176,5 @@ def _open(outputs: ScoreOutputs, metadata: Mapping[str, str], apart: OutputsApar
     if outputs.report is None:
         return None
     report = PictureReport(outputs.report, outputs.title, metadata, top=outputs.top)
-    apart.add(report, lambda batch: report.write(batch.scores, [_thumbnail(one) for one in batch.decoded]))
+    apart.add(report, lambda batch: report.write(batch.scores, [thumbnail(one.rgb) for one in batch.decoded]))
     return report
-
-
-def _thumbnail(row: Decoded) -> "Image.Image | None":
-    """For the page; None for a row without a picture, or where memory does not suffice for a small one."""
-    try:
-        return None if row.rgb is None else thumbnail(row.rgb)
-    except MemoryError:
-        return None

@@ -198,5 +198,6 @@ def test_no_picture_takes_more_memory_than_estimated(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     for (name, data), taken in zip(files.items(), map(int, done.stdout.split()), strict=True):
         kind = format_of(data)
-        estimate = (to_open(kind.name, data, 10.0) + to_load(kind.name, data, open_image(data, kind))).memory
+        steps = to_open(kind.name, data, 10.0), to_load(kind.name, data, open_image(data, kind))
+        estimate = sum(step.memory for step in steps)
         assert taken <= estimate + 20e6, f"{name}: {taken / 1e6:.0f} MB, estimated {estimate / 1e6:.0f} MB"

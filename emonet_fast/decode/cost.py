@@ -28,8 +28,8 @@ _SCAN_PIXEL = 1.5e-9  # a scan of a JPEG visits every pixel of all components
 _JUNK = 2e-7  # a byte that Pillow reads by itself
 _PART = 6e-6  # a chunk, segment or strip that Pillow handles by itself
 _SUBBLOCK = 7.5e-7  # a part of a GIF's block
-_INFLATED = 2e-3  # a compressed text of a PNG, of at most 1 MiB
-_COPIED = 3e-10  # a byte that is copied again
+_INFLATED = 4e-3  # a compressed text of a PNG, of at most 1 MiB
+_COPIED = 1e-9  # a byte that is copied again
 _MIB = 1 << 20
 # Bytes of memory a pixel while it is decoded, beside Pillow's own picture.
 _BESIDE = {"WEBP": 14, "AVIF": 14, "HEIF": 14, "JXL": 14}
@@ -56,18 +56,18 @@ class Cost:
     memory: float = 0.0
     what: str = "its size"
 
-    def __add__(self, other: "Cost") -> "Cost":
-        """This step, and the other one after it, which names both."""
-        return Cost(self.seconds + other.seconds, self.memory + other.memory, other.what)
-
-    def check(self, options: Options) -> None:
-        """Raise RefusalError where the options do not allow it."""
-        if self.memory > options.max_memory:
+    def check(self, options: Options, before: "Cost | None" = None) -> None:
+        """Raise RefusalError where the options do not allow it, together with the step before it."""
+        before = before or Cost()
+        memory, seconds = self.memory + before.memory, self.seconds + before.seconds
+        if memory > options.max_memory:
+            what = self.what if self.memory > before.memory else before.what
             allowed = f"max_memory allows {options.max_memory / 1e9:g} GB"
-            raise RefusalError(Status.TOO_LARGE, f"decoding takes {self.memory / 1e9:.2g} GB by {self.what}; {allowed}")
-        if self.seconds > options.max_seconds:
+            raise RefusalError(Status.TOO_LARGE, f"decoding takes {memory / 1e9:.2g} GB by {what}; {allowed}")
+        if seconds > options.max_seconds:
+            what = self.what if self.seconds > before.seconds else before.what
             allowed = f"max_seconds allows {options.max_seconds:g}"
-            raise RefusalError(Status.TOO_SLOW, f"decoding takes {self.seconds:.3g} s by {self.what}; {allowed}")
+            raise RefusalError(Status.TOO_SLOW, f"decoding takes {seconds:.3g} s by {what}; {allowed}")
 
 
 def size_fault(width: int, height: int, max_pixels: int) -> str:
@@ -203,7 +203,7 @@ def _gif_blocks(data: bytes, limit: float) -> Cost:
             at += 1 + data[at]
             parts += 1
         at += 1
-    return Cost(parts * _SUBBLOCK, parts * 60.0, f"its {parts:,} blocks before the first frame")
+    return Cost(parts * _SUBBLOCK, parts * 100.0, f"its {parts:,} blocks before the first frame")
 
 
 def _ppm_in_python(data: bytes, image: ImageFile.ImageFile) -> Cost:

@@ -115,8 +115,7 @@ def _open(data: bytes, options: Options) -> tuple[ImageFile.ImageFile, str]:
     opening.check(options)
     image = open_image(data, kind)
     check_size(image.size, options)
-    loading = to_load(kind.name, data, image)
-    (opening + loading).check(options)
+    to_load(kind.name, data, image).check(options, opening)
     return image, kind.name
 
 

@@ -36,7 +36,10 @@ def to_rgb(image: Image.Image, orientation: int, undefined: Status) -> tuple[UIn
         if alpha:
             hidden += _not_opaque(strip)
         part = np.ascontiguousarray(np.asarray(_converted(strip, undefined)))
-        stored[top : top + strip.height] = part.view("V3")[..., 0]
+        if strip is image and orientation == 1:
+            rgb = part
+        else:
+            stored[top : top + strip.height] = part.view("V3")[..., 0]
     notes = []
     if deep:
         notes.append(f"16-bit grey, as Pillow converts it: {_share(cut, width * height)} of it is above 255 and white")

@@ -18,15 +18,25 @@ _NOTES = 20  # distinct notes kept, as a long run might bring new ones without e
 _JPEG_QUALITY = 82
 
 
-def thumbnail(rgb: UInt8Array, side: int = THUMBNAIL) -> Image.Image:
-    """[H, W, 3] uint8 RGB as a picture of at most side x side, aspect ratio kept, never enlarged."""
-    image = Image.fromarray(np.ascontiguousarray(rgb, dtype=np.uint8), "RGB" if rgb.ndim == 3 else None)
-    image.thumbnail((side, side), Image.Resampling.BOX, reducing_gap=None)
+def thumbnail(rgb: UInt8Array | None, side: int = THUMBNAIL) -> Image.Image | None:
+    """[H, W, 3] uint8 RGB as a picture of at most side x side, aspect ratio kept, never enlarged.
+
+    None without pixels, or where memory does not suffice: the page then shows its row without a picture.
+    """
+    if rgb is None or not rgb.size:
+        return None
+    try:
+        image = Image.fromarray(np.ascontiguousarray(rgb, dtype=np.uint8), "RGB" if rgb.ndim == 3 else None)
+        image.thumbnail((side, side), Image.Resampling.BOX, reducing_gap=None)
+    except MemoryError:
+        return None
     return image
 
 
-def encoded(image: Image.Image) -> str:
-    """Base64 JPEG of at most 224 x 224, without the metadata of the original."""
+def encoded(image: Image.Image | None) -> str:
+    """Base64 JPEG of at most 224 x 224, without the metadata of the original; "" for None."""
+    if image is None:
+        return ""
     small = image.convert("RGB")
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     out = io.BytesIO()
@@ -100,13 +110,12 @@ def _cards(scores: Scores, thumbnails: Sequence[Image.Image | None], top: int) -
     extras = [(d.slug, scores.names.index(d.slug)) for d in taxonomy.EXTRA_DIMENSIONS if d.slug in scores.names]
     cards = []
     for i, ok in enumerate(scores.ok):
-        shown = thumbnails[i]
         cards.append(
             Card(
                 scores.keys[i],
                 str(scores.status[i]),
                 scores.reason[i],
-                encoded(shown) if shown else "",
+                encoded(thumbnails[i]),
                 top=tuple(strongest[i]),
                 extras=tuple((slug, float(scores.raw[i, c])) for slug, c in extras) if ok else (),
                 groups=_groups(emotions, table[i], scores.value_kind) if ok else (),

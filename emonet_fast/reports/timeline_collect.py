@@ -159,5 +159,4 @@ class TimelineTotals:
         strongest = int(np.argmax(values))
         before = track.peaks.get(strongest)
         if before is None or values[strongest] > before.value * _STRONGER:
-            image = "" if crop is None or not crop.size else encoded(thumbnail(crop, _THUMBNAIL))
-            track.peaks[strongest] = Peak(float(values[strongest]), now, image)
+            track.peaks[strongest] = Peak(float(values[strongest]), now, encoded(thumbnail(crop, _THUMBNAIL)))

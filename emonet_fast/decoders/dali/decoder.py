@@ -32,7 +32,7 @@ _HOST_RUN_LEAST, _HOST_RUN = 4, 16
 _GIVE_BACK = 128
 _MAX_THREADS = 16
 # How many pictures Pillow decodes at once beside DALI, each of up to max_pixels.
-_PILLOW_THREADS = 2
+_PILLOW_THREADS = 4
 
 
 @dataclass(slots=True)

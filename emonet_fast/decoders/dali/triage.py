@@ -3,6 +3,7 @@
 DALI and Pillow call the same libraries but refuse different damaged files: DALI reads JPEGs with a marker among the
 pixel data, LZW TIFFs with damaged strips, and BMPs that end early. Pillow decides what is bad, so DALI gets only files
 with the structure of an intact one. Bit flips inside the pixel data pass here: they harm both decoders, or neither.
+WebP is Pillow's altogether, as DALI gives pixels for some whose data are damaged; it would decode them on the host too.
 """
 
 import struct
@@ -19,8 +20,6 @@ from .turn import stored
 
 # Larger pictures go to Pillow: DALI keeps every buffer at the largest size that it ever had.
 MAX_DALI_PIXELS = 25_000_000
-# Longer pictures too: after the first axis is resized, a picture of that length takes 75 MB at a network input of 384.
-MAX_DALI_SIDE = 65_535
 # A region is decoded alone where it is at most this part of the picture; with more, the whole picture is as fast.
 _REGION = 0.5
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
@@ -63,7 +62,7 @@ def triage(picture: Picture, options: Options) -> Sample | None:
     if header is None or not _intact(data, header):
         return None
     width, height = header.width, header.height
-    if width * height > MAX_DALI_PIXELS or max(width, height) > MAX_DALI_SIDE:
+    if width * height > MAX_DALI_PIXELS:
         return None
     note = "; ".join(header.notes)
     return Sample(picture, data, width, height, region_of(picture.boxes, width, height), header.orientation, note)
@@ -72,18 +71,23 @@ def triage(picture: Picture, options: Options) -> Sample | None:
 def region_of(boxes: Sequence[Box], width: int, height: int) -> Box | None:
     """The smallest region of a picture that holds these boxes' pixels; None where it is large, or no box has pixels.
 
-    A region ends at the picture's edge, also where a box goes beyond it.
+    It has two rows and columns at least: libjpeg-turbo gives other pixels for the first column alone. It ends at the
+    picture's edge, also where a box goes beyond it.
     """
     parts = [part for box in boxes if (part := box.inside(width, height)) is not None]
-    if not parts:
+    if not parts or min(width, height) < 2:
         return None
-    region = Box(
-        min(part.left for part in parts),
-        min(part.top for part in parts),
-        max(part.right for part in parts),
-        max(part.bottom for part in parts),
-    )
+    left, right = _two_or_more(min(part.left for part in parts), max(part.right for part in parts), width)
+    top, bottom = _two_or_more(min(part.top for part in parts), max(part.bottom for part in parts), height)
+    region = Box(left, top, right, bottom)
     return region if region.width * region.height <= _REGION * width * height else None
+
+
+def _two_or_more(first: int, end: int, side: int) -> tuple[int, int]:
+    """One row or column with a neighbour."""
+    if end - first > 1:
+        return first, end
+    return (first, end + 1) if end < side else (first - 1, end)
 
 
 def _intact(data: bytes, header: Header) -> bool:
@@ -95,8 +99,6 @@ def _intact(data: bytes, header: Header) -> bool:
         return image.info.get("adobe_transform") != 0 and jpeg_is_whole(data)
     if header.format == "PNG":
         return data[24] == 8 and data.endswith(_PNG_END)  # byte 24: bits a channel
-    if header.format == "WEBP":
-        return len(data) == 8 + int.from_bytes(data[4:8], "little")
     if header.format == "BMP":
         if len(data) < _BMP_HEADER:
             return False
@@ -133,7 +135,7 @@ def jpeg_is_whole(data: bytes) -> bool:
     codes = values[starts + 1]
     kept = (codes != 0) & (codes != 0xFF)
     starts, codes = starts[kept], codes[kept]
-    at, data_start, frame, restarts, scans = 2, -1, False, False, 0
+    at, data_start, frame, progressive, restarts, scans = 2, -1, False, False, False, 0
     while True:
         i = int(np.searchsorted(starts, at))
         if i == len(starts):
@@ -156,9 +158,9 @@ def jpeg_is_whole(data: bytes) -> bool:
         if code in (*_SEQUENTIAL, _PROGRESSIVE):
             if frame or data[place + 4] != 8:
                 return False
-            frame = True
+            frame, progressive = True, code == _PROGRESSIVE
         elif code == _SOS:
-            if not frame:
+            if not frame or (scans and not progressive):  # of several scans, one may be there twice
                 return False
             scans += 1
             data_start = at
