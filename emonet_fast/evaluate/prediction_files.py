@@ -12,6 +12,7 @@ from .. import taxonomy
 from ..datasets.labels import emotion_slug
 from ..errors import DataError
 from ..sinks.encoders import beside
+from ..sources.whole_table import read_whole
 from .metrics import Floats
 
 if TYPE_CHECKING:
@@ -71,12 +72,8 @@ def _slug(name: str) -> str:
 
 
 def _from_parquet(path: Path, prefix: str) -> FileColumns:
-    import pyarrow.parquet as pq
-
     try:
-        with pq.ParquetFile(path) as file:
-            wanted = [n for n in file.schema_arrow.names if n in ("key", "status") or n.startswith(prefix)]
-            table = file.read(columns=wanted)
+        table = read_whole(path, lambda name: name in ("key", "status") or name.startswith(prefix))
     except Exception as error:  # pyarrow's errors have no base of their own
         raise DataError(f"{path} cannot be read as parquet ({str(error)[:200]})") from None
     return _from_arrow(table, path, prefix)

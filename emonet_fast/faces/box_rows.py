@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..records import Face
 from ..sources.folder import is_image_name, stat_file
 from ..sources.keys import picture_of
+from ..sources.whole_table import read_whole
 
 _BOXES = (
     ("x", "y", "width", "height"),
@@ -82,11 +83,8 @@ def _read(path: Path) -> Iterable[Mapping[str, Any]]:
                 rows: list[Mapping[str, Any]] = list(csv.DictReader(file))
             return rows
         if path.suffix.lower() == ".parquet":
-            import pyarrow.parquet as pq
-
             wanted = {*KEYS, *FRAMES, *TIMES, *_TRACKS, *_SCORES, _VIDEO, *(n for names in _BOXES for n in names)}
-            there = [name for name in pq.read_schema(path).names if name in wanted]
-            table: list[Mapping[str, Any]] = pq.read_table(path, columns=there).to_pylist()
+            table: list[Mapping[str, Any]] = read_whole(path, wanted.__contains__).to_pylist()
             return table
     except (OSError, ValueError, csv.Error, RecursionError) as error:  # pyarrow's and JSON's are ValueErrors
         raise InputError(f"the boxes of {path} cannot be read: {' '.join(str(error).split())[:200]}") from None

@@ -25,7 +25,7 @@ from .folder import (
     stat_file,
 )
 from .shards import is_shard_name, read_shard
-from .skipped import NO_COLUMN, NO_ROWS, skipped_text
+from .skipped import NO_COLUMN, NO_FILES, NO_ROWS, skipped_text
 from .table import NoImageColumnError, TableFooter, is_table_name, read_footer, read_table
 
 
@@ -199,7 +199,7 @@ class Inputs:
         if is_folder(Path(text)):
             hint = _shards_hint(Path(text), found)
             self.notes.append(f"folder {text!r} has no image files{_seen(found.skipped)}{hint}")
-            self.skipped["folder without files"] += not found.skipped
+            self.skipped[NO_FILES] += not found.skipped
         else:
             self.notes.append(f"nothing that can be scored matches {text!r}{_seen(found.skipped)}")
             self._add_fault(text, "no picture, shard or table matches this pattern")

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from ..records import Picture, Status
 from ..text import utf8_text
 from .folder import UniqueKeys, is_image_name, reason_of, too_many_bytes
-from .skipped import HEAD, is_finders, kind_of, starts_as_picture, tells_nothing
+from .skipped import END, HEAD, LINK, NO_MEMBERS, SPECIAL, is_finders, kind_of, starts_as_picture, tells_nothing
 from .tar import Gap, Tar
 
 SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
@@ -47,7 +47,7 @@ def read_shard(path: str, key: str, max_bytes: int, skipped: Counter[str] | None
                     if found.reason:
                         yield _damaged(unique, key, count, found.reason + inside)
                     else:  # two zeroed blocks look the same: never in silence
-                        skipped["end of an archive within a tar"] += 1
+                        skipped[END] += 1
                     continue
                 members += 1
                 name = f"{key}::{utf8_text(found.name)}"
@@ -64,7 +64,7 @@ def read_shard(path: str, key: str, max_bytes: int, skipped: Counter[str] | None
         yield _damaged(unique, key, count, reason_of(e) + inside)
         return
     if not members:
-        skipped["tar without members"] += 1
+        skipped[NO_MEMBERS] += 1
 
 
 def _damaged(unique: UniqueKeys, key: str, count: int, reason: str) -> Picture:
@@ -83,7 +83,7 @@ def _read(
     link = member.islnk()
     if not (member.isreg() or link):
         if not member.isdir():
-            skipped["symbolic link" if member.issym() else "special member"] += 1
+            skipped[LINK if member.issym() else SPECIAL] += 1
         return None
     place = places.get(member.linkname) if link else (member.offset_data, member.size)
     if place is not None and not member.sparse:

@@ -1,5 +1,6 @@
 """Parquet tables with a column of encoded images, read in small batches of rows."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -61,10 +62,16 @@ def read_footer(path: str, image_column: str | None) -> TableFooter:
     with open_table(path) as file:
         schema, metadata = file.schema_arrow, file.metadata
         groups = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
-        most = max(_ROWS, _ROWS_A_BYTE * stat_file(path).st_size)
-        if min(groups, default=0) < 0 or sum(groups) > most:
-            raise ValueError(f"its footer claims {sum(groups):,} rows; expected at most {most:,} in a file of its size")
+        check_rows(metadata, stat_file(path).st_size)
         return TableFooter(schema, choose_column(schema, image_column, path), groups)
+
+
+def check_rows(metadata: "pyarrow.parquet.FileMetaData", size: int) -> None:
+    """Raises ValueError where a footer claims rows that a file of `size` bytes cannot have."""
+    rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    most = max(_ROWS, _ROWS_A_BYTE * size)
+    if min(rows, default=0) < 0 or sum(rows) > most:
+        raise ValueError(f"its footer claims {sum(rows):,} rows; expected at most {most:,} in a file of its size")
 
 
 def choose_column(schema: "pyarrow.Schema", image_column: str | None, path: str) -> str:
@@ -134,7 +141,7 @@ def read_rows(
     metadata = file.metadata
     stop = metadata.num_rows if stop is None else min(stop, metadata.num_rows)
     wanted = [f"{column}.bytes" if _is_struct(file.schema_arrow.field(column).type) else column, *keep]
-    leaves = {i: leaf.max_repetition_level == 0 for i, leaf in _leaves(file) if _is_part(leaf.path, wanted)}
+    leaves = {i: file.schema.column(i).max_repetition_level == 0 for i in numbers_of(file, wanted)}
     first = 0
     for group in range(metadata.num_row_groups):
         begin, end = first, first + metadata.row_group(group).num_rows
@@ -165,13 +172,11 @@ def read_rows(
             yield picture, (None,) * len(keep)
 
 
-def _leaves(file: "pyarrow.parquet.ParquetFile") -> Iterator[tuple[int, "pyarrow.parquet.ColumnSchema"]]:
-    """The columns as they are stored, with their numbers."""
-    return ((i, file.schema.column(i)) for i in range(len(file.schema)))
-
-
-def _is_part(path: str, columns: Sequence[str]) -> bool:
-    return any(path == column or path.startswith(f"{column}.") for column in columns)
+def numbers_of(file: "pyarrow.parquet.ParquetFile", columns: Sequence[str]) -> list[int]:
+    """The numbers under which columns, and the parts of nested ones, are stored."""
+    named, parts = set(columns), tuple(f"{column}." for column in columns)
+    paths = (file.schema.column(i).path for i in range(len(file.schema)))
+    return [i for i, path in enumerate(paths) if path in named or path.startswith(parts)]
 
 
 def _read_group(
@@ -212,14 +217,19 @@ def _value(cell: "pyarrow.Scalar") -> Any:
         return error
 
 
-def open_table(path: str) -> "pyarrow.parquet.ParquetFile":
-    """The file, set up so that rows with large images take little memory. Raises what pyarrow raises."""
+def open_table(path: str, dictionaries: Sequence[str] = ()) -> "pyarrow.parquet.ParquetFile":
+    """The file, set up so that rows with large images take little memory. Raises what pyarrow raises.
+
+    dictionaries: columns of texts that are given as dictionaries.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     # With a buffer and without pre_buffer, a page is read when it is needed, not its whole column chunk. Many writers
     # put 1024 rows into one page whatever their size, so the writer's choice bounds the memory: 100 rows of 1 MB held
     # 35 MB from pages of 1 MB, 116 MB from a single page.
-    return pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False, memory_map=False)
+    source = pa.OSFile(os.fsencode(path))  # a text must be UTF-8, which names of files need not be
+    return pq.ParquetFile(source, buffer_size=_BUFFER, pre_buffer=False, read_dictionary=list(dictionaries))
 
 
 def _short(kind: "pyarrow.DataType") -> str:

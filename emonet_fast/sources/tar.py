@@ -189,7 +189,10 @@ class Tar(tarfile.TarFile):
     def _gap_at_end(self, begun: int, zeros: int, end: int, part: bytes) -> str:
         """What may be missing at the file's end; "" where it ends as an archive does."""
         if self._damage:
-            return self._damage
+            rest = (
+                "" if self._size is None else f"; {self._size - self._damaged_at:,} bytes to the end were passed over"
+            )
+            return self._damage + rest
         if any(part):
             return "ends inside a header"
         if not end and not part:

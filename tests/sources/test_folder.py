@@ -103,6 +103,10 @@ def test_pictures_that_need_a_plugin_are_pictures(tmp_path):
 def test_what_was_skipped_in_words():
     assert skipped_text({}) == skipped_text({".txt": 0}) == ""
     assert skipped_text({".mp4": 1, ".heic": 3}) == "skipped: 3 .heic, 1 .mp4"
+    assert (
+        skipped_text({"table without rows": 2, "symbolic link": 1}) == "skipped: 2 tables without rows, 1 symbolic link"
+    )
+    assert skipped_text({"symbolic link": 2}) == "skipped: 2 symbolic links"
     assert skipped_text({f".{c}": 1 for c in "abcdefghij"}).endswith(", 1 .h, 2 others")
 
 

@@ -210,6 +210,12 @@ def test_name_that_is_not_utf8(here):
         pytest.skip("this file system takes UTF-8 names only")
     (got,) = Inputs(["caf*.jpg"], OPTIONS)
     assert (got.key, got.data) == ("caf\\xe9.jpg", b"x")
+    for kind in ("tar", "parquet"):
+        (here / {"tar": "s.tar", "parquet": "t.parquet"}[kind]).rename(here / os.fsdecode(b"caf\xe9." + kind.encode()))
+    assert [(p.key, p.data) for p in Inputs(["caf*.tar", "caf*.parquet"], OPTIONS)] == [
+        ("caf\\xe9.tar::m.jpg", b"m"), ("caf\\xe9.tar::n.png", b"n"),
+        ("caf\\xe9.parquet::0", b"0"), ("caf\\xe9.parquet::1", b"1"),
+    ]  # fmt: skip
 
 
 def test_unlistable_folder_is_found_and_told(here, monkeypatch):

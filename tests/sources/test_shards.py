@@ -64,9 +64,10 @@ def test_long_and_foreign_names(tmp_path):
     assert [p.key for p in read(tmp_path / "s.tar")] == [f"s::{n}" for n in names]
 
 
-def test_names_that_are_not_utf8(tmp_path):
+@pytest.mark.parametrize("layout", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_names_that_are_not_utf8(tmp_path, layout):
     info = tarfile.TarInfo("caf\udce9.jpg")
-    with tarfile.open(tmp_path / "s.tar", "w", format=tarfile.GNU_FORMAT) as tar:
+    with tarfile.open(tmp_path / "s.tar", "w", format=layout) as tar:
         tar.addfile(info)
     (got,) = read(tmp_path / "s.tar")
     assert (got.key, got.data) == ("s::caf\\xe9.jpg", b"")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +15,7 @@ from emonet_fast.errors import InputError
 from emonet_fast.records import Status
 from emonet_fast.sources.pages import read_pages
 from emonet_fast.sources.table import choose_column, open_table, read_footer, read_rows, read_table
+from emonet_fast.sources.whole_table import read_whole
 
 LIMIT = 1 << 20
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -277,3 +279,28 @@ def test_importing_sources_does_not_import_pyarrow():
     code = "import sys, emonet_fast.sources; print('pyarrow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_whole_columns_are_read_as_they_are(tmp_path):
+    texts = ["a", None, "日本", "a"] * 20
+    table = pa.table(
+        {"key": texts, "n": [1.5, 2.5, None, 4.5] * 20, "kind": pa.array(texts).dictionary_encode(), "x": texts}
+    )
+    path = Path(write(tmp_path / "t.parquet", table, row_group_size=30))
+    found = read_whole(path, lambda name: name != "x")
+    assert found.schema.types == [pa.string(), pa.float64(), pa.string()]
+    assert found.to_pydict() == table.select(["key", "n", "kind"]).to_pydict()
+
+
+def test_whole_columns_that_unpack_to_far_too_much_are_refused(tmp_path):
+    """A dictionary's one value of 4 MB for 40 keys, and numbers that say nothing."""
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * 40, pa.int32()), pa.array(["x" * (4 << 20)]))
+    keys = write(tmp_path / "keys.parquet", pa.table({"key": column}), compression="zstd", store_schema=False)
+    numbers = pa.table({"n": pa.array(np.zeros(1_100_000))})
+    write(tmp_path / "numbers.parquet", numbers, compression="zstd", use_dictionary=False)
+    before = pa.total_allocated_bytes()
+    with pytest.raises(ValueError, match="its columns unpack to 167,772,160 bytes, from a file of "):
+        read_whole(Path(keys), lambda name: True)
+    with pytest.raises(ValueError, match="its footer claims 1,100,000 rows"):
+        read_whole(tmp_path / "numbers.parquet", lambda name: True)
+    assert pa.total_allocated_bytes() <= before

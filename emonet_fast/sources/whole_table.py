@@ -1,0 +1,62 @@
+"""Whole columns of texts and numbers, such as predictions and boxes: no more memory than the file can be worth."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .folder import stat_file
+from .pages import read_pages
+from .table import check_rows, numbers_of, open_table
+
+if TYPE_CHECKING:
+    import pyarrow
+
+# Columns may unpack to so many bytes, or to so many for each of the file's: texts shrink well, not without end.
+_FREE, _SHRINKS = 64 << 20, 20
+
+
+def read_whole(path: Path, wanted: Callable[[str], bool]) -> "pyarrow.Table":
+    """The columns of a parquet file whose names are wanted. Raises ValueError where they unpack to far too much.
+
+    Raises what pyarrow raises for a damaged file.
+    """
+    import pyarrow as pa
+    import pyarrow.types as t
+
+    size = stat_file(path).st_size
+    with open_table(str(path)) as file, path.open("rb") as raw:
+        schema, metadata = file.schema_arrow, file.metadata
+        check_rows(metadata, size)
+        names = [name for name in schema.names if wanted(name)]
+        groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+        chunks = [group.column(i) for group in groups for i in numbers_of(file, names)]
+        _check(sum(page.size for chunk in chunks for page in read_pages(raw, chunk)), size)
+    # As dictionaries, so that a value to which many rows refer is made once, before their sum is known.
+    texts = [field.name for field in schema if field.name in names and t.is_string(field.type)]
+    with open_table(str(path), texts) as file:
+        table = file.read(columns=names, use_threads=False)
+    for column in table.columns:
+        _check(sum(_lengths(column)), size)
+    plain = pa.schema([table.schema.field(i).with_type(_plain(kind)) for i, kind in enumerate(table.schema.types)])
+    return table.cast(plain)
+
+
+def _plain(kind: "pyarrow.DataType") -> "pyarrow.DataType":
+    import pyarrow.types as t
+
+    return kind.value_type if t.is_dictionary(kind) else kind
+
+
+def _lengths(column: "pyarrow.ChunkedArray") -> Iterator[int]:
+    """Bytes of the texts of each part of a column of dictionaries."""
+    import pyarrow.compute as pc
+    import pyarrow.types as t
+
+    if t.is_dictionary(column.type) and t.is_string(column.type.value_type):
+        for part in column.chunks:
+            yield pc.sum(pc.take(pc.binary_length(part.dictionary), part.indices).cast("int64")).as_py() or 0
+
+
+def _check(unpacked: int, size: int) -> None:
+    if unpacked > max(_FREE, _SHRINKS * size):
+        raise ValueError(f"its columns unpack to {unpacked:,} bytes, from a file of {size:,}")
