@@ -44,6 +44,26 @@ def check_free(path: Path) -> None:
         )
 
 
+def claim(path: Path) -> _Unbuffered:
+    """Make the partial file of `path`, which is open for writing.
+
+    Raises OptionError when the folder is missing or cannot be written, `path` is no file, or an earlier run's partial
+    file is still there.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        if not target.parent.is_dir():
+            raise OptionError(f"cannot write {path}: there is no folder {target.parent}; create it first")
+        if target.exists() and not target.is_file():
+            raise OptionError(f"cannot write {path}: it exists and is not a file; give a file's name")
+        check_free(path)
+        return _Unbuffered(partial_of(path), "x")
+    except OSError as error:  # looking at the path can fail already, as for names that are too long
+        raise OptionError(
+            f"cannot write {path}: {error.strerror or error}; choose another name, or a folder that can be written"
+        ) from error
+
+
 def left_in(partial: Path, path: Path) -> str:
     """What people must know of a partial file that stays beside an older file."""
     return (
@@ -67,18 +87,8 @@ class GrowingSink(RunOutput):
 
     def __init__(self, path: Path) -> None:
         self.path, self.rows = path, 0
-        try:
-            self.target, self.partial = Path(os.path.realpath(path)), partial_of(path)
-            if not self.target.parent.is_dir():
-                raise OptionError(f"cannot write {path}: there is no folder {self.target.parent}; create it first")
-            if self.target.exists() and not self.target.is_file():
-                raise OptionError(f"cannot write {path}: it exists and is not a file; give a file's name")
-            check_free(path)
-            self.file = _Unbuffered(self.partial, "x")
-        except OSError as error:  # looking at the path can fail already, as for names that are too long
-            raise OptionError(
-                f"cannot write {path}: {error.strerror or error}; choose another name, or a folder that can be written"
-            ) from error
+        self.file = claim(path)
+        self.target, self.partial = Path(os.path.realpath(path)), partial_of(path)
         self._whole = 0
 
     @property

@@ -21,23 +21,26 @@ from ..records import Status, UInt8Array
 from ..sources.video.frames import Frame, Sound
 from ..timeline import NO_TRACK, Timeline
 from .apart import RunOutput
-from .growing import check_free, left_in, partial_of
+from .growing import claim, left_in, partial_of
+from .soundtrack import Soundtrack
 
 # Paul Tol's "bright" scheme, as in the reports.
 _COLOURS = ("#66ccee", "#ee6677", "#ccbb44", "#228833", "#aa3377", "#4477aa")
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
-_FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+# The index comes with the first fragment: only then are the streams' first times and AC-3's header known.
+_FRAGMENTS = {"movflags": "frag_keyframe+delay_moov+default_base_moof"}
 _CLUSTERS = {"cluster_time_limit": "1000"}  # milliseconds
 # Audio packets that wait for the first frame.
 _EARLY = 512
-# Boxes of a sampled frame stay no longer than this.
-_HOLD = Fraction(3, 2)
+# From this height on players take untagged video for BT.709; below for BT.601. Ours is tagged as well.
+_HD = 720
+_BT709, _BT601 = 1, 6  # AVColorSpace, AVColorPrimaries and AVColorTransferCharacteristic
 
 
 class Overlay(RunOutput):
     """One overlay video. Call start() before the first frame, write() for each item of a VideoBatch, then close().
 
-    The attribute `audio_note` says why there is no audio, and is "" when there is. `frames` counts the frames written.
+    The attribute `frames` counts the frames written.
 
     Args:
         path: The final name; its suffix chooses MP4 or Matroska.
@@ -54,33 +57,26 @@ class Overlay(RunOutput):
         if kind is None:
             raise OptionError(f"cannot tell the kind of video from {path.name!r}; expected {', '.join(_FORMATS)}")
         self.path, self.partial = path, partial_of(path)
-        self.audio_note = ""
-        check_free(path)
         self.frames = 0
         self._top = top
         try:
-            options = {"flush_packets": "1", **(_FRAGMENTS if kind in ("mp4", "mov") else _CLUSTERS)}
-            self._out = self._av.open(str(self.partial), "w", format=kind, container_options=options)
+            claim(path).close()
+            self._container = {"flush_packets": "1", **(_FRAGMENTS if kind in ("mp4", "mov") else _CLUSTERS)}
+            self._out = self._av.open(str(self.partial), "w", format=kind, container_options=self._container)
         except (self._av.error.FFmpegError, OSError) as error:
+            self.partial.unlink(missing_ok=True)
             raise OptionError(f"cannot write {path}: {error.strerror or error}") from None
         self._video: Any = None
-        self._audio: Any = None
+        self._sounds: Soundtrack | None = None
         self._early: deque[Any] = deque(maxlen=_EARLY)
-        self._first: Fraction | None = None
         self._last_pts = -(1 << 62)
         self._labels: list[tuple[tuple[float, float, float, float], str, list[str]]] = []
-        self._labelled: Fraction | None = None
 
     def start(self, rate: Fraction | None, audio: Any) -> None:
         """Take in the source's frames a second, a hint for the encoder, and its audio stream in PyAV, if it has one."""
         self._rate = rate or Fraction(25)
-        if audio is None or audio.codec_context is None:
-            self.audio_note = "the source has no audio" if audio is None else "its audio is of an unknown codec"
-            return
-        try:
-            self._audio = self._out.add_stream_from_template(audio)
-        except (self._av.error.FFmpegError, ValueError) as error:
-            self.audio_note = f"its audio ({audio.codec_context.name}) cannot be kept in {self.path.suffix}: {error}"
+        if audio is not None:
+            self._sounds = Soundtrack(self._av, self._out, audio, self._container)
 
     def write(self, item: Frame | Sound, timeline: Timeline, rows: range | None) -> None:
         """Append a frame or an audio packet. `rows` are the frame's rows of the time line, None where not sampled.
@@ -92,22 +88,19 @@ class Overlay(RunOutput):
                 self._sound(item.packet)
             else:
                 if rows is not None or item.chosen:
-                    self._label(timeline, rows or range(0), item.time)
+                    self._label(timeline, rows or range(0))
                 self._frame(item)
         except (self._av.error.FFmpegError, OSError) as error:
             raise EmonetError(f"cannot write {self.path}: {error}; what was written before is kept") from error
 
     def _sound(self, packet: Any) -> None:
-        if self._audio is None or packet.dts is None:
-            return
-        if self._first is None:
+        if self._video is None:
             self._early.append(packet)
-        elif packet.pts is None or packet.pts * packet.time_base >= self._first:
-            packet.stream = self._audio
-            self._out.mux(packet)
+        elif self._sounds is not None and (packet.pts is None or packet.pts >= 0):  # what plays before 0 is no sound
+            self._sounds.write(packet)
 
-    def _label(self, timeline: Timeline, rows: range, at: Fraction) -> None:
-        self._labels, self._labelled = [], at
+    def _label(self, timeline: Timeline, rows: range) -> None:
+        self._labels = []
         scores = timeline.scores
         if scores.faces is None:
             return
@@ -128,9 +121,10 @@ class Overlay(RunOutput):
         rgb = frame.rgb()
         if self._video is None:
             self._begin(frame, rgb)
-        if self._labels and self._labelled is not None and frame.time - self._labelled <= _HOLD:
+        if self._labels:
             rgb = draw(rgb, self._labels)
-        picture = self._av.VideoFrame.from_ndarray(_fitted(rgb, self._video.width, self._video.height), format="rgb24")
+        shown = self._av.VideoFrame.from_ndarray(_fitted(rgb, self._video.width, self._video.height), format="rgb24")
+        picture = shown.reformat(format="yuv420p", dst_colorspace=self._matrix, dst_color_range=1)
         picture.pts, picture.time_base = frame.pts, frame.time_base
         self._out.mux(self._video.encode(picture))
         self._last_pts = frame.pts
@@ -146,7 +140,10 @@ class Overlay(RunOutput):
         self._video.height, self._video.width = rgb.shape[0] // 2 * 2 or 2, rgb.shape[1] // 2 * 2 or 2
         self._video.pix_fmt = "yuv420p"
         self._video.codec_context.time_base = frame.time_base
-        self._first = frame.time
+        self._matrix = _BT709 if self._video.height >= _HD else _BT601
+        self._video.codec_context.colorspace = self._matrix
+        self._video.codec_context.color_primaries = self._video.codec_context.color_trc = self._matrix
+        self._video.codec_context.color_range = 1  # MPEG: 16 to 235
         self._out.start_encoding()
         for packet in self._early:
             self._sound(packet)
@@ -168,12 +165,19 @@ class Overlay(RunOutput):
         return left_in(self.partial, self.path)
 
     @property
+    def audio_note(self) -> str:
+        """Why there is no audio, or not all of it; "" when it is whole."""
+        return "the source has no audio" if self._sounds is None else self._sounds.note
+
+    @property
     def empty(self) -> bool:
         return not self.frames
 
     def _finish(self) -> None:
         try:
             self._out.mux(self._video.encode(None))
+            if self._sounds is not None:
+                self._sounds.finish()
             self._out.close()
         except (self._av.error.FFmpegError, OSError) as error:
             raise EmonetError(f"cannot finish {self.path}: {error}; {self.partial} plays to its last part") from error

@@ -27,12 +27,12 @@ _TICKS = [i * 40 for i in range(12)]
 # What a damaged number can make of 12 frames at most, such as a picture shown again.
 _MOST = 200
 _CODECS = {
-    "mp4": ("libx264", {"bf": "2"}, True),
-    "mkv": ("libx264", {"bf": "2"}, True),
-    "avi": ("mpeg4", {"bf": "2"}, False),
-    "ts": ("libx264", {"bf": "0"}, True),
-    "webm": ("libvpx", {"deadline": "realtime"}, False),
-    "gif": ("gif", {}, False),
+    "mp4": ("libx264", {"bf": "2"}, "aac"),
+    "mkv": ("libx264", {"bf": "2"}, "aac"),
+    "avi": ("mpeg4", {"bf": "2"}, ""),
+    "ts": ("libx264", {"bf": "0"}, "aac"),
+    "webm": ("libvpx", {"deadline": "realtime"}, ""),
+    "gif": ("gif", {}, ""),
 }
 
 

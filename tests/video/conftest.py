@@ -68,5 +68,5 @@ def walk(tmp_path_factory) -> Walk:
 
     fx, fy, fw, fh = (part * SIDE for part in _FACE)
     truth = [[(x + fx, y + fy, fw, fh), (u + SIDE - fx - fw, v + fy, fw, fh)] for (x, y), (u, v) in places]
-    path = write_clip(tmp_path_factory.mktemp("walk") / "walk.mp4", ticks, rate=12, picture=picture, sound=True)
+    path = write_clip(tmp_path_factory.mktemp("walk") / "walk.mp4", ticks, rate=12, picture=picture, sound="aac")
     return Walk(path, ticks, gone, np.array(truth))

@@ -2,12 +2,16 @@
 
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from emonet_fast.sources.video.av import AvSource
+from emonet_fast.sources.video.frames import Frame, Sampling
 
 av = pytest.importorskip("av", reason="PyAV (extra video) is not installed")
 
@@ -34,6 +38,12 @@ def number_of(rgb: np.ndarray) -> int:
     return sum((value > 125) << bit for bit, value in enumerate(bars))
 
 
+def whole(path: Path, fps: float | None = None) -> list[Frame]:
+    """The frames of a file, which is closed again."""
+    with closing(AvSource(str(path), Sampling(fps))) as source:
+        return [frame for frame in source if isinstance(frame, Frame)]
+
+
 def write_clip(
     path: Path,
     ticks: Sequence[int],
@@ -45,11 +55,11 @@ def write_clip(
     rotation: int | None = None,
     aspect: Fraction | None = None,
     codec: str = "libx264",
-    sound: bool = False,
+    sound: str = "",
     container: dict[str, str] | None = None,
     pix_fmt: str = "yuv420p",
 ) -> Path:
-    """A clip with one frame for each of `ticks`, in units of time_base. sound: a tone as long as the video."""
+    """A clip with one frame for each of `ticks`, in units of time_base. sound: codec of a tone as long as the video."""
     with av.open(str(path), "w", container_options=container or {}) as out:
         stream = out.add_stream(codec, rate=rate, options=options or {"bf": "0", "crf": "12"})
         first = picture(0)
@@ -60,22 +70,23 @@ def write_clip(
             stream.codec_context.sample_aspect_ratio = aspect
         if rotation is not None:
             stream.set_display_rotation(rotation)
-        tone = out.add_stream("aac", rate=8000) if sound else None
+        rate = 8000 if sound == "aac" else 48_000
+        tone = out.add_stream(sound, rate=rate, layout="mono", options={"strict": "-2"}) if sound else None
         for number, tick in enumerate(ticks):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture(number)), format="rgb24")
             frame.pts, frame.time_base = tick, time_base
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
         if tone is not None:
-            _write_tone(out, tone, float((ticks[-1] - ticks[0]) * time_base))
+            _write_tone(out, tone, rate, ticks[0] * time_base, float((ticks[-1] - ticks[0]) * time_base))
     return path
 
 
-def _write_tone(out: Any, stream: Any, seconds: float) -> None:
-    samples = (np.sin(np.arange(max(1024, int(8000 * seconds))) / 4) * 0.2).astype(np.float32)
+def _write_tone(out: Any, stream: Any, rate: int, first: Fraction, seconds: float) -> None:
+    samples = (np.sin(np.arange(max(1024, int(rate * seconds))) / 4) * 0.2).astype(np.float32)
     for start in range(0, len(samples) - 1023, 1024):
         frame = av.AudioFrame.from_ndarray(samples[None, start : start + 1024], format="fltp", layout="mono")
-        frame.sample_rate, frame.pts = 8000, start
+        frame.sample_rate, frame.pts, frame.time_base = rate, start + round(first * rate), Fraction(1, rate)
         out.mux(stream.encode(frame))
     out.mux(stream.encode(None))
 

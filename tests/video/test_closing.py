@@ -46,7 +46,7 @@ def left() -> int:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
     ticks = [i * 40 for i in range(N)]
-    return write_clip(tmp_path_factory.mktemp("clip") / "a.mkv", ticks, options={"bf": "3"}, sound=True)
+    return write_clip(tmp_path_factory.mktemp("clip") / "a.mkv", ticks, options={"bf": "3"}, sound="aac")
 
 
 @pytest.fixture

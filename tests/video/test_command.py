@@ -16,10 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from emonet_fast.sinks.tables import recover
-from emonet_fast.sources.video.av import AvSource
-from emonet_fast.sources.video.frames import Frame, Sampling
 
-from .making import write_clip
+from .making import whole, write_clip
 
 
 def command(*arguments: object) -> list[str]:
@@ -71,7 +69,7 @@ def test_all_files_are_written(done, walk):
     assert len((out / "a.jsonl").read_text().splitlines()) == len(table)
     faces = json.loads((out / "a.json").read_text())["annotations"]
     assert len(faces) == table["status"].to_pylist().count("ok")
-    played = [f.seconds for f in AvSource(str(out / "a.mp4"), Sampling()) if isinstance(f, Frame)]
+    played = [f.seconds for f in whole(out / "a.mp4")]
     assert played == [tick / 1000 for tick in walk.ticks if tick <= 3900]
 
 
@@ -186,7 +184,7 @@ def test_interrupt_finishes_every_file(tmp_path, long_clip, tiny_folder):
     recover(overlay)
     rows = pq.read_table(out)
     assert 0 < len(rows) < 3000
-    played = [f.seconds for f in AvSource(str(overlay), Sampling()) if isinstance(f, Frame)]
+    played = [f.seconds for f in whole(overlay)]
     assert played == rows["seconds"].to_pylist()
 
 

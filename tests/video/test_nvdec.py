@@ -97,7 +97,7 @@ def test_the_frames_that_pyav_gives(tmp_path, case):
 
 
 def test_all_frames_and_the_sound_for_an_overlay(tmp_path):
-    path = write_clip(tmp_path / "a.mp4", CFR, options=B_FRAMES, sound=True)
+    path = write_clip(tmp_path / "a.mp4", CFR, options=B_FRAMES, sound="aac")
     told = []
     for nvc in (None, StandIn()):
         source = open_by(path, nvc, Sampling(5), every=True)

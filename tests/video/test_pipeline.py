@@ -20,7 +20,7 @@ from emonet_fast.timeline import Timeline
 from emonet_fast.video.pipeline import VideoPipeline
 
 from ..tolerances import SAME_ENGINE
-from .making import numbered
+from .making import numbered, whole
 
 
 def rows_of(batches: list[Timeline]) -> list[dict]:
@@ -38,7 +38,7 @@ def rows(batches):
 
 
 def sampled(walk):
-    return list(AvSource(str(walk.path), Sampling(5)))
+    return whole(walk.path, 5)
 
 
 def test_a_row_a_face_and_a_row_for_none(rows, walk):
@@ -152,7 +152,7 @@ def test_boxes_from_a_file(scorer, walk, tmp_path):
 
 def test_pairs_that_a_pipeline_holds(scorer, found_faces, walk):
     """The same frames from a file and from memory give the same rows."""
-    pairs = [(f.seconds, f.rgb()) for f in AvSource(str(walk.path), Sampling()) if isinstance(f, Frame)][:15]
+    pairs = [(f.seconds, f.rgb()) for f in whole(walk.path)][:15]
     options = VideoOptions(fps=5, faces=found_faces)
     given = rows_of(list(stream(scorer, iter(pairs), options)))
     read = rows_of(list(stream(scorer, walk.path, replace(options, end=pairs[-1][0]))))

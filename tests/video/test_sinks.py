@@ -22,13 +22,13 @@ from emonet_fast.sinks.tables import recover
 from emonet_fast.sinks.timeline import open_timeline
 from emonet_fast.sinks.webvtt import WebVtt
 from emonet_fast.sources.video.av import AvSource
-from emonet_fast.sources.video.frames import Frame, Sampling, Sound
+from emonet_fast.sources.video.frames import Sampling, Sound
 from emonet_fast.timeline import Timeline
 from emonet_fast.video.pipeline import VideoPipeline
 
 from ..sinks.rows import HOSTILE, made
 from ..sinks.test_report import Page
-from .making import av
+from .making import av, whole
 
 
 def line(start, n, *, source="a.mp4", step=0.5, tracks=(1,), bad=(), seed=None, crops=False):
@@ -278,9 +278,9 @@ def test_overlay_has_every_frame_the_boxes_and_the_sound(tmp_path, scorer, walk,
     overlay.close()
     pipeline.close()
     assert overlay.audio_note == ""
-    frames = [f for f in AvSource(str(tmp_path / "o.mp4"), Sampling()) if isinstance(f, Frame)]
+    frames = whole(tmp_path / "o.mp4")
     np.testing.assert_allclose([f.seconds for f in frames], np.array(walk.ticks) / 1000, atol=1e-6)
-    original = [f for f in AvSource(str(walk.path), Sampling()) if isinstance(f, Frame)]
+    original = whole(walk.path)
     shown, plain = frames[20].rgb().astype(int), original[20].rgb().astype(int)
     changed = np.abs(shown - plain).max(axis=2) > 30
     x, y, _, height = walk.truth[20, 0]
@@ -304,10 +304,11 @@ def test_overlay_that_was_cut_off_plays(tmp_path, walk, kind):
     empty = line(0, 0)
     for item in source:
         overlay.write(item, empty, None)
+    source.close()
     data = overlay.partial.read_bytes()
     cut = tmp_path / f"cut.{kind}"
     cut.write_bytes(data[: len(data) * 3 // 4])
-    played = [f.seconds for f in AvSource(str(cut), Sampling()) if isinstance(f, Frame)]
+    played = [f.seconds for f in whole(cut)]
     overlay.abort()
     assert not overlay.partial.exists()
     if kind == "mkv" or played:

@@ -66,7 +66,7 @@ def cases(folder: Path) -> dict[str, tuple[Path, list[int], list[int]]]:
         "late start": (write_clip(folder / "l.mkv", [t + 5000 for t in CFR]), [t + 5000 for t in CFR], every),
         "rotated": (write_clip(folder / "r.mp4", VFR, rotation=90), VFR, every),
         "wrong rate": (write_clip(folder / "w.mp4", VFR, rate=240), VFR, every),
-        "with sound": (write_clip(folder / "s.mp4", CFR, sound=True), CFR, every),
+        "with sound": (write_clip(folder / "s.mp4", CFR, sound="aac"), CFR, every),
     }
 
 
