@@ -15,12 +15,26 @@ from PIL import Image
 
 import emonet_fast as ef
 from emonet_fast import taxonomy
+from emonet_fast.commands import main
 from emonet_fast.sinks.tables import recover
 
 
 def emonet(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "emonet_fast", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+
+
+@pytest.fixture
+def inside(monkeypatch, capfd):
+    """Runs a command in this process, as far as the last line of `main`: exit status, standard output and error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["emonet-fast", *map(str, arguments)])
+        status = main._run()
+        said = capfd.readouterr()
+        return status, said.out, said.err
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -114,10 +128,10 @@ def test_scores_equal_the_python_interface(scored, folder, published_small, cach
     np.testing.assert_array_equal(got, want.raw[0])
 
 
-def test_laion_format(folder, published_small, tmp_path):
+def test_laion_format(folder, published_small, tmp_path, inside):
     out = tmp_path / "scores.jsonl"
-    done = emonet("score", folder / "photo0.png", "-c", published_small, "-o", out, "--format", "laion")
-    assert done.returncode == 0, done.stderr
+    status, _, errors = inside("score", folder / "photo0.png", "-c", published_small, "-o", out, "--format", "laion")
+    assert status == 0, errors
     (line,) = [json.loads(text) for text in out.read_text("utf-8").splitlines()]
     assert line["image_path"] == str(folder / "photo0.png")
     results = line["results"]
@@ -128,21 +142,21 @@ def test_laion_format(folder, published_small, tmp_path):
     assert sum(r["softmax"] for r in results.values() if r["softmax"] is not None) == pytest.approx(1, abs=1e-6)
 
 
-def test_nothing_scored_is_exit_status_2(tmp_path, published_small):
+def test_nothing_scored_is_exit_status_2(tmp_path, published_small, inside):
     (tmp_path / "a.jpg").write_bytes(b"")
     out = tmp_path / "scores.csv"
-    done = emonet("score", tmp_path / "a.jpg", "-c", published_small, "-o", out)
-    assert done.returncode == 2
-    assert done.stdout.strip().splitlines()[-1].startswith("1 input: 0 scored, 1 empty")
+    status, said, _ = inside("score", tmp_path / "a.jpg", "-c", published_small, "-o", out)
+    assert status == 2
+    assert said.strip().splitlines()[-1].startswith("1 input: 0 scored, 1 empty")
     assert out.exists(), "the row with its status is a result too"
 
 
-def test_folder_without_images(tmp_path, published_small):
+def test_folder_without_images(tmp_path, published_small, inside):
     (tmp_path / "a.txt").write_text("a")
-    done = emonet("score", tmp_path, "-c", published_small)
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    assert ".txt" in done.stderr
+    status, _, errors = inside("score", tmp_path, "-c", published_small)
+    assert status == 2
+    assert "Traceback" not in errors
+    assert ".txt" in errors
 
 
 @pytest.mark.parametrize(
@@ -160,15 +174,15 @@ def test_folder_without_images(tmp_path, published_small):
         (["--checkpoint", "SMALL", "--report", "PHOTO"], ["ending in .html"]),
     ],
 )
-def test_errors_are_one_message(arguments, words, folder, published_small, tmp_path):
+def test_errors_are_one_message(arguments, words, folder, published_small, tmp_path, monkeypatch, inside):
+    monkeypatch.chdir(tmp_path)
     names = {"SMALL": str(published_small), "PHOTO": str(folder / "photo0.png")}
     filled = [names.get(a, a) for a in ("PHOTO", *arguments)]
-    command = [sys.executable, "-m", "emonet_fast", "score", *filled]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
+    status, _, errors = inside("score", *filled)
+    assert status == 2
+    assert "Traceback" not in errors
     for word in words:
-        assert word in done.stderr
+        assert word in errors
     assert list(tmp_path.iterdir()) == [], "nothing may be half written"
 
 
@@ -238,15 +252,15 @@ def test_doctor():
     assert facts["machine"]["cores"] >= 1
 
 
-def test_synthetic_refuses_a_filled_folder(tmp_path):
+def test_synthetic_refuses_a_filled_folder(tmp_path, inside):
     (tmp_path / "mine").write_text("precious")
-    done = emonet("synthetic", tmp_path, "--layers", "1")
-    assert done.returncode == 2
-    assert "not empty" in done.stderr
+    status, _, errors = inside("synthetic", tmp_path, "--layers", "1")
+    assert status == 2
+    assert "not empty" in errors
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
 
 
-def test_no_exif_switch(published_small, photos, tmp_path):
+def test_no_exif_switch(published_small, photos, tmp_path, inside):
     """EXIF orientation 6 is applied first, and --no-exif scores the pixels as they are stored."""
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -256,8 +270,10 @@ def test_no_exif_switch(published_small, photos, tmp_path):
     rows = {}
     for name, switch in (("on", "--exif"), ("off", "--no-exif")):
         out = tmp_path / f"{name}.parquet"
-        done = emonet("score", stored, upright, "-c", published_small, "--precision", "fp32", "-o", out, switch)
-        assert done.returncode == 0, done.stderr
+        status, _, errors = inside(
+            "score", stored, upright, "-c", published_small, "--precision", "fp32", "-o", out, switch
+        )
+        assert status == 0, errors
         rows[name] = pq.read_table(out).to_pydict()["raw_awe"]
     assert rows["on"][0] == rows["on"][1]
     assert rows["off"][0] != rows["off"][1]
@@ -278,7 +294,7 @@ def test_verify_small_run(published_small, folder, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["build", "verify"])
-def test_tensorrt_is_not_for_the_cpu(command, published_small):
-    done = emonet(command, "-c", published_small, "--backend", "tensorrt", "--device", "cpu")
-    assert done.returncode == 2
-    assert done.stderr == "error: backend 'tensorrt' does not run on device 'cpu'; expected device cuda or auto\n"
+def test_tensorrt_is_not_for_the_cpu(command, published_small, inside):
+    status, _, errors = inside(command, "-c", published_small, "--backend", "tensorrt", "--device", "cpu")
+    assert status == 2
+    assert errors == "error: backend 'tensorrt' does not run on device 'cpu'; expected device cuda or auto\n"
