@@ -224,7 +224,7 @@ def test_orientation_out_of_range_is_upright(orientation):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow says that the EXIF is corrupt
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=5))
 def test_broken_exif_does_not_lose_the_picture(changes):
     exif = exif_of(3)

@@ -141,6 +141,16 @@ def test_frames_are_not_counted_beyond_a_hundred(kind):
         assert run(data).reason == f"first of {said} frames"
 
 
+def test_tags_that_share_their_bytes_count_each():
+    """30,000 tags of EXIF, each of which is the whole block: older Pillow reads 12 GB."""
+    length = 400_000
+    entries = b"".join(struct.pack("<HHLL", tag, 1, length, 0) for tag in range(30_000, 60_000))
+    block = (b"II*\0\x08\0\0\0" + struct.pack("<H", 30_000) + entries).ljust(length, b"x")
+    got = run(png_with(chunk(b"eXIf", block)))
+    assert got.status == Status.TOO_LARGE
+    assert got.reason == "decoding takes 24 GB by its 30,000 tags and 0 strips; max_memory allows 1 GB"
+
+
 def test_a_million_frames_take_no_time():
     """Directories in a row, and a GIF of empty frames."""
     directory = b"\1\0" + struct.pack("<HHLL", 256, 4, 1, 1)

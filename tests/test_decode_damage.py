@@ -125,7 +125,7 @@ SAMPLES = {
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     name=st.sampled_from(sorted(SAMPLES)),
     flips=st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(1, 255)), min_size=1, max_size=6),
@@ -141,7 +141,7 @@ def test_flipped_and_cut_anywhere(name, flips, cut):
     assert got.status in (Status.OK, Status.TRUNCATED, Status.EMPTY, Status.NOT_AN_IMAGE)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.one_of(st.binary(max_size=200), st.binary(max_size=100).map(lambda b: b"\x89PNG\r\n\x1a\n" + b)))
 def test_any_bytes(data):
     run(data, max_pixels=10_000_000)

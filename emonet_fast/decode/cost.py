@@ -134,6 +134,15 @@ def to_load(name: str, data: bytes, image: ImageFile.ImageFile) -> Cost:
     return cost
 
 
+def to_turn(image: ImageFile.ImageFile) -> Cost:
+    """What reading the orientation takes: the EXIF of any format is a TIFF's directory."""
+    exif = image.info.get("exif")
+    if not isinstance(exif, bytes):
+        return Cost()
+    directory = first_directory(re.sub(rb"^(Exif\0\0){1,2}", b"", exif))
+    return _tags(directory, len(exif)) if directory else Cost()
+
+
 def _bytes_of(mode: str) -> int:
     """Bytes that Pillow keeps a pixel."""
     if mode in ("1", "L", "P"):

@@ -8,7 +8,7 @@ from PIL import Image, ImageFile
 
 from ..options import Options
 from ..records import Decoded, Picture, Status, UInt8Array
-from .cost import check_size, room_of, to_load, to_open
+from .cost import check_size, room_of, to_load, to_open, to_turn
 from .formats import NAMES, format_of, open_image
 from .frames import frames_note
 from .profile import profile_note
@@ -115,6 +115,7 @@ def _open(data: bytes, options: Options) -> tuple[ImageFile.ImageFile, str]:
     opening.check(options)
     image = open_image(data, kind)
     check_size(image.size, options)
+    to_turn(image).check(options)
     to_load(kind.name, data, image).check(options, opening)
     return image, kind.name
 

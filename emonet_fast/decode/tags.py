@@ -16,7 +16,7 @@ class Directory:
 
     Args:
         tags: count and the first value (or where the values are) of each tag.
-        claimed: bytes of all tags' values together.
+        claimed: bytes of all tags' values together, each as far as the file goes.
         following: where the next directory is; 0 for none.
     """
 
@@ -54,7 +54,7 @@ def directories(data: bytes) -> Iterator[Directory]:
             tags: dict[int, tuple[int, int]] = {}
             claimed = 0
             for tag, kind, values, value in struct.iter_unpack(order + entry, data[at : at + entries * size]):
-                claimed += values * _SIZES.get(kind, 0)
+                claimed += min(values * _SIZES.get(kind, 0), len(data))
                 if order == ">" and values * _SIZES.get(kind, 0) < (8 if big else 4):  # it stands on the left
                     value >>= 8 * ((8 if big else 4) - _SIZES.get(kind, 1))
                 tags.setdefault(tag, (values, value))

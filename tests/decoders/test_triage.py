@@ -84,7 +84,7 @@ def test_a_cut_jpeg_is_not_whole():
     assert not any(jpeg_is_whole(JPEG[:n]) for n in range(len(JPEG)))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(data=st.binary(max_size=400), at=st.integers(0, len(JPEG) - 1))
 def test_any_bytes_are_judged_without_an_error(data, at):
     for_dali(data)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from emonet_fast.decode.switches import own_switches
 from emonet_fast.optional import available
@@ -60,6 +60,8 @@ def originals() -> list[bytes]:
         (image, "PPM", {}),
         (grey, "PPM", {}),
     ]
+    if features.check("avif"):
+        kinds.append((image, "AVIF", {"exif": exif}))
     made = [encoded(one.copy(), kind, **settings) for one, kind, settings in kinds]
     made.append(b"P3 8 6 255\n# text\n" + b" ".join(b"%d" % value for value in noise[:6, :8].ravel()))
     return made + list(odd_files().values())
