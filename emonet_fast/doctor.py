@@ -10,6 +10,7 @@ from typing import Any
 
 from ._version import __version__
 from .backends.tensorrt import libraries as tensorrt_libraries
+from .decode import FORMATS
 from .errors import OptionError
 from .gpu import NEEDS, NoGpu, driver_present, free_memory, look
 from .optional import EXTRAS, available, import_openvino
@@ -138,6 +139,7 @@ def _decoders() -> dict[str, Any]:
     return {
         "pillow": _version("pillow"),
         "dali": _optional("nvidia.dali", EXTRAS["nvidia.dali"]),
+        "formats": [one.name if one.readable else f"{one.name} (not read here: {one.install})" for one in FORMATS],
         "auto": "dali" if on_gpu and available("nvidia.dali") else "pillow",
     }
 

@@ -78,7 +78,7 @@ FORMATS = (
     Format("TIFF", (".tif", ".tiff"), rb"II\*\0|MM\0\*|II\+\0|MM\0\+", TiffImagePlugin.TiffImageFile),
     Format(
         "AVIF",
-        (".avif", ".avifs"),
+        (".avif",),
         _AVIF,
         AvifImagePlugin.AvifImageFile if AvifImagePlugin and AvifImagePlugin.SUPPORTED else None,
         install="pip install 'pillow>=11.3', built with libavif",
