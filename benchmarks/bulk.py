@@ -141,17 +141,18 @@ def run(job_settings: Settings, watch: Watch) -> None:
     if fresh:
         todo = list(range(len(plan.shards)))
 
-    def settle(fingerprint: Mapping[str, str]) -> None:
+    def settle(fingerprint: Mapping[str, str]) -> list[int]:
         if fresh:
             folder.keep_plan(replace(plan, fingerprint=fingerprint))
+        return todo
 
     watch.begin(plan, todo)
     if job_settings.engine == "ray":
         from emonet_fast.bulk.ray import run_ray
 
-        run_ray(job_settings, folder, todo, settle, watch)
+        run_ray(job_settings, folder, settle, watch)
     else:
-        run_local(job_settings, folder, todo, settle, watch)
+        run_local(job_settings, folder, len(todo), settle, watch)
 
 
 # -- parts -------------------------------------------------------------------------------------------------------

@@ -138,9 +138,10 @@ class Folder:
         sync_folder(self.path)
         kept = self.plan()
         check_same(self.path, kept, plan)
-        for path in self.path.glob("_files-*.list"):  # of plans that came later, or were never written
-            if path.name != kept.files_name and re.fullmatch(_FILES, path.name):
-                path.unlink(missing_ok=True)
+        for name in os.listdir(self.path):  # noqa: PTH208 - names are wanted, not paths
+            # Lists of plans that came later, or were never written, an older version's too.
+            if re.fullmatch(f"{_FILES}|{VERSION_1_FILES}", name) and name != self.files(kept).name:
+                (self.path / name).unlink(missing_ok=True)
         return kept
 
     def stem(self, plan: Plan, shard: int) -> Path:

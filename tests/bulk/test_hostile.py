@@ -33,6 +33,15 @@ def test_a_right_plan_is_read(tmp_path):
     assert json.loads(plan_of(json.dumps(PLAN_TEXT), tmp_path).text()) == PLAN_TEXT
 
 
+def test_lists_of_no_plan_are_removed_with_the_next_one(tmp_path):
+    """Of a run that was killed before it had a plan, in the first layout too."""
+    lists = ("files.parquet", f"_files-{'0' * 16}.list")
+    for name in lists:
+        (tmp_path / name).touch()
+    Folder(tmp_path).keep_plan(plan_of(json.dumps(PLAN_TEXT), tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [PLAN]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
