@@ -17,7 +17,7 @@ from benchmarks.baselines.alone import joined, main, rgb
 from emonet_fast.backends.base import Outputs
 from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.checkpoint.spec import Checkpoint
-from emonet_fast.graph import build_model
+from emonet_fast.graph.model import build_model
 from emonet_fast.options import default_cache_dir
 from emonet_fast.preprocess import resize
 

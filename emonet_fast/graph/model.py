@@ -7,8 +7,6 @@ from ..checkpoint.spec import Checkpoint
 from .backbone import add_pooling, add_tower
 from .writer import GraphWriter, ObservingWriter
 
-# Part of every engine's cache key: raise it with any change of the graph, so that no old engine is used.
-GRAPH_VERSION = 3
 OPSET = 20  # the first with Gelu
 IR_VERSION = 9
 

@@ -9,8 +9,8 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from emonet_fast.checkpoint import open_checkpoint
-from emonet_fast.graph import build_model
 from emonet_fast.graph.backbone import probe_keys
+from emonet_fast.graph.model import build_model
 
 from ..tiny import write_tiny
 

@@ -18,7 +18,7 @@ from emonet_fast.checkpoint.layers import layer_names, layer_of, prefixes_of
 from emonet_fast.checkpoint.tensors import SafetensorsFile
 from emonet_fast.engines.moments import BETWEEN_PICTURES
 from emonet_fast.engines.observations import calibrate
-from emonet_fast.graph import build_model
+from emonet_fast.graph.model import build_model
 from emonet_fast.graph.quantise import Quantisation, nearest_e4m3, scale_for, to_e4m3, weight_scale
 from emonet_fast.graph.typed import write_typed_model
 from emonet_fast.preprocess import resize

@@ -17,7 +17,7 @@ import numpy as np
 from ...checkpoint.spec import Checkpoint
 from ...engines.cache import EngineCache, EnginePlan
 from ...errors import BackendError, EmonetError
-from ...graph import GRAPH_VERSION
+from ...graph.version import GRAPH_VERSION
 from ...optional import import_openvino
 from ...records import UInt8Array
 from ..base import Outputs, padded

@@ -17,7 +17,6 @@ from typing import Any
 
 from ...checkpoint.pack import open_packed
 from ...errors import BackendError
-from ...graph import build_model
 from ...optional import import_openvino
 
 
@@ -43,6 +42,8 @@ def build_in_process(weights: Path, part: str, precision: str, batch_size: int, 
 
 def build(weights: Path, part: str, precision: str, batch_size: int, target: Path) -> None:
     """Do the child process's work. Changes the working directory."""
+    from ...graph.model import build_model  # here alone: the parent needs no ONNX
+
     checkpoint = open_packed(weights)
     model_bytes = build_model(checkpoint, part).SerializeToString()
     os.chdir(weights.parent)

@@ -18,9 +18,9 @@ from ...engines.fidelity import MIN_PICTURES_FOR_RANKS, Fidelity, gate_bf16_alon
 from ...engines.observations import Observations, calibrate
 from ...engines.pictures import generated_pixels
 from ...errors import BackendError, EmonetError
-from ...graph import GRAPH_VERSION
 from ...graph.quantise import Quantisation
 from ...graph.typed import TYPED_VERSION, write_typed_model
+from ...graph.version import GRAPH_VERSION
 from ...records import UInt8Array
 from ...trust import foreign, write_own
 from .heads import FusedHeads
