@@ -71,7 +71,9 @@ def test_packages_inside_packages_that_are_missing():
 
 def test_doctor_says_what_there_is():
     facts = machine.report()["decoders"]
-    assert set(facts) == {"pillow", "dali", "auto"}
+    assert set(facts) == {"pillow", "dali", "formats", "auto"}
+    assert "JPEG" in facts["formats"]
+    assert any(text.startswith("HEIF") for text in facts["formats"])
     if available("nvidia.dali"):
         assert "(nvidia-dali-cuda" in facts["dali"]
     else:
