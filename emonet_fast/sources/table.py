@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError
 from ..records import Picture, Status
 from .folder import reason_of, stat_file, too_many_bytes
-from .pages import readable_rows
+from .pages import Chunk, read_chunks, readable_rows
 
 if TYPE_CHECKING:
     import pyarrow
@@ -141,7 +141,9 @@ def read_rows(
     metadata = file.metadata
     stop = metadata.num_rows if stop is None else min(stop, metadata.num_rows)
     wanted = [f"{column}.bytes" if _is_struct(file.schema_arrow.field(column).type) else column, *keep]
-    leaves = {i: file.schema.column(i).max_repetition_level == 0 for i in numbers_of(file, wanted)}
+    numbers = numbers_of(file, wanted)
+    flat = [file.schema.column(i).max_repetition_level == 0 for i in numbers]
+    chunks: list[list[Chunk]] | None = None
     first = 0
     for group in range(metadata.num_row_groups):
         begin, end = first, first + metadata.row_group(group).num_rows
@@ -152,7 +154,9 @@ def read_rows(
         status, reason = Status.UNREADABLE, "it has fewer rows than the footer says"
         try:
             with Path(path).open("rb") as raw:
-                readable = readable_rows(raw, metadata.row_group(group), leaves, max_bytes, _BATCH_ROWS)
+                chunks = read_chunks(raw, numbers) if chunks is None else chunks
+                columns = zip(chunks[group], flat, strict=True)
+                readable = readable_rows(raw, end - begin, columns, max_bytes, _BATCH_ROWS)
             if readable.reason:
                 status, reason = readable.status, readable.reason
             until = min(last, begin + readable.rows)

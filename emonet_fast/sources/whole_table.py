@@ -1,11 +1,12 @@
 """Whole columns of texts and numbers, such as predictions and boxes: no more memory than the file can be worth."""
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .folder import stat_file
-from .pages import read_pages
+from .pages import read_chunks, read_pages
 from .table import check_rows, numbers_of, open_table
 
 if TYPE_CHECKING:
@@ -28,8 +29,7 @@ def read_whole(path: Path, wanted: Callable[[str], bool]) -> "pyarrow.Table":
         schema, metadata = file.schema_arrow, file.metadata
         check_rows(metadata, size)
         names = [name for name in schema.names if wanted(name)]
-        groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-        chunks = [group.column(i) for group in groups for i in numbers_of(file, names)]
+        chunks = chain.from_iterable(read_chunks(raw, numbers_of(file, names)))
         _check(sum(page.size for chunk in chunks for page in read_pages(raw, chunk)), size)
     # As dictionaries, so that a value to which many rows refer is made once, before their sum is known.
     texts = [field.name for field in schema if field.name in names and t.is_string(field.type)]
