@@ -19,7 +19,8 @@ from .bulk import bulk, report
 from .cache import cache
 from .checkpoint import build, pack, synthetic
 from .evaluate import evaluate
-from .options import OUTPUT, STATUSES, Commands, Exit, command, say
+from .options import OUTPUT, STATUSES, Exit, say
+from .parts import Commands, command
 from .profile import profile
 from .score import score
 from .surroundings import end_by_signals, final_status, open_streams

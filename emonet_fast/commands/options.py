@@ -1,16 +1,14 @@
-"""Every option of the command line, once; and what commands share: sections of a help text, examples, exit statuses.
+"""Every option of the command line, once; and what commands share: exit statuses, messages, files to write.
 
 An option is a decorator. Some options together make one record: `@engine_options` gives a command `options`, an
 `Options`, and `@face_options()` gives it `faces`, a `FaceOptions`. Defaults come from those records.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import partial, wraps
 from pathlib import Path
-from textwrap import wrap
 from typing import Any, TypeAlias
 
 import click
@@ -18,9 +16,11 @@ import click
 from ..errors import EmonetError, OptionError
 from ..options import BACKENDS, DECODERS, PRECISIONS, FaceOptions, Options
 from ..text import one_line
+from .parts import SECTIONS, Argument, Function, Option
+from .parts import Commands as Commands
+from .parts import OutputFile as OutputFile
+from .parts import command as command
 
-# A command, before and after click has made one of it.
-Function: TypeAlias = Callable[..., Any]
 Decorator: TypeAlias = Callable[[Function], Function]
 # Adds an option to a command; takes further names and settings.
 Declared: TypeAlias = Callable[..., Function]
@@ -47,84 +47,6 @@ STATUSES = {
 }
 
 
-class _Filled(click.Parameter):
-    """Refuses an empty text, which "$UNSET" becomes, and which as a path would be the working folder."""
-
-    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        if value == "" or (isinstance(value, tuple | list) and "" in value):
-            raise click.BadParameter("an empty text came; is a variable unset?", ctx, self)
-        return super().type_cast_value(ctx, value)
-
-
-class _Argument(_Filled, click.Argument):
-    """An argument that is not empty."""
-
-
-class _Option(_Filled, click.Option):
-    """An option that is not empty, and knows its section of the help text."""
-
-    def __init__(self, *names: Any, section: str, **settings: Any) -> None:
-        super().__init__(*names, **settings)
-        self.section = section
-
-
-class OutputFile(click.Path):
-    """The path of a file to write, whose name must end as its kind does: a slip must not put a page into a table.
-
-    Where it is a symbolic link, the file that it points to is written, and must have such a name too.
-    """
-
-    def __init__(self, *suffixes: str) -> None:
-        super().__init__(path_type=Path)
-        self.suffixes = suffixes
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        for name in (path, Path(os.path.realpath(path))):
-            if name.suffix.lower() not in self.suffixes:
-                self.fail(f"{str(name)!r} came; expected a name ending in {' or '.join(self.suffixes)}", param, ctx)
-        return path
-
-
-class Command(click.Command):
-    """A command whose help text has its options by section, and examples at its end."""
-
-    examples: tuple[tuple[str, str], ...] = ()
-
-    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        options = [p for p in self.get_params(context) if isinstance(p, click.Option)]
-        for section in (*SECTIONS, "Other options"):
-            here = [o for o in options if getattr(o, "section", "Other options") == section]
-            if here:
-                with formatter.section(section):
-                    formatter.write_dl([row for o in here if (row := o.get_help_record(context))], col_max=24)
-
-    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Examples"):
-            for purpose, arguments in self.examples:
-                line = f"{context.command_path} {arguments}".rstrip()
-                parts = wrap(line, formatter.width - 4, subsequent_indent=" " * 6, break_on_hyphens=False)
-                formatter.write(f"  # {purpose}\n  " + " \\\n".join(parts) + "\n")
-
-
-class Commands(click.Group):
-    """Commands listed in the order in which they were added."""
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        return list(self.commands)
-
-
-def command(*examples: tuple[str, str], name: str | None = None) -> Callable[[Function], Command]:
-    """Make a command of a function. examples: for each a purpose, and the arguments."""
-
-    def decorate(function: Function) -> Command:
-        made = click.command(name, cls=Command)(function)
-        made.examples = examples
-        return made
-
-    return decorate
-
-
 def declare(section: str, usage: str, text: str, choices: Sequence[str] = (), **settings: Any) -> Declared:
     """Declare an option of a section of the help text.
 
@@ -137,7 +59,7 @@ def declare(section: str, usage: str, text: str, choices: Sequence[str] = (), **
     settings = {"metavar": metavar, "help": text, "show_default": True} | settings
 
     def add(function: Function, *more: str, **further: Any) -> Function:
-        return click.option(*names, *more, cls=_Option, section=section, **(further | settings))(function)
+        return click.option(*names, *more, cls=Option, section=section, **(further | settings))(function)
 
     return add
 
@@ -175,10 +97,9 @@ def _by_option(message: str) -> str:
     return f"{options[field]} is {rest}" if field in options else message
 
 
-SECTIONS = ("Input", "Faces", "Engine", "Output")
 INPUT, FACES, ENGINE, OUTPUT = (partial(declare, section) for section in SECTIONS)
 
-inputs = click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", cls=_Argument)
+inputs = click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", cls=Argument)
 image_column = INPUT(
     "--image-column NAME", "Read the pictures from this column of parquet tables.", show_default="by its type"
 )
@@ -258,7 +179,7 @@ json_file = OUTPUT("--json F.json", "Write every figure in full precision to thi
 
 def place(name: str, metavar: str) -> Decorator:
     """An argument that is a file or folder."""
-    return click.argument(name, type=PATH, metavar=metavar, cls=_Argument)
+    return click.argument(name, type=PATH, metavar=metavar, cls=Argument)
 
 
 def output(kinds: str, text: str, type: click.Path = PATH, **settings: Any) -> Declared:

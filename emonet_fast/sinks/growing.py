@@ -129,8 +129,8 @@ class GrowingSink(RunOutput):
         Raises EmonetError when that fails; the partial file then stays.
         """
         try:
-            os.fsync(self.file.fileno())
-            self.file.close()
+            with contextlib.closing(self.file):
+                os.fsync(self.file.fileno())
             self.partial.replace(self.target)
         except OSError as error:
             raise EmonetError(

@@ -88,9 +88,14 @@ class TextTable(GrowingTable):
         self.rows += table.num_rows
 
     def _finish(self) -> None:
-        # First: once the table is there, so is all that belongs to it.
-        write_whole(beside(self.path), sidecar(self._metadata, self.rows), follow=False)
+        refused: EmonetError | None = None
+        try:  # first: once the table is there, so is all that belongs to it
+            write_whole(beside(self.path), sidecar(self._metadata, self.rows), follow=False)
+        except EmonetError as error:
+            refused = error
         super()._finish()
+        if refused is not None:
+            raise EmonetError(f"{refused}; the table itself is in place") from refused
 
 
 class ParquetTable(GrowingTable):

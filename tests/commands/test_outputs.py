@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.commands import main
-from emonet_fast.commands.options import Exit, OutputFile, write_apart, write_json
+from emonet_fast.commands.options import Exit, write_apart, write_json
+from emonet_fast.commands.parts import OutputFile
 from emonet_fast.datasets import open_dataset
 from emonet_fast.errors import CheckpointError, DataError, InputError, OptionError
 from emonet_fast.files import keep_apart

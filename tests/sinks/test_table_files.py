@@ -256,6 +256,16 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path, name):
     assert leftovers(tmp_path) == []
 
 
+def test_a_table_is_put_in_place_though_its_metadata_cannot_be(tmp_path):
+    sink = open_sink(tmp_path / "out.csv", metadata=METADATA)
+    sink.write(made(["a"]))
+    (tmp_path / "out.csv.meta.json").mkdir()
+    with pytest.raises(EmonetError, match=r"meta\.json: it exists and is not a file.*the table itself is in place"):
+        sink.close()
+    assert [row["key"] for row in read(tmp_path / "out.csv")] == ["a"]
+    assert leftovers(tmp_path) == []
+
+
 def test_a_closed_sink_takes_no_more(tmp_path):
     sink = open_sink(tmp_path / "out.csv", metadata=METADATA, embeddings=False)
     sink.write(made(["a"]))

@@ -1,0 +1,91 @@
+"""What click's options, arguments and commands are in this program: filled, of known suffixes, in sections."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import wrap
+from typing import Any, TypeAlias
+
+import click
+
+# A command, before and after click has made one of it.
+Function: TypeAlias = Callable[..., Any]
+SECTIONS = ("Input", "Faces", "Engine", "Output")
+
+
+class _Filled(click.Parameter):
+    """Refuses an empty text, which "$UNSET" becomes, and which as a path would be the working folder."""
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        if value == "" or (isinstance(value, tuple | list) and "" in value):
+            raise click.BadParameter("an empty text came; is a variable unset?", ctx, self)
+        return super().type_cast_value(ctx, value)
+
+
+class Argument(_Filled, click.Argument):
+    """An argument that is not empty."""
+
+
+class Option(_Filled, click.Option):
+    """An option that is not empty, and knows its section of the help text."""
+
+    def __init__(self, *names: Any, section: str, **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self.section = section
+
+
+class OutputFile(click.Path):
+    """The path of a file to write, whose name must end as its kind does: a slip must not put a page into a table.
+
+    Where it is a symbolic link, the file that it points to is written, and must have such a name too.
+    """
+
+    def __init__(self, *suffixes: str) -> None:
+        super().__init__(path_type=Path)
+        self.suffixes = suffixes
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        for name in (path, Path(os.path.realpath(path))):
+            if name.suffix.lower() not in self.suffixes:
+                self.fail(f"{str(name)!r} came; expected a name ending in {' or '.join(self.suffixes)}", param, ctx)
+        return path
+
+
+class Command(click.Command):
+    """A command whose help text has its options by section, and examples at its end."""
+
+    examples: tuple[tuple[str, str], ...] = ()
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        options = [p for p in self.get_params(context) if isinstance(p, click.Option)]
+        for section in (*SECTIONS, "Other options"):
+            here = [o for o in options if getattr(o, "section", "Other options") == section]
+            if here:
+                with formatter.section(section):
+                    formatter.write_dl([row for o in here if (row := o.get_help_record(context))], col_max=24)
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Examples"):
+            for purpose, arguments in self.examples:
+                line = f"{context.command_path} {arguments}".rstrip()
+                parts = wrap(line, formatter.width - 4, subsequent_indent=" " * 6, break_on_hyphens=False)
+                formatter.write(f"  # {purpose}\n  " + " \\\n".join(parts) + "\n")
+
+
+class Commands(click.Group):
+    """Commands listed in the order in which they were added."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+def command(*examples: tuple[str, str], name: str | None = None) -> Callable[[Function], Command]:
+    """Make a command of a function. examples: for each a purpose, and the arguments."""
+
+    def decorate(function: Function) -> Command:
+        made = click.command(name, cls=Command)(function)
+        made.examples = examples
+        return made
+
+    return decorate
