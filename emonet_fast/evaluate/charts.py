@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from .metrics import Floats, Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+# A chart as PNG for a light page and for a dark one.
+Pictures: TypeAlias = tuple[bytes, bytes]
 
 # Paul Tol's "bright" scheme, as in the picture report: told apart under the common colour-vision deficiencies.
 BLUE, RED, YELLOW, GREY, INK = "#4477aa", "#ee6677", "#ccbb44", "#a0a4ab", "#171a21"
@@ -25,7 +28,7 @@ _NAME = 34
 _DPI = 150
 
 
-def heat_map_png(matrix: Floats, names: Sequence[str], humans: int, dark: bool) -> bytes:
+def heat_map_png(matrix: Floats, names: Sequence[str], humans: int) -> Pictures:
     """Draw mean kappas [R, R], every cell with its number. A line separates the first `humans` raters from the rest."""
     size = len(names)
     side = max(5.0, 0.46 * size)
@@ -47,17 +50,16 @@ def heat_map_png(matrix: Floats, names: Sequence[str], humans: int, dark: bool) 
         axes.axvline(humans - 0.5, color="white", linewidth=2.5)
     axes.set_title("Mean weighted kappa over 40 emotions (humans first)", fontsize=10, loc="left")
     figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
-    return _png(figure, dark)
+    return _png(figure)
 
 
 def dots_png(
     names: Sequence[str],
     intervals: Sequence[Interval],
     series: Mapping[str, Floats],
-    dark: bool,
     label: str = "",
     reference: float | None = None,
-) -> bytes:
+) -> Pictures:
     """Draw one line for each of N names: its interval, and a dot of each series [N]. The first series lies on top.
 
     label: of the axis. reference: where a vertical line stands, such as 0.5 for AUC.
@@ -75,10 +77,10 @@ def dots_png(
         axes.set_xlabel(label, fontsize=9)
     if len(series) > 1:
         figure.legend(loc="outside lower center", fontsize=8, frameon=False, ncols=2)
-    return _png(figure, dark)
+    return _png(figure)
 
 
-def stacked_png(names: Sequence[str], parts: Sequence[tuple[str, Floats]], notes: Sequence[str], dark: bool) -> bytes:
+def stacked_png(names: Sequence[str], parts: Sequence[tuple[str, Floats]], notes: Sequence[str]) -> Pictures:
     """Draw one bar for each of N names, of shares [N] that add up to 1, with a note at its end."""
     figure, axes = _figure(9.0, 1.2 + 0.24 * len(names))
     at = np.arange(len(names))[::-1]
@@ -91,10 +93,10 @@ def stacked_png(names: Sequence[str], parts: Sequence[tuple[str, Floats]], notes
     axes.set_xlim(0, 1.12)
     _lines(axes, at, names)
     figure.legend(loc="outside lower center", fontsize=8, frameon=False, ncols=4)
-    return _png(figure, dark)
+    return _png(figure)
 
 
-def grouped_png(names: Sequence[str], series: Sequence[tuple[str, Floats]], dark: bool) -> bytes:
+def grouped_png(names: Sequence[str], series: Sequence[tuple[str, Floats]]) -> Pictures:
     """Draw a cluster of bars from 0 to 1 for each of N names, with a colour for each series [N]."""
     figure, axes = _figure(9.0, 4.2)
     width = 0.8 / len(series)
@@ -105,7 +107,7 @@ def grouped_png(names: Sequence[str], series: Sequence[tuple[str, Floats]], dark
     axes.set_ylim(0, 1)
     _frame(axes, "y")
     figure.legend(loc="outside lower center", fontsize=8, frameon=False, ncols=4)
-    return _png(figure, dark)
+    return _png(figure)
 
 
 def _figure(width: float, height: float) -> tuple["Figure", Any]:
@@ -165,9 +167,15 @@ def _darken(figure: "Figure") -> None:
         spine.set_edgecolor(_DARK["black"])
 
 
-def _png(figure: "Figure", dark: bool) -> bytes:
-    if dark:
-        _darken(figure)
+def _png(figure: "Figure") -> Pictures:
+    """Both pictures of a figure, whose layout is found once."""
+    light = _saved(figure)
+    figure.set_layout_engine("none")
+    _darken(figure)
+    return light, _saved(figure)
+
+
+def _saved(figure: "Figure") -> bytes:
     out = io.BytesIO()
     # "tight": beside a square heat map, the layout leaves too little room for long names
     figure.savefig(out, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.15, metadata={"Software": None})

@@ -1,12 +1,13 @@
 """The figures of HQ as a result: what is shown, in which order, and whose definition it is."""
 
 import re
+from functools import cache
 from itertools import chain
 
 import numpy as np
 
 from .agreement import heat_map
-from .charts import dots_png, heat_map_png
+from .charts import Pictures, dots_png, heat_map_png
 from .hq import MODEL, HqFigures
 from .metrics import across, interval, known, mean_interval, mean_known, percentiles
 from .predictions import NAMES
@@ -161,10 +162,12 @@ def _charts(figures: HqFigures) -> tuple[Chart, ...]:
     names = [ratings.raters[r] for r in order]
     humans = int(ratings.human.sum())
 
-    def heat(dark: bool) -> bytes:
-        return heat_map_png(heat_map(figures.kappa)[np.ix_(order, order)], names, humans, dark)
+    @cache
+    def heat() -> Pictures:
+        return heat_map_png(heat_map(figures.kappa)[np.ix_(order, order)], names, humans)
 
-    def emotions(dark: bool) -> bytes:
+    @cache
+    def emotions() -> Pictures:
         order = _by_alpha(figures)
         series = {
             "kappa of the model with humans, 95% interval": figures.agreement[MODEL],
@@ -173,9 +176,7 @@ def _charts(figures: HqFigures) -> tuple[Chart, ...]:
             "Krippendorff alpha of the humans": figures.alpha,
         }
         intervals = [interval(figures.agreement[MODEL][e], figures.kappa_b[:, e]) for e in order]
-        return dots_png(
-            [NAMES[e] for e in order], intervals, {k: v[order] for k, v in series.items()}, dark, reference=0
-        )
+        return dots_png([NAMES[e] for e in order], intervals, {k: v[order] for k, v in series.items()}, reference=0)
 
     model, among, _ = figures.overall_kappa()
     words = f"Heat map of raters, humans first: humans among them {among:.2f}, the model with humans {model:.2f}"

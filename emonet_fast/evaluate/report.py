@@ -21,7 +21,7 @@ def write_report(result: Result, path: Path) -> list[Path]:
         "result": result,
         "show": show,
         "show_interval": show_interval,
-        "png": lambda chart, dark: base64.b64encode(chart.draw(dark)).decode("ascii"),
+        "png": lambda chart, dark: base64.b64encode(chart.draw()[dark]).decode("ascii"),
         "numeric": _numeric,
     }
     write_whole(path, render("evaluate/report.html", variables))
@@ -37,7 +37,7 @@ def write_charts(result: Result, folder: Path) -> list[Path]:
     out = []
     for chart in result.charts:
         path = folder / f"{result.command}-{chart.slug}.png"
-        write_whole(path, chart.draw(False))
+        write_whole(path, chart.draw()[0])
         out.append(path)
     return out
 

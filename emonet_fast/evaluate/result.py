@@ -68,14 +68,14 @@ class Chart:
         slug: its name in the file's name.
         title: its name for a reader.
         alt: what it shows, in words.
-        draw: gives the PNG, for a dark page or a light one; called only when the picture is needed.
+        draw: gives the PNG for a light page and that for a dark one; called only when they are needed.
         origin: whose definition it is.
     """
 
     slug: str
     title: str
     alt: str
-    draw: Callable[[bool], bytes]
+    draw: Callable[[], tuple[bytes, bytes]]
     origin: Origin = "ours"
 
 

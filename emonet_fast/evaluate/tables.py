@@ -1,10 +1,12 @@
 """The figures of Binary, any-hit and demographics as results: what is shown, and whose definition it is."""
 
+from functools import cache
+
 import numpy as np
 
 from .any_hit import CUTOFF, AnyHitFigures
 from .binary import MEASURES, BinaryFigures, Detection, overall_shares
-from .charts import dots_png, grouped_png, stacked_png
+from .charts import Pictures, dots_png, grouped_png, stacked_png
 from .demographics import CAVEAT, DemographicFigures
 from .metrics import NO_INTERVAL, Floats, Ints, across, interval, mean_known, ratio
 from .predictions import NAMES
@@ -95,16 +97,18 @@ def _binary_charts(figures: BinaryFigures) -> tuple[Chart, ...]:
     shares = {label: ratio(agreement[kind], pairs) for kind, label in labels.items()}
     order = _by(-np.nan_to_num(shares["agreement"], nan=-1.0))
 
-    def stacked(dark: bool) -> bytes:
+    @cache
+    def stacked() -> Pictures:
         parts = [(label, v[order]) for label, v in shares.items() if np.nansum(v) > 0]
-        return stacked_png([NAMES[e] for e in order], parts, [f"n = {int(pairs[e])}" for e in order], dark)
+        return stacked_png([NAMES[e] for e in order], parts, [f"n = {int(pairs[e])}" for e in order])
 
-    def auc(dark: bool) -> bytes:
+    @cache
+    def auc() -> Pictures:
         value, resampled = figures.clear.value["auc"], figures.clear.resampled["auc"]
         at = [e for e in _by(-np.nan_to_num(value, nan=-1.0)) if not np.isnan(value[e])]
         label = "ROC AUC, triple-positive against true-negative pairs, 95% interval"
         intervals = [interval(value[e], resampled[:, e]) for e in at]
-        return dots_png([NAMES[e] for e in at], intervals, {"AUC": value[at]}, dark, label, 0.5)
+        return dots_png([NAMES[e] for e in at], intervals, {"AUC": value[at]}, label, 0.5)
 
     return (
         Chart("auc", "ROC AUC of each emotion", "ROC AUC of each emotion with its interval; 0.5 is chance", auc),
@@ -151,9 +155,10 @@ def any_hit_result(figures: AnyHitFigures, source: str, labels: str) -> Result:
     columns = ("class", "images", "heads", "any-hit", "shuffled", "random", "argmax", "emotions")
     table = Table("classes", "Each class", lead, columns, rows, digits=4)
 
-    def chart(dark: bool) -> bytes:
+    @cache
+    def chart() -> Pictures:
         labels = {"any_hit": "any-hit", "argmax": "strongest head", "shuffled": "shuffled, any-hit"}
-        return grouped_png(list(mapping.classes), [(n, np.nan_to_num(per[k])) for k, n in labels.items()], dark)
+        return grouped_png(list(mapping.classes), [(n, np.nan_to_num(per[k])) for k, n in labels.items()])
 
     words = "For each class: any-hit accuracy, accuracy of the strongest head, any-hit of shuffled scores"
     charts = (Chart("classes", "Accuracy by class", words, chart),)
@@ -209,11 +214,12 @@ def _group_table(figures: DemographicFigures, measure: str) -> Table:
 
 
 def _group_chart(figures: DemographicFigures, measure: str) -> Chart:
-    def draw(dark: bool) -> bytes:
+    @cache
+    def draw() -> Pictures:
         groups = [g for g in figures.groups if g.measure == measure]
         names = [f"{g.column}: {g.value} ({g.n})" for g in groups]
         means = np.array([g.mean for g in groups])
-        return dots_png(names, [g.interval for g in groups], {"mean": means}, dark, f"mean {measure}, 95% interval")
+        return dots_png(names, [g.interval for g in groups], {"mean": means}, f"mean {measure}, 95% interval")
 
     return Chart(
         f"groups_{measure}", f"Mean {measure} by group", f"Mean {measure} of each group with its interval", draw
