@@ -80,6 +80,8 @@ def sweep(cache_dir: Path) -> None:
 
 
 def _dead_builds() -> Iterator[Path]:
+    if not hasattr(os, "getuid"):
+        return  # Windows: nobody can tell whose a folder is
     with contextlib.suppress(OSError):
         for folder in Path(tempfile.gettempdir()).glob("emonet-fast-*"):
             status = folder.lstat()
