@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ._version import __version__
+from .arithmetic import missing_note
 from .backends.base import Backend, DeviceBackend, Outputs
 from .backends.choose import open_backend
 from .backends.pixels import run_pixels
@@ -209,8 +210,11 @@ class Scorer:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What every output carries: checkpoint, precision, backend, versions, and a warning of untrained weights."""
-        warning = {"untrained": UNTRAINED} if self.checkpoint.untrained else {}
+        """What every output carries: checkpoint, precision, backend, versions; where they lack, training and heads."""
+        lacks = {"untrained": UNTRAINED} if self.checkpoint.untrained else {}
+        missing = missing_note(self.checkpoint.names)
+        if missing:
+            lacks["missing_heads"] = missing[0]
         return {
             "package_version": __version__,
             "checkpoint": self.checkpoint.source,
@@ -219,7 +223,7 @@ class Scorer:
             "precision": self.backend.precision,
             "batch_size": str(self.backend.batch_size),
             "decoder": self.decoder.name,
-            **warning,
+            **lacks,
         }
 
     def __call__(self, images: Iterable[object], *, embeddings: bool = False) -> Scores:

@@ -1,6 +1,7 @@
 """Scorer: inputs of every kind in, one row each out, in order."""
 
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -177,6 +178,16 @@ def test_wrong_scaling_is_reported(small, photos, cache_dir, tmp_path):
     ):
         scores = scorer(photos[:2])
     assert np.abs(scores.raw).max() > 20
+
+
+def test_a_missing_head_is_named_in_what_every_output_carries(tiny_folder, cache_dir, tmp_path):
+    folder = shutil.copytree(tiny_folder, tmp_path / "39")
+    (folder / "heads" / "model_pride_best.pth").unlink()
+    with ef.Scorer(folder, precision="fp32", cache_dir=cache_dir) as scorer:
+        said = "no head for 1 of the 40 emotions (pride): no softmax"
+        assert scorer.metadata["missing_heads"] == said
+        assert said in scorer.empty().notes
+        assert "missing_heads" not in ef.Scorer(tiny_folder, precision="fp32", cache_dir=cache_dir).metadata
 
 
 def test_a_call_that_fails_as_a_whole_warns(tiny_folder, photos, cache_dir, recwarn):

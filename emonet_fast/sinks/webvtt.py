@@ -28,10 +28,10 @@ class WebVtt(GrowingSink):
 
     def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
         super().__init__(path)
-        warning = metadata.get("untrained")
+        warnings = [metadata[key] for key in ("untrained", "missing_heads") if key in metadata]
         self._open: dict[int, _Cue] = {}
         with self.piece():
-            self.file.write(b"WEBVTT\n\n" + (f"NOTE {warning}\n\n".encode() if warning else b""))
+            self.file.write(("WEBVTT\n\n" + "".join(f"NOTE {warning}\n\n" for warning in warnings)).encode())
 
     def write(self, timeline: Timeline) -> None:
         top = timeline.scores.top(1)
