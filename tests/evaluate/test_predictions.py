@@ -1,5 +1,6 @@
 """Predictions in every form, and every kind of bad input: refused, counted and named."""
 
+import codecs
 import csv
 import json
 
@@ -47,6 +48,20 @@ def test_files_that_score_writes_are_read(tmp_path, ending):
         assert np.isnan(got.values[1]).all()
         assert got.has.all()
         assert any("my_own_head" in n for n in got.notes)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_a_mark_of_the_byte_order_changes_nothing(tmp_path, ending):
+    """As Windows' editors write it in front of a text."""
+    scores = ef.Scores.from_raw(
+        np.ones((2, 40), np.float32), SLUGS, keys=["a.png", "b.png"], status=["ok"] * 2, reason=[""] * 2
+    )
+    path = tmp_path / f"scores.{ending}"
+    sink = open_sink(path, metadata={})
+    sink.write(scores)
+    sink.close()
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    assert read_predictions(path, "raw").keys == ("a.png", "b.png")
 
 
 def test_hopelessness_is_helplessness(tmp_path, values):

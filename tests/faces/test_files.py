@@ -1,5 +1,6 @@
 """Boxes that were found elsewhere."""
 
+import codecs
 import csv
 import json
 import os
@@ -205,3 +206,14 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 def test_missing_file(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         BoxFile(tmp_path / "none.csv")
+
+
+def test_a_mark_of_the_byte_order_changes_nothing(tmp_path):
+    """As Windows' editors write it in front of a text."""
+    table = write(tmp_path / "boxes.csv", [{"key": "a.jpg", "x": 1, "y": 2, "width": 3, "height": 4}])
+    coco = tmp_path / "boxes.json"
+    image, box = {"id": 1, "file_name": "a.jpg"}, {"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4]}
+    coco.write_text(json.dumps({"images": [image], "annotations": [box]}))
+    for path in (table, coco):
+        path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+        assert BoxFile(path).of_picture("a.jpg") == (Face(1, 2, 3, 4),)
