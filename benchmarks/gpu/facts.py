@@ -42,7 +42,7 @@ def measure(context: Context) -> dict[str, Any]:
             "l2_mb": properties.L2_cache_size / 1e6,
             "memory_gb": properties.total_memory / 1e9,
             "cudnn": torch.backends.cudnn.version(),
-            **nvidia_smi(),
+            **nvidia_smi(_ASKED),
         }
     return found
 
@@ -54,17 +54,16 @@ def version(package: str) -> str | None:
         return None
 
 
-def nvidia_smi() -> dict[str, Any]:
-    """Driver, clocks (MHz), power limit and temperature of the first card, as found; empty without nvidia-smi."""
+def nvidia_smi(asked: str) -> dict[str, str]:
+    """What nvidia-smi says of PyTorch's first card, by the names asked for, with commas between; empty without it.
+
+    The card is named by its UUID: nvidia-smi knows nothing of CUDA_VISIBLE_DEVICES, and numbers cards in another order.
+    """
+    card = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
+    command = ["nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader,nounits", f"--id={card}"]
     try:
-        done = subprocess.run(
-            ["nvidia-smi", f"--query-gpu={_ASKED}", "--format=csv,noheader,nounits", "--id=0"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=20,
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
         return {}
-    names = [name.replace(".", "_") for name in _ASKED.split(",")]
+    names = [name.replace(".", "_") for name in asked.split(",")]
     return dict(zip(names, (value.strip() for value in done.stdout.strip().split(",")), strict=False))

@@ -1,6 +1,5 @@
 """GPU memory of the `cuda` backend, bf16, batch 64, in a process of its own: torch's peak and the driver's figure."""
 
-import subprocess
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ import torch
 
 from benchmarks.gpu.context import Context
 from benchmarks.gpu.engines import make_engine, weight_sets
+from benchmarks.gpu.facts import nvidia_smi
 
 BATCH = 64
 
@@ -40,14 +40,5 @@ def measure(context: Context) -> dict[str, Any]:
 
 def driver_mb() -> float | None:
     """MB in use on the whole card; the difference of two readings is this process's, CUDA's context included."""
-    try:
-        done = subprocess.run(
-            ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "--id=0"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=20,
-        )
-        return float(done.stdout.strip()) * 1.048576
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
+    used = nvidia_smi("memory.used").get("memory_used", "")
+    return float(used) * 1.048576 if used.replace(".", "", 1).isdigit() else None
