@@ -37,7 +37,7 @@ def test_the_whole_body_under_address_sanitizer(sanitized_folder):
         "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",
         "PYTHONMALLOC": "malloc",
     }
-    body = [str(Path(__file__).with_name(f"test_{name}.py")) for name in ("extension", "arrays", "in_place")]
+    body = [str(Path(__file__).with_name(f"test_{name}.py")) for name in ("extension", "arrays", "in_place", "buffers")]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *body]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]

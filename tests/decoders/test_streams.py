@@ -31,11 +31,14 @@ def test_pixels_go_to_the_host_on_the_stream_that_made_them(photos, monkeypatch)
         yield
         current.pop()
 
-    copied = []
-    cpu = torch.Tensor.cpu
+    copied, handed = [], []
+    cpu, to_dlpack = torch.Tensor.cpu, torch.Tensor.__dlpack__
     monkeypatch.setattr(torch.cuda, "stream", stream)
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
     monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: copied.append(current[-1]) or cpu(tensor))
+    monkeypatch.setattr(
+        torch.Tensor, "__dlpack__", lambda tensor, **options: handed.append(current[-1]) or to_dlpack(tensor, **options)
+    )
     monkeypatch.setattr(exact, "_MAX_VALUES", 3 * 384 * 384 + 1)
     decoder = on_device()
     decoder._device._stream = "the engine's"
@@ -44,6 +47,9 @@ def test_pixels_go_to_the_host_on_the_stream_that_made_them(photos, monkeypatch)
     assert [part.on_device for part in batch.parts] == [True, False]
     # Two pictures to show, and the one that the host resizes.
     assert copied == ["the engine's"] * 3
+    # A consumer is made to wait for the stream that is PyTorch's current one in the hand-over.
+    np.from_dlpack(batch.parts[0].pixels)
+    assert handed == ["the engine's"]
 
 
 @pytest.mark.parametrize("exactly", [False, True])

@@ -17,7 +17,7 @@ from ...optional import need
 from ...preprocess import resize
 from ...records import Box, UInt8Array
 from ..base import Part
-from ..flow import Whole
+from ..flow import Whole, Within
 from .turn import upright
 
 if TYPE_CHECKING:
@@ -47,16 +47,18 @@ def rows_first(height: int, width: int, size: int) -> bool:
 
 
 class Batch:
-    """Rows [n, 3, S, S] uint8 for the engine, over DLPack. PyTorch makes the consumer's stream wait for them.
+    """Rows [n, 3, S, S] uint8 for the engine, over DLPack, which makes the consumer's stream wait for them.
 
-    The owners hold what kernels may still have to read, and live until the rows are scored.
+    The owners hold what kernels may still have to read, and live until the rows are scored. `within` makes the stream
+    PyTorch's current one on which the rows are made: that one is what PyTorch lets a consumer wait for.
     """
 
-    def __init__(self, tensor: Any, owners: Sequence[object]) -> None:
-        self._tensor, self._owners = tensor, owners
+    def __init__(self, tensor: Any, owners: Sequence[object], within: Within) -> None:
+        self._tensor, self._owners, self._within = tensor, owners, within
 
     def __dlpack__(self, **options: Any) -> Any:  # the protocol's own signature
-        return self._tensor.__dlpack__(**options)
+        with self._within():
+            return self._tensor.__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:
         return self._tensor.__dlpack_device__()
@@ -136,7 +138,7 @@ class DevicePictures:
         parts = []
         if here:
             with self.on_stream():
-                batch = Batch(self._resized([one for _, one, _ in here]), here)
+                batch = Batch(self._resized([one for _, one, _ in here]), here, self.on_stream)
             parts.append(Part(tuple(place for place, _, _ in here), batch, on_device=True))
         if too_large:
             host = np.stack([resize(self.to_host(one), self._spec) for _, one in too_large])
