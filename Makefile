@@ -129,8 +129,8 @@ pages: $(VENV)/.test ## Write the measured tables and plots of the documents aga
 GPU_TREE := $(CURDIR)/build/gpu-check/tree
 GPU_RESULTS := $(if $(OUT),--results $(OUT))
 
-# Needs PyTorch, Triton, numpy, Pillow, pytest, transformers and safetensors. GPU_CHECK=--dry proves the scripts without a GPU;
-# GPU_CHECK="--until 240" ends after four minutes, and the next run goes on (docs/gpu-notes.md).
+# Needs PyTorch, Triton, numpy, Pillow, pytest, transformers and safetensors. GPU_CHECK=--dry proves the scripts without
+# a GPU; GPU_CHECK="--until 240" ends after four minutes, and the next run goes on (docs/gpu-notes.md).
 GPU_CHECK ?=
 gpu-check: ## Run the GPU's tests and benchmarks on a machine that has one: under 14 minutes.
 	$(PYTHON) -m benchmarks.gpu.check $(GPU_RESULTS) $(GPU_CHECK)

@@ -111,19 +111,35 @@ class Run:
         began = time.monotonic()
         facts = self.ask(self.main, Part("facts", 0, 0, 120), keep=False)
         self.begin(facts | {"seconds": round(time.monotonic() - began, 2)})
-        left = [part for part in self.parts if not self.results.done(part.name)]
+        asked = [part for part in self.parts if part.name in (self.asked.only or [part.name])]
+        left = [part for part in asked if not self.results.done(part.name)]
         for name in BACKGROUND[: 1 if self.asked.dry else None]:  # a dry run compiles nothing
             if any(part.after == name for part in left):
                 self.beside[name] = self.start(name)
                 self.beside[name].order(part=name, found={}, beside=[])
         while left:
             self.look_beside()
-            # What has to wait for the background is put off as long as there is something else to do.
-            part = next((part for part in left if part.after not in self.beside), left[0])
-            left.remove(part)
-            self.one(part)
+            part = self.next(left)
+            if part is not None:
+                left.remove(part)
+                self.one(part)
         self.results.doc["finished"] = all(self.results.done(part.name) for part in self.parts)
         self.results.write()
+
+    def next(self, left: Sequence[Part]) -> Part | None:
+        """The first part; another one while that has to wait for the background. None: look again.
+
+        Parts of their own take minutes, and are not begun before the waiting one is about to be late.
+        """
+        first, ready = left[0], [part for part in left if part.after not in self.beside]
+        short = [part for part in ready if not part.alone]
+        begins = self.began + first.by - first.cost
+        if first in ready or (not ready and time.monotonic() > begins):
+            return first
+        if short or time.monotonic() > begins:
+            return [*short, *ready][0]
+        self.look_beside(first.after, min(begins, time.monotonic() + self.left()))
+        return first if self.left() <= 0 else None
 
     def begin(self, facts: dict[str, Any]) -> None:
         if facts["status"] != "ok":
@@ -190,8 +206,6 @@ class Run:
         return part.alone and not self.asked.dry  # a process costs more than all of a dry part
 
     def skipped(self, part: Part) -> str:
-        if self.asked.only and part.name not in self.asked.only:
-            return "not asked for"
         if part.under and not self.asked.dry and which(part.under[0]) is None:
             return f"{part.under[0]} is not installed"
         if self.results.parts.get(part.after, {}).get("status") == "failed" and part.after == "checkpoint":

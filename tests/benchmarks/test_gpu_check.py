@@ -229,13 +229,22 @@ def test_until_ends_a_run_and_the_next_goes_on_elsewhere(run):
     assert len(doc["runs"]) == 1, "another commit begins anew"
 
 
-def test_what_waits_for_the_background_is_put_off(run, monkeypatch):
+@pytest.mark.parametrize("alone", [False, True], ids=["a short part", "a part of its own, once it is late"])
+def test_what_waits_for_the_background_is_put_off(run, monkeypatch, alone):
     monkeypatch.setattr(check, "BACKGROUND", ("fill",))
-    _, doc = run(parts_of("first", "last", first="fill"))
+    first = check.Part("first", 0.5 if alone else 1000, 0, 60, after="fill")
+    _, doc = run((first, check.Part("last", 1000, 0, 60, alone=alone)))
     assert doc["parts"]["fill"]["status"] == "ok"
     assert "first" not in doc["parts"]["last"]["seen"]
     assert len(doc["parts"]["last"]["beside"]) == 1
     assert doc["parts"]["first"]["status"] == "ok"
+
+
+def test_what_is_not_asked_for_is_left_for_the_next_run(run, monkeypatch):
+    monkeypatch.setattr(check, "BACKGROUND", ("fill",))
+    _, doc = run(parts_of("first", "last", first="fill"), "--only", "last")
+    assert list(doc["parts"]) == ["facts", "last"], "and nothing is begun in the background for it"
+    assert not doc["finished"]
 
 
 def test_a_part_begins_where_there_is_time_for_it(run):
