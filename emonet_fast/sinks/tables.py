@@ -1,7 +1,6 @@
 """Tables that grow: CSV, JSON lines and Parquet, written as the rows come, and what can be made of a killed run's."""
 
 import contextlib
-import io
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 # A parquet run's rows wait for a group of so many, or so long, in its partial file's format.
 _GROUP_ROWS, _GROUP_SECONDS = 64, 2.0
+# Bytes that are copied at once.
+_PIECE = 1 << 20
 
 
 class GrowingTable(GrowingSink):
@@ -209,14 +210,19 @@ def recover(path: Path) -> int | None:
 def _to_text(partial: Path, target: Path) -> int:
     """Copy the whole records. In CSV a record ends where all quotes are closed, as a key may hold line breaks."""
     is_csv = target.suffix.lower() == ".csv"
-    data = partial.read_bytes()
     place = end = records = quotes = 0
-    for line in io.BytesIO(data):
-        place += len(line)
-        quotes += line.count(b'"') if is_csv else 0
-        if line.endswith(b"\n") and quotes % 2 == 0:
-            end, records = place, records + 1
-    write_whole(target, data[:end])
+    with partial.open("rb") as file:
+        for line in file:
+            place += len(line)
+            quotes += line.count(b'"') if is_csv else 0
+            if line.endswith(b"\n") and quotes % 2 == 0:
+                end, records = place, records + 1
+        file.seek(0)
+        with PendingFile(target) as pending:
+            while end:  # in pieces: the table of a long run need not fit into memory
+                end -= pending.file.write(file.read(min(end, _PIECE)))
+            pending.finish()
+            pending.publish()
     return max(0, records - is_csv)  # without the header
 
 
