@@ -35,6 +35,8 @@ def kind_of(name: str) -> str:
 
 def is_finders(name: str) -> bool:
     """Whether a path is that of macOS' own notes on a file: `._a.jpg`, and all below a folder `__MACOSX`."""
+    if "._" not in name and "__MACOSX" not in name:  # nearly always, and a listing may have millions
+        return False
     path = PurePath(name)
     return path.name.startswith("._") or "__MACOSX" in path.parts
 

@@ -312,6 +312,8 @@ def test_a_footer_for_which_pyarrow_ends_the_process(tmp_path):
     write(path, pa.table({"jpg": [b"1", b"2", None]}), compression="none")
     data = path.read_bytes()
     at = data.rfind(b"\x19\x26\x02\x04")  # the histogram of definition levels: a list of the numbers 1 and 2
+    if at < 0:
+        pytest.skip("this pyarrow writes no histogram")
     length = int.from_bytes(data[-8:-4], "little") - 1
     path.write_bytes(data[:at] + b"\x19\x16\x02" + data[at + 4 : -8] + length.to_bytes(4, "little") + b"PAR1")
     code = "import sys; from emonet_fast.sources.table import read_table as read; "
