@@ -97,8 +97,9 @@ def planted(place: Path, victim: Path) -> Path:
 
 def test_links_planted_beside_an_output_are_not_followed(tmp_path):
     victim = planted(tmp_path / "x.csv.meta.json", tmp_path / "victim")
-    with open_sink(tmp_path / "x.csv", metadata={}) as sink:
-        sink.write(Scores.from_raw([[1.0]], ["awe"]))
+    sink = open_sink(tmp_path / "x.csv", metadata={})
+    sink.write(Scores.from_raw([[1.0]], ["awe"]))
+    sink.close()
     assert victim.read_text() == "mine"
     assert json.loads((tmp_path / "x.csv.meta.json").read_text())["emonet_fast.rows"] == "1"
     with pytest.raises(OptionError, match="lock"):
