@@ -113,8 +113,8 @@ class VideoSummary:
         self.messages += [f"{source.name}: {note}" for note in faults.notes]
         if faults.restarts:
             self.messages.append(
-                f"{source.name}: its times began anew {faults.restarts} times, as of joined clips; here they go on, so "
-                "that none comes twice"
+                f"{source.name}: its times began anew {counted(faults.restarts, 'time')}, as of joined clips; here "
+                "they go on, so that none comes twice"
             )
         if faults.ended:
             self.messages.append(f"{source.name} ended early: {faults.ended}; its frames up to there are kept")

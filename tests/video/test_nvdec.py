@@ -118,6 +118,13 @@ def test_a_new_size_gets_a_new_decoder(tmp_path):
     same(path, StandIn(), sessions=2)
 
 
+def test_avi_is_left_to_libavcodec(tmp_path):
+    """Its packets have decoding times only, which no hardware hands on to the picture that they are of."""
+    clip = write_clip(tmp_path / "a.avi", range(N), Fraction(1, 25), options=B_FRAMES, picture=colourful)
+    source = same(clip, StandIn(), sessions=None)
+    assert not by_nvdec(source)
+
+
 def test_sampled_frames_alone_are_copied(tmp_path, monkeypatch):
     path = write_clip(tmp_path / "a.mp4", CFR, options=B_FRAMES, picture=colourful)
     kept = []

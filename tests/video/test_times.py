@@ -12,6 +12,7 @@ from emonet_fast.sources.video.av import AvSource
 from emonet_fast.sources.video.choose import GivenSource, open_video
 from emonet_fast.sources.video.clock import Clock
 from emonet_fast.sources.video.frames import Faults, Frame, Sampling
+from emonet_fast.video.summary import VideoSummary
 
 from .making import number_of, numbered, write_clip
 from .test_source import ffprobe_seconds
@@ -70,6 +71,10 @@ def test_pairs_that_begin_anew_go_on():
     want = [0, 0.1, 0.2, 0.200001, 0.3, 5.0, 5.1, 5.2, 5.3]
     assert [frame.seconds for frame in source] == pytest.approx(want, abs=1e-9)
     assert (source.faults.restarts, source.faults.estimated) == (1, 1)
+    summary = VideoSummary()
+    summary.end(source, len(want), 1.0)
+    (note,) = summary.messages
+    assert note.startswith("frames: its times began anew 1 time, as of joined clips")
 
 
 def test_ffmpegs_best_effort():

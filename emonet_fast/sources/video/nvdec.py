@@ -123,6 +123,8 @@ class NvdecDecoder(PacketDecoder):
 
     def _by_nvdec(self, packet: Any, filtered: Any) -> Iterator[NvdecPicture]:
         sequence = self._sequence
+        if packet.pts is None and packet.dts is not None:  # AVI: libavcodec alone knows which picture a time is of
+            raise NoNvdecError("its container says when pictures are decoded, not when they are shown")
         sets = parameter_sets(bytes(filtered), self._codec) if packet.is_keyframe else frozenset()
         if sequence is None or (sets and sets != sequence.sets):
             yield from self._drained()
