@@ -1,6 +1,7 @@
 """The order on streams of the GPU backend, what a failure leaves, and what it keeps; on a fake of PyTorch's CUDA."""
 
 import logging
+import threading
 import weakref
 
 import numpy as np
@@ -12,10 +13,10 @@ from emonet_fast.backends.cuda import backend as room
 from emonet_fast.backends.cuda import graphs, inputs
 from emonet_fast.backends.cuda.backend import CudaBackend
 from emonet_fast.backends.cuda.graphs import CudaCapture
-from emonet_fast.backends.cuda.streams import OwnStreams
+from emonet_fast.backends.cuda.streams import ALONE, OwnStreams
 from emonet_fast.errors import BackendError
 
-from .fakes import GPU, FakeStream, FakeTorch
+from .fakes import GPU, FakeGraph, FakeStream, FakeTorch
 from .making import random_pixels
 
 pytestmark = pytest.mark.parametrize("tiny", ["small"], indirect=True)
@@ -125,6 +126,35 @@ def test_opening_and_closing_wait_for_their_own_work_alone(backend, fake, pixels
     waited = {one[1] for one in fake.cuda.log if one[0] == "synchronize"}
     assert waited == {"default", "captures", "compute", "copies"}
     assert sorted(fake.streams.back) == ["captures", "compute", "copies"]
+
+
+def test_one_engine_at_a_time_is_opened_captured_or_closed(tiny, fake, tmp_path, monkeypatch):
+    """All of it within one lock of the process: a thread that captures must not meet another one's clean-up."""
+    free = []
+
+    def look():
+        taken = ALONE.acquire(blocking=False)
+        if taken:
+            ALONE.release()
+        free.append(taken)
+
+    def watched(function):
+        def call(*arguments):
+            thread = threading.Thread(target=look)
+            thread.start()
+            thread.join()
+            return function(*arguments)
+
+        return call
+
+    monkeypatch.setattr(room, "load", watched(room.load))
+    monkeypatch.setattr(fake.cuda, "empty_cache", watched(fake.cuda.empty_cache))
+    monkeypatch.setattr(FakeGraph, "capture_end", watched(FakeGraph.capture_end))
+    opened = CudaBackend(tiny, "cuda", "fp32", 2, tmp_path)
+    opened.engine.graphs.prepare(1)
+    opened.close()
+    # Opening, two captures with the clean-up before each, closing.
+    assert free == [False] * 6
 
 
 @pytest.mark.parametrize("place", ["host", "device"])
