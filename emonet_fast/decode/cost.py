@@ -119,7 +119,7 @@ def to_load(name: str, data: bytes, image: ImageFile.ImageFile) -> Cost:
     if name == "JPEG":
         bands = len(image.getbands())
         scans = _scans(data)
-        if scans > 1 and (scans > bands or image.info.get("progressive")):
+        if scans > 1:
             beside = max(3.0, 2.0 * bands)  # the coefficients of all pixels, until the last scan
             what = f"its {scans:,} scans"
             return Cost(cost.seconds + scans * pixels * _SCAN_PIXEL, stored + pixels * beside, what)
