@@ -73,6 +73,7 @@ def bmp_of_runs() -> bytes:
 
 
 EXIF = b"\xff\xe1\xff\xff" + (b"Exif\0\0" + b"x" * 65_527)
+TABLES = b"\xff\xdb" + struct.pack(">H", 65_002) + (b"\0" + b"\1" * 64) * 1000
 SLOW = {
     "scans": (jpeg_of_scans(3000, 4900), 10, "its 3,0"),
     "junk in a JPEG": (
@@ -80,6 +81,7 @@ SLOW = {
         0.05,
         "before its pixels",
     ),
+    "tables of a JPEG": (b"\xff\xd8" + TABLES * 20 + encoded(kind="JPEG")[2:], 0.1, "before its pixels"),
     "EXIF in many segments": (b"\xff\xd8" + EXIF * 150 + encoded(kind="JPEG")[2:], 0.1, "before its pixels"),
     "chunks": (png_with(chunk(b"teXt", b"") * 20_000), 0.1, "chunks"),
     "texts": (png_with(chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 20))) * 100), 0.1, "chunks"),

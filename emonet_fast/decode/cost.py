@@ -26,7 +26,8 @@ _SLOW_PIXEL, _SLOW_BYTE = 2.5e-8, 7e-8
 _SLOW = frozenset({"WEBP", "AVIF", "HEIF", "JXL"})
 _SCAN_PIXEL = 1.5e-9  # a scan of a JPEG visits every pixel of all components
 _JUNK = 2e-7  # a byte that Pillow reads by itself
-_PART = 6e-6  # a chunk, segment or strip that Pillow handles by itself
+_PART = 6e-6  # a chunk or strip that Pillow handles by itself
+_SEGMENT, _READ = 4e-6, 1.5e-7  # a segment of a JPEG, and a byte of those that Pillow reads in Python
 _SUBBLOCK = 7.5e-7  # a part of a GIF's block
 _INFLATED = 4e-3  # a compressed text of a PNG, of at most 1 MiB
 _COPIED = 1e-9  # a byte that is copied again
@@ -35,6 +36,8 @@ _MIB = 1 << 20
 _BESIDE = {"WEBP": 14, "AVIF": 14, "HEIF": 14, "JXL": 14}
 _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 _SOS, _EOI, _APP1 = 0xDA, 0xD9, 0xE1
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xDE}
+_IN_PYTHON = _FRAMES | {0xDB, 0xED}  # tables of quantisation, Photoshop's blocks
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _PLAIN = re.compile(rb"P[123]")
 # The magic number of a PPM and its numbers, between them white space and comments.
@@ -152,25 +155,24 @@ def _bytes_of(mode: str) -> int:
 
 def _jpeg_header(data: bytes, limit: float) -> Cost:
     """Segments up to the first scan. EXIF of several segments is joined one by one, each time copied whole."""
-    at, junk, parts, exif, copied = 2, 0, 0, 0, 0
-    while (found := data.find(b"\xff", at)) >= 0:
-        junk += found - at
-        if junk * _JUNK + parts * _PART + copied * _COPIED > limit:
-            break
+    at, exif, seconds, memory = 2, 0, 0.0, 0.0
+    while (found := data.find(b"\xff", at)) >= 0 and seconds <= limit:
+        seconds += (found - at) * _JUNK
         code = data[found + 1] if found + 1 < len(data) else 0
         at = found + 2 if code not in (0, 0xFF) else found + 1
-        junk += code in (0, 0xFF)
         if code in (0, 0xFF) or code in _STANDALONE:
+            seconds += _JUNK
             continue
         if code == _SOS:
             break
         length = int.from_bytes(data[at : at + 2], "big")
+        seconds += _SEGMENT + length * _READ if code in _IN_PYTHON else _SEGMENT
+        memory += 150.0 + (30.0 * length if code in _FRAMES else 0.0)
         if code == _APP1 and data.startswith(b"Exif\0\0", at + 2):
             exif += length
-            copied += exif
+            seconds += exif * _COPIED
         at += max(length, 2)
-        parts += 1
-    return Cost(junk * _JUNK + parts * _PART + copied * _COPIED, what="what stands before its pixels")
+    return Cost(seconds, memory, "what stands before its pixels")
 
 
 def _scans(data: bytes) -> int:

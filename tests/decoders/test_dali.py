@@ -112,6 +112,17 @@ def test_boxes(photos):
     assert decoder.note() == ""
 
 
+def test_boxes_of_a_progressive_jpeg_without_its_last_scans(photos):
+    """libjpeg smooths what is missing, and would do it otherwise at a region's edge."""
+    data = encoded(photos[0], progressive=True, quality=60)
+    starts = [i for i in range(len(data)) if data[i : i + 2] == b"\xff\xda"]
+    boxes = (Box(100, 90, 180, 170), Box(203, 111, 260, 190))
+    pictures = [Picture(f"{i}", data[: starts[i]] + b"\xff\xd9", boxes=boxes) for i in (1, 2, 4)]
+    decoder = dali()
+    assert furthest(rows(decoder, pictures), rows(pillow(), pictures)) == 0
+    assert decoder.note() == ""
+
+
 def test_a_box_that_touches_nothing_is_a_status(photos):
     pictures = [Picture("x", encoded(photos[0]), boxes=(Box(0, 0, 9, 9), Box(-9, 0, 0, 9)))]
     got = rows(dali(), pictures)

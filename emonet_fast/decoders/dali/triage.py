@@ -64,8 +64,10 @@ def triage(picture: Picture, options: Options) -> Sample | None:
     width, height = header.width, header.height
     if width * height > MAX_DALI_PIXELS:
         return None
-    note = "; ".join(header.notes)
-    return Sample(picture, data, width, height, region_of(picture.boxes, width, height), header.orientation, note)
+    # libjpeg smooths blocks of a progressive JPEG whose coefficients lack; at a region's edge it does so otherwise.
+    progressive = "progressive" in header.image.info
+    region = None if progressive else region_of(picture.boxes, width, height)
+    return Sample(picture, data, width, height, region, header.orientation, "; ".join(header.notes))
 
 
 def region_of(boxes: Sequence[Box], width: int, height: int) -> Box | None:
