@@ -23,8 +23,9 @@ _EXTENDED = (b"x", b"g", b"X", b"L", b"K")  # header types that carry such a rec
 _GZIP = b"\x1f\x8b"
 # Blocks that writers fill up to: each its last one (tar's -b), mostly 20. See _ends_an_archive.
 _RECORDS = (1, 20, 64, 128, 256, 512, 1024, 2048)
-# Bytes that are unzipped again at most for the targets of hard links, as each may begin at the archive's start.
-_MAX_AGAIN = 4 << 30
+# Bytes that may be unzipped again for the targets of hard links, beside twice what was read: each is looked for from
+# the archive's start.
+_FREE_AGAIN = 1 << 30
 _FAR = 1 << 62  # no file is so long; a place that no seek takes
 
 
@@ -89,7 +90,7 @@ class Tar(tarfile.TarFile):
             self._zipped = file.read(2) == _GZIP
         self._size = None if self._zipped else size
         self._again: io.BufferedReader | None = None
-        self._left_again = _MAX_AGAIN
+        self._unzipped_again = 0
         self._damage, self._damaged_at = "", 0
         super().__init__(fileobj=self._open(), mode="r")
 
@@ -176,8 +177,8 @@ class Tar(tarfile.TarFile):
         if self._again is None:
             self._again = self._open()
         place = self._again.tell()
-        self._left_again -= size + offset - (place if place <= offset else 0)
-        if self._left_again < 0:
+        self._unzipped_again += size + offset - (place if place <= offset else 0)
+        if self._unzipped_again > _FREE_AGAIN + 2 * self.offset:
             raise tarfile.ReadError("too much must be unzipped again for it; unzip the archive")
         self._again.seek(offset)
         return self._again.read(size)

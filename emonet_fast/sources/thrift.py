@@ -44,9 +44,8 @@ class Compact:
     def items(self) -> Iterator[int]:
         """The kind of each item of a list; the caller reads its value before the next one."""
         head = self._byte()
-        kind = 3 if head & 15 in (1, 2) else head & 15
         for _ in range(head >> 4 if head >> 4 < 15 else self._varint()):
-            yield kind
+            yield _within(head & 15)
 
     def value(self, kind: int, depth: int) -> Any:
         """A value of a kind; None for one that is passed over."""
@@ -67,8 +66,8 @@ class Compact:
             case 11:
                 kinds = self._byte() if (pairs := self._varint()) else 0
                 for _ in range(pairs):
-                    self.value(kinds >> 4, depth + 1)
-                    self.value(kinds & 15, depth + 1)
+                    self.value(_within(kinds >> 4), depth + 1)
+                    self.value(_within(kinds & 15), depth + 1)
             case 12:
                 return self.struct(depth + 1)
             case _:
@@ -95,3 +94,8 @@ class Compact:
     def _number(self) -> int:
         value = self._varint()
         return (value >> 1) ^ -(value & 1)
+
+
+def _within(kind: int) -> int:
+    """The kind of a value in a list or map: there each takes a byte at least, so that a forged count soon ends."""
+    return 3 if kind in (1, 2) else kind

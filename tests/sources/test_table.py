@@ -15,6 +15,7 @@ from emonet_fast.errors import InputError
 from emonet_fast.records import Status
 from emonet_fast.sources.pages import read_chunks, read_pages
 from emonet_fast.sources.table import choose_column, open_table, read_footer, read_rows, read_table
+from emonet_fast.sources.thrift import Compact
 from emonet_fast.sources.whole_table import read_whole
 
 LIMIT = 1 << 20
@@ -230,6 +231,16 @@ def test_pages_are_what_was_written(tmp_path, version, dictionary):
     assert {page.size == page.packed for page in pages} == {True}
     payload = sum(len(d) + 4 for d in data)
     assert dictionary or payload <= sum(page.size for page in pages) < payload + 20 * len(pages)
+
+
+@pytest.mark.parametrize("kind", [b"\x1b", b"\x19", b"\x1c", b"\x18"])
+def test_a_forged_count_in_a_header_soon_ends(kind):
+    """A map or list of 2**56 booleans, which take no bytes as fields; structs within structs; a text without end."""
+    count = b"\xff" * 8 + b"\x01"
+    rest = {b"\x1b": count + b"\x11", b"\x19": b"\xf1" + count, b"\x1c": b"\x1c" * 99, b"\x18": count}
+    data = kind + rest[kind] + b"\x01" * 99
+    with pytest.raises((IndexError, ValueError)):
+        Compact(data).struct()
 
 
 def test_what_is_not_needed_is_not_read_and_a_bad_cell_fails_its_own_row(tmp_path):
