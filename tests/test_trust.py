@@ -156,8 +156,8 @@ def test_what_killed_runs_left_is_swept_at_the_next_start(filled, monkeypatch):
 def test_the_cache_is_listed_and_pruned_by_hand(filled):
     run = CliRunner().invoke
     listed = run(cli, ["cache", "list", "--cache-dir", str(filled)]).output
-    assert "weights      a.safetensors  large\n" in listed
-    assert "engine       d.engine  x 1, top, fp32\n" in listed
+    assert "weights          0.0 MB   40.0 days  a.safetensors  large\n" in listed
+    assert "engine           0.0 MB   40.0 days  d.engine  x 1, top, fp32\n" in listed
     assert "6 files" in listed
     done = run(cli, ["cache", "prune", "--cache-dir", str(filled)]).output
     assert done.startswith("removed 4 files")

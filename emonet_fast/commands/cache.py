@@ -28,20 +28,23 @@ def list_(options: Options) -> None:
     found = entries(options.cache_dir)
     for entry in found:
         days = (time.time() - entry.used) / 86400
-        opt.say(f"{entry.size / 1e6:9.1f} MB  {days:5.1f} days  {entry.kind:11}  {entry.path.name}  {entry.about}")
+        opt.say(f"{entry.kind:11}  {entry.size / 1e6:7.1f} MB  {days:5.1f} days  {entry.path.name}  {entry.about}")
     opt.say(f"{counted(len(found), 'file')}, {sum(e.size for e in found) / 1e6:.0f} MB in {options.cache_dir}")
 
 
 @opt.command(
     ("What was not used for 30 days, and what killed runs have left:", ""),
-    ("Everything; it is made again when it is needed:", "--days 0"),
+    ("Everything:", "--days 0"),
 )
 @opt.cache_options
 @opt.INPUT(
     "--days N", "Remove what was not used for so many days.", type=click.FloatRange(0), default=30.0, show_default=True
 )
 def prune(options: Options, days: float) -> None:
-    """Remove what was not used for some time, and unfinished files of killed runs."""
+    """Remove what was not used lately.
+
+    Unfinished files of killed runs go too, an hour after they last grew. What is removed is made again when needed.
+    """
     from ..cache import prune as remove
 
     try:
