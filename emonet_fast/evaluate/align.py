@@ -125,5 +125,5 @@ def _refuse_all(images: Sequence[ImageId], keys: Sequence[str], source: str) -> 
         )
     raise DataError(
         f"none of the {len(keys)} keys of {source} names an image of the data set: {listed(keys)}; expected names "
-        f"such as {listed(map(str, images[:3]))}"
+        f"such as {listed(map(str, images[:3]))}, of which one is the end of the other, folders included"
     )

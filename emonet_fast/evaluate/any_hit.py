@@ -184,7 +184,8 @@ def _check_coverage(predictions: Predictions, names: list[str], at: list[int | N
     without = [k for k, i in zip(predictions.keys, at, strict=True) if i is None]
     if len(without) == len(at):
         raise DataError(
-            f"none of the keys of {source} has a label: {listed(without)}; expected names such as {listed(names[:3])}"
+            f"none of the keys of {source} has a label: {listed(without)}; expected names such as "
+            f"{listed(names[:3])}, of which one is the end of the other, folders included"
         )
     failed = [k for k, s in zip(predictions.keys, predictions.status, strict=True) if s != "ok"]
     scored = set(at)

@@ -4,7 +4,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,22 +73,23 @@ def _row(row: Mapping[str, Any]) -> BoxRow:
     return BoxRow(face, key, video, None if frame is None else int(frame), seconds)
 
 
-def _read(path: Path) -> Iterable[Mapping[str, Any]]:
+def _read(path: Path) -> Iterator[Mapping[str, Any]]:
+    ending = path.suffix.lower()
     try:
         stat_file(path)  # a pipe would be waited for
-        if path.suffix.lower() == ".json":
-            return _coco(path, json.loads(path.read_bytes()))
-        if path.suffix.lower() == ".csv":
+        if ending == ".json":
+            yield from _coco(path, json.loads(path.read_bytes()))
+        elif ending == ".csv":
             with path.open(newline="", encoding="utf-8-sig") as file:
-                rows: list[Mapping[str, Any]] = list(csv.DictReader(file))
-            return rows
-        if path.suffix.lower() == ".parquet":
+                yield from csv.DictReader(file)
+        elif ending == ".parquet":
             wanted = {*KEYS, *FRAMES, *TIMES, *_TRACKS, *_SCORES, _VIDEO, *(n for names in _BOXES for n in names)}
-            table: list[Mapping[str, Any]] = read_whole(path, wanted.__contains__).to_pylist()
-            return table
+            for batch in read_whole(path, wanted.__contains__).to_batches():
+                yield from batch.to_pylist()
+        else:
+            raise InputError(f"{path}: expected boxes in a file named .json (COCO), .parquet or .csv")
     except (OSError, ValueError, csv.Error, RecursionError) as error:  # pyarrow's and JSON's are ValueErrors
         raise InputError(f"the boxes of {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
-    raise InputError(f"{path}: expected boxes in a file named .json (COCO), .parquet or .csv")
 
 
 def _coco(path: Path, data: Any) -> list[Mapping[str, Any]]:
