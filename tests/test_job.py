@@ -82,6 +82,15 @@ def test_rows_are_on_the_disk_when_their_batch_is_done(tmp_path):
     assert lines == [1, 2, 3, 4]
 
 
+@pytest.fixture
+def heard():
+    """A test run in the background of a shell ignores the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_a_signal_does_not_come_between_the_outputs_of_a_batch(tmp_path):
     """It comes when the table has the batch and the page has not; it takes effect when both have it."""
 
@@ -105,6 +114,7 @@ def test_a_signal_does_not_come_between_the_outputs_of_a_batch(tmp_path):
     assert '<b>2</b> <span class="soft">pictures' in (tmp_path / "r.html").read_text()
 
 
+@pytest.mark.usefixtures("heard")
 def test_held_signals_come_at_the_end_of_the_block():
     done = []
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012
