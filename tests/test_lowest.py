@@ -39,4 +39,5 @@ def test_an_evaluation_and_its_charts(tmp_path):
     found = hq.evaluate_hq(predictions(truth), ratings(np.stack([truth, truth])), bootstraps=5)
     assert found.overall_kappa() == (1, 1, 1)
     report.write_report(hq_tables.hq_result(found, "made up"), tmp_path / "r.html")
-    assert (tmp_path / "r.html").read_text("utf-8").count("data:image/png") == 2
+    # Two charts, each for light and for dark pages.
+    assert (tmp_path / "r.html").read_text("utf-8").count("data:image/png") == 4
