@@ -6,7 +6,6 @@ from ...errors import InputError
 
 # Pixels of a frame: 8K and what is a little larger. A damaged number of 80 megapixels took 1.4 GB.
 MAX_FRAME = 8192 * 4352
-_COVER = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 
 
 def video_stream(container: Any, name: str, wanted: int | None) -> tuple[Any, str]:
@@ -15,7 +14,7 @@ def video_stream(container: Any, name: str, wanted: int | None) -> tuple[Any, st
     wanted: the stream's number within the container, as ffprobe says it; None takes FFmpeg's best, which is the one
     marked as default. Raises InputError when there is none that can be decoded.
     """
-    moving = [stream for stream in container.streams.video if not int(stream.disposition) & _COVER]
+    moving = [stream for stream in container.streams.video if not stream.disposition & _cover(stream)]
     if not moving:
         kinds = sorted({stream.type for stream in container.streams} - {"video"})
         kinds += ["a cover picture"] if container.streams.video else []
@@ -36,6 +35,10 @@ def video_stream(container: Any, name: str, wanted: int | None) -> tuple[Any, st
     if wanted is not None or len(moving) == 1:
         return chosen, ""
     return chosen, f"it has video streams {listed}; stream {chosen.index} was taken (choose another by --stream)"
+
+
+def _cover(stream: Any) -> Any:
+    return type(stream.disposition).attached_pic  # a flag in PyAV 16, a number in 18
 
 
 def _described(stream: Any) -> str:
