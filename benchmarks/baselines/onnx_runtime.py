@@ -50,6 +50,7 @@ class OnnxRuntime:
 
 def session(checkpoint: Checkpoint, provider: str, part: str = "all") -> onnxruntime.InferenceSession:
     """The graph written beside the packed weights that it refers to: ONNX Runtime follows no link out of a folder."""
+    onnxruntime.disable_telemetry_events()  # a device's id lies in ~/.cache/Microsoft since its import all the same
     with tempfile.NamedTemporaryFile(dir=checkpoint.path.parent, suffix=".onnx") as file:
         onnx.save(build_model(checkpoint, part), file.name)
         return onnxruntime.InferenceSession(file.name, providers=[provider])
