@@ -57,10 +57,9 @@ class Compact:
             case 4 | 5 | 6:
                 return self._number()
             case 7:
-                self.at += 8
+                self._skip(8)
             case 8:
-                length = self._varint()
-                self.at += length
+                self._skip(self._varint())
             case 9 | 10:
                 return [self.value(item, depth + 1) for item in self.items()] if depth <= _DEPTH else self._refuse()
             case 11:
@@ -76,6 +75,11 @@ class Compact:
 
     def _refuse(self) -> None:
         raise ValueError("a value of no known kind")
+
+    def _skip(self, length: int) -> None:
+        self.at += length
+        if self.at > len(self.data):
+            raise IndexError
 
     def _byte(self) -> int:
         self.at += 1

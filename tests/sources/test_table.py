@@ -233,11 +233,17 @@ def test_pages_are_what_was_written(tmp_path, version, dictionary):
     assert dictionary or payload <= sum(page.size for page in pages) < payload + 20 * len(pages)
 
 
+@pytest.mark.parametrize("items", range(16))
 @pytest.mark.parametrize("kind", [b"\x1b", b"\x19", b"\x1c", b"\x18"])
-def test_a_forged_count_in_a_header_soon_ends(kind):
-    """A map or list of 2**56 booleans, which take no bytes as fields; structs within structs; a text without end."""
+def test_a_forged_count_in_a_header_soon_ends(kind, items):
+    """A map or list of 2**56 items of any kind, structs within structs, a text without end."""
     count = b"\xff" * 8 + b"\x01"
-    rest = {b"\x1b": count + b"\x11", b"\x19": b"\xf1" + count, b"\x1c": b"\x1c" * 99, b"\x18": count}
+    rest = {
+        b"\x1b": count + bytes([items * 17]),
+        b"\x19": bytes([240 + items]) + count,
+        b"\x1c": b"\x1c" * 99,
+        b"\x18": count,
+    }
     data = kind + rest[kind] + b"\x01" * 99
     with pytest.raises((IndexError, ValueError)):
         Compact(data).struct()
