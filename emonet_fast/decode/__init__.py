@@ -8,7 +8,7 @@ keeps what a program has set in Pillow away from the results.
 from .cost import size_fault
 from .formats import FORMATS, Format
 from .picture import Header, decode, read_header
-from .upright import TURNS, orientation_of, stored_view
+from .upright import TURNS, orientation_of
 
 __all__ = [
     "FORMATS",
@@ -19,5 +19,4 @@ __all__ = [
     "orientation_of",
     "read_header",
     "size_fault",
-    "stored_view",
 ]
