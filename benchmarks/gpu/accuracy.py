@@ -33,13 +33,13 @@ def measure(context: Context) -> dict[str, Any]:
         got = distance(want, ours(context, pixels, precision), emotions)
         gate = gate_fp32(got) if precision == "fp32" else gate_bf16(got, theirs)
         found[precision] = record(got, gate)
-        context.tell(found)
+        context.tell({precision: found[precision]})
         context.free()
     try:
         found["fp8"] = certificate(context)
     except Exception as error:
         found["fp8"] = {"keep": [], "uncertified": describe(error)}
-    context.tell(found)
+    context.tell({"fp8": found["fp8"]})
     try:
         got = distance(want, ours(context, pixels, "fp8"), emotions)
         found["fp8"] |= record(got, gate_fp8(got))

@@ -63,5 +63,7 @@ class Reports:
         self.counts["failed"] += 1
         crash = getattr(report.longrepr, "reprcrash", None)  # none where a file cannot be collected
         lines = (crash.message if crash else report.longreprtext).strip().splitlines() or [""]
-        self.bad.append(without_paths(f"{name}: {lines[0 if crash else -1]}")[:300])
+        said = without_paths(lines[0 if crash else -1])[:300]
+        self.bad.append(f"{name}: {said}")
+        self.context.row({"what": "test", "shape": "", "side": name, "failed": said})
         self.context.tell(self.figures())

@@ -297,11 +297,13 @@ def test_tests_are_told_one_by_one(tmp_path, monkeypatch):
     (tmp_path / "test_two_of_them.py").write_text("def test_a(): pass\ndef test_b(): assert 1 == 2\n")
     (tmp_path / "test_left_out.py").write_text("raise ModuleNotFoundError(\"No module named 'hypothesis'\")\n")
     monkeypatch.setattr(gpu_tests, "ROOT", tmp_path)
-    told = []
+    told, rows = [], []
     asked = context.Context(torch.device("cpu"), True, tmp_path, tests=[str(tmp_path)], tell=told.append)
+    asked.row = rows.append
     found = gpu_tests.measure(asked)
     assert (found["passed"], found["failed"], found["status"]) == (1, 2, "failed")
     assert any("test_b" in text and "assert 1 == 2" in text for text in found["bad"])
+    assert len(rows) == 2
     assert found["left_out"] == ["test_left_out.py (no hypothesis)"]
     assert [one["passed"] + one["failed"] for one in told] == [1, 2, 3]
     assert Path.cwd() != tmp_path
