@@ -12,6 +12,7 @@ from emonet_fast.backends.cuda.engine import Engine
 from emonet_fast.backends.cuda.graphs import CudaCapture, call_directly
 from emonet_fast.backends.cuda.linear import make_linear
 from emonet_fast.backends.cuda.operations import PlainOperations
+from emonet_fast.backends.cuda.streams import OWN_STREAMS
 from emonet_fast.backends.cuda.weights import Block, Norm, Pooling, Weights, load, refined
 from emonet_fast.checkpoint.spec import Description, Preprocess, VisionConfig
 from emonet_fast.engines.certificate import load_certificate
@@ -100,7 +101,7 @@ def make_engine(context: Context, weights: Weights, precision: str, batch: int, 
         from emonet_fast.backends.cuda.triton_operations import TritonOperations
 
         operations = TritonOperations(weights, patch, l2, batch, attention)
-    capture = CudaCapture(context.device) if context.cuda else call_directly
+    capture = CudaCapture(context.device, OWN_STREAMS.take(context.device)) if context.cuda else call_directly
     return Engine(network, weights, precision, batch, context.device, capture, operations=operations)
 
 

@@ -8,6 +8,7 @@ import torch
 from emonet_fast.backends.cuda.engine import Engine
 from emonet_fast.backends.cuda.graphs import CudaCapture, call_directly
 from emonet_fast.backends.cuda.operations import PlainOperations
+from emonet_fast.backends.cuda.streams import OWN_STREAMS
 from emonet_fast.backends.cuda.weights import load, refined
 from emonet_fast.checkpoint.spec import Checkpoint
 
@@ -38,7 +39,7 @@ def engine(checkpoint: Checkpoint, device: torch.device, precision: str, batch: 
         precision,
         batch,
         device,
-        CudaCapture(device) if cuda else call_directly,
+        CudaCapture(device, OWN_STREAMS.take(device)) if cuda else call_directly,
         operations=operations,
     )
 
