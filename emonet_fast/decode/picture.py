@@ -87,7 +87,7 @@ def read_header(data: bytes, options: Options) -> Header | None:
     except (RefusalError, MemoryError):
         return None
     width, height = image.size if orientation < 5 else image.size[::-1]
-    notes = (*_zeros_note(data, name), *profile_note(image.info.get("icc_profile")))
+    notes = (*_zeros_note(data, image, name), *profile_note(image.info.get("icc_profile")))
     return Header(name, image, width, height, orientation, notes)
 
 
@@ -96,7 +96,7 @@ def _decoded(data: object, options: Options) -> tuple[UInt8Array, list[str]]:
         image, name = _open(data, options)
         frames = frames_note(image, data)
         rgb, notes = _loaded(image, options, name)
-        return rgb, [*([frames] if frames else []), *_zeros_note(data, name), *notes]
+        return rgb, [*([frames] if frames else []), *_zeros_note(data, image, name), *notes]
     if isinstance(data, Image.Image):
         return _decode_pil(data, options)
     if isinstance(data, np.ndarray):
@@ -161,9 +161,10 @@ def _loaded(image: Image.Image, options: Options, name: str) -> tuple[UInt8Array
     return rgb, [*converted, *notes]
 
 
-def _zeros_note(data: bytes, name: str) -> list[str]:
+def _zeros_note(data: bytes, image: ImageFile.ImageFile, name: str) -> list[str]:
     """A note where a file holds a run of zeros, as unfinished downloads into a file of full size do."""
-    least = max(_BLOCK, len(data) // (2 if name in _RAW else 8))
+    raw = name in _RAW or image.info.get("compression") == "raw"
+    least = max(_BLOCK, len(data) // (2 if raw else 8))
     start = data.find(bytes(least))
     if start < 0:
         return []

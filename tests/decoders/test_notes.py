@@ -62,6 +62,7 @@ NOTED = {
     "half of a bitmap": (encoded(photo(), "BMP")[:5000].ljust(10_854, b"\0"), "53% of the file is one run of zeros"),
     "padding": (WHOLE + bytes(9 * len(WHOLE)), ""),
     "flat": (encoded(np.full((2000, 2000), 200, np.uint8), progressive=True), ""),
+    "a third of black": (encoded(np.vstack([photo(), np.zeros((30, 60, 3), np.uint8)]), "TIFF"), ""),
     "black": (encoded(np.zeros((100, 100, 3), np.uint8), "PNG"), ""),
 }
 
