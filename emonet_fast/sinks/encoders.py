@@ -25,6 +25,11 @@ SCHEMA_VERSION = "1"
 TextEncoder: TypeAlias = Callable[["pyarrow.Table", bool], bytes]
 
 
+def warnings_of(metadata: Mapping[str, str]) -> list[str]:
+    """What a person must know beside the numbers, where a file is looked at rather than read."""
+    return [metadata[key] for key in ("untrained", "missing_heads") if key in metadata]
+
+
 def file_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     """A file's metadata as every format can hold it, with the schema version."""
     return {utf8_text(k): utf8_text(v) for k, v in metadata.items()} | {"emonet_fast.schema_version": SCHEMA_VERSION}

@@ -7,6 +7,7 @@ Every frame is written, with its own time; between two sampled frames the last b
 import contextlib
 import os
 from collections import deque
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -45,20 +46,21 @@ class Overlay(RunOutput):
     Args:
         path: The final name; its suffix chooses MP4 or Matroska.
         top: How many emotions are shown beside a face.
+        warnings: Lines in the corner of every frame, which the file's comment has too.
 
     Raises:
         OptionError: when the suffix is unknown, or the folder cannot be written.
         MissingPackageError: when PyAV is missing.
     """
 
-    def __init__(self, path: Path, top: int = 3) -> None:
+    def __init__(self, path: Path, top: int = 3, warnings: Sequence[str] = ()) -> None:
         self._av = need("av", "an overlay video")
         kind = _FORMATS.get(path.suffix.lower())
         if kind is None:
             raise OptionError(f"cannot tell the kind of video from {path.name!r}; expected {', '.join(_FORMATS)}")
         self.path, self.partial = path, partial_of(path)
         self.frames = 0
-        self._top = top
+        self._top, self._warnings = top, tuple(warnings)
         try:
             claim(path).close()
             self._container = {"flush_packets": "1", **(_FRAGMENTS if kind in ("mp4", "mov") else _CLUSTERS)}
@@ -66,6 +68,8 @@ class Overlay(RunOutput):
         except (self._av.error.FFmpegError, OSError) as error:
             self.partial.unlink(missing_ok=True)
             raise OptionError(f"cannot write {path}: {error.strerror or error}") from None
+        if warnings:
+            self._out.metadata["comment"] = "; ".join(warnings)
         self._video: Any = None
         self._sounds: Soundtrack | None = None
         self._early: deque[Any] = deque(maxlen=_EARLY)
@@ -121,8 +125,8 @@ class Overlay(RunOutput):
         rgb = frame.rgb()
         if self._video is None:
             self._begin(frame, rgb)
-        if self._labels:
-            rgb = draw(rgb, self._labels)
+        if self._labels or self._warnings:
+            rgb = draw(rgb, self._labels, self._warnings)
         shown = self._av.VideoFrame.from_ndarray(_fitted(rgb, self._video.width, self._video.height), format="rgb24")
         picture = shown.reformat(format="yuv420p", dst_colorspace=self._matrix, dst_color_range=1)
         picture.pts, picture.time_base = frame.pts, frame.time_base
@@ -189,7 +193,11 @@ class Overlay(RunOutput):
         self.partial.unlink(missing_ok=True)
 
 
-def draw(rgb: UInt8Array, labels: list[tuple[tuple[float, float, float, float], str, list[str]]]) -> UInt8Array:
+def draw(
+    rgb: UInt8Array,
+    labels: list[tuple[tuple[float, float, float, float], str, list[str]]],
+    warnings: Sequence[str] = (),
+) -> UInt8Array:
     """A copy of [H, W, 3] uint8 with the box (left, top, right, bottom), colour and lines of text of each face."""
     image = Image.fromarray(rgb)
     pen = ImageDraw.Draw(image)
@@ -207,6 +215,10 @@ def draw(rgb: UInt8Array, labels: list[tuple[tuple[float, float, float, float], 
         pen.rectangle((x, y, x + widest + 2 * pad, y + tall), fill="#101217")
         for i, line in enumerate(lines):
             pen.text((x + pad, y + pad + i * step), line, font=font, fill=colour if i == 0 else "#eceef2")
+    for i, warning in enumerate(warnings):
+        pen.text(
+            (size, size * (1 + 1.25 * i)), warning, font=font, fill="#eceef2", stroke_width=2, stroke_fill="#101217"
+        )
     return np.asarray(image)
 
 

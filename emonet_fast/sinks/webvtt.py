@@ -7,6 +7,7 @@ from pathlib import Path
 from .. import taxonomy
 from ..records import Status
 from ..timeline import NO_TRACK, Timeline
+from .encoders import warnings_of
 from .growing import GrowingSink
 
 # A cue ends where its face was not seen for longer than this.
@@ -28,10 +29,11 @@ class WebVtt(GrowingSink):
 
     def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
         super().__init__(path)
-        warnings = [metadata[key] for key in ("untrained", "missing_heads") if key in metadata]
         self._open: dict[int, _Cue] = {}
         with self.piece():
-            self.file.write(("WEBVTT\n\n" + "".join(f"NOTE {warning}\n\n" for warning in warnings)).encode())
+            self.file.write(
+                ("WEBVTT\n\n" + "".join(f"NOTE {warning}\n\n" for warning in warnings_of(metadata))).encode()
+            )
 
     def write(self, timeline: Timeline) -> None:
         top = timeline.scores.top(1)

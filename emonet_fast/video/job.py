@@ -13,7 +13,7 @@ from ..options import VideoOptions
 from ..reports.timeline import TimelineReport
 from ..scorer import Scorer
 from ..sinks.apart import OutputsApart
-from ..sinks.encoders import companions
+from ..sinks.encoders import companions, warnings_of
 from ..sinks.growing import GrowingSink
 from ..sinks.overlay import Overlay
 from ..sinks.timeline import open_timeline
@@ -132,7 +132,7 @@ class VideoRun:
             return
         overlay: Overlay | None = None
         if outputs.overlay is not None:
-            overlay = Overlay(outputs.overlay, outputs.top)
+            overlay = Overlay(outputs.overlay, outputs.top, warnings_of(self._scorer.metadata))
             overlay.start(video.rate, video.audio)
             self._apart.add(overlay, partial(_draw, overlay))
         crops = outputs.report is not None or any(p.suffix.lower() == ".json" for p in outputs.tables)

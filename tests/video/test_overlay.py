@@ -36,6 +36,24 @@ def overlay_of(clip: Path, path: Path, fps: float | None = None) -> str:
     return overlay.audio_note
 
 
+def test_untrained_weights_are_named_in_every_frame(tmp_path):
+    write_clip(tmp_path / "plain.mp4", TICKS[:6], picture=lambda i: numbered(i, 320, 160))
+    warning = "untrained weights: the numbers mean nothing"
+    for name, warnings in (("without.mp4", ()), ("with.mp4", (warning,))):
+        overlay = Overlay(tmp_path / name, warnings=warnings)
+        with closing(AvSource(str(tmp_path / "plain.mp4"), Sampling(), every=True)) as source:
+            overlay.start(source.rate, source.audio)
+            for item in source:
+                overlay.write(item, line(0, 0), None)
+        overlay.close()
+    for plain, warned in zip(*(frames_of(tmp_path / name)[1] for name in ("without.mp4", "with.mp4")), strict=True):
+        changed = (np.abs(plain.astype(int) - warned).max(axis=2) > 60).nonzero()
+        assert len(changed[0]) > 300
+        assert changed[0].max() < 40, "the text stands at the top"
+    with av.open(str(tmp_path / "with.mp4")) as opened:
+        assert opened.metadata["comment"] == warning
+
+
 def frames_of(path: Path) -> tuple[list[float], list[np.ndarray]]:
     with closing(AvSource(str(path), Sampling())) as source:
         frames = list(source)
