@@ -111,27 +111,32 @@ def test_after_an_error_others_wait_for_what_was_queued(bench, fakes, streams):
     check(host, pictures(3, 1))
 
 
-class Foreign(OnlyInterface):
-    """Memory of some owner, see fake_memory, as PyCUDA's arrays show it."""
+@pytest.fixture
+def foreign(bench):
+    """Makes memory of some owner, see fake_memory, as PyCUDA's arrays show it."""
+    control, addresses = bench.fakes.control, []
+    control.fake_memory.restype = ctypes.c_ulonglong
 
-    def __init__(self, bench, owner):
-        make = bench.fakes.control.fake_memory
-        make.restype = ctypes.c_ulonglong
-        address = make(owner.encode(), ctypes.c_size_t(4 * 3 * 8 * 8))
-        super().__init__(bench.device.array((4, *ROW), "uint8"), data=(address, False))
+    def made(owner):
+        addresses.append(control.fake_memory(owner.encode(), ctypes.c_size_t(4 * 3 * 8 * 8)))
+        return OnlyInterface(bench.device.array((4, *ROW), "uint8"), data=(addresses[-1], False))
+
+    yield made
+    for address in addresses:
+        assert control.cuMemFree_v2(ctypes.c_ulonglong(address)) == 0
 
 
-def test_memory_of_another_context_is_refused(bench):
+def test_memory_of_another_context_is_refused(bench, foreign):
     """As pycuda.autoinit makes one. Memory of the driver's pools belongs to none."""
     for owner in ("mine", "pool"):
-        assert bench.device.take(Foreign(bench, owner), 0).shape == (4, *ROW)
+        assert bench.device.take(foreign(owner), 0).shape == (4, *ROW)
     with pytest.raises(bench.module.TensorRtError, match=r"another CUDA context .* import pycuda\.autoprimaryctx"):
-        bench.device.take(Foreign(bench, "theirs"), 0)
+        bench.device.take(foreign("theirs"), 0)
 
 
-def test_the_driver_without_the_extension(bench, monkeypatch):
+def test_the_driver_without_the_extension(bench, foreign, monkeypatch):
     monkeypatch.setattr(driver, "open_driver", lambda: ctypes.CDLL(bench.fakes.driver))
-    owned = {owner: Foreign(bench, owner).__cuda_array_interface__["data"][0] for owner in ("mine", "theirs", "pool")}
+    owned = {owner: foreign(owner).__cuda_array_interface__["data"][0] for owner in ("mine", "theirs", "pool")}
     found = {owner: driver.in_another_context(address, 0) for owner, address in owned.items()}
     assert found == {"mine": False, "theirs": True, "pool": False}
     assert not driver.in_another_context(4711, 0)

@@ -18,7 +18,7 @@ std::int64_t fake_count(const char* what);
 // The order of "make X" and "destroy X", one a line. Valid until the next call.
 const char* fake_story();
 // The address of so many bytes on GPU 0 that this driver's own context ("mine"), another one ("theirs") or a pool of
-// the driver ("pool") has; never freed.
+// the driver ("pool") has; freed as any other.
 unsigned long long fake_memory(const char* owner, std::size_t bytes);
 // Everything above forgotten, but for memory.
 void fake_reset();
