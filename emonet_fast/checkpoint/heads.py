@@ -1,5 +1,6 @@
 """The published heads' folder: one pickled MLP per dimension, the neutral means, and what they are."""
 
+import fnmatch
 import re
 import reprlib
 from collections.abc import Collection
@@ -27,13 +28,19 @@ _KEY = re.compile(r"layers\.(\d{1,4})\.(weight|bias)")
 _STEPS = (2, 3)
 
 
+def _names(folder: Path) -> list[str]:
+    """What the folder holds, sorted. Raises OSError, where `Path.glob` calls a closed folder empty."""
+    return sorted(path.name for path in folder.iterdir())
+
+
 def find_heads(folder: Path) -> dict[str, Path]:
     """Every head's file by slug, in canonical order.
 
     Raises CheckpointError when there are no heads, two files mean one name, a name has no letters, or a link is dead.
     """
     found: dict[str, Path] = {}
-    for path in sorted(folder.glob(HEAD_PATTERN)):
+    there = _names(folder)
+    for path in (folder / name for name in fnmatch.filter(there, HEAD_PATTERN)):
         slug = taxonomy.find(path.name).slug
         if not slug or taxonomy.find(slug).slug != slug:
             raise CheckpointError(f"{path}: found a head without a usable name; expected model_<name>_best.pth.")
@@ -45,8 +52,9 @@ def find_heads(folder: Path) -> dict[str, Path]:
             raise CheckpointError(f"{path} is no file; expected a head, or nothing. Get the heads again.")
         found[slug] = path
     if not found:
-        there = ", ".join(sorted(p.name for p in folder.glob("*"))[:5]) or "nothing"
-        raise CheckpointError(f"{folder} holds {there}; expected heads named {HEAD_PATTERN}.")
+        raise CheckpointError(
+            f"{folder} holds {', '.join(there[:5]) or 'nothing'}; expected heads named {HEAD_PATTERN}."
+        )
     return {slug: found[slug] for slug in taxonomy.canonical_order(found)}
 
 
@@ -132,7 +140,7 @@ def find_means(folder: Path) -> Path | None:
     Raises CheckpointError when there are several, none of them of the published name: means differ between variants
     and must not be mixed.
     """
-    paths = sorted(folder.glob(MEANS_PATTERN))
+    paths = [folder / name for name in fnmatch.filter(_names(folder), MEANS_PATTERN)]
     paths = [path for path in paths if path.name == MEANS_FILE] or paths
     if len(paths) > 1:
         names = ", ".join(p.name for p in paths)

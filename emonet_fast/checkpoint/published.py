@@ -31,7 +31,15 @@ class Published:
     identity: str = ""
 
     def files(self) -> tuple[Path, ...]:
-        """Every file that is read, each existing. Raises CheckpointError when one is missing or ambiguous."""
+        """Every file that is read, each existing. Raises CheckpointError when one is missing, closed or ambiguous."""
+        try:
+            return self._files()
+        except OSError as error:
+            raise CheckpointError(
+                f"{error.filename} could not be read ({error.strerror}); expected a checkpoint that you may read."
+            ) from None
+
+    def _files(self) -> tuple[Path, ...]:
         means, switches = heads_folder.find_means(self.heads), self.heads / heads_folder.SWITCHES_FILE
         configs = (self.encoder / CONFIG_FILE, self.encoder / PREPROCESS_FILE)
         for path in configs:

@@ -54,7 +54,11 @@ class SafetensorsFile:
                 with safe_open(path, framework="np"):
                     pass  # opening checks the header, every offset, and the file's size against them
                 header = jsonfile.parse(file.read(length), f"the header of {path}")
-        except (SafetensorError, OSError, struct.error) as error:
+        except OSError as error:
+            raise CheckpointError(
+                f"{path} could not be read ({error.strerror or error}); expected a safetensors file."
+            ) from None
+        except (SafetensorError, struct.error) as error:
             size = path.stat().st_size if path.exists() else 0
             raise CheckpointError(
                 f"{path} ({size} bytes) is not a complete safetensors file: {error}. {_AGAIN}"

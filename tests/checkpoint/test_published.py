@@ -1,6 +1,10 @@
 """The published layout: every spelling that occurs is read, everything else is refused with its name."""
 
+import errno
+import io
 import json
+import os
+import re
 import shutil
 from collections.abc import Callable
 from itertools import pairwise
@@ -12,6 +16,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from emonet_fast import taxonomy
+from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.checkpoint.encoder import read_preprocess, read_vision_config
 from emonet_fast.checkpoint.expected import tower_tensors
 from emonet_fast.checkpoint.heads import find_heads, read_head
@@ -451,3 +456,24 @@ def test_switches_refused(tiny: Path, doc: dict[str, Any]) -> None:
     write_json(tiny / "heads" / "emonet_fast.json", doc)
     with pytest.raises(CheckpointError, match=r"emonet_fast\.json"):
         _read(tiny)
+
+
+@pytest.mark.parametrize("name", ["encoder/config.json", "heads", "encoder/model.safetensors"])
+def test_what_may_not_be_read_is_named(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Neither the cache is blamed for it, nor is a closed folder empty or a closed file damaged."""
+    closed = str(tiny / name)
+
+    def closing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def refusing(path: Any, *args: Any, **options: Any) -> Any:
+            if os.fspath(path) == closed:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), closed)
+            return real(path, *args, **options)
+
+        return refusing
+
+    # What is refused of each: to look at a file of a closed folder, to list that folder, to open a file.
+    refused = {"config.json": [(os, "stat")], "heads": [(os, "listdir"), (os, "scandir")]}.get(Path(name).name)
+    for module, function in refused or [(io, "open")]:
+        monkeypatch.setattr(module, function, closing(getattr(module, function)))
+    with pytest.raises(CheckpointError, match=f"^{re.escape(closed)} could not be read \\(Permission denied\\)"):
+        open_checkpoint(tiny, tmp_path / "cache")
