@@ -10,6 +10,15 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 # Characters of a message at most: what it quotes may be a whole file.
 _LONGEST = 1000
 
+# A URL within a message; pathlib leaves one stroke of its two.
+_URL = re.compile(r"(?<=[a-z][a-z0-9+.-]:)(//?)([^\s'\"]+)", re.I)
+# User and password; the second form has characters in its password that end the host elsewhere.
+_USER = re.compile(r"(?<=://)(?:[^/?#]*@|[^@/?#\[]*:(?!\d*(?:[/?#]|$)).*@)", re.DOTALL)
+_HIDDEN = "pass|pwd|token|secret|key|sig|auth|cred|session|sid|jwt|code|user|login|account|streamid|policy|hmac|ticket"
+_VALUE = re.compile(rf"(?<![\w.-])([\w.-]*(?:{_HIDDEN})[\w.-]*=)[^&;#/~\s]+", re.I)
+_PART = re.compile(rf"(?<=/)((?:{_HIDDEN})\w*/)[^/?#]+", re.I)
+_OPAQUE = re.compile(r"(?<=[?&;=#])[\w%+.~-]{24,}=*(?=$|[&;#\s])")
+
 
 def utf8_text(text: str) -> str:
     """`text` as every file format can hold it: bytes of a file name that are not UTF-8 become `\\xNN`.
@@ -25,10 +34,27 @@ def _visible_surrogate(match: re.Match[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """Returns `text` as one line for a terminal: control characters as in `visible`, a long middle left out."""
+    """Returns `text` as one line for a terminal.
+
+    Control characters are as in `visible`, URLs as in `without_secrets`, and a long middle is left out.
+    """
+    text = _URL.sub(lambda url: url[1] + without_secrets(f"://{url[2]}").removeprefix("://"), text)
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
     return visible(text.strip())
+
+
+def without_secrets(text: str) -> str:
+    """A name or message as it may be shown and written: without the user names, passwords and tokens of URLs in it.
+
+    The user and password go, values become *** where they are called like a secret (`?token=`, `/token/`) or are long
+    and say nothing to a reader. The names of local files stay as they are.
+    """
+    before, mark, url = text.partition("://")
+    if not mark:
+        return text
+    url = _PART.sub(r"\1***", _VALUE.sub(r"\1***", _USER.sub("", mark + url)))
+    return before + _OPAQUE.sub("***", url)
 
 
 def visible(text: str) -> str:

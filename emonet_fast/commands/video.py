@@ -13,7 +13,7 @@ import click
 
 from ..bars import progress as bar
 from ..options import FaceOptions, Options, VideoOptions
-from ..text import counted
+from ..text import counted, without_secrets
 from . import options as opt
 
 if TYPE_CHECKING:
@@ -86,7 +86,6 @@ def video(
     """
     from ..scorer import Scorer
     from ..sources.video.frames import Sampling
-    from ..sources.video.names import without_secrets
     from ..video.job import VideoOutputs, VideoRun
 
     chosen = replace(chosen, faces=faces)

@@ -124,6 +124,7 @@ def test_messages_are_short_and_cannot_steer_the_terminal(arguments, run):
 
 def test_a_message_is_one_line():
     assert one_line("a\nb\x1b\u202e\udcff\n") == "a\\nb\\x1b\\u202e\\xff"
+    assert one_line("no C:/me@b, nor a@b: /c@d") == "no C:/me@b, nor a@b: /c@d"
     long = one_line("a" * 500 + "b" * 30_000_000 + "c" * 500)
     assert long == "a" * 500 + " … " + "c" * 500
 
@@ -180,6 +181,19 @@ def test_doctor_says_what_triton_needs_to_compile(monkeypatch, tmp_path):
     assert doctor._triton_compiler() == "missing: a C compiler (gcc or clang, or name one by CC)"
     monkeypatch.setenv("CC", "cc")
     assert doctor._triton_compiler() == f"cc, {tmp_path}/Python.h"
+
+
+@pytest.mark.parametrize(
+    "command", ["score {} -c c", "bulk {} -c c -o o", "score a.jpg -c {}", "pack -c {} -o o.safetensors", "report {}",
+                "evaluate any-hit --predictions {} --labels l --mapping ferd", "recover {}"]
+)  # fmt: skip
+def test_no_message_shows_the_secrets_of_a_url(command, run, tmp_path, monkeypatch):
+    """Also where none is read: such a line ends up in logs and reports of faults as well."""
+    monkeypatch.chdir(tmp_path)
+    status, error = run(*command.format("https://me:hunter2@127.0.0.1:9/a?token=hunter2").split())
+    assert status == 2
+    assert "127.0.0.1:9/a?token=***" in error
+    assert "hunter2" not in error
 
 
 def test_json_that_is_deep_or_of_wrong_types_is_one_line(run, tmp_path, monkeypatch):

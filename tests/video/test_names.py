@@ -10,7 +10,8 @@ import pytest
 from emonet_fast.errors import InputError
 from emonet_fast.sources.video.av import AvSource
 from emonet_fast.sources.video.frames import Frame, Sampling
-from emonet_fast.sources.video.names import kind_of, without_secrets
+from emonet_fast.sources.video.names import kind_of
+from emonet_fast.text import without_secrets
 
 from .making import number_of, write_clip
 from .test_live import web_server

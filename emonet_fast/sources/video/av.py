@@ -16,10 +16,11 @@ from ...errors import InputError
 from ...optional import need
 from ...process import available_cores
 from ...records import UInt8Array
+from ...text import without_secrets
 from .clock import DEFAULT_STEP, Clock
 from .convert import Matrix, PacketDecoder, display_matrix, to_rgb
 from .frames import Frame, Sampling, Sound, VideoSource
-from .names import is_live, without_secrets
+from .names import is_live
 from .nvdec import NvdecDecoder
 from .opening import Media, open_media, reason_of
 from .streams import MAX_FRAME, video_stream

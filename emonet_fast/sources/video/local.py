@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
 
-from .names import without_secrets
+from ...text import without_secrets
 
 # Their format is a list of other files; what is called otherwise may open nothing but itself.
 _PLAYLISTS = (".m3u8", ".m3u")

@@ -26,13 +26,6 @@ _CAMERA = re.compile(r"\d+|/dev/video\d+")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.I)
 _PROTOCOL = re.compile(r"([a-z][a-z0-9+.-]*)[:,]", re.I)
 
-# User and password; the second form has characters in its password that end the host elsewhere.
-_USER = re.compile(r"(?<=://)(?:[^/?#]*@|[^@/?#\[]*:(?!\d*(?:[/?#]|$)).*@)", re.DOTALL)
-_HIDDEN = "pass|pwd|token|secret|key|sig|auth|cred|session|sid|jwt|code|user|login|account|streamid|policy|hmac|ticket"
-_VALUE = re.compile(rf"(?<![\w.-])([\w.-]*(?:{_HIDDEN})[\w.-]*=)[^&;#/~\s]+", re.I)
-_PART = re.compile(rf"(?<=/)((?:{_HIDDEN})\w*/)[^/?#]+", re.I)
-_OPAQUE = re.compile(r"(?<=[?&;=#])[\w%+.~-]{24,}=*(?=$|[&;#\s])")
-
 
 def kind_of(name: str) -> Kind:
     """What a name means. What lies on the disk is a file whatever it is called, but for URLs of REACHES."""
@@ -66,16 +59,3 @@ def is_live(name: str) -> bool:
     """Whether a source of that name does not wait for its reader, as a camera or a streaming protocol."""
     kind = kind_of(name)
     return kind == "camera" or (kind == "url" and scheme_of(name) not in _WAITS)
-
-
-def without_secrets(text: str) -> str:
-    """A name or message as it may be shown and written: without the user names, passwords and tokens of URLs in it.
-
-    The user and password go, values become *** where they are called like a secret (`?token=`, `/token/`) or are long
-    and say nothing to a reader. The names of local files stay as they are.
-    """
-    before, mark, url = text.partition("://")
-    if not mark:
-        return text
-    url = _PART.sub(r"\1***", _VALUE.sub(r"\1***", _USER.sub("", mark + url)))
-    return before + _OPAQUE.sub("***", url)

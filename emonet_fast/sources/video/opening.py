@@ -6,9 +6,10 @@ from typing import Any
 
 from ...errors import InputError
 from ...gpu import driver_present
+from ...text import without_secrets
 from . import nvdec
 from .local import NOTHING, READ_BYTES, LocalFile
-from .names import REACHES, foreign_protocol, is_live, kind_of, path_of, scheme_of, without_secrets
+from .names import REACHES, foreign_protocol, is_live, kind_of, path_of, scheme_of
 from .streams import video_stream
 
 _log = logging.getLogger("emonet_fast")
