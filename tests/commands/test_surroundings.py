@@ -190,6 +190,7 @@ def test_doctor_says_what_triton_needs_to_compile(monkeypatch, tmp_path):
 def test_no_message_shows_the_secrets_of_a_url(command, run, tmp_path, monkeypatch):
     """Also where none is read: such a line ends up in logs and reports of faults as well."""
     monkeypatch.chdir(tmp_path)
+    Path("a.jpg").write_bytes(b"")
     status, error = run(*command.format("https://me:hunter2@127.0.0.1:9/a?token=hunter2").split())
     assert status == 2
     assert "127.0.0.1:9/a?token=***" in error
