@@ -11,12 +11,14 @@ Needs PyTorch, Triton, numpy, Pillow, pytest, transformers and safetensors, and 
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from shutil import which
+from tempfile import gettempdir
 from typing import Any
 
 from benchmarks.gpu.install import ROOT, install
@@ -24,6 +26,7 @@ from benchmarks.gpu.parts import BACKGROUND, PARTS, Part
 from benchmarks.gpu.processes import EndedError, LateError, Process
 from benchmarks.gpu.results import Results, commit
 from benchmarks.gpu.table import bars_table, row_line
+from emonet_fast.trust import foreign, make_own_folder
 
 BEGAN = time.monotonic()  # nothing that takes time was imported yet
 STORED = ROOT / "benchmarks" / "results"
@@ -248,10 +251,23 @@ def options(arguments: list[str] | None) -> argparse.Namespace:
     asked.device = asked.device or ("cpu" if asked.dry else "cuda")
     if asked.device == "cpu" and not asked.dry:
         parser.error("--device cpu needs --dry")
-    asked.work = (asked.work or ROOT / "build" / "gpu-check" / ("dry" if asked.dry else "work")).resolve()
+    asked.work = own((asked.work or ROOT / "build" / "gpu-check" / ("dry" if asked.dry else "work")).resolve())
     asked.results = (asked.results or (asked.work if asked.dry else STORED)).resolve()
-    asked.work.mkdir(parents=True, exist_ok=True)
     return asked
+
+
+def own(work: Path) -> Path:
+    """`work`, or one of its name among temporary files, where the package would use no cache in it (see trust.py).
+
+    As where root runs in a checkout that another user's archive gave its owners.
+    """
+    make_own_folder(work)
+    fault = foreign(work)
+    other = Path(gettempdir(), f"emonet-fast-gpu-check-{os.getuid()}", work.name)
+    if fault is not None:
+        make_own_folder(other)
+        print(f"gpu-check: works in {other}, since {fault}", flush=True)
+    return work if fault is None else other
 
 
 if __name__ == "__main__":

@@ -42,7 +42,9 @@ def pixels(context: Context, seed: int, count: int) -> UInt8Array:
         return np.random.default_rng(seed).integers(0, 256, (count, 3, size, size), dtype=np.uint8)
     path = context.cache / f"pixels-{seed}-{count}.npy"
     if not path.exists():
-        np.save(path, generated_pixels(opened(context), count, seed))
+        partial = path.with_suffix(".partial.npy")  # a run may be killed at any moment, and the next one reads this
+        np.save(partial, generated_pixels(opened(context), count, seed))
+        partial.replace(path)
     found: UInt8Array = np.load(path)
     return found
 

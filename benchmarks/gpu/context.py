@@ -141,7 +141,10 @@ def case(
     bytes: float = 0.0,
     rounds: int = 15,
 ) -> list[dict[str, Any]]:
-    """Check each side against its reference, then time all of them in turns; a side that fails is recorded so."""
+    """Check each side against its reference, then time all of them in turns; a side that fails is recorded so.
+
+    Where the timing fails, all sides that took part are.
+    """
     rows: dict[str, dict[str, Any]] = {}
     ready: dict[str, Sequence[Call]] = {}
     for name, side in sides.items():
@@ -160,8 +163,12 @@ def case(
     if ready and context.timed:
         warmup = 1 if context.dry else 2
         graph = recorded(sides, ready)
-        with context.quiet():
-            found = compare(ready, context.device, rounds=context.rounds(rounds), warmup=warmup, graph=graph)
+        try:
+            with context.quiet():
+                found = compare(ready, context.device, rounds=context.rounds(rounds), warmup=warmup, graph=graph)
+        except Exception as error:  # as where one side cannot be recorded: the errors are known, and more cases follow
+            for name in ready:
+                rows[name]["failed"] = describe(error)
     for name, times in found.items():
         row, side = rows[name], sides[name]
         row["ms"] = times.record()

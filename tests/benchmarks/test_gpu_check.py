@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch (extra gpu) is not installed")
@@ -16,8 +18,9 @@ pytest.importorskip("triton", reason="Triton (extra gpu) is not installed")
 pytest.importorskip("transformers", reason="transformers (extra reference) is not installed")
 
 from benchmarks import timer  # noqa: E402
-from benchmarks.gpu import check, context, install, table  # noqa: E402
+from benchmarks.gpu import check, checkpoints, context, install, table  # noqa: E402
 from benchmarks.gpu import tests as gpu_tests  # noqa: E402
+from emonet_fast.trust import foreign  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 PARTS = {part.name for part in check.PARTS} | {"facts", "checkpoint"}
@@ -253,6 +256,22 @@ def test_a_part_begins_where_there_is_time_for_it(run):
     assert "500 needed" in doc["parts"]["first"]["note"]
 
 
+def test_work_lies_where_the_package_uses_a_cache(tmp_path, monkeypatch, capsys):
+    """A checkout that root's archive program gave another owner, or everybody's rights, would lose six parts."""
+    monkeypatch.setattr(check, "gettempdir", lambda: str(tmp_path))
+    closed, everybodys = tmp_path / "closed" / "work", tmp_path / "everybody's" / "work"
+    assert check.options(["--dry", "--work", str(closed)]).work == closed
+    everybodys.parent.mkdir()
+    everybodys.parent.chmod(0o777)
+    asked = check.options(["--dry", "--work", str(everybodys)])
+    assert asked.work.is_dir()
+    assert foreign(everybodys)
+    assert foreign(asked.work) is None
+    assert asked.results == asked.work
+    assert check.options(["--dry", "--work", str(everybodys)]).work == asked.work, "the next run goes on there"
+    assert "everybody may write" in capsys.readouterr().out
+
+
 def test_a_signal_ends_a_run_cleanly(tmp_path):
     command = ["--commit", "abc", "--work", str(tmp_path / "work"), "--results", str(tmp_path / "results")]
     code = (
@@ -310,6 +329,41 @@ def test_tests_are_told_one_by_one(tmp_path, monkeypatch):
     (tmp_path / "test_broken_import.py").unlink()
     asked.tests = [str(tmp_path / "test_two_of_them.py::test_a")]
     assert "status" not in gpu_tests.measure(asked)
+
+
+def test_pictures_of_a_killed_run_are_made_again(tmp_path, monkeypatch):
+    """Half a file would fail every later run of this folder."""
+    network = SimpleNamespace(vision=SimpleNamespace(image_size=2))
+    asked = context.Context(torch.device("cpu"), False, tmp_path, network=network)
+    made = np.arange(24, dtype=np.uint8).reshape(2, 3, 2, 2)
+    monkeypatch.setattr(checkpoints, "opened", lambda context: None)
+    monkeypatch.setattr(checkpoints, "generated_pixels", lambda checkpoint, count, seed: made)
+
+    def killed(path, values):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.pixels(asked, 1, 2)
+    np.testing.assert_array_equal(checkpoints.pixels(asked, 1, 2), made)
+
+
+def test_a_side_that_cannot_be_timed_loses_no_other_case():
+    """Its error is known; the part goes on with its next case."""
+    rows, calls = [], []
+
+    def once():
+        calls.append(1)
+        if len(calls) > 1:
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+    asked = context.Context(torch.device("cpu"), True, Path(), row=rows.append)
+    context.case(asked, "w", "s", {"x": context.Side(lambda: [once], lambda: 0.001)})
+    (row,) = rows
+    assert row["error"] == 0.001
+    assert row["failed"] == "RuntimeError: operation not permitted when stream is capturing"
 
 
 # -- the timer ---------------------------------------------------------------------------------------------------
