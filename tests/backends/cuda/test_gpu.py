@@ -12,6 +12,7 @@ import torch
 
 from emonet_fast import gpu as device_module
 from emonet_fast.backends.choose import choose, open_backend
+from emonet_fast.backends.cuda import inputs
 from emonet_fast.backends.cuda.inputs import as_tensor
 from emonet_fast.errors import BackendError, InputError
 from emonet_fast.faces import finder
@@ -165,6 +166,16 @@ def test_shares_memory_over_dlpack():
     tensor = as_tensor(source, torch.device("cpu"), 64)
     source[1, 2, 3, 4] = 7
     assert tensor[1, 2, 3, 4] == 7
+
+
+def test_memory_of_another_context_is_refused(monkeypatch):
+    """As pycuda.autoinit makes one: the driver is asked before PyTorch takes the address."""
+    asked = []
+    monkeypatch.setattr(inputs, "in_another_context", lambda address, index: asked.append((address, index)) or True)
+    array = SimpleNamespace(__cuda_array_interface__={"data": (4711, False)})
+    with pytest.raises(InputError, match=r"another CUDA context .* import pycuda\.autoprimaryctx"):
+        as_tensor(array, torch.device("cuda", 1), 64)
+    assert asked == [(4711, 1)]
 
 
 def test_misaligned_memory_is_refused():

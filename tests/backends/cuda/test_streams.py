@@ -3,6 +3,7 @@
 import logging
 import threading
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from emonet_fast.backends.cuda import graphs, inputs
 from emonet_fast.backends.cuda.backend import CudaBackend
 from emonet_fast.backends.cuda.graphs import CudaCapture
 from emonet_fast.backends.cuda.streams import ALONE, OwnStreams
+from emonet_fast.backends.staging import Slot, Slots
 from emonet_fast.errors import BackendError
 
 from .fakes import GPU, FakeGraph, FakeStream, FakeTorch
@@ -175,6 +177,41 @@ def test_after_an_error_others_wait_for_what_was_queued(backend, fake, pixels, m
     assert after[1:] == [("record", stream)] * 2
 
 
+@pytest.mark.parametrize("place", ["host", "device"])
+def test_the_engine_waits_for_the_batch_and_for_the_one_before(backend, fake, pixels, monkeypatch, place):
+    """For the copy of a host's batch, and for whatever used the static buffers last."""
+    batch = torch.from_numpy(pixels[:2])
+    monkeypatch.setattr(backend.engine, "run", lambda batch: fake.cuda.log.append(("run",)) or (batch, batch))
+    monkeypatch.setattr(room, "_later", lambda *outputs: None)
+    fake.cuda.log.clear()
+    if place == "host":
+        backend.submit(pixels[:2])
+    else:
+        with pytest.raises(RuntimeError):  # the outputs are none
+            backend.run_device(batch)
+    stream = "compute" if place == "host" else "default"
+    before = fake.cuda.log[: fake.cuda.log.index(("run",))]
+    assert before == [("wait", "compute", "copies")] * (place == "host") + [("wait", stream, "event")]
+
+
+def test_a_copy_that_fails_is_waited_for_too(backend, fake, pixels, monkeypatch):
+    """A part of it may be under way."""
+
+    class Broken:
+        def __getitem__(self, rows):
+            return self
+
+        def copy_(self, source, non_blocking):
+            raise RuntimeError("CUDA error")
+
+    slot = Slot(torch.empty(2, *pixels.shape[1:], dtype=torch.uint8), Broken(), fake.cuda.Event())
+    monkeypatch.setattr(backend, "_slots", Slots([slot]))
+    fake.cuda.log.clear()
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        backend.submit(pixels[:2])
+    assert fake.cuda.log == [("wait", "compute", "copies")]
+
+
 def test_a_batch_is_kept_until_the_gpu_has_read_it(backend, fake, pixels):
     """Foreign memory may be given to others as soon as nobody holds it, whatever our stream still has to do."""
     batch = np.array(pixels[:2])
@@ -198,6 +235,36 @@ def test_a_batch_is_kept_until_the_gpu_has_read_it(backend, fake, pixels):
         event.passed = True
     take()
     assert alive() is None
+
+
+@pytest.mark.parametrize(
+    ("named", "ready", "waited", "warned"),
+    [
+        (None, False, ("synchronize", "all"), True),
+        (None, True, None, False),
+        (4711, False, ("wait", "default", "4711"), False),
+        (gpu_room.PER_THREAD_DEFAULT, True, ("synchronize", "all"), False),
+    ],
+)
+def test_where_an_array_becomes_ready(tiny, fake, caplog, named, ready, waited, warned):
+    """PyCUDA's arrays name no stream: all of the GPU's work is waited for, unless the caller names one."""
+    tensor = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    fake.as_tensor = lambda pixels, device: tensor
+    fake.cuda.ExternalStream = lambda handle, device: FakeStream(fake.cuda.log, str(handle))
+    array = SimpleNamespace(__cuda_array_interface__={"data": (tensor.data_ptr(), False), "stream": named})
+    assert inputs.as_tensor(array, torch.device("cpu"), 64, ready=ready) is tensor
+    assert fake.cuda.log == ([waited] if waited else [])
+    assert ("names no stream" in caplog.text) == warned
+
+
+def test_fp8_is_tried_before_a_minute_is_spent_on_it(tiny, fake, tmp_path, monkeypatch):
+    def refuse(device):
+        raise BackendError("FP8 products by rows do not work")
+
+    monkeypatch.setattr(room, "check_fp8", refuse)
+    monkeypatch.setattr(room, "certified", lambda *arguments: pytest.fail("it was certified"))
+    with pytest.raises(BackendError, match="do not work"):
+        CudaBackend(tiny, "cuda", "fp8", 2, tmp_path)
 
 
 def test_a_failed_open_gives_its_memory_back_at_once(tiny, fake, tmp_path, monkeypatch):
