@@ -115,7 +115,8 @@ def test_whatever_is_left_is_one_line(error, words, run, monkeypatch):
         ["score", "a", "-c", "c", "--device", "x" * 1_000_000],
     ],
 )
-def test_messages_are_short_and_cannot_steer_the_terminal(arguments, run):
+def test_messages_are_short_and_cannot_steer_the_terminal(arguments, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # bulk makes its output folder before it looks at the devices
     status, said = run(*arguments)
     assert status == 2
     assert said.rstrip("\n").replace("\n", " ").isprintable()
