@@ -105,11 +105,12 @@ class FoundFiles:
 
         Any other one is counted as skipped.
         """
-        named = wanted(path.name) and not is_finders(str(path))
-        if named or (tells_nothing(str(path)) and starts_as_picture(_first_bytes(path))):
-            self.paths.append(str(path))
+        text = str(path)
+        named = wanted(path.name) and not is_finders(text)
+        if named or (tells_nothing(text) and starts_as_picture(_first_bytes(path))):
+            self.paths.append(text)
         else:
-            self.skipped[kind_of(str(path))] += 1
+            self.skipped[kind_of(text)] += 1
 
     def give_up(self, path: Path, what: str, error: BaseException) -> None:
         """Add a path that could be a folder with pictures, and cannot be searched."""

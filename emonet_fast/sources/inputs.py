@@ -22,7 +22,6 @@ from .folder import (
     same_letters,
     search_folder,
     search_glob,
-    stat_file,
 )
 from .shards import is_shard_name, read_shard
 from .skipped import NO_COLUMN, NO_FILES, NO_ROWS, skipped_text
@@ -37,7 +36,6 @@ class InputFile:
         kind: "file" for an image, "shard" for a tar, "table" for a parquet file.
         path: where the file is.
         key: unique in a run.
-        size: bytes of a shard or table; 0 for an image, and where the size is unknown.
         fault: why the file cannot be read; "" if nothing is known against it.
         footer: of a readable table, else None.
     """
@@ -45,7 +43,6 @@ class InputFile:
     kind: Literal["file", "shard", "table"]
     path: str
     key: str
-    size: int = 0
     fault: str = ""
     footer: TableFooter | None = None
 
@@ -86,22 +83,15 @@ def inspect_file(path: str, key: str, image_column: str | None) -> InputFile:
     Raises NoImageColumnError when a table has no image column, and InputError when it has several.
     """
     if is_shard_name(path):
-        return InputFile("shard", path, key, _size(path))
+        return InputFile("shard", path, key)
     if not is_table_name(path):
         return InputFile("file", path, key)
     try:
-        return InputFile("table", path, key, stat_file(path).st_size, footer=read_footer(path, image_column))
+        return InputFile("table", path, key, footer=read_footer(path, image_column))
     except InputError:
         raise
     except Exception as error:  # pyarrow's errors have no base of their own
         return InputFile("table", path, key, fault=f"parquet file: {reason_of(error)}")
-
-
-def _size(path: str) -> int:
-    try:
-        return stat_file(path).st_size
-    except (OSError, ValueError):  # its row will say so
-        return 0
 
 
 class Inputs:

@@ -63,7 +63,7 @@ class Readable:
         rows: the first ones, which can be read.
         batch: rows to read at once at most, by the largest page.
         status: of the rows after them.
-        reason: why they are not read; "" where all can be.
+        reason: why they are not read, or where all can be, what it means that one does not come.
     """
 
     rows: int
@@ -79,7 +79,8 @@ def readable_rows(
 
     columns: each with whether a row has one value of it; else the rows of a page are not known.
     """
-    largest, status, reason = 1, Status.OK, ""
+    largest = 1
+    status, reason = Status.UNREADABLE, "it has fewer rows than the footer says"
     for chunk, flat in columns:
         row = 0
         try:

@@ -57,21 +57,22 @@ def read_footer(path: str, image_column: str | None) -> TableFooter:
     """The footer of a parquet file, and its image column.
 
     The column is `image_column`, or the only struct with a binary field `bytes` (Hugging Face's image feature), or
-    the only binary column with a name such as image, jpg or bytes. Raises as `open_table` and `choose_column` do.
+    the only binary column with a name such as image, jpg or bytes. Raises as `stat_file`, `open_table`, `rows_of` and
+    `choose_column` do.
     """
+    size = stat_file(path).st_size
     with open_table(path) as file:
-        schema, metadata = file.schema_arrow, file.metadata
-        groups = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
-        check_rows(metadata, stat_file(path).st_size)
-        return TableFooter(schema, choose_column(schema, image_column, path), groups)
+        groups, schema = rows_of(file.metadata, size), file.schema_arrow
+    return TableFooter(schema, choose_column(schema, image_column, path), groups)
 
 
-def check_rows(metadata: "pyarrow.parquet.FileMetaData", size: int) -> None:
-    """Raises ValueError where a footer claims rows that a file of `size` bytes cannot have."""
-    rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+def rows_of(metadata: "pyarrow.parquet.FileMetaData", size: int) -> tuple[int, ...]:
+    """The number of rows of each row group. Raises ValueError for more than a file of `size` bytes can have."""
+    rows = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
     most = max(_ROWS, _ROWS_A_BYTE * size)
     if min(rows, default=0) < 0 or sum(rows) > most:
         raise ValueError(f"its footer claims {sum(rows):,} rows; expected at most {most:,} in a file of its size")
+    return rows
 
 
 def choose_column(schema: "pyarrow.Schema", image_column: str | None, path: str) -> str:
@@ -144,28 +145,24 @@ def read_rows(
     numbers = numbers_of(file, wanted)
     flat = [file.schema.column(i).max_repetition_level == 0 for i in numbers]
     chunks: list[list[Chunk]] | None = None
-    first = 0
+    end = 0
     for group in range(metadata.num_row_groups):
-        begin, end = first, first + metadata.row_group(group).num_rows
-        first = end
+        begin, end = end, end + metadata.row_group(group).num_rows
         row, last = max(begin, start), min(end, stop)
         if row >= last:
             continue
-        status, reason = Status.UNREADABLE, "it has fewer rows than the footer says"
         try:
             with Path(path).open("rb") as raw:
                 chunks = read_chunks(raw, numbers) if chunks is None else chunks
                 columns = zip(chunks[group], flat, strict=True)
                 readable = readable_rows(raw, end - begin, columns, max_bytes, _BATCH_ROWS)
-            if readable.reason:
-                status, reason = readable.status, readable.reason
+            status, reason = readable.status, readable.reason
             until = min(last, begin + readable.rows)
             for cell, values in _read_group(
                 file, group, wanted, column, keep, readable.batch, row - begin, until - begin
             ):
                 picture = _picture(f"{key}::{row}", cell, max_bytes)
-                bad = [name for name, value in zip(keep, values, strict=True) if isinstance(value, ValueError)]
-                if bad:
+                if bad := [name for name, value in zip(keep, values, strict=True) if isinstance(value, ValueError)]:
                     picture = Picture(picture.key, None, Status.UNREADABLE, f"column {bad[0]!r} cannot be read")
                 yield picture, tuple(None if isinstance(value, ValueError) else value for value in values)
                 row += 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .folder import stat_file
 from .pages import read_chunks, read_pages
-from .table import check_rows, numbers_of, open_table
+from .table import numbers_of, open_table, rows_of
 
 if TYPE_CHECKING:
     import pyarrow
@@ -26,8 +26,8 @@ def read_whole(path: Path, wanted: Callable[[str], bool]) -> "pyarrow.Table":
 
     size = stat_file(path).st_size
     with open_table(str(path)) as file, path.open("rb") as raw:
-        schema, metadata = file.schema_arrow, file.metadata
-        check_rows(metadata, size)
+        schema = file.schema_arrow
+        rows_of(file.metadata, size)
         names = [name for name in schema.names if wanted(name)]
         chunks = chain.from_iterable(read_chunks(raw, numbers_of(file, names)))
         _check(sum(page.size for chunk in chunks for page in read_pages(raw, chunk)), size)
@@ -37,14 +37,9 @@ def read_whole(path: Path, wanted: Callable[[str], bool]) -> "pyarrow.Table":
         table = file.read(columns=names, use_threads=False)
     for column in table.columns:
         _check(sum(_lengths(column)), size)
-    plain = pa.schema([table.schema.field(i).with_type(_plain(kind)) for i, kind in enumerate(table.schema.types)])
-    return table.cast(plain)
-
-
-def _plain(kind: "pyarrow.DataType") -> "pyarrow.DataType":
-    import pyarrow.types as t
-
-    return kind.value_type if t.is_dictionary(kind) else kind
+    return table.cast(
+        pa.schema([f.with_type(f.type.value_type) if t.is_dictionary(f.type) else f for f in table.schema])
+    )
 
 
 def _lengths(column: "pyarrow.ChunkedArray") -> Iterator[int]:
