@@ -5,9 +5,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+# What asks a run to end: Ctrl-C, `kill`, a closed terminal. Windows has no SIGHUP.
+ENDING = frozenset({signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)})
 
 
 def available_cores() -> int:
@@ -36,8 +40,21 @@ def memory_mb() -> dict[str, float]:
 
 
 @contextmanager
+def signals_to(handler: Callable[[int, Any], object], wanted: Callable[[Any], bool]) -> Iterator[None]:
+    """ENDING signals call `handler(number, frame)` inside the `with` block, those whose handler so far is `wanted`."""
+    before = {number: old for number in ENDING if wanted(old := signal.getsignal(number))}
+    for number in before:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+@contextmanager
 def held_signals() -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP that come inside the `with` block take effect at its end: it is done whole.
+    """ENDING signals that come inside the `with` block take effect at its end: it is done whole.
 
     Signals reach the main thread alone; in another one nothing needs holding.
     """
@@ -45,15 +62,10 @@ def held_signals() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    numbers = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}  # Windows has no SIGHUP
-    before = {n: handler for n in numbers if callable(handler := signal.getsignal(n))}
-    for number in before:
-        signal.signal(number, lambda number, frame: came.append(number))
     try:
-        yield
+        with signals_to(lambda number, frame: came.append(number), callable):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if came:
             signal.raise_signal(came[0])
 

@@ -7,6 +7,7 @@ import signal
 import sys
 from typing import Any
 
+from ..process import ENDING
 from .options import Exit, say
 
 # What a shell reports of a tool whose reader has gone, as `head` does.
@@ -91,6 +92,6 @@ def final_status(status: int, output: _Patient | None) -> int:
 
 def end_by_signals() -> None:
     """SIGTERM and SIGHUP end the program as Ctrl-C does, unless whoever started it ignores them, as nohup does."""
-    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):  # Windows has no SIGHUP
+    for number in ENDING - {signal.SIGINT}:
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)

@@ -13,6 +13,7 @@ import click
 
 from ..bars import progress as bar
 from ..options import FaceOptions, Options, VideoOptions
+from ..process import signals_to
 from ..text import counted, without_secrets
 from . import options as opt
 
@@ -122,13 +123,8 @@ def _stopped_by_signals(run: "VideoRun") -> Iterator[None]:
             raise KeyboardInterrupt
         run.stop()
 
-    wanted = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}  # Windows has no SIGHUP
-    before = {n: signal.signal(n, stop) for n in wanted if signal.getsignal(n) != signal.SIG_IGN}
-    try:
+    with signals_to(stop, lambda before: before != signal.SIG_IGN):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
