@@ -6,83 +6,48 @@ PyTorch's older interface (`set_float32_matmul_precision`, `allow_tf32`) cannot 
 newer one (`fp32_precision`), and setting it would change more than this.
 """
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
 from .optional import need
-
-# Changes a setting of torch, and returns what puts it back.
-Change: TypeAlias = Callable[[Any], Callable[[], None]]
+from .shared import HeldSetting
 
 
-class HeldSetting:
-    """A setting of PyTorch that is changed as long as at least one piece of work, of any thread, holds it."""
-
-    def __init__(self, change: Change) -> None:
-        self._change = change
-        self._lock, self._holders = threading.Lock(), 0
-        self._put_back: Callable[[], None] = _nothing
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the setting while this lasts."""
-        with self._lock:
-            if self._holders == 0:
-                self._put_back = self._change(need("torch", "the GPU engine"))
-            self._holders += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._holders -= 1
-                if self._holders == 0:
-                    self._put_back()
+def _backends() -> Any:
+    return need("torch", "the GPU engine").backends
 
 
-def _nothing() -> None:
-    """What puts back a setting that was right already."""
-
-
-def _without_tf32(operation: Callable[[Any], Any]) -> Change:
-    """`operation` gives of torch the object whose `fp32_precision` is changed."""
-
-    def change(torch: Any) -> Callable[[], None]:
-        settings = operation(torch)
-        before = settings.fp32_precision
-        if before != "tf32":
-            return _nothing
+@contextmanager
+def _without_tf32(operation: Callable[[Any], Any]) -> Iterator[None]:
+    """`operation` gives of torch.backends the object whose `fp32_precision` is changed."""
+    settings = operation(_backends())
+    before = settings.fp32_precision
+    if before == "tf32":
         settings.fp32_precision = "ieee"
-
-        def put_back() -> None:
-            # PyTorch does not tell whether the value was the operation's own or came from the setting above it. What
-            # comes from above must go on following that one, or the program could not turn TF32 off any more.
-            settings.fp32_precision = "none"
-            if settings.fp32_precision != before:
-                settings.fp32_precision = before
-
-        return put_back
-
-    return change
+    yield
+    if before == "tf32":
+        # PyTorch does not tell whether the value was the operation's own or came from the setting above it. What
+        # comes from above must go on following that one, or the program could not turn TF32 off any more.
+        settings.fp32_precision = "none"
+        if settings.fp32_precision != before:
+            settings.fp32_precision = before
 
 
-def _full_sums(torch: Any) -> Callable[[], None]:
+@contextmanager
+def _full_sums() -> Iterator[None]:
     """cuBLAS may add the parts of a bf16 product in bf16, where it splits the sum, unless this is forbidden."""
-    matmul = torch.backends.cuda.matmul
-    if not matmul.allow_bf16_reduced_precision_reduction:
-        return _nothing
-    # Whether sums may be split at all can only be forbidden together with this, so it is allowed before and after.
-    matmul.allow_bf16_reduced_precision_reduction = False
-
-    def put_back() -> None:
+    matmul = _backends().cuda.matmul
+    before = matmul.allow_bf16_reduced_precision_reduction
+    if before:
+        # Whether sums may be split at all can only be forbidden together with this, so it is allowed before and after.
+        matmul.allow_bf16_reduced_precision_reduction = False
+    yield
+    if before:
         matmul.allow_bf16_reduced_precision_reduction = True
 
-    return put_back
 
-
-_products = HeldSetting(_without_tf32(lambda torch: torch.backends.cuda.matmul))
-_convolutions = HeldSetting(_without_tf32(lambda torch: torch.backends.cudnn.conv))
+_products = HeldSetting(lambda: _without_tf32(lambda backends: backends.cuda.matmul))
 _sums = HeldSetting(_full_sums)
 
 
@@ -93,8 +58,5 @@ def exact_products() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def exact_convolutions() -> Iterator[None]:
-    """Convolutions of float32 are computed in float32 while this lasts."""
-    with _convolutions.held():
-        yield
+# Convolutions of float32 are computed in float32 while this lasts.
+exact_convolutions = HeldSetting(lambda: _without_tf32(lambda backends: backends.cudnn.conv)).held

@@ -1,9 +1,9 @@
-"""One thing that many threads use beside each other: opened once, and closed when none of them is in it any more."""
+"""What threads share: a thing that is opened once and closed when none of them is in it, a setting that some hold."""
 
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Generic, TypeVar
 
 from .errors import BackendError
@@ -68,3 +68,29 @@ class Shared(Generic[T]):
             finally:
                 self._closing = False
                 self._changed.notify_all()
+
+
+class HeldSetting:
+    """A setting of the whole process that is changed as long as at least one piece of work, of any thread, holds it.
+
+    change: gives a `with` block that changes the setting; the first one to hold it enters, the last one to end leaves.
+    """
+
+    def __init__(self, change: Callable[[], AbstractContextManager[None]]) -> None:
+        self._change, self._changed = change, ExitStack()
+        self._lock, self._holders = threading.Lock(), 0
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the setting while this lasts."""
+        with self._lock:
+            if self._holders == 0:
+                self._changed.enter_context(self._change())
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                if self._holders == 0:
+                    self._changed.close()

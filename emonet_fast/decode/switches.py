@@ -6,44 +6,32 @@ the whole process, and no reader takes them as arguments: while pictures are dec
 defaults, and then are as they were. Nothing is touched where a program has set none.
 """
 
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from PIL import Image, ImageFile
 
-_LOCK = threading.Lock()
+from ..shared import HeldSetting
+
 _DEFAULTS = (
     (ImageFile, "LOAD_TRUNCATED_IMAGES", False),
     (Image, "MAX_IMAGE_PIXELS", (1 << 30) // 4 // 3),
 )
 
 
-class _Held:
-    """How many threads decode, and what puts the program's settings back after the last of them."""
-
-    count = 0
-    restore = ExitStack()
-
-
 @contextmanager
-def own_switches() -> Iterator[None]:
-    """Pillow decodes inside as it does by default. Thread-safe, and may be nested."""
-    with _LOCK:
-        if _Held.count == 0:
-            for module, name, default in _DEFAULTS:
-                if getattr(module, name) != default:
-                    _Held.restore.callback(setattr, module, name, getattr(module, name))
-                    setattr(module, name, default)
-            if any(action == "error" for action, *_ in warnings.filters):
-                _Held.restore.enter_context(warnings.catch_warnings())
-                warnings.simplefilter("ignore")
-        _Held.count += 1
-    try:
+def _defaults() -> Iterator[None]:
+    with ExitStack() as restore:
+        for module, name, default in _DEFAULTS:
+            if getattr(module, name) != default:
+                restore.callback(setattr, module, name, getattr(module, name))
+                setattr(module, name, default)
+        if any(action == "error" for action, *_ in warnings.filters):
+            restore.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
         yield
-    finally:
-        with _LOCK:
-            _Held.count -= 1
-            if _Held.count == 0:
-                _Held.restore.close()
+
+
+# Pillow decodes inside as it does by default. Thread-safe, and may be nested.
+own_switches = HeldSetting(_defaults).held

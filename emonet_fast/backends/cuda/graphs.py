@@ -91,7 +91,7 @@ class CudaCapture:
         if isinstance(fault, self.torch.OutOfMemoryError) or not isinstance(fault, Exception):
             raise fault
         _log.warning("this GPU's work cannot be captured as a graph and runs slower without one: %s", fault)
-        return _exactly(work)
+        return exact_products()(work)  # at every call anew
 
     def _warm_up(self, work: Callable[[], None]) -> None:
         torch, stream = self.torch, self._stream
@@ -138,14 +138,6 @@ class CudaCapture:
         except RuntimeError:  # it had come further than that
             return
         native._cuda_releasePool(index, self._pool)
-
-
-def _exactly(work: Callable[[], None]) -> Replay:
-    def replay() -> None:
-        with exact_products():
-            work()
-
-    return replay
 
 
 def call_directly(work: Callable[[], None]) -> Replay:
