@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -72,9 +73,7 @@ def _about(path: Path) -> str:
 def sweep(cache_dir: Path) -> None:
     """Remove what killed runs have left unfinished: files of the cache, and folders of builds. Raises nothing."""
     with contextlib.suppress(OSError):
-        for entry in entries(cache_dir):
-            if entry.kind == "unfinished" and time.time() - entry.used > DEAD_SECONDS:
-                entry.remove()
+        prune(cache_dir, math.inf)
     for folder in _dead_builds():
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -53,6 +53,30 @@ def files_of(place: str | Path | None, wanted: Callable[[str], bool] = lambda na
     return [str(below) for below in path.rglob("*") if wanted(below.name)] if path.is_dir() else [str(place)]
 
 
+def target_of(path: Path, *, follow: bool = True) -> Path:
+    """The file that `path` stands for: where it is a symbolic link, what that points to; without `follow` the link.
+
+    Raises OptionError where it cannot be one: its folder is missing, or it exists and is no file.
+    """
+    target = Path(os.path.realpath(path)) if follow else Path(os.path.realpath(path.parent), path.name)
+    if not target.parent.is_dir():
+        raise OptionError(f"cannot write {path}: there is no folder {target.parent}; create it first")
+    if target.exists() and (follow or not target.is_symlink()) and not target.is_file():
+        raise OptionError(f"cannot write {path}: it exists and is not a file; give a file's name")
+    return target
+
+
+@contextlib.contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """Errors of the disk inside, where a file is opened for writing or its path looked at, become an OptionError."""
+    try:
+        yield
+    except OSError as error:  # looking at the path can fail already, as for names that are too long
+        raise OptionError(
+            f"cannot write {path}: {error.strerror or error}; choose another name, or a folder that can be written"
+        ) from error
+
+
 class PendingFile:
     """A temporary file `.<name>.<random>.tmp` beside `path`, open for writing bytes as `.file`.
 
@@ -67,21 +91,13 @@ class PendingFile:
 
     def __init__(self, path: Path, *, follow: bool = True) -> None:
         self.path = path
-        try:
-            self._target = Path(os.path.realpath(path)) if follow else Path(os.path.realpath(path.parent), path.name)
+        with opening(path):
+            self._target = target_of(path, follow=follow)
             folder = self._target.parent
-            if not folder.is_dir():
-                raise OptionError(f"cannot write {path}: there is no folder {folder}; create it first")
-            if self._target.exists() and (follow or not self._target.is_symlink()) and not self._target.is_file():
-                raise OptionError(f"cannot write {path}: it exists and is not a file; give a file's name")
             self._temporary = folder / f".{self._target.name}.{secrets.token_hex(4)}.tmp"
             # "x": never another one's file; its mode follows the umask, as tempfile's 0600 would not.
             created = partial(os.open, mode=0o666 & (folder.stat().st_mode | 0o644))
             self.file: BinaryIO = open(self._temporary, "xb", opener=created)  # noqa: SIM115 - Path.open takes none
-        except OSError as error:  # looking at the path can fail already, as for names that are too long
-            raise OptionError(
-                f"cannot write {path}: {error.strerror or error}; choose another name, or a folder that can be written"
-            ) from error
 
     def __enter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EmonetError, OptionError
+from ..files import opening, target_of
 from .apart import RunOutput
 
 SUFFIX = ".partial"
@@ -34,34 +35,21 @@ def partial_of(path: Path) -> Path:
     return Path(os.path.realpath(path) + SUFFIX)
 
 
-def check_free(path: Path) -> None:
-    """Raise OptionError where a run that was cut short has left what it wrote for `path`."""
-    partial = partial_of(path)
-    if os.path.lexists(partial):
-        raise OptionError(
-            f"{partial} is there already: a run that was cut short left its rows in it, or another run writes it. Make "
-            "a file of it by `emonet-fast recover`, or move it away"
-        )
-
-
 def claim(path: Path) -> _Unbuffered:
     """Make the partial file of `path`, which is open for writing.
 
     Raises OptionError when the folder is missing or cannot be written, `path` is no file, or an earlier run's partial
     file is still there.
     """
-    try:
-        target = Path(os.path.realpath(path))
-        if not target.parent.is_dir():
-            raise OptionError(f"cannot write {path}: there is no folder {target.parent}; create it first")
-        if target.exists() and not target.is_file():
-            raise OptionError(f"cannot write {path}: it exists and is not a file; give a file's name")
-        check_free(path)
-        return _Unbuffered(partial_of(path), "x")
-    except OSError as error:  # looking at the path can fail already, as for names that are too long
-        raise OptionError(
-            f"cannot write {path}: {error.strerror or error}; choose another name, or a folder that can be written"
-        ) from error
+    with opening(path):
+        target_of(path)
+        partial = partial_of(path)
+        if os.path.lexists(partial):
+            raise OptionError(
+                f"{partial} is there already: a run that was cut short left its rows in it, or another run writes it. "
+                "Make a file of it by `emonet-fast recover`, or move it away"
+            )
+        return _Unbuffered(partial, "x")
 
 
 def left_in(partial: Path, path: Path) -> str:

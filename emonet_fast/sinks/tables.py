@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,9 +56,9 @@ class GrowingTable(GrowingSink):
         self._put(table, self._schema is None)
         self._schema = table.schema
 
+    @abstractmethod
     def _put(self, table: "pyarrow.Table", begins: bool) -> None:
         """Append rows; the first begin the file."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Put the table in place; a second call does nothing. Without any batch it has the columns of every table."""
