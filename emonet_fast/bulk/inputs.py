@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..datasets.reader import class_names, open_dataset
+from ..datasets import open_dataset
+from ..datasets.reader import class_names
 from ..errors import DataError, InputError
-from ..scores import utf8_text
 from ..sources.folder import FoundFiles, UniqueKeys, is_image_name
 from ..sources.inputs import InputFile, inspect_file, is_input_name, list_files
 from ..sources.shards import is_shard_name
 from ..sources.skipped import NO_COLUMN, NO_ROWS, skipped_text
 from ..sources.table import NoImageColumnError, TableFooter, is_table_name
+from ..text import utf8_text
 from .state import FileState, Kind, state_of
 
 if TYPE_CHECKING:

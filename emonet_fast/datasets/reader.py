@@ -1,16 +1,13 @@
 """Rows of the published parquet layout, one at a time. Images are read only if the caller wants them."""
 
 import json
-import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CheckpointError, DataError, InputError
-from ..options import Options
+from ..errors import DataError, InputError
 from ..sources.table import choose_column, open_table
 from .labels import annotations
 
@@ -65,12 +62,10 @@ class Record:
     extras: Mapping[str, Any] = field(default_factory=dict)
 
 
-HUB_NAMES = {k: f"laion/emonet-face-{k}" for k in Kind}
 _DEMOGRAPHICS = ("age", "gender", "ethnicity")
-_TEXTS = ("prompt", "emotion", "subset", *_DEMOGRAPHICS)
-_SHARD = re.compile(r"(?P<split>.+)-\d+-of-(?P<of>\d+)\.parquet")
+TEXTS = ("prompt", "emotion", "subset", *_DEMOGRAPHICS)
 _BATCH_IMAGES = 16  # portraits of 1 MB
-_BATCH_TEXTS = 1024
+_BATCHTEXTS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +85,6 @@ class DataSet:
         files: its shards.
         experts: whether the column `label` holds experts' annotations. Big's machine labels have another form and stay
             in `extras`.
-
-    Attributes:
         skipped: names of tables in its folder that are no shards, such as scores: they have no images or no labels.
 
     Raises:
@@ -99,13 +92,11 @@ class DataSet:
             layout.
     """
 
-    def __init__(self, source: str, files: Sequence[Path], experts: bool = True) -> None:
+    def __init__(self, source: str, files: Sequence[Path], experts: bool = True, skipped: tuple[str, ...] = ()) -> None:
         if not files:
             raise DataError(f"{source} holds no .parquet file; expected the data set's published shards")
-        self.source = source
-        self.files = tuple(files)
+        self.source, self.files, self.skipped = source, tuple(files), skipped
         names = [f.name for f in self.files]
-        self.skipped: tuple[str, ...] = ()
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise DataError(
@@ -154,82 +145,6 @@ class DataSet:
             raise DataError(f"{path} cannot be read as parquet ({_first_line(error)}); get the file again") from None
 
 
-def open_dataset(
-    place: str | Path, kind: Kind | None = None, *, revision: str | None = None, cache_dir: Path | None = None
-) -> DataSet:
-    """Open a data set in a folder, in one parquet file, or on the hub.
-
-    Args:
-        place: a folder, a file, or a hub id: `laion/emonet-face-hq`, -binary or -big.
-        kind: what the data set must be; None takes any, and reads a column `label` as experts' annotations.
-        revision: of the hub's repository; without one, the first download fixes the commit for later ones.
-        cache_dir: where that commit is kept; None takes the cache of the package.
-
-    Raises:
-        DataError: when nothing is there, the download fails, there are no shards, or they are of another kind.
-    """
-    if place == "":  # as a path it would be the working folder
-        raise DataError("an empty text came as the data set; is a variable unset?")
-    path = Path(place)
-    experts = kind != Kind.BIG and str(place) != HUB_NAMES[Kind.BIG]
-    if path.is_dir():
-        found = sorted(p for p in path.rglob("*.parquet") if not p.name.startswith("."))
-        files = [p for p in found if _is_shard(p)] or found  # of none the reader says what lacks
-    elif path.is_file():
-        files = [path]
-    else:
-        files = _from_hub(str(place), revision, cache_dir or Options().cache_dir)
-    data = DataSet(str(place), files, experts)
-    data.skipped = tuple(p.name for p in found if p not in files) if path.is_dir() else ()
-    if kind is not None and data.kind != kind:
-        raise DataError(
-            f"{place} is a data set of the kind {data.kind} by its annotations; expected {kind}, "
-            f"such as {HUB_NAMES[kind]}"
-        )
-    return data
-
-
-def _is_shard(path: Path) -> bool:
-    """Whether a table has an image column and a column that the published layout says of images; damage counts so."""
-    try:
-        with open_table(str(path)) as file:
-            schema = file.schema_arrow
-        choose_column(schema, None, str(path))
-    except InputError:
-        return False
-    except Exception:  # the reader will say what is wrong with it
-        return True
-    return bool({"label", *_TEXTS} & set(schema.names))
-
-
-def _from_hub(name: str, revision: str | None, cache_dir: Path) -> list[Path]:
-    from ..checkpoint.fetch import Repository, snapshot
-
-    owner, _, rest = name.partition("/")
-    if not owner or not rest or "/" in rest or name.startswith((".", "~")) or name.endswith(".parquet"):
-        raise DataError(
-            f"{name} is neither a folder, nor a parquet file, nor a hub id; expected a folder with the data set's "
-            f"shards, or one of {', '.join(HUB_NAMES.values())}"
-        )
-    repository = Repository(
-        "data", name, ("*.parquet",), "dataset", "(2) a folder that holds the data set's parquet shards"
-    )
-    try:
-        folder = snapshot(repository, revision, cache_dir)
-    except CheckpointError as error:
-        raise DataError(str(error)) from None
-    files = sorted(folder.rglob("*.parquet"))
-    matches = [_SHARD.fullmatch(f.name) for f in files]
-    shards = Counter((m["split"], int(m["of"])) for m in matches if m)
-    for (split, of), present in sorted(shards.items()):
-        if present < of:  # an interrupted download, which would offline look like a smaller data set
-            raise DataError(
-                f"{present} of {of} shards of {name} ({split}) are in the hub's cache: the download was cut short. "
-                "Connect and run again; only what is missing is downloaded"
-            )
-    return files
-
-
 def _layout(file: "pyarrow.parquet.ParquetFile", path: Path, images: bool) -> _Layout:
     """Without images, of the image struct only its path is read."""
     schema = file.schema_arrow
@@ -268,7 +183,7 @@ def _cells(
     file: "pyarrow.parquet.ParquetFile", columns: list[str], images: bool, path: Path
 ) -> Iterator[dict[str, Any]]:
     """Each row as a dict."""
-    batches = file.iter_batches(_BATCH_IMAGES if images else _BATCH_TEXTS, columns=columns, use_threads=False)
+    batches = file.iter_batches(_BATCH_IMAGES if images else _BATCHTEXTS, columns=columns, use_threads=False)
     try:
         for batch in batches:
             if batch.num_columns == 0:
@@ -281,7 +196,7 @@ def _cells(
 def _record(cells: dict[str, Any], layout: _Layout, key: str, row: int, experts: bool) -> tuple[Record, Kind | None]:
     image = cells.pop(layout.image, None)
     data, name = (image.get("bytes"), image.get("path")) if isinstance(image, dict) else (image, None)
-    texts = {c: _text(cells.pop(c, None), c, layout, key) for c in _TEXTS}
+    texts = {c: _text(cells.pop(c, None), c, layout, key) for c in TEXTS}
     answers: dict[str, dict[str, float]] = {}
     kind = None
     label = cells.get("label")
