@@ -49,6 +49,20 @@ def default_cache_dir() -> Path:
         ) from None
 
 
+def check_choices(options: object, **choices: tuple[str, ...]) -> None:
+    """Raise OptionError where a field, named by its keyword, has none of the values."""
+    for name, allowed in choices.items():
+        if getattr(options, name) not in allowed:
+            raise OptionError(f"{name} is {getattr(options, name)!r}; expected one of {', '.join(allowed)}")
+
+
+def _check_numbers(options: object, *names: str) -> None:
+    for name in names:
+        value, (low, high) = getattr(options, name), _RANGES[name]
+        if isinstance(value, str) or not low <= value <= high:
+            raise OptionError(f"{name} is {value!r}; expected a number from {low:g} to {high:g}")
+
+
 @dataclass(frozen=True, slots=True)
 class FaceOptions:
     """Which faces of a picture are scored.
@@ -77,10 +91,7 @@ class FaceOptions:
             raise OptionError(f"faces is {self.faces!r}; expected 'none', 'detect' or 'boxes:FILE'")
         if self.model is not None and self.faces != "detect":
             raise OptionError(f"a detector's model is for faces 'detect', and faces is {self.faces!r}")
-        for name in ("margin", "min_face", "min_score"):
-            value, (low, high) = getattr(self, name), _RANGES[name]
-            if isinstance(value, str) or not low <= value <= high:
-                raise OptionError(f"{name} is {value!r}; expected a number from {low:g} to {high:g}")
+        _check_numbers(self, "margin", "min_face", "min_score")
         if self.model is not None:
             object.__setattr__(self, "model", Path(self.model))
 
@@ -185,14 +196,10 @@ class Options:
     def __post_init__(self) -> None:
         if not _DEVICE.fullmatch(self.device):
             raise OptionError(f"device is {self.device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'")
-        for name, choices in (("backend", BACKENDS), ("precision", PRECISIONS), ("decoder", DECODERS)):
-            if getattr(self, name) not in choices:
-                raise OptionError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(choices)}")
+        check_choices(self, backend=BACKENDS, precision=PRECISIONS, decoder=DECODERS)
         if self.trust_engine is not None and self.backend != "tensorrt":
             raise OptionError(f"trust_engine is for backend 'tensorrt', and the backend is {self.backend!r}")
-        low, high = _RANGES["max_seconds"]
-        if isinstance(self.max_seconds, str) or not low <= self.max_seconds <= high:
-            raise OptionError(f"max_seconds is {self.max_seconds!r}; expected a number from {low:g} to {high:g}")
+        _check_numbers(self, "max_seconds")
         for name in ("batch_size", "threads", "max_pixels", "max_bytes", "max_memory"):
             value, (low, high) = getattr(self, name), _RANGES[name]
             if value is not None and not (type(value) is int and low <= value <= high):

@@ -6,7 +6,6 @@ were not there, and is scored again.
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -20,7 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, EmonetError, OptionError
+from ..errors import DataError, OptionError
 from ..files import PendingFile, sync_folder, write_whole
 from ..sources.folder import reason_of, stat_file
 from .inputs import PlannedFile
@@ -28,6 +27,7 @@ from .plan import PLAN, VERSION_1_FILES, Plan, files_name
 from .plan_file import plan_of
 from .rows import write_files
 from .settings import differences
+from .state import hash_of
 
 MARKER_FORMAT = "emonet_fast.bulk.shard"
 MARKER_VERSION = 1
@@ -283,21 +283,6 @@ def _file_fault(path: Path, marker: dict[str, Any], hashes: bool) -> str:
 
 def _hash_or_none(path: Path) -> str | None:
     try:
-        stat_file(path)
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hash_of(path)
     except OSError:
         return None
-
-
-def no_space(folder: Path, error: BaseException) -> EmonetError | None:
-    """The error of a full disk or a spent quota, with what to do; None where `error` has another cause."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            return EmonetError(
-                f"no space is left for {folder} ({error.__cause__ or error}). Every shard that has its marker is "
-                "whole; free some space and run the same command again: only what is missing is scored"
-            )
-        cause = cause.__cause__ or cause.__context__
-    return None

@@ -8,6 +8,7 @@ The reader goes on to the next shard while the engine still scores the last one.
 so a shard's file does not depend on the shards before it.
 """
 
+import errno
 import socket
 import threading
 import time
@@ -15,10 +16,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..backends.base import DeviceBackend
 from ..decoders import FaceLocator, Prepared
+from ..errors import EmonetError
 from ..records import Picture, Status
 from ..scorer import ScoredBatch, Scorer
 from ..scores import distinct_notes
@@ -40,6 +43,19 @@ class ShardError(Exception):
     def __init__(self, shard: int, error: BaseException) -> None:
         super().__init__(f"{type(error).__name__}: {error}")
         self.shard = shard
+
+
+def no_space(folder: Path, error: BaseException) -> EmonetError | None:
+    """The error of a full disk or a spent quota, with what to do; None where `error` has another cause."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return EmonetError(
+                f"no space is left for {folder} ({error.__cause__ or error}). Every shard that has its marker is "
+                "whole; free some space and run the same command again: only what is missing is scored"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 @dataclass(slots=True)

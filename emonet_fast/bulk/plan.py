@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputError
 from .inputs import Listing, PlannedFile
-from .state import FileState
+from .state import FileState, change
 
 if TYPE_CHECKING:
     import pyarrow
@@ -50,10 +50,10 @@ class Source:
     mtime_ns: int = 0
     digest: str = ""
 
-    @property
-    def state(self) -> FileState:
-        """What the file was when the plan was made."""
-        return FileState(self.size, self.mtime_ns, self.digest)
+    def changed(self) -> str:
+        """What has changed in its file since the plan was made; see `state.change`."""
+        planned = FileState(self.size, self.mtime_ns, self.digest)
+        return change(planned, self.path, "table" if self.kind == "table" else "shard")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from ..files import write_whole
 from ..optional import need
 from ..scorer import Scorer
 from ..sources.folder import reason_of
-from .folder import Folder, no_space, small_text
+from .folder import Folder, small_text
 from .local import ATTEMPTS
-from .pipeline import ShardError, ShardPipeline
+from .pipeline import ShardError, ShardPipeline, no_space
 from .plan import Plan
 from .progress import BulkProgress
 from .settings import Settings, differences, parse_devices, threads_each

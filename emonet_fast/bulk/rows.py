@@ -54,7 +54,7 @@ def _table(source: Source, start: int, stop: int, keep: Sequence[str], max_bytes
     """Rows of a parquet file. Where it is gone, damaged or another one by now, each of them says so."""
     at, status = start, Status.CHANGED
     try:
-        fault = change(source.state, source.path, "table")
+        fault = source.changed()
         if not fault:
             with open_table(source.path) as file:
                 classes = class_names(file.schema_arrow, Path(source.path)) if keep else {}
@@ -83,7 +83,7 @@ def _named(values: tuple[Any, ...], labels: tuple[Sequence[str] | None, ...]) ->
 
 def _tar(source: Source, nothing: tuple[None, ...], max_bytes: int, skipped: Counter[str] | None) -> Iterator[Picture]:
     try:
-        status, fault = Status.CHANGED, change(source.state, source.path, "shard")
+        status, fault = Status.CHANGED, source.changed()
     except (OSError, ValueError) as error:
         status, fault = Status.UNREADABLE, f"tar archive: {reason_of(error)}"
     if fault:

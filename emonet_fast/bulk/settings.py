@@ -1,6 +1,5 @@
 """What a bulk run does, in one frozen record."""
 
-import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,11 +12,11 @@ from ..errors import InputError, OptionError
 from ..faces.finder import find_model
 from ..gpu import Gpu, look
 from ..optional import need
-from ..options import EMBEDDINGS, ENGINES, SHARD_SIZE, FaceOptions, Options
+from ..options import EMBEDDINGS, ENGINES, SHARD_SIZE, FaceOptions, Options, check_choices
 from ..process import available_cores
 from ..scorer import Scorer
 from ..sinks.encoders import SCHEMA_VERSION
-from ..sources.folder import stat_file
+from .state import hash_of
 
 _SLICE = re.compile(r"(\d+)/(\d+)")
 _DEVICES = re.compile(r"cpu|cuda|cuda:\d+")
@@ -64,9 +63,7 @@ class Settings:
     ray_address: str | None = None
 
     def __post_init__(self) -> None:
-        for name, choices in (("embeddings", EMBEDDINGS), ("engine", ENGINES)):
-            if getattr(self, name) not in choices:
-                raise OptionError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(choices)}")
+        check_choices(self, embeddings=EMBEDDINGS, engine=ENGINES)
         if self.shard_size < 1:
             raise OptionError(f"shard_size is {self.shard_size}; expected 1 or more rows")
         index, count = self.part
@@ -130,9 +127,7 @@ class Settings:
         if path is None:
             name, path = "face_model", find_model(self.faces.model, self.options.cache_dir)
         try:
-            stat_file(path)  # a pipe would be waited for
-            with path.open("rb") as file:
-                return {name: "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()}
+            return {name: "sha256:" + hash_of(path)}
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 

@@ -47,6 +47,13 @@ def state_of(path: str, kind: Kind) -> FileState:
     return FileState(info.st_size, info.st_mtime_ns, digest)
 
 
+def hash_of(path: Path) -> str:
+    """SHA-256 of a whole file. Raises OSError where there is none, or it is no regular file."""
+    stat_file(path)  # a pipe would be waited for
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def change(planned: FileState, path: str, kind: Kind) -> str:
     """What has changed since the plan was made, in words; "" where nothing has. Raises as `state_of` does."""
     known = planned.mtime_ns != 0  # an older plan knows the sizes of tables and tars alone

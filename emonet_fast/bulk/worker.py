@@ -16,9 +16,10 @@ from typing import Any
 
 from ..errors import EmonetError
 from ..faces import open_faces
+from ..process import ENDING
 from .channel import ClosedError
-from .folder import Folder, no_space
-from .pipeline import ShardError, ShardPipeline
+from .folder import Folder
+from .pipeline import ShardError, ShardPipeline, no_space
 from .settings import Settings
 
 FINISH, STOP = "finish", "stop"
@@ -58,8 +59,8 @@ class Failed:
 
 def serve(connection: Connection, settings: Settings, device: str, threads: int | None) -> None:
     """The process' main function."""
-    # Ctrl-C and a closed terminal reach every process of it; the parent decides. Windows has no SIGHUP.
-    for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
+    # Ctrl-C and a closed terminal reach every process of it; the parent decides.
+    for number in ENDING - {signal.SIGTERM}:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     send = partial(_send, connection, threading.Lock())

@@ -19,7 +19,6 @@ from ...text import counted
 from ..folder import Folder
 from ..plan import Plan, Source
 from ..rows import read_files, read_planned
-from ..state import change
 from .collect import Best, Collected, Rectangle
 
 SIDE = 128  # pixels
@@ -92,8 +91,8 @@ def _read(
                 if one.key == best.source and _inside(one.path, roots):
                     yield 0, read_planned(one, MAX_BYTES)
         return
-    path = _inside(source.path, roots)
-    if change(source.state, path, "table" if source.kind == "table" else "shard"):
+    _inside(source.path, roots)
+    if source.changed():
         return
     if source.kind == "table":
         with open_table(source.path) as file:
