@@ -12,7 +12,7 @@ from .process import held_signals
 from .records import Picture, Status
 from .reports.collect import thumbnail
 from .reports.pictures import PictureReport
-from .scorer import Scorer
+from .scorer import ScoredBatch, Scorer
 from .scores import Scores, distinct_notes
 from .sinks import open_sink
 from .sinks.apart import OutputsApart
@@ -106,6 +106,21 @@ def check(outputs: ScoreOutputs) -> None:
         PictureReport(outputs.report, outputs.title, {}, top=outputs.top).abort()
 
 
+class _Rows:
+    """What a run keeps of its rows: how many of each status, their notes, and the first ones for the terminal."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.notes: tuple[str, ...] = ()
+        self.first: list[Scores] = []
+
+    def add(self, scores: Scores) -> None:
+        self.counts.update(scores.status)
+        self.notes = distinct_notes((*self.notes, *scores.notes))
+        if sum(map(len, self.first)) < TABLE_ROWS:
+            self.first.append(scores)
+
+
 def run(
     scorer: Scorer,
     pictures: Iterable[Picture],
@@ -122,43 +137,31 @@ def run(
 
     `skipped` is read at the end: how much of what was passed over, by kind.
     """
-    counts: Counter[str] = Counter()
-    notes: tuple[str, ...] = ()
-    first: list[Scores] = []
+    rows, apart, whole = _Rows(), OutputsApart(), False
     ended: BaseException | None = None
     metadata = scorer.metadata | (faces.metadata if faces is not None else {})
-    whole, apart = False, OutputsApart()
     report: PictureReport | None = None
     try:
         report = _open(outputs, metadata, apart)
-        for batch in scorer.batches(
-            pictures, embeddings=outputs.embeddings, keep_rgb=outputs.report is not None, faces=faces
-        ):
-            with held_signals():
-                counts.update(batch.scores.status)
-                apart.write(batch)
-            notes = distinct_notes((*notes, *batch.scores.notes))
-            if sum(map(len, first)) < TABLE_ROWS:
-                first.append(batch.scores)
-            advance(len(batch.scores))
-            if apart.lost:
-                break
+        thumbnails = outputs.report is not None
+        batches = scorer.batches(pictures, embeddings=outputs.embeddings, keep_rgb=thumbnails, faces=faces)
+        _take(batches, rows, apart, advance)
         whole = not apart.lost
     except (EmonetError, KeyboardInterrupt) as error:
-        if not counts:
+        if not rows.counts:
             raise
         ended = error
     finally:
         passed_over = skipped_text(skipped or {})
         if report is not None and passed_over:
             report.add_note(passed_over)
-        apart.end_all(early=not whole, empty=not counts and not whole)
+        apart.end_all(early=not whole, empty=not rows.counts and not whole)
     note = scorer.decoder.note()
     return ScoreSummary(
-        counts={str(k): v for k, v in counts.items()},
+        counts={str(k): v for k, v in rows.counts.items()},
         seconds=dict(scorer.timings),
-        first=Scores.concat(first) if first else None,
-        notes=(*notes, *(faces.notes() if faces is not None else ()), *apart.notes),
+        first=Scores.concat(rows.first) if rows.first else None,
+        notes=(*rows.notes, *(faces.notes() if faces is not None else ()), *apart.notes),
         engine=f"{metadata['backend']} {metadata['precision']}",
         decoder=scorer.decoder.name + (f", {note}" if note else ""),
         skipped=passed_over,
@@ -166,6 +169,17 @@ def run(
         faults=tuple(apart.faults),
         ended=ended,
     )
+
+
+def _take(batches: Iterable[ScoredBatch], rows: _Rows, apart: OutputsApart, advance: Callable[[int], None]) -> None:
+    """Write the batches, each whole, until there is none, or no output that has not failed."""
+    for batch in batches:
+        with held_signals():
+            rows.add(batch.scores)
+            apart.write(batch)
+        advance(len(batch.scores))
+        if apart.lost:
+            return
 
 
 def _open(outputs: ScoreOutputs, metadata: Mapping[str, str], apart: OutputsApart) -> PictureReport | None:

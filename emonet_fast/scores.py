@@ -26,7 +26,7 @@ from .errors import OptionError
 from .optional import need
 from .records import Face, Float32Array, Float64Array, Status
 from .taxonomy import canonical_order
-from .text import utf8_text as utf8_text
+from .text import utf8_text
 
 if TYPE_CHECKING:
     import pandas
@@ -124,9 +124,7 @@ class Scores:
         labels = [f"#{i}" for i in range(n)] if keys is None else list(keys)
         states = [Status.OK] * n if status is None else [Status(s) for s in status]
         reasons = [""] * n if reason is None else list(reason)
-        for what, column in (("keys", labels), ("status", states), ("reason", reasons)):
-            if len(column) != n:
-                raise OptionError(f"{what} has {len(column)} entries; expected {n}, one for each row of raw")
+        _check_lengths(n, keys=labels, status=states, reason=reasons)
         return cls.of_checked(
             values,
             slugs,
@@ -338,6 +336,12 @@ def embedding_column(embeddings: Float32Array, ok: npt.NDArray[np.bool_], dtype:
         vectors = np.ascontiguousarray(embeddings, dtype)
     unknown = ~ok | ~np.isfinite(vectors).all(axis=1)
     return pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1], mask=pa.array(unknown))
+
+
+def _check_lengths(rows: int, **columns: Sequence[object]) -> None:
+    for name, column in columns.items():
+        if len(column) != rows:
+            raise OptionError(f"{name} has {len(column)} entries; expected {rows}, one for each row of raw")
 
 
 def _concat_known(tables: Sequence[npt.NDArray[Any] | None], parts: Sequence[Scores]) -> npt.NDArray[Any] | None:

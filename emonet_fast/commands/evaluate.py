@@ -36,9 +36,9 @@ class _Task:
         if self.report is not None or self.charts is not None:
             need("matplotlib", "--report and --charts")
         read = [path for place in (self.predictions, *inputs) for path in files_of(place, _is_shard)]
-        opt.try_files(self.report, self.json_path, inputs=read)
         # How many charts there will be is known at the end.
         keep_apart((self.report, self.json_path, *map(Path, files_of(self.charts, _is_chart))), read)
+        opt.try_files(self.report, self.json_path)
 
     def read(self, values: str) -> "Predictions":
         from ..evaluate.predictions import read_predictions

@@ -1,7 +1,6 @@
 """The figures of HQ as a result: what is shown, in which order, and whose definition it is."""
 
 import re
-from functools import cache
 from itertools import chain
 
 import numpy as np
@@ -162,11 +161,9 @@ def _charts(figures: HqFigures) -> tuple[Chart, ...]:
     names = [ratings.raters[r] for r in order]
     humans = int(ratings.human.sum())
 
-    @cache
     def heat() -> Pictures:
         return heat_map_png(heat_map(figures.kappa)[np.ix_(order, order)], names, humans)
 
-    @cache
     def emotions() -> Pictures:
         order = _by_alpha(figures)
         series = {

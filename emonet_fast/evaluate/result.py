@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
@@ -68,7 +69,7 @@ class Chart:
         slug: its name in the file's name.
         title: its name for a reader.
         alt: what it shows, in words.
-        draw: gives the PNG for a light page and that for a dark one; called only when they are needed.
+        draw: gives the PNG for a light page and that for a dark one; called once, and only when they are needed.
         origin: whose definition it is.
     """
 
@@ -77,6 +78,9 @@ class Chart:
     alt: str
     draw: Callable[[], tuple[bytes, bytes]]
     origin: Origin = "ours"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "draw", cache(self.draw))
 
 
 @dataclass(frozen=True, slots=True)

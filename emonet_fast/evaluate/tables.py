@@ -1,7 +1,5 @@
 """The figures of Binary, any-hit and demographics as results: what is shown, and whose definition it is."""
 
-from functools import cache
-
 import numpy as np
 
 from .any_hit import CUTOFF, AnyHitFigures
@@ -97,12 +95,10 @@ def _binary_charts(figures: BinaryFigures) -> tuple[Chart, ...]:
     shares = {label: ratio(agreement[kind], pairs) for kind, label in labels.items()}
     order = _by(-np.nan_to_num(shares["agreement"], nan=-1.0))
 
-    @cache
     def stacked() -> Pictures:
         parts = [(label, v[order]) for label, v in shares.items() if np.nansum(v) > 0]
         return stacked_png([NAMES[e] for e in order], parts, [f"n = {int(pairs[e])}" for e in order])
 
-    @cache
     def auc() -> Pictures:
         value, resampled = figures.clear.value["auc"], figures.clear.resampled["auc"]
         at = [e for e in _by(-np.nan_to_num(value, nan=-1.0)) if not np.isnan(value[e])]
@@ -155,7 +151,6 @@ def any_hit_result(figures: AnyHitFigures, source: str, labels: str) -> Result:
     columns = ("class", "images", "heads", "any-hit", "shuffled", "random", "argmax", "emotions")
     table = Table("classes", "Each class", lead, columns, rows, digits=4)
 
-    @cache
     def chart() -> Pictures:
         labels = {"any_hit": "any-hit", "argmax": "strongest head", "shuffled": "shuffled, any-hit"}
         return grouped_png(list(mapping.classes), [(n, np.nan_to_num(per[k])) for k, n in labels.items()])
@@ -214,7 +209,6 @@ def _group_table(figures: DemographicFigures, measure: str) -> Table:
 
 
 def _group_chart(figures: DemographicFigures, measure: str) -> Chart:
-    @cache
     def draw() -> Pictures:
         groups = [g for g in figures.groups if g.measure == measure]
         names = [f"{g.column}: {g.value} ({g.n})" for g in groups]
