@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .records import Float64Array, UInt8Array
-from .scores import Scores, utf8_text
+from .scores import Scores
+from .text import utf8_text
 
 if TYPE_CHECKING:
     import pyarrow

@@ -14,7 +14,8 @@ from emonet_fast import taxonomy
 from emonet_fast.arithmetic import scaling_note, softmax
 from emonet_fast.errors import OptionError
 from emonet_fast.records import Status
-from emonet_fast.scores import NO_BASELINE, Scores, distinct_notes, utf8_text
+from emonet_fast.scores import NO_BASELINE, Scores, distinct_notes
+from emonet_fast.text import utf8_text
 
 ALL = [d.name for d in taxonomy.DIMENSIONS]
 FORTY = [d.name for d in taxonomy.EMOTIONS]

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..files import PendingFile, writing
-from ..scores import Scores, embedding_column, utf8_text
+from ..scores import Scores, embedding_column
 from ..sinks.encoders import file_metadata
 from ..sinks.parquet import ParquetEncoder
+from ..text import utf8_text
 from .rows import Origin
 
 if TYPE_CHECKING:

@@ -94,12 +94,9 @@ def _read(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _coco(path: Path, data: Any) -> list[Mapping[str, Any]]:
     """A row for each annotation, and one without a box for each image that has none."""
-    annotations = data.get("annotations") if isinstance(data, dict) else data
-    if not isinstance(annotations, list) or not all(isinstance(a, dict) for a in annotations):
-        raise InputError(f"{path} has no list of annotations; expected COCO JSON")
-    images = data.get("images", []) if isinstance(data, dict) else []
-    if not isinstance(images, list) or not all(isinstance(i, dict) for i in images):
-        raise InputError(f"{path} has no list of images; expected COCO JSON")
+    document = data if isinstance(data, dict) else {"annotations": data}
+    annotations = _objects(document.get("annotations"), "annotations", path)
+    images = _objects(document.get("images", []), "images", path)
     known = {str(image.get("id")): image for image in images}
     if len(known) < len(images):
         raise InputError(f"{path} has {len(images) - len(known)} images with the id of another one; expected one each")
@@ -117,6 +114,12 @@ def _coco(path: Path, data: Any) -> list[Mapping[str, Any]]:
     empty = dict.fromkeys(_BOXES[0])
     rows += [_coco_place({}, image) | empty for name, image in known.items() if name not in named]
     return rows
+
+
+def _objects(value: Any, what: str, path: Path) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise InputError(f"{path} has no list of {what}; expected COCO JSON")
+    return value
 
 
 def _coco_place(annotation: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from typing import Any
 
 from ..errors import InputError
 from ..records import Face
-from ..scores import utf8_text
 from ..sources.keys import AmbiguousKeyError, Names, picture_of, unnumbered
+from ..text import utf8_text
 from .box_rows import FRAMES, KEYS, TIMES, BoxRow, read_boxes
 from .detector import PictureKey
 

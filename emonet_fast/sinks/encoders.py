@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import taxonomy
 from ..records import Status
-from ..scores import utf8_text
+from ..text import utf8_text
 
 if TYPE_CHECKING:
     import pyarrow

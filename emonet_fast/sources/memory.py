@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..errors import InputError
 from ..records import Picture, Status
-from ..scores import utf8_text
+from ..text import utf8_text
 from .folder import UniqueKeys, read_file
 
 _EXPECTED = "expected a path, bytes, a PIL image or an array [H, W, 3] uint8 RGB"

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emonet_fast.records import Status
-from emonet_fast.scores import utf8_text
 from emonet_fast.sources.folder import UniqueKeys
 from emonet_fast.sources.memory import Memory
+from emonet_fast.text import utf8_text
 
 
 def test_repeats_are_numbered():

@@ -39,9 +39,9 @@ def kind_of(name: str) -> Kind:
 
 
 def foreign_protocol(name: str) -> str:
-    """What FFmpeg would take for a protocol in a name that is neither a file nor a URL of REACHES, "" of others."""
+    """What FFmpeg would take for a protocol in a name that is no file, "" where there is none."""
     found = _PROTOCOL.match(name)
-    return found[1] if found and kind_of(name) == "file" and not path_of(name).exists() else ""
+    return found[1] if found else ""
 
 
 def scheme_of(name: str) -> str:

@@ -48,7 +48,7 @@ def open_media(av: Any, name: str, stream: int | None, hardware: bool) -> Media:
         kind = kind_of(name)
         if kind == "file":
             path = path_of(name)
-            if protocol := foreign_protocol(name):
+            if not path.exists() and (protocol := foreign_protocol(name)):
                 expected = f"expected a file, a camera, - or a URL of {', '.join(REACHES)}"
                 raise InputError(f"{without_secrets(name)}: no such file, and no protocol {protocol!r}; {expected}")
             if path.is_dir():
