@@ -2,7 +2,7 @@
 
 sources -> decoders (decode, preprocess) -> backend -> scores
 
-Over 300 lines: a third of it documents the public class, and its two halves share what is open.
+Over 300 lines: a quarter of it documents the public class, and its two halves share what is open.
 """
 
 import warnings
