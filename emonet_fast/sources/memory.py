@@ -50,6 +50,8 @@ class Memory:
 
 def _advice(items: object) -> str:
     """What to do where `items` is no row of pictures; "" where it is one."""
+    if isinstance(items, str) and not items:  # as a path it would be the working folder
+        return "an empty text is none; is a variable unset?"
     if isinstance(items, (str, os.PathLike)) and Path(os.fsdecode(items)).is_dir():
         return f"it is a folder, so list its files: sorted(Path({os.fsdecode(items)!r}).glob('*.jpg'))"
     one = isinstance(items, (str, bytes, bytearray, memoryview, os.PathLike, Image.Image))
@@ -71,6 +73,8 @@ def _advice(items: object) -> str:
 def take(item: object, key: str, max_bytes: int) -> Picture:
     """One object as a Picture; BAD_INPUT with what came and what was expected if it is none."""
     if isinstance(item, str):
+        if not item:
+            return Picture(key, None, Status.BAD_INPUT, f"an empty str came; {_EXPECTED}")
         return read_file(item, key, max_bytes)
     if isinstance(item, (bytes, bytearray, memoryview)):
         return Picture(key, bytes(item))

@@ -65,10 +65,10 @@ def test_a_batch_array_is_a_sequence_of_pictures():
     assert {p.status for p in got} == {Status.OK}
 
 
-@pytest.mark.parametrize("item", [None, 7, 1.5, [1, 2], {"a": 1}, object(), np.uint8(3), {1}])
+@pytest.mark.parametrize("item", [None, 7, 1.5, [1, 2], {"a": 1}, object(), np.uint8(3), {1}, ""])
 def test_other_types(item):
     (got,) = Memory([item], LIMIT)
-    assert (got.key, got.data, got.status) == ("#0", None, Status.BAD_INPUT)
+    assert (got.key, got.data, got.status) == ("" if item == "" else "#0", None, Status.BAD_INPUT)
     assert type(item).__name__ in got.reason
     assert "expected a path, bytes, a PIL image or an array [H, W, 3] uint8 RGB" in got.reason
 
@@ -120,6 +120,7 @@ def test_any_array_gives_a_verdict(array):
     ("items", "advice"),
     [
         ("a.jpg", "put it in a list"),
+        ("", "an empty text is none; is a variable unset"),
         (b"x", "put it in a list"),
         (Path("a.jpg"), "put it in a list"),
         (Image.new("L", (1, 1)), "put it in a list"),
