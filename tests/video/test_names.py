@@ -157,6 +157,7 @@ def test_a_remote_playlist_reaches_its_parts(tmp_path, made):
     (tmp_path / "a.m3u8").write_text(hls("b.ts"))
     with web_server(tmp_path) as url:
         assert numbers(f"{url}/a.m3u8") == list(range(N))
+        assert numbers(f"{url}/b.ts".replace("http", "HTTP")) == list(range(N)), "a scheme's letters do not count"
 
 
 SHOWN = {

@@ -82,7 +82,8 @@ def _open(av: Any, name: str, local: LocalFile | None, hwaccel: Any = None) -> A
     options = {"protocol_whitelist": REACHES[scheme]}
     if scheme in ("rtsp", "rtsps"):
         options["rtsp_transport"] = "tcp"
-    return av.open(name, options=options, timeout=_TIMEOUT, hwaccel=hwaccel)
+    scheme, _, rest = name.partition(":")
+    return av.open(f"{scheme.lower()}:{rest}", options=options, timeout=_TIMEOUT, hwaccel=hwaccel)
 
 
 def _open_for_nvdec(av: Any, name: str, stream: int | None, local: LocalFile | None) -> tuple[Any, Any]:
