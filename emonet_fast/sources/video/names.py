@@ -1,4 +1,4 @@
-"""What a name given as video means (a file, a camera, standard input or a URL), and how it may be shown."""
+"""What a name given as video means: a file, a camera, standard input or a URL."""
 
 import re
 from pathlib import Path
