@@ -67,10 +67,10 @@ def test_full_depth_bf16(full, shots, pixels, want, tmp_path):
 
     if choose_precision(import_openvino().Core(), "auto") != "bf16":
         pytest.skip("this processor has no bf16 instructions")
-    theirs = Reference.from_packed(full, "bf16").score(shots[:3])
-    allowed = measure(first(want, 3), (theirs.embedding, theirs.raw), EMOTIONS)
-    engine = outputs_of(OpenVinoBackend(full, "bf16", cache_dir=tmp_path), pixels[:3])
-    found = measure(first(want, 3), engine, EMOTIONS)
+    theirs = Reference.from_packed(full, "bf16").score(shots[:2])
+    allowed = measure(first(want, 2), (theirs.embedding, theirs.raw), EMOTIONS)
+    engine = outputs_of(OpenVinoBackend(full, "bf16", cache_dir=tmp_path), pixels[:2])
+    found = measure(first(want, 2), engine, EMOTIONS)
     assert found.rms_error <= tolerances.BF16_FACTOR * allowed.rms_error
     assert found.max_error <= tolerances.BF16_FACTOR * allowed.max_error
 

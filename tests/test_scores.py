@@ -333,10 +333,9 @@ class TestConcat:
                 Scores.concat(parts)
 
     def test_metadata_that_differs_is_kept_and_scaling_is_counted_anew(self):
-        one = Scores.from_raw(
-            [[30.0]], ["awe"], {"awe": 0}, metadata={"backend": "cpu", "checkpoint": "x"}, notes=["n"]
-        )
-        two = Scores.from_raw([[-40.0]], ["awe"], {"awe": 0}, metadata={"backend": "cuda", "checkpoint": "x"})
+        means = dict.fromkeys(FORTY, 0.0)
+        one = Scores.from_raw([[30.0] * 40], FORTY, means, metadata={"backend": "cpu", "checkpoint": "x"}, notes=["n"])
+        two = Scores.from_raw([[-40.0] * 40], FORTY, means, metadata={"backend": "cuda", "checkpoint": "x"})
         joined = Scores.concat([one, two])
         assert joined.metadata == {"backend": "cpu; cuda", "checkpoint": "x"}
         assert joined.notes[0] == "n"

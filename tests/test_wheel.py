@@ -1,6 +1,7 @@
 """The built wheel: its contents, and a new user's environment with it and no extras."""
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -15,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
+    shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)  # setuptools takes along what an older build left there
     command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

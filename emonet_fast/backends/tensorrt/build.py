@@ -29,6 +29,8 @@ from .precisions import Precisions, read
 from .runner import EngineRunner
 
 _log = logging.getLogger("emonet_fast")
+# Seconds between two looks at whether a build has ended.
+_TURN = 0.5
 
 CALIBRATION_PICTURES = 64
 
@@ -253,7 +255,9 @@ def _stoppable(build: Callable[[Callable[[str, int, int], bool]], T], progress: 
     with ThreadPoolExecutor(1, "emonet-fast-build") as pool:
         try:
             running = pool.submit(build, report)
-            wait([running])
+            # A signal just before the wait does not end it: hence in short turns.
+            while not running.done():
+                wait([running], _TURN)
         except KeyboardInterrupt as error:
             stopped.append(error)
             _log.warning("the build is stopped at TensorRT's next step")
