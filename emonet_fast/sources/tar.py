@@ -150,7 +150,7 @@ class Tar(tarfile.TarFile):
             yield member
             if not self.holds(member):
                 self.lose(f"unexpected end of data in {member.name!r}", at)
-                self.offset = at + _BLOCK
+                self.offset = max(at + _BLOCK, member.offset_data)  # behind the records that belong to its header
 
     def lose(self, reason: str, at: int) -> None:
         """Note that from the byte `at` on something is damaged; the next member ends the gap."""

@@ -261,6 +261,19 @@ def test_cut_inside_a_member(tmp_path):
     assert "0003.webp" in got[2].reason
 
 
+@pytest.mark.parametrize("layout", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_a_cut_member_is_told_once(tmp_path, layout):
+    """The header behind a record of a long name or a large size belongs to it: it is no member of its own."""
+    info = tarfile.TarInfo("é" * 120 + ".jpg")
+    info.size = 2**34
+    (tmp_path / "s.tar").write_bytes(info.tobuf(layout) + b"x" * 1000)
+    got = read(tmp_path / "s.tar")
+    assert [(p.key, p.status) for p in got] == [
+        (f"s::{info.name}", Status.TOO_LARGE),
+        ("s::<damaged after 1 images>", Status.UNREADABLE),
+    ]
+
+
 def test_cut_between_members(tmp_path):
     """tarfile itself takes this for the end of the archive."""
     path = write_tar(tmp_path / "s.tar", MEMBERS)
