@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, InputError
-from ..sources.table import choose_column, open_table
+from ..options import MAX_BYTES
+from ..sources.table import choose_column, open_table, read_batches
 from .labels import annotations
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def _cells(
     file: "pyarrow.parquet.ParquetFile", columns: list[str], images: bool, path: Path
 ) -> Iterator[dict[str, Any]]:
     """Each row as a dict."""
-    batches = file.iter_batches(_BATCH_IMAGES if images else _BATCHTEXTS, columns=columns, use_threads=False)
+    batches = read_batches(file, str(path), columns, MAX_BYTES, _BATCH_IMAGES if images else _BATCHTEXTS)
     try:
         for batch in batches:
             if batch.num_columns == 0:

@@ -173,6 +173,21 @@ def read_rows(
             yield picture, (None,) * len(keep)
 
 
+def read_batches(
+    file: "pyarrow.parquet.ParquetFile", path: str, columns: Sequence[str], max_bytes: int, most: int
+) -> Iterator["pyarrow.RecordBatch"]:
+    """All rows of columns, at most `most` at once. Raises ValueError where a row group cannot be read to its end."""
+    numbers = numbers_of(file, columns)
+    flat = [file.schema.column(i).max_repetition_level == 0 for i in numbers]
+    with Path(path).open("rb") as raw:
+        for group, chunks in enumerate(read_chunks(raw, numbers)):
+            rows = file.metadata.row_group(group).num_rows
+            readable = readable_rows(raw, rows, zip(chunks, flat, strict=True), max_bytes, most)
+            if readable.rows < rows:
+                raise ValueError(f"row group {group}: {readable.reason}")
+            yield from file.iter_batches(readable.batch, [group], list(columns), use_threads=False)
+
+
 def numbers_of(file: "pyarrow.parquet.ParquetFile", columns: Sequence[str]) -> list[int]:
     """The numbers under which columns, and the parts of nested ones, are stored."""
     named, parts = set(columns), tuple(f"{column}." for column in columns)

@@ -15,6 +15,7 @@ from emonet_fast.datasets import Demographics, Kind, open_dataset
 from emonet_fast.datasets.labels import annotations
 from emonet_fast.errors import DataError
 from emonet_fast.evaluate.predictions import SLUGS
+from emonet_fast.sources import pages
 
 from ..checkpoint.hub import Hub
 from ..evaluate.made import dataset, hq_label
@@ -66,6 +67,22 @@ def test_reading_is_lazy(hq):
     assert next(rows).row == 0
     with pytest.raises(DataError, match="train-00001"):
         list(rows)
+
+
+def test_rows_that_unpack_to_far_too_much_are_refused(tmp_path, monkeypatch):
+    """A few kB whose rows refer to one value of 5 MB, as an image or as a text; 4 MB are free here, not 64."""
+    monkeypatch.setattr(pages, "_FREE", 4 << 20)
+    rows, size = pa.array([0] * 300, pa.int32()), 5 << 20
+    image, text = (pa.DictionaryArray.from_arrays(rows, pa.array([value])) for value in (bytes(size), " " * size))
+    for name, columns in {"image": {"image": image}, "text": {"image": [b"1"] * 300, "prompt": text}}.items():
+        path = tmp_path / name / "train-00000-of-00001.parquet"
+        path.parent.mkdir()
+        pq.write_table(pa.table(columns), path, compression="zstd", store_schema=False)
+        assert path.stat().st_size < 10_000
+        before = pa.total_allocated_bytes()
+        with pytest.raises(DataError, match=r"row group 0: a page that unpacks to 5,24"):
+            list(open_dataset(path.parent).records())
+        assert pa.total_allocated_bytes() - before < size
 
 
 def test_binary(tmp_path):
