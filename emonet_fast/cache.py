@@ -66,7 +66,7 @@ def _about(path: Path) -> str:
         record = json.loads(path.with_suffix(".json").read_text("utf-8"))
         plan = record.get("plan")
         return f"{plan['backend']} {plan['version']}, {plan['part']}, {plan['precision']}" if plan else record["source"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""
 
 

@@ -74,7 +74,7 @@ class EngineCache:
             blob, meta = path.read_bytes(), json.loads(record.read_text("utf-8"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             _log.warning("stored engine %s cannot be read (%s): it is built again", path, error)
             return None
         if meta != _record(plan, blob):

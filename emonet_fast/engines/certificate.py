@@ -103,7 +103,7 @@ def load_certificate(path: Path, key: dict[str, Any]) -> Certificate | None:
         certificate = Certificate(tuple(doc["keep"]), fidelity, dict(doc["sensitivity"]), tensors)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, SafetensorError) as error:
         _log.warning("the FP8 certificate %s cannot be used (%s): it is measured again", path, error)
         return None
     if not gate_fp8(fidelity).passed:

@@ -32,7 +32,7 @@ def test_every_field_is_part_of_the_key(name, tmp_path):
     assert cache.load(other) is None
 
 
-@pytest.mark.parametrize("damage", ["engine", "truncated", "record", "plan"])
+@pytest.mark.parametrize("damage", ["engine", "truncated", "record", "depth", "plan"])
 def test_a_damaged_entry_is_refused_and_said(damage, tmp_path, caplog):
     cache = EngineCache(tmp_path)
     cache.store(PLAN, b"engine")
@@ -43,6 +43,8 @@ def test_a_damaged_entry_is_refused_and_said(damage, tmp_path, caplog):
         blob.write_bytes(b"eng")
     elif damage == "record":
         record.write_text("{")
+    elif damage == "depth":
+        record.write_text("[" * 100_000)
     else:
         meta = json.loads(record.read_text())
         meta["plan"]["precision"] = "bf16"
