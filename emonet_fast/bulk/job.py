@@ -17,7 +17,7 @@ from .local import run_local
 from .lock import BEAT, STALE, Lock
 from .plan import Plan, asked, make_plan
 from .progress import BulkProgress, duration
-from .settings import Settings, differences
+from .settings import Settings, differences, parse_devices
 
 # Statuses that may be of the moment, not of the picture: `retry_errors` scores their shards again.
 PASSING = (Status.UNREADABLE, Status.CHANGED, Status.FAILED)
@@ -127,6 +127,7 @@ def run(settings: Settings, say: Callable[[str], None], packing: Progress | None
 
     `say` takes lines for people, `packing` (bytes done, bytes in all) while a checkpoint is packed for the first time.
     """
+    parse_devices(settings.devices)  # refuses a slip before a folder is made
     folder = Folder(settings.output)
     with Lock(folder.path, settings.part, patience=STALE + BEAT):
         work = _Work(settings, folder, say, BulkProgress(say), *_plan(settings, folder, say))

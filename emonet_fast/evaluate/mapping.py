@@ -11,7 +11,7 @@ from .. import taxonomy
 from ..errors import DataError
 from .predictions import SLUGS, listed
 
-# Published mappings, kept in the folder `mappings`.
+# Published mappings, kept beside this file.
 PUBLISHED = ("ferd", "affectnet")
 _FIELDS = {"name", "source", "classes", "labels"}
 
@@ -51,7 +51,7 @@ def read_mapping(which: str | Path) -> Mapping:
     `name`, `source` and `labels` may be left out. Emotions may have any published spelling, and stand in one class.
     """
     where = str(which)
-    path = Path(str(files(__package__) / "mappings" / f"{where}.json")) if where in PUBLISHED else Path(which)
+    path = Path(str(files(__package__) / f"{where}.json")) if where in PUBLISHED else Path(which)
     if not path.is_file():
         raise DataError(f"there is no mapping {where!r}; expected {', '.join(PUBLISHED)} or the path of a JSON file")
     try:

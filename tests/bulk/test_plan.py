@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emonet_fast.bulk import job
 from emonet_fast.bulk.inputs import canonical, find
 from emonet_fast.bulk.plan import Span, cut, make_plan
 from emonet_fast.bulk.plan_file import plan_of
@@ -172,6 +173,13 @@ def test_one_device_by_either_name(tmp_path):
     assert devices(Options(), devices="cpu,cpu") == "cpu,cpu"
     with pytest.raises(OptionError, match="device is 'cpu' and devices is 'cpu,cpu'"):
         devices(Options(device="cpu"), devices="cpu,cpu")
+
+
+def test_a_slip_in_devices_makes_no_folder(tmp_path):
+    settings = Settings(inputs=("x",), checkpoint="c", output=tmp_path / "out", options=Options(), devices="cuda:0,cud")
+    with pytest.raises(OptionError, match="devices is"):
+        job.run(settings, print)
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_engine_file_is_refused(tmp_path):
