@@ -216,6 +216,9 @@ def test_orientation_of_images_in_memory(orientation):
     np.testing.assert_array_equal(pixels(image), want)
     np.testing.assert_array_equal(pixels(image), want)  # the caller's image was not turned
     np.testing.assert_array_equal(pixels(image, exif=False), turned(want, orientation))
+    assert run(image).reason == ""
+    # A program has turned this one, and may have left the orientation as it was.
+    assert run(image.rotate(90)).reason.startswith(f"turned by its EXIF orientation {orientation}; give an array")
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])

@@ -157,6 +157,8 @@ def _loaded(image: Image.Image, options: Options, name: str) -> tuple[UInt8Array
         raise broken(name, e) from e
     check_size(image.size, options)  # a HEIF may turn out larger than its header says
     orientation, notes = orientation_of(image) if options.exif else (1, [])
+    if orientation != 1 and not isinstance(image, ImageFile.ImageFile):  # made by a program, which may have turned it
+        notes = [*notes, f"turned by its EXIF orientation {orientation}; give an array where it stood upright already"]
     rgb, converted = to_rgb(image, orientation, Status.NOT_AN_IMAGE if name else Status.BAD_INPUT)
     return rgb, [*converted, *notes]
 
