@@ -213,7 +213,7 @@ def launch_config(batch: int, tokens: int, heads: int, head_dim: int, capability
     9.0 and 10.0 with many tiles: 128 queries by 8 warps (on 9.0 a warp group takes 64 rows), at most 128 registers and
     two blocks an SM. Else 64 queries by 4 warps: before 9.0 and on 12.0 products take their operands from registers,
     and 128 queries by 4 warps would need all 255 of them.
-    Three stages where two blocks with them fit on an SM, else two.
+    Three stages where two blocks with them fit on an SM, else two; on 10.0 a third one costs Triton 3.7 a spill.
     """
     queries, warps = 64, 4
     if capability in (90, 100) and triton.cdiv(tokens, 128) * heads * batch >= MANY_TILES:
@@ -222,7 +222,7 @@ def launch_config(batch: int, tokens: int, heads: int, head_dim: int, capability
     main, tail = blocks(head_dim, SMALLEST_DOT)
     limit = SHARED_LIMIT_KIB.get(capability, min(SHARED_LIMIT_KIB.values())) * 1024
     three = 2 * (main + tail) * (queries + 3 * 2 * keys)
-    stages = 3 if 2 * three <= limit else 2
+    stages = 3 if 2 * three <= limit and (queries, capability) != (128, 100) else 2
     constants = {
         "TOKENS": tokens, "HEADS": heads, "HEAD_DIM": head_dim, "MAIN": main, "TAIL": tail,
         "SCALE": 1 / (math.sqrt(head_dim) * math.log(2)), "QUERIES": queries,
