@@ -40,7 +40,6 @@ def test_empty():
         (b'{"error": "not found"}', "JSON"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:12", "Git LFS"),
         (b"PK\x03\x04" + b"\0" * 20, "zip"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "(.heic)"),
         (b"\0\0\0\x18ftypisom\0\0\0\0", "video"),
         (b"\0" * 600, "zeros"),
         (b"\x93NUMPY\1\0", "NumPy"),
