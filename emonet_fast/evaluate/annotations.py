@@ -12,6 +12,7 @@ import numpy as np
 from ..datasets import DataSet, Record
 from ..datasets.labels import literal, located_slug, ratings
 from ..errors import DataError
+from ..sources.csv_rows import csv_reader, whole_rows
 from .align import ImageId, places
 from .metrics import Bools, Floats, Ints
 from .predictions import SLUGS, check_share, listed
@@ -219,19 +220,16 @@ def _csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[
     before = csv.field_size_limit(_MAX_FIELD)  # of the whole process: put back at the end
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
+            reader = csv_reader(file)
             missing = [c for c in columns if c not in (reader.fieldnames or [])]
             if missing:
                 raise DataError(
                     f"{path} has no column {', '.join(missing)}; expected {', '.join(columns)}, as in LAION's "
                     f"published file. Its columns: {listed(reader.fieldnames or ['none'])}"
                 )
-            for row in reader:
-                where = f"{path}, line {reader.line_num}"
-                if any(row[c] is None for c in columns):
-                    raise DataError(f"{where} is cut short; expected {len(row)} fields")
-                yield where, row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            for row in whole_rows(reader):
+                yield f"{path}, line {reader.line_num}", row
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as CSV ({error}); expected the published annotations") from None
     finally:
         csv.field_size_limit(before)

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..arithmetic import softmax
 from ..errors import DataError
+from ..sources.csv_rows import csv_reader, whole_rows
 from ..sources.keys import picture_of, unnumbered
 from .align import ImageId, places
 from .mapping import Mapping
@@ -153,8 +154,8 @@ def read_labels(path: Path) -> dict[str, str]:
             pairs = [_pair(line, f"{path}, line {n}") for n, line in json_lines(path)]
         elif ending == ".csv":
             with path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.DictReader(file)
-                pairs = [_pair(row, f"{path}, line {reader.line_num}") for row in reader]
+                reader = csv_reader(file)
+                pairs = [_pair(dict(row), f"{path}, line {reader.line_num}") for row in whole_rows(reader)]
         else:
             raise DataError(f"{path} ends in {ending!r}; expected labels in .csv, .jsonl or .json")
     except (OSError, ValueError, RecursionError, csv.Error) as error:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..records import Face
+from ..sources.csv_rows import csv_reader, whole_rows
 from ..sources.folder import is_image_name, stat_file
 from ..sources.keys import picture_of
 from ..sources.whole_table import read_whole
@@ -81,7 +82,7 @@ def _read(path: Path) -> Iterator[Mapping[str, Any]]:
             yield from _coco(path, json.loads(path.read_bytes()))
         elif ending == ".csv":
             with path.open(newline="", encoding="utf-8-sig") as file:
-                yield from csv.DictReader(file)
+                yield from whole_rows(csv_reader(file))
         elif ending == ".parquet":
             wanted = {*KEYS, *FRAMES, *TIMES, *_TRACKS, *_SCORES, _VIDEO, *(n for names in _BOXES for n in names)}
             for batch in read_whole(path, wanted.__contains__).to_batches():

@@ -217,3 +217,21 @@ def test_a_mark_of_the_byte_order_changes_nothing(tmp_path):
     for path in (table, coco):
         path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
         assert BoxFile(path).of_picture("a.jpg") == (Face(1, 2, 3, 4),)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("key,x,y,width,height,x\na.jpg,1,1,9,9,5\n", "it has the column 'x' twice"),
+        ("key,x,y,width,height\na.jpg\n", "line 2 has fewer fields than the header"),
+        ("key,x,y,width,height\na.jpg,1,1,9,9,9\n", "line 2 has more fields than the header"),
+        ('key,x,y,width,height\n"a.jpg,1,1,9,9\nb.jpg,1,1,9,9\n', "unexpected end of data"),
+    ],
+)
+def test_a_damaged_csv_gives_no_boxes(text, words, tmp_path):
+    """A cell that is lost would mean "no face" in a picture that has one."""
+    (tmp_path / "b.csv").write_text(text)
+    with pytest.raises(InputError, match=words):
+        BoxFile(tmp_path / "b.csv")
+    (tmp_path / "b.csv").write_text("key,x,y,width,height\na.jpg,1,1,9,9,\n")  # an empty field more is none
+    assert BoxFile(tmp_path / "b.csv").of_picture("a.jpg")

@@ -1,0 +1,24 @@
+"""Rows of a CSV file that people made, which may be cut short or damaged: no cell is lost or guessed."""
+
+import csv
+from collections.abc import Iterator
+from typing import TextIO
+
+
+def csv_reader(file: TextIO) -> "csv.DictReader[str]":
+    """A reader that stops at a quote without an end. Raises ValueError for a column that is named twice."""
+    reader = csv.DictReader(file, strict=True)
+    names = list(reader.fieldnames or ())
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"it has the column {twice[0]!r} twice")
+    return reader
+
+
+def whole_rows(reader: "csv.DictReader[str]") -> Iterator[dict[str, str]]:
+    """Its rows. Raises ValueError for one with fewer fields than the header, or more that are not empty."""
+    for row in reader:
+        more = row.pop(None, ())  # DictReader's key for fields beyond the header
+        if None in row.values() or any(more):
+            raise ValueError(f"line {reader.line_num} has {'more' if any(more) else 'fewer'} fields than the header")
+        yield row
