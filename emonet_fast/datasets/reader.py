@@ -66,7 +66,7 @@ class Record:
 _DEMOGRAPHICS = ("age", "gender", "ethnicity")
 TEXTS = ("prompt", "emotion", "subset", *_DEMOGRAPHICS)
 _BATCH_IMAGES = 16  # portraits of 1 MB
-_BATCHTEXTS = 1024
+_BATCH_TEXTS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ def _cells(
     file: "pyarrow.parquet.ParquetFile", columns: list[str], images: bool, path: Path
 ) -> Iterator[dict[str, Any]]:
     """Each row as a dict."""
-    batches = read_batches(file, str(path), columns, MAX_BYTES, _BATCH_IMAGES if images else _BATCHTEXTS)
+    batches = read_batches(file, str(path), columns, MAX_BYTES, _BATCH_IMAGES if images else _BATCH_TEXTS)
     try:
         for batch in batches:
             if batch.num_columns == 0:
