@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,8 @@ import emonet_fast as ef
 from emonet_fast import taxonomy
 from emonet_fast.commands import main
 from emonet_fast.sinks.tables import recover
+
+from .processes import running
 
 
 def emonet(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -206,16 +207,10 @@ def test_a_signal_ends_a_run_and_keeps_its_rows(published_small, photos, tmp_pat
     out.parent.mkdir()
     out.write_text("older")
     partial, page = out.with_name("scores.csv.partial"), out.with_name("page.html")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "emonet_fast", "score", pictures, "-c", published_small, "-o", out, "--report", page],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while not (partial.exists() and partial.stat().st_size > 3000) and time.monotonic() < deadline:
-        if process.poll() is not None:
-            pytest.fail(f"ended before it could be stopped: {process.communicate()}")
-    process.send_signal(signal.SIGTERM)
-    said, errors = process.communicate(timeout=60)
+    arguments = ("score", pictures, "-c", published_small, "-o", out, "--report", page)
+    with running(*arguments, until=partial, size=3000) as process:
+        process.send_signal(signal.SIGTERM)
+        said, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "interrupted: what was scored until then is kept"
     assert "`emonet-fast recover" in said

@@ -6,8 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -17,6 +15,7 @@ import pytest
 
 from emonet_fast.sinks.tables import recover
 
+from ..processes import running
 from .making import whole, write_clip
 
 
@@ -149,30 +148,12 @@ def long_clip(tmp_path_factory) -> Path:
     )
 
 
-@contextmanager
-def running(*arguments: object, until: Path, size: int):
-    """The command, handed over when its file has grown to `size` bytes."""
-    process = subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ},
-        # a test run in the background of a shell ignores the signal, and its children inherit that
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 100
-        while not (until.exists() and until.stat().st_size > size) and time.monotonic() < deadline:
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.02)
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
 def test_interrupt_finishes_every_file(tmp_path, long_clip, tiny_folder):
     """But it does not replace an older one."""
     out, overlay = tmp_path / "a.parquet", tmp_path / "a.mp4"
     overlay.write_bytes(b"older")
-    arguments = (long_clip, "-c", tiny_folder, "--faces", "none", "--fps", "all", "-o", out, "--overlay", overlay)
+    faces = ("--faces", "none", "--fps", "all")
+    arguments = ("video", long_clip, "-c", tiny_folder, *faces, "-o", out, "--overlay", overlay)
     with running(*arguments, until=tmp_path / "a.parquet.partial", size=100_000) as process:
         process.send_signal(signal.SIGINT)
         said, errors = process.communicate(timeout=60)
@@ -190,7 +171,7 @@ def test_interrupt_finishes_every_file(tmp_path, long_clip, tiny_folder):
 
 def test_killed_run_leaves_its_rows(tmp_path, long_clip, tiny_folder):
     out = tmp_path / "a.parquet"
-    arguments = (long_clip, "-c", tiny_folder, "--faces", "none", "--fps", "all", "-o", out)
+    arguments = ("video", long_clip, "-c", tiny_folder, "--faces", "none", "--fps", "all", "-o", out)
     with running(*arguments, until=tmp_path / "a.parquet.partial", size=100_000) as process:
         process.kill()
         process.communicate(timeout=60)
