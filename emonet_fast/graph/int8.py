@@ -1,0 +1,201 @@
+"""What an int8 tower is made from: for each layer its weights' codes and scales, and how its input is rounded.
+
+A recipe belongs to no compiler: a writer makes a graph with Q/DQ nodes of it, and `Int8Layer.product` is the arithmetic
+that every engine of it must reproduce.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from ..checkpoint.layers import layer_names, prefixes_of
+from ..checkpoint.spec import Checkpoint
+from ..checkpoint.tensors import SafetensorsFile
+from ..errors import CheckpointError
+from ..files import write_whole
+from ..records import Float32Array
+from .version import GRAPH_VERSION
+
+Int8Array: TypeAlias = npt.NDArray[np.int8]
+
+# Raise it when the meaning of a recipe's file changes: older files are refused.
+RECIPE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Int8Layer:
+    """One layer of the tower (checkpoint/layers.py) in int8. `prefix` is a linear's name in the checkpoint.
+
+    Args:
+        codes: by prefix, [out, in] int8 within -127..127.
+        scales: by prefix, [out] float32: codes * scales[:, None] stands for weight * smooth. The weight is that of
+            the checkpoint: the queries' without the factor 1 / sqrt(head_dim).
+        biases: by prefix, [out] float32, corrected by what rounding costs on average.
+        input_scale: of the layer's input, one number for all of it.
+        input_zero: 0 where the input's codes are int8, -127..127; or the code of 0 where they are uint8, 0..255.
+        smooth: [in] float32 above 0, what the input is divided by before it is rounded; None for ones.
+    """
+
+    codes: Mapping[str, Int8Array]
+    scales: Mapping[str, Float32Array]
+    biases: Mapping[str, Float32Array]
+    input_scale: float
+    input_zero: int = 0
+    smooth: Float32Array | None = None
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The lowest and the highest code of the input."""
+        return (0, 255) if self.input_zero else (-127, 127)
+
+    def rounded(self, x: Float32Array) -> npt.NDArray[np.int32]:
+        """The codes of an input x [..., in], less input_zero."""
+        smoothed = x if self.smooth is None else x / self.smooth
+        steps = np.rint(smoothed / np.float32(self.input_scale)) + self.input_zero
+        codes: npt.NDArray[np.int32] = np.clip(steps, *self.limits).astype(np.int32) - self.input_zero
+        return codes
+
+    def product(self, prefix: str, x: Float32Array) -> Float32Array:
+        """What the layer's linear gives for its input x [..., in]: [..., out] float32, the sums exact."""
+        # float64 holds every sum of products of codes exactly, and has the fast product
+        sums = self.rounded(x).astype(np.float64) @ self.codes[prefix].T.astype(np.float64)
+        scales = self.scales[prefix] * np.float32(self.input_scale)
+        return sums.astype(np.float32) * scales + self.biases[prefix]
+
+
+@dataclass(frozen=True)
+class Int8Recipe:
+    """Which layers of a checkpoint's tower are int8, and how.
+
+    Args:
+        weights_hash: of the checkpoint.
+        layers: by their names in checkpoint/layers.py. Those that are missing stay float32 (bf16 where there is).
+        graph_version: GRAPH_VERSION.
+    """
+
+    weights_hash: str
+    layers: Mapping[str, Int8Layer] = field(default_factory=dict)
+    graph_version: int = GRAPH_VERSION
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of all that it says, 64 hexadecimal digits."""
+        tensors, settings = _flat(self)
+        total = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        for name, values in sorted(tensors.items()):
+            total.update(f"\n{name} {values.dtype} {values.shape}\n".encode())
+            total.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+        return total.hexdigest()
+
+
+def max_recipe(checkpoint: Checkpoint, largest: Mapping[str, float]) -> Int8Recipe:
+    """The naive recipe: weights rounded to nearest, inputs by the largest magnitude that was seen, by layer's name."""
+    file, layers = SafetensorsFile(checkpoint.path), {}
+    for name in layer_names(checkpoint.vision.num_hidden_layers):
+        prefixes = prefixes_of(name)
+        nearest = {prefix: nearest_int8(file.array(f"{prefix}.weight")) for prefix in prefixes}
+        layers[name] = Int8Layer(
+            codes={prefix: codes for prefix, (codes, _) in nearest.items()},
+            scales={prefix: scales for prefix, (_, scales) in nearest.items()},
+            biases={prefix: file.array(f"{prefix}.bias") for prefix in prefixes},
+            input_scale=max(largest[name], 1e-12) / 127,
+        )
+    return Int8Recipe(checkpoint.weights_hash, layers)
+
+
+def nearest_int8(weight: Float32Array) -> tuple[Int8Array, Float32Array]:
+    """Round a weight [out, in] to nearest, one scale an output: codes [out, in] and scales [out]."""
+    scales = (np.maximum(np.abs(weight).max(axis=1), 1e-12) / 127).astype(np.float32)
+    codes = np.clip(np.rint(weight / scales[:, None]), -127, 127).astype(np.int8)
+    return codes, scales
+
+
+def save_recipe(path: Path, recipe: Int8Recipe) -> None:
+    """Write a recipe as one safetensors file, whole or not at all. Raises EmonetError when the disk refuses."""
+    tensors, settings = _flat(recipe)
+    document = {"version": RECIPE_VERSION, "sha256": recipe.hash, **settings}
+    write_whole(path, save(dict(tensors), {"int8": json.dumps(document)}))
+
+
+def load_recipe(path: Path, checkpoint: Checkpoint) -> Int8Recipe:
+    """Read a recipe. Raises CheckpointError when it is damaged, or not of this checkpoint and graph."""
+    again = "make it again with `emonet-fast calibrate`"
+    try:
+        with safe_open(path, framework="np") as file:
+            document = json.loads((file.metadata() or {})["int8"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        version = document["version"]
+        if version != RECIPE_VERSION:
+            raise CheckpointError(f"{path} is an int8 recipe of version {version}; expected {RECIPE_VERSION}; {again}")
+        recipe = _recipe(tensors, document)
+        if recipe.hash != document["sha256"]:
+            raise ValueError("its hash is not that of its content")
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} could not be read ({error.strerror or error}); expected an int8 recipe"
+        ) from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is not a sound int8 recipe ({error!r}); {again}") from None
+    check_recipe(recipe, checkpoint, str(path))
+    return recipe
+
+
+def check_recipe(recipe: Int8Recipe, checkpoint: Checkpoint, name: str = "the int8 recipe") -> None:
+    """Raise CheckpointError where a recipe cannot be used with a checkpoint: another one's, or of other shapes."""
+    again = "make one with `emonet-fast calibrate`"
+    if recipe.weights_hash != checkpoint.weights_hash:
+        raise CheckpointError(
+            f"{name} was made for the weights {recipe.weights_hash}, and these are {checkpoint.weights_hash}; {again}"
+        )
+    if recipe.graph_version != GRAPH_VERSION:
+        raise CheckpointError(f"{name} was made for graph {recipe.graph_version}, and this is {GRAPH_VERSION}; {again}")
+    unknown = set(recipe.layers) - set(layer_names(checkpoint.vision.num_hidden_layers))
+    if unknown:
+        raise CheckpointError(f"{name} has the layer {min(unknown)!r}, which this checkpoint lacks; {again}")
+    for layer, values in recipe.layers.items():
+        for prefix in prefixes_of(layer):
+            out, inside = checkpoint.tensors[f"{prefix}.weight"].shape
+            found = [values.codes[prefix].shape, values.scales[prefix].shape, values.biases[prefix].shape]
+            smooth = (inside,) if values.smooth is None else values.smooth.shape
+            if [*found, smooth] != [(out, inside), (out,), (out,), (inside,)]:
+                raise CheckpointError(f"{name}: layer {layer!r} has the shapes {found}; {again}")
+
+
+_PER_PREFIX = ("codes", "scales", "biases")
+_PER_LAYER = ("input_scale", "input_zero")
+
+
+def _flat(recipe: Int8Recipe) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """All arrays by name, and the rest as JSON's own types."""
+    tensors: dict[str, npt.NDArray[Any]] = {}
+    layers: dict[str, Any] = {}
+    for name, layer in recipe.layers.items():
+        for kind in _PER_PREFIX:
+            tensors |= {f"{name}/{kind}/{prefix}": values for prefix, values in getattr(layer, kind).items()}
+        if layer.smooth is not None:
+            tensors[f"{name}/smooth"] = layer.smooth
+        layers[name] = {key: getattr(layer, key) for key in _PER_LAYER}
+    return tensors, {"weights_hash": recipe.weights_hash, "graph_version": recipe.graph_version, "layers": layers}
+
+
+def _recipe(tensors: Mapping[str, npt.NDArray[Any]], settings: Mapping[str, Any]) -> Int8Recipe:
+    """The inverse of _flat. Raises KeyError, TypeError or ValueError where something is missing or of another type."""
+    layers = {}
+    for name, numbers in settings["layers"].items():
+        values = {
+            kind: {prefix: tensors[f"{name}/{kind}/{prefix}"] for prefix in prefixes_of(name)} for kind in _PER_PREFIX
+        }
+        smooth = tensors.get(f"{name}/smooth")
+        layers[name] = Int8Layer(
+            **values, smooth=smooth, input_scale=float(numbers["input_scale"]), input_zero=int(numbers["input_zero"])
+        )
+    return Int8Recipe(str(settings["weights_hash"]), layers, int(settings["graph_version"]))

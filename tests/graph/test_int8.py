@@ -1,0 +1,180 @@
+"""The int8 recipe: its arithmetic, its file, and what is refused."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from emonet_fast.checkpoint import open_checkpoint
+from emonet_fast.checkpoint.layers import layer_names, prefixes_of
+from emonet_fast.checkpoint.tensors import SafetensorsFile
+from emonet_fast.errors import CheckpointError
+from emonet_fast.graph.int8 import Int8Layer, Int8Recipe, load_recipe, max_recipe, nearest_int8, save_recipe
+
+from ..tiny import LAYERS
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_folder, cache_dir):
+    return open_checkpoint(tiny_folder, cache_dir)
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny):
+    """The naive recipe with every kind of layer in it."""
+    naive = max_recipe(tiny, dict.fromkeys(layer_names(LAYERS), 5.0))
+    layers = dict(naive.layers)
+    smooth = np.linspace(0.5, 2.0, 48, dtype=np.float32)
+    layers["0.qkv"] = replace(layers["0.qkv"], smooth=smooth, input_scale=0.031)
+    layers["1.fc2"] = replace(layers["1.fc2"], input_zero=9, input_scale=0.02)
+    del layers["1.out"]
+    return Int8Recipe(naive.weights_hash, layers)
+
+
+def layer(scale=0.1, zero=0, smooth=None):
+    weight = np.array([[1.27, -0.5, 0.0], [0.0, 0.02, -0.0127]], np.float32)
+    codes, scales = nearest_int8(weight)
+    biases = np.array([10.0, -1.0], np.float32)
+    return Int8Layer({"w": codes}, {"w": scales}, {"w": biases}, scale, zero, smooth)
+
+
+def test_weights_are_rounded_to_the_nearest_by_output():
+    found = layer()
+    np.testing.assert_array_equal(found.codes["w"], [[127, -50, 0], [0, 127, -81]])
+    np.testing.assert_allclose(found.scales["w"], [0.01, 0.02 / 127], rtol=1e-6)
+
+
+def test_a_product_is_the_sum_of_codes_times_both_scales():
+    x = np.array([[1.0, 2.04, 100.0]], np.float32)  # 10, 20 and, clipped, 127 steps
+    want = [0.1 * 0.01 * (10 * 127 - 20 * 50) + 10, 0.1 * 0.02 / 127 * (20 * 127 - 127 * 81) - 1]
+    np.testing.assert_allclose(layer().product("w", x)[0], want, rtol=1e-6)
+
+
+def test_unsigned_codes_reach_further_to_one_side():
+    found = layer(scale=0.1, zero=5).rounded(np.array([[-3.0, 24.96, 30.0]], np.float32))
+    np.testing.assert_array_equal(found, [[-5, 250, 250]])
+
+
+def test_smoothing_divides_the_input():
+    smooth = np.array([1.0, 2.0, 4.0], np.float32)
+    found = layer(smooth=smooth).rounded(np.array([[1.0, 2.0, 4.0]], np.float32))
+    np.testing.assert_array_equal(found, [[10, 10, 10]])
+
+
+@given(st.integers(1, 5), st.integers(1, 9), st.floats(1e-6, 1e4))
+def test_no_weight_is_further_than_half_a_step(out, inside, size):
+    weight = (np.random.default_rng(out * inside).normal(size=(out, inside)) * size).astype(np.float32)
+    codes, scales = nearest_int8(weight)
+    assert (np.abs(codes * scales[:, None] - weight) <= scales[:, None] * 0.5001).all()
+
+
+def test_the_naive_recipe_is_of_every_layer(tiny):
+    naive = max_recipe(tiny, dict.fromkeys(layer_names(LAYERS), 5.0))
+    assert list(naive.layers) == list(layer_names(LAYERS))
+    prefix = "vision_model.encoder.layers.1.mlp.fc1"
+    file, found = SafetensorsFile(tiny.path), naive.layers["1.fc1"]
+    np.testing.assert_array_equal(found.biases[prefix], file.array(f"{prefix}.bias"))
+    got = found.codes[prefix] * found.scales[prefix][:, None]
+    np.testing.assert_allclose(got, file.array(f"{prefix}.weight"), atol=found.scales[prefix].max() / 1.99)
+
+
+def test_a_file_gives_the_same_recipe(tiny, recipe, tmp_path):
+    save_recipe(tmp_path / "r", recipe)
+    again = load_recipe(tmp_path / "r", tiny)
+    assert again.hash == recipe.hash
+    assert set(again.layers) == set(recipe.layers)
+    for name, want in recipe.layers.items():
+        got = again.layers[name]
+        assert (got.input_scale, got.input_zero) == (want.input_scale, want.input_zero)
+        assert (got.smooth is None) == (want.smooth is None)
+        for kind in ("codes", "scales", "biases"):
+            for prefix, values in getattr(want, kind).items():
+                np.testing.assert_array_equal(getattr(got, kind)[prefix], values)
+
+
+@pytest.mark.parametrize("change", ["scale", "zero", "code", "smooth", "fewer"])
+def test_the_hash_holds_everything(recipe, change):
+    layers = dict(recipe.layers)
+    one = layers["0.qkv"]
+    prefix = next(iter(one.codes))
+    codes = one.codes[prefix].copy()
+    codes[3, 4] ^= 1
+    changes = {
+        "scale": {"input_scale": np.nextafter(one.input_scale, 1).item()},
+        "zero": {"input_zero": 1},
+        "code": {"codes": {**one.codes, prefix: codes}},
+        "smooth": {"smooth": None},
+    }
+    if change == "fewer":
+        del layers["0.qkv"]
+    else:
+        layers["0.qkv"] = replace(one, **changes[change])
+    assert Int8Recipe(recipe.weights_hash, layers).hash != recipe.hash
+
+
+def edited(path, change):
+    """Write a recipe's file again after change(document, tensors)."""
+    with safe_open(path, framework="np") as file:
+        document = json.loads(file.metadata()["int8"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    change(document, tensors)
+    save_file(tensors, path, {"int8": json.dumps(document)})
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda d, t: d["layers"]["0.qkv"].update(input_scale=1.0), "hash"),
+        (lambda d, t: t["1.fc2/codes/vision_model.encoder.layers.1.mlp.fc2"].__setitem__((0, 0), 1), "hash"),
+        (lambda d, t: t.pop("0.out/biases/vision_model.encoder.layers.0.self_attn.out_proj"), "0.out/biases"),
+        (lambda d, t: d.pop("layers"), "'layers'"),
+        (lambda d, t: d.update(version=99), "version 99"),
+        (lambda d, t: d.update(layers=[1]), "not a sound int8 recipe"),
+    ],
+)
+def test_an_edited_file_is_refused(tiny, recipe, tmp_path, change, text):
+    save_recipe(tmp_path / "r", recipe)
+    edited(tmp_path / "r", change)
+    with pytest.raises(CheckpointError, match=text):
+        load_recipe(tmp_path / "r", tiny)
+
+
+def test_other_files_are_refused(tiny, recipe, tmp_path):
+    with pytest.raises(CheckpointError, match="could not be read"):
+        load_recipe(tmp_path / "none", tiny)
+    with pytest.raises(CheckpointError, match="not a sound int8 recipe"):
+        load_recipe(tiny.path, tiny)
+    save_recipe(tmp_path / "r", recipe)
+    whole = (tmp_path / "r").read_bytes()
+    (tmp_path / "r").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="not a sound int8 recipe"):
+        load_recipe(tmp_path / "r", tiny)
+
+
+def layer_for(name):
+    """A layer of this name with the shapes of `layer`."""
+    one, prefixes = layer(), prefixes_of(name)
+    return replace(one, **{kind: dict.fromkeys(prefixes, getattr(one, kind)["w"]) for kind in KINDS})
+
+
+KINDS = ("codes", "scales", "biases")
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"weights_hash": "sha256:other"}, "made for the weights sha256:other"),
+        ({"graph_version": 0}, "made for graph 0"),
+        ({"layers": {"9.fc1": layer_for("9.fc1")}}, "'9.fc1'"),
+        ({"layers": {"0.fc1": layer_for("0.fc1")}}, "shapes"),
+    ],
+)
+def test_a_recipe_of_another_checkpoint_is_refused(tiny, recipe, tmp_path, change, text):
+    save_recipe(tmp_path / "r", replace(recipe, **change))
+    with pytest.raises(CheckpointError, match=text):
+        load_recipe(tmp_path / "r", tiny)
