@@ -41,7 +41,7 @@ class Int8Layer:
             the checkpoint: the queries' without the factor 1 / sqrt(head_dim).
         biases: by prefix, [out] float32, corrected by what rounding costs on average.
         input_scale: of the layer's input, one number for all of it.
-        input_zero: 0 where the input's codes are int8, -127..127; or the code of 0 where they are uint8, 0..255.
+        input_zero: 0 where the input's codes are int8, -128..127; or the code of 0 where they are uint8, 0..255.
         smooth: [in] float32 above 0, what the input is divided by before it is rounded; None for ones.
     """
 
@@ -55,11 +55,11 @@ class Int8Layer:
     @property
     def limits(self) -> tuple[int, int]:
         """The lowest and the highest code of the input."""
-        return (0, 255) if self.input_zero else (-127, 127)
+        return (0, 255) if self.input_zero else (-128, 127)
 
     def rounded(self, x: Float32Array) -> npt.NDArray[np.int32]:
         """The codes of an input x [..., in], less input_zero."""
-        smoothed = x if self.smooth is None else x / self.smooth
+        smoothed = x if self.smooth is None else x * (1 / self.smooth)
         steps = np.rint(smoothed / np.float32(self.input_scale)) + self.input_zero
         codes: npt.NDArray[np.int32] = np.clip(steps, *self.limits).astype(np.int32) - self.input_zero
         return codes

@@ -28,6 +28,12 @@ def build_model(checkpoint: Checkpoint, part: str = "all") -> onnx.ModelProto:
     if part not in PARTS:
         raise ValueError(f"part is {part!r}; expected one of {PARTS}")
     w = ObservingWriter(checkpoint) if part == "observed" else GraphWriter(checkpoint)
+    return assemble(w, part, OPSET, IR_VERSION)
+
+
+def assemble(w: GraphWriter, part: str, opset: int, ir_version: int) -> onnx.ModelProto:
+    """Write one of PARTS by this writer, with the inputs and outputs that build_model names."""
+    checkpoint = w.checkpoint
     vision = checkpoint.vision
     tokens = _value("tokens", TensorProto.FLOAT, vision.tokens, vision.hidden_size)
     inputs = [tokens] if part == "top" else [pixels_of(checkpoint)]
@@ -40,7 +46,7 @@ def build_model(checkpoint: Checkpoint, part: str = "all") -> onnx.ModelProto:
         w.op("Identity", [embedding], "embedding")
         w.op("Identity", [add_heads(w, embedding)], "raw")
         outputs = scores_of(checkpoint)
-    return w.model(f"emonet_{part}", inputs, outputs + w.outputs, OPSET, IR_VERSION)
+    return w.model(f"emonet_{part}", inputs, outputs + w.outputs, opset, ir_version)
 
 
 def scores_of(checkpoint: Checkpoint) -> list[onnx.ValueInfoProto]:

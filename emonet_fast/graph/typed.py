@@ -6,36 +6,29 @@ they are a quarter of a percent of the work, while bf16 in the latter two makes 
 (benchmarks/trt/graph.py).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from ..checkpoint.layers import layer_of, prefixes_of
 from ..checkpoint.spec import Checkpoint
-from ..checkpoint.tensors import SafetensorsFile
 from ..records import Float32Array
 from .backbone import add_pooling, add_tower
 from .model import add_heads, pixels_of, scores_of
 from .quantise import Quantisation, query_factor, scale_for, to_e4m3, tower_weight, weight_scale
-from .writer import GraphWriter, external_tensor
+from .stored import StoringWriter
 
 # Part of the engines' cache key, beside GRAPH_VERSION.
 TYPED_VERSION = 3
 OPSET = 21  # the first whose QuantizeLinear and DequantizeLinear take bf16 and e4m3 together
 IR_VERSION = 10
 
-_KINDS = {
-    np.dtype(np.float32): TensorProto.FLOAT,
-    np.dtype(ml_dtypes.bfloat16): TensorProto.BFLOAT16,
-    np.dtype(ml_dtypes.float8_e4m3fn): TensorProto.FLOAT8E4M3FN,
-}
 _BF16: npt.DTypeLike = ml_dtypes.bfloat16
-_ALIGNMENT = 64
 
 
 def write_typed_model(
@@ -60,26 +53,23 @@ def write_typed_model(
     return path
 
 
-class TypedWriter(GraphWriter):
-    """A GraphWriter whose weights are copies in the types of this graph, in a file of their own."""
+class TypedWriter(StoringWriter):
+    """A StoringWriter that goes down to bf16 and up to float32, with Q/DQ nodes around FP8 products."""
 
     def __init__(
         self, checkpoint: Checkpoint, data: BinaryIO, location: str, quantisation: Quantisation | None
     ) -> None:
-        super().__init__(checkpoint)
-        self._file = SafetensorsFile(checkpoint.path)
-        self._data, self._location = data, location
+        super().__init__(checkpoint, data, location)
         self._quantisation = quantisation
-        self._dtype: np.dtype[Any] = np.dtype(np.float32)
         self._quantised_inputs: dict[str, str] = {}
         self._weight_scales: dict[str, float] = {}
 
     def low(self, x: str) -> str:
-        self._dtype = np.dtype(_BF16)
+        self.dtype = np.dtype(_BF16)
         return self.op("Cast", [x], f"{x}/low", {"to": TensorProto.BFLOAT16})
 
     def high(self, x: str) -> str:
-        self._dtype = np.dtype(np.float32)
+        self.dtype = np.dtype(np.float32)
         return self.op("Cast", [x], f"{x}/high", {"to": TensorProto.FLOAT})
 
     def out(self, x: str, name: str) -> None:
@@ -101,33 +91,25 @@ class TypedWriter(GraphWriter):
 
         The casts become part of the same kernel, which reads and writes bf16 as before.
         """
-        if self._dtype == np.float32:
+        if self.dtype == np.float32:
             return add(x, name)
         return self.low(add(self.high(x), name))
-
-    def weight(self, name: str, shape: Sequence[int] | None = None, rows: tuple[int, int] | None = None) -> str:
-        label = name if rows is None else f"{name}[{rows[0]}:{rows[1]}]"
-        if label not in self.initializers:
-            values = self._file.array(name)
-            values = values if rows is None else values[rows[0] : rows[1]]
-            self.stored(label, values.astype(self._dtype).reshape(shape if shape is not None else values.shape))
-        return label
 
     def constant(self, name: str, value: npt.ArrayLike, dtype: npt.DTypeLike) -> str:
         """As GraphWriter.constant, but float32 becomes the type that the graph has at this place."""
         array = np.asarray(value, dtype=dtype)
         if array.dtype != np.float32:
             return super().constant(name, value, dtype)
-        label = name if self._dtype == np.float32 else f"{name}:bf16"
-        return self._inline(label, array.astype(self._dtype))
+        label = name if self.dtype == np.float32 else f"{name}:bf16"
+        return self.inline(label, array.astype(self.dtype))
 
     def linear(self, x: str, prefix: str, name: str) -> str:
         """As GraphWriter.linear, but with weights stored [in, out].
 
         So nothing stands between them (or their DequantizeLinear) and the product: TensorRT needs that for FP8.
         """
-        weight = tower_weight(self._file, prefix, self.checkpoint)
-        bias = self._file.array(f"{prefix}.bias") * np.float32(query_factor(prefix, self.checkpoint))
+        weight = tower_weight(self.file, prefix, self.checkpoint)
+        bias = self.file.array(f"{prefix}.bias") * np.float32(query_factor(prefix, self.checkpoint))
         layer, q = layer_of(prefix), self._quantisation
         if q is not None and layer is not None and layer not in q.keep:
             if prefix in q.corrections:
@@ -135,9 +117,9 @@ class TypedWriter(GraphWriter):
             x = self._quantised(x, q.largest[layer], layer)
             stored = self._dequantised(weight, q.codes.get(prefix), prefix, layer)
         else:
-            stored = self.stored(f"{prefix}.weight", weight.T.astype(self._dtype))
+            stored = self.stored(f"{prefix}.weight", weight.T.astype(self.dtype))
         product = self.op("MatMul", [x, stored], f"{name}/product")
-        return self.op("Add", [product, self.stored(f"{prefix}.bias", bias.astype(self._dtype))], name)
+        return self.op("Add", [product, self.stored(f"{prefix}.bias", bias.astype(self.dtype))], name)
 
     def _quantised(self, x: str, largest: float, layer: str) -> str:
         """x through QuantizeLinear and DequantizeLinear, once for all products that take it.
@@ -146,7 +128,7 @@ class TypedWriter(GraphWriter):
         """
         if x not in self._quantised_inputs:
             name, scale = f"{layer}/input", scale_for(largest)
-            exact = self._inline(f"{name}/scale/exact", np.asarray(scale, np.float32))
+            exact = self.inline(f"{name}/scale/exact", np.asarray(scale, np.float32))
             x_exact = self.op("Cast", [x], f"{name}/exact", {"to": TensorProto.FLOAT})
             codes = self.op("QuantizeLinear", [x_exact, exact, self._zero()], f"{name}/quantised")
             inputs = [codes, self._scale(scale, name), self._zero()]
@@ -156,7 +138,7 @@ class TypedWriter(GraphWriter):
     def _dequantised(self, weight: Float32Array, codes: npt.NDArray[Any] | None, prefix: str, layer: str) -> str:
         """Store weight [out, in] as e4m3 [in, out] and dequantise it; codes [out, in], None for the nearest."""
         if layer not in self._weight_scales:
-            together = (tower_weight(self._file, other, self.checkpoint) for other in prefixes_of(layer))
+            together = (tower_weight(self.file, other, self.checkpoint) for other in prefixes_of(layer))
             self._weight_scales[layer] = weight_scale(together)
         scale, name = self._weight_scales[layer], f"{prefix}.weight"
         codes = to_e4m3(weight, scale) if codes is None else codes
@@ -164,24 +146,8 @@ class TypedWriter(GraphWriter):
         return self.op("DequantizeLinear", inputs, f"{name}/dequantised")
 
     def _scale(self, value: float, name: str) -> str:
-        return self._inline(f"{name}/scale", np.asarray(value, np.float32).astype(_BF16))
+        return self.inline(f"{name}/scale", np.asarray(value, np.float32).astype(_BF16))
 
     def _zero(self) -> str:
         """Add the zero point, whose type decides what QuantizeLinear gives."""
-        return self._inline("e4m3:0", np.zeros((), ml_dtypes.float8_e4m3fn))
-
-    def _inline(self, label: str, array: npt.NDArray[Any]) -> str:
-        if label not in self.initializers:
-            kind = _KINDS[array.dtype]
-            self.initializers[label] = helper.make_tensor(label, kind, array.shape, array.tobytes(), raw=True)
-        return label
-
-    def stored(self, label: str, array: npt.NDArray[Any]) -> str:
-        """Add an initializer whose values go to the file of weights."""
-        if label in self.initializers:
-            return label
-        self._data.write(b"\0" * (-self._data.tell() % _ALIGNMENT))
-        place = (self._location, self._data.tell(), array.nbytes)
-        self.initializers[label] = external_tensor(label, _KINDS[array.dtype], array.shape, *place)
-        self._data.write(np.ascontiguousarray(array).tobytes())
-        return label
+        return self.inline("e4m3:0", np.zeros((), ml_dtypes.float8_e4m3fn))

@@ -2,3 +2,6 @@
 
 # Part of every engine's cache key: raise it with any change of the graph, so that no old engine is used.
 GRAPH_VERSION = 3
+
+# The same for what an int8 tower adds to it (int8_writer.py).
+INT8_VERSION = 1
