@@ -32,14 +32,19 @@ def available(package: str) -> bool:
         return False
 
 
-def need(package: str, purpose: str) -> ModuleType:
-    """Import an optional package. purpose: what needs it, for the text of the MissingPackageError."""
+def require(package: str, purpose: str) -> None:
+    """Raise MissingPackageError where `package` cannot be imported, without importing it. purpose: see `need`."""
     if not available(package):
         extra = EXTRAS[package if package in EXTRAS else package.split(".")[0]]
         raise MissingPackageError(
             f"{purpose} needs the package '{package}', which is not installed. "
             f"Install it with: pip install 'emonet-fast[{extra}]'"
         )
+
+
+def need(package: str, purpose: str) -> ModuleType:
+    """Import an optional package. purpose: what needs it, for the text of the MissingPackageError."""
+    require(package, purpose)
     return importlib.import_module(package)
 
 

@@ -131,10 +131,11 @@ def run(settings: Settings, say: Callable[[str], None], packing: Progress | None
     folder = Folder(settings.output)
     with Lock(folder.path, settings.part, patience=STALE + BEAT):
         work = _Work(settings, folder, say, BulkProgress(say), *_plan(settings, folder, say))
+        expected = settings.known() | settings.face_file()  # the detector is smaller than the weights, so it goes first
         known = open_checkpoint(
             settings.checkpoint, settings.options.cache_dir, revision=settings.options.revision, progress=packing
         )
-        expected = settings.known() | settings.face_file() | {"checkpoint_hash": known.weights_hash}
+        expected["checkpoint_hash"] = known.weights_hash
         if not work.fresh:
             refuse_different(folder.path, differences(dict(work.plan.fingerprint), expected))
         work.look()

@@ -53,20 +53,21 @@ def score(
     status no_face for a picture without any. Ctrl-C keeps what was scored.
     """
     from .. import job
-    from ..faces import open_faces
+    from ..faces import prepare_faces
     from ..files import keep_apart
     from ..scorer import Scorer
     from ..sinks.terminal import table
     from ..sources import Inputs
 
     with Scorer(checkpoint, options=options) as scorer:
+        source = Inputs(inputs, options, image_column=image_column)
         outputs = job.ScoreOutputs(output, format, report, opt.title(inputs), embeddings, top)
         job.check(outputs)
-        source = Inputs(inputs, options, image_column=image_column)
         keep_apart(outputs.files, (*source.paths(), *opt.files_read(checkpoint, options, faces)))
+        find_faces = prepare_faces(faces, options)
         with steps("packing") as done:
             scorer.open(done)
-        locator = open_faces(faces, options, scorer.place)
+        locator = find_faces(scorer.place)
         # With faces, how many rows there will be is known at the end.
         with progress(source.total if locator is None else None) as bar:
             summary = job.run(scorer, source, outputs, bar.update, locator, source.skipped)

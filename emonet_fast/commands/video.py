@@ -4,7 +4,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..bars import progress as bar
+from ..errors import OptionError
 from ..options import FaceOptions, Options, VideoOptions
 from ..process import signals_to
 from ..text import counted, without_secrets
@@ -92,16 +93,20 @@ def video(
     chosen = replace(chosen, faces=faces)
     Sampling(chosen.fps, chosen.start, chosen.end)  # says at once what cannot work
     title = opt.title([without_secrets(name) for name in inputs])
-    with Scorer(checkpoint, options=options) as scorer:
-        run = VideoRun(scorer, chosen, VideoOutputs(output, overlay, report, title, top))
-        run.check(inputs, opt.files_read(checkpoint, options, faces))
+    outputs = VideoOutputs(output, overlay, report, title, top)
+    if not outputs.files:
+        raise OptionError("no output came; expected --output, --overlay or --report")
+    with Scorer(checkpoint, options=options) as scorer, closing(VideoRun(scorer, inputs, chosen, outputs)) as run:
+        readable = run.check(opt.files_read(checkpoint, options, faces))
+        _tell(run.summary)
+        if not readable:
+            sys.exit(opt.Exit.FAILED)
         scorer.open()
         with _stopped_by_signals(run), _bars() as progress:
-            summary = run.run(inputs, progress)
+            summary = run.run(progress)
     for note in summary.notes:
         opt.say(note)
-    for message in summary.messages:
-        opt.say(f"note: {message}", err=True)
+    _tell(summary)
     opt.wrote(*summary.written)
     if summary.interrupted:
         opt.say("interrupted: what was scored until then is in the files")
@@ -112,6 +117,13 @@ def video(
     if summary.interrupted and not (summary.scored and summary.live):
         sys.exit(opt.Exit.INTERRUPTED)
     sys.exit(opt.Exit.DONE if summary.scored else opt.Exit.FAILED)
+
+
+def _tell(summary: "VideoSummary") -> None:
+    """Say the messages so far, once."""
+    for message in summary.messages:
+        opt.say(f"note: {message}", err=True)
+    summary.messages.clear()
 
 
 @contextmanager

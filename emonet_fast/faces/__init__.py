@@ -2,7 +2,7 @@
 
 from .detector import FaceDetector, FaceFinder
 from .files import BoxFile
-from .finder import PictureFaces, open_faces, open_finder
+from .finder import PictureFaces, Place, open_faces, open_finder, prepare_faces, prepare_finder
 from .geometry import MARGIN, face_crop
 
 __all__ = [
@@ -11,7 +11,10 @@ __all__ = [
     "FaceDetector",
     "FaceFinder",
     "PictureFaces",
+    "Place",
     "face_crop",
     "open_faces",
     "open_finder",
+    "prepare_faces",
+    "prepare_finder",
 ]

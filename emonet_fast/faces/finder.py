@@ -1,14 +1,14 @@
 """Opens what finds faces, and gives pictures the boxes of their faces."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..checkpoint.fetch import Repository, snapshot
 from ..errors import CheckpointError
-from ..gpu import torch_uses
+from ..gpu import driver_present, torch_uses
 from ..options import FaceOptions, Options
 from ..records import Face, Picture
 from .detector import FaceDetector, FaceFinder
@@ -25,6 +25,8 @@ REPOSITORY = Repository(
     patterns=(FILE,),
     other_ways=f"(2) {FILE} (or another YuNet of 2023) from elsewhere, named by --detector-model PATH",
 )
+# The index of the scorer's GPU and its stream; None on the CPU.
+Place: TypeAlias = tuple[int, int] | None
 
 
 class PictureFaces:
@@ -92,26 +94,53 @@ def find_model(path: Path | None, cache_dir: Path) -> Path:
     return model
 
 
-def open_finder(faces: FaceOptions, options: Options, place: tuple[int, int] | None) -> FaceFinder | None:
-    """The detector, or the boxes of a file; None for faces "none". Options and place are the scorer's.
+def prepare_finder(faces: FaceOptions, options: Options) -> Callable[[Place], FaceFinder | None]:
+    """What opens the finder (None for faces "none") once the scorer's place is known. Options are the scorer's.
 
-    Where PyTorch can use the scorer's GPU, faces are found there. Raises CheckpointError when there is no model of the
-    detector, and InputError when the file's boxes cannot be used.
+    So faults are told before weights are read: CheckpointError when there is no model of the detector, and InputError
+    when the file's boxes cannot be used. Where PyTorch can use the scorer's GPU, faces are found there.
     """
     if faces.boxes is not None:
-        return BoxFile(faces.boxes, faces.min_face)
+        boxes = BoxFile(faces.boxes, faces.min_face)
+        return lambda place: boxes
     if faces.faces == "none":
-        return None
-    return FaceDetector(
-        find_model(faces.model, options.cache_dir),
-        min_score=faces.min_score,
-        min_face=faces.min_face,
-        threads=options.threads,
-        device=f"cuda:{place[0]}" if place is not None and torch_uses(place[0]) else "cpu",
-    )
+        return lambda place: None
+    model = find_model(faces.model, options.cache_dir)
+
+    def detector(place: Place) -> FaceDetector:
+        return FaceDetector(
+            model,
+            min_score=faces.min_score,
+            min_face=faces.min_face,
+            threads=options.threads,
+            device=f"cuda:{place[0]}" if place is not None and torch_uses(place[0]) else "cpu",
+        )
+
+    if options.device != "cpu" and driver_present():
+        return detector
+    on_cpu = detector(None)
+    return lambda place: on_cpu
 
 
-def open_faces(faces: FaceOptions, options: Options, place: tuple[int, int] | None) -> PictureFaces | None:
+def open_finder(faces: FaceOptions, options: Options, place: Place) -> FaceFinder | None:
+    """The finder at once, see prepare_finder."""
+    return prepare_finder(faces, options)(place)
+
+
+def prepare_faces(faces: FaceOptions, options: Options) -> Callable[[Place], PictureFaces | None]:
+    """See open_faces and prepare_finder."""
+    opened = prepare_finder(faces, options)
+    if faces.boxes is not None and isinstance(boxes := opened(None), BoxFile):
+        boxes.need_pictures()
+
+    def at(place: Place) -> PictureFaces | None:
+        finder = opened(place)
+        return None if finder is None else PictureFaces(finder, faces.margin)
+
+    return at
+
+
+def open_faces(faces: FaceOptions, options: Options, place: Place) -> PictureFaces | None:
     """Open what a Scorer's batches take as `faces`.
 
     Args:
@@ -126,7 +155,4 @@ def open_faces(faces: FaceOptions, options: Options, place: tuple[int, int] | No
         CheckpointError: when there is no model of the detector.
         InputError: when the file's boxes cannot be used.
     """
-    finder = open_finder(faces, options, place)
-    if isinstance(finder, BoxFile):
-        finder.need_pictures()
-    return None if finder is None else PictureFaces(finder, faces.margin)
+    return prepare_faces(faces, options)(place)

@@ -1,14 +1,16 @@
 """One run of `emonet-fast video`: inputs in, time lines, overlay and report out, whatever ends it."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from ..errors import EmonetError, InputError, OptionError
-from ..faces import FaceFinder, open_finder
+from ..faces import FaceFinder, Place, prepare_finder
 from ..files import keep_apart
+from ..optional import require
 from ..options import VideoOptions
 from ..reports.timeline import TimelineReport
 from ..scorer import Scorer
@@ -19,6 +21,7 @@ from ..sinks.overlay import Overlay
 from ..sinks.timeline import open_timeline
 from ..sources.video.choose import open_video
 from ..sources.video.frames import VideoSource
+from ..sources.video.opening import missing
 from .pipeline import VideoBatch, VideoPipeline
 from .summary import VideoSummary
 
@@ -44,12 +47,18 @@ class VideoOutputs:
     title: str = "video"
     top: int = 3
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that a user named."""
+        return (*self.tables, *(path for path in (self.overlay, self.report) if path is not None))
+
 
 class VideoRun:
-    """Scores videos one after the other.
+    """Scores videos one after the other: check(), then run(), and close() whatever comes.
 
     Args:
         scorer: scores the crops of the faces.
+        inputs: the videos, as of open_video.
         options: how each video becomes a time line.
         outputs: what is written.
 
@@ -57,9 +66,12 @@ class VideoRun:
         summary: what the run has done so far.
     """
 
-    def __init__(self, scorer: Scorer, options: VideoOptions, outputs: VideoOutputs) -> None:
+    def __init__(self, scorer: Scorer, inputs: Sequence[object], options: VideoOptions, outputs: VideoOutputs) -> None:
         self.summary = VideoSummary()
         self._scorer, self._options, self._outputs = scorer, options, outputs
+        self._inputs = deque(inputs)
+        self._held: VideoSource | None = None  # the first of the inputs, open
+        self._open_finder: Callable[[Place], FaceFinder | None] = lambda place: None
         self._pipeline: VideoPipeline | None = None
         self._apart = OutputsApart()
 
@@ -69,18 +81,70 @@ class VideoRun:
         if self._pipeline is not None:
             self._pipeline.stop()
 
-    def check(self, inputs: Sequence[object], read: Iterable[str] = ()) -> None:
-        """Try the outputs before weights are read; leaves nothing behind. Raises OptionError where one cannot work.
+    def close(self) -> None:
+        """Close what check() has opened and nobody took."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    def check(self, read: Iterable[str] = ()) -> bool:
+        """Look for faults before weights are read: of packages, inputs, outputs, the detector, in this order.
+
+        What the names alone show goes first. Inputs are opened until one can be, and files that are missing are told of
+        all. False where no input can be
+        opened: `summary.messages` say why. Leaves no output behind. Raises MissingPackageError; OptionError where an
+        output cannot work; what prepare_finder raises.
 
         read: the other files that the run reads, which no output may replace.
         """
+        faces = self._options.faces
+        self._check_names(read)
+        require("av", "reading video")
+        if self._options.track and faces.faces != "none":
+            require("scipy", "tracking faces")
+        if not self._open_first():
+            return False
+        self._try_outputs()
+        self._open_finder = prepare_finder(faces, self._scorer.options)
+        return True
+
+    def _open_first(self) -> bool:
+        """Open the first input that can be, and leave out those before it and files that are missing."""
+        while self._inputs and self._held is None:
+            self._held = self._open(self._inputs[0])
+            if self._held is None:
+                self._inputs.popleft()
+        if self._held is None:
+            return False
+        if not self._held.patient:
+            self.close()
+        for source in tuple(self._inputs)[1:]:
+            fault = missing(source) if isinstance(source, str) else ""
+            if fault:
+                self.summary.messages.append(fault)
+                self._inputs.remove(source)
+        return True
+
+    def _open(self, source: object) -> VideoSource | None:
+        """The open video; None where it cannot be opened, and a message says why."""
+        every = self._outputs.overlay is not None
+        try:
+            return open_video(source, self._options, every=every, threads=self._scorer.options.threads)
+        except InputError as error:
+            self.summary.messages.append(str(error))
+            return None
+
+    def _check_names(self, read: Iterable[str]) -> None:
         outputs = self._outputs
         tables = [path for table in outputs.tables for path in companions(table)]
-        keep_apart((*tables, outputs.overlay, outputs.report), (*inputs, *read))
+        keep_apart((*tables, outputs.overlay, outputs.report), (*self._inputs, *read))
         single = [p for p in outputs.tables if p.suffix.lower() in _ONE_VIDEO]
         single += [outputs.overlay] if outputs.overlay is not None else []
-        if len(inputs) > 1 and single:
-            raise OptionError(f"{single[0].name} holds one video, and {len(inputs)} came; run them one by one")
+        if len(self._inputs) > 1 and single:
+            raise OptionError(f"{single[0].name} holds one video, and {len(self._inputs)} came; run them one by one")
+
+    def _try_outputs(self) -> None:
+        outputs = self._outputs
         for path in outputs.tables:
             open_timeline(path, {}).abort()
         if outputs.overlay is not None:
@@ -88,10 +152,10 @@ class VideoRun:
         if outputs.report is not None:
             TimelineReport(outputs.report, outputs.title, {}).abort()
 
-    def run(self, inputs: Sequence[object], progress: Callable[[VideoSummary], None]) -> VideoSummary:
+    def run(self, progress: Callable[[VideoSummary], None]) -> VideoSummary:
         """Score all inputs, and call `progress` after each batch. Messages say why a video cannot be read."""
         options, scorer = self._options, self._scorer
-        finder = open_finder(options.faces, scorer.options, scorer.place)
+        finder = self._open_finder(scorer.place)
         metadata = scorer.metadata | {
             "faces": "yunet" if options.faces.faces == "detect" else options.faces.faces,
             "face_margin": f"{options.faces.margin:g}",
@@ -107,9 +171,11 @@ class VideoRun:
             if self._outputs.report is not None:
                 report = TimelineReport(self._outputs.report, self._outputs.title, metadata)
                 self._add(report)
-            for source in inputs:
-                if not self.summary.ended:
-                    self._video(source, finder, progress)
+            while self._inputs and not self.summary.ended:
+                video, self._held = self._held or self._open(self._inputs[0]), None
+                self._inputs.popleft()
+                if video is not None:
+                    self._video(video, finder, progress)
             self.summary.notes += () if finder is None else tuple(finder.notes())
             early = self.summary.early
         finally:
@@ -122,14 +188,8 @@ class VideoRun:
     def _add(self, output: GrowingSink | TimelineReport) -> None:
         self._apart.add(output, lambda batch: output.write(batch.timeline) if len(batch.timeline) else None)
 
-    def _video(self, source: object, finder: FaceFinder | None, progress: Callable[[VideoSummary], None]) -> None:
+    def _video(self, video: VideoSource, finder: FaceFinder | None, progress: Callable[[VideoSummary], None]) -> None:
         summary, outputs = self.summary, self._outputs
-        every = outputs.overlay is not None
-        try:
-            video = open_video(source, self._options, every=every, threads=self._scorer.options.threads)
-        except InputError as error:
-            summary.messages.append(str(error))
-            return
         overlay: Overlay | None = None
         if outputs.overlay is not None:
             overlay = Overlay(outputs.overlay, outputs.top, warnings_of(self._scorer.metadata))

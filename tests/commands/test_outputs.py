@@ -7,6 +7,7 @@ import click
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.commands import main
@@ -66,8 +67,9 @@ def test_outputs_are_kept_apart_by_what_they_are(links, outputs, inputs):
 def run(monkeypatch, capsys, tmp_path):
     """Runs the command line in an empty folder with some inputs. Returns what it said on standard error."""
     monkeypatch.chdir(tmp_path)
-    for name in ("photo.jpg", "t.parquet", "clip.mp4", "c.safetensors", "boxes.csv", "labels.csv", "m.json"):
+    for name in ("photo.jpg", "t.parquet", "c.safetensors", "boxes.csv", "labels.csv", "m.json"):
         Path(name).write_text(name)
+    Image.new("RGB", (16, 16)).save("clip.mp4", "GIF")  # a video by what is in it
     Path("photos").mkdir()
     Path("photos/1.jpg").write_text("1")
     Path("ck/encoder").mkdir(parents=True)

@@ -101,6 +101,7 @@ def test_nothing_scored_is_status_2(tmp_path, walk, tiny_folder, inside):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        ([], "no output came; expected --output"),
         (["-o", "a.txt"], "expected one of"),
         (["-o", "nowhere/a.csv"], "there is no folder"),
         (["-o", "a.csv", "--report", "a.csv"], "ending in .html"),
@@ -111,15 +112,68 @@ def test_nothing_scored_is_status_2(tmp_path, walk, tiny_folder, inside):
         (["--score-every", "0"], "--score-every is 0; expected 1 or more frames"),
         (["--face-score", "5"], "--face-score is 5.0; expected"),
         (["--faces", "mtcnn"], "expected 'none', 'detect' or"),
-        (["more.mp4", "-o", "a.json"], "holds one video"),
+        (["clip.mp4", "-o", "a.json"], "holds one video"),
+        (["-o", "a.csv", "--detector-model", "none.onnx"], "the detector's model none.onnx does not exist"),
+        (["-o", "a.csv", "--faces", "boxes:none.csv"], "none.csv"),
+        (["-o", "a.csv", "--faces", "none"], "weights does not exist"),
     ],
 )
-def test_refused_before_anything_is_read(tmp_path, monkeypatch, inside, arguments, said):
+def test_refused_before_weights_are_read(tmp_path, monkeypatch, inside, arguments, said):
+    """The last case is the only one that comes as far as the weights."""
+    write_clip(tmp_path / "clip.mp4", range(0, 120, 40))
     monkeypatch.chdir(tmp_path)
-    status, _, errors = inside("clip.mp4", "-c", "none", *arguments)
+    status, _, errors = inside("clip.mp4", "-c", "weights", *arguments)
     assert status == 2
     assert said in errors
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_faults_are_told_in_the_order_of_what_they_cost(tmp_path, monkeypatch, inside):
+    """Inputs, outputs, detector, weights: each fault is told once what comes before it is right."""
+    monkeypatch.chdir(tmp_path)
+    wrong = ["clip.mp4", "-c", "weights", "-o", "nowhere/a.csv", "--detector-model", "model.onnx"]
+    told = [inside(*wrong)[2]]
+    write_clip(tmp_path / "clip.mp4", range(0, 120, 40))
+    told.append(inside(*wrong)[2])
+    (tmp_path / "nowhere").mkdir()
+    told.append(inside(*wrong)[2])
+    told.append(inside(*wrong[:-2], "--faces", "none")[2])
+    expected = [
+        "clip.mp4 cannot be opened as video: there is no such file",
+        "there is no folder",
+        "model.onnx",
+        "weights",
+    ]
+    for text, words in zip(told, expected, strict=True):
+        assert words in text
+        assert len(text.splitlines()) == 1
+
+
+def test_a_missing_file_costs_no_engine(tmp_path):
+    """It is told before anything large is imported."""
+    code = (
+        "import sys; from emonet_fast.commands import main as cli\n"
+        "sys.argv = ['emonet-fast', 'video', 'none.mp4', '-c', 'large', '-o', 'a.csv']\n"
+        "try:\n    cli.main()\n"
+        "except SystemExit as stop:\n"
+        "    print(stop.code, sorted({'torch', 'openvino', 'scipy', 'transformers', 'pyarrow'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.stdout, done.stderr) == (
+        "2 []\n", "note: none.mp4 cannot be opened as video: there is no such file\n"
+    )  # fmt: skip
     assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_files_are_told_before_the_others_are_scored(tmp_path, walk, inside):
+    """Of a list with slips the first message comes at once, not after hours."""
+    names = ["a.mp4", walk.path, "b:1.mp4"]
+    status, _, errors = inside(*names, "-c", tmp_path / "weights", "--faces", "none", "-o", tmp_path / "o.csv")
+    assert status == 2
+    assert [line.partition(" ")[2].split(":")[0] for line in errors.splitlines()[:2]] == [
+        "a.mp4 cannot be opened as video", "b",
+    ]  # fmt: skip
+    assert "does not exist" in errors.splitlines()[2]
 
 
 def test_disk_that_fills_up(tmp_path, walk, tiny_folder):

@@ -69,6 +69,7 @@ class AvSource(VideoSource):
         opened = open_media(self._av, name, stream, hardware) if self._own else Media(where)
         self._media: Media | None = opened
         self._container = opened.container
+        self.patient = not self._own or opened.local is not None
         try:
             self._stream, note = video_stream(self._container, self.name, stream)
         except InputError:

@@ -85,8 +85,10 @@ class VideoSource:
         audio: the first audio stream, as PyAV gives it; None without one.
         rate: frames a second as the stream says, which may be wrong: for encoders and estimates only.
         faults: what went wrong so far.
+        patient: the source may wait for minutes between its opening and its first frame.
     """
 
+    patient = True
     duration: float | None = None
     audio: Any = None
     rate: Fraction | None = None

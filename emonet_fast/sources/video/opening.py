@@ -1,6 +1,7 @@
 """Opens what a user names as video (files, URLs and cameras) by PyAV, and says who decodes."""
 
 import logging
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,9 +49,8 @@ def open_media(av: Any, name: str, stream: int | None, hardware: bool) -> Media:
         kind = kind_of(name)
         if kind == "file":
             path = path_of(name)
-            if not path.exists() and (protocol := foreign_protocol(name)):
-                expected = f"expected a file, a camera, - or a URL of {', '.join(REACHES)}"
-                raise InputError(f"{without_secrets(name)}: no such file, and no protocol {protocol!r}; {expected}")
+            if fault := missing(name):
+                raise InputError(fault)
             if path.is_dir():
                 raise InputError(f"{name} is a folder; expected a video file, URL or camera")
             if path.is_file() and path.stat().st_size == 0:
@@ -67,6 +67,16 @@ def open_media(av: Any, name: str, stream: int | None, hardware: bool) -> Media:
             local.close()
         raise InputError(f"{without_secrets(name)} cannot be opened as video: {reason_of(error, name)}") from None
     return Media(container, nvc, local)
+
+
+def missing(name: str) -> str:
+    """Why a name of a local file means none, "" where there is one, or the name means something else."""
+    if kind_of(name) != "file" or os.path.lexists(path_of(name)):
+        return ""
+    if protocol := foreign_protocol(name):
+        expected = f"expected a file, a camera, - or a URL of {', '.join(REACHES)}"
+        return f"{without_secrets(name)}: no such file, and no protocol {protocol!r}; {expected}"
+    return f"{without_secrets(name)} cannot be opened as video: there is no such file"
 
 
 def _open(av: Any, name: str, local: LocalFile | None, hwaccel: Any = None) -> Any:
