@@ -78,7 +78,7 @@ def write_clip(path: Path, seconds: int, rate: int, *, repeats: int = 1) -> None
 def speed(clip: Path, model: Path) -> dict[str, Any]:
     """Decode on its thread, sampling, detection and tracking, without scoring: times real time, medians."""
     from emonet_fast.faces import FaceDetector
-    from emonet_fast.faces.track import Tracker
+    from emonet_fast.faces.track import GapLimit, Tracker
     from emonet_fast.sources.video.ahead import Ahead
     from emonet_fast.sources.video.av import AvSource
     from emonet_fast.sources.video.frames import Frame, Sampling
@@ -86,7 +86,7 @@ def speed(clip: Path, model: Path) -> dict[str, Any]:
     detector = FaceDetector(model, threads=2)
     walls, cpu, faces, frames = [], [], 0, 0
     for _ in range(ROUNDS + 1):
-        tracker, faces, frames = Tracker(), 0, 0
+        tracker, faces, frames = Tracker(GapLimit(1.0)), 0, 0
         began, cpu_began = time.perf_counter(), time.process_time()
         ahead = Ahead(AvSource(str(clip), Sampling(FPS), threads=2))
         waiting: list[Any] = []
@@ -127,14 +127,14 @@ def own_share(clip: Path, model: Path) -> dict[str, Any]:
 
     from emonet_fast.faces import FaceDetector
     from emonet_fast.faces.letterbox import plan
-    from emonet_fast.faces.track import Tracker
+    from emonet_fast.faces.track import GapLimit, Tracker
     from emonet_fast.sources.video.av import AvSource
     from emonet_fast.sources.video.frames import Frame, Sampling
 
     detector = FaceDetector(model, threads=1)
 
     def ours() -> list[int]:
-        tracker, taken = Tracker(), []
+        tracker, taken = Tracker(GapLimit(1.0)), []
         source = AvSource(str(clip), Sampling(FPS), threads=1)
         for item in source:
             if isinstance(item, Frame):

@@ -111,6 +111,8 @@ class VideoOptions:
         end: seconds of the video's own time at which sampling ends; None is the end.
         faces: who finds the faces; with "none" whole frames are scored.
         track: follow faces from frame to frame.
+        track_memory: seconds after which a face that was not found is somebody new; at least one sampled frame
+            without it is bridged.
         smooth: time constant of the smoothed columns in seconds, 0 for none; needs `track`.
         score_every: score a track in every so many sampled frames only; None scores it in all.
         score_change: score a track again when its box has changed by more than this (1 - intersection over union);
@@ -129,6 +131,7 @@ class VideoOptions:
     end: float | None = None
     faces: FaceOptions = field(default_factory=lambda: FaceOptions(faces="detect"))
     track: bool = True
+    track_memory: float = 1.0
     smooth: float = 1.0
     score_every: int | None = None
     score_change: float | None = None
@@ -146,6 +149,8 @@ class VideoOptions:
             raise OptionError(f"score_every is {self.score_every}; expected 1 or more frames")
         if self.score_change is not None and not 0 <= self.score_change <= 1:
             raise OptionError(f"score_change is {self.score_change}; expected 0 to 1")
+        if not 0 <= self.track_memory < 1e6:
+            raise OptionError(f"track_memory is {self.track_memory}; expected 0 or more seconds")
         if not 0 <= self.smooth < 1e6:
             raise OptionError(f"smooth is {self.smooth}; expected 0 or more seconds")
         if not self.track and (self.score_every is not None or self.score_change is not None):

@@ -47,6 +47,7 @@ _video_options = opt.together(
     live=opt.INPUT("--live/--no-live", "Let the newest frame win, or wait for each.", show_default="live for cameras"),
     hardware=opt.INPUT("--nvdec/--no-nvdec", "Decode on an NVIDIA GPU where there is one."),
     track=opt.FACES("--track/--no-track", "Follow faces from frame to frame."),
+    track_memory=opt.FACES("--track-memory SECONDS", "Let a face go on as who it was for this long while not found."),
     smooth=opt.FACES("--smooth SECONDS", "Smooth scores with this time constant in seconds; 0 does not."),
     score_every=opt.FACES("--score-every K", "Score a track only in every K-th sampled frame.", type=int),
     score_change=opt.FACES(

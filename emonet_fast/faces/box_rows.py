@@ -1,5 +1,6 @@
 """Rows of a file of boxes, each a box and what it is in: COCO JSON, parquet or CSV (layouts: docs/faces.md)."""
 
+import contextlib
 import csv
 import json
 import math
@@ -28,6 +29,8 @@ _VIDEO = "source"
 _TRACKS = ("track_id", "face_id", "track")
 _SCORES = ("face_score", "score")
 _FRAME_KEY = re.compile(r"(.+)::frame(\d+)")
+# Above the largest identity of a file begin our own numbers, in 64 bits.
+_MOST = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +64,17 @@ def read_boxes(path: Path) -> Iterator[BoxRow]:
 def _row(row: Mapping[str, Any]) -> BoxRow:
     face = _face(row)
     key, video = picture_of(str(_first(row, KEYS) or "")), str(_first(row, (_VIDEO,)) or "")
-    frame, seconds = _number(_first(row, FRAMES)), _number(_first(row, TIMES))
+    frame, seconds = _whole(row, FRAMES), _number(_first(row, TIMES))
     ours = _FRAME_KEY.fullmatch(key)  # of a frame in our own tables of videos
     if ours is not None:
-        key, video, frame = "", video or ours[1], float(ours[2]) if frame is None else frame
+        key, video, frame = "", video or ours[1], int(ours[2]) if frame is None else frame
     elif (frame is not None or seconds is not None) and not is_image_name(key):
         key, video = "", video or key
     if not key and frame is None and seconds is None:
         raise ValueError(
             f"it names no picture ({', '.join(KEYS)}), frame ({', '.join(FRAMES)}) or time ({', '.join(TIMES)})"
         )
-    return BoxRow(face, key, video, None if frame is None else int(frame), seconds)
+    return BoxRow(face, key, video, frame, seconds)
 
 
 def _read(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -98,6 +101,8 @@ def _coco(path: Path, data: Any) -> list[Mapping[str, Any]]:
     document = data if isinstance(data, dict) else {"annotations": data}
     annotations = _objects(document.get("annotations"), "annotations", path)
     images = _objects(document.get("images", []), "images", path)
+    videos = {str(one.get("id")): one.get("name") for one in _objects(document.get("videos", []), "videos", path)}
+    images = [{_VIDEO: videos.get(str(image.get("video_id")))} | image for image in images]
     known = {str(image.get("id")): image for image in images}
     if len(known) < len(images):
         raise InputError(f"{path} has {len(images) - len(known)} images with the id of another one; expected one each")
@@ -127,6 +132,7 @@ def _coco_place(annotation: Mapping[str, Any], image: Mapping[str, Any]) -> dict
     """What an annotation is in. A video's images have the video's name, or those of pictures of its frames."""
     place = {name: annotation.get(name, image.get(name)) for name in (*FRAMES, *TIMES)}
     name = image.get("file_name", None if any(v is not None for v in place.values()) else annotation.get("image_id"))
+    place[_VIDEO] = annotation.get(_VIDEO, image.get(_VIDEO))
     return place | {"key": name}
 
 
@@ -143,14 +149,26 @@ def _face(row: Mapping[str, Any]) -> Face | None:
         width, height = width - x, height - y
     if not all(map(math.isfinite, (x, y, width, height))) or width <= 0 or height <= 0:
         raise ValueError(f"the box {dict(zip(names, values, strict=True))}; expected finite numbers, sides above 0")
-    score, track = _number(_first(row, _SCORES)), _number(_first(row, _TRACKS))
-    # Trackers write -1 for a face without an identity.
-    known = None if track is None or track < 0 else int(track)
-    return Face(x, y, width, height, 1.0 if score is None else score, track=known)
+    score, track = _number(_first(row, _SCORES)), _whole(row, _TRACKS)
+    if track is not None and track < 0:  # as trackers write it for a face without an identity
+        track = None
+    return Face(x, y, width, height, 1.0 if score is None else score, track=track)
 
 
 def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     return next((row[name] for name in names if row.get(name) not in (None, "")), None)
+
+
+def _whole(row: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+    """The whole number of a row's first such column, with all its digits; None where it is empty."""
+    value = _first(row, names)
+    with contextlib.suppress(TypeError, ValueError):
+        digits = isinstance(value, int) or (isinstance(value, str) and value.strip().isdecimal())
+        number = int(value) if digits else _number(value)
+        if number is None or (number == int(number) and number <= _MOST):
+            return None if number is None else int(number)
+    name = next(name for name in names if row.get(name) not in (None, ""))
+    raise ValueError(f"{name} is {value!r:.80}; expected a whole number up to 2^62")
 
 
 def _number(value: Any) -> float | None:

@@ -37,10 +37,12 @@ class FaceFinder(Protocol):
     Attributes:
         name: for metadata.
         needs_pixels: whether it looks at the pictures' pixels; else it goes by their keys alone.
+        identities: the largest identity (Face.track) that any of its faces has; 0 where none has one.
     """
 
     name: str
     needs_pixels: bool
+    identities: int
 
     def detect(self, pictures: Sequence[Any], keys: Sequence[PictureKey]) -> list[tuple[Face, ...]]:
         """The faces of each picture, strongest first.
@@ -74,6 +76,7 @@ class FaceDetector:
 
     name = "yunet"
     needs_pixels = True
+    identities = 0
 
     def __init__(
         self,

@@ -1,12 +1,13 @@
 """Follows faces from frame to frame: each face is compared with the place where each track should be by now.
 
-Each track has a box and a velocity in pixels a second. For a frame at time t the boxes are moved on. Then faces and
-tracks are paired so that the sum of the costs is least (scipy's linear_sum_assignment):
+Each track has a box and a velocity in pixels a second. For a frame at time t the boxes are moved on, by at most _AHEAD
+seconds. Then faces and tracks are paired so that the sum of the costs is least (scipy's linear_sum_assignment):
 
     cost = 1 - IoU(predicted, found) + |centre difference| / size        size = mean of both longer sides
 
 A pair is allowed where the centres are less than _REACH sizes apart and the sizes differ by less than a factor of 2.
-Only motion tells who is who: a face that comes back after more than MEMORY seconds gets a new number.
+Only motion tells who is who: a face that was away for longer than a track is remembered gets a new number, and so does
+every face after a cut.
 Source: SORT (Bewley et al. 2016), with velocities in seconds, so that a variable frame rate is right.
 """
 
@@ -20,8 +21,8 @@ from ..optional import need
 from ..records import Face, Float64Array
 from .geometry import boxes_of, overlaps
 
-# A track is remembered for so many seconds while its face is not found.
-MEMORY = 1.0
+# A track outlives one sampled frame without its face, however few are sampled.
+_SAMPLES = 2
 # How far a face may be from where its track should be, in sizes of the face. At 2 frames a second the face of a walking
 # person moves by about one size. A known velocity predicts it better, but people turn.
 _REACH = 1.2
@@ -29,6 +30,23 @@ _GROWTH = 2.0
 # Seconds over which a velocity is averaged: if a box trembles by a pixel, that is 25 pixels a second at 25 frames a
 # second.
 _STEADY = 0.4
+# Seconds for which a face is expected to go on as it moved; people turn and stop.
+_AHEAD = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class GapLimit:
+    """How far two neighbouring frames of one track may be apart: in seconds or in frames, whichever is longer.
+
+    Args:
+        seconds: the longest time between the two.
+    """
+
+    seconds: float
+
+    def bridges(self, seconds: float, frames: int) -> bool:
+        """Whether a track goes on after so many seconds and sampled frames. It does not where time steps back."""
+        return seconds >= 0 and (seconds <= self.seconds or frames <= _SAMPLES)
 
 
 @dataclass(slots=True)
@@ -39,50 +57,64 @@ class _Track:
     box: Float64Array  # x, y, width, height
     velocity: Float64Array  # of x and y, pixels a second
     seen: float
+    frame: int  # the sampled frame in which it was seen
+    scene: int
     times: int = 1
 
     def at(self, seconds: float) -> Float64Array:
         moved = self.box.copy()
-        moved[:2] += self.velocity * (seconds - self.seen)
+        moved[:2] += self.velocity * min(seconds - self.seen, _AHEAD)
         return moved
 
 
 class Tracker:
-    """Gives the faces of one video's consecutive frames their track numbers, from 1. Needs scipy."""
+    """Gives the faces of one video's sampled frames their track numbers. Needs scipy.
 
-    def __init__(self) -> None:
+    A face that has an identity already keeps it, and is not followed.
+
+    Args:
+        memory: how long a track is remembered while its face is not found.
+        first: the first track's number; lower ones are identities of a file.
+    """
+
+    def __init__(self, memory: GapLimit, first: int = 1) -> None:
         self._assign = need("scipy.optimize", "tracking faces").linear_sum_assignment
+        self._memory, self._next = memory, first
         self._tracks: list[_Track] = []
-        self._next = 1
         self._size: tuple[int, int] | None = None
+        self._frame = 0
 
-    def update(self, seconds: float, faces: Sequence[Face], size: tuple[int, int] | None = None) -> list[int]:
-        """The track number of each face of a frame. A face that already has a track keeps its number.
+    def update(
+        self, seconds: float, faces: Sequence[Face], size: tuple[int, int] | None = None, scene: int = 0
+    ) -> list[int]:
+        """The track number of each face of the next sampled frame.
 
-        A new size of the frame (width, height) ends all tracks, as boxes of two sizes cannot be compared.
+        Tracks of another scene rest until that scene comes back, as after a flash. A new size of the frame (width,
+        height) ends all tracks, as boxes of two sizes cannot be compared.
         """
         if size != self._size:
             self._tracks, self._size = [], size
-        # Where time steps back (a restarted stream), no track can be moved on.
-        self._tracks = [t for t in self._tracks if 0 <= seconds - t.seen <= MEMORY]
-        boxes = boxes_of(faces)
-        pairs = dict(self._pairs(seconds, boxes))
-        numbers = []
-        for i, face in enumerate(faces):
-            track = pairs.get(i)
+        self._frame += 1
+        self._tracks = [t for t in self._tracks if self._memory.bridges(seconds - t.seen, self._frame - t.frame)]
+        followed = [i for i, face in enumerate(faces) if face.track is None]
+        boxes = boxes_of([faces[i] for i in followed])
+        pairs = dict(self._pairs(seconds, boxes, [t for t in self._tracks if t.scene == scene]))
+        numbers = [face.track or 0 for face in faces]
+        for place, (i, box) in enumerate(zip(followed, boxes, strict=True)):
+            track = pairs.get(place)
             if track is None:
-                track = _Track(self._next, boxes[i], np.zeros(2), seconds)
+                track = _Track(self._next, box, np.zeros(2), seconds, self._frame, scene)
                 self._next += 1
                 self._tracks.append(track)
             else:
-                self._move(track, seconds, boxes[i])
-            numbers.append(track.number if face.track is None else face.track)
+                self._move(track, seconds, box)
+            numbers[i] = track.number
         return numbers
 
-    def _pairs(self, seconds: float, boxes: Float64Array) -> list[tuple[int, _Track]]:
-        if not len(boxes) or not self._tracks:
+    def _pairs(self, seconds: float, boxes: Float64Array, tracks: list[_Track]) -> list[tuple[int, _Track]]:
+        if not len(boxes) or not tracks:
             return []
-        predicted = np.array([t.at(seconds) for t in self._tracks])
+        predicted = np.array([t.at(seconds) for t in tracks])
         sizes = (boxes[:, None, 2:].max(axis=2) + predicted[None, :, 2:].max(axis=2)) / 2
         ratio = boxes[:, None, 2:].max(axis=2) / predicted[None, :, 2:].max(axis=2)
         centres = boxes[:, :2] + boxes[:, 2:] / 2
@@ -91,7 +123,7 @@ class Tracker:
         allowed = (apart < _REACH) & (ratio < _GROWTH) & (ratio > 1 / _GROWTH)
         # Far above every allowed cost, so that as many faces as possible are paired.
         rows, columns = self._assign(np.where(allowed, cost, 4 * (1 + _REACH)))
-        return [(int(r), self._tracks[c]) for r, c in zip(rows, columns, strict=True) if allowed[r, c]]
+        return [(int(r), tracks[c]) for r, c in zip(rows, columns, strict=True) if allowed[r, c]]
 
     def _move(self, track: _Track, seconds: float, box: Float64Array) -> None:
         passed = seconds - track.seen
@@ -99,4 +131,4 @@ class Tracker:
             moved = (box[:2] + box[2:] / 2 - track.box[:2] - track.box[2:] / 2) / passed
             trust = max(1 / track.times, -math.expm1(-passed / _STEADY))
             track.velocity = track.velocity + trust * (moved - track.velocity)
-        track.box, track.seen, track.times = box, seconds, track.times + 1
+        track.box, track.seen, track.frame, track.times = box, seconds, self._frame, track.times + 1

@@ -160,6 +160,7 @@ class VideoRun:
             "faces": "yunet" if options.faces.faces == "detect" else options.faces.faces,
             "face_margin": f"{options.faces.margin:g}",
             "fps": "all" if options.fps is None else f"{options.fps:g}",
+            "track_memory_seconds": f"{options.track_memory:g}" if options.track else "none",
             "smooth_seconds": f"{options.smooth:g}",
             "embedding_dim": str(scorer.checkpoint.vision.hidden_size),
         }

@@ -1,5 +1,6 @@
 """Frames to faces to scored rows, in order and in bounded memory: decode runs ahead on a thread of its own."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
@@ -9,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..faces import FaceFinder, open_finder
-from ..faces.track import MEMORY
+from ..faces.track import GapLimit
 from ..options import VideoOptions
 from ..process import Stopwatch
 from ..records import Picture, Status, UInt8Array
-from ..scorer import Scorer
+from ..scorer import NoScoresWarning, Scorer
 from ..scores import Scores
 from ..sources.video.ahead import Ahead
 from ..sources.video.choose import open_video
@@ -28,7 +29,7 @@ _MAX_PIXELS = 50_000_000
 _MIN_FRAMES = 4
 # Frames and audio packets between two sampled frames that are held.
 _MAX_BETWEEN = 8
-# A gap of so many time constants, at least a track's memory, begins a smoothed curve anew.
+# After a gap of more than so many time constants, and than a track's memory, a smoothed curve begins anew.
 _GAP = 3.0
 
 
@@ -76,7 +77,7 @@ class VideoPipeline:
         self._follower = FaceFollower(source.name, finder, options)
         self._score = FrameScorer(scorer, options)
         one_curve_a_track = options.track or finder is None
-        gap = max(MEMORY, _GAP * options.smooth)
+        gap = GapLimit(max(options.track_memory, _GAP * options.smooth))
         self._smoother = Smoother(options.smooth, gap) if options.smooth and one_curve_a_track else None
         # One frame where it must not wait for the next, or where those between two would be held; else a few.
         few = max(_MIN_FRAMES, min(scorer.backend.batch_size, _MAX_FRAMES))
@@ -135,8 +136,9 @@ class VideoPipeline:
         smooth = None
         if self._smoother is not None:
             smooth = np.full(scores.raw.shape, np.nan)
+            curves = [(curve, frame.number) for frame in frames for curve in frame.curves()]
             for i in np.flatnonzero(scores.ok).tolist():
-                smooth[i] = self._smoother(tracks[i], rows[i].seconds, scores.raw[i].astype(np.float64))
+                smooth[i] = self._smoother(*curves[i], rows[i].seconds, scores.raw[i].astype(np.float64))
         return Timeline(
             scores=scores,
             source=self._name,
@@ -182,6 +184,9 @@ def stream(scorer: Scorer, source: Any, options: VideoOptions | None = None) -> 
             of (seconds, frame) with frames [H, W, 3] uint8 RGB, on the host or, with `__dlpack__`, on the GPU.
         options: which frames and faces are scored. None takes the defaults of VideoOptions.
 
+    Warns:
+        NoScoresWarning: at the end, where the boxes of a file gave no row scores: why.
+
     Returns:
         Time lines of some consecutive rows each, in the order of time.
 
@@ -200,7 +205,11 @@ def stream(scorer: Scorer, source: Any, options: VideoOptions | None = None) -> 
         video.close()
         raise
     try:
+        scored = False
         for batch in pipeline:
+            scored |= bool(batch.timeline.scores.ok.any())
             yield batch.timeline
+        for note in finder.notes() if finder is not None and not scored else ():
+            warnings.warn(note, NoScoresWarning, stacklevel=2)
     finally:
         pipeline.close()

@@ -10,15 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ..faces.geometry import boxes_of, overlaps
+from ..faces.track import GapLimit
 from ..options import VideoOptions
 from ..records import Face, Float64Array, Picture, Status
 from ..scorer import Scorer
 from ..scores import Scores, face_values
 from ..timeline import NO_TRACK
-from .faces import FrameFaces
+from .faces import Curve, FrameFaces
 
-# Tracks that are remembered; the one that was not seen, or not scored, for the longest time goes first.
-_MAX_TRACKS = 256
+# Curves that are remembered; the one that was not seen, or not scored, for the longest time goes first.
+_MAX_CURVES = 256
 
 
 @dataclass(slots=True)
@@ -36,55 +37,55 @@ class FrameScorer:
     def __init__(self, scorer: Scorer, options: VideoOptions) -> None:
         self._scorer, self._options = scorer, options
         self._scores_all = options.score_every == 1 or (options.score_every is None and options.score_change is None)
-        self._kept: OrderedDict[int, _Kept] = OrderedDict()
+        self._kept: OrderedDict[Curve, _Kept] = OrderedDict()
 
     def __call__(self, frames: Sequence[FrameFaces]) -> tuple[Scores, npt.NDArray[np.bool_]]:
         """The scores of the frames' N rows, and [N] bool: which rows took over earlier ones."""
         faces = [face for frame in frames for face in frame.picture.faces or (None,)]
-        tracks = [track for frame in frames for track in frame.tracks]
-        kept = [self._reusable(face, track) for face, track in zip(faces, tracks, strict=True)]
+        curves = [curve for frame in frames for curve in frame.curves()]
+        kept = [self._reusable(face, curve) for face, curve in zip(faces, curves, strict=True)]
         reused = np.array([one is not None for one in kept], bool)
         batches = self._scorer.batches(_to_score(frames, reused), embeddings=self._options.embeddings)
         pool = [batch.scores for batch in batches] or [self._scorer.empty(embeddings=self._options.embeddings)]
         scored, end = 0, sum(map(len, pool))
-        latest: dict[int, int] = {}  # of each track, where its scores lie in the pool
+        latest: dict[Curve, int] = {}  # of each curve, where its scores lie in the pool
         places = []
-        for track, one in zip(tracks, kept, strict=True):
+        for curve, one in zip(curves, kept, strict=True):
             if one is None:
-                latest[track], scored = scored, scored + 1
-            elif track not in latest and one.scores is not None:
+                latest[curve], scored = scored, scored + 1
+            elif curve not in latest and one.scores is not None:
                 pool.append(one.scores)
-                latest[track], end = end, end + 1
-            places.append(latest[track])
+                latest[curve], end = end, end + 1
+            places.append(latest[curve])
         keys = [key for frame in frames for key in frame.picture.row_keys()]
         scores = Scores.concat(pool).select(places, keys)
-        self._keep(scores, tracks, reused)
+        self._keep(scores, curves, reused)
         return replace(scores, faces=face_values(faces)), reused
 
-    def _reusable(self, face: Face | None, track: int) -> _Kept | None:
+    def _reusable(self, face: Face | None, curve: Curve) -> _Kept | None:
         """The track's last scored crop where this row takes over its scores; None where the row is to be scored."""
-        if face is None or track == NO_TRACK or self._scores_all:
+        if face is None or curve[0] == NO_TRACK or self._scores_all:
             return None
-        kept = self._kept.get(track)
+        kept = self._kept.get(curve)
         if kept is not None:
             kept.frames += 1
             if not due(self._options, face, kept.face, kept.frames):
                 return kept
-        self._kept[track] = _Kept(face)
-        self._kept.move_to_end(track)
-        if len(self._kept) > _MAX_TRACKS:
+        self._kept[curve] = _Kept(face)
+        self._kept.move_to_end(curve)
+        if len(self._kept) > _MAX_CURVES:
             self._kept.popitem(last=False)
         return None
 
-    def _keep(self, scores: Scores, tracks: Sequence[int], reused: Iterable[np.bool_]) -> None:
+    def _keep(self, scores: Scores, curves: Sequence[Curve], reused: Iterable[np.bool_]) -> None:
         """Keep the scores of the tracks that were scored; of a failed row there is nothing to take over."""
-        for i, (track, old) in enumerate(zip(tracks, reused, strict=True)):
-            if old or track not in self._kept:
+        for i, (curve, old) in enumerate(zip(curves, reused, strict=True)):
+            if old or curve not in self._kept:
                 continue
             if scores.status[i] == Status.OK:
-                self._kept[track].scores = scores.select([i])
+                self._kept[curve].scores = scores.select([i])
             else:
-                del self._kept[track]
+                del self._kept[curve]
 
 
 def due(options: VideoOptions, face: Face, last: Face, frames: int) -> bool:
@@ -112,27 +113,27 @@ def _to_score(frames: Sequence[FrameFaces], reused: npt.NDArray[np.bool_]) -> It
 
 
 class Smoother:
-    """Exponential smoothing of each track in time, not in frames, so that a variable frame rate changes nothing.
+    """Exponential smoothing of each curve in time, not in frames, so that a variable frame rate changes nothing.
 
         s(t) = s(t0) + (1 - exp(-(t - t0) / tau)) (x(t) - s(t0))        s(first) = x(first)
 
     Args:
         tau: time constant in seconds, above 0.
-        gap: seconds without a value after which a track begins anew.
+        gap: how long a curve may be without a value; after more it begins anew.
     """
 
-    def __init__(self, tau: float, gap: float) -> None:
+    def __init__(self, tau: float, gap: GapLimit) -> None:
         self._tau, self._gap = tau, gap
-        self._last: OrderedDict[int, tuple[float, Float64Array]] = OrderedDict()
+        self._last: OrderedDict[Curve, tuple[int, float, Float64Array]] = OrderedDict()
 
-    def __call__(self, track: int, seconds: float, values: Float64Array) -> Float64Array:
-        """The smoothed values [D] of a track at a time; `values` come back where it begins (anew)."""
-        before = self._last.pop(track, None)
+    def __call__(self, curve: Curve, number: int, seconds: float, values: Float64Array) -> Float64Array:
+        """The smoothed values [D] of a curve in a sampled frame; `values` come back where it begins (anew)."""
+        before = self._last.pop(curve, None)
         smooth = np.asarray(values, np.float64)
-        if before is not None and 0 <= seconds - before[0] <= self._gap:
-            weight = -math.expm1(-(seconds - before[0]) / self._tau)
-            smooth = before[1] + weight * (smooth - before[1])
-        self._last[track] = (seconds, smooth)
-        if len(self._last) > _MAX_TRACKS:
+        if before is not None and self._gap.bridges(seconds - before[1], number - before[0]):
+            weight = -math.expm1(-(seconds - before[1]) / self._tau)
+            smooth = before[2] + weight * (smooth - before[2])
+        self._last[curve] = (number, seconds, smooth)
+        if len(self._last) > _MAX_CURVES:
             self._last.popitem(last=False)
         return smooth

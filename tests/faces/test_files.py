@@ -5,6 +5,7 @@ import csv
 import json
 import os
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -91,6 +92,17 @@ def test_identity_0_is_one_and_minus_1_is_none(tmp_path):
     assert [f.track for f in BoxFile(write(tmp_path / "b.csv", rows)).of_frame(0, 0.0)] == [0, 1, None]
 
 
+def test_an_identity_is_one_face_of_a_frame(tmp_path):
+    """The other one is nobody's whom the file knows, or scores of one would be taken over for both."""
+    rows = [VIDEO_BOX | {"x": i, "frame": 0, "track_id": 5} for i in range(3)]
+    boxes = BoxFile(write(tmp_path / "b.csv", rows))
+    assert [f.track for some in boxes.detect([], [(0, 0.0, "")]) for f in some] == [5, None, None]
+    assert boxes.notes() == [
+        f"2 of 3 faces of {tmp_path / 'b.csv'} have the identity of another face of their frame; they are followed as "
+        "faces without one"
+    ]
+
+
 def test_our_own_times_are_seconds(tmp_path):
     """Our tables of videos have `pts` in units of the stream beside `seconds`."""
     row = VIDEO_BOX | {"x": 1, "seconds": 2.5, "pts": 32000, "time_base": "1/12800"}
@@ -143,26 +155,83 @@ def test_coco_of_a_video(tmp_path, plain):
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(rows if plain else {"annotations": rows}))
     boxes = BoxFile(path)
-    assert boxes.of_frame(3, 99.0) == (Face(*FACE, track=4),)
-    assert boxes.of_frame(4, 0.3) == ()
+    for index, faces in ((1, 0), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (7, 0)):  # rows are 2 apart
+        assert boxes.of_frame(index, 99.0) == (Face(*FACE, track=4),) * faces
 
 
-@given(st.lists(st.integers(0, 300), min_size=1, max_size=20, unique=True), st.floats(0, 32))
-def test_nearest_time(tmp_path_factory, tenths, seconds):
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=20, unique=True), st.floats(0, 32), st.booleans())
+def test_nearest_row(tmp_path_factory, places, at, frames):
+    """Within half the spacing of the rows, which is the lower quartile of their distances, and never far away."""
+    unit, farthest, alone = (1, 30, 0) if frames else (10, 1, 0.05)
+    name, at = ("frame", round(at * 10)) if frames else ("time", at)
     path = tmp_path_factory.mktemp("boxes") / "t.csv"
-    write(path, [{"time": t / 10, "x": t, "y": 0, "width": 5, "height": 5} for t in tenths])
-    found = BoxFile(path).of_frame(0, seconds)
-    near = sorted((abs(t / 10 - seconds), t) for t in tenths)
-    if near[0][0] > 0.05:
+    write(path, [{name: p / unit, "x": p, "y": 0, "width": 5, "height": 5} for p in places])
+    found = BoxFile(path).of_frame(at if frames else 0, 0.0 if frames else at)
+    distances = np.sort(np.diff(np.sort(places)) / unit)
+    reach = min(farthest, np.percentile(distances, 25, method="lower") / 2) if len(distances) else alone
+    near = sorted((abs(p / unit - at), p) for p in places)
+    if near[0][0] > reach + 1e-6:
         assert found == ()
-    else:
-        assert found[0].x in {t for d, t in near if d == near[0][0]}
+    elif near[0][0] < reach - 1e-6:
+        assert found[0].x in {p for d, p in near if d == near[0][0]}
+
+
+def test_boxes_of_every_third_frame_serve_those_between(tmp_path):
+    """Also where frames without a face have no row: 12 to 27 stay without one."""
+    rows = [VIDEO_BOX | {"x": i, "frame": i} for i in (0, 3, 6, 9, 30, 33)]
+    boxes = BoxFile(write(tmp_path / "b.csv", rows))
+    found = [[face.x for face in boxes.of_frame(i, i / 25)] for i in range(35)]
+    expected = [0, 0, 3, 3, 3, 6, 6, 6, 9, 9, 9, *[None] * 18, 30, 30, 30, 33, 33, 33]
+    assert found == [[] if x is None else [x] for x in expected]
+    (note,) = boxes.notes()
+    assert note.startswith("18 of 35 sampled frames have no row in ")
+
+
+def test_rows_with_a_time_serve_frames_without_an_index(tmp_path):
+    rows = [VIDEO_BOX | {"x": 1, "frame": 0, "seconds": 9.0}, VIDEO_BOX | {"x": 2, "frame": "", "seconds": 2.0}]
+    boxes = BoxFile(write(tmp_path / "b.csv", rows))
+    assert [f.x for index, at in ((0, 0.0), (50, 2.0), (225, 9.0)) for f in boxes.of_frame(index, at)] == [1, 2]
+
+
+@pytest.mark.parametrize("place", ["annotation", "image", "videos"])
+def test_coco_of_two_videos(tmp_path, place):
+    """Each keeps its own faces, wherever COCO names the video."""
+    names = ["a.mp4", "b.mp4"]
+    images = [{"id": i, "file_name": f"{i}.jpg", "frame_index": 3} for i in (0, 1)]
+    annotations = [{"id": i, "image_id": i, "bbox": [i, 0, 30, 30]} for i in (0, 1)]
+    document = {"images": images, "annotations": annotations}
+    if place == "videos":
+        document["videos"] = [{"id": 7 + i, "name": name} for i, name in enumerate(names)]
+    for i, name in enumerate(names):
+        where = annotations[i] if place == "annotation" else images[i]
+        where |= {"video_id": 7 + i} if place == "videos" else {"source": name}
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(document))
+    assert [BoxFile(path).of_frame(3, 0, name)[0].x for name in names] == [0, 1]
+    for i in (0, 1):
+        annotations[i].pop("source", None), images[i].pop("source", None), images[i].pop("video_id", None)
+    path.write_text(json.dumps(document))
+    with pytest.raises(InputError, match=r"has frame 3 as '0.jpg' and as '1.jpg'; if they are of two videos, name"):
+        BoxFile(path)
+
+
+def test_large_identities_keep_all_digits(tmp_path):
+    """As floats two of them would be one person."""
+    people = [2**53, 2**53 + 1, 2**62]
+    rows = [VIDEO_BOX | {"x": i, "frame": 0, "track_id": person} for i, person in enumerate(people)]
+    for kind in ("csv", "parquet"):
+        boxes = BoxFile(write(tmp_path / f"b.{kind}", rows))
+        assert [face.track for face in boxes.of_frame(0, 0.0)] == people
+        assert boxes.identities == 2**62
 
 
 def test_small_faces_are_left_out(tmp_path):
     rows = [{"key": "a.jpg", "x": 0, "y": 0, "width": s, "height": 5} for s in (10, 30)]
     boxes = BoxFile(write(tmp_path / "b.csv", rows), min_face=20)
-    assert [len(f) for f in boxes.detect([], ["a.jpg", "b.jpg"])] == [1, 0]
+    assert [len(f) for f in boxes.detect([], ["a.jpg"])] == [1]
+    assert boxes.notes() == [
+        f"1 of 2 faces of {tmp_path / 'b.csv'} are smaller than 20 pixels (--min-face) and were left out"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -176,6 +245,11 @@ def test_small_faces_are_left_out(tmp_path):
         ("a.csv", "x,y,width,height\n1,2,3,4\n", "row 1: it names no picture"),
         ("a.csv", "key,x,y,width,height\na.jpg,1,2,3,4\n,1,2,3,4\n", "row 2: it names no picture"),
         ("a.csv", "key,x,y,width,height\na.jpg,0.1,0.2,0.3,0.4\nb.jpg,0,0,1,1\n", "parts of the picture, 0 to 1"),
+        ("a.csv", "frame,x,y,width,height\n0,0.1,0.2,0.3,0.4\n1,0,0,1.02,1\n", "parts of the picture, 0 to 1"),
+        ("a.csv", "frame,x,y,width,height\n0.5,1,2,30,40\n", "row 1: frame is '0.5'; expected a whole number"),
+        ("a.csv", "frame,x,y,width,height,face_id\n0,1,2,30,40,1e30\n", "face_id is '1e30'; expected a whole"),
+        ("a.csv", "frame,x,y,width,height,track\n0,1,2,30,40,9223372036854775807\n", "a whole number up to 2"),
+        ("a.csv", "frame,x,y,width,height,track\n0,1,2,30,40,Anna\n", "track is 'Anna'; expected a whole number"),
         ("a.csv", "", "no rows"),
         ("a.csv", "key,x,y,width,height\n" + "a" * 140_000 + ",1,2,3,4\n", "cannot be read: field larger"),
         ("a.json", "{", "cannot be read"),
@@ -185,7 +259,7 @@ def test_small_faces_are_left_out(tmp_path):
         ("a.json", '{"annotations": [{"bbox": [1, 2, 3, 4], "image_id": 0}], "images": 5}', "no list of images"),
         ("a.json", '{"annotations": [], "images": [{"id": 1}, {"id": "1"}]}', "1 images with the id of another"),
         ("a.json", '[{"bbox": [1, 2, 3, {}], "image_id": "a.jpg"}]', "row 1: float.. argument"),
-        ("a.json", '[{"bbox": [1, 2, 3, 4], "image_id": "a.jpg", "frame": 1e999}]', "row 1: inf came"),
+        ("a.json", '[{"bbox": [1, 2, 3, 4], "image_id": "a.jpg", "frame": 1e999}]', "row 1: frame is inf; expected"),
         ("a.parquet", "no parquet", "cannot be read"),
         ("a.txt", "", "expected boxes in a file named"),
     ],

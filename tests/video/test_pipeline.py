@@ -1,6 +1,7 @@
 """Video to rows: each sampled frame and face once, at the true time and place, with the scores of its crop."""
 
 import csv
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from emonet_fast.faces.geometry import overlaps
 from emonet_fast.options import FaceOptions, VideoOptions
 from emonet_fast.preprocess import crop
 from emonet_fast.records import Face
+from emonet_fast.scorer import NoScoresWarning
 from emonet_fast.sources.video.av import AvSource
 from emonet_fast.sources.video.frames import Frame, Sampling
 from emonet_fast.timeline import Timeline
@@ -138,16 +140,60 @@ def test_whole_frames(scorer, walk):
     assert found[0]["smooth_awe"] is not None
 
 
-def test_boxes_from_a_file(scorer, walk, tmp_path):
-    path = tmp_path / "boxes.csv"
+def boxes_of_walk(walk, path, identities, *, every=1) -> FaceOptions:
+    """A file of the true boxes of every so many frames; identities: what the file calls the two people."""
     with path.open("w", newline="") as file:
         out = csv.writer(file)
         out.writerow(["frame", "x", "y", "width", "height", "track_id"])
-        out.writerows([i, *walk.truth[i, 0], 9] for i in range(0, 30))
-    options = VideoOptions(fps=5, faces=FaceOptions(faces=f"boxes:{path}"))
-    found = rows_of(list(stream(scorer, walk.path, options)))
-    assert {row["track"] for row in found if row["frame"] < 30} == {9}
-    assert {row["status"] for row in found if row["frame"] >= 30} == {"no_face"}
+        for i in range(0, walk.gone.start, every):
+            out.writerows([i, *box, name] for box, name in zip(walk.truth[i], identities, strict=True))
+    return FaceOptions(faces=f"boxes:{path}")
+
+
+@pytest.mark.parametrize(("identities", "tracks"), [(("", 1), [2, 1]), ((0, ""), [0, 1]), ((0, 1), [0, 1])])
+def test_boxes_from_a_file(scorer, walk, tmp_path, identities, tracks):
+    """Who has a number keeps it, and nobody else gets it: else they share a track, and a reused score."""
+    options = VideoOptions(fps=5, faces=boxes_of_walk(walk, tmp_path / "boxes.csv", identities))
+    every = rows_of(list(stream(scorer, walk.path, options)))
+    reusing = rows_of(list(stream(scorer, walk.path, replace(options, score_every=3))))
+    last: dict[int, float] = {}
+    for row, scored in zip(reusing, every, strict=True):
+        if row["frame"] < walk.gone.start:
+            assert row["track"] == scored["track"] == tracks[row["face_y"] > 100]
+            last[row["track"]] = last[row["track"]] if row["reused"] else scored["raw_awe"]
+            assert row["raw_awe"] == pytest.approx(last[row["track"]], abs=SAME_ENGINE)
+        else:
+            assert row["status"] == "no_face"
+    assert sum(row["reused"] for row in reusing) > 10
+
+
+def test_boxes_of_every_third_frame(scorer, walk, tmp_path):
+    """Every sample before the end has its two faces: those of the nearest frame that has a row."""
+    options = VideoOptions(fps=None, end=3.0, faces=boxes_of_walk(walk, tmp_path / "boxes.csv", (3, 4), every=3))
+    for row in rows_of(list(stream(scorer, walk.path, options))):
+        truth = walk.truth[(row["frame"] + 1) // 3 * 3, row["track"] - 3]
+        assert [row[f"face_{side}"] for side in ("x", "y", "width", "height")] == pytest.approx(truth.tolist())
+
+
+@pytest.mark.parametrize("fps", [1.0, 0.5])
+def test_few_samples_are_tracks_and_smoothed(scorer, walk, tmp_path, fps):
+    """A sample is one step, whatever time passes between two."""
+    still = replace(walk, truth=np.repeat(walk.truth[:1], 50, axis=0))
+    faces = boxes_of_walk(still, tmp_path / "boxes.csv", ("", ""))
+    rows = rows_of(list(stream(scorer, walk.path, VideoOptions(fps=fps, faces=faces))))
+    assert [row["track"] for row in rows] == [1, 2] * round(4 * fps)
+    weight = 1 - math.exp(rows[0]["seconds"] - rows[2]["seconds"])
+    expected = rows[0]["raw_awe"] + weight * (rows[2]["raw_awe"] - rows[0]["raw_awe"])
+    assert rows[2]["smooth_awe"] == pytest.approx(expected, abs=1e-6) != rows[2]["raw_awe"]
+
+
+def test_boxes_that_fit_nothing_are_said(scorer, walk, tmp_path):
+    """Python's users see no last line of a command."""
+    path = tmp_path / "boxes.csv"
+    path.write_text("frame,x,y,width,height\n1000,10,10,50,50\n")
+    with pytest.warns(NoScoresWarning, match=r"4 of 4 sampled frames have no row in .*; its rows name such as 'frame"):
+        rows = rows_of(list(stream(scorer, walk.path, VideoOptions(fps=1, faces=FaceOptions(f"boxes:{path}")))))
+    assert [row["status"] for row in rows] == ["no_face"] * 4
 
 
 def test_pairs_that_a_pipeline_holds(scorer, found_faces, walk):

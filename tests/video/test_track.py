@@ -1,6 +1,7 @@
 """Identities of synthetic people whose truth is known; reuse of scores; smoothing in time."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ from hypothesis import strategies as st
 
 from emonet_fast.errors import OptionError
 from emonet_fast.faces.geometry import boxes_of, overlaps
-from emonet_fast.faces.track import MEMORY, Tracker
+from emonet_fast.faces.track import GapLimit, Tracker
 from emonet_fast.options import VideoOptions
 from emonet_fast.records import Face
 from emonet_fast.video.scoring import Smoother, due
+
+MEMORY = VideoOptions().track_memory
 
 
 def box(x: float, y: float, side: float = 80.0) -> Face:
@@ -22,7 +25,7 @@ def box(x: float, y: float, side: float = 80.0) -> Face:
 def follow(times, people, *, hidden=lambda person, t: False, seed=0):
     """Track numbers by person: {person: [number at each time it was visible]}; faces come in random order."""
     rng = np.random.default_rng(seed)
-    tracker = Tracker()
+    tracker = Tracker(GapLimit(MEMORY))
     found: dict[int, list[int]] = {i: [] for i in range(len(people))}
     for t in times:
         there = [i for i in range(len(people)) if not hidden(i, t)]
@@ -96,6 +99,41 @@ def test_leaving_and_returning():
     assert [len(set(numbers)) for numbers in long.values()] == [1, 2]
 
 
+@given(st.floats(0.02, 30), st.integers(0, 2**32 - 1), st.floats(0, 3))
+def test_a_gap_is_counted_in_frames_and_in_seconds(fps, seed, memory):
+    """A motionless face is one track at any sampling, and goes on after a frame without it, or after the memory."""
+    rng = np.random.default_rng(seed)
+
+    def numbers(gap: int) -> list[int]:
+        tracker = Tracker(GapLimit(memory))
+        seen = [*range(4), *range(4 + gap, 8 + gap)]
+        faces = {i: [box(*rng.normal(200, 2, 2))] for i in seen}
+        found = [tracker.update(i / fps, faces.get(i, [])) for i in range(8 + gap)]
+        return [one for some in found for one in some]
+
+    assert numbers(0) == numbers(1) == [1] * 8
+    longest = max(2, math.floor(memory * fps + 1e-9)) - 1  # frames without it
+    assert numbers(min(longest, 100)) == [1] * 8
+    if longest < 100:
+        assert numbers(longest + 1 + (memory * fps % 1 > 1 - 1e-6)) == [1] * 4 + [2] * 4
+
+
+def test_a_scene_has_its_own_tracks():
+    """A face in the same place after a cut is somebody else; after a flash the ones before it go on."""
+    tracker = Tracker(GapLimit(1.0))
+    scenes = [0, 0, 1, 0, 2, 2]
+    found = [tracker.update(i / 5, [box(0, 0), box(300, 0)], scene=scene) for i, scene in enumerate(scenes)]
+    assert found == [[1, 2], [1, 2], [3, 4], [1, 2], [5, 6], [5, 6]]
+
+
+def test_identities_of_a_file_are_not_ours():
+    """Whoever has one keeps it, and numbers of ours begin above: also where 0 and 7 come later."""
+    tracker = Tracker(GapLimit(1.0), first=8)
+    for i in range(4):
+        mixed = [box(0, 0), replace(box(300, 0), track=None if i < 2 else 7), replace(box(0, 300), track=0)]
+        assert tracker.update(i / 2, mixed) == [8, 9 if i < 2 else 7, 0]
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_variable_frame_rate(seed):
@@ -107,7 +145,7 @@ def test_variable_frame_rate(seed):
 
 
 def test_new_scene_sizes_and_times():
-    tracker = Tracker()
+    tracker = Tracker(GapLimit(MEMORY))
     assert tracker.update(0.0, [box(0, 0), box(300, 0)], (640, 480)) == [1, 2]
     assert tracker.update(0.1, [box(1, 0)], (640, 480)) == [1]
     assert tracker.update(0.2, [box(1, 0)], (1280, 960)) == [3]  # another size: boxes cannot be compared
@@ -118,7 +156,7 @@ def test_new_scene_sizes_and_times():
 
 
 def test_memory_is_bounded():
-    tracker = Tracker()
+    tracker = Tracker(GapLimit(MEMORY))
     for i in range(2000):
         tracker.update(i * 10.0, [box(0, 0)])
     assert len(tracker._tracks) == 1
@@ -141,34 +179,37 @@ def test_when_a_face_is_scored_again():
 @settings(max_examples=30)
 @given(st.lists(st.floats(0.01, 0.4), min_size=1, max_size=30), st.floats(0.05, 5))
 def test_smoothing_by_hand(steps, tau):
-    smoother = Smoother(tau, gap=1.0)
+    smoother = Smoother(tau, GapLimit(1.0))
     now, expected = 0.0, None
     rng = np.random.default_rng(0)
-    for step in steps:
+    for number, step in enumerate(steps):
         now += step
         value = rng.normal(size=3)
         expected = value if expected is None else expected + (1 - math.exp(-step / tau)) * (value - expected)
-        np.testing.assert_allclose(smoother(1, now, value), expected, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(smoother((1, 0), number, now, value), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_smoothing_is_of_time_not_of_frames():
     """A step answered at 50 frames a second and at 2 has the same height a second later."""
     ends = []
     for fps in (2, 50):
-        smoother = Smoother(0.7, gap=5.0)
-        smoother(1, 0.0, np.zeros(1))
+        smoother = Smoother(0.7, GapLimit(5.0))
+        smoother((1, 0), 0, 0.0, np.zeros(1))
         for i in range(1, fps + 1):
-            found = smoother(1, i / fps, np.ones(1))
+            found = smoother((1, 0), i, i / fps, np.ones(1))
         ends.append(float(found[0]))
     assert ends[0] == pytest.approx(ends[1], abs=1e-12)
 
 
 def test_gaps_stay_gaps():
-    smoother = Smoother(1.0, gap=2.0)
-    smoother(1, 0.0, np.zeros(1))
-    assert smoother(1, 3.0, np.ones(1)) == 1.0  # begins anew
-    assert smoother(2, 3.1, np.full(1, 5.0)) == 5.0  # another track
-    assert smoother(1, 2.0, np.full(1, 7.0)) == 7.0  # time stepped back
+    smoother = Smoother(1.0, GapLimit(2.0))
+    one, other, later = (1, 0), (2, 0), (1, 1)
+    smoother(one, 0, 0.0, np.zeros(1))
+    assert smoother(one, 3, 3.0, np.ones(1)) == 1.0  # begins anew
+    assert 1.0 < smoother(one, 5, 5.5, np.full(1, 2.0)) < 2.0  # one frame is bridged, however long it takes
+    assert smoother(other, 6, 5.6, np.full(1, 5.0)) == 5.0  # another track
+    assert smoother(later, 6, 5.6, np.full(1, 9.0)) == 9.0  # another scene
+    assert smoother(one, 7, 5.0, np.full(1, 7.0)) == 7.0  # time stepped back
     for track in range(1000):
-        smoother(track, 4.0, np.zeros(1))
+        smoother((track, 0), 8, 6.0, np.zeros(1))
     assert len(smoother._last) <= 256

@@ -25,6 +25,7 @@ class Frame:
         time_base: seconds of one unit.
         rgb: gives [H, W, 3] uint8 RGB, upright, with square pixels; it converts at each call.
         chosen: whether the frame is sampled, so scored; the others are for an overlay only.
+        scene: frames between two cuts have one number; 0 everywhere where no cuts are looked for.
         arrived: time.perf_counter() at which the frame was decoded.
     """
 
@@ -33,6 +34,7 @@ class Frame:
     time_base: Fraction
     rgb: Callable[[], UInt8Array]
     chosen: bool = True
+    scene: int = 0
     arrived: float = field(default_factory=time.perf_counter)
 
     @property
