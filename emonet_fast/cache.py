@@ -15,7 +15,7 @@ from pathlib import Path
 # An unfinished file that has not grown for so long belongs to a run that was killed.
 DEAD_SECONDS = 3600.0
 _UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
-_KINDS = {".safetensors": "weights", ".engine": "engine", ".cache": "timing"}
+_KINDS = {".safetensors": "weights", ".engine": "engine", ".weights": "weights", ".cache": "timing"}
 # Folders of engines that are being built: our prefix, and nothing but what a build writes.
 _BUILDS, _BUILT = re.compile(r"emonet-fast-[a-z0-9_]{8}"), {"engine", "network.onnx", "network.weights"}
 
@@ -53,7 +53,7 @@ def entries(cache_dir: Path) -> list[Kept]:
             kind = "unfinished" if _UNFINISHED.fullmatch(path.name) else _KINDS.get(path.suffix)
             if kind is None or (folder == cache_dir and kind != "unfinished"):
                 continue
-            kind = "certificate" if kind == "weights" and folder.name == "engines" else kind
+            kind = "certificate" if path.suffix == ".safetensors" and folder.name == "engines" else kind
             with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                 status = path.lstat()
                 used = status.st_mtime if kind == "unfinished" else max(status.st_atime, status.st_mtime)

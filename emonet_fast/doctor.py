@@ -92,7 +92,7 @@ def _optional(package: str, extra: str) -> str:
 
 def _cpu_engine() -> dict[str, Any]:
     try:
-        from .backends.openvino.backend import choose_precision
+        from .backends.openvino.engine import choose_precision
 
         core = import_openvino().Core()
         return {

@@ -6,7 +6,8 @@ Each costs some 10 s a side; `make bench` does the same with 64 pictures.
 import numpy as np
 import pytest
 
-from emonet_fast.backends.openvino.backend import OpenVinoBackend, choose_precision
+from emonet_fast.backends.openvino.backend import OpenVinoBackend
+from emonet_fast.backends.openvino.engine import choose_precision
 from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.engines.drawing import calibration_pictures
 from emonet_fast.engines.fidelity import measure

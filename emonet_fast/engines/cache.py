@@ -3,11 +3,13 @@
 import hashlib
 import json
 import logging
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import EmonetError
+from ..files import PendingFile
 from ..trust import foreign, make_own_folder, mark_used, write_own
 
 _log = logging.getLogger("emonet_fast")
@@ -22,12 +24,12 @@ class EnginePlan:
         backend: "openvino" or "tensorrt".
         version: of its compiler, with the build number.
         device: the processor's full name and instruction sets, or the GPU's name and compute capability.
-        precision: "fp32", "bf16" or "fp8".
+        precision: "fp32", "bf16" or "fp8"; "int8+bf16" or "int8+fp32" where some layers are int8, the rest the other.
         batch_sizes: those that it is compiled for.
         graph_version: GRAPH_VERSION.
         weights_hash: of the packed checkpoint.
         layout: whatever else decides its form. For OpenVINO, where the tensors lie in the weights file: a stored engine
-            points into it.
+            points into it. For int8, the recipe's hash, which decides that, too.
     """
 
     part: str
@@ -88,10 +90,7 @@ class EngineCache:
 
         Raises OSError or EmonetError when the folder cannot be made or written, or others may write it.
         """
-        make_own_folder(self.folder)
-        fault = foreign(self.folder)
-        if fault is not None:
-            raise EmonetError(f"{fault}; choose another cache folder")
+        self._make()
         path, record = self._paths(plan)
         write_own(path, blob)
         try:
@@ -99,6 +98,48 @@ class EngineCache:
         except BaseException:
             path.unlink(missing_ok=True)  # without a record it is never loaded: a gigabyte for nothing
             raise
+
+    def load_weights(self, name: str) -> Path | None:
+        """The file of weights of this name, which engines point into; None where there is none, or it is damaged."""
+        path = self.folder / f"{name}.weights"
+        record = path.with_suffix(".json")
+        try:
+            fault = foreign(path) or foreign(record)
+            if fault is None:
+                with path.open("rb") as file:
+                    found = [path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]
+                meta = json.loads(record.read_text("utf-8"))
+                fault = None if found == [meta["size"], meta["sha256"]] else f"it does not match {record.name}"
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            fault = f"it or its record cannot be read ({error})"
+        if fault is not None:
+            _log.warning("stored weights %s are not loaded: %s; they are made again", path, fault)
+            return None
+        mark_used(path)
+        return path
+
+    def store_weights(self, name: str, source: Path, about: str) -> Path:
+        """Store a copy of the file `source`; `about` says for people what it is. Raises as store does."""
+        self._make()
+        path = self.folder / f"{name}.weights"
+        with PendingFile(path, follow=False) as pending:
+            with source.open("rb") as file:
+                shutil.copyfileobj(file, pending.file, 1 << 20)
+            pending.finish()
+            sha256, size = pending.hashed()
+            meta = {"source": about, "size": size, "sha256": sha256}
+            write_own(path.with_suffix(".json"), json.dumps(meta, indent=1).encode())
+            pending.publish()
+        return path
+
+    def _make(self) -> None:
+        """Make the folder. Raises OSError, or EmonetError where others may write it."""
+        make_own_folder(self.folder)
+        fault = foreign(self.folder)
+        if fault is not None:
+            raise EmonetError(f"{fault}; choose another cache folder")
 
     def _paths(self, plan: EnginePlan) -> tuple[Path, Path]:
         key = plan.key()

@@ -6,7 +6,8 @@ that every engine of it must reproduce.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,7 @@ Int8Array: TypeAlias = npt.NDArray[np.int8]
 
 # Raise it when the meaning of a recipe's file changes: older files are refused.
 RECIPE_VERSION = 1
+_AGAIN = "make one with `emonet-fast calibrate`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,48 +128,60 @@ def save_recipe(path: Path, recipe: Int8Recipe) -> None:
     write_whole(path, save(dict(tensors), {"int8": json.dumps(document)}))
 
 
+def recipe_hash(path: Path, checkpoint: Checkpoint) -> str:
+    """The hash that a recipe's file says it has; load_recipe checks it. Raises as load_recipe does."""
+    with _reading(path), safe_open(path, framework="np") as file:
+        return str(_document(path, file, checkpoint)["sha256"])
+
+
 def load_recipe(path: Path, checkpoint: Checkpoint) -> Int8Recipe:
     """Read a recipe. Raises CheckpointError when it is damaged, or not of this checkpoint and graph."""
-    again = "make it again with `emonet-fast calibrate`"
-    try:
-        with safe_open(path, framework="np") as file:
-            document = json.loads((file.metadata() or {})["int8"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        version = document["version"]
-        if version != RECIPE_VERSION:
-            raise CheckpointError(f"{path} is an int8 recipe of version {version}; expected {RECIPE_VERSION}; {again}")
-        recipe = _recipe(tensors, document)
+    with _reading(path), safe_open(path, framework="np") as file:
+        document = _document(path, file, checkpoint)
+        recipe = _recipe({name: file.get_tensor(name) for name in file.keys()}, document)  # noqa: SIM118 - not a dict
         if recipe.hash != document["sha256"]:
             raise ValueError("its hash is not that of its content")
+        for name in recipe.layers:
+            _check_shapes(name, recipe.layers[name], checkpoint)
+    return recipe
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Whatever a file that is no sound recipe raises inside becomes a CheckpointError."""
+    try:
+        yield
     except OSError as error:
         raise CheckpointError(
             f"{path} could not be read ({error.strerror or error}); expected an int8 recipe"
         ) from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is not a sound int8 recipe ({error!r}); {again}") from None
-    check_recipe(recipe, checkpoint, str(path))
-    return recipe
+        raise CheckpointError(f"{path} is not a sound int8 recipe ({error!r}); {_AGAIN}") from None
 
 
-def check_recipe(recipe: Int8Recipe, checkpoint: Checkpoint, name: str = "the int8 recipe") -> None:
-    """Raise CheckpointError where a recipe cannot be used with a checkpoint: another one's, or of other shapes."""
-    again = "make one with `emonet-fast calibrate`"
-    if recipe.weights_hash != checkpoint.weights_hash:
-        raise CheckpointError(
-            f"{name} was made for the weights {recipe.weights_hash}, and these are {checkpoint.weights_hash}; {again}"
-        )
-    if recipe.graph_version != GRAPH_VERSION:
-        raise CheckpointError(f"{name} was made for graph {recipe.graph_version}, and this is {GRAPH_VERSION}; {again}")
-    unknown = set(recipe.layers) - set(layer_names(checkpoint.vision.num_hidden_layers))
-    if unknown:
-        raise CheckpointError(f"{name} has the layer {min(unknown)!r}, which this checkpoint lacks; {again}")
-    for layer, values in recipe.layers.items():
-        for prefix in prefixes_of(layer):
-            out, inside = checkpoint.tensors[f"{prefix}.weight"].shape
-            found = [values.codes[prefix].shape, values.scales[prefix].shape, values.biases[prefix].shape]
-            smooth = (inside,) if values.smooth is None else values.smooth.shape
-            if [*found, smooth] != [(out, inside), (out,), (out,), (inside,)]:
-                raise CheckpointError(f"{name}: layer {layer!r} has the shapes {found}; {again}")
+def _document(path: Path, file: Any, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a recipe's file says beside its arrays, where it is one of this checkpoint and graph."""
+    document: dict[str, Any] = json.loads((file.metadata() or {})["int8"])
+    expected = {"version": RECIPE_VERSION, "graph_version": GRAPH_VERSION, "weights_hash": checkpoint.weights_hash}
+    for key, value in expected.items():
+        if document[key] != value:
+            text = f"{path} is an int8 recipe with {key.replace('_', ' ')} {document[key]}; expected {value}; {_AGAIN}"
+            raise CheckpointError(text)
+    return document
+
+
+def _check_shapes(name: str, layer: Int8Layer, checkpoint: Checkpoint) -> None:
+    """Raise ValueError where a layer does not fit the checkpoint."""
+    if name not in layer_names(checkpoint.vision.num_hidden_layers):
+        raise ValueError(f"the checkpoint has no layer {name!r}")
+    for prefix in prefixes_of(name):
+        out, inside = checkpoint.tensors[f"{prefix}.weight"].shape
+        expected = [(kind, shape) for kind, shape in zip(_PER_PREFIX, [(out, inside), (out,), (out,)], strict=True)]
+        found = [(kind, getattr(layer, kind)[prefix].shape) for kind in _PER_PREFIX]
+        if layer.smooth is not None:
+            expected, found = [*expected, ("smooth", (inside,))], [*found, ("smooth", layer.smooth.shape)]
+        if found != expected:
+            raise ValueError(f"layer {name!r} has {found}, the checkpoint {expected}")
 
 
 _PER_PREFIX = ("codes", "scales", "biases")

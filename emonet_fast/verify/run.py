@@ -173,7 +173,7 @@ def precisions_for(options: Options) -> tuple[str, ...]:
     if backend == "cuda":
         gpu_seen = look(options.device)
         return ("fp32", "bf16", "fp8") if isinstance(gpu_seen, Gpu) and gpu_seen.fp8 else ("fp32", "bf16")
-    from ..backends.openvino.backend import choose_precision
+    from ..backends.openvino.engine import choose_precision
 
     return ("fp32", "bf16") if choose_precision(import_openvino().Core(), "auto") == "bf16" else ("fp32",)
 

@@ -168,10 +168,10 @@ KINDS = ("codes", "scales", "biases")
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"weights_hash": "sha256:other"}, "made for the weights sha256:other"),
-        ({"graph_version": 0}, "made for graph 0"),
+        ({"weights_hash": "sha256:other"}, "weights hash sha256:other"),
+        ({"graph_version": 0}, "graph version 0"),
         ({"layers": {"9.fc1": layer_for("9.fc1")}}, "'9.fc1'"),
-        ({"layers": {"0.fc1": layer_for("0.fc1")}}, "shapes"),
+        ({"layers": {"0.fc1": layer_for("0.fc1")}}, "'0.fc1' has"),
     ],
 )
 def test_a_recipe_of_another_checkpoint_is_refused(tiny, recipe, tmp_path, change, text):

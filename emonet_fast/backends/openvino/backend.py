@@ -1,29 +1,22 @@
-"""The CPU backend: the ONNX graph compiled by OpenVINO, fp32 or bf16."""
+"""The CPU backend: the ONNX graph compiled by OpenVINO, in fp32, bf16 or int8."""
 
 import ctypes
-import hashlib
-import json
-import logging
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...checkpoint.spec import Checkpoint
-from ...engines.cache import EngineCache, EnginePlan
-from ...errors import BackendError, EmonetError
-from ...graph.version import GRAPH_VERSION
+from ...engines.cache import EngineCache
+from ...errors import BackendError
 from ...optional import import_openvino
 from ...records import UInt8Array
 from ..base import Outputs, padded
-from .build import build_in_process, compile_options
-
-_log = logging.getLogger("emonet_fast")
+from .build import compile_options
+from .engine import choose_precision, plan_for, stored_engine
 
 # Larger batches gain nothing that could be measured (the 576 tokens of one image already fill the matrix products).
 # They cost memory, and short inputs would wait for padding.
@@ -36,7 +29,10 @@ class OpenVinoBackend:
     """Two compiled engines of one batch size: the tower in `precision`, the top in float32.
 
     Thread-safe: calls take turns. batch_size None means DEFAULT_BATCH, threads None all cores; engines are kept in
-    cache_dir. Raises BackendError when OpenVINO does not work here, or bf16 is asked of a processor that lacks it.
+    cache_dir. Precision "int8" needs the file of a `recipe` (graph/int8.py), which is not asked whether it is proven;
+    what the recipe leaves out is computed in `rest`, which is "auto", "bf16" or "fp32". Raises BackendError when
+    OpenVINO does not work here, or bf16 is asked of a processor that lacks it; CheckpointError for a recipe of another
+    checkpoint.
     """
 
     name = "openvino"
@@ -50,27 +46,33 @@ class OpenVinoBackend:
         threads: int | None = None,
         *,
         cache_dir: Path,
+        recipe: Path | None = None,
+        rest: str = "auto",
     ) -> None:
         ov = import_openvino()
         core = ov.Core()
         self.precision = choose_precision(core, precision)
+        if (self.precision == "int8") != (recipe is not None):
+            raise BackendError(f"precision {precision!r} came with{'out' if recipe is None else ''} an int8 recipe")
         self.batch_size = batch_size or DEFAULT_BATCH
         self._lock = threading.Lock()
-        requests: list[Any] = []
+        self._requests: list[Any] = []  # of the tower and the top; none once it is closed
+        self._folders: list[Any] = []  # what they read their weights from, where the cache could not take these
+        tower = self.precision if recipe is None else f"int8+{choose_precision(core, rest)}"
         # The pooling head and the heads stay in float32: see graph.PARTS.
-        for part, part_precision in (("tower", self.precision), ("top", "fp32")):
-            plan = plan_for(core, checkpoint, part, part_precision, self.batch_size)
-            blob = _engine(plan, checkpoint, EngineCache(cache_dir / "engines"))
-            options = {**compile_options(part_precision), "WEIGHTS_PATH": str(checkpoint.path)}
+        for part, part_precision, file in (("tower", tower, recipe), ("top", "fp32", None)):
+            plan = plan_for(core, checkpoint, part, part_precision, self.batch_size, file)
+            stored = stored_engine(plan, checkpoint, EngineCache(cache_dir / "engines"), file)
+            options = {**compile_options(part_precision), "WEIGHTS_PATH": str(stored.weights)}
             if threads is not None:
                 options["INFERENCE_NUM_THREADS"] = threads
             try:
-                compiled = core.import_model(ov.Tensor(np.frombuffer(blob, np.uint8)), "CPU", options)
+                compiled = core.import_model(ov.Tensor(np.frombuffer(stored.blob, np.uint8)), "CPU", options)
             except RuntimeError as error:
-                raise BackendError(f"OpenVINO could not load the engine of {checkpoint.path}: {error}") from error
-            requests.append(compiled.create_infer_request())
-        self._requests: list[Any] = requests  # of the tower and the top; none once it is closed
-        release_file_pages(checkpoint.path)
+                raise BackendError(f"OpenVINO could not load the engine of {stored.weights}: {error}") from error
+            self._requests.append(compiled.create_infer_request())
+            self._folders.append(stored.folder)
+            release_file_pages(stored.weights)
 
     def run(self, pixels: UInt8Array) -> Outputs:
         n = len(pixels)
@@ -90,57 +92,7 @@ class OpenVinoBackend:
 
     def close(self) -> None:
         with self._lock:
-            self._requests = []
-
-
-def _engine(plan: EnginePlan, checkpoint: Checkpoint, cache: EngineCache) -> bytes:
-    """Load the stored engine of this plan, or compile one and store it."""
-    blob = cache.load(plan)
-    if blob is None:
-        _log.info("compiling the %s in %s, batch %d (once)", plan.part, plan.precision, *plan.batch_sizes)
-        with tempfile.TemporaryDirectory(prefix="emonet-fast-") as folder:
-            target = Path(folder) / "engine"
-            build_in_process(checkpoint.path.resolve(), plan.part, plan.precision, plan.batch_sizes[0], target)
-            blob = target.read_bytes()
-        try:
-            cache.store(plan, blob)
-        except (OSError, EmonetError) as error:
-            _log.warning("the compiled engine could not be kept in %s: %s", cache.folder, error)
-    return blob
-
-
-def choose_precision(core: Any, precision: str) -> str:
-    """Choose the precision: "auto" takes bf16 where the processor computes in it, else fp32."""
-    fast = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if precision == "auto":
-        return "bf16" if fast else "fp32"
-    if precision == "bf16" and not fast:
-        raise BackendError(
-            f"precision bf16 was asked for, but {device_name(core)} has no bf16 instructions "
-            "(AVX-512 BF16, AMX or the Arm equivalents); use precision 'fp32' or 'auto'"
-        )
-    return precision
-
-
-def device_name(core: Any) -> str:
-    """The processor's full name and what OpenVINO can use of it."""
-    capabilities = sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-    return f"{core.get_property('CPU', 'FULL_DEVICE_NAME')} [{', '.join(capabilities)}]"
-
-
-def plan_for(core: Any, checkpoint: Checkpoint, part: str, precision: str, batch_size: int) -> EnginePlan:
-    places = json.dumps(sorted((name, astuple(info)) for name, info in checkpoint.tensors.items()))
-    return EnginePlan(
-        part=part,
-        backend=OpenVinoBackend.name,
-        version=import_openvino().get_version(),
-        device=device_name(core),
-        precision=precision,
-        batch_sizes=(batch_size,),
-        graph_version=GRAPH_VERSION,
-        weights_hash=checkpoint.weights_hash,
-        layout=hashlib.sha256(places.encode()).hexdigest(),
-    )
+            self._requests, self._folders = [], []
 
 
 def release_file_pages(path: Path) -> int:

@@ -26,9 +26,8 @@ def observe(
     """
     ov = import_openvino()
     with tempfile.TemporaryDirectory(prefix="emonet-fast-") as folder:
-        target = Path(folder) / "engine"
-        build_in_process(checkpoint.path.resolve(), "observed", "fp32", 1, target)
-        blob = np.frombuffer(target.read_bytes(), np.uint8)
+        build = build_in_process(checkpoint.path, "observed", "fp32", 1, Path(folder))
+        blob = np.frombuffer(build.engine.read_bytes(), np.uint8)
     options = {**compile_options("fp32"), "WEIGHTS_PATH": str(checkpoint.path)}
     request = ov.Core().import_model(ov.Tensor(blob), "CPU", options).create_infer_request()
     vision, outputs, streams = checkpoint.vision, [], []

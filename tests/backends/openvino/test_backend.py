@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from emonet_fast.backends.base import padded
-from emonet_fast.backends.openvino.backend import OpenVinoBackend, choose_precision, release_file_pages
+from emonet_fast.backends.openvino.backend import OpenVinoBackend, release_file_pages
+from emonet_fast.backends.openvino.engine import choose_precision
 from emonet_fast.engines.fidelity import measure
 from emonet_fast.errors import BackendError
 from emonet_fast.optional import import_openvino
