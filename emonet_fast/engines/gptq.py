@@ -39,26 +39,30 @@ class Rounding:
         Codes are float32 too. Code times scale is the weight that the product sees.
         """
         xp, layers = self._xp, self._layers
-        rest = xp.stack(list(weights))  # in units of the codes; rounded columns become the codes
-        for i, (order, _) in enumerate(layers):
-            rest[i] = (rest[i] / scales[i].reshape(-1, 1))[:, order]
-        for start in range(0, rest.shape[2], _COLUMNS):
-            end = min(start + _COLUMNS, rest.shape[2])
-            block, errors = rest[:, :, start:end], xp.empty_like(rest[:, :, start:end])
-            rows = xp.stack([carry[start:end, start:end] for _, carry in layers])
+        # [layers, in, out] in units of the codes, so that a column lies in one piece; what is rounded becomes the codes
+        rest = xp.stack([self._columns(w, s, order) for w, s, (order, _) in zip(weights, scales, layers, strict=True)])
+        for start in range(0, rest.shape[1], _COLUMNS):
+            end = min(start + _COLUMNS, rest.shape[1])
+            block, rows = rest[:, start:end], xp.stack([carry[start:end, start:end] for _, carry in layers])
+            chosen = [order[start:end] for order, _ in layers]
+            errors = xp.stack([self._columns(*one) for one in zip(weights, scales, chosen, strict=True)])
             for j in range(end - start):
-                codes = self._nearest(block[:, :, j])
-                errors[:, :, j] = (block[:, :, j] - codes) / rows[:, j, j, None]
-                block[:, :, j] = codes
-                block[:, :, j + 1 :] -= errors[:, :, j, None] * rows[:, None, j, j + 1 :]
+                codes = self._nearest(block[:, j])
+                errors[:, j] -= codes
+                block[:, j] = codes
+                block[:, j + 1 :] += rows[:, j, j + 1 :, None] * errors[:, j, None]
             # One product a layer: a batched one may sum in another order.
             for i, (_, carry) in enumerate(layers):
-                rest[i, :, end:] -= errors[i] @ carry[start:end, end:]
+                rest[i, end:] += carry[start:end, end:].T @ errors[i]
         for i, (order, _) in enumerate(layers):
             unsorted = xp.empty_like(rest[i])
-            unsorted[:, order] = rest[i]
+            unsorted[order] = rest[i]
             rest[i] = unsorted
-        return rest
+        return rest.swapaxes(1, 2)
+
+    def _columns(self, weight: Any, scale: Any, order: Any) -> Any:
+        """The columns `order` of weight [out, in] over its scales: [columns, out]."""
+        return weight.T[order] / scale
 
 
 def _ordered(covariance: Any, xp: Any) -> tuple[Any, Any]:
@@ -68,14 +72,16 @@ def _ordered(covariance: Any, xp: Any) -> tuple[Any, Any]:
 
 
 def _carry(covariance: Any, xp: Any) -> Any:
-    """The Cholesky factor of the inverse covariance: row j over its diagonal is what the columns after j take on.
+    """What each column after j takes on of j's error (its weights less their codes): row j of the result.
 
-    Upper triangular, float32, computed in float64: massive activations make its condition bad.
+    For the covariance R R^T, with R upper triangular, that is R over the diagonal of its columns: the form of Chee et
+    al., "QuIP", arXiv 2307.13304, who prove it equal to GPTQ's, and which needs no inverse. float32, computed in
+    float64: massive activations make the covariance's condition bad.
     """
     matrix = xp.asarray(covariance, dtype=xp.float64)
     mean = float(matrix.diagonal().mean())
     # No variance at all: nothing to trade, and any positive diagonal rounds to nearest.
     at = xp.arange(len(matrix))
     matrix[at, at] += _DAMPING * mean if mean > 0 else 1.0
-    inverse = xp.linalg.inv(matrix)
-    return xp.asarray(xp.linalg.cholesky(inverse).T, dtype=xp.float32)
+    upper = xp.flip(xp.linalg.cholesky(xp.flip(matrix, (0, 1))), (0, 1))
+    return xp.asarray(upper / upper.diagonal(), dtype=xp.float32)
