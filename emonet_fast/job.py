@@ -1,5 +1,6 @@
 """One run of `emonet-fast score`: inputs in, output files, report and table out. Streams in bounded memory."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,9 +18,12 @@ from .scores import Scores, distinct_notes
 from .sinks import open_sink
 from .sinks.apart import OutputsApart
 from .sinks.encoders import companions
+from .sources.keys import picture_of
 from .sources.skipped import skipped_text
 from .text import counted
 
+# Seconds of measuring after the first batch, which may warm things up.
+_MEASURED_SECONDS = 3.0
 # Rows kept for the table on the terminal; files get all of them.
 TABLE_ROWS = 40
 
@@ -169,6 +173,21 @@ def run(
         faults=tuple(apart.faults),
         ended=ended,
     )
+
+
+def pace(scorer: Scorer, pictures: Iterable[Picture], faces: PictureFaces | None = None) -> float | None:
+    """Seconds of work for a picture, measured on the first ones for some seconds; None where there is none."""
+    marks: list[tuple[float, int]] = []
+    began, done = time.perf_counter(), 0
+    for batch in scorer.batches(pictures, faces=faces):
+        done += len({picture_of(key) for key in batch.scores.keys})
+        marks.append((time.perf_counter(), done))
+        if marks[-1][0] - marks[0][0] >= _MEASURED_SECONDS:
+            break
+    if not marks:
+        return None
+    (first, few), (last, many) = marks[0], marks[-1]
+    return (last - first) / (many - few) if many > few else (last - began) / many
 
 
 def _take(batches: Iterable[ScoredBatch], rows: _Rows, apart: OutputsApart, advance: Callable[[int], None]) -> None:

@@ -120,3 +120,10 @@ def _head(text: str, width: int) -> str:
         if used > width:
             return text[:i]
     return text
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a clock shows them: 12:34 or 1:23:45."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -85,6 +86,15 @@ def test_score_writes_a_row_for_every_input(scored, published_small):
 def _mean(folder: Path, slug: str) -> float:
     stats = json.loads((folder / "heads" / "neutral_stats_cache.json").read_text())
     return float(stats[taxonomy.find(slug).file_stem]["mean"])
+
+
+def test_a_dry_run_says_how_many_pictures_there_are(inside, folder, tiny_folder, tmp_path):
+    status, said, errors = inside("score", folder, "-c", tiny_folder, "-o", tmp_path / "a.csv", "--dry-run")
+    assert status == 0, errors
+    first, second = said.splitlines()
+    assert first == "7 pictures; faces: none"
+    assert re.fullmatch(r"about \d+:\d\d in all, \S+ s a picture, measured on the first ones; .*", second)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_last_line_has_the_counts(scored):

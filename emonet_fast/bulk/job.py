@@ -10,13 +10,13 @@ from ..faces import open_faces
 from ..records import Picture, Status
 from ..sources.keys import picture_of
 from ..sources.skipped import skipped_text
-from ..text import counted
+from ..text import counted, duration
 from . import inputs as listing
 from .folder import Folder, FoundShard, ShardState, check_same, refuse_different, skipped_by
 from .local import run_local
 from .lock import BEAT, STALE, Lock
 from .plan import Plan, asked, make_plan
-from .progress import BulkProgress, duration
+from .progress import BulkProgress
 from .settings import Settings, differences, parse_devices
 
 # Statuses that may be of the moment, not of the picture: `retry_errors` scores their shards again.

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..bars import progress
 from ..records import Status
+from ..text import duration
 from .plan import Plan
 
 
@@ -106,10 +107,3 @@ class BulkProgress:
         if not left or not share:
             return rows
         return f"{rows}, ETA {duration(self.seconds * (1 - share) / share)}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a clock shows them: 12:34 or 1:23:45."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

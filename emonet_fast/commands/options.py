@@ -173,6 +173,11 @@ def face_options(defaults: FaceOptions = FaceOptions()) -> Decorator:  # noqa: B
     )
 
 
+dry_run = OUTPUT(
+    "--dry-run",
+    "Write nothing: show what would be scored, and measure on some how long it takes.",
+    is_flag=True,
+)
 embeddings = OUTPUT("--embeddings", "Write the 1152-d embeddings too.", is_flag=True)
 json_file = OUTPUT("--json F.json", "Write every figure in full precision to this file too.", type=OutputFile(".json"))
 

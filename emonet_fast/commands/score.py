@@ -9,11 +9,13 @@ import click
 
 from ..bars import progress, steps
 from ..options import FaceOptions, Options
-from ..text import counted
+from ..sources.skipped import skipped_text
+from ..text import counted, duration
 from . import options as opt
 
 if TYPE_CHECKING:
     from ..job import ScoreSummary
+    from ..sources import Inputs
 
 
 @opt.command(
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 @opt.embeddings
 @opt.report_page("Write a page of pictures and their scores.")
 @opt.top(5)
+@opt.dry_run
 def score(
     inputs: tuple[str, ...],
     image_column: str | None,
@@ -46,6 +49,7 @@ def score(
     embeddings: bool,
     report: Path | None,
     top: int,
+    dry_run: bool,
 ) -> None:
     """Score pictures: files, folders, globs, tar shards, tables.
 
@@ -68,6 +72,9 @@ def score(
         with steps("packing") as done:
             scorer.open(done)
         locator = find_faces(scorer.place)
+        if dry_run:
+            _show(source, faces, job.pace(scorer, source, locator))
+            return
         # With faces, how many rows there will be is known at the end.
         with progress(source.total if locator is None else None) as bar:
             summary = job.run(scorer, source, outputs, bar.update, locator, source.skipped)
@@ -81,6 +88,16 @@ def score(
     opt.wrote(*summary.written)
     opt.say(summary.line())
     sys.exit(_status(summary))
+
+
+def _show(source: "Inputs", faces: FaceOptions, pace: float | None) -> None:
+    """What --dry-run shows. pace: seconds of work for a picture."""
+    many = "tars, whose pictures are not counted yet" if source.total is None else counted(source.total, "picture")
+    skipped = skipped_text(source.skipped)
+    opt.say("; ".join(filter(None, (many, skipped, f"faces: {faces.faces}"))))
+    if pace is not None:
+        whole = "" if source.total is None else f"about {duration(source.total * pace)} in all, "
+        opt.say(f"{whole}{pace:.3g} s a picture, measured on the first ones; nothing was written")
 
 
 def _status(summary: "ScoreSummary") -> opt.Exit:

@@ -19,7 +19,8 @@ from ..text import counted, without_secrets
 from . import options as opt
 
 if TYPE_CHECKING:
-    from ..video.job import VideoRun
+    from ..scorer import Scorer
+    from ..video.job import VideoOutputs, VideoRun
     from ..video.summary import VideoSummary
 
 _DEFAULT = VideoOptions()
@@ -70,6 +71,7 @@ _video_options = opt.together(
 @opt.OUTPUT("--overlay F.mp4|.mkv", "Write the video with boxes, emotions and its sound.", type=opt.PATH)
 @opt.report_page("Write a page of heat maps, lines and peaks of every face.")
 @opt.top(3)
+@opt.dry_run
 def video(
     inputs: tuple[str, ...],
     checkpoint: str,
@@ -80,6 +82,7 @@ def video(
     overlay: Path | None,
     report: Path | None,
     top: int,
+    dry_run: bool,
 ) -> None:
     """Score faces over time: video files, URLs, cameras.
 
@@ -95,13 +98,15 @@ def video(
     Sampling(chosen.fps, chosen.start, chosen.end)  # says at once what cannot work
     title = opt.title([without_secrets(name) for name in inputs])
     outputs = VideoOutputs(output, overlay, report, title, top)
-    if not outputs.files:
-        raise OptionError("no output came; expected --output, --overlay or --report")
+    if not outputs.files and not dry_run:
+        raise OptionError("no output came; expected --output, --overlay, --report or --dry-run")
     with Scorer(checkpoint, options=options) as scorer, closing(VideoRun(scorer, inputs, chosen, outputs)) as run:
         readable = run.check(opt.files_read(checkpoint, options, faces))
         _tell(run.summary)
         if not readable:
             sys.exit(opt.Exit.FAILED)
+        if dry_run:
+            sys.exit(_show(run, scorer, chosen, outputs))
         scorer.open()
         with _stopped_by_signals(run), _bars() as progress:
             summary = run.run(progress)
@@ -118,6 +123,22 @@ def video(
     if summary.interrupted and not (summary.scored and summary.live):
         sys.exit(opt.Exit.INTERRUPTED)
     sys.exit(opt.Exit.DONE if summary.scored else opt.Exit.FAILED)
+
+
+def _show(run: "VideoRun", scorer: "Scorer", chosen: VideoOptions, outputs: "VideoOutputs") -> opt.Exit:
+    """What --dry-run shows."""
+    from ..video import dry
+
+    looks = []
+    for source, video in run.videos():
+        with closing(video):
+            looks.append(dry.preview(source, video, chosen))
+        opt.say(looks[-1].line())
+    _tell(run.summary)
+    rate = "every frame" if chosen.fps is None else f"{chosen.fps:g} frames a second"
+    opt.say(f"{rate}, faces: {chosen.faces.faces}")
+    opt.say(dry.verdict(dry.estimate(scorer, looks, chosen, outputs), len(looks)))
+    return opt.Exit.DONE if any(look.samples != 0 for look in looks) else opt.Exit.FAILED
 
 
 def _tell(summary: "VideoSummary") -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -125,6 +125,14 @@ class VideoRun:
                 self._inputs.remove(source)
         return True
 
+    def videos(self) -> Iterator[tuple[object, VideoSource]]:
+        """Each input that can be opened, and the open video, until the run is stopped. Who takes one closes it."""
+        while self._inputs and not self.summary.ended:
+            source = self._inputs.popleft()
+            video, self._held = self._held or self._open(source), None
+            if video is not None:
+                yield source, video
+
     def _open(self, source: object) -> VideoSource | None:
         """The open video; None where it cannot be opened, and a message says why."""
         every = self._outputs.overlay is not None
@@ -172,11 +180,8 @@ class VideoRun:
             if self._outputs.report is not None:
                 report = TimelineReport(self._outputs.report, self._outputs.title, metadata)
                 self._add(report)
-            while self._inputs and not self.summary.ended:
-                video, self._held = self._held or self._open(self._inputs[0]), None
-                self._inputs.popleft()
-                if video is not None:
-                    self._video(video, finder, progress)
+            for _, video in self.videos():
+                self._video(video, finder, progress)
             self.summary.notes += () if finder is None else tuple(finder.notes())
             early = self.summary.early
         finally:
@@ -228,8 +233,9 @@ class VideoRun:
 
     def _length(self, video: VideoSource) -> float | None:
         """Seconds that will be scored, for people: files need not begin at 0, and may state their length wrongly."""
-        ends = [end for end in (self._options.end, video.duration) if end is not None]
-        return max(0.0, min(ends) - (self._options.start or 0.0)) if ends else None
+        ends = [self._options.end] if self._options.end is not None else []
+        ends += [video.begin + video.duration] if video.duration is not None else []
+        return max(0.0, min(ends) - max(video.begin, self._options.start or video.begin)) if ends else None
 
 
 def _draw(overlay: Overlay, batch: VideoBatch) -> None:

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from emonet_fast import Scores, taxonomy
-from emonet_fast.bulk.progress import duration
 from emonet_fast.bulk.rows import Origin
 from emonet_fast.bulk.shard_file import ShardFile
 from emonet_fast.records import Status
+from emonet_fast.text import duration
 
 NAMES = [d.slug for d in taxonomy.DIMENSIONS]
 MEANS = dict.fromkeys(NAMES, 0.5)

@@ -176,6 +176,37 @@ def test_missing_files_are_told_before_the_others_are_scored(tmp_path, walk, ins
     assert "does not exist" in errors.splitlines()[2]
 
 
+def test_a_dry_run_says_what_a_run_would_score(tmp_path, walk, tiny_folder, model, inside):
+    """What is seen of the file at once, the number of samples, and a time; an older output stays as it is."""
+    out = tmp_path / "a.csv"
+    out.write_text("older")
+    sideways = write_clip(tmp_path / "b.mp4", range(0, 3000, 40), rotation=90)
+    arguments = ("-c", tiny_folder, "--detector-model", model, "-o", out, "--fps", "2.5", "--dry-run")
+    status, said, errors = inside(walk.path, sideways, tmp_path / "none.mp4", *arguments)
+    assert status == 0, errors
+    assert said.splitlines()[:3] == [
+        f"{walk.path}: QuickTime, h264 400 x 300, audio aac 8000 Hz, 12.5 frames/s, 4.00 s; about 10 frames to score",
+        f"{sideways}: QuickTime, h264 64 x 48, no audio, shown as 48 x 64, turned by 90 degrees, 25 frames/s, 3.00 s; "
+        "about 8 frames to score",
+        "2.5 frames a second, faces: detect",
+    ]
+    assert re.fullmatch(
+        r"about 18 frames of 2 videos, which take about \d+:\d\d \(.* s a frame, .*\)", said.splitlines()[3]
+    )
+    assert errors.splitlines()[0].endswith("none.mp4 cannot be opened as video: there is no such file")
+    assert out.read_text() == "older"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.mp4"]
+
+
+def test_a_dry_run_of_a_pipe_reads_no_weights(tmp_path):
+    """It could not be read again, so nothing is measured of it."""
+    with write_clip(tmp_path / "a.mkv", range(0, 400, 40)).open("rb") as file:
+        done = emonet("-", "-c", tmp_path / "weights", "--faces", "none", "--fps", "all", "--dry-run", stdin=file)
+    assert done.returncode == 0, done.stderr
+    assert "every frame, faces: none" in done.stdout
+    assert "the time cannot be said" in done.stdout
+
+
 def test_disk_that_fills_up(tmp_path, walk, tiny_folder):
     """The system refuses to let a file grow: its rows before that are kept, and the other file is whole."""
     import resource

@@ -23,7 +23,7 @@ from .frames import Frame, Sampling, Sound, VideoSource
 from .names import is_live
 from .nvdec import NvdecDecoder
 from .opening import Media, open_media, reason_of
-from .streams import MAX_FRAME, video_stream
+from .streams import MAX_FRAME, described, video_stream
 
 # Broken packets in a row after which a source counts as ended: what follows is no video any more.
 _MAX_BROKEN = 1000
@@ -84,7 +84,9 @@ class AvSource(VideoSource):
         self._time_base = self._stream.time_base or Fraction(1, 1_000_000)
         length = self._container.duration
         self.duration = None if not length or length < 0 else length / 1_000_000
+        self.begin = (self._container.start_time or 0) / 1_000_000
         self.audio = self._container.streams.audio[0] if self._container.streams.audio else None
+        self.facts = described(self._container, self._stream, self.audio)
         self.rate = self._stream.guessed_rate or self._stream.average_rate
         nvc = opened.nvc
         self._packets = PacketDecoder(self._stream) if nvc is None else NvdecDecoder(self._av, self._stream, nvc)
@@ -138,6 +140,7 @@ class AvSource(VideoSource):
         kind = (frame.rotation, frame.width, frame.height)
         if kind != self._turned[0]:
             self._turned = kind, display_matrix(frame)
+            self.rotation = int(frame.rotation)
         return self._turned[1]
 
     def _decoded(self) -> Generator[Any]:

@@ -83,7 +83,10 @@ class VideoSource:
         name: for keys and tables.
         live: the source does not wait for its reader.
         every: the source gives the frames that are not sampled, and the sound, too.
+        begin: seconds of its own time at which it says to begin.
         duration: seconds; None where that is unknown.
+        facts: what is known of it at once, for people: container, codec, size, audio.
+        rotation: degrees by which a player turns the frames; None before the first frame.
         audio: the first audio stream, as PyAV gives it; None without one.
         rate: frames a second as the stream says, which may be wrong: for encoders and estimates only.
         faults: what went wrong so far.
@@ -91,6 +94,9 @@ class VideoSource:
     """
 
     patient = True
+    begin: float = 0.0
+    facts: tuple[str, ...] = ("frames in memory",)
+    rotation: int | None = None
     duration: float | None = None
     audio: Any = None
     rate: Fraction | None = None

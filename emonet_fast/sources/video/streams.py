@@ -46,3 +46,14 @@ def _described(stream: Any) -> str:
     if context is None:
         return f"{stream.index} (of an unknown codec)"
     return f"{stream.index} ({context.codec.canonical_name} {context.width} x {context.height})"
+
+
+def described(container: Any, video: Any, audio: Any) -> tuple[str, ...]:
+    """What a container holds, for people: its format, the video's codec and size, and the audio."""
+    context = video.codec_context
+    sound = "no audio"
+    if audio is not None:
+        known = audio.codec_context
+        sound = "audio of an unknown codec" if known is None else f"audio {known.name} {known.sample_rate} Hz"
+    size = f"{context.codec.canonical_name} {context.width} x {context.height}"
+    return container.format.long_name.partition(" / ")[0], size, sound
