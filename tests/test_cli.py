@@ -92,7 +92,7 @@ def test_a_dry_run_says_how_many_pictures_there_are(inside, folder, tiny_folder,
     status, said, errors = inside("score", folder, "-c", tiny_folder, "-o", tmp_path / "a.csv", "--dry-run")
     assert status == 0, errors
     first, second = said.splitlines()
-    assert first == "7 pictures; faces: none"
+    assert first == "7 pictures; skipped: 1 .txt; faces: none"
     assert re.fullmatch(r"about \d+:\d\d in all, \S+ s a picture, measured on the first ones; .*", second)
     assert list(tmp_path.iterdir()) == []
 
