@@ -40,12 +40,12 @@ class Rounding:
         """
         xp, layers = self._xp, self._layers
         # [layers, in, out] in units of the codes, so that a column lies in one piece; what is rounded becomes the codes
-        rest = xp.stack([self._columns(w, s, order) for w, s, (order, _) in zip(weights, scales, layers, strict=True)])
+        rest = xp.stack([_columns(w, s, order) for w, s, (order, _) in zip(weights, scales, layers, strict=True)])
         for start in range(0, rest.shape[1], _COLUMNS):
             end = min(start + _COLUMNS, rest.shape[1])
             block, rows = rest[:, start:end], xp.stack([carry[start:end, start:end] for _, carry in layers])
             chosen = [order[start:end] for order, _ in layers]
-            errors = xp.stack([self._columns(*one) for one in zip(weights, scales, chosen, strict=True)])
+            errors = xp.stack([_columns(*one) for one in zip(weights, scales, chosen, strict=True)])
             for j in range(end - start):
                 codes = self._nearest(block[:, j])
                 errors[:, j] -= codes
@@ -54,15 +54,15 @@ class Rounding:
             # One product a layer: a batched one may sum in another order.
             for i, (_, carry) in enumerate(layers):
                 rest[i, end:] += carry[start:end, end:].T @ errors[i]
+        codes = xp.stack(list(weights))
         for i, (order, _) in enumerate(layers):
-            unsorted = xp.empty_like(rest[i])
-            unsorted[order] = rest[i]
-            rest[i] = unsorted
-        return rest.swapaxes(1, 2)
+            codes[i][:, order] = rest[i].T
+        return codes
 
-    def _columns(self, weight: Any, scale: Any, order: Any) -> Any:
-        """The columns `order` of weight [out, in] over its scales: [columns, out]."""
-        return weight.T[order] / scale
+
+def _columns(weight: Any, scale: Any, order: Any) -> Any:
+    """The columns `order` of weight [out, in] over its scales: [columns, out]."""
+    return weight.T[order] / scale
 
 
 def _ordered(covariance: Any, xp: Any) -> tuple[Any, Any]:

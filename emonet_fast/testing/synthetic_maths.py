@@ -1,9 +1,8 @@
 """The operations of the synthetic tower in numpy float32: SigLIP's preprocessing, layers and patch filters."""
 
-import math
-
 import numpy as np
 
+from ..engines.tower import attend as attend_one
 from ..records import Float32Array, UInt8Array
 
 HIDDEN, HEADS, IMAGE, PATCH = 1152, 16, 384, 16
@@ -77,37 +76,6 @@ def patches(picture: UInt8Array) -> Float32Array:
     return cut.reshape(TOKENS, 3 * PATCH * PATCH)
 
 
-def layer_norm(x: Float32Array, gamma: Float32Array, beta: Float32Array) -> Float32Array:
-    centred: Float32Array = x - x.mean(axis=-1, keepdims=True)
-    centred /= np.sqrt(np.mean(centred * centred, axis=-1, keepdims=True) + np.float32(EPS))
-    centred *= gamma
-    centred += beta
-    return centred
-
-
-def gelu(x: Float32Array) -> Float32Array:
-    """0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))."""
-    t = x * x
-    t *= np.float32(0.044715)
-    t += np.float32(1.0)
-    t *= x
-    t *= np.float32(math.sqrt(2.0 / math.pi))
-    np.tanh(t, out=t)
-    t += np.float32(1.0)
-    t *= x
-    t *= np.float32(0.5)
-    return t
-
-
 def attend(q: Float32Array, k: Float32Array, v: Float32Array) -> Float32Array:
     """Multi-head attention of [N, Q, 1152] to [N, T, 1152], one picture at a time."""
-    out = np.empty(q.shape, np.float32)
-    width = HIDDEN // HEADS
-    for n in range(len(q)):
-        qh, kh, vh = (a[n].reshape(-1, HEADS, width).transpose(1, 0, 2) for a in (q, k, v))
-        logits = (qh @ kh.transpose(0, 2, 1)) * np.float32(width**-0.5)
-        logits -= logits.max(axis=-1, keepdims=True)
-        np.exp(logits, out=logits)
-        logits /= logits.sum(axis=-1, keepdims=True)
-        out[n] = (logits @ vh).transpose(1, 0, 2).reshape(-1, HIDDEN)
-    return out
+    return np.stack([attend_one(*each, HEADS) for each in zip(q, k, v, strict=True)])

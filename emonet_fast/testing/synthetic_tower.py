@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..checkpoint.spec import VisionConfig
+from ..engines.tower import gelu, layer_norm
 from ..records import Float32Array, UInt8Array
 from .synthetic_maths import (
     EPS,
@@ -26,8 +27,6 @@ from .synthetic_maths import (
     PATCH,
     TOKENS,
     attend,
-    gelu,
-    layer_norm,
     near_bfloat16,
     patch_filters,
     patches,
@@ -100,7 +99,7 @@ class Tower:
     def _layer_norm(self, name: str, x: Float32Array) -> Float32Array:
         gamma = self._make_normal(name + ".weight", (HIDDEN,), 0.15, 1.0)
         beta = self._make_normal(name + ".bias", (HIDDEN,), 0.1)
-        return layer_norm(x, gamma, beta)
+        return layer_norm(x, gamma, beta, EPS)
 
     def _linear(self, name: str, x: Float32Array, rows: int, gain: float, bias: float = 0.1) -> Float32Array:
         """y = x W^T + b with W of std gain / sqrt(columns)."""

@@ -91,6 +91,7 @@ def test_numpy_and_pytorch_round_alike():
     (ours,) = rounding([weight.numpy()], [scale.numpy()])
     theirs = round_weights(weight, scale, covariance).float().numpy()
     assert ours.dtype == np.float32
+    assert ours.flags.c_contiguous, "files keep arrays as they lie in memory"
     assert np.mean(ours != theirs) < 0.01
     both = [energy(weight, scale, torch.from_numpy(codes), covariance).sum().item() for codes in (ours, theirs)]
     assert both[0] == pytest.approx(both[1], rel=0.02)

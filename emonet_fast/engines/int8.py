@@ -1,0 +1,210 @@
+"""Chooses how a layer of the tower becomes int8, by what it takes on calibration pictures.
+
+Three choices, each by the error that it makes in the layer's output: what each channel of the input is divided by
+before it is rounded (Xiao et al., "SmoothQuant", arXiv 2211.10438; nothing at all is among the candidates), the range
+of its codes, and the weights' codes (engines/gptq.py). Where activations are massive, one scale for all of them leaves
+the others no codes; where they are not, dividing channels only spreads the weights.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..graph.int8 import Int8Layer, nearest_int8
+from ..records import Float32Array
+from .gptq import Rounding
+from .moments import BETWEEN_PICTURES
+
+# Rows of a layer's input that are kept for its covariance, over all pictures: three for each column of fc2.
+ROWS = 12288
+# Of these, as many decide smoothing and range.
+_TRIED_ROWS = 512
+# GPTQ makes a fifteenth of the error of rounding to nearest at full depth (11% and 2.8% of the spread, squared), and
+# trying GPTQ for each smoothing would take minutes a layer: so much of nearest's error is counted.
+_GPTQ_GAIN = 15.0
+# Shares of the largest magnitude at which a range may end.
+_ENDS = (1.0, 0.85, 0.7, 0.55, 0.4, 0.3)
+# Unsigned codes cost a correction for their zero in every product: they must make the error so much smaller.
+_UNSIGNED_GAIN = 0.9
+
+Linears = Mapping[str, tuple[Float32Array, Float32Array]]  # prefix -> weight [out, in], bias [out]
+
+
+class LayerInputs:
+    """What a layer takes over the calibration pictures, of which rows are kept evenly: memory is bounded.
+
+    `exact` is its input in the float32 network, `rounded` that behind layers that are int8 already.
+
+    Args:
+        pictures: how many will be added.
+        tokens: of each.
+        width: of the input.
+        seed: of the choice of tokens.
+    """
+
+    def __init__(self, pictures: int, tokens: int, width: int, seed: int = 0) -> None:
+        self._rng, self._tokens, self._filled = np.random.default_rng(seed), tokens, 0
+        each = min(tokens, max(1, ROWS // pictures))
+        self.rows = np.empty((pictures, each, width), np.float32)
+        self.exact_rows = np.empty_like(self.rows)
+        self.means, self.exact_means = np.empty((2, pictures, width), np.float32)
+        self.low = np.full(width, np.inf, np.float32)
+        self.high = np.full(width, -np.inf, np.float32)
+
+    def add(self, exact: Float32Array, rounded: Float32Array) -> None:
+        """Add one picture's inputs [tokens, width]."""
+        i, self._filled = self._filled, self._filled + 1
+        at = np.sort(self._rng.permutation(self._tokens)[: self.rows.shape[1]])
+        self.rows[i], self.exact_rows[i] = rounded[at], exact[at]
+        self.means[i], self.exact_means[i] = rounded.mean(axis=0), exact.mean(axis=0)
+        self.low, self.high = np.minimum(self.low, rounded.min(axis=0)), np.maximum(self.high, rounded.max(axis=0))
+
+
+def covariance_of(rows: Float32Array, means: Float32Array) -> Float32Array:
+    """The covariance [in, in] of rows [pictures, m, in], with that of the pictures' means [pictures, in] as in Moments.
+
+    About the mean of `means`, which are over all tokens.
+    """
+    centre = means.mean(axis=0)
+    x = (rows - centre).reshape(-1, rows.shape[2])
+    apart = means - centre
+    total: Float32Array = x.T @ x / np.float32(len(x))
+    total += apart.T @ apart * np.float32(BETWEEN_PICTURES / max(len(means) - 1, 1))
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """How an input is rounded: round(x / scale) + zero, within int8 where zero is 0, else within uint8.
+
+    Args:
+        scale: of the codes.
+        zero: the code of 0.
+        error: the mean square of the output's error that it makes, if inputs err independently.
+    """
+
+    scale: float
+    zero: int
+    error: float
+
+    def rounded(self, x: Float32Array) -> Float32Array:
+        """Return x as its codes stand for it."""
+        low, high = (0, 255) if self.zero else (-128, 127)
+        y = x * np.float32(1 / self.scale)
+        np.rint(y, out=y)
+        np.clip(y, low - self.zero, high - self.zero, out=y)
+        y *= np.float32(self.scale)
+        return y
+
+
+def best_range(x: Float32Array, importance: Float32Array, low: float, high: float) -> Range:
+    """Find the range of least error for rows x [m, in] whose channels count by `importance` [in].
+
+    `low` and `high` are the least and the largest value of all rows, of which x may be some. Ends below them clip,
+    and are tried by the clipped values that x has.
+    """
+    return min((one for end in _ENDS for one in _ranges(x, importance, low, high, end)), key=_counted)
+
+
+def _counted(one: Range) -> float:
+    return one.error if one.zero == 0 else one.error / _UNSIGNED_GAIN
+
+
+def _ranges(x: Float32Array, importance: Float32Array, low: float, high: float, end: float) -> Iterator[Range]:
+    """The signed range and, if there is one, the unsigned range that end at this share of the largest value."""
+    bottom = min(low, 0.0) if -low < 0.3 * high else low * end  # GELU's least value is near 0, and often met
+    unsigned = max(high * end - bottom, 1e-12) / 255
+    kinds = [(max(-low, high, 1e-12) * end / 127, 0), (unsigned, round(-bottom / unsigned))]
+    for scale, zero in kinds if 0 < kinds[1][1] < 255 else kinds[:1]:  # a zero of 0 means signed codes
+        error = Range(scale, zero, 0.0).rounded(x)
+        error -= x
+        error *= error
+        yield Range(scale, zero, float((error.mean(axis=0) * importance).sum()))
+
+
+def smoothings(largest: Float32Array, weights: Float32Array) -> Iterator[Float32Array | None]:
+    """Candidates for what each channel is divided by: [in] each, None for nothing.
+
+    `largest` [in] is the largest magnitude of each channel, `weights` [in] that of the weights which take it. First
+    SmoothQuant's largest^a / weights^(1-a); then what brings the channels above a quantile down to it and leaves the
+    others alone, which is what a few massive channels need.
+    """
+    yield None
+    largest, weights = np.maximum(largest, 1e-6), np.maximum(weights, 1e-9)
+    for alpha in (0.25, 0.5, 0.75):
+        s = largest**alpha / weights ** (1 - alpha)
+        yield (s / np.exp(np.log(s).mean())).astype(np.float32)
+    for share in (0.5, 0.9, 0.99):
+        yield np.maximum(largest / np.quantile(largest, share), 1.0).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenLayer:
+    """A layer in int8.
+
+    Args:
+        layer: the codes, and how the input is rounded.
+        error: of its output: mean square over tokens, and that of pictures' means times BETWEEN_PICTURES.
+        power: of its output, likewise, about the mean.
+    """
+
+    layer: Int8Layer
+    error: float
+    power: float
+
+
+def choose_layer(linears: Linears, seen: LayerInputs) -> ChosenLayer:
+    """Choose smoothing, range, codes and biases of a layer whose linears share their input.
+
+    A bias makes the output's mean that of the float32 network: (W E[x] + b) less what the codes give for the inputs
+    that they get. It takes back what the layers before have moved, too (Nagel et al., arXiv 1906.04721).
+    """
+    weight = np.concatenate([weight for weight, _ in linears.values()])
+    smooth, span = _best_smoothing(weight, seen)
+    s = np.ones(weight.shape[1], np.float32) if smooth is None else smooth
+    rows, means = seen.rows / s, seen.means / s
+    rounding = Rounding([covariance_of(rows, means)], _nearest, np)
+    codes, scales, biases = {}, {}, {}
+    got = span.rounded(rows)
+    mean = means.mean(axis=0) + (got - rows).reshape(-1, rows.shape[2]).mean(axis=0)
+    errors, outputs = [], []
+    tried = slice(None, None, max(1, rows.shape[1] * len(rows) // _TRIED_ROWS))
+    for prefix, (one, bias) in linears.items():
+        smoothed = one * s
+        scales[prefix] = nearest_int8(smoothed)[1]
+        rounded = rounding([smoothed], [scales[prefix]])[0]
+        codes[prefix] = rounded.astype(np.int8)
+        rounded = rounded * scales[prefix][:, None]
+        biases[prefix] = bias + one @ seen.exact_means.mean(axis=0) - rounded @ mean
+        outputs.append(rows[:, tried] @ smoothed.T)
+        errors.append(got[:, tried] @ rounded.T - outputs[-1])
+    error, power = (_energy(np.concatenate(parts, axis=2)) for parts in (errors, outputs))
+    return ChosenLayer(Int8Layer(codes, scales, biases, span.scale, span.zero, smooth), error, power)
+
+
+def _best_smoothing(weight: Float32Array, seen: LayerInputs) -> tuple[Float32Array | None, Range]:
+    """The smoothing of least error of the output, by nearest weights, and its range."""
+    step = max(1, seen.rows.shape[0] * seen.rows.shape[1] // _TRIED_ROWS)
+    rows = np.ascontiguousarray(seen.rows.reshape(-1, weight.shape[1])[::step])
+    tried = []
+    for smooth in smoothings(np.maximum(-seen.low, seen.high), np.abs(weight).max(axis=0)):
+        s = np.float32(1.0) if smooth is None else smooth
+        x, w = rows / s, weight * s
+        span = best_range(x, (w * w).mean(axis=0), float((seen.low / s).min()), float((seen.high / s).max()))
+        codes, scales = nearest_int8(w)
+        off = (x - x.mean(axis=0)) @ (codes * scales[:, None] - w).T
+        tried.append((span.error + float((off * off).mean()) / _GPTQ_GAIN, smooth, span))
+    _, smooth, span = min(tried, key=lambda one: one[0])
+    return smooth, span
+
+
+def _nearest(values: Float32Array) -> Float32Array:
+    return np.clip(np.rint(values), -127, 127)
+
+
+def _energy(y: Float32Array) -> float:
+    """The mean square of y [pictures, m, out] about its mean, and BETWEEN_PICTURES times that of pictures' means."""
+    y = y - y.mean(axis=(0, 1))
+    means = y.mean(axis=1)
+    return float((y * y).mean() + BETWEEN_PICTURES * (means * means).mean())

@@ -1,0 +1,117 @@
+"""A whole int8 recipe: its order of data, what an interruption leaves, and what is refused."""
+
+import numpy as np
+import pytest
+
+from emonet_fast.checkpoint import open_checkpoint
+from emonet_fast.checkpoint.layers import layer_names, prefixes_of
+from emonet_fast.engines.calibrating import MIN_PICTURES, calibrate_int8
+from emonet_fast.engines.tower import LayeredTower
+from emonet_fast.errors import EmonetError, InputError
+
+from ..tiny import LAYERS
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_folder, cache_dir):
+    return open_checkpoint(tiny_folder, cache_dir)
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (MIN_PICTURES, 3, SIZE, SIZE), dtype=np.uint8)
+
+
+def quiet(*_):
+    """A progress that nobody watches."""
+
+
+@pytest.fixture(scope="module")
+def calibrated(tiny, pixels, tmp_path_factory):
+    return calibrate_int8(tiny, pixels, tmp_path_factory.mktemp("calibrated"), quiet)
+
+
+def streams(checkpoint, pixels, recipe=None):
+    """[n, tokens, hidden] behind the last block."""
+    tower, places = LayeredTower(checkpoint), []
+    for one in pixels:
+        place = tower.begin(one)
+        for name in layer_names(LAYERS):
+            x = tower.taken(name, place)
+            pairs = [(prefix, *tower.linear(prefix)) for prefix in prefixes_of(name)]
+            layer = None if recipe is None else recipe.layers[name]
+            outputs = [x @ w.T + b if layer is None else layer.product(p, x) for p, w, b in pairs]
+            place = tower.given(name, place, outputs)
+        places.append(place.stream)
+    return np.stack(places)
+
+
+def test_the_tower_is_the_published_one(tiny, pixels):
+    torch = pytest.importorskip("torch", reason="torch (extra reference) is not installed")
+    from emonet_fast.backends.reference import read_packed
+
+    factor, shift = (np.array(v, np.float32).reshape(3, 1, 1) for v in tiny.preprocess.affine)
+    with torch.inference_mode():
+        model = read_packed(tiny)[0].eval()
+        got = model(torch.from_numpy(pixels[:2] * factor + shift), output_hidden_states=True).hidden_states[LAYERS]
+    np.testing.assert_allclose(streams(tiny, pixels[:2]), got.numpy(), atol=2e-5, rtol=1e-5)
+
+
+def test_every_layer_is_int8_and_close(tiny, pixels, calibrated):
+    assert list(calibrated.recipe.layers) == list(layer_names(LAYERS))
+    assert sorted(calibrated.order) == sorted(layer_names(LAYERS))
+    want = streams(tiny, pixels)
+    error = streams(tiny, pixels, calibrated.recipe) - want
+    assert np.sqrt((error**2).mean()) < 0.03 * want.std(axis=(0, 1)).mean()
+    # the biases hold the mean over the calibration pictures, layer after layer
+    assert np.abs(error.mean(axis=(0, 1))).max() < 0.1 * np.sqrt((error**2).mean())
+
+
+def test_an_interrupted_calibration_goes_on(tiny, pixels, calibrated, tmp_path):
+    done = []
+
+    def interrupt(_, number, __):
+        done.append(number)
+        if number == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        calibrate_int8(tiny, pixels, tmp_path, interrupt)
+    again = []
+    got = calibrate_int8(tiny, pixels, tmp_path, lambda _, number, total: again.append((number, total)))
+    assert again == [(number, 4 * LAYERS) for number in range(5, 4 * LAYERS + 1)]
+    assert (got.recipe.hash, got.order) == (calibrated.recipe.hash, calibrated.order)
+
+
+@pytest.mark.parametrize("how", ["cut", "other pictures", "a block gone"])
+def test_what_cannot_be_gone_on_with_is_said_and_begun_anew(tiny, pixels, calibrated, tmp_path, caplog, how):
+    shown = pixels[::-1] if how == "other pictures" else pixels
+    calibrate_int8(tiny, shown, tmp_path, quiet)
+    if how == "cut":
+        path = tmp_path / "streams.safetensors"
+        path.write_bytes(path.read_bytes()[:-9])
+    elif how == "a block gone":
+        (tmp_path / "block0.safetensors").unlink()
+    numbers = []
+    got = calibrate_int8(tiny, pixels, tmp_path, lambda _, number, __: numbers.append(number))
+    assert numbers[0] == 1
+    assert "starts anew" in caplog.text
+    assert got.recipe.hash == calibrated.recipe.hash
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tiny, pixels, tmp_path):
+    with pytest.raises(EmonetError, match="gone"):
+        calibrate_int8(tiny, pixels, tmp_path / "gone", quiet)
+
+
+@pytest.mark.parametrize("count", [MIN_PICTURES - 1, 0])
+def test_too_few_pictures_are_an_error(tiny, pixels, tmp_path, count):
+    with pytest.raises(InputError, match=f"got {count} pictures.*expected {MIN_PICTURES} or more"):
+        calibrate_int8(tiny, pixels[:count], tmp_path, quiet)
+
+
+def test_the_same_picture_again_and_again_is_an_error(tiny, pixels, tmp_path):
+    with pytest.raises(InputError, match="got 20 pictures, 1 of them different"):
+        calibrate_int8(tiny, np.repeat(pixels[:1], 20, axis=0), tmp_path, quiet)
