@@ -24,6 +24,7 @@ _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _RANGES = {
     "batch_size": (1, 1024),
     "threads": (1, 4096),
+    "streams": (1, 4096),
     "max_pixels": (1, 2**40),
     "max_bytes": (1, 2**40),
     "max_memory": (1, 2**50),
@@ -174,6 +175,9 @@ class Options:
         max_seconds: CPU seconds; pictures whose decoding takes longer, estimated from their structure, get a status and
             are not decoded (docs/decoding.md).
         threads: CPU threads of the engine; None takes all cores.
+        streams: batches that the CPU engine works on at once, each on its share of the threads, but never more than
+            threads. More of them score many pictures sooner and one picture later; scores are the same bits. "auto"
+            takes as many as pay for the pictures that `Scorer.open` is told of, which is one where it is not told.
         cache_dir: folder of engines and packed weights; see `default_cache_dir`.
         backend: "auto" (by the device), "openvino", "cuda" or "tensorrt".
         trust_engine: an engine file that backend "tensorrt" loads as it is. Engines are programs: name a file only
@@ -194,6 +198,7 @@ class Options:
     max_memory: int = MAX_MEMORY
     max_seconds: float = MAX_SECONDS
     threads: int | None = None
+    streams: int | str = "auto"
     cache_dir: Path = field(default_factory=default_cache_dir)
     backend: str = "auto"
     trust_engine: Path | None = None
@@ -209,6 +214,9 @@ class Options:
             value, (low, high) = getattr(self, name), _RANGES[name]
             if value is not None and not (type(value) is int and low <= value <= high):
                 raise OptionError(f"{name} is {value!r}; expected a whole number from {low} to {high}")
+        low, high = _RANGES["streams"]
+        if self.streams != "auto" and not (type(self.streams) is int and low <= self.streams <= high):
+            raise OptionError(f"streams is {self.streams!r}; expected 'auto' or a whole number from {low} to {high}")
         for name in ("cache_dir", "trust_engine"):
             if getattr(self, name) == "":  # as a path it would be the working folder
                 raise OptionError(f"{name} is an empty text; is a variable unset?")

@@ -100,6 +100,7 @@ class Scorer:
         exif: bool = True,
         revision: str | None = None,
         threads: int | None = None,
+        streams: int | str = "auto",
         cache_dir: str | Path | None = None,
         max_pixels: int = MAX_PIXELS,
         max_bytes: int = MAX_BYTES,
@@ -118,6 +119,7 @@ class Scorer:
             "exif": exif,
             "revision": revision,
             "threads": threads,
+            "streams": streams,
             "max_pixels": max_pixels,
             "max_bytes": max_bytes,
             "max_memory": max_memory,
@@ -141,28 +143,29 @@ class Scorer:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def open(self, progress: Progress | None = None) -> "Scorer":
+    def open(self, progress: Progress | None = None, *, pictures: int | None = 1) -> "Scorer":
         """Read the checkpoint and open the engine now; does nothing if that is done.
 
         Args:
             progress: called with (bytes done, bytes in all) where a checkpoint is packed for the first time.
+            pictures: about how many will be scored one after the other, for streams "auto"; None is unknown, and many.
 
         Raises:
             CheckpointError: when the weights cannot be read.
             BackendError: when no engine can be opened.
         """
-        self._open(progress)
+        self._shared.open(lambda: self._make(progress, pictures))
         return self
 
-    def _open(self, progress: Progress | None = None) -> Opened:
-        return self._shared.open(lambda: self._make(progress))
+    def _open(self) -> Opened:
+        return self._shared.open(self._make)
 
-    def _make(self, progress: Progress | None = None) -> Opened:
+    def _make(self, progress: Progress | None = None, pictures: int | None = 1) -> Opened:
         with self._timed("open"):
             where, options = self.where, self.options
             sweep(options.cache_dir)
             checkpoint = open_checkpoint(where, options.cache_dir, revision=options.revision, progress=progress)
-            backend = open_backend(checkpoint, options)
+            backend = open_backend(checkpoint, options, pictures)
             place = backend.place() if isinstance(backend, DeviceBackend) else (None, None)
             threads = options.threads or available_cores()
             try:
@@ -171,6 +174,7 @@ class Scorer:
                     options,
                     self._timed,
                     threads=threads,
+                    depth=backend.depth,
                     device_id=place[0],
                     stream=place[1],
                 )

@@ -72,14 +72,18 @@ def _cpu(options: Options, why: str, *, notable: bool = False) -> BackendChoice:
     return BackendChoice("openvino", f"CPU by OpenVINO: {why}", notable)
 
 
-def open_backend(checkpoint: Checkpoint, options: Options) -> Backend:
+def open_backend(checkpoint: Checkpoint, options: Options, pictures: int | None = 1) -> Backend:
     """Open the chosen backend. It compiles an engine where none is stored.
+
+    pictures: see Scorer.open.
 
     With device "auto" the CPU is used where the GPU has too little memory, and the log says so once. Raises
     BackendError: see `choose` and the backend itself.
     """
     options = _by_name(options)
     choice = choose(options)
+    if choice.backend != "openvino" and options.streams != "auto":
+        raise BackendError(f"streams {options.streams} was asked for, and the engine runs on a GPU, which has none")
     if choice.backend == "tensorrt":
         from .tensorrt.backend import TensorRtBackend
 
@@ -105,7 +109,9 @@ def open_backend(checkpoint: Checkpoint, options: Options) -> Backend:
         level = logging.WARNING if choice.notable else logging.INFO
         _log.log(level, "device 'auto' takes the CPU: %s", choice.reason.removeprefix("CPU by OpenVINO: "))
     from .openvino.backend import OpenVinoBackend
+    from .openvino.streams import auto_streams
 
+    streams = options.streams if isinstance(options.streams, int) else auto_streams(options.threads, pictures)
     return OpenVinoBackend(
-        checkpoint, options.precision, options.batch_size, options.threads, cache_dir=options.cache_dir
+        checkpoint, options.precision, options.batch_size, options.threads, streams, cache_dir=options.cache_dir
     )

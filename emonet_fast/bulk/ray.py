@@ -170,7 +170,7 @@ class _ShardActor:
         """The plan, if this actor's engine is the plan's; on a cluster with several kinds of GPU it may not be."""
         if self._plan is None:
             plan = self._folder.plan()
-            mine = self._settings.fingerprint(self._scorer.open())
+            mine = self._settings.fingerprint(self._scorer.open(pictures=None))
             different = differences(dict(plan.fingerprint), mine)
             if different:
                 raise BackendError(

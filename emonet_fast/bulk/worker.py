@@ -66,7 +66,7 @@ def serve(connection: Connection, settings: Settings, device: str, threads: int 
     send = partial(_send, connection, threading.Lock())
     try:
         with settings.scorer(device, threads) as scorer:
-            scorer.open()
+            scorer.open(pictures=None)
             faces = open_faces(settings.faces, scorer.options, scorer.place)
             send(Ready(settings.fingerprint(scorer)))
             first = connection.recv()  # the plan is written before anything is asked for

@@ -37,7 +37,15 @@ def pack(checkpoint: str, options: Options, output: Path) -> None:
 )
 @opt.checkpoint
 @opt.engine_options(
-    "decoder", "exif", "threads", "max_pixels", "max_bytes", "max_memory", "max_seconds", "trust_engine"
+    "decoder",
+    "exif",
+    "threads",
+    "streams",
+    "max_pixels",
+    "max_bytes",
+    "max_memory",
+    "max_seconds",
+    "trust_engine",
 )
 def build(checkpoint: str, options: Options) -> None:
     """Build an engine of TensorRT ahead of its first use.

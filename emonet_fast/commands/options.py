@@ -130,6 +130,11 @@ _engine = dict(
         "--batch-size N", "Score this many pictures in one call of the engine.", type=int, show_default="by device"
     ),
     threads=ENGINE("--threads N", "Use this many CPU threads for an engine.", type=int, show_default="all cores"),
+    streams=ENGINE(
+        "--streams auto|N",
+        "Score N batches at once on a CPU, each on its share of the threads; auto takes what pays for the pictures.",
+        type=lambda text: int(text) if text.isdecimal() else text,
+    ),
     decoder=ENGINE("--decoder", "Decode pictures by this; dali needs the extra `dali`.", DECODERS),
     trust_engine=ENGINE(
         "--trust-engine F",

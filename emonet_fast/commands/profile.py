@@ -50,6 +50,7 @@ def profile(
     keep_apart((flame, json), (*source.paths(), *opt.files_read(checkpoint, options)))
     total = pictures if source.total is None else min(pictures, source.total)
     with Scorer(checkpoint, options=options) as scorer, progress(total) as bar:
+        scorer.open(pictures=total)
         result = profiled(scorer, source, limit=pictures, around=sampler.recording, advance=bar.update)
     opt.say(*result.text().split("\n"))
     written = opt.write_apart(sampler.write, lambda: opt.write_json(json, result.as_dict()))

@@ -70,7 +70,7 @@ def score(
         keep_apart(outputs.files, (*source.paths(), *opt.files_read(checkpoint, options, faces)))
         find_faces = prepare_faces(faces, options)
         with steps("packing") as done:
-            scorer.open(done)
+            scorer.open(done, pictures=source.total)
         locator = find_faces(scorer.place)
         if dry_run:
             _show(source, faces, job.pace(scorer, source, locator))

@@ -17,7 +17,7 @@ from . import options as opt
 @opt.checkpoint
 @opt.INPUT("--images DIR", "Compare on the pictures of this folder.", type=opt.PATH, show_default="generated")
 @opt.most_pictures("Compare on at most this many pictures.")
-@opt.engine_options()
+@opt.engine_options("streams")  # it scores one picture after the other
 @opt.json_file
 def verify(checkpoint: str, images: Path | None, pictures: int, options: Options, json: Path | None) -> None:
     """Compare the engine with the published PyTorch pipeline.

@@ -44,17 +44,26 @@ def choose(options: Options, spec: Preprocess, device_id: int | None) -> Decoder
 
 
 def open_decoder(
-    spec: Preprocess, options: Options, timed: Timed, *, threads: int, device_id: int | None, stream: int | None
+    spec: Preprocess,
+    options: Options,
+    timed: Timed,
+    *,
+    threads: int,
+    depth: int,
+    device_id: int | None,
+    stream: int | None,
 ) -> Decoder:
     """Open the chosen decoder beside an engine on that GPU and CUDA stream; both are None on the CPU.
+
+    depth: of the backend. Beside an engine on the CPU, which has the cores, Pillow gets a thread for two batches of it.
 
     Raises MissingPackageError when DALI was named and is not installed.
     """
     choice = choose(options, spec, device_id)
     if choice.notable:
         _log.warning("decoder 'auto' takes %s: %s", choice.decoder, choice.reason)
-    if choice.decoder == "pillow":  # with one thread beside an engine on the CPU, which uses every core itself
-        return PillowDecoder(spec, options, timed, 1 if device_id is None else threads)
+    if choice.decoder == "pillow":
+        return PillowDecoder(spec, options, timed, max(1, depth // 2) if device_id is None else threads)
     need("nvidia.dali", "the decoder 'dali'")  # before our own modules, which import it
     from .dali.decoder import DaliDecoder
 

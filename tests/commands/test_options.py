@@ -21,13 +21,15 @@ COMMANDS = Path(emonet_fast.__file__).parent / "commands"
 ENGINE = ("score", "video", "bulk", "verify", "build", "profile")
 FACES = ("score", "video", "bulk")
 DECLARING = ("INPUT", "FACES", "ENGINE", "OUTPUT", "option")
-# What would change nothing: videos are frames, an engine is built from weights alone, bulk knows engines by their plan.
+# What would change nothing: videos are frames, an engine is built from weights alone, bulk knows engines by their plan,
+# verify scores one picture after the other.
 WITHOUT = {
     "video": {"--exif", "--max-bytes", "--max-memory", "--max-seconds"},
     "build": {
         "--decoder",
         "--exif",
         "--threads",
+        "--streams",
         "--max-pixels",
         "--max-bytes",
         "--max-memory",
@@ -35,6 +37,7 @@ WITHOUT = {
         "--trust-engine",
     },
     "bulk": {"--trust-engine"},
+    "verify": {"--streams"},
 }
 # Declared twice, as another kind of value is meant.
 TWO_MEANINGS = {

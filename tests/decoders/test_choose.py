@@ -57,7 +57,7 @@ def test_auto_is_pillow_on_the_cpu(monkeypatch):
 def test_dali_by_name_where_it_is_missing(monkeypatch):
     monkeypatch.setattr("emonet_fast.optional.available", lambda package: False)
     with pytest.raises(MissingPackageError, match=r"pip install 'emonet-fast\[dali\]'"):
-        open_decoder(BILINEAR, Options(decoder="dali"), untimed, threads=1, device_id=None, stream=None)
+        open_decoder(BILINEAR, Options(decoder="dali"), untimed, threads=1, depth=0, device_id=None, stream=None)
 
 
 def test_an_unknown_name_is_refused():

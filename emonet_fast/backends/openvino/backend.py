@@ -2,7 +2,6 @@
 
 import ctypes
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,11 @@ from ...engines.cache import EngineCache
 from ...errors import BackendError
 from ...optional import import_openvino
 from ...records import UInt8Array
-from ..base import Outputs, padded
+from ..base import Outputs
 from .build import compile_options
 from .engine import choose_precision, plan_for, stored_engine
+from .requests import Requests
+from .streams import share_of_cores
 
 # Larger batches gain nothing that could be measured (the 576 tokens of one image already fill the matrix products).
 # They cost memory, and short inputs would wait for padding.
@@ -28,15 +29,14 @@ _MADV_DONTNEED = 4  # Linux' number on every architecture that this package runs
 class OpenVinoBackend:
     """Two compiled engines of one batch size: the tower in `precision`, the top in float32.
 
-    Thread-safe: calls take turns. batch_size None means DEFAULT_BATCH, threads None all cores; engines are kept in
-    cache_dir. Precision "int8" needs the file of a `recipe` (graph/int8.py), which is not asked whether it is proven;
-    what the recipe leaves out is computed in `rest`, which is "auto", "bf16" or "fp32". Raises BackendError when
-    OpenVINO does not work here, or bf16 is asked of a processor that lacks it; CheckpointError for a recipe of another
-    checkpoint.
+    Thread-safe. batch_size None means DEFAULT_BATCH, threads None all cores; engines are kept in cache_dir. Each of
+    `streams` works on a batch of its own, on its share of the threads; they share the weights, and give the same bits.
+    Precision "int8" needs the file of a `recipe` (graph/int8.py), which is not asked whether it is proven; what the
+    recipe leaves out is computed in `rest`, which is "auto", "bf16" or "fp32". Raises BackendError when OpenVINO does
+    not work here, or bf16 is asked of a processor that lacks it; CheckpointError for a recipe of another checkpoint.
     """
 
     name = "openvino"
-    depth = 0
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class OpenVinoBackend:
         precision: str = "auto",
         batch_size: int | None = None,
         threads: int | None = None,
+        streams: int = 1,
         *,
         cache_dir: Path,
         recipe: Path | None = None,
@@ -55,44 +56,38 @@ class OpenVinoBackend:
         if (self.precision == "int8") != (recipe is not None):
             raise BackendError(f"precision {precision!r} came with{'out' if recipe is None else ''} an int8 recipe")
         self.batch_size = batch_size or DEFAULT_BATCH
-        self._lock = threading.Lock()
-        self._requests: list[Any] = []  # of the tower and the top; none once it is closed
         self._folders: list[Any] = []  # what they read their weights from, where the cache could not take these
+        compiled: list[Any] = []
         tower = self.precision if recipe is None else f"int8+{choose_precision(core, rest)}"
         # The pooling head and the heads stay in float32: see graph.PARTS.
         for part, part_precision, file in (("tower", tower, recipe), ("top", "fp32", None)):
             plan = plan_for(core, checkpoint, part, part_precision, self.batch_size, file)
             stored = stored_engine(plan, checkpoint, EngineCache(cache_dir / "engines"), file)
             options = {**compile_options(part_precision), "WEIGHTS_PATH": str(stored.weights)}
-            if threads is not None:
-                options["INFERENCE_NUM_THREADS"] = threads
+            options |= share_of_cores(streams, threads)
             try:
-                compiled = core.import_model(ov.Tensor(np.frombuffer(stored.blob, np.uint8)), "CPU", options)
+                compiled.append(core.import_model(ov.Tensor(np.frombuffer(stored.blob, np.uint8)), "CPU", options))
             except RuntimeError as error:
                 raise BackendError(f"OpenVINO could not load the engine of {stored.weights}: {error}") from error
-            self._requests.append(compiled.create_infer_request())
             self._folders.append(stored.folder)
             release_file_pages(stored.weights)
+        self.streams = int(compiled[0].get_property("NUM_STREAMS"))  # never more than threads
+        self.depth = self.streams if self.streams > 1 else 0
+        self._requests = Requests(compiled[0], compiled[1], self.streams, self.batch_size)
 
     def run(self, pixels: UInt8Array) -> Outputs:
-        n = len(pixels)
-        batch = padded(pixels, self.batch_size)
-        with self._lock:
-            if not self._requests:
-                raise BackendError("this engine was closed; open the scorer again")
-            tower, top = self._requests
-            tokens = tower.infer({"pixels": batch}, share_inputs=True)["tokens"]
-            result = top.infer({"tokens": tokens}, share_inputs=True)
-            return Outputs(result["embedding"][:n].copy(), result["raw"][:n].copy())
+        return self._requests.run(pixels)
 
     def submit(self, pixels: UInt8Array) -> Callable[[], Outputs]:
-        """Does the work at once: the cores that would prepare the next batch are those that work on this one."""
+        """As Backend.submit. One stream works at once: the cores that would prepare the next batch are its own."""
+        if self.depth:
+            return self._requests.start(pixels)
         outputs = self.run(pixels)
         return lambda: outputs
 
     def close(self) -> None:
-        with self._lock:
-            self._requests, self._folders = [], []
+        self._requests.close()
+        self._folders = []
 
 
 def release_file_pages(path: Path) -> int:

@@ -1,0 +1,201 @@
+"""Several batches at once on the CPU: the same bits in the same order, whatever ends the run; one copy of weights."""
+
+import os
+import subprocess
+import sys
+import threading
+from itertools import chain, repeat
+
+import numpy as np
+import pytest
+
+import emonet_fast as ef
+from emonet_fast.backends.choose import open_backend
+from emonet_fast.backends.openvino import streams as sharing
+from emonet_fast.backends.openvino.backend import OpenVinoBackend
+from emonet_fast.errors import BackendError, OptionError
+from emonet_fast.options import Options
+from emonet_fast.process import available_cores, memory_mb
+from emonet_fast.sources.memory import Memory
+
+TWO_CORES = pytest.mark.skipif(available_cores() < 2, reason="there is one stream on one core")
+
+
+@pytest.fixture(scope="module")
+def scorer_of(tiny_folder, cache_dir):
+    """Makes a scorer of so many streams."""
+    return lambda streams, **more: ef.Scorer(
+        tiny_folder, device="cpu", precision="fp32", streams=streams, cache_dir=cache_dir, **more
+    )
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Eleven, of which two cannot be read."""
+    rng = np.random.default_rng(0)
+    made = [rng.integers(0, 256, (30 + i, 40, 3), dtype=np.uint8) for i in range(9)]
+    return [*made[:3], b"no picture", *made[3:6], b"nor this", *made[6:]]
+
+
+@pytest.fixture(scope="module")
+def want(scorer_of, pictures):
+    with scorer_of(1) as scorer:
+        return scorer(pictures, embeddings=True)
+
+
+@pytest.mark.parametrize("streams", [2, 3, 5])
+def test_scores_are_the_same_bits_in_the_same_order(scorer_of, pictures, want, streams):
+    with scorer_of(streams) as scorer:
+        found = scorer(pictures, embeddings=True)
+        assert scorer.backend.streams == min(streams, available_cores())
+        assert scorer.metadata == {**want.metadata}
+    assert (found.keys, found.status, found.reason) == (want.keys, want.status, want.reason)
+    np.testing.assert_array_equal(found.raw, want.raw)
+    np.testing.assert_array_equal(found.embeddings, want.embeddings)
+
+
+def test_bits_do_not_depend_on_threads_in_bf16(small, photos, cache_dir):
+    """A stream's share of the threads cuts the products up in another way; sums must not follow it."""
+    from emonet_fast.backends.openvino.engine import choose_precision
+    from emonet_fast.optional import import_openvino
+    from emonet_fast.preprocess import resize
+
+    precision = choose_precision(import_openvino().Core(), "auto")
+    pixels = resize(photos[0], small.preprocess)[None]
+    one = OpenVinoBackend(small, precision, cache_dir=cache_dir).run(pixels)
+    two = OpenVinoBackend(small, precision, streams=2, cache_dir=cache_dir)
+    for again in [two.submit(pixels) for _ in range(3)]:
+        np.testing.assert_array_equal(again().raw, one.raw)
+        np.testing.assert_array_equal(again().embedding, one.embedding)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_end_in_the_middle_leaves_a_scorer_that_works(scorer_of, pictures, want, error):
+    def ending():
+        yield from Memory(pictures[:3], 1 << 20)
+        raise error
+
+    with scorer_of(2) as scorer:
+        taken = []
+        with pytest.raises(error):
+            taken.extend(scorer.batches(ending()))
+        np.testing.assert_array_equal(scorer(pictures).raw, want.raw)
+    assert len(taken) < 3, "results were taken although batches were still under way"
+
+
+def test_a_generator_that_nobody_takes_to_its_end_is_closed(scorer_of, pictures, want):
+    scorer = scorer_of(2)
+    batches = scorer.batches(chain.from_iterable(Memory(pictures, 1 << 20) for _ in repeat(None)))
+    first = next(batches)
+    np.testing.assert_array_equal(first.scores.raw, want.raw[:1])
+    scorer.close()
+    with pytest.raises(BackendError, match="closed"):
+        next(batches)
+    np.testing.assert_array_equal(scorer(pictures).raw, want.raw)
+    scorer.close()
+
+
+@TWO_CORES
+def test_few_batches_are_under_way(scorer_of, pictures):
+    """However many pictures come: one for each stream, and one that waits."""
+    read = 0
+
+    def counted():
+        nonlocal read
+        for picture in Memory(pictures * 3, 1 << 20):
+            read += 1
+            yield picture
+
+    taken = 0
+    with scorer_of(2) as scorer:
+        for batch in scorer.batches(counted()):
+            # One that cannot be read has no batch of its own, and the next picture is read before a batch is handed on.
+            assert read - taken <= scorer.backend.depth + 3
+            taken += len(batch.scores)
+    assert taken == 33
+
+
+@TWO_CORES
+def test_closed_beside_batches_under_way(small, cache_dir):
+    backend = OpenVinoBackend(small, "fp32", streams=2, cache_dir=cache_dir)
+    pixels = np.full((1, 3, 384, 384), 99, np.uint8)
+    want = backend.run(pixels).raw
+    running = [backend.submit(pixels) for _ in range(6)]
+    running[0]()
+    closers = [threading.Thread(target=backend.close) for _ in range(2)]
+    for one in closers:
+        one.start()
+    for one in closers:
+        one.join(60)
+        assert not one.is_alive()
+    given_up = 0
+    for outputs in running:
+        try:
+            np.testing.assert_array_equal(outputs().raw, want)
+        except BackendError:
+            given_up += 1
+    assert given_up <= 4
+    for use in (backend.run, backend.submit):
+        with pytest.raises(BackendError, match="engine was closed"):
+            use(pixels)
+
+
+def test_a_program_may_end_with_batches_under_way(tiny_folder, cache_dir):
+    """OpenVINO's own callbacks into Python would abort it."""
+    program = (
+        "import sys, numpy as np, emonet_fast as ef\n"
+        "scorer = ef.Scorer(sys.argv[1], device='cpu', precision='fp32', streams=2, cache_dir=sys.argv[2])\n"
+        "from emonet_fast.sources.memory import Memory\n"
+        "batches = scorer.batches(Memory([np.zeros((9, 9, 3), np.uint8)] * 9, 1 << 20))\n"
+        "print(len(next(batches).scores))\n"
+    )
+    command = [sys.executable, "-c", program, str(tiny_folder), str(cache_dir)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=dict(os.environ))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+
+
+@TWO_CORES
+@pytest.mark.skipif("anonymous" not in memory_mb(), reason="the system does not tell a process' own memory")
+def test_streams_share_one_copy_of_the_weights(small, cache_dir):
+    """122 MB of the tower's and 26 MB of the top's in float32, and about 10 MB of buffers for each stream."""
+
+    def added(streams):
+        before = memory_mb()["anonymous"]
+        backend = OpenVinoBackend(small, "fp32", streams=streams, cache_dir=cache_dir)
+        return backend, memory_mb()["anonymous"] - before
+
+    one, alone = added(1)
+    two, shared = added(2)
+    assert alone > 100
+    assert shared < 1.5 * alone
+    for backend in (one, two):
+        backend.close()
+
+
+def test_auto_takes_streams_for_many_pictures(monkeypatch):
+    monkeypatch.setattr(sharing, "available_cores", lambda: 32)
+    assert sharing.auto_streams(None, None) == 8
+    assert sharing.auto_streams(None, 1) == 1
+    assert sharing.auto_streams(None, 127) == 1
+    assert sharing.auto_streams(None, 128) == 8
+    assert sharing.auto_streams(8, None) == 2
+    assert sharing.auto_streams(3, None) == 1
+
+
+def test_a_share_of_the_cores_is_not_bound_to_the_first_ones(monkeypatch):
+    """OpenVINO would bind each of several processes to the same cores: two of one thread each took twice as long."""
+    monkeypatch.setattr(sharing, "available_cores", lambda: 4)
+    assert sharing.share_of_cores(1, 2)["ENABLE_CPU_PINNING"] is False
+    assert sharing.share_of_cores(1, 4)["ENABLE_CPU_PINNING"] is True
+    assert "ENABLE_CPU_PINNING" not in sharing.share_of_cores(2, None)
+
+
+@pytest.mark.parametrize("streams", [0, -1, 4097, True, 1.5, "many", None])
+def test_wrong_streams(streams):
+    with pytest.raises(OptionError, match="expected 'auto' or a whole number from 1 to 4096"):
+        Options(streams=streams)
+
+
+def test_a_gpu_has_no_streams_of_this_kind(small):
+    with pytest.raises(BackendError, match="streams 2 was asked for, and the engine runs on a GPU"):
+        open_backend(small, Options(backend="tensorrt", streams=2))
