@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from .baseline import Baseline
     from .errors import (
         BackendError,
         CheckpointError,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .video.pipeline import stream
 
 _ROOMS = {
+    "baseline": "Baseline",
     "errors": "BackendError CheckpointError DataError EmonetError InputError MissingPackageError OptionError "
     "UnsafePickleError",
     "options": "FaceOptions Options VideoOptions",
@@ -38,6 +40,7 @@ _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
 __all__ = [
     "BackendError",
+    "Baseline",
     "CheckpointError",
     "DataError",
     "EmonetError",

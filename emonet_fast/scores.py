@@ -22,9 +22,11 @@ from .arithmetic import (
     missing_note,
     scaling_note,
 )
+from .baseline import Baseline
 from .errors import OptionError
 from .optional import need
 from .records import Face, Float32Array, Float64Array, Status
+from .reliability import reliable
 from .taxonomy import canonical_order
 from .text import utf8_text
 
@@ -72,6 +74,7 @@ class Scores:
         metadata: checkpoint hash, precision, backend and versions, as text.
         faces: [N, 5] float64 of FACE_COLUMNS where rows are faces of pictures, NaN where a row has no face;
             None where whole pictures were scored.
+        baseline: the population that `z` and `percentile` are relative to; see `against`.
     """
 
     raw: Float32Array
@@ -85,6 +88,7 @@ class Scores:
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     faces: Float64Array | None = None
+    baseline: Baseline | None = None
 
     @classmethod
     def from_raw(
@@ -197,42 +201,103 @@ class Scores:
         return self.has_baseline and set(EMOTIONS) <= set(self.names)
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """The values that are there: "raw", "score" (mean-subtracted), "prob" (softmax), "z" (see `against`)."""
+        there = {
+            "raw": True,
+            "score": self.has_baseline,
+            "prob": self.has_softmax,
+            "z": self.baseline is not None,
+        }
+        return tuple(kind for kind, known in there.items() if known)
+
+    @property
     def value_kind(self) -> str:
-        """What `top` and `ranking` give: "prob" (softmax), else "score" (mean-subtracted), else "raw"."""
-        if self.has_softmax:
-            return "prob"
-        return "score" if self.has_baseline else "raw"
+        """What `top` and `ranking` give unless told otherwise: the last of `kinds`."""
+        return self.kinds[-1]
 
-    def top(self, k: int = 5) -> list[list[tuple[str, float]]]:
-        """The k strongest emotions of each row as (slug, value), strongest first; [] for rows without scores.
+    def against(self, baseline: Baseline) -> "Scores":
+        """These scores beside a population: with `z`, `percentile`, their columns, and rankings by z.
 
-        value: softmax where there is one; without neutral means or with fewer than 40 emotions, the
-        mean-subtracted or raw score (`value_kind`). Equal values come in the guide's order.
+        Args:
+            baseline: of scores of the same checkpoint; see `emonet-fast baseline` and docs/baselines.md.
 
         Raises:
-            OptionError: k is negative.
+            OptionError: when the baseline is of another checkpoint (by its hash) or of other heads.
+        """
+        baseline.check(self.names, self.metadata)
+        notes = dict.fromkeys([*self.notes, *baseline.notes(self.metadata)])
+        return replace(self, baseline=baseline, notes=tuple(notes))
+
+    def as_baseline(self) -> Baseline:
+        """The baseline of these rows themselves, as far as they have scores.
+
+        Raises:
+            OptionError: when no row has scores.
+        """
+        return Baseline.of(self.raw[self.ok], self.names, self.metadata, ["the rows themselves"])
+
+    @property
+    def z(self) -> Float64Array:
+        """[N, D] float64: spreads above the baseline's median; see `Baseline.spread`. NaN without a baseline."""
+        return np.full(self.raw.shape, np.nan) if self.baseline is None else self.baseline.z(self.raw)
+
+    @property
+    def percentile(self) -> Float64Array:
+        """[N, D] float64 of 0..100: the share of the baseline's rows below. NaN without a baseline."""
+        return np.full(self.raw.shape, np.nan) if self.baseline is None else self.baseline.percentile(self.raw)
+
+    def top(
+        self, k: int = 5, kind: str | None = None, min_reliability: float | None = None
+    ) -> list[list[tuple[str, float]]]:
+        """The k strongest emotions of each row as (slug, value), strongest first; [] for rows without scores.
+
+        Equal values come in the guide's order.
+
+        Args:
+            k: how many.
+            kind, min_reliability: as of `ranking`.
+
+        Raises:
+            OptionError: k is negative, or as `ranking` raises.
         """
         if k < 0:
             raise OptionError(f"top asks for {k} emotions; expected 0 or more")
-        slugs, table = self.ranking()
+        slugs, table = self.ranking(kind, min_reliability)
         order = np.argsort(-table, axis=1, kind="stable")[:, :k]
         values = np.take_along_axis(table, order, axis=1)
         return [
-            [(slugs[i], v) for i, v in zip(columns, row, strict=True)] if good else []
+            [(slugs[i], v) for i, v in zip(columns, row, strict=True) if v == v] if good else []
             for good, columns, row in zip(self.ok, order.tolist(), values.tolist(), strict=True)
         ]
 
-    def ranking(self) -> tuple[tuple[str, ...], Float64Array]:
-        """What emotions are compared by: E slugs in the guide's order and [N, E] float64 of `value_kind`."""
-        if self.has_softmax:
-            return EMOTIONS, self.softmax
-        emotions = tuple(s for s in EMOTIONS if s in self.names)
-        columns = [self.names.index(s) for s in emotions]
-        table = self.mean_subtracted if self.has_baseline else self.raw.astype(np.float64)
-        return emotions, table[:, columns]
+    def ranking(
+        self, kind: str | None = None, min_reliability: float | None = None
+    ) -> tuple[tuple[str, ...], Float64Array]:
+        """What emotions are compared by: E slugs in the guide's order and [N, E] float64.
+
+        Args:
+            kind: one of `kinds`; None takes `value_kind`.
+            min_reliability: leave out emotions of which the experts' alpha is lower; None leaves none out.
+
+        Raises:
+            OptionError: when these scores have no such kind, or no emotion is left.
+        """
+        wanted = self.value_kind if kind is None else kind
+        if wanted not in self.kinds:
+            raise OptionError(f"these scores have no {wanted!r}; expected one of {', '.join(self.kinds)}")
+        slugs = reliable(tuple(s for s in EMOTIONS if s in self.names), min_reliability)
+        if wanted == "prob":
+            return slugs, self.softmax[:, [EMOTIONS.index(s) for s in slugs]]
+        columns = [self.names.index(s) for s in slugs]
+        if wanted == "z":
+            return slugs, self.z[:, columns]
+        table = self.mean_subtracted if wanted == "score" else self.raw.astype(np.float64)
+        return slugs, table[:, columns]
 
     def columns(self) -> dict[str, npt.NDArray[Any] | tuple[str, ...]]:
-        """Every column of the table by name, in order: key, status, reason, raw_*, score_*, prob_*."""
+        """Every column of the table by name, in order: key, status, reason, raw_*, score_*, prob_*,
+        face_*, z_*, percentile_*."""
         out: dict[str, npt.NDArray[Any] | tuple[str, ...]] = {
             "key": self.keys,
             "status": tuple(str(s) for s in self.status),
@@ -245,6 +310,9 @@ class Scores:
             out |= {f"prob_{n}": self.softmax[:, i] for i, n in enumerate(EMOTIONS)}
         if self.faces is not None:
             out |= {name: self.faces[:, i] for i, name in enumerate(FACE_COLUMNS)}
+        if self.baseline is not None:
+            for kind, table in (("z", self.z), ("percentile", self.percentile)):
+                out |= {f"{kind}_{n}": table[:, i] for i, n in enumerate(self.names)}
         return out
 
     def to_arrow(self) -> "pyarrow.Table":
@@ -300,12 +368,14 @@ class Scores:
         them is taken only if none of its rows has scores.
 
         Raises:
-            OptionError: no parts, or they differ in heads, in having neutral means, or in embeddings.
+            OptionError: no parts, or they differ in heads, in having neutral means, in baseline or in embeddings.
         """
         if not parts or any(p.names != parts[0].names for p in parts):
             raise OptionError("Scores.concat needs at least one part, and the same heads in the same order in all")
         if len({p.has_baseline for p in parts}) > 1:
             raise OptionError("Scores.concat was given parts with and without neutral means; score them alike")
+        if any(p.baseline != parts[0].baseline for p in parts):
+            raise OptionError("Scores.concat was given parts against different baselines; take one for all")
         widths = {p.embeddings.shape[1] for p in parts if p.embeddings is not None}
         if len(widths) > 1 or (widths and any(p.embeddings is None and p.ok.any() for p in parts)):
             raise OptionError("Scores.concat was given parts with and without embeddings, or of several widths")
@@ -325,6 +395,7 @@ class Scores:
             notes=tuple(dict.fromkeys([*notes, *scaling_note(raw)])),
             metadata={k: "; ".join(v) for k, v in values.items()},
             faces=_concat_known([p.faces for p in parts], parts),
+            baseline=parts[0].baseline,
         )
 
 

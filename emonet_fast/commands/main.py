@@ -15,6 +15,7 @@ import click
 from .._version import __version__
 from ..errors import EmonetError
 from ..text import one_line
+from .baseline import baseline
 from .bulk import bulk, report
 from .cache import cache
 from .checkpoint import build, pack, synthetic
@@ -51,7 +52,22 @@ def doctor(json: bool) -> None:
     click.echo(dumps(facts, indent=1)) if json else say(*machine.text(facts).split("\n"))
 
 
-for _command in (score, video, bulk, report, verify, pack, build, evaluate, profile, doctor, cache, synthetic, recover):
+for _command in (
+    score,
+    video,
+    bulk,
+    report,
+    baseline,
+    verify,
+    pack,
+    build,
+    evaluate,
+    profile,
+    doctor,
+    cache,
+    synthetic,
+    recover,
+):
     cli.add_command(_command)
 
 

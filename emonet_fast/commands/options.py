@@ -16,7 +16,8 @@ import click
 from ..errors import EmonetError, OptionError
 from ..options import BACKENDS, DECODERS, PRECISIONS, FaceOptions, Options
 from ..text import one_line
-from .parts import SECTIONS, Argument, Function, Option
+from .parts import SECTIONS, Function, Option
+from .parts import Argument as Argument
 from .parts import Commands as Commands
 from .parts import OutputFile as OutputFile
 from .parts import command as command

@@ -16,11 +16,11 @@ import numpy as np
 from ..arithmetic import softmax
 from ..errors import DataError
 from ..sources.csv_rows import csv_reader, whole_rows
+from ..sources.json_lines import json_lines
 from ..sources.keys import picture_of, unnumbered
 from .align import ImageId, places
 from .mapping import Mapping
 from .metrics import BOOTSTRAPS, SEED, Bools, Floats, Interval, Ints, count_chunks, interval, mean_known, ratio
-from .prediction_files import json_lines
 from .predictions import SLUGS, Predictions, check_share, listed
 
 CUTOFF = 1.5

@@ -1,7 +1,7 @@
 """Files of predictions: each gives keys, statuses and the columns of one kind, unchecked."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from .. import taxonomy
 from ..datasets.labels import emotion_slug
 from ..errors import DataError
 from ..sinks.encoders import beside
+from ..sources.json_lines import json_lines
 from ..sources.whole_table import read_whole
 from .metrics import Floats
 
@@ -142,21 +143,6 @@ def _from_jsonl(path: Path, prefix: str) -> FileColumns:
     slugs = list(dict.fromkeys(s for cells in rows for s in cells))
     columns = {s: np.array([cells.get(s, np.nan) for cells in rows], dtype=np.float64) for s in slugs}
     return FileColumns(keys, status, columns)
-
-
-def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number, object) of each line that is not blank."""
-    with path.open("rb") as file:
-        for number, text in enumerate(file, 1):
-            if not text.strip():
-                continue
-            try:
-                line = json.loads(text)
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{path}, line {number} is not JSON ({error}); expected one object a line") from None
-            if not isinstance(line, dict):
-                raise DataError(f"{path}, line {number} is a {type(line).__name__}; expected an object")
-            yield number, line
 
 
 def _our_row(line: Mapping[str, Any], prefix: str, where: str) -> tuple[str, str, dict[str, float]]:

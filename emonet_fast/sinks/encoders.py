@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .. import taxonomy
+from .. import reliability, taxonomy
 from ..records import Status
 from ..text import utf8_text
 
@@ -31,8 +31,9 @@ def warnings_of(metadata: Mapping[str, str]) -> list[str]:
 
 
 def file_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    """A file's metadata as every format can hold it, with the schema version."""
-    return {utf8_text(k): utf8_text(v) for k, v in metadata.items()} | {"emonet_fast.schema_version": SCHEMA_VERSION}
+    """A file's metadata as every format can hold it, with the schema version and how far experts agree."""
+    ours = {"emonet_fast.schema_version": SCHEMA_VERSION, "reliability": reliability.record()}
+    return {utf8_text(k): utf8_text(v) for k, v in metadata.items()} | ours
 
 
 def companions(path: Path | None) -> tuple[Path, ...]:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from emonet_fast.errors import EmonetError, OptionError
 from emonet_fast.records import Status
+from emonet_fast.reliability import record
 from emonet_fast.reports.pictures import PictureReport
 from emonet_fast.scores import Scores
 from emonet_fast.sinks import SCHEMA_VERSION, open_sink
@@ -132,7 +133,7 @@ def test_parquet_types_metadata_and_compression(tmp_path):
     assert schema.field("score_awe").type == schema.field("prob_awe").type == pa.float64()
     assert (schema.field("embedding").type.list_size, schema.field("embedding").type.value_type) == (6, pa.float32())
     found = {k.decode(): v.decode() for k, v in schema.metadata.items()}
-    assert found == METADATA | {"emonet_fast.schema_version": SCHEMA_VERSION}
+    assert found == METADATA | {"emonet_fast.schema_version": SCHEMA_VERSION, "reliability": record()}
     assert file.metadata.row_group(0).column(3).compression == "ZSTD"
 
 
@@ -153,6 +154,7 @@ def test_metadata_lies_beside_text_files(tmp_path, name, form):
     facts = json.loads((tmp_path / f"{name}.meta.json").read_text(encoding="utf-8"))
     kind = form if form == "laion" else name.split(".")[1]
     ours = {"emonet_fast.schema_version": SCHEMA_VERSION, "emonet_fast.format": kind, "emonet_fast.rows": "3"}
+    ours["reliability"] = record()
     assert facts == METADATA | ours
 
 

@@ -1,0 +1,24 @@
+"""`emonet-fast baseline` as a user meets it."""
+
+from click.testing import CliRunner
+
+from emonet_fast.baseline import Baseline
+from emonet_fast.commands import main
+
+from ..population.made import population, scores, written
+
+
+def test_the_command_writes_the_figures_and_says_what_was_left_out(tmp_path):
+    written(tmp_path / "a.parquet", scores(population(30), bad=(1,)))
+    done = CliRunner().invoke(main.cli, ["baseline", f"{tmp_path}/a.parquet", "-o", f"{tmp_path}/b.json"])
+    assert done.exit_code == 0, done.output
+    assert "29 rows, 40 heads, precision fp32; left out: 1 no_face" in done.output
+    assert "29 rows; z and percentiles are rough below 100" in done.output
+    assert Baseline.read(tmp_path / "b.json").rows == 29
+
+
+def test_an_output_that_is_an_input_is_refused(tmp_path):
+    written(tmp_path / "a.jsonl", scores(population(3)))
+    done = CliRunner().invoke(main.cli, ["baseline", str(tmp_path), "-o", f"{tmp_path}/a.jsonl"])
+    assert done.exit_code == 2
+    assert "ending in .json" in done.output
