@@ -173,8 +173,8 @@ class Baseline:
         if came != self.checkpoint_hash:
             raise OptionError(
                 f"the scores are of checkpoint {came or 'unknown'}, and the baseline is of "
-                f"{self.checkpoint_hash or 'unknown'}. Heads differ in offset and spread from checkpoint to checkpoint: make a baseline of scores of the "
-                "same one, by `emonet-fast baseline`"
+                f"{self.checkpoint_hash or 'unknown'}. Heads differ in offset and spread from checkpoint to "
+                "checkpoint: make a baseline of scores of the same one, by `emonet-fast baseline`"
             )
         if tuple(names) != self.names:
             other = sorted(set(names) ^ set(self.names))

@@ -75,17 +75,23 @@ class StoredScores:
     def blocks(self) -> Iterator[Float32Array]:
         """[n, D] float32 raw scores of the rows that have some, file by file. Raises DataError for a damaged file."""
         left_out: Counter[str] = Counter()
+        waiting: list[Float32Array] = []  # our parquet files have row groups of 4096
         for path in self.files:
             for status, raw in _read(path, self.names, RAW):
                 ok = status == Status.OK
                 left_out.update(status[~ok].tolist())
-                values = np.ascontiguousarray(raw[ok], np.float32)
+                values = raw[ok].astype(np.float32)
                 if not np.isfinite(values).all():
                     raise DataError(
                         f"{path} has NaN, infinite or missing raw scores in rows that say they are ok; expected finite "
                         "numbers, or another status than ok"
                     )
-                yield values
+                waiting.append(values)
+                if sum(map(len, waiting)) >= _ROWS:
+                    yield np.concatenate(waiting)
+                    waiting = []
+        if waiting:
+            yield np.concatenate(waiting)
         self.left_out = left_out
 
 
