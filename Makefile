@@ -13,7 +13,7 @@ SYNTHETIC := models/synthetic-27
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fuzz lint format docs compile-check test-lowest bench bench-quick bench-track bench-spread bench-scaling \
-    bench-others fidelity pages gpu-check trt-check clean
+    bench-others bench-int8 fidelity pages gpu-check trt-check clean
 
 help: ## Name every target.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \
@@ -115,6 +115,12 @@ bench-scaling: $(VENV)/.test ## Measure the curves of docs/scaling.md: ten minut
 
 bench-others: $(VENV)/.test ## Measure other people's packages, each in an environment of its own.
 	$(BIN)/python -m benchmarks.others
+	$(BIN)/python -m benchmarks.pages
+
+# INT8 takes options of benchmarks.int8: --recipe F, --nncf PYTHON, --proof 64, --without-bf16.
+INT8 ?=
+bench-int8: $(VENV)/.test ## Measure int8 on the CPU beside the published pipeline, side by side: five minutes.
+	$(BIN)/python -m benchmarks.int8 --keep $(INT8)
 	$(BIN)/python -m benchmarks.pages
 
 fidelity: $(VENV)/.test ## Compare 64 pictures at full depth with the published pipeline: longer than bench.
