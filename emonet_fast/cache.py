@@ -16,6 +16,13 @@ from pathlib import Path
 DEAD_SECONDS = 3600.0
 _UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 _KINDS = {".safetensors": "weights", ".engine": "engine", ".weights": "weights", ".cache": "timing"}
+# In the folder of engines, by their names.
+_OWN = {
+    "int8-*.safetensors": "recipe",
+    "*.safetensors": "certificate",
+    "fidelity-*.json": "report",
+    "calibration-" + "[0-9a-f]" * 32: "calibration",
+}
 # Folders of engines that are being built: our prefix, and nothing but what a build writes.
 _BUILDS, _BUILT = re.compile(r"emonet-fast-[a-z0-9_]{8}"), {"engine", "network.onnx", "network.weights"}
 
@@ -25,8 +32,9 @@ class Kept:
     """One thing in the cache.
 
     Args:
-        path: its file; the record beside it goes with it.
-        kind: "weights", "engine", "certificate", "timing" or "unfinished".
+        path: its file or folder; the record or page beside it goes with it.
+        kind: "weights", "engine", "certificate" (of FP8), "recipe" and "report" (of int8), "calibration" (the folder of
+            one that was stopped), "timing" or "unfinished".
         size: in bytes.
         used: when it was used last, in seconds since 1970.
         about: what it was made from and for; "" where that is unknown.
@@ -40,9 +48,13 @@ class Kept:
 
     def remove(self) -> None:
         """Remove it and its record. Raises OSError."""
+        if self.kind == "calibration":
+            shutil.rmtree(self.path)
+            return
         self.path.unlink(missing_ok=True)
-        if self.kind in ("weights", "engine"):
-            self.path.with_suffix(".json").unlink(missing_ok=True)
+        beside = {"weights": ".json", "engine": ".json", "report": ".html"}.get(self.kind)
+        if beside is not None:
+            self.path.with_suffix(beside).unlink(missing_ok=True)
 
 
 def entries(cache_dir: Path) -> list[Kept]:
@@ -50,21 +62,33 @@ def entries(cache_dir: Path) -> list[Kept]:
     found: list[Kept] = []
     for folder in (cache_dir, cache_dir / "packed", cache_dir / "engines"):
         for path in folder.iterdir() if folder.is_dir() else ():
-            kind = "unfinished" if _UNFINISHED.fullmatch(path.name) else _KINDS.get(path.suffix)
+            kind = _kind(path, engines=folder.name == "engines")
             if kind is None or (folder == cache_dir and kind != "unfinished"):
                 continue
-            kind = "certificate" if path.suffix == ".safetensors" and folder.name == "engines" else kind
             with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                 status = path.lstat()
                 used = status.st_mtime if kind == "unfinished" else max(status.st_atime, status.st_mtime)
-                found.append(Kept(path, kind, status.st_size, used, _about(path)))
+                size = sum(file.stat().st_size for file in path.rglob("*")) if kind == "calibration" else status.st_size
+                found.append(Kept(path, kind, size, used, _about(path)))
     return sorted(found, key=lambda entry: -entry.used)
+
+
+def _kind(path: Path, engines: bool) -> str | None:
+    if _UNFINISHED.fullmatch(path.name):
+        return "unfinished"
+    if engines:
+        own = next((kind for pattern, kind in _OWN.items() if path.match(pattern)), None)
+        if own is not None:
+            return own
+    return _KINDS.get(path.suffix)
 
 
 def _about(path: Path) -> str:
     try:
         record = json.loads(path.with_suffix(".json").read_text("utf-8"))
         plan = record.get("plan")
+        if "fidelity" in record:
+            return f"{record['precision']} of {record['checkpoint']}, {record['created']}"
         return f"{plan['backend']} {plan['version']}, {plan['part']}, {plan['precision']}" if plan else record["source"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""

@@ -15,7 +15,7 @@ from .errors import OptionError
 from .gpu import NEEDS, NoGpu, driver_present, free_memory, look
 from .optional import EXTRAS, available, import_openvino
 from .options import default_cache_dir
-from .process import available_cores
+from .process import available_cores, instructions
 
 _PACKAGES = ("numpy", "openvino", "onnx", "safetensors", "pillow", "pyarrow", "huggingface_hub")
 _DALI = ("nvidia-dali-cuda130", "nvidia-dali-cuda120", "nvidia-dali-cuda110")
@@ -92,6 +92,7 @@ def _optional(package: str, extra: str) -> str:
 
 def _cpu_engine() -> dict[str, Any]:
     try:
+        from .backends.choose import precisions_of
         from .backends.openvino.engine import choose_precision
 
         core = import_openvino().Core()
@@ -99,10 +100,34 @@ def _cpu_engine() -> dict[str, Any]:
             "available": True,
             "name": core.get_property("CPU", "FULL_DEVICE_NAME"),
             "capabilities": sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")),
+            "instructions": instructions() or "unknown on this system",
+            "precisions": list(precisions_of("openvino")),
             "precision_auto": choose_precision(core, "auto"),
+            "int8_reports": _reports() or "none: `emonet-fast calibrate -c C` makes one",
         }
     except (ImportError, RuntimeError) as error:
         return {"available": False, "reason": str(error)}
+
+
+def _reports() -> list[str]:
+    """The last fidelity report of int8 for each checkpoint on this processor, and whether "auto" takes int8 by it."""
+    from .backends.openvino.settle import processor, serves_auto
+    from .engines.reports import ReportStore
+
+    device, version = processor(), import_openvino().get_version()
+    try:
+        reports = ReportStore(default_cache_dir()).everything()
+    except OptionError:
+        return []
+    last: dict[str, Any] = {}
+    for report in reports:  # the newest first
+        if (report.place.device, report.place.compiler) == (device, version):
+            last.setdefault(report.place.weights_hash, report)
+    return [
+        f"{report.facts['checkpoint']} ({report.created}): {report.verdict()}, {report.speedup:.2f} times as fast as "
+        f"{report.facts['engines'][0]['precision']}" + ("" if serves_auto(report) else "; auto does not take it")
+        for report in last.values()
+    ]
 
 
 def _gpu_engine() -> dict[str, Any]:

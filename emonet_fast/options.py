@@ -9,7 +9,7 @@ from pathlib import Path
 from .errors import OptionError
 
 BACKENDS = ("auto", "openvino", "cuda", "tensorrt")
-PRECISIONS = ("auto", "fp32", "bf16", "fp8")
+PRECISIONS = ("auto", "fp32", "bf16", "int8", "fp8")
 DECODERS = ("auto", "pillow", "dali")
 # Of bulk scoring: they stand here because a help text may not import what bulk scoring imports.
 EMBEDDINGS = ("none", "fp16", "fp32")
@@ -164,7 +164,9 @@ class Options:
 
     Args:
         device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:N".
-        precision: "auto" (bf16 where the device computes in it, else fp32), "fp32", "bf16" or, on a GPU alone, "fp8".
+        precision: "auto", "fp32", "bf16", on a CPU "int8" or on a GPU "fp8". "auto" takes int8 where a fidelity report
+            of these weights on this processor passes and int8 was the faster, else bf16 where the device computes in
+            it, else fp32. Named "int8" is calibrated and proven at its first use, which takes minutes.
         batch_size: pictures in one call of the engine; None takes the device's default. Shorter batches are padded.
         decoder: "auto", "pillow" or "dali" (extra `dali`); `decoders.choose` tells what "auto" takes.
         exif: turn pictures upright by their EXIF orientation first.
@@ -182,6 +184,9 @@ class Options:
         backend: "auto" (by the device), "openvino", "cuda" or "tensorrt".
         trust_engine: an engine file that backend "tensorrt" loads as it is. Engines are programs: name a file only
             when you know who made it.
+        recipe: a file of `emonet-fast calibrate --output` that precision "int8" takes instead of the newest in the
+            cache; it is proven on this processor at its first use.
+        accept_fidelity: use precision "int8" although its fidelity report misses the bars. The outputs say so.
 
     Raises:
         OptionError: for a value that cannot work.
@@ -202,6 +207,8 @@ class Options:
     cache_dir: Path = field(default_factory=default_cache_dir)
     backend: str = "auto"
     trust_engine: Path | None = None
+    recipe: Path | None = None
+    accept_fidelity: bool = False
 
     def __post_init__(self) -> None:
         if not _DEVICE.fullmatch(self.device):
@@ -209,6 +216,9 @@ class Options:
         check_choices(self, backend=BACKENDS, precision=PRECISIONS, decoder=DECODERS)
         if self.trust_engine is not None and self.backend != "tensorrt":
             raise OptionError(f"trust_engine is for backend 'tensorrt', and the backend is {self.backend!r}")
+        for name in ("recipe", "accept_fidelity"):
+            if getattr(self, name) and self.precision != "int8":
+                raise OptionError(f"{name} is for precision 'int8', and the precision is {self.precision!r}")
         _check_numbers(self, "max_seconds")
         for name in ("batch_size", "threads", "max_pixels", "max_bytes", "max_memory"):
             value, (low, high) = getattr(self, name), _RANGES[name]
@@ -217,7 +227,7 @@ class Options:
         low, high = _RANGES["streams"]
         if self.streams != "auto" and not (type(self.streams) is int and low <= self.streams <= high):
             raise OptionError(f"streams is {self.streams!r}; expected 'auto' or a whole number from {low} to {high}")
-        for name in ("cache_dir", "trust_engine"):
+        for name in ("cache_dir", "trust_engine", "recipe"):
             if getattr(self, name) == "":  # as a path it would be the working folder
                 raise OptionError(f"{name} is an empty text; is a variable unset?")
             if getattr(self, name) is not None:

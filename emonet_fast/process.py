@@ -13,6 +13,10 @@ from typing import Any
 # What asks a run to end: Ctrl-C, `kill`, a closed terminal. Windows has no SIGHUP.
 ENDING = frozenset({signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)})
 
+# x86, then Arm: without VNNI or i8mm, int8 products are summed in steps that may overflow, or are no faster.
+_X86 = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+_INSTRUCTIONS = (*_X86, "asimddp", "i8mm", "bf16", "sve")
+
 
 def available_cores() -> int:
     """Cores this process may use, which a container or taskset can make fewer than the machine has."""
@@ -68,6 +72,13 @@ def held_signals() -> Iterator[None]:
     finally:
         if came:
             signal.raise_signal(came[0])
+
+
+def instructions() -> list[str]:
+    """Which instructions that decide low precisions the processor has, by the names that Linux gives; else none."""
+    info = Path("/proc/cpuinfo")
+    words = set(info.read_text("utf-8", errors="replace").split()) if info.exists() else set()
+    return [name for name in _INSTRUCTIONS if name in words]
 
 
 # One for all: a Stopwatch must stay picklable.

@@ -108,6 +108,8 @@ class Scorer:
         max_seconds: float = MAX_SECONDS,
         backend: str = "auto",
         trust_engine: str | Path | None = None,
+        recipe: str | Path | None = None,
+        accept_fidelity: bool = False,
         options: Options | None = None,
     ) -> None:
         self.where = checkpoint
@@ -126,6 +128,8 @@ class Scorer:
             "max_seconds": max_seconds,
             "backend": backend,
             "trust_engine": trust_engine,
+            "recipe": recipe,
+            "accept_fidelity": accept_fidelity,
         }
         if options is None:
             options = Options(**keywords, cache_dir=Path(cache_dir or default_cache_dir()))
@@ -214,7 +218,7 @@ class Scorer:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What every output carries: checkpoint, precision, backend, versions; where they lack, training and heads."""
+        """What every output carries: checkpoint, precision and its proof, backend, versions; what the weights lack."""
         lacks = {"untrained": UNTRAINED} if self.checkpoint.untrained else {}
         missing = missing_note(self.checkpoint.names)
         if missing:
@@ -225,6 +229,7 @@ class Scorer:
             "checkpoint_hash": self.checkpoint.weights_hash,
             "backend": self.backend.name,
             "precision": self.backend.precision,
+            **self.backend.proof,
             "batch_size": str(self.backend.batch_size),
             "decoder": self.decoder.name,
             **lacks,
@@ -373,7 +378,7 @@ class Scorer:
         embeddings: Float32Array | None,
         faces: bool = False,
     ) -> Scores:
-        names, means = self.checkpoint.names, self.checkpoint.neutral_means
+        names, means, proof = self.checkpoint.names, self.checkpoint.neutral_means, self.backend.proof
         return Scores.of_checked(
             raw,
             names,
@@ -382,7 +387,7 @@ class Scorer:
             status=[one.status for one in decoded],
             reason=[one.reason for one in decoded],
             embeddings=embeddings,
-            notes=[UNTRAINED] if self.checkpoint.untrained else [],
+            notes=[UNTRAINED] * self.checkpoint.untrained + [v for k, v in proof.items() if k == "accepted_fidelity"],
             metadata=self.metadata,
             faces=face_values([one.face for one in decoded]) if faces else None,
         )

@@ -1,8 +1,9 @@
 """The contract that every backend fulfils."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -28,7 +29,9 @@ class Backend(Protocol):
 
     Args:
         name: of the backend; goes into every output's metadata, as does the precision.
-        precision: "fp32", "bf16" or "fp8": the one that is used, never "auto".
+        precision: "fp32", "bf16", "int8" or "fp8": the one that is used, never "auto".
+        proof: what every output says of the precision besides. Of int8 `recipe`, the recipe's hash, and `fidelity`, the
+            verdict of its report, or `accepted_fidelity` where it does not pass. Empty for others.
         batch_size: the largest batch.
         depth: how many batches are worth having under way before the oldest result is taken; 0 where `submit` does
             the work before it returns.
@@ -36,6 +39,7 @@ class Backend(Protocol):
 
     name: str
     precision: str
+    proof: Mapping[str, str]
     batch_size: int
     depth: int
 
@@ -61,6 +65,7 @@ class DeviceBackend(ABC):
 
     # Batches worth having under way: the copy of one overlaps with the work of the one before.
     depth = 1
+    proof: Mapping[str, str] = MappingProxyType({})
 
     def run(self, pixels: UInt8Array) -> Outputs:
         return self.submit(pixels)()

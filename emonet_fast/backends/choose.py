@@ -41,7 +41,7 @@ def choose(options: Options) -> BackendChoice:
             f"expected device {'cuda or auto' if gpu else 'cpu or auto'}"
         )
     if options.backend == "tensorrt":
-        return BackendChoice("tensorrt", "TensorRT: asked for")
+        return _gpu(options, BackendChoice("tensorrt", "TensorRT: asked for"))
     if options.backend == "openvino":
         return _cpu(options, "backend openvino was asked for")
     if options.device == "cpu":
@@ -49,7 +49,7 @@ def choose(options: Options) -> BackendChoice:
     there = look(options.device)
     if not isinstance(there, NoGpu):
         why = "asked for" if options.device != "auto" else "there is one"
-        return BackendChoice("cuda", f"GPU cuda:{there.index} ({there.name}): {why}")
+        return _gpu(options, BackendChoice("cuda", f"GPU cuda:{there.index} ({there.name}): {why}"))
     if options.device != "auto":
         raise BackendError(
             f"device {options.device!r} was asked for, but {there.reason}; use device 'cpu' or 'auto' "
@@ -63,13 +63,38 @@ def _by_name(options: Options) -> Options:
     return replace(options, device="cuda") if options.backend == "cuda" and options.device == "auto" else options
 
 
+def _gpu(options: Options, choice: BackendChoice) -> BackendChoice:
+    if options.precision == "int8":
+        raise BackendError(
+            f"precision int8 is for the CPU, and the engine would run on a GPU ({choice.reason}); "
+            "use 'fp8', 'bf16' or 'auto', or device 'cpu'"
+        )
+    return choice
+
+
 def _cpu(options: Options, why: str, *, notable: bool = False) -> BackendChoice:
     if options.precision == "fp8":
         raise BackendError(
             f"precision fp8 needs an NVIDIA GPU, and the engine would run on the CPU ({why}); "
-            "use 'fp32', 'bf16' or 'auto'"
+            "use 'fp32', 'bf16', 'int8' or 'auto'"
         )
     return BackendChoice("openvino", f"CPU by OpenVINO: {why}", notable)
+
+
+def precisions_of(backend: str, device: str = "auto") -> tuple[str, ...]:
+    """The precisions that this machine computes in by a backend, the slowest first; none where it cannot be used."""
+    if backend == "openvino":
+        from ..optional import import_openvino
+
+        able = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return ("fp32", *(name for name in ("bf16", "int8") if name.upper() in able))
+    if backend == "tensorrt":
+        from .tensorrt.libraries import look as look_for_libraries
+
+        libraries = look_for_libraries()
+        return () if isinstance(libraries, NoGpu) else ("bf16", "fp8") if libraries.gpu.fp8 else ("bf16",)
+    gpu = look(device)
+    return () if isinstance(gpu, NoGpu) else ("fp32", "bf16", "fp8") if gpu.fp8 else ("fp32", "bf16")
 
 
 def open_backend(checkpoint: Checkpoint, options: Options, pictures: int | None = 1) -> Backend:
@@ -109,9 +134,18 @@ def open_backend(checkpoint: Checkpoint, options: Options, pictures: int | None 
         level = logging.WARNING if choice.notable else logging.INFO
         _log.log(level, "device 'auto' takes the CPU: %s", choice.reason.removeprefix("CPU by OpenVINO: "))
     from .openvino.backend import OpenVinoBackend
+    from .openvino.settle import settle
     from .openvino.streams import auto_streams
 
+    settled = settle(checkpoint, options)
     streams = options.streams if isinstance(options.streams, int) else auto_streams(options.threads, pictures)
     return OpenVinoBackend(
-        checkpoint, options.precision, options.batch_size, options.threads, streams, cache_dir=options.cache_dir
+        checkpoint,
+        settled.precision,
+        options.batch_size,
+        options.threads,
+        streams,
+        cache_dir=options.cache_dir,
+        recipe=settled.recipe,
+        proof=settled.proof,
     )

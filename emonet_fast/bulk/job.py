@@ -130,7 +130,9 @@ def run(settings: Settings, say: Callable[[str], None], packing: Progress | None
     parse_devices(settings.devices)  # refuses a slip before a folder is made
     folder = Folder(settings.output)
     with Lock(folder.path, settings.part, patience=STALE + BEAT):
-        work = _Work(settings, folder, say, BulkProgress(say), *_plan(settings, folder, say))
+        plan, fresh = _plan(settings, folder, say)
+        settings = settings if fresh else settings.pinned(plan.fingerprint)
+        work = _Work(settings, folder, say, BulkProgress(say), plan, fresh)
         expected = settings.known() | settings.face_file()  # the detector is smaller than the weights, so it goes first
         known = open_checkpoint(
             settings.checkpoint, settings.options.cache_dir, revision=settings.options.revision, progress=packing

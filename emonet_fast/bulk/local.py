@@ -188,6 +188,7 @@ class _LocalRun:
             came = True
             if isinstance(message, Ready):
                 todo = self.settle(message.fingerprint)
+                self.settings = self.settings.pinned(message.fingerprint)
                 if not self.begun:
                     self.queue.waiting.extend(todo)
                 process.ready = self.begun = True

@@ -50,7 +50,8 @@ def run_ray(
     try:
         actors, resources, device, threads = _actors(settings, ray.cluster_resources())
         probe = ray.remote(**resources)(_fingerprint).remote(settings, device, threads)
-        numbers = settle(ray.get(probe))
+        fingerprint = ray.get(probe)
+        numbers, settings = settle(fingerprint), settings.pinned(fingerprint)
         progress.ready()
         if not numbers:
             return

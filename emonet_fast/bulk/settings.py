@@ -1,6 +1,7 @@
 """What a bulk run does, in one frozen record."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import PIL
 
 from .._version import __version__
 from ..checkpoint.fetch import VARIANTS
-from ..errors import InputError, OptionError
+from ..engines.reports import ReportStore
+from ..errors import DataError, InputError, OptionError
 from ..faces.finder import find_model
 from ..gpu import Gpu, look
 from ..optional import need
@@ -19,6 +21,9 @@ from ..sinks.encoders import SCHEMA_VERSION
 from .state import hash_of
 
 _SLICE = re.compile(r"(\d+)/(\d+)")
+_HASH = re.compile(r"[0-9a-f]{64}")
+# What a fingerprint says of the recipe for people: proven again, its figures may differ, and no row does.
+_TOLD = ("fidelity", "accepted_fidelity")
 _DEVICES = re.compile(r"cpu|cuda|cuda:\d+")
 
 
@@ -114,6 +119,24 @@ class Settings:
                 facts[name] = str(value)
         return facts
 
+    def pinned(self, fingerprint: Mapping[str, str]) -> "Settings":
+        """Return these settings with the precision that a begun run computes in: no later report may change it.
+
+        Raises DataError when the run's int8 recipe is not in the cache any more, and none is named.
+        """
+        options, precision, recipe = self.options, fingerprint.get("precision", "auto"), fingerprint.get("recipe", "")
+        if options.precision == "auto":
+            options = replace(options, precision=precision)
+        if options.precision == precision == "int8" and options.recipe is None and _HASH.fullmatch(recipe):
+            path = ReportStore(options.cache_dir).recipe_path(recipe)
+            if not path.exists():
+                raise DataError(
+                    f"the run computes by the int8 recipe {recipe[:16]}, and {path} is not there (any more); name a "
+                    "copy of that recipe by --recipe, or take another output folder"
+                )
+            options = replace(options, recipe=path)
+        return replace(self, options=options)
+
     def fingerprint(self, scorer: Scorer) -> dict[str, str]:
         """Return everything that decides a row's content, of an open scorer."""
         engine = {k: v for k, v in scorer.metadata.items() if k != "checkpoint"}
@@ -169,5 +192,5 @@ def differences(recorded: dict[str, str], wanted: dict[str, str]) -> list[str]:
     return [
         f"{name.replace('_', ' ')}: the folder has {recorded[name]}, this run has {wanted[name]}"
         for name in sorted(recorded.keys() & wanted.keys())
-        if recorded[name] != wanted[name]
+        if recorded[name] != wanted[name] and name not in _TOLD
     ]

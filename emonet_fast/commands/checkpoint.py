@@ -1,6 +1,7 @@
 """`emonet-fast pack`, `build` and `synthetic`: weights into one file, an engine ahead of its use, weights for tests."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,6 +10,9 @@ from ..errors import OptionError
 from ..options import Options
 from ..text import counted
 from . import options as opt
+
+if TYPE_CHECKING:
+    from ..checkpoint.spec import Checkpoint
 
 
 @opt.command(
@@ -46,6 +50,8 @@ def pack(checkpoint: str, options: Options, output: Path) -> None:
     "max_memory",
     "max_seconds",
     "trust_engine",
+    "recipe",
+    "accept_fidelity",
 )
 def build(checkpoint: str, options: Options) -> None:
     """Build an engine of TensorRT ahead of its first use.
@@ -54,17 +60,23 @@ def build(checkpoint: str, options: Options) -> None:
     backends build at their first use. Batches smaller than --batch-size (64 if not given) are padded to 1, 8 or it.
     """
     from ..backends.choose import choose
-    from ..backends.tensorrt.backend import TensorRtBackend
     from ..backends.tensorrt.libraries import find, open_native
     from ..checkpoint import open_checkpoint
 
     if options.backend != "tensorrt":
         raise OptionError(f"backend is {options.backend!r}; expected tensorrt: the others build at their first use")
     choose(options)  # refuses a device that is no GPU
-    libraries = find()
-    open_native(libraries, options.device)  # says what is missing before anything is packed
+    open_native(find(), options.device)  # says what is missing before anything is packed
     with steps("packing") as done:
         opened = open_checkpoint(checkpoint, options.cache_dir, revision=options.revision, progress=done)
+    build_tensorrt(opened, options)
+
+
+def build_tensorrt(opened: "Checkpoint", options: Options) -> None:
+    """Build an engine where none is stored, and say what became of it."""
+    from ..backends.tensorrt.backend import TensorRtBackend
+    from ..backends.tensorrt.libraries import find
+
     with phases() as show:
         engine = TensorRtBackend(
             opened,
@@ -73,7 +85,7 @@ def build(checkpoint: str, options: Options) -> None:
             options.batch_size,
             options.cache_dir,
             progress=show,
-            libraries=libraries,
+            libraries=find(),
         )
     report = engine.report
     engine.close()

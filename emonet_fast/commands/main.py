@@ -18,6 +18,7 @@ from ..text import one_line
 from .baseline import baseline
 from .bulk import bulk, report
 from .cache import cache
+from .calibrate import calibrate
 from .checkpoint import build, pack, synthetic
 from .evaluate import evaluate
 from .options import OUTPUT, STATUSES, Exit, say
@@ -58,6 +59,7 @@ for _command in (
     bulk,
     report,
     baseline,
+    calibrate,
     verify,
     pack,
     build,

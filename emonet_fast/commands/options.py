@@ -41,7 +41,7 @@ class Exit(IntEnum):
 
 STATUSES = {
     Exit.DONE: "done",
-    Exit.MISSED: "verify: a precision misses its bar; an output is not whole",
+    Exit.MISSED: "verify, calibrate: a precision misses its bar; an output is not whole",
     Exit.FAILED: "an error, or no row has scores",
     Exit.INCOMPLETE: "bulk: some shards failed, the others are done",
     Exit.INTERRUPTED: "interrupted by Ctrl-C, SIGTERM or SIGHUP",
@@ -125,7 +125,16 @@ _engine = dict(
     device=ENGINE("--device D", "Compute on cpu, cuda or cuda:N; auto takes a GPU where there is one."),
     backend=ENGINE("--backend", "Compute by this engine; auto takes cuda on a GPU, openvino on a CPU.", BACKENDS),
     precision=ENGINE(
-        "--precision", "Compute in this precision; auto takes bf16 where the device has it, else fp32.", PRECISIONS
+        "--precision",
+        "Compute in this precision; auto takes int8 where a fidelity report of these weights on this processor passes, "
+        "else bf16 where the device has it, else fp32.",
+        PRECISIONS,
+    ),
+    recipe=ENGINE(
+        "--recipe F", "Compute int8 by this recipe of `calibrate --output`.", type=PATH, show_default="the newest"
+    ),
+    accept_fidelity=ENGINE(
+        "--accept-fidelity", "Use int8 although its fidelity report misses the bars; outputs say so.", is_flag=True
     ),
     batch_size=ENGINE(
         "--batch-size N", "Score this many pictures in one call of the engine.", type=int, show_default="by device"
@@ -157,6 +166,20 @@ def engine_options(*without: str) -> Decorator:
     # Any cache_dir will do here: its option has no default of its own, and a user without a home has no such folder.
     defaults = Options(cache_dir=Path())
     return together("options", Options, defaults, **{k: v for k, v in _engine.items() if k not in without})
+
+
+_NOT_CERTIFIED = ("batch_size", "decoder", "streams", "trust_engine", "accept_fidelity")
+# What is certified, and with what: `options`, an Options of precision "int8" or "fp8".
+certified_options = together(
+    "options",
+    Options,
+    Options(cache_dir=Path(), precision="int8"),
+    **{k: v for k, v in _engine.items() if k not in _NOT_CERTIFIED}
+    | {
+        "precision": ENGINE("--precision", "Certify this precision: int8 on a CPU, fp8 on a GPU.", ("int8", "fp8")),
+        "recipe": ENGINE("--recipe F", "Prove this recipe of int8 instead of making one.", type=PATH),
+    },
+)
 
 
 def face_options(defaults: FaceOptions = FaceOptions()) -> Decorator:  # noqa: B008 - it is frozen
@@ -209,11 +232,20 @@ def most_pictures(text: str) -> Declared:
     return INPUT("--pictures N", text, type=click.IntRange(1), default=64)
 
 
+def images(text: str) -> Declared:
+    return INPUT("--images DIR", text, type=PATH, show_default="drawn by the package")
+
+
 def files_read(checkpoint: str, options: Options, faces: FaceOptions | None = None) -> Iterator[str]:
     """The files that options name as inputs, which no output may replace."""
     from ..files import files_of
 
-    for place in (checkpoint, options.trust_engine, *((faces.boxes, faces.model) if faces is not None else ())):
+    for place in (
+        checkpoint,
+        options.trust_engine,
+        options.recipe,
+        *((faces.boxes, faces.model) if faces is not None else ()),
+    ):
         yield from files_of(place)
 
 

@@ -15,7 +15,7 @@ from . import options as opt
     ("One precision on pictures of your own:", "-c large --precision bf16 --images photos/"),
 )
 @opt.checkpoint
-@opt.INPUT("--images DIR", "Compare on the pictures of this folder.", type=opt.PATH, show_default="generated")
+@opt.images("Compare on the pictures of this folder.")
 @opt.most_pictures("Compare on at most this many pictures.")
 @opt.engine_options("streams")  # it scores one picture after the other
 @opt.json_file
@@ -23,7 +23,7 @@ def verify(checkpoint: str, images: Path | None, pictures: int, options: Options
     """Compare the engine with the published PyTorch pipeline.
 
     The comparison is of fidelity, speed and memory, and needs the extra `reference`. Precision auto tries every
-    precision of this machine.
+    precision of this machine, int8 where its fidelity report passes. That report is printed too.
     """
     from ..checkpoint import open_checkpoint
     from ..sources import Inputs
@@ -34,6 +34,9 @@ def verify(checkpoint: str, images: Path | None, pictures: int, options: Options
     precisions = side_by_side.precisions_for(options)  # says what is missing before weights are read
     with steps("packing") as done:
         opened = open_checkpoint(checkpoint, options.cache_dir, revision=options.revision, progress=done)
+    kept = side_by_side.report_for(opened, options)
+    if options.precision == "auto" and kept is not None and kept.gate.passed:
+        precisions = (*precisions, "int8")
     report = side_by_side.run(
         checkpoint,
         side_by_side.pictures_for(images, pictures, options),
@@ -46,5 +49,8 @@ def verify(checkpoint: str, images: Path | None, pictures: int, options: Options
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", nl=False, err=True)
     opt.say(*report.text().split("\n"))
+    if kept is not None:
+        opt.say("", "the fidelity report of int8 that is kept for these weights on this processor:")
+        opt.say(*kept.text().split("\n"))
     written = opt.write_apart(lambda: opt.write_json(json, report.as_dict()))
     sys.exit(written if report.passed else opt.Exit.MISSED)

@@ -15,7 +15,7 @@ from safetensors.numpy import save
 
 from ..errors import BackendError, EmonetError
 from ..trust import foreign, mark_used, write_own
-from .fidelity import Fidelity, gate_fp8
+from .fidelity import Fidelity, Gate, gate_fp8
 
 Array = npt.NDArray[np.float32 | np.uint8]
 
@@ -61,28 +61,40 @@ def fill_keep(names: Sequence[str], evaluate: Evaluate, sensitivity: Evaluate | 
 
 
 def shortest_keep(order: Sequence[str], evaluate: Evaluate) -> tuple[tuple[str, ...], Fidelity]:
-    """Find the shortest beginning of `order` that must be kept for the gate to hold, and the fidelity with it.
+    """Find the shortest beginning of `order` that must be kept for FP8's gate to hold, and the fidelity with it.
 
-    `order` has all layers that can be FP8, the most sensitive first; the gate must be known to fail with none kept. The
-    length is doubled until the gate holds, and then narrowed down by halves. Raises BackendError when the gate does not
-    hold even with every layer kept.
+    `order` has all layers that can be FP8, the most sensitive first; the gate must be known to fail with none kept.
+    Raises BackendError when the gate does not hold even with every layer kept.
     """
-    low, high = 0, 1  # low misses the gate, high is to be tried
-    while not gate_fp8(fidelity := evaluate(frozenset(order[:high]))).passed:
-        if high == len(order):
-            raise BackendError(
-                f"FP8 cannot be certified: even without it {'; '.join(gate_fp8(fidelity).failures)}; "
-                "use precision 'bf16'"
-            )
-        low, high = high, min(2 * high, len(order))
+    length, fidelity = shortest_prefix(len(order), lambda n: evaluate(frozenset(order[:n])), gate_fp8)
+    if length is None:
+        raise BackendError(
+            f"FP8 cannot be certified: even without it {'; '.join(gate_fp8(fidelity).failures)}; use precision 'bf16'"
+        )
+    return tuple(order[:length]), fidelity
+
+
+def shortest_prefix(
+    most: int, evaluate: Callable[[int], Fidelity], gate: Callable[[Fidelity], Gate], first: int = 1
+) -> tuple[int | None, Fidelity]:
+    """Find the smallest length in 1..most whose fidelity passes the gate, and that fidelity; 0 is known to fail.
+
+    `first` is tried first, then doubled until the gate holds, and then narrowed down by halves. Where the gate does not
+    hold even at `most`, the length is None, and the fidelity that of `most`.
+    """
+    low, high = 0, min(max(first, 1), most)  # low misses the gate, high is to be tried
+    while not gate(fidelity := evaluate(high)).passed:
+        if high == most:
+            return None, fidelity
+        low, high = high, min(2 * high, most)
     while high - low > 1:
         middle = (low + high) // 2
-        tried = evaluate(frozenset(order[:middle]))
-        if gate_fp8(tried).passed:
+        tried = evaluate(middle)
+        if gate(tried).passed:
             high, fidelity = middle, tried
         else:
             low = middle
-    return tuple(order[:high]), fidelity
+    return high, fidelity
 
 
 def load_certificate(path: Path, key: dict[str, Any]) -> Certificate | None:

@@ -13,6 +13,10 @@ Array = npt.NDArray[np.floating]
 # Spearman over fewer pictures says little: one swap of neighbours among 20 already costs 0.0015.
 MIN_PICTURES_FOR_RANKS = 64
 
+# What int8 may cost: of every head's order of the pictures, of the errors' root mean square over each head's spread,
+# and of the strongest emotion.
+INT8_SPEARMAN, INT8_RMS, INT8_TOP1 = 0.99, 0.05, 0.97
+
 # For embeddings in bf16 where no other bf16 is measured beside them. PyTorch's own has 0.99995 (table of the
 # README); twice its error is four times its cosine distance.
 BF16_COSINE = 0.9997
@@ -170,6 +174,23 @@ def gate_fp8(fidelity: Fidelity) -> Gate:
     Fewer pictures than MIN_PICTURES_FOR_RANKS are a failure here, not a bar unproved: FP8 is certified or not used.
     """
     return _absolute_gate(fidelity, 0.999, 0.995)
+
+
+def gate_int8(fidelity: Fidelity) -> Gate:
+    """Spearman per head >= 0.99, RMS error <= 5% of the between-image spread, top-1 agreement >= 97%.
+
+    RMS is over all heads, each error over its head's spread: a head that loses 14% of its spread alone misses 0.99 in
+    Spearman. Fewer pictures than MIN_PICTURES_FOR_RANKS leave a bar unproved: such a report serves whoever asks for
+    int8 by name, and no precision "auto".
+    """
+    failures = _rank_failures(fidelity, INT8_SPEARMAN)
+    if not fidelity.rms_relative <= INT8_RMS:
+        failures.append(f"RMS error {fidelity.rms_relative:.1%} of the spread is above {INT8_RMS:.0%}")
+    if not fidelity.top1_agreement >= INT8_TOP1:
+        failures.append(f"top-1 agreement {fidelity.top1_agreement:.1%} is below {INT8_TOP1:.0%}")
+    few = fidelity.pictures < MIN_PICTURES_FOR_RANKS
+    unproved = (f"Spearman per head: needs {MIN_PICTURES_FOR_RANKS} pictures, had {fidelity.pictures}",) if few else ()
+    return Gate(tuple(failures), unproved)
 
 
 def gate_bf16_alone(fidelity: Fidelity) -> Gate:

@@ -1,9 +1,43 @@
 """The pictures that engines are calibrated on and compared over, as pixels of the network's input."""
 
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 
 from ..checkpoint.spec import Checkpoint
+from ..decode import decode
+from ..errors import InputError
+from ..options import Options
 from ..records import UInt8Array
+from ..sources import Inputs
+from .fidelity import MIN_PICTURES_FOR_RANKS
+
+MIN_PICTURES = 16
+DRAWN = "drawn by the package"
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSets:
+    """Pictures for one certificate. No picture is in both sets.
+
+    Args:
+        calibration: [m, 3, S, S] uint8, what the recipe is chosen by.
+        proof: [n, 3, S, S] uint8, what it is proven on.
+        names: of the n.
+        shapes: (height, width) of the n before they were resized.
+        source: where they come from, for people, after "pictures".
+        left_out: how many could not be read, or came twice.
+    """
+
+    calibration: UInt8Array
+    proof: UInt8Array
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, int], ...]
+    source: str
+    left_out: int = 0
 
 
 def generated_pixels(checkpoint: Checkpoint, count: int, seed: int) -> UInt8Array:
@@ -15,3 +49,70 @@ def generated_pixels(checkpoint: Checkpoint, count: int, seed: int) -> UInt8Arra
     from .drawing import calibration_pictures
 
     return np.stack([resize(rgb, checkpoint.preprocess) for rgb in calibration_pictures(count, seed=seed)])
+
+
+def drawn_pictures(checkpoint: Checkpoint, calibration: int, proof: int = MIN_PICTURES_FOR_RANKS) -> PictureSets:
+    """Draw so many pictures for each set. Those of the proof are the ones that `verify` scores by default."""
+    from ..preprocess import resize
+    from .drawing import calibration_pictures
+
+    shown = calibration_pictures(proof, seed=0)
+    return PictureSets(
+        generated_pixels(checkpoint, calibration, seed=1),
+        np.stack([resize(rgb, checkpoint.preprocess) for rgb in shown]),
+        tuple(f"drawn picture {i}" for i in range(proof)),
+        tuple(rgb.shape[:2] for rgb in shown),
+        DRAWN,
+    )
+
+
+def pictures_of(checkpoint: Checkpoint, folder: Path, limit: int, options: Options) -> PictureSets:
+    """Take at most `limit` pictures of a folder, spread over its files: half of them for proof, but 64 at most.
+
+    A picture that comes twice, by its pixels, is taken once: a copy would be in both sets. Raises InputError where
+    fewer than 16 are left.
+    """
+    from ..preprocess import resize
+
+    pixels: dict[str, UInt8Array] = {}
+    names, shapes, left_out = [], [], 0
+    for name, rgb in _readable(folder, limit, options):
+        small = None if rgb is None else resize(rgb, checkpoint.preprocess)
+        digest = "" if small is None else hashlib.sha256(small.tobytes()).hexdigest()
+        if rgb is None or small is None or digest in pixels:
+            left_out += 1
+            continue
+        pixels[digest] = small
+        names.append(name)
+        shapes.append(rgb.shape[:2])
+        if len(names) == limit:
+            break
+    if len(names) < MIN_PICTURES:
+        more = f" ({left_out} could not be read or came twice)" if left_out else ""
+        raise InputError(
+            f"{folder} gave {len(names)} different readable pictures{more}; expected {MIN_PICTURES} or more, better "
+            "256, such as will be scored; or leave --images out to use pictures that the package draws"
+        )
+    everything = np.stack(list(pixels.values()))
+    proof = np.linspace(0, len(names) - 1, min(MIN_PICTURES_FOR_RANKS, len(names) // 2)).round().astype(int)
+    rest = np.setdiff1d(np.arange(len(names)), proof)
+    return PictureSets(
+        everything[rest],
+        everything[proof],
+        tuple(names[i] for i in proof),
+        tuple((int(shapes[i][0]), int(shapes[i][1])) for i in proof),
+        f"of {folder}",
+        left_out,
+    )
+
+
+def _readable(folder: Path, limit: int, options: Options) -> Iterator[tuple[str, UInt8Array | None]]:
+    """Pictures by name, None for one that cannot be read. A long listing is passed through by even steps first."""
+    inputs = Inputs([str(folder)], options)
+    paths = list(inputs.paths())
+    if inputs.total == len(paths) > limit:  # files alone: those between the steps come last, if some cannot be read
+        steps = np.linspace(0, len(paths) - 1, limit).round().astype(int)
+        order = [*steps, *np.setdiff1d(np.arange(len(paths)), steps)]
+        inputs = Inputs([paths[i] for i in order], options)
+    for picture in inputs:
+        yield picture.key, decode(picture, options).rgb

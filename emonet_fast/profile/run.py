@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
+from ..backends.choose import precisions_of
 from ..process import Stopwatch, memory_mb
 from ..records import Picture, Status
 from ..scorer import Scorer
@@ -21,8 +22,8 @@ ADVICE = {
     "sources": "reading the inputs takes longest: a faster disk, or tar shards instead of many small files",
     "decode": "decoding takes longest: --decoder dali, or smaller pictures",
     "preprocess": "the resize takes longest: --decoder dali, or pictures nearer to the network's size",
-    "engine": "the network takes longest, as it should: --precision bf16 or fp8, or a GPU",
-    "wait": "the host waits for the engine, as it should: --precision fp8, larger batches, or more GPUs",
+    "engine": "the network takes longest, as it should",
+    "wait": "the host waits for the engine, as it should",
     "scores": "making the scores takes longest: larger batches",
     "other": "what joins the rooms takes longest: look at the flame graph",
 }
@@ -43,6 +44,7 @@ class Profile:
         decoder: its name.
         kernels: of a GPU, longest first; empty on a CPU.
         memory_mb: resident memory of the process, see process.memory_mb.
+        faster: what may make the engine faster here.
     """
 
     open_seconds: float
@@ -55,15 +57,22 @@ class Profile:
     decoder: str
     kernels: tuple[Kernel, ...]
     memory_mb: dict[str, float]
+    faster: tuple[str, ...] = ()
 
     @property
     def bottleneck(self) -> str:
         """The room that took longest."""
         return max(self.seconds, key=lambda room: self.seconds[room])
 
+    @property
+    def advice(self) -> str:
+        """What would make that room faster, of what this machine has."""
+        ways = {"engine": self.faster, "wait": self.faster}.get(self.bottleneck, ())
+        return ADVICE[self.bottleneck] + (f": {' or '.join(ways)}" if ways else "")
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {**asdict(self), "bottleneck": self.bottleneck, "advice": ADVICE[self.bottleneck]}
+        return {**asdict(self), "bottleneck": self.bottleneck, "advice": self.advice}
 
     def text(self) -> str:
         """For people: the table of rooms, the kernels of a GPU, and as the last line the bottleneck."""
@@ -89,7 +98,7 @@ class Profile:
         lines += ["", f"{self.pictures} pictures, {self.scored} of {self.rows} rows scored{speed}{peak}"]
         lines.append(f"engine {self.engine}; decoder {self.decoder}")
         share = _share(self.seconds[self.bottleneck], self.total)
-        lines.append(f"bottleneck: {self.bottleneck}, {share} of the time; {ADVICE[self.bottleneck]}")
+        lines.append(f"bottleneck: {self.bottleneck}, {share} of the time; {self.advice}")
         return "\n".join(lines)
 
 
@@ -143,7 +152,17 @@ def profile(
         decoder=scorer.decoder.name,
         kernels=tuple(kernels),
         memory_mb=memory_mb(),
+        faster=_faster(scorer),
     )
+
+
+def _faster(scorer: Scorer) -> tuple[str, ...]:
+    """Ways to a faster engine, never one that this machine lacks: what is slower comes first in `precisions_of`."""
+    backend, device = scorer.backend, scorer.options.device
+    there = precisions_of(backend.name, device)
+    better = there[there.index(backend.precision) + 1 :] if backend.precision in there else ()
+    ways = [f"--precision {name}" + (" (`emonet-fast calibrate` first)" if name == "int8" else "") for name in better]
+    return (*ways, *(["a GPU"] if backend.name == "openvino" else ["larger batches", "more GPUs"]))
 
 
 def _rooms(spent: dict[str, float], sources: float, total: float) -> dict[str, float]:

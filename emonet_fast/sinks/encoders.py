@@ -27,7 +27,7 @@ TextEncoder: TypeAlias = Callable[["pyarrow.Table", bool], bytes]
 
 def warnings_of(metadata: Mapping[str, str]) -> list[str]:
     """What a person must know beside the numbers, where a file is looked at rather than read."""
-    return [metadata[key] for key in ("untrained", "missing_heads") if key in metadata]
+    return [metadata[key] for key in ("untrained", "missing_heads", "accepted_fidelity") if key in metadata]
 
 
 def file_metadata(metadata: Mapping[str, str]) -> dict[str, str]:

@@ -5,8 +5,6 @@ noise of a shared machine falls on all of them alike.
 """
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,13 +16,15 @@ import numpy as np
 
 from .. import taxonomy
 from .._version import __version__
-from ..backends.choose import choose
+from ..backends.choose import choose, precisions_of
+from ..checkpoint.spec import Checkpoint
+from ..child import Child
 from ..decode import decode
 from ..engines.drawing import calibration_pictures
-from ..engines.fidelity import Fidelity, Gate, gate_bf16, gate_fp8, gate_fp32, measure
-from ..errors import BackendError, InputError
-from ..gpu import Gpu, look
-from ..optional import import_openvino, need
+from ..engines.fidelity import Fidelity, Gate, gate_bf16, gate_fp8, gate_fp32, gate_int8, measure
+from ..engines.report import FidelityReport
+from ..errors import InputError
+from ..optional import need
 from ..options import Options
 from ..records import UInt8Array
 from ..sources import Inputs
@@ -118,44 +118,27 @@ class _Side:
         self.order = order
         self.seconds: list[float] = []
         self.memory: dict[str, float] = {}
-        command = [sys.executable, "-P", "-m", "emonet_fast.verify.worker"]
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.open_seconds = float(self._ask(order.as_json())["open_seconds"])
+        self._child = Child("emonet_fast.verify.worker", f"verify: the side '{order.name}'", order.as_json())
+        self.open_seconds = float(self._child.first["open_seconds"])
 
     def score(self, number: int) -> float:
         """Let it score a picture. Returns the seconds."""
-        return float(self._ask(number)["seconds"])
+        return float(self._child.ask(number)["seconds"])
 
     def finish(self) -> None:
         """Let it write its outputs."""
-        self.memory = self._ask(None)["memory"]
-        self._process.wait()
+        self.memory = self._child.ask(None)["memory"]
+        self._child.end()
 
     def kill(self) -> None:
         """End the process if it still runs."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-
-    def _ask(self, what: Any) -> dict[str, Any]:
-        assert self._process.stdin is not None  # noqa: S101 - for the type checker: Popen was told to make a pipe
-        assert self._process.stdout is not None  # noqa: S101 - likewise
-        try:
-            self._process.stdin.write(json.dumps(what) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise BackendError(f"verify: the side '{self.order.name}' stopped; its own message stands above")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        self._child.kill()
 
 
 def precisions_for(options: Options) -> tuple[str, ...]:
-    """The precisions to try: the one of the options, or for "auto" all that the backend computes in there.
+    """The precisions to try: the one of the options, or for "auto" all that the backend computes in there but int8.
+
+    int8 needs a report, which is looked for once the weights are open (`report_for`).
 
     Raises BackendError as `backends.choose` does, and where something is missing for backend "tensorrt".
     """
@@ -170,12 +153,16 @@ def precisions_for(options: Options) -> tuple[str, ...]:
         return (precision_for(gpu, options.precision),)
     if options.precision != "auto":
         return (options.precision,)
-    if backend == "cuda":
-        gpu_seen = look(options.device)
-        return ("fp32", "bf16", "fp8") if isinstance(gpu_seen, Gpu) and gpu_seen.fp8 else ("fp32", "bf16")
-    from ..backends.openvino.engine import choose_precision
+    return tuple(name for name in precisions_of(backend, options.device) if name != "int8")
 
-    return ("fp32", "bf16") if choose_precision(import_openvino().Core(), "auto") == "bf16" else ("fp32",)
+
+def report_for(checkpoint: Checkpoint, options: Options) -> FidelityReport | None:
+    """The fidelity report of int8 that is kept for these weights on this processor; None without one, or on a GPU."""
+    if choose(options).backend != "openvino":
+        return None
+    from ..backends.openvino.settle import find_report
+
+    return find_report(checkpoint, options)
 
 
 def pictures_for(folder: Path | None, limit: int, options: Options) -> list[UInt8Array]:
@@ -270,6 +257,6 @@ def _figures(
 
 
 def _gate(precision: str, mine: Fidelity, reference_bf16: Fidelity | None) -> Gate:
-    if precision == "fp8":
-        return gate_fp8(mine)
+    if precision in ("fp8", "int8"):
+        return gate_fp8(mine) if precision == "fp8" else gate_int8(mine)
     return gate_fp32(mine) if reference_bf16 is None or precision == "fp32" else gate_bf16(mine, reference_bf16)

@@ -35,6 +35,8 @@ WITHOUT = {
         "--max-memory",
         "--max-seconds",
         "--trust-engine",
+        "--recipe",
+        "--accept-fidelity",
     },
     "bulk": {"--trust-engine"},
     "verify": {"--streams"},
@@ -44,6 +46,8 @@ TWO_MEANINGS = {
     "--embeddings": "a switch; bulk: a number type",
     "--json": "a file; doctor: a switch",
     "--pictures": "how many; report: a switch",
+    "--precision": "what an engine computes in; calibrate: what is certified",
+    "--recipe": "what int8 computes by; calibrate: what is proven",
 }
 
 

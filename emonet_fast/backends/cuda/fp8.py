@@ -14,10 +14,10 @@ from ... import taxonomy
 from ...checkpoint.layers import PARTS, layer_names
 from ...checkpoint.spec import Checkpoint
 from ...engines.certificate import Certificate, Evaluate, fill_keep, load_certificate, store_certificate
-from ...engines.fidelity import MIN_PICTURES_FOR_RANKS, measure
+from ...engines.fidelity import measure
 from ...engines.gptq import Rounding
 from ...engines.moments import Moments, MomentsCollector
-from ...engines.pictures import generated_pixels
+from ...engines.pictures import PictureSets, drawn_pictures
 from ...float32 import exact_products
 from ...gpu import Gpu, check_memory
 from ...optional import need
@@ -39,21 +39,20 @@ CALIBRATION_PICTURES = 128
 _BF16 = "use precision 'bf16' (--precision bf16)"
 
 
-def certified(checkpoint: Checkpoint, gpu: Gpu, cache_dir: Path) -> Certificate:
+def certified(checkpoint: Checkpoint, gpu: Gpu, cache_dir: Path, pictures: PictureSets | None = None) -> Certificate:
     """Load the certificate of these weights on this GPU, or measure one now (about a minute) and store it.
 
-    Raises BackendError when FP8 cannot be certified for these weights, or the GPU has too little memory free for that.
+    With `pictures` one is measured by these, and takes the place of an older one; without, they are generated. Raises
+    BackendError when FP8 cannot be certified for these weights, or the GPU has too little memory free for that.
     """
     device = need("torch", "the GPU engine").device("cuda", gpu.index)
     path, key = certificate_place(checkpoint, device, cache_dir)
-    certificate = load_certificate(path, key)
+    certificate = load_certificate(path, key) if pictures is None else None
     if certificate is None:
         check_memory(gpu, certifying_bytes(checkpoint, _BATCH), "certifying FP8, once for these weights,", _BF16)
         _log.info("certifying FP8 for these weights on this GPU (once)")
-        calibration = generated_pixels(checkpoint, CALIBRATION_PICTURES, seed=1)
-        certificate = certify(
-            checkpoint, device, calibration, generated_pixels(checkpoint, MIN_PICTURES_FOR_RANKS, seed=0)
-        )
+        sets = pictures or drawn_pictures(checkpoint, CALIBRATION_PICTURES)
+        certificate = certify(checkpoint, device, sets.calibration, sets.proof)
         store_certificate(path, key, certificate)
     return certificate
 

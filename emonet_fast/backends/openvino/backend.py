@@ -2,8 +2,9 @@
 
 import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ class OpenVinoBackend:
     Precision "int8" needs the file of a `recipe` (graph/int8.py), which is not asked whether it is proven; what the
     recipe leaves out is computed in `rest`, which is "auto", "bf16" or "fp32". Raises BackendError when OpenVINO does
     not work here, or bf16 is asked of a processor that lacks it; CheckpointError for a recipe of another checkpoint.
+    `proof`: see Backend.
     """
 
     name = "openvino"
@@ -49,7 +51,9 @@ class OpenVinoBackend:
         cache_dir: Path,
         recipe: Path | None = None,
         rest: str = "auto",
+        proof: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        self.proof = proof
         ov = import_openvino()
         core = ov.Core()
         self.precision = choose_precision(core, precision)
