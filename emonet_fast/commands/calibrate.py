@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 )
 @opt.checkpoint
 @opt.images("Calibrate and prove on the pictures of this folder.")
-@opt.INPUT("--limit N", "Take at most this many pictures of the folder.", type=click.IntRange(16), default=256)
+@opt.INPUT("--limit N", "Take at most this many pictures of the folder.", type=click.IntRange(16), default=88)
 @opt.certified_options
 @opt.output(
     "F.safetensors",
@@ -57,21 +57,20 @@ def calibrate(checkpoint: str, images: Path | None, limit: int, options: Options
 
 
 def _int8(opened: "Checkpoint", images: Path | None, limit: int, options: Options) -> "FidelityReport":
-    from ..backends.openvino.certify import CALIBRATION_PICTURES
     from ..backends.openvino.settle import certify
     from ..engines.pictures import PictureSets, drawn_pictures, pictures_of
     from ..engines.reports import ReportStore
 
     def pictures() -> PictureSets:
         if images is None:
-            return drawn_pictures(opened, CALIBRATION_PICTURES)
+            return drawn_pictures(opened)
         found = pictures_of(opened, images, limit, options)
         if found.left_out:
             opt.say(f"{found.left_out} pictures of {images} could not be read or came twice: left out", err=True)
         return found
 
     try:
-        with phases("picture") as show:
+        with phases() as show:
             report = certify(opened, options, pictures, show)
     except KeyboardInterrupt:
         opt.say("interrupted: what was measured is kept, and the same command goes on with it", err=True)

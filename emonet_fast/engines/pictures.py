@@ -16,6 +16,8 @@ from ..sources import Inputs
 from .fidelity import MIN_PICTURES_FOR_RANKS
 
 MIN_PICTURES = 16
+# Of int8. Each takes some 7 s on two cores at full depth, and 40 MB; more of them gain little.
+CALIBRATION_PICTURES = 24
 DRAWN = "drawn by the package"
 
 
@@ -30,6 +32,7 @@ class PictureSets:
         shapes: (height, width) of the n before they were resized.
         source: where they come from, for people, after "pictures".
         left_out: how many could not be read, or came twice.
+        drawn: how many of the m were drawn by the package, because `source` had too few.
     """
 
     calibration: UInt8Array
@@ -38,6 +41,7 @@ class PictureSets:
     shapes: tuple[tuple[int, int], ...]
     source: str
     left_out: int = 0
+    drawn: int = 0
 
 
 def generated_pixels(checkpoint: Checkpoint, count: int, seed: int) -> UInt8Array:
@@ -51,7 +55,9 @@ def generated_pixels(checkpoint: Checkpoint, count: int, seed: int) -> UInt8Arra
     return np.stack([resize(rgb, checkpoint.preprocess) for rgb in calibration_pictures(count, seed=seed)])
 
 
-def drawn_pictures(checkpoint: Checkpoint, calibration: int, proof: int = MIN_PICTURES_FOR_RANKS) -> PictureSets:
+def drawn_pictures(
+    checkpoint: Checkpoint, calibration: int = CALIBRATION_PICTURES, proof: int = MIN_PICTURES_FOR_RANKS
+) -> PictureSets:
     """Draw so many pictures for each set. Those of the proof are the ones that `verify` scores by default."""
     from ..preprocess import resize
     from .drawing import calibration_pictures
@@ -69,8 +75,9 @@ def drawn_pictures(checkpoint: Checkpoint, calibration: int, proof: int = MIN_PI
 def pictures_of(checkpoint: Checkpoint, folder: Path, limit: int, options: Options) -> PictureSets:
     """Take at most `limit` pictures of a folder, spread over its files: half of them for proof, but 64 at most.
 
-    A picture that comes twice, by its pixels, is taken once: a copy would be in both sets. Raises InputError where
-    fewer than 16 are left.
+    The others are for calibration, and drawn ones beside them where they are fewer than CALIBRATION_PICTURES. A picture
+    that comes twice, by its pixels, is taken once: a copy would be in both sets. Raises InputError where fewer than 16
+    are left.
     """
     from ..preprocess import resize
 
@@ -91,18 +98,21 @@ def pictures_of(checkpoint: Checkpoint, folder: Path, limit: int, options: Optio
         more = f" ({left_out} could not be read or came twice)" if left_out else ""
         raise InputError(
             f"{folder} gave {len(names)} different readable pictures{more}; expected {MIN_PICTURES} or more, better "
-            "256, such as will be scored; or leave --images out to use pictures that the package draws"
+            "88, such as will be scored; or leave --images out to use pictures that the package draws"
         )
     everything = np.stack(list(pixels.values()))
     proof = np.linspace(0, len(names) - 1, min(MIN_PICTURES_FOR_RANKS, len(names) // 2)).round().astype(int)
     rest = np.setdiff1d(np.arange(len(names)), proof)
+    lacking = max(0, CALIBRATION_PICTURES - len(rest))
+    drawn = [generated_pixels(checkpoint, lacking, seed=1)] if lacking else []
     return PictureSets(
-        everything[rest],
+        np.concatenate([everything[rest], *drawn]),
         everything[proof],
         tuple(names[i] for i in proof),
         tuple((int(shapes[i][0]), int(shapes[i][1])) for i in proof),
         f"of {folder}",
         left_out,
+        lacking,
     )
 
 

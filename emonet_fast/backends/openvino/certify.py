@@ -24,9 +24,10 @@ from ... import taxonomy
 from ..._version import __version__
 from ...checkpoint.layers import layer_names
 from ...checkpoint.spec import Checkpoint
+from ...engines.calibrating import CALIBRATION_VERSION, calibrate_int8
 from ...engines.certificate import shortest_prefix
 from ...engines.fidelity import INT8_RMS, INT8_SPEARMAN, INT8_TOP1, Fidelity, gate_int8, measure
-from ...engines.pictures import PictureSets
+from ...engines.pictures import DRAWN, PictureSets
 from ...engines.report import FORMAT, REPORT_VERSION, FidelityReport, Place, compared
 from ...engines.reports import ReportStore
 from ...errors import EmonetError, InputError
@@ -43,8 +44,6 @@ _log = logging.getLogger("emonet_fast")
 
 # With more of its layers in float, an int8 engine gains little: then it is refused.
 _MOST_IN_FLOAT = 0.5
-# Of calibration, where no folder is named.
-CALIBRATION_PICTURES = 64
 # Pictures that both engines score in turns for their speed, after one that is not timed.
 _TIMED = 9
 # The pictures differ by less than float32's own rounding, see gate_fp32.
@@ -99,7 +98,14 @@ class Certify:
         return known
 
     def _key(self, facts: dict[str, Any], given: Int8Recipe | None) -> str:
-        what = [asdict(self.place), facts, RECIPE_VERSION, __version__, None if given is None else given.hash]
+        what = [
+            asdict(self.place),
+            facts,
+            RECIPE_VERSION,
+            CALIBRATION_VERSION,
+            __version__,
+            None if given is None else given.hash,
+        ]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
     def _known(self, store: ReportStore, facts: dict[str, Any], given: Int8Recipe | None) -> FidelityReport | None:
@@ -197,10 +203,10 @@ class _Certifying:
         path, order = self.folder / "chosen.safetensors", self.folder / "order.json"
         with suppress(OSError, ValueError, EmonetError):
             return load_recipe(path, self.what.checkpoint), json.loads(order.read_text("utf-8"))
-        chosen = choose_recipe(self.what.checkpoint, self.sets.calibration, self.folder, self.what.progress)
-        write_whole(order, json.dumps(list(chosen[1])).encode(), follow=False)
-        save_recipe(path, chosen[0])
-        return chosen
+        chosen = calibrate_int8(self.what.checkpoint, self.sets.calibration, self.folder, self.what.progress)
+        write_whole(order, json.dumps(chosen.order).encode(), follow=False)
+        save_recipe(path, chosen.recipe)
+        return chosen.recipe, list(chosen.order)
 
     def _search(self, recipe: Int8Recipe, order: list[str], want: Outputs) -> tuple[Int8Recipe, Outputs, Path]:
         """Give up as few layers as the gate needs. Returns the recipe that is left, its outputs and its file."""
@@ -272,11 +278,16 @@ class _Certifying:
 def _facts_of(sets: PictureSets) -> dict[str, Any]:
     """What a report says of its pictures."""
 
-    def one(pixels: UInt8Array) -> dict[str, Any]:
+    def one(pixels: UInt8Array, drawn: int) -> dict[str, Any]:
         digest = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
-        return {"count": len(pixels), "from": sets.source, "sha256": digest}
+        source = f"{sets.source} ({drawn} of them {DRAWN})" if drawn else sets.source
+        return {"count": len(pixels), "from": source, "sha256": digest}
 
-    return {"calibration": one(sets.calibration), "proof": one(sets.proof), "left_out": sets.left_out}
+    return {
+        "calibration": one(sets.calibration, sets.drawn),
+        "proof": one(sets.proof, 0),
+        "left_out": sets.left_out,
+    }
 
 
 def _check_spread(raw: np.ndarray[Any, Any], sets: PictureSets) -> None:
@@ -318,15 +329,3 @@ def logged(every: float = 30.0) -> Progress:
             _log.info("int8: %s, %d of %d", phase, done, total)
 
     return report
-
-
-def choose_recipe(
-    checkpoint: Checkpoint, pixels: UInt8Array, folder: Path, progress: Progress
-) -> tuple[Int8Recipe, list[str]]:
-    """The naive recipe, until engines/int8.py is there."""
-    from ...graph.int8 import max_recipe
-    from .observe import observe
-
-    seen = observe(checkpoint, pixels, lambda done, total: progress("calibration", done, total), layers=True)
-    largest = {name: layer.largest for name, layer in seen.layers.items()}
-    return max_recipe(checkpoint, largest), sorted(largest, key=lambda name: -largest[name])

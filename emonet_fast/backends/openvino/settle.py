@@ -15,7 +15,7 @@ from ...graph.version import GRAPH_VERSION, INT8_VERSION
 from ...optional import import_openvino
 from ...options import Options
 from ...process import instructions
-from .certify import CALIBRATION_PICTURES, Certify, Progress, logged
+from .certify import Certify, Progress, logged
 from .engine import choose_precision, device_name
 
 _log = logging.getLogger("emonet_fast")
@@ -60,7 +60,7 @@ def settle(checkpoint: Checkpoint, options: Options) -> Settled:
             "once, on pictures %s; this takes minutes (`emonet-fast calibrate --images DIR` takes your own)",
             DRAWN,
         )
-        sets = lambda: drawn_pictures(checkpoint, CALIBRATION_PICTURES)  # noqa: E731 - drawn only if needed
+        sets = lambda: drawn_pictures(checkpoint)  # noqa: E731 - drawn only if needed
         report = certify(checkpoint, options, sets, logged())
     if not report.gate.passed and not options.accept_fidelity:
         raise BackendError(

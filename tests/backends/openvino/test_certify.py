@@ -250,13 +250,13 @@ def test_pictures_of_a_folder_are_cut_in_two(run, folder):
     (folder / "05.png").write_bytes(b"broken")
     (folder / "06.png").write_bytes((folder / "07.png").read_bytes())
     found = pictures_of(checkpoint, folder, 256, Options())
-    assert (len(found.calibration), len(found.proof), found.left_out) == (19, 19, 2)
+    assert (len(found.calibration), len(found.proof), found.left_out, found.drawn) == (24, 19, 2, 5)
     every = {p.tobytes() for p in (*found.calibration, *found.proof)}
-    assert len(every) == 38
+    assert len(every) == 43
     assert found.names[0] == str(folder / "00.png")
     assert found.shapes[0] == (32, 32)
     fewer = pictures_of(checkpoint, folder, 16, Options())
-    assert (len(fewer.calibration), len(fewer.proof)) == (8, 8)
+    assert (len(fewer.calibration), len(fewer.proof), fewer.drawn) == (24, 8, 16)
     assert max(fewer.names) > str(folder / "30.png")  # spread over the folder, not its beginning
 
 
