@@ -198,30 +198,24 @@ def test_settings_that_go_with_int8_alone():
             Options(**setting)
 
 
-def test_a_recipe_is_proven_on_another_machine(run, vivid, tmp_path, store, caplog):
-    """Another cache stands for it. Then nothing is calibrated, and the same recipe counts."""
-    report, recipe = run[2], store.recipe_path(run[2].recipe)
-    options = Options(cache_dir=tmp_path, precision="int8", recipe=recipe, device="cpu")
-    checkpoint = open_checkpoint(vivid, tmp_path)
+def test_a_recipe_is_proven_on_another_processor(run, store, monkeypatch):
+    """Then nothing is calibrated, the same recipe counts, and reports of this processor do not."""
+    options, checkpoint, report, _, _ = run
+    options = replace(options, recipe=store.recipe_path(report.recipe))
+    assert find_report(checkpoint, options) == report
+    monkeypatch.setattr("emonet_fast.backends.openvino.settle.instructions", lambda: ["other"])
     assert find_report(checkpoint, options) is None
     phases = []
     again = certify(checkpoint, options, sets, lambda phase, done, total: phases.append(phase))
     assert again.recipe == report.recipe
     assert again.fidelity == report.fidelity
     assert "calibration" not in phases
-    assert recipe.exists()
+    assert options.recipe.exists()
+    assert find_report(checkpoint, options) == again
     other = replace(checkpoint, weights_hash="sha256:other")
-    with pytest.raises(CheckpointError, match=r"with weights hash sha256:.*; expected sha256:other"):
-        find_report(other, options)
-    with pytest.raises(CheckpointError, match=r"with weights hash sha256:.*; expected sha256:other"):
-        certify(other, options, sets, _never)
-
-
-def test_a_report_of_another_place_does_not_count(run, monkeypatch):
-    options, checkpoint, report, _, _ = run
-    assert find_report(checkpoint, options) == report
-    monkeypatch.setattr("emonet_fast.backends.openvino.settle.instructions", lambda: ["other"])
-    assert find_report(checkpoint, options) is None
+    for use in (find_report, lambda c, o: certify(c, o, sets, _never)):
+        with pytest.raises(CheckpointError, match=r"with weights hash sha256:.*; expected sha256:other"):
+            use(other, options)
 
 
 def test_pictures_without_spread(run, tmp_path):
