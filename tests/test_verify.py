@@ -8,6 +8,7 @@ from PIL import Image
 
 from emonet_fast.options import Options
 from emonet_fast.verify import run as verify
+from emonet_fast.verify.worker import Order
 
 pytest.importorskip("torch", reason="the reference (extra reference) is not installed")
 
@@ -74,3 +75,9 @@ def test_pictures_of_a_folder(tmp_path, photos):
 def test_default_pictures_are_all_different():
     found = verify.pictures_for(None, 64, Options())
     assert len({picture.tobytes() for picture in found}) == 64
+
+
+def test_an_order_reaches_its_process_whole(tmp_path):
+    options = Options(cache_dir=tmp_path, precision="int8", recipe=tmp_path / "r.safetensors", accept_fidelity=True)
+    order = Order("engine", "large", options, tmp_path / "pictures")
+    assert Order.from_json(json.loads(json.dumps(order.as_json()))) == order

@@ -47,14 +47,13 @@ class Order:
 
     def as_json(self) -> dict[str, Any]:
         """The order for the way to its process."""
-        options = asdict(self.options) | {"cache_dir": str(self.options.cache_dir)}
+        options = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.options).items()}
         return {"side": self.side, "where": self.where, "options": options, "pictures": str(self.pictures)}
 
     @classmethod
     def from_json(cls, order: dict[str, Any]) -> "Order":
         """The order that `as_json` was made of."""
-        options = Options(**order["options"] | {"cache_dir": Path(order["options"]["cache_dir"])})
-        return cls(order["side"], order["where"], options, Path(order["pictures"]))
+        return cls(order["side"], order["where"], Options(**order["options"]), Path(order["pictures"]))
 
 
 def _engine(order: Order) -> Score:
