@@ -81,3 +81,10 @@ def test_an_order_reaches_its_process_whole(tmp_path):
     options = Options(cache_dir=tmp_path, precision="int8", recipe=tmp_path / "r.safetensors", accept_fidelity=True)
     order = Order("engine", "large", options, tmp_path / "pictures")
     assert Order.from_json(json.loads(json.dumps(order.as_json()))) == order
+
+
+def test_what_goes_with_int8_alone_stays_there(tmp_path):
+    options = Options(cache_dir=tmp_path, precision="int8", recipe=tmp_path / "r.safetensors", accept_fidelity=True)
+    assert verify._at(options, "int8") == options
+    plain = verify._at(options, "fp32")
+    assert (plain.precision, plain.recipe, plain.accept_fidelity) == ("fp32", None, False)

@@ -207,7 +207,7 @@ def run(
         for number, picture in enumerate(pictures):
             np.save(folder / f"{number}.npy", picture)
         orders = [
-            Order(side, where, replace(options, precision=precision), folder)
+            Order(side, where, _at(options, precision), folder)
             for side, every in (("reference", references), ("engine", precisions))
             for precision in every
         ]
@@ -218,6 +218,13 @@ def run(
                 outputs[order.name] = file["embedding"], file["raw"]
     emotions = [i for i, slug in enumerate(names) if taxonomy.find(slug).is_emotion]
     return Verification(where, checkpoint_hash, names, len(pictures), _figures(sides, outputs, emotions))
+
+
+def _at(options: Options, precision: str) -> Options:
+    """The same options in another precision: what goes with int8 alone stays there."""
+    own = precision == "int8"
+    recipe, accepted = options.recipe if own else None, own and options.accept_fidelity
+    return replace(options, precision=precision, recipe=recipe, accept_fidelity=accepted)
 
 
 def _take_turns(orders: Sequence[Order], count: int, progress: Callable[[str], None]) -> list[_Side]:

@@ -93,7 +93,11 @@ class Certify:
         with _alone(folder):
             known = self._known(store, facts, given)
             if known is None:
-                known = _Certifying(self, sets, facts, folder, given).report(store)
+                try:
+                    known = _Certifying(self, sets, facts, folder, given).report(store)
+                except InputError:  # the same pictures would give it again
+                    shutil.rmtree(folder, ignore_errors=True)
+                    raise
         shutil.rmtree(folder, ignore_errors=True)
         return known
 

@@ -218,11 +218,12 @@ def test_a_recipe_is_proven_on_another_processor(run, store, monkeypatch):
             use(other, options)
 
 
-def test_pictures_without_spread(run, tmp_path):
+def test_pictures_without_spread(run):
     options, checkpoint, _, _, _ = run
     with pytest.raises(InputError, match=r"the 64 pictures of a test have no spread.*expected different pictures"):
         certify(checkpoint, options, lambda: sets(spread=0), lambda *_: None)
     assert find_report(checkpoint, options) is not None
+    assert not list((options.cache_dir / "engines").glob("calibration-*"))
 
 
 def test_a_cache_that_cannot_be_written_is_told_before_anything_is_measured(run, tmp_path):
