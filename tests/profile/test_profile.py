@@ -152,3 +152,18 @@ def test_kernels_are_shown(scorer):
 def test_fonts_are_not_fetched():
     page = '<link href="https://fonts.googleapis.com/css?family=A:400&display=swap" rel=x>'
     assert without_fetches(page) == '<link href="data:text/css," rel=x>'
+
+
+def test_no_precision_is_advised_that_the_machine_lacks(scorer):
+    from dataclasses import replace
+
+    from emonet_fast.backends.choose import precisions_of
+
+    found = profile(scorer, pictures(1))
+    there = precisions_of("openvino")
+    named = [way.split()[1] for way in found.faster if way.startswith("--precision")]
+    assert named == list(there[there.index(scorer.backend.precision) + 1 :])
+    assert found.faster[-1] == "a GPU"
+    slow = replace(found, seconds={**dict.fromkeys(ROOMS, 0.0), "engine": 1.0}, faster=("--precision int8", "a GPU"))
+    assert slow.advice == f"{ADVICE['engine']}: --precision int8 or a GPU"
+    assert "fp8" not in found.advice
