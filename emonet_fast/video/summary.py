@@ -116,10 +116,12 @@ class VideoSummary:
                 f"{source.name}: its times began anew {counted(faults.restarts, 'time')}, as of joined clips; here "
                 "they go on, so that none comes twice"
             )
-        if faults.ended:
+        if faults.ended and frames:
             self.messages.append(f"{source.name} ended early: {faults.ended}; its frames up to there are kept")
-        if not frames and not self.ended:
-            self.messages.append(f"{source.name} gave no frame; is it empty, or start beyond its end?")
+        elif not frames and not self.ended:
+            broken = f"{counted(faults.broken, 'packet')} could not be decoded" if faults.broken else ""
+            why = faults.ended or broken or "is it empty, or start beyond its end?"
+            self.messages.append(f"{source.name} gave no frame: {why}")
 
     def shares(self) -> dict[str, float]:
         """Each stage's part of all work, small stages joined to their neighbours: decode, detect, score, write."""
@@ -145,7 +147,7 @@ class VideoSummary:
         if self.reused:
             facts["reused"] = f"{self.reused} rows have the scores of an earlier crop"
         if self.faults.broken:
-            facts["broken"] = f"{self.faults.broken} packets could not be decoded"
+            facts["broken"] = f"{counted(self.faults.broken, 'packet')} could not be decoded"
         if self.faults.estimated:
             facts["times"] = f"{self.faults.estimated} frames had no time of their own"
         return facts

@@ -264,7 +264,7 @@ def broken(folder: Path, kind: str) -> str:
         ("text", "cannot be opened as video"),
         ("audio only", "no video stream, only audio"),
         ("folder", "is a folder"),
-        ("missing", "No such file"),
+        ("missing", "there is no such file"),
     ],
 )
 def test_what_is_no_video_is_said(tmp_path, kind, said):

@@ -109,14 +109,22 @@ class AvSource(VideoSource):
             chosen = self._choice(at, base)
             if chosen is not None:
                 yield Frame(index, pts, base, self._rgb(raw), chosen)
-        if index >= 0 and self._stream is not None and not self.faults.ended:
-            self.faults.ended = self._cut_off(at)
+        if self._stream is not None and not self.faults.ended:
+            self.faults.ended = self._fault(index + 1) or self._cut_off(at)
+
+    def _fault(self, frames: int) -> str:
+        """What is wrong with the file that was read to its end, where its structure shows it."""
+        local = self._media.local if self._media is not None else None
+        if local is None:
+            return ""
+        if not frames and local.structure is not None and local.structure.animated_webp:
+            return "it is an animated WebP, which this FFmpeg cannot decode; convert it to a video first"
+        return local.fault()
 
     def _cut_off(self, end: Fraction) -> str:
         """What to say where the video ends long before its stated end, "" otherwise.
 
-        Only Matroska is looked at: other containers give an error where they are cut, or state a length that edits
-        make wrong.
+        Only Matroska is looked at: others show it by their structure, or state a length that edits make wrong.
         """
         stated = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", self._stream.metadata.get("DURATION", ""))
         if stated is None:

@@ -11,6 +11,7 @@ from io import FileIO
 from pathlib import Path
 
 from ...text import without_secrets
+from .structure import Structure, structure_of
 
 # Their format is a list of other files; what is called otherwise may open nothing but itself.
 _PLAYLISTS = (".m3u8", ".m3u")
@@ -21,16 +22,39 @@ READ_BYTES = 1 << 18
 _WRITE = 2  # AVIO_FLAG_WRITE
 
 
+class _Beginning(FileIO):
+    """The first `size` bytes of a file."""
+
+    size: int | None = None
+
+    def read(self, count: int | None = -1, /) -> bytes:
+        if self.size is not None:
+            left = max(0, self.size - self.tell())
+            count = left if count is None or count < 0 else min(count, left)
+        return super().read(count) or b""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        if whence == os.SEEK_END and self.size is not None:
+            offset, whence = self.size + offset, os.SEEK_SET
+        return super().seek(offset, whence)
+
+
 class LocalFile:
     """A local file, or standard input where `path` is None, and for a playlist what lies in or below its folder.
 
     Attributes:
         file: what PyAV reads.
+        structure: what the file shows of itself; None of what cannot be looked at twice.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self.file = FileIO(0, closefd=False) if path is None else FileIO(path)
+        self.file = _Beginning(0, closefd=False) if path is None else _Beginning(path)
+        self.structure: Structure | None = None
+        self._size = os.fstat(self.file.fileno()).st_size
+        if self.file.seekable() and self._size:
+            self.structure = structure_of(self.file, self._size)
+            self.file.size = self.structure.size if self.structure.size < self._size else None
         # FFmpeg tells formats by a name's ending too, and makes the addresses of a playlist's parts from it.
         self.file.name = "file:-" if path is None else f"file:{path.absolute()}"
 
@@ -44,6 +68,16 @@ class LocalFile:
             why = "a local playlist reaches only files in or below its own folder"
             raise PermissionError(1, f"it points to {without_secrets(url)!r}; {why}")
         return FileIO(path)
+
+    def fault(self) -> str:
+        """What is wrong with the file by its structure and its size, for people; "" where nothing is."""
+        if self.structure is None:
+            return ""
+        grown = os.fstat(self.file.fileno()).st_size - self._size
+        if grown:
+            became = "grew" if grown > 0 else "shrank"
+            return f"it {became} by {abs(grown):,} bytes while it was read, so something still writes it"
+        return self.structure.fault
 
     def rewind(self) -> None:
         """Begin anew, where that can be done."""

@@ -63,9 +63,12 @@ def open_media(av: Any, name: str, stream: int | None, hardware: bool) -> Media:
         else:
             container, nvc = _open(av, name, local), None
     except (av.error.FFmpegError, OSError, ValueError) as error:
+        why = reason_of(error, name)
         if local is not None:
+            if type(error).__name__ == "InvalidDataError":
+                why = local.fault() or why
             local.close()
-        raise InputError(f"{without_secrets(name)} cannot be opened as video: {reason_of(error, name)}") from None
+        raise InputError(f"{without_secrets(name)} cannot be opened as video: {why}") from None
     return Media(container, nvc, local)
 
 
@@ -140,7 +143,7 @@ def reason_of(error: Exception, name: str) -> str:
     elif type(error).__name__ == "InvalidDataError" and is_live(name):
         text += f" (no video, or no answer within {_TIMEOUT:g} seconds)"
     elif type(error).__name__ == "InvalidDataError":
-        text += " (damaged, cut short, or no video: of an MP4 the index `moov` may be missing)"
+        text += " (damaged, or no video)"
     elif type(error).__name__ == "ArgumentError" and kind == "file":
         text += " (no video, or a script that names other files, which is not followed)"
     if kind == "camera":

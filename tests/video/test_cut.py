@@ -1,0 +1,146 @@
+"""Files that are cut short, still grow, or cannot be decoded: what is there is read, and a line says what is wrong."""
+
+from contextlib import closing
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from emonet_fast.errors import InputError
+from emonet_fast.sources.video.av import AvSource
+from emonet_fast.sources.video.frames import Frame, Sampling
+from emonet_fast.sources.video.structure import structure_of
+from emonet_fast.video.summary import VideoSummary
+
+from .making import write_clip
+
+N = 100
+_FRAGMENTS = {"movflags": "frag_keyframe+empty_moov"}
+# The codec and the container's options of each file; all keyframes every 10 frames.
+KINDS = {
+    "first.mp4": ("libx264", {"movflags": "faststart"}),
+    "fragments.mp4": ("libx264", _FRAGMENTS),
+    "a.mov": ("libx264", {"movflags": "faststart"}),
+    "a.ts": ("libx264", {}),
+    "a.avi": ("mpeg4", {}),
+    "a.flv": ("libx264", {}),
+    "a.mkv": ("libx264", {}),
+    "a.gif": ("gif", {}),
+}
+
+
+def noise(number: int) -> np.ndarray:
+    """Frames that take about as many bytes each."""
+    return np.random.default_rng(number).integers(0, 256, (48, 64, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("cut")
+    made = {}
+    for name, (codec, container) in KINDS.items():
+        pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
+        options = {"g": "10"} if codec != "gif" else {}
+        made[name] = write_clip(
+            folder / name, range(0, N * 40, 40), codec=codec, container=container, options=options, pix_fmt=pix_fmt,
+            picture=noise,
+        )  # fmt: skip
+    return made
+
+
+def read(path: Path) -> tuple[int, str]:
+    """The number of frames, and what a run would say of the file."""
+    with closing(AvSource(str(path), Sampling(None))) as source:
+        frames = sum(isinstance(item, Frame) for item in source)
+        summary = VideoSummary()
+        summary.end(source, frames, 1.0)
+    return frames, "; ".join(summary.messages)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_whole_file_is_not_called_cut(files, kind):
+    assert read(files[kind]) == (N, "")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_cut_in_half_gives_its_half_and_says_so(files, kind, tmp_path):
+    data = files[kind].read_bytes()
+    cut = tmp_path / kind
+    cut.write_bytes(data[: len(data) // 2 + 1])
+    frames, said = read(cut)
+    assert N * 0.3 < frames < N * 0.9
+    assert said.startswith(f"{cut} ended early: it ")
+    assert "cut short" in said
+
+
+def test_a_file_whose_first_frame_is_cut_says_so(files, tmp_path):
+    for kind in ("first.mp4", "a.mkv"):
+        data = files[kind].read_bytes()
+        cut = tmp_path / kind
+        cut.write_bytes(data[: data.index(b"x264 - core") + 20])
+        frames, said = read(cut)
+        assert frames == 0
+        assert said.startswith(f"{cut} gave no frame: it ")
+        assert "cut short" in said
+
+
+def test_fragments_of_an_mp4_are_read_wherever_it_is_cut(files, tmp_path):
+    """FFmpeg refuses the whole file where the cut lies within a `moof`."""
+    data = files["fragments.mp4"].read_bytes()
+    cut = tmp_path / "a.mp4"
+    third = [i for i in range(len(data)) if data[i : i + 4] == b"moof"][2] - 4
+    cut.write_bytes(data[:third])
+    whole, said = read(cut)
+    assert (whole > 1, said) == (True, "")
+    for more in (9, 40):
+        cut.write_bytes(data[: third + more])
+        frames, said = read(cut)
+        assert frames == whole
+        assert "cut short" in said
+
+
+def test_an_mp4_without_its_index_says_what_is_missing(files, tmp_path):
+    data = files["first.mp4"].read_bytes()
+    cut = tmp_path / "a.mp4"
+    cut.write_bytes(data[: data.index(b"ftyp") + 28] + data[data.index(b"mdat") - 4 :])
+    with pytest.raises(InputError, match=r"it has no index \(moov\), which such a file gets at its end"):
+        AvSource(str(cut), Sampling(None))
+
+
+@pytest.mark.parametrize("kind", ["a.mkv", "a.ts", "fragments.mp4"])
+def test_a_file_that_still_grows_is_read_as_far_as_it_goes(files, kind, tmp_path):
+    data = files[kind].read_bytes()
+    growing = tmp_path / kind
+    growing.write_bytes(data[: len(data) // 2])
+    with closing(AvSource(str(growing), Sampling(None))) as source:
+        items = iter(source)
+        frames = [next(items)]
+        with growing.open("ab") as file:
+            file.write(data[len(data) // 2 :][:1000])
+        frames += items
+    assert len(frames) > N * 0.3
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    assert source.faults.ended == "it grew by 1,000 bytes while it was read, so something still writes it"
+
+
+def test_an_animated_webp_is_said(tmp_path):
+    """Where FFmpeg decodes it one day, it is a video."""
+    path = tmp_path / "a.webp"
+    frames = [Image.new("RGB", (64, 48), (60 * i, 0, 0)) for i in range(4)]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=100)
+    count, said = read(path)
+    assert count == 4 or said == (
+        f"{path} gave no frame: it is an animated WebP, which this FFmpeg cannot decode; convert it to a video first"
+    )
+
+
+@given(st.binary(max_size=300) | st.binary(max_size=60).map(lambda data: b"\0\0\0\x10ftyp" + data))
+def test_any_bytes_have_a_structure(data):
+    file = BytesIO(data)
+    found = structure_of(file, len(data))
+    assert 0 <= found.size <= len(data)
+    assert file.tell() == 0
