@@ -17,7 +17,7 @@ from benchmarks.gpu.table import readme_table
 from benchmarks.measurements import read
 from benchmarks.plots import plots
 from benchmarks.runs import DEVICES, Run, newest
-from benchmarks.tables import bulk, decoding, fidelity, graph, scaling, suites, video
+from benchmarks.tables import bulk, decoding, fidelity, graph, int8, scaling, suites, video
 
 ROOT = Path(__file__).parents[1]
 RESULTS, DOCS = ROOT / "benchmarks" / "results", ROOT / "docs"
@@ -83,6 +83,7 @@ def files() -> dict[Path, str]:
         },
         DOCS / "decoding.md": decoding.blocks(decoders),
         DOCS / "video.md": {"figures": video.figures(read("video"))},
+        DOCS / "int8-graph.md": {"speed": int8.speed(read("int8")), "proof": int8.proof(read("int8-proof"))},
         DOCS / "tensorrt.md": {"graph": graph.graph(read("trt-graph"))},
     }
     made = {path: replaced(path.read_text("utf-8"), new, path.name) for path, new in blocks.items()}
