@@ -109,8 +109,9 @@ bench-spread: $(VENV)/.test ## Measure how far the tracked ratios vary from run 
 	$(BIN)/python -m benchmarks.spread
 	$(BIN)/python -m benchmarks.pages
 
-bench-scaling: $(VENV)/.test ## Measure the curves of docs/scaling.md: ten minutes.
+bench-scaling: $(VENV)/.test ## Measure the curves of docs/scaling.md, and the streams of this machine: ten minutes.
 	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.streams
 	$(BIN)/python -m benchmarks.pages
 
 bench-others: $(VENV)/.test ## Measure other people's packages, each in an environment of its own.

@@ -17,7 +17,7 @@ from benchmarks.gpu.table import readme_table
 from benchmarks.measurements import read
 from benchmarks.plots import plots
 from benchmarks.runs import DEVICES, Run, newest
-from benchmarks.tables import bulk, decoding, fidelity, graph, int8, scaling, suites, video
+from benchmarks.tables import bulk, decoding, fidelity, graph, int8, scaling, streams, suites, video
 
 ROOT = Path(__file__).parents[1]
 RESULTS, DOCS = ROOT / "benchmarks" / "results", ROOT / "docs"
@@ -78,6 +78,8 @@ def files() -> dict[Path, str]:
         DOCS / "scaling.md": {
             "measured": bulk.measured(read("bulk")),
             "cost": bulk.cost(close, decoders),
+            "streams": streams.measured(read("streams")),
+            "large": streams.expected(read("streams")),
             "scaling": scaling.curves(curves),
             "prediction": scaling.prediction(curves),
         },

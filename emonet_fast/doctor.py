@@ -94,6 +94,7 @@ def _cpu_engine() -> dict[str, Any]:
     try:
         from .backends.choose import precisions_of
         from .backends.openvino.engine import choose_precision
+        from .backends.openvino.streams import auto_streams
 
         core = import_openvino().Core()
         return {
@@ -104,6 +105,7 @@ def _cpu_engine() -> dict[str, Any]:
             "precisions": list(precisions_of("openvino")),
             "precision_auto": choose_precision(core, "auto"),
             "int8_reports": _reports() or "none: `emonet-fast calibrate -c C` makes one",
+            "streams_auto": auto_streams(None, None),
         }
     except (ImportError, RuntimeError) as error:
         return {"available": False, "reason": str(error)}

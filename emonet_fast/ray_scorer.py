@@ -65,6 +65,7 @@ class EmoNetScorer:
         taken = [n for n in batch if n in _OURS or n.startswith(_PREFIXES)]
         if taken:
             raise InputError(f"the batch has a column {taken[0]!r} already, which scoring would overwrite; rename it")
+        self._scorer.open(pictures=None)
         images = [_image(cell) for cell in batch[self._column]]
         scores = self._scorer(images, embeddings=self._embeddings)
         out: Columns = {n: np.asarray(v) for n, v in batch.items() if n != self._column}

@@ -301,7 +301,7 @@ class Scorer:
         """Score an endless or long row of pictures in bounded memory, in order, a batch at a time.
 
         A picture with boxes gives a row for each box. Where the engine works beside the host, the next batch is
-        prepared while one or two are under way.
+        prepared while others are under way, `Backend.depth` of them.
 
         Args:
             pictures: see Picture.

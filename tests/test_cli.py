@@ -254,6 +254,7 @@ def test_doctor():
     assert facts["emonet_fast"] == ef.__version__
     assert facts["cpu_engine"]["available"] is True
     assert facts["cpu_engine"]["precision_auto"] in {"fp32", "bf16"}
+    assert facts["cpu_engine"]["streams_auto"] == max(1, facts["machine"]["cores"] // 4)
     assert facts["machine"]["cores"] >= 1
 
 

@@ -107,7 +107,7 @@ def video(
             sys.exit(opt.Exit.FAILED)
         if dry_run:
             sys.exit(_show(run, scorer, chosen, outputs))
-        scorer.open()
+        scorer.open(pictures=1 if _one_by_one(inputs, chosen) or overlay is not None else None)
         with _stopped_by_signals(run), _bars() as progress:
             summary = run.run(progress)
     for note in summary.notes:
@@ -146,6 +146,14 @@ def _tell(summary: "VideoSummary") -> None:
     for message in summary.messages:
         opt.say(f"note: {message}", err=True)
     summary.messages.clear()
+
+
+def _one_by_one(inputs: tuple[str, ...], chosen: VideoOptions) -> bool:
+    """Whether faces come singly: of a live source, or where most take over earlier scores."""
+    from ..sources.video.names import is_live
+
+    live = any(map(is_live, inputs)) if chosen.live is None else chosen.live
+    return live or chosen.score_every is not None or chosen.score_change is not None
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from ..records import Picture, Status
 from ..scorer import Scorer
 from .kernels import Kernel, kernels_of
 
-# Rooms in the order in which data flows. "wait" is the host's waiting for the engine; "engine" is then the rest of it:
-# on a CPU the work itself, on a GPU handing it over. "other" is what no room claims.
+# Rooms in the order in which data flows. "wait" is the host waiting for the engine, and "engine" the rest of that: the
+# work itself on one stream of a CPU, handing it over on several and on a GPU. "other" is what no room claims.
 ROOMS = ("sources", "decode", "preprocess", "engine", "wait", "scores", "other")
 
 KERNELS_SHOWN = 15

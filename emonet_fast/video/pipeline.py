@@ -27,6 +27,8 @@ from .scoring import FrameScorer, Smoother
 _MAX_FRAMES = 16
 _MAX_PIXELS = 50_000_000
 _MIN_FRAMES = 4
+# For each batch that the engine works on at once: the last faces of a group leave some of its streams idle.
+_FRAMES_A_STREAM = 8
 # Frames and audio packets between two sampled frames that are held.
 _MAX_BETWEEN = 8
 # After a gap of more than so many time constants, and than a track's memory, a smoothed curve begins anew.
@@ -80,7 +82,8 @@ class VideoPipeline:
         gap = GapLimit(max(options.track_memory, _GAP * options.smooth))
         self._smoother = Smoother(options.smooth, gap) if options.smooth and one_curve_a_track else None
         # One frame where it must not wait for the next, or where those between two would be held; else a few.
-        few = max(_MIN_FRAMES, min(scorer.backend.batch_size, _MAX_FRAMES))
+        backend = scorer.backend
+        few = max(_MIN_FRAMES, min(backend.batch_size, _MAX_FRAMES), _FRAMES_A_STREAM * backend.depth)
         self._group_size = 1 if source.live or source.every else few
         self._ahead = Ahead(source, watch=self._watch)
 

@@ -10,7 +10,7 @@ from benchmarks import measurements, runs
 from benchmarks.measurements import Suite
 from benchmarks.pages import replaced
 from benchmarks.plots import plots
-from benchmarks.tables import scaling, suites
+from benchmarks.tables import scaling, streams, suites
 
 
 def benchmark(group, side, seconds, *, baseline=False, **info):
@@ -126,7 +126,7 @@ def test_plots_are_the_same_bytes_and_well_formed(run):
 
 def test_nothing_measured_says_so():
     texts = [suites.readme([]), suites.every(None), suites.cost([]), suites.spread(None), suites.others(None)]
-    for text in (*texts, scaling.curves(None), scaling.prediction(None)):
+    for text in (*texts, scaling.curves(None), scaling.prediction(None), streams.measured(None)):
         assert text.startswith("Not measured yet")
 
 
@@ -143,6 +143,22 @@ def test_other_packages_have_a_rate_or_a_reason():
 
 def curve(what, unit, points, **facts):
     return {"what": what, "unit": unit, "points": points, "fit": {"a": 0.001, "b": 0.002, "worst": 0.05}, **facts}
+
+
+def test_streams_and_what_they_would_gain_on_more_cores():
+    """Two streams of one thread are 1.1 times as fast as one of two: a tenth of the work is not shared."""
+    side = {"seconds_a_picture": 0.55, "memory_mb": {"now": 900.0, "peak": 1000.0}}
+    sides = [
+        {"streams": n, "ratio": {"value": value, "low": value, "high": value}, **side}
+        for n, value in [(1, 1.0), (2, 1.1)]
+    ]
+    one = {"precision": "int8", "layers": 27, "cores": 2, "sides": sides}
+    suite = Suite("2 cores of a processor", "2026-01-02", {"int8, 27 layers": one})
+    assert "| int8, 27 layers | 2 of 1 | 0.55 | 1.100 (1.100..1.100) | 900, 1000 |" in streams.measured(suite)
+    assert streams.alone(one) == pytest.approx(0.1)
+    assert streams.gain(0.1, 8, 8) == pytest.approx(1.7)
+    assert streams.gain(0.1, 8, 2) == pytest.approx(1.7 / 1.3)
+    assert "| 8 | 2 of 4 | 1.31 |" in streams.expected(suite)
 
 
 def test_a_billion_images():

@@ -54,6 +54,18 @@ def test_a_row_a_face_and_a_row_for_none(rows, walk):
     assert len({row["key"] for row in rows}) == len(rows)
 
 
+def test_streams_change_no_row(scorer, tiny_folder, cache_dir):
+    """More frames are worked on together, so that each stream has some; their rows stay as they are, in order."""
+    frames = [(i / 2, numbered(i)) for i in range(19)]
+    options = VideoOptions(fps=None, faces=FaceOptions(faces="none"))
+    want = rows_of(list(stream(scorer, frames, options)))
+    with ef.Scorer(tiny_folder, device="cpu", precision="fp32", streams=2, cache_dir=cache_dir) as several:
+        found = list(stream(several, frames, options))
+        assert len(found[0]) == max(4, 8 * several.backend.depth)
+    assert rows_of(found) == want
+    assert [row["frame"] for row in want] == list(range(19))
+
+
 def test_faces_are_where_they_were_put(rows, walk):
     for row in rows:
         if row["status"] == "ok":

@@ -13,8 +13,10 @@ import emonet_fast as ef
 from emonet_fast.backends.choose import open_backend
 from emonet_fast.backends.openvino import streams as sharing
 from emonet_fast.backends.openvino.backend import OpenVinoBackend
+from emonet_fast.bulk.settings import Settings
 from emonet_fast.errors import BackendError, OptionError
 from emonet_fast.options import Options
+from emonet_fast.preprocess import resize
 from emonet_fast.process import available_cores, memory_mb
 from emonet_fast.sources.memory import Memory
 
@@ -54,16 +56,11 @@ def test_scores_are_the_same_bits_in_the_same_order(scorer_of, pictures, want, s
     np.testing.assert_array_equal(found.embeddings, want.embeddings)
 
 
-def test_bits_do_not_depend_on_threads_in_bf16(small, photos, cache_dir):
-    """A stream's share of the threads cuts the products up in another way; sums must not follow it."""
-    from emonet_fast.backends.openvino.engine import choose_precision
-    from emonet_fast.optional import import_openvino
-    from emonet_fast.preprocess import resize
-
-    precision = choose_precision(import_openvino().Core(), "auto")
+def test_bits_do_not_depend_on_the_threads_of_a_stream(small, photos, cache_dir):
+    """A stream's share of the threads cuts products of the real widths up in another way; sums must not follow it."""
     pixels = resize(photos[0], small.preprocess)[None]
-    one = OpenVinoBackend(small, precision, cache_dir=cache_dir).run(pixels)
-    two = OpenVinoBackend(small, precision, streams=2, cache_dir=cache_dir)
+    one = OpenVinoBackend(small, "fp32", cache_dir=cache_dir).run(pixels)
+    two = OpenVinoBackend(small, "fp32", streams=2, cache_dir=cache_dir)
     for again in [two.submit(pixels) for _ in range(3)]:
         np.testing.assert_array_equal(again().raw, one.raw)
         np.testing.assert_array_equal(again().embedding, one.embedding)
@@ -188,6 +185,13 @@ def test_a_share_of_the_cores_is_not_bound_to_the_first_ones(monkeypatch):
     assert sharing.share_of_cores(1, 2)["ENABLE_CPU_PINNING"] is False
     assert sharing.share_of_cores(1, 4)["ENABLE_CPU_PINNING"] is True
     assert "ENABLE_CPU_PINNING" not in sharing.share_of_cores(2, None)
+
+
+def test_a_bulk_run_may_go_on_with_other_streams(tmp_path, tiny_folder):
+    one, two = (
+        Settings(["pictures"], str(tiny_folder), tmp_path / "out", options=Options(streams=n)) for n in ("auto", 2)
+    )
+    assert one.known() == two.known()
 
 
 @pytest.mark.parametrize("streams", [0, -1, 4097, True, 1.5, "many", None])
