@@ -117,7 +117,9 @@ class FidelityReport:
                 for e in facts["engines"]
             ),
             f"{self.speedup:.2f} times as fast as {facts['engines'][0]['precision']}, measured in turns",
-            f"calibrated on {pictures['calibration']['count']} pictures {pictures['calibration']['from']}, "
+            "the recipe was given: by which pictures it was made, this report does not know"
+            if facts["given"]
+            else f"calibrated on {pictures['calibration']['count']} pictures {pictures['calibration']['from']}, "
             f"none of them among the {pictures['proof']['count']} of the proof",
             f"{self.created}: {facts['checkpoint']}, recipe {self.recipe[:16]}, {self.place.device}, "
             f"OpenVINO {self.place.compiler}, graph {self.place.graph}",

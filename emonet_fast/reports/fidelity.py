@@ -25,7 +25,7 @@ def fidelity_page(facts: Mapping[str, Any], failures: Sequence[str], unproved: S
         "notes": notes,
         "passed": not failures,
         "proof": proof,
-        "calibration": calibration,
+        "calibration": None if facts["given"] else calibration,
         "bars": [
             _bar("lowest Spearman of a head", lowest, bars["spearman"], "{:.4f}", at_least=True),
             _bar("RMS error, of the spread", fidelity["rms_relative"], bars["rms"], "{:.1%}", at_least=False),
@@ -63,7 +63,7 @@ def fidelity_page(facts: Mapping[str, Any], failures: Sequence[str], unproved: S
             "graph": facts["place"]["graph"],
             "emonet-fast": facts["versions"]["emonet_fast"],
             "made": facts["created"],
-            "pictures of calibration": f"{calibration['count']}, {calibration['sha256']}",
+            "pictures of calibration": "" if facts["given"] else f"{calibration['count']}, {calibration['sha256']}",
             "pictures of proof": f"{proof['count']}, {proof['sha256']}",
             "layers in float": ", ".join(facts["recipe"]["float"]) or "none",
             "seconds": ", ".join(f"{step} {seconds:.0f}" for step, seconds in facts["seconds"].items()),

@@ -215,5 +215,9 @@ def test_the_page_shows_the_figures_and_escapes_names():
     assert "<script" not in page
     assert "http" not in page.replace("http-equiv", "")
     assert "4.00 times" in page
+    assert "chosen on 64 other pictures" in page
+    given = made(given=True)
+    assert "Its recipe was given." in fidelity_page(given.facts, (), ()).decode()
+    assert "the recipe was given" in given.text()
     nothing = made(heads=[{**head, "rms": None, "max": None, "spearman": None} for head in report.facts["heads"]])
     assert "–" in fidelity_page(nothing.facts, ["x"], ["y"]).decode()

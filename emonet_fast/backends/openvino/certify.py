@@ -147,6 +147,7 @@ class _Certifying:
             recipe, order = self._chosen()
         with self.watch("search"):
             kept, got, candidate = self._search(recipe, order, want)
+        self._keep_engine(kept)
         engines = self._speed(candidate)
         checkpoint = self.what.checkpoint
         facts = {
@@ -249,6 +250,14 @@ class _Certifying:
         if saved != [kept]:
             save_recipe(candidate, left(kept))
         return left(kept), got, candidate
+
+    def _keep_engine(self, recipe: Int8Recipe) -> None:
+        """Move the engine that was proven to the cache's: what computes is what was measured, and built once."""
+        for record in (self.folder / "engines").glob("*.json"):
+            if recipe.hash[:16] in record.read_text("utf-8"):
+                for path in record.parent.glob(f"{record.stem}.*"):
+                    with writing(path):
+                        path.replace(self.what.cache_dir / "engines" / path.name)
 
     def _speed(self, recipe: Path) -> list[dict[str, Any]]:
         """Seconds and memory of the engine without int8 and of the one with it, picture by picture in turns."""
