@@ -149,11 +149,11 @@ class Baseline:
         spread = np.maximum(own, FLOOR * np.array([usual[g] for g in groups]))
         return np.where(spread > 0, spread, np.nan)
 
-    def z(self, raw: Float32Array) -> Float64Array:
+    def z(self, raw: Float32Array | Float64Array) -> Float64Array:
         """[N, D] float64: how many spreads each of [N, D] raw scores lies above its head's median; NaN stays NaN."""
         return (np.asarray(raw, np.float64) - self.median) / self.spread
 
-    def percentile(self, raw: Float32Array) -> Float64Array:
+    def percentile(self, raw: Float32Array | Float64Array) -> Float64Array:
         """[N, D] float64 of 0..100: the share of the population below each of [N, D] raw scores; NaN stays NaN.
 
         A value that several quantiles share has the middle of theirs. Beyond the population it is 0 or 100.

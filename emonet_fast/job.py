@@ -3,12 +3,15 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .baseline import Baseline
 from .errors import EmonetError
 from .faces import PictureFaces
 from .files import keep_apart
+from .population.annotate import add_columns
+from .population.spool import Spool
 from .process import held_signals
 from .records import Picture, Status
 from .reports.collect import thumbnail
@@ -39,6 +42,9 @@ class ScoreOutputs:
         title: of the page.
         embeddings: whether the table holds embeddings too.
         top: number of emotions on each card of the page.
+        baseline: the population that rows are ranked against; "self" takes the run's own rows, once all are scored;
+            None ranks them by themselves.
+        min_reliability: leave emotions out of rankings of which the experts' alpha is lower; None leaves none out.
     """
 
     table: Path | None = None
@@ -47,6 +53,13 @@ class ScoreOutputs:
     title: str = "scores"
     embeddings: bool = False
     top: int = 5
+    baseline: Baseline | str | None = None
+    min_reliability: float | None = None
+
+    @property
+    def known_baseline(self) -> Baseline | None:
+        """The population that is known before a row is scored."""
+        return self.baseline if isinstance(self.baseline, Baseline) else None
 
     @property
     def files(self) -> tuple[Path | None, ...]:
@@ -111,9 +124,13 @@ def check(outputs: ScoreOutputs) -> None:
 
 
 class _Rows:
-    """What a run keeps of its rows: how many of each status, their notes, and the first ones for the terminal."""
+    """What a run keeps of its rows: how many of each status, their notes, and the first ones for the terminal.
 
-    def __init__(self) -> None:
+    spool: takes all of them, where they are the population.
+    """
+
+    def __init__(self, spool: Spool | None) -> None:
+        self.spool = spool
         self.counts: Counter[str] = Counter()
         self.notes: tuple[str, ...] = ()
         self.first: list[Scores] = []
@@ -121,6 +138,8 @@ class _Rows:
     def add(self, scores: Scores) -> None:
         self.counts.update(scores.status)
         self.notes = distinct_notes((*self.notes, *scores.notes))
+        if self.spool is not None:
+            self.spool.add(scores)
         if sum(map(len, self.first)) < TABLE_ROWS:
             self.first.append(scores)
 
@@ -141,14 +160,22 @@ def run(
 
     `skipped` is read at the end: how much of what was passed over, by kind.
     """
-    rows, apart, whole = _Rows(), OutputsApart(), False
+    baseline = outputs.known_baseline
+    if baseline is not None:
+        baseline.check(scorer.checkpoint.names, scorer.metadata)
+    spool = Spool(scorer.checkpoint.names, scorer.metadata) if outputs.baseline == "self" else None
+    rows, apart, whole = _Rows(spool), OutputsApart(), False
     ended: BaseException | None = None
     metadata = scorer.metadata | (faces.metadata if faces is not None else {})
+    metadata |= baseline.facts if baseline is not None else {}
     report: PictureReport | None = None
     try:
         report = _open(outputs, metadata, apart)
         thumbnails = outputs.report is not None
         batches = scorer.batches(pictures, embeddings=outputs.embeddings, keep_rgb=thumbnails, faces=faces)
+        if baseline is not None:
+            known = baseline
+            batches = (replace(batch, scores=batch.scores.against(known)) for batch in batches)
         _take(batches, rows, apart, advance)
         whole = not apart.lost
     except (EmonetError, KeyboardInterrupt) as error:
@@ -159,13 +186,25 @@ def run(
         passed_over = skipped_text(skipped or {})
         if report is not None and passed_over:
             report.add_note(passed_over)
+        if spool is not None:
+            with spool:
+                baseline = spool.of_all() if spool.rows else None
+        if report is not None and baseline is not None:
+            report.baseline = baseline
         apart.end_all(early=not whole, empty=not rows.counts and not whole)
+        if spool is not None and baseline is not None:
+            _annotate(outputs, baseline, apart)
     note = scorer.decoder.note()
     return ScoreSummary(
         counts={str(k): v for k, v in rows.counts.items()},
         seconds=dict(scorer.timings),
-        first=Scores.concat(rows.first) if rows.first else None,
-        notes=(*rows.notes, *(faces.notes() if faces is not None else ()), *apart.notes),
+        first=_first(rows.first, baseline),
+        notes=(
+            *rows.notes,
+            *(baseline.notes({}) if spool is not None and baseline is not None else ()),
+            *(faces.notes() if faces is not None else ()),
+            *apart.notes,
+        ),
         engine=f"{metadata['backend']} {metadata['precision']}",
         decoder=scorer.decoder.name + (f", {note}" if note else ""),
         skipped=passed_over,
@@ -201,6 +240,23 @@ def _take(batches: Iterable[ScoredBatch], rows: _Rows, apart: OutputsApart, adva
             return
 
 
+def _first(parts: list[Scores], baseline: Baseline | None) -> Scores | None:
+    """The rows for the terminal, ranked against the baseline; None without any."""
+    if not parts:
+        return None
+    first = Scores.concat(parts)
+    return first if baseline is None or first.baseline is not None else first.against(baseline)
+
+
+def _annotate(outputs: ScoreOutputs, baseline: Baseline, apart: OutputsApart) -> None:
+    """The second pass of a run against its own rows: z and percentile columns for the table that is in place."""
+    if outputs.table in apart.written and outputs.format == "default":
+        try:
+            add_columns(outputs.table, baseline.names, baseline, baseline.facts)
+        except EmonetError as error:
+            apart.faults.append(f"{error}; the table is in place without z columns")
+
+
 def _open(outputs: ScoreOutputs, metadata: Mapping[str, str], apart: OutputsApart) -> PictureReport | None:
     """Open the output files; each takes batches of the scorer. Returns the page."""
     if outputs.table is not None:
@@ -208,6 +264,8 @@ def _open(outputs: ScoreOutputs, metadata: Mapping[str, str], apart: OutputsApar
         apart.add(sink, lambda batch: sink.write(batch.scores))
     if outputs.report is None:
         return None
-    report = PictureReport(outputs.report, outputs.title, metadata, top=outputs.top)
+    report = PictureReport(
+        outputs.report, outputs.title, metadata, top=outputs.top, min_reliability=outputs.min_reliability
+    )
     apart.add(report, lambda batch: report.write(batch.scores, [thumbnail(one.rgb) for one in batch.decoded]))
     return report

@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,9 +32,15 @@ from .state import hash_of
 MARKER_FORMAT = "emonet_fast.bulk.shard"
 MARKER_VERSION = 1
 _FILES = r"_files-[0-9a-f]{16}\.list"
-_TEMPORARY = re.compile(rf"\.(plan\.json|{_FILES}|(\d{{5,}})\.(parquet|json|failed\.json))\.[0-9a-f]{{8}}\.tmp")
-_OURS = re.compile(rf"lock(-\d+-of-\d+)?|\..*\.tmp|report\.html|\d{{5,}}\.attempt|{_FILES}|{VERSION_1_FILES}")
+_TEMPORARY = re.compile(
+    rf"\.(plan\.json|baseline\.json|{_FILES}|(\d{{5,}})\.(parquet|json|failed\.json))\.[0-9a-f]{{8}}\.tmp"
+)
+_OURS = re.compile(
+    rf"lock(-\d+-of-\d+)?|baseline\.json|\..*\.tmp|report\.html|\d{{5,}}\.attempt|{_FILES}|{VERSION_1_FILES}"
+)
 _HASHERS = 4
+# What a marker says of the file and of itself, beside what came of the shard.
+_OF_THE_FILE = frozenset({"sha256", "bytes", "format", "version", "shard", "written", "plan", "fingerprint"})
 
 
 class ShardState(StrEnum):
@@ -160,6 +166,11 @@ class Folder:
         whole = self._mark(plan, shard, ".json", {"sha256": digest, "bytes": size, **marker})
         self.stem(plan, shard).with_suffix(".failed.json").unlink(missing_ok=True)
         return whole
+
+    def publish_again(self, plan: Plan, shard: int, pending: PendingFile, marker: Mapping[str, Any]) -> None:
+        """Put a finished shard's file in place of the one that `marker` is of, with a marker of the same facts."""
+        facts = {k: v for k, v in marker.items() if k not in _OF_THE_FILE}
+        self.publish(plan, shard, pending, facts)
 
     def give_up(self, plan: Plan, shard: int, reason: str, attempts: int) -> dict[str, Any]:
         """Mark a shard as failed. Gives the marker."""

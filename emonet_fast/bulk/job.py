@@ -16,8 +16,9 @@ from .folder import Folder, FoundShard, ShardState, check_same, refuse_different
 from .local import run_local
 from .lock import BEAT, STALE, Lock
 from .plan import Plan, asked, make_plan
+from .population import rank_by_own_rows
 from .progress import BulkProgress
-from .settings import Settings, differences, parse_devices
+from .settings import SELF, Settings, differences, parse_devices
 
 # Statuses that may be of the moment, not of the picture: `retry_errors` scores their shards again.
 PASSING = (Status.UNREADABLE, Status.CHANGED, Status.FAILED)
@@ -138,6 +139,9 @@ def run(settings: Settings, say: Callable[[str], None], packing: Progress | None
             settings.checkpoint, settings.options.cache_dir, revision=settings.options.revision, progress=packing
         )
         expected["checkpoint_hash"] = known.weights_hash
+        population = settings.population()
+        if population is not None:
+            population.check(known.names, expected)
         if not work.fresh:
             refuse_different(folder.path, differences(dict(work.plan.fingerprint), expected))
         work.look()
@@ -146,6 +150,8 @@ def run(settings: Settings, say: Callable[[str], None], packing: Progress | None
             # By markers and sizes alone, as this run took the hashes while it wrote.
             work.shards |= folder.look(folder.plan(), work.todo, hashes=False)
             _check_boxes_again(work)
+        if settings.baseline == SELF:
+            rank_by_own_rows(folder, folder.plan(), say)
     return _summary(work)
 
 

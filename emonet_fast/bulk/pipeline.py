@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from ..backends.base import DeviceBackend
+from ..baseline import Baseline
 from ..decoders import FaceLocator, Prepared
 from ..errors import EmonetError
 from ..records import Picture, Status
 from ..scorer import ScoredBatch, Scorer
-from ..scores import distinct_notes
+from ..scores import Scores, distinct_notes
 from .channel import Channel, ClosedError
 from .folder import Folder
 from .plan import Plan
@@ -82,6 +83,7 @@ class ShardPipeline:
         folder: the output folder.
         place: the device's name, for markers.
         faces: finds each picture's faces; None scores pictures as they are.
+        baseline: what the rows are ranked against; None ranks them by themselves.
         done: the writer's thread calls it with the marker of each finished shard, in order.
         advance: the engine's thread calls it with the shard, the rows scored, and those of them without scores.
 
@@ -97,6 +99,7 @@ class ShardPipeline:
         place: str,
         *,
         faces: FaceLocator | None,
+        baseline: Baseline | None,
         done: Callable[[dict[str, Any]], None],
         advance: Callable[[int, int, int], None] = lambda shard, rows, bad: None,
     ) -> None:
@@ -113,7 +116,7 @@ class ShardPipeline:
         self._last_done = time.perf_counter()
         self._keep = plan.keep_schema()
         self._embeddings = plan.fingerprint["embeddings"]
-        self._faces = faces
+        self._faces, self._baseline = faces, baseline
 
     def run(self) -> None:
         """Score the shards that come until the channel `shards` is closed.
@@ -205,10 +208,11 @@ class ShardPipeline:
                 for origin in origins:
                     inputs += origin is not last
                     last = origin
-                file.write(scored.scores, origins)
+                file.write(self._ranked(scored.scores), origins)
                 rows += len(origins)
                 notes = distinct_notes((*notes, *scored.scores.notes))
-            file.finish(self._scorer.empty(embeddings=self._embeddings != "none", faces=self._faces is not None))
+            empty = self._scorer.empty(embeddings=self._embeddings != "none", faces=self._faces is not None)
+            file.finish(self._ranked(empty))
             planned = self._plan.rows([job.shard])
             if inputs != job.read or (planned is not None and inputs != planned):
                 raise RuntimeError(f"{inputs} rows of input were written; {job.read} were read, {planned} were planned")
@@ -218,6 +222,9 @@ class ShardPipeline:
         finally:
             file.discard()
         self._done(marker)
+
+    def _ranked(self, scores: Scores) -> Scores:
+        return scores if self._baseline is None else scores.against(self._baseline)
 
     def _rates(self, rows: int) -> dict[str, Any]:
         """Seconds since the last shard was done, rows a second, and how long each stage has waited since."""

@@ -185,7 +185,15 @@ class _ShardActor:
     def _score(self, plan: Plan, shard: int) -> dict[str, Any]:
         markers: list[dict[str, Any]] = []
         place = f"ray {self._device}"
-        pipeline = ShardPipeline(self._scorer, plan, self._folder, place, faces=self._faces, done=markers.append)
+        pipeline = ShardPipeline(
+            self._scorer,
+            plan,
+            self._folder,
+            place,
+            faces=self._faces,
+            baseline=self._settings.population(),
+            done=markers.append,
+        )
         pipeline.shards.put(shard)
         pipeline.shards.close()
         pipeline.run()

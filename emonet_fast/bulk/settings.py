@@ -8,6 +8,7 @@ from pathlib import Path
 import PIL
 
 from .._version import __version__
+from ..baseline import Baseline
 from ..checkpoint.fetch import VARIANTS
 from ..engines.reports import ReportStore
 from ..errors import DataError, InputError, OptionError
@@ -20,6 +21,7 @@ from ..scorer import Scorer
 from ..sinks.encoders import SCHEMA_VERSION
 from .state import hash_of
 
+SELF = "self"
 _SLICE = re.compile(r"(\d+)/(\d+)")
 _HASH = re.compile(r"[0-9a-f]{64}")
 # What a fingerprint says of the recipe for people: proven again, its figures may differ, and no row does.
@@ -46,6 +48,8 @@ class Settings:
         retry_errors: also score failed shards again, and shards with rows that could not be read.
         keep: columns of the tables to carry along.
         image_column: column of the tables that holds the pictures; None tells it by its type.
+        baseline: file of the population that rows are ranked against; "self" is the run's own rows, once all shards are
+            done; None ranks them by themselves.
         ray_address: of a running cluster, for engine "ray"; None starts a Ray of its own.
 
     Raises:
@@ -65,6 +69,7 @@ class Settings:
     retry_errors: bool = False
     keep: tuple[str, ...] = ()
     image_column: str | None = None
+    baseline: str | None = None
     ray_address: str | None = None
 
     def __post_init__(self) -> None:
@@ -87,8 +92,14 @@ class Settings:
         object.__setattr__(self, "output", Path(self.output).absolute())
         if self.faces.boxes is not None:
             object.__setattr__(self, "faces", replace(self.faces, faces=f"boxes:{self.faces.boxes.absolute()}"))
+        if self.baseline not in (None, SELF):
+            object.__setattr__(self, "baseline", str(Path(str(self.baseline)).absolute()))
         if self.checkpoint not in VARIANTS and Path(self.checkpoint).exists():
             object.__setattr__(self, "checkpoint", str(Path(self.checkpoint).absolute()))
+
+    def population(self) -> Baseline | None:
+        """Return the baseline of the file; None for the run's own rows, or for none."""
+        return None if self.baseline in (None, SELF) else Baseline.read(Path(str(self.baseline)))
 
     def scorer(self, device: str, threads: int | None) -> Scorer:
         """Return a scorer, not opened yet, for one device; threads None takes all cores."""
@@ -108,7 +119,11 @@ class Settings:
             "pillow": PIL.__version__,  # its resize decides pixels, whichever decoder is used
             "embeddings": self.embeddings,
             "faces": self.faces.faces.partition(":")[0],
+            "baseline": self.baseline or "none",
         }
+        population = self.population()
+        if population is not None:
+            facts["baseline"] = population.facts["baseline_hash"]
         if self.faces.faces != "none":
             facts["face_margin"] = f"{self.faces.margin:g}"
             facts["min_face"] = f"{self.faces.min_face:g}"

@@ -77,6 +77,7 @@ def serve(connection: Connection, settings: Settings, device: str, threads: int 
                 folder,
                 device,
                 faces=faces,
+                baseline=settings.population(),
                 done=lambda marker: send(Done(marker)),
                 advance=lambda *rows: send(Advance(*rows)),
             )

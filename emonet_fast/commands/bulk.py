@@ -28,6 +28,7 @@ from . import options as opt
 @opt.ENGINE("--retry-errors", "Score shards again that failed, or that have unreadable rows.", is_flag=True)
 @opt.output("DIR", "Write the shards into this folder, a parquet file each.", required=True)
 @opt.OUTPUT("--shard-size N", "Put at most this many rows into a shard.", type=int, default=SHARD_SIZE)
+@opt.baseline()
 @opt.OUTPUT("--embeddings", "Write the 1152-d embeddings too.", default="none", choices=EMBEDDINGS)
 def bulk(shard: str, keep: tuple[str, ...], output: Path, **fields: Any) -> None:
     """Score data sets of any size, and go on after a stop.
@@ -76,7 +77,8 @@ def _say(text: str) -> None:
     show_default="those below the run's inputs",
 )
 @opt.output("F.html", "Write the page to this file.", opt.OutputFile(*opt.PAGES), show_default="DIR/report.html")
-def report(folder: Path, pictures: bool | None, output: Path | None) -> None:
+@opt.baseline()
+def report(folder: Path, pictures: bool | None, output: Path | None, baseline: str | None) -> None:
     """Make one page on a folder of `bulk`.
 
     It shows counts, errors, distributions, what occurs together, typical pictures, and labels. Pictures come from where
@@ -87,7 +89,7 @@ def report(folder: Path, pictures: bool | None, output: Path | None) -> None:
     path = output or folder / "report.html"
     # Pages of earlier runs may lie in the folder: they are no part of it.
     opt.try_files(path, inputs=files_of(folder, lambda name: not name.endswith(opt.PAGES)))
-    report = write_report(folder, path, pictures=pictures)
+    report = write_report(folder, path, pictures=pictures, baseline=opt.chosen_baseline(baseline, "self"))
     opt.say(
         *report.notes,
         f"{counted(report.total, 'row')} of {report.done} of {counted(report.shards, 'shard')}",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -21,6 +21,9 @@ from .parts import Argument as Argument
 from .parts import Commands as Commands
 from .parts import OutputFile as OutputFile
 from .parts import command as command
+
+if TYPE_CHECKING:
+    from ..baseline import Baseline
 
 Decorator: TypeAlias = Callable[[Function], Function]
 # Adds an option to a command; takes further names and settings.
@@ -211,6 +214,28 @@ embeddings = OUTPUT("--embeddings", "Write the 1152-d embeddings too.", is_flag=
 json_file = OUTPUT("--json F.json", "Write every figure in full precision to this file too.", type=OutputFile(".json"))
 
 
+def baseline(more: str = "", words: str = "self the run's own rows") -> Declared:
+    """The population that rows are ranked against; `chosen_baseline` reads it."""
+    return OUTPUT(
+        f"--baseline F.json|self{more}",
+        f"Rank emotions by how unusual they are in this population: a file of `emonet-fast baseline`, or {words}.",
+    )
+
+
+min_reliability = OUTPUT(
+    "--min-reliability X",
+    "Leave emotions out of rankings of which the experts' alpha is lower: they agree from 0.3 on, somewhat from 0.1.",
+    type=click.FloatRange(-1, 1),
+)
+
+
+def chosen_baseline(text: str | None, *words: str) -> "Baseline | str | None":
+    """What --baseline names: one of the words, or the file's baseline."""
+    from ..baseline import Baseline
+
+    return text if text is None or text in words else Baseline.read(Path(text))
+
+
 def place(name: str, metavar: str) -> Decorator:
     """An argument that is a file or folder."""
     return click.argument(name, type=PATH, metavar=metavar, cls=Argument)
@@ -236,7 +261,9 @@ def images(text: str) -> Declared:
     return INPUT("--images DIR", text, type=PATH, show_default="drawn by the package")
 
 
-def files_read(checkpoint: str, options: Options, faces: FaceOptions | None = None) -> Iterator[str]:
+def files_read(
+    checkpoint: str, options: Options, faces: FaceOptions | None = None, baseline: str | None = None
+) -> Iterator[str]:
     """The files that options name as inputs, which no output may replace."""
     from ..files import files_of
 
@@ -247,6 +274,8 @@ def files_read(checkpoint: str, options: Options, faces: FaceOptions | None = No
         *((faces.boxes, faces.model) if faces is not None else ()),
     ):
         yield from files_of(place)
+    if baseline not in ("self", "person"):
+        yield from files_of(baseline)
 
 
 def title(names: Sequence[str]) -> str:

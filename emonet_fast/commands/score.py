@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 @opt.embeddings
 @opt.report_page("Write a page of pictures and their scores.")
 @opt.top(5)
+@opt.baseline()
+@opt.min_reliability
 @opt.dry_run
 def score(
     inputs: tuple[str, ...],
@@ -49,6 +51,8 @@ def score(
     embeddings: bool,
     report: Path | None,
     top: int,
+    baseline: str | None,
+    min_reliability: float | None,
     dry_run: bool,
 ) -> None:
     """Score pictures: files, folders, globs, tar shards, tables.
@@ -57,17 +61,23 @@ def score(
     status no_face for a picture without any. Ctrl-C keeps what was scored.
     """
     from .. import job
+    from ..arithmetic import EMOTIONS
     from ..faces import prepare_faces
     from ..files import keep_apart
+    from ..reliability import reliable
     from ..scorer import Scorer
     from ..sinks.terminal import table
     from ..sources import Inputs
 
+    population = opt.chosen_baseline(baseline, "self")
+    reliable(EMOTIONS, min_reliability)  # refuses what would leave no emotion
     with Scorer(checkpoint, options=options) as scorer:
         source = Inputs(inputs, options, image_column=image_column)
-        outputs = job.ScoreOutputs(output, format, report, opt.title(inputs), embeddings, top)
+        outputs = job.ScoreOutputs(
+            output, format, report, opt.title(inputs), embeddings, top, population, min_reliability
+        )
         job.check(outputs)
-        keep_apart(outputs.files, (*source.paths(), *opt.files_read(checkpoint, options, faces)))
+        keep_apart(outputs.files, (*source.paths(), *opt.files_read(checkpoint, options, faces, baseline)))
         find_faces = prepare_faces(faces, options)
         with steps("packing") as done:
             scorer.open(done, pictures=source.total)
@@ -79,7 +89,8 @@ def score(
         with progress(source.total if locator is None else None) as bar:
             summary = job.run(scorer, source, outputs, bar.update, locator, source.skipped)
     if summary.first is not None:
-        click.echo(table(summary.first, outputs.top, shutil.get_terminal_size((100, 40)).columns))
+        columns = shutil.get_terminal_size((100, 40)).columns
+        click.echo(table(summary.first, outputs.top, columns, min_reliability))
         hidden = sum(summary.counts.values()) - len(summary.first)
         if hidden:
             opt.say(f"... and {counted(hidden, 'more row')}")

@@ -71,6 +71,7 @@ _video_options = opt.together(
 @opt.OUTPUT("--overlay F.mp4|.mkv", "Write the video with boxes, emotions and its sound.", type=opt.PATH)
 @opt.report_page("Write a page of heat maps, lines and peaks of every face.")
 @opt.top(3)
+@opt.baseline("|person", "self the run's own rows, or person each face's own rows, its quiet level")
 @opt.dry_run
 def video(
     inputs: tuple[str, ...],
@@ -82,6 +83,7 @@ def video(
     overlay: Path | None,
     report: Path | None,
     top: int,
+    baseline: str | None,
     dry_run: bool,
 ) -> None:
     """Score faces over time: video files, URLs, cameras.
@@ -97,11 +99,12 @@ def video(
     chosen = replace(chosen, faces=faces)
     Sampling(chosen.fps, chosen.start, chosen.end)  # says at once what cannot work
     title = opt.title([without_secrets(name) for name in inputs])
-    outputs = VideoOutputs(output, overlay, report, title, top)
+    population = opt.chosen_baseline(baseline, "self", "person")
+    outputs = VideoOutputs(output, overlay, report, title, top, population)
     if not outputs.files and not dry_run:
         raise OptionError("no output came; expected --output, --overlay, --report or --dry-run")
     with Scorer(checkpoint, options=options) as scorer, closing(VideoRun(scorer, inputs, chosen, outputs)) as run:
-        readable = run.check(opt.files_read(checkpoint, options, faces))
+        readable = run.check(opt.files_read(checkpoint, options, faces, baseline))
         _tell(run.summary)
         if not readable:
             sys.exit(opt.Exit.FAILED)

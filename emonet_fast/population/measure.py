@@ -117,14 +117,22 @@ class _Digits:
         self.counts = np.zeros((len(self.slots), 1 << width), np.int64)
 
     def count(self, keys: Keys, shift: int, width: int) -> None:
-        prefixes = keys >> np.uint64(shift + width) if shift + width < 64 else np.zeros_like(keys)
-        place = np.searchsorted(self.slots, prefixes) if len(self.slots) > 1 else np.zeros(len(keys), np.intp)
-        np.minimum(place, len(self.slots) - 1, out=place)
-        known = self.slots[place] == prefixes
-        digits = ((keys[known] >> np.uint64(shift)) & np.uint64((1 << width) - 1)).astype(np.intp)
-        self.counts += np.bincount((place[known] << width) + digits, minlength=self.counts.size).reshape(
-            self.counts.shape
-        )
+        """Count the digits at `shift` of the keys that have one of the prefixes; may sort the keys."""
+        above = shift + width
+        if len(self.slots) == 1:
+            low = int(self.slots[0]) << above
+            known = keys[(keys >= np.uint64(low)) & (keys <= np.uint64(low + (1 << above) - 1))]
+            place = np.zeros(len(known), np.intp)
+        else:  # sorting costs less than looking up the slot of every key
+            keys.sort()
+            lows = self.slots << np.uint64(above)
+            starts = np.searchsorted(keys, lows)
+            lengths = np.searchsorted(keys, lows | np.uint64((1 << above) - 1), side="right") - starts
+            place = np.repeat(np.arange(len(lows)), lengths)
+            known = keys[np.arange(len(place)) + np.repeat(starts - (lengths.cumsum() - lengths), lengths)]
+        digits = ((known >> np.uint64(shift)) & np.uint64((1 << width) - 1)).astype(np.intp)
+        counts = np.bincount((place << width) + digits, minlength=self.counts.size)
+        self.counts += counts.reshape(self.counts.shape)
 
     def end(self, width: int) -> None:
         """Take the digit of each wanted value, now that all values are counted."""

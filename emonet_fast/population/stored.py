@@ -194,12 +194,21 @@ def _read(path: Path, names: tuple[str, ...], prefix: str, rows: int = _ROWS) ->
         batches = _parquet_batches(path, wanted, rows) if suffix == ".parquet" else _csv_batches(path, wanted)
         for batch in batches:
             has = set(batch.schema.names)
-            status = np.array(batch.column("status").to_pylist() if "status" in has else ["ok"] * batch.num_rows)
+            status = _texts(batch.column("status")) if "status" in has else np.full(batch.num_rows, "ok")
             values = np.full((batch.num_rows, len(wanted)), np.nan, np.float32 if prefix == RAW else np.float64)
             for i, name in enumerate(wanted):
                 if name in has:
                     values[:, i] = batch.column(name).to_numpy(zero_copy_only=False)
             yield status, values
+
+
+def _texts(column: "pyarrow.Array") -> Any:
+    """[n] texts of a column, each distinct one made once; "" where there is none."""
+    import pyarrow.types as kinds
+
+    encoded = column if kinds.is_dictionary(column.type) else column.dictionary_encode()
+    texts = np.array([*("" if text is None else text for text in encoded.dictionary.to_pylist()), ""])
+    return texts[encoded.indices.fill_null(len(texts) - 1).to_numpy()]
 
 
 def _parquet_batches(path: Path, wanted: list[str], rows: int) -> "Iterator[pyarrow.RecordBatch]":

@@ -3,13 +3,15 @@
 import base64
 import io
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image
 
 from .. import taxonomy
+from ..arithmetic import EMOTIONS
+from ..baseline import Baseline
 from ..records import Float64Array, UInt8Array
 from ..scores import Scores, distinct_notes
 
@@ -51,83 +53,113 @@ class Card:
     Args:
         key, status, reason: As in its row.
         image: Base64 JPEG, "" without one.
-        top: The strongest emotions with their values.
+        top: By kind (`Scores.kinds`), the strongest emotions with their values.
         extras: The other dimensions with their raw scores.
-        groups: One value for each group of emotions; see taxonomy.GROUPS.
+        groups: By kind, one value for each group of emotions; see taxonomy.GROUPS.
     """
 
     key: str
     status: str
     reason: str
     image: str
-    top: tuple[tuple[str, float], ...] = ()
+    top: Mapping[str, tuple[tuple[str, float], ...]]
     extras: tuple[tuple[str, float], ...] = ()
-    groups: tuple[float, ...] = ()
+    groups: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class PictureTotals:
-    """Everything the page is made from: sums over all scored inputs, and cards of the first ones.
+    """Everything the page is made from: sums over all scored inputs, and the first ones.
 
     Args:
         max_pictures: Cards at most.
         top: Emotions on a card.
+        min_reliability: Of the rankings, as of `Scores.ranking`.
         notes: What a reader must know, each once.
-        kind: `Scores.value_kind`, "" before the first batch.
-        emotions: The emotions of `Scores.ranking`.
+        names: `Scores.names`.
         statuses: Inputs by status.
         scored: Inputs with scores.
-        emotion_sums: [E] float64, of the values of `Scores.ranking`; [0] before the first batch.
-        cards: The first inputs.
+        raw_sum: [D] float64, of the raw scores.
+        sums: By kind but z, [E] float64 of `Scores.ranking`.
+        first: The first inputs, without embeddings, and their small pictures.
     """
 
     max_pictures: int
     top: int
+    min_reliability: float | None = None
     notes: tuple[str, ...] = ()
-    kind: str = ""
-    emotions: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     statuses: Counter[str] = field(default_factory=Counter)
     scored: int = 0
-    emotion_sums: Float64Array = field(default_factory=lambda: np.zeros(1))
-    cards: list[Card] = field(default_factory=list)
+    raw_sum: Float64Array = field(default_factory=lambda: np.zeros(1))
+    sums: dict[str, Float64Array] = field(default_factory=dict)
+    first: list[Scores] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
 
     def add(self, scores: Scores, thumbnails: Sequence[Image.Image | None]) -> None:
         """Take in a batch of the first one's heads: one thumbnail, or None, for each row."""
-        self.kind = scores.value_kind
-        self.emotions, table = scores.ranking()
+        self.names = scores.names
         self.notes = distinct_notes((*self.notes, *scores.notes))[:_NOTES]
         self.statuses.update(str(s) for s in scores.status)
-        self.scored += int(scores.ok.sum())
-        self.emotion_sums = self.emotion_sums + table[scores.ok].sum(axis=0)
-        room = min(self.max_pictures - len(self.cards), len(scores))
+        ok = scores.ok
+        self.scored += int(ok.sum())
+        self.raw_sum = self.raw_sum + scores.raw[ok].sum(axis=0, dtype=np.float64)
+        for kind in scores.kinds:
+            if kind != "z":  # of which the mean follows from raw's
+                self.sums[kind] = self.sums.get(kind, 0.0) + scores.ranking(kind)[1][ok].sum(axis=0)
+        room = min(self.max_pictures - len(self.images), len(scores))
         if room > 0:
-            self.cards += _cards(scores.select(range(room)), thumbnails, self.top)
+            self.first.append(replace(scores.select(range(room)), embeddings=None))
+            self.images += [encoded(one) for one in thumbnails[:room]]
 
+    def emotions(self) -> tuple[str, ...]:
+        """The emotions of `Scores.ranking`."""
+        return tuple(slug for slug in EMOTIONS if slug in self.names)
 
-def _cards(scores: Scores, thumbnails: Sequence[Image.Image | None], top: int) -> list[Card]:
-    emotions, table = scores.ranking()
-    strongest = scores.top(top)
-    extras = [(d.slug, scores.names.index(d.slug)) for d in taxonomy.EXTRA_DIMENSIONS if d.slug in scores.names]
-    cards = []
-    for i, ok in enumerate(scores.ok):
-        cards.append(
+    def means(self, baseline: Baseline | None) -> dict[str, dict[str, float]]:
+        """By kind, the mean of each emotion over all inputs with scores; {} without any."""
+        if not self.scored:
+            return {}
+        tables = {kind: total / self.scored for kind, total in self.sums.items()}
+        if baseline is not None:
+            z = baseline.z((self.raw_sum / self.scored)[None])[0]
+            tables["z"] = z[[self.names.index(slug) for slug in self.emotions()]]
+        return {
+            kind: {s: v for s, v in zip(self.emotions(), table.tolist(), strict=True) if v == v}
+            for kind, table in tables.items()
+        }
+
+    def cards(self, baseline: Baseline | None) -> tuple[tuple[str, ...], list[Card]]:
+        """The kinds of values that there are, and a card for each of the first inputs."""
+        kinds = tuple(self.sums) + (() if baseline is None else ("z",))
+        if not self.first:
+            return kinds, []
+        scores = Scores.concat(self.first)
+        if baseline is not None and scores.baseline is None:
+            scores = scores.against(baseline)
+        tops = {kind: scores.top(self.top, kind, self.min_reliability) for kind in kinds}
+        tables = {kind: scores.ranking(kind) for kind in kinds}
+        extras = [(d.slug, scores.names.index(d.slug)) for d in taxonomy.EXTRA_DIMENSIONS if d.slug in scores.names]
+        return kinds, [
             Card(
                 scores.keys[i],
                 str(scores.status[i]),
                 scores.reason[i],
-                encoded(thumbnails[i]),
-                top=tuple(strongest[i]),
+                self.images[i],
+                top={kind: tuple(rows[i]) for kind, rows in tops.items()},
                 extras=tuple((slug, float(scores.raw[i, c])) for slug, c in extras) if ok else (),
-                groups=_groups(emotions, table[i], scores.value_kind) if ok else (),
+                groups={k: _groups(slugs, table[i], k) for k, (slugs, table) in tables.items()} if ok else {},
             )
-        )
-    return cards
+            for i, ok in enumerate(scores.ok)
+        ]
 
 
 def _groups(emotions: tuple[str, ...], values: Float64Array, kind: str) -> tuple[float, ...]:
     """One value for each of the 7 groups: the sum of the probabilities, else the strongest score."""
     out = []
     for group in taxonomy.GROUPS:
-        members = [v for s, v in zip(emotions, values.tolist(), strict=True) if taxonomy.find(s).group == group]
+        members = [
+            v for s, v in zip(emotions, values.tolist(), strict=True) if v == v and taxonomy.find(s).group == group
+        ]
         out.append(sum(members) if kind == "prob" else max(members, default=0.0))
     return tuple(out)

@@ -12,19 +12,22 @@ from typing import Any
 from PIL import Image
 
 from .. import taxonomy
+from ..baseline import Baseline
 from ..files import PendingFile
 from ..scores import Scores, distinct_notes
 from ..sinks.apart import RunOutput
 from ..sinks.encoders import SCHEMA_VERSION
-from .collect import PictureTotals
-from .render import MEASURES, minus, publish, value_text
+from .collect import Card, PictureTotals
+from .render import minus, publish, switch, value_text
 
 _LABELS = {
     "prob": ("mean softmax", "sum of the group's softmax"),
     "score": ("mean score", "the group's strongest score"),
     "raw": ("mean raw score", "the group's strongest raw score"),
+    "z": ("mean z", "the group's strongest z"),
 }
-_SCORE_SCALE = 7.0  # annotators' scale of an emotion
+# A full bar at least: the annotators' scale of an emotion; what is rare in a population.
+_LEAST = {"raw": 7.0, "score": 7.0, "z": 4.0}
 
 
 class PictureReport(RunOutput):
@@ -37,21 +40,33 @@ class PictureReport(RunOutput):
         metadata: Checkpoint hash, precision, backend and versions.
         max_pictures: How many inputs get a card; of the others only counts and means are shown.
         top: Emotions on a card.
+        min_reliability: Leave emotions out of the cards' rankings of which the experts' alpha is lower.
+
+    The attribute `baseline` is the population that the page ranks against, where the rows do not carry theirs; it may
+    be set until `close`.
 
     Raises:
         OptionError: when the folder is missing or cannot be written.
     """
 
     def __init__(
-        self, path: Path, title: str, metadata: Mapping[str, str], max_pictures: int = 200, top: int = 5
+        self,
+        path: Path,
+        title: str,
+        metadata: Mapping[str, str],
+        max_pictures: int = 200,
+        top: int = 5,
+        min_reliability: float | None = None,
     ) -> None:
         self.path = path
+        self.baseline: Baseline | None = None
         self._title, self._metadata = title, {**metadata, "schema_version": SCHEMA_VERSION}
-        self._totals = PictureTotals(max_pictures, top)
+        self._totals = PictureTotals(max_pictures, top, min_reliability)
         self._file = PendingFile(path)
 
     def write(self, scores: Scores, thumbnails: Sequence[Image.Image | None]) -> None:
         """Take in N rows, and N small pictures (`collect.thumbnail`), None where one could not be decoded."""
+        self.baseline = scores.baseline or self.baseline
         self._totals.add(scores, thumbnails)
 
     def add_note(self, note: str) -> None:
@@ -64,7 +79,9 @@ class PictureReport(RunOutput):
 
     def close(self) -> None:
         """Write the page and rename it into place. Raises EmonetError when that fails."""
-        variables = {"title": self._title, "metadata": self._metadata} | _content(self._totals)
+        facts = {} if self.baseline is None else self.baseline.facts
+        variables = {"title": self._title, "metadata": self._metadata | facts}
+        variables |= _content(self._totals, self.baseline)
         publish(self._file, "reports/pictures.html", variables)
 
     def abort(self) -> None:
@@ -72,30 +89,39 @@ class PictureReport(RunOutput):
         self._file.discard()
 
 
-def _content(totals: PictureTotals) -> dict[str, Any]:
+def _content(totals: PictureTotals, baseline: Baseline | None) -> dict[str, Any]:
     """The template's variables that come from scores."""
-    kind = totals.kind or "raw"
-    mean_label, group_label = _LABELS[kind]
     total = totals.statuses.total()
     counts = [(total, "picture" if total == 1 else "pictures", False), (totals.scored, "scored", False)]
     if total > totals.scored:
         counts.append((total - totals.scored, "without scores", True))
-    columns = [card for card in totals.cards if card.top or card.extras]
+    kinds, cards = totals.cards(baseline)
+    means = totals.means(baseline)
+    columns = [card for card in cards if card.groups]
+    views = switch(kinds)
     return {
-        "notes": totals.notes,
+        "notes": distinct_notes((*totals.notes, *(() if baseline is None else baseline.notes({})))),
         "counts": counts,
         "statuses": [f"{n} {s.replace('_', ' ')}" for s, n in totals.statuses.most_common() if s != "ok"],
-        "totals": totals,
+        "scored": totals.scored,
         "total": total,
-        "measure": MEASURES[kind],
-        "kind": kind,
-        "full": _full_scale([value for card in totals.cards for _, value in card.top[:1]], kind),
-        "overview": _overview(totals, kind),
-        "mean_label": mean_label,
+        "cards": cards,
         "columns": columns,
-        "full_colour": _full_scale([value for card in columns for value in card.groups], kind),
-        "group_label": group_label,
+        "min_reliability": totals.min_reliability,
+        "views": [view | _view(view["kind"], cards, means.get(view["kind"], {})) for view in views],
         "marker": _marker,
+    }
+
+
+def _view(kind: str, cards: list[Card], means: Mapping[str, float]) -> dict[str, Any]:
+    """What the page shows of one kind of values."""
+    mean_label, group_label = _LABELS[kind]
+    return {
+        "full": _full_scale([v for card in cards for _, v in card.top.get(kind, ())[:1]], kind),
+        "overview": _overview(means, kind),
+        "mean_label": mean_label,
+        "full_colour": _full_scale([v for card in cards for v in card.groups.get(kind, ())], kind),
+        "group_label": group_label,
     }
 
 
@@ -115,11 +141,10 @@ def _marker(slug: str, value: float) -> dict[str, Any]:
     }
 
 
-def _overview(totals: PictureTotals, kind: str) -> dict[str, Any] | None:
+def _overview(means: Mapping[str, float], kind: str) -> dict[str, Any] | None:
     """The mean of each emotion over all inputs with scores, by group, strongest first within its group."""
-    if not totals.scored or not totals.emotions:
+    if not means:
         return None
-    means = dict(zip(totals.emotions, (totals.emotion_sums / totals.scored).tolist(), strict=True))
     full = _full_scale(list(means.values()), kind, least=1.0)  # means are far from the scale's end
     groups = []
     for index, group in enumerate(taxonomy.GROUPS):
@@ -130,10 +155,10 @@ def _overview(totals: PictureTotals, kind: str) -> dict[str, Any] | None:
     return {"groups": groups, "full": full}
 
 
-def _full_scale(values: list[float], kind: str, least: float = _SCORE_SCALE) -> float:
+def _full_scale(values: list[float], kind: str, least: float | None = None) -> float:
     """What a full bar stands for: the strongest value rounded up; `least` is for scores, not softmax."""
     strongest = max(values, default=0.0)
     if kind != "prob":
-        return max(least, float(math.ceil(strongest)))
+        return max(_LEAST[kind] if least is None else least, float(math.ceil(strongest)))
     steps = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     return next((s for s in steps if s >= strongest), 1.0)

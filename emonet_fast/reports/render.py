@@ -1,20 +1,24 @@
 """From a template and its variables to a page. All pages extend base.html and share the macros of parts.html."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any
 
 from .. import taxonomy
 from ..files import PendingFile
+from ..reliability import reliability
 from ..text import shorten_middle, visible
 
 # By Scores.value_kind.
 MEASURES = {
     "prob": "softmax over the 40 emotions",
     "score": "raw score minus neutral mean",
-    "raw": "raw score, no neutral baseline",
+    "raw": "raw score of 0 to 7",
+    "z": "z, spreads above what is usual in the baseline",
 }
+# The kinds on a page's switch, the one that is shown first before the others.
+_KINDS = {"z": "unusual (z)", "prob": "softmax", "score": "mean-subtracted", "raw": "raw 0 to 7"}
 # Names of taxonomy.GROUPS for narrow screens.
 _SHORT = ("Positive, high", "Positive, low", "Negative, high", "Negative, low", "Cognitive", "Physical", "Longing")
 
@@ -45,11 +49,24 @@ def render(template: str, variables: Mapping[str, Any]) -> bytes:
         "width": lambda share: f"{min(max(share, 0.0), 1.0):.1%}",
     }
     environment.globals |= {
+        "agreement": agreement,
         "emotion": taxonomy.find,
         "group_index": lambda slug: taxonomy.GROUPS.index(taxonomy.find(slug).group),
         "groups": [{"name": name, "short": short} for name, short in zip(taxonomy.GROUPS, _SHORT, strict=True)],
     }
     return environment.get_template(template).render(variables).encode("utf-8", "backslashreplace")
+
+
+def switch(kinds: Iterable[str]) -> list[dict[str, str]]:
+    """The rankings that a reader can switch between, the one first that the page shows at first."""
+    there = set(kinds)
+    return [{"kind": k, "label": label, "measure": MEASURES[k]} for k, label in _KINDS.items() if k in there]
+
+
+def agreement(slug: str) -> dict[str, str] | None:
+    """How far experts agree on an emotion: a word for the mark's look, and a text; None where it is unknown."""
+    known = reliability().get(slug)
+    return None if known is None else {"word": str(known.agreement), "text": known.text}
 
 
 def publish(pending: PendingFile, template: str, variables: Mapping[str, Any]) -> None:
@@ -69,9 +86,9 @@ def _shown(value: Any) -> Any:
 
 
 def value_text(value: float, kind: str) -> str:
-    """A value of `Scores.top`: softmax as a percentage, other scores with two digits."""
+    """A value of `Scores.top`: softmax as a percentage, z with one digit, other scores with two digits."""
     if kind != "prob":
-        return minus(f"{value:+.2f}" if kind == "score" else f"{value:.2f}")
+        return minus(format(value, {"score": "+.2f", "z": "+.1f"}.get(kind, ".2f")))
     return f"{value:.0%}" if value >= 0.0995 or value == 0 else f"{value:.1%}"
 
 

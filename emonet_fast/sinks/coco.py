@@ -48,7 +48,8 @@ class CocoJson(GrowingSink):
 
     def write(self, timeline: Timeline) -> None:
         parts = []
-        ranked = timeline.scores.top(len(taxonomy.EMOTIONS))
+        kind = [k for k in timeline.scores.kinds if k != "z"][-1]  # whatever readers of this layout expect
+        ranked = timeline.scores.top(len(taxonomy.EMOTIONS), kind)
         for i in range(len(timeline)):
             self._image(timeline, i)
             if timeline.scores.status[i] == Status.OK:

@@ -92,7 +92,7 @@ def _fields(column: "pyarrow.ChunkedArray") -> Iterable[str]:
 def encode_jsonl(table: "pyarrow.Table", begins: bool) -> bytes:
     """JSON lines: one object a row with the columns as keys; null where there is no value, never NaN."""
     del begins  # there is no header
-    return b"".join(map(_json_line, table.to_pylist()))
+    return b"".join(map(json_line, table.to_pylist()))
 
 
 def encode_laion(table: "pyarrow.Table", begins: bool) -> bytes:
@@ -103,7 +103,7 @@ def encode_laion(table: "pyarrow.Table", begins: bool) -> bytes:
     del begins
     slugs = [name.removeprefix("raw_") for name in table.column_names if name.startswith("raw_")]
     stems = {slug: taxonomy.find(slug).file_stem for slug in slugs}
-    return b"".join(_json_line(_laion(row, stems)) for row in table.to_pylist())
+    return b"".join(json_line(_laion(row, stems)) for row in table.to_pylist())
 
 
 def _laion(row: Mapping[str, Any], stems: Mapping[str, str]) -> dict[str, Any]:
@@ -120,5 +120,6 @@ def _laion(row: Mapping[str, Any], stems: Mapping[str, str]) -> dict[str, Any]:
     return {"image_path": row["key"], "results": results}
 
 
-def _json_line(row: Mapping[str, Any]) -> bytes:
+def json_line(row: Mapping[str, Any]) -> bytes:
+    """A row as a line of JSON."""
     return json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"

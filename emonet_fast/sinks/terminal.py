@@ -1,6 +1,7 @@
 """The plain table that the command line prints: one line a picture."""
 
 from .. import taxonomy
+from ..reliability import Agreement, reliability
 from ..scores import Scores
 from ..text import columns, pad, shorten_end, shorten_middle, visible
 
@@ -12,23 +13,28 @@ _TITLES = {
     "prob": "strongest emotions, softmax over 40",
     "score": "strongest emotions, raw score minus neutral mean",
     "raw": "strongest emotions, raw score (no neutral baseline)",
+    "z": "most unusual emotions, z against the baseline",
 }
+# After the names of emotions: how far experts agree on them. ASCII, for every terminal.
+_MARKS = {Agreement.AGREE: "", Agreement.SOMEWHAT: "~", Agreement.NOT: "?"}
+_LEGEND = "(~ experts agree somewhat on this emotion, ? they do not agree)"
 
 
-def table(scores: Scores, top: int, width: int) -> str:
+def table(scores: Scores, top: int, width: int, min_reliability: float | None = None) -> str:
     """One line for each picture: its key, then its `top` strongest emotions, or its status and reason.
 
     No line is longer than `width` columns, at least 40: keys lose their middle, names their end, and then emotions are
-    left out, which the last line says. Control characters are escapes, so that a file name cannot steer the terminal.
+    left out, which the last line says. A mark after a name says that experts do not agree on it. Control characters are
+    escapes, so that a file name cannot steer the terminal.
     Raises OptionError when top is negative.
     """
-    ranked = scores.top(top)
+    ranked = scores.top(top, min_reliability=min_reliability)
     if not len(scores):
         return "no pictures"
     width = max(width, _MIN_WIDTH)
     keys = [visible(k) for k in scores.keys]
     key_width = min(max(columns(k) for k in [*keys, "picture"]), max(width * 3 // 10, 16))
-    cells = [[(taxonomy.find(s).name, _value(v, scores.value_kind)) for s, v in row] for row in ranked]
+    cells = [[(_marked(s), _value(v, scores.value_kind)) for s, v in row] for row in ranked]
     widths = _cell_widths(cells, width - key_width - len(_GAP))
     lines = [_line("picture", _TITLES[scores.value_kind] if widths else "status", key_width, width)]
     for i, key in enumerate(keys):
@@ -38,6 +44,8 @@ def table(scores: Scores, top: int, width: int) -> str:
             text = ": ".join(filter(None, [str(scores.status[i]), visible(scores.reason[i])]))
         lines.append(_line(key, text, key_width, width))
     wanted = max(map(len, cells))
+    if any(name[-1] in "~?" for row in cells for name, _ in row[: len(widths)]):
+        lines.append(shorten_end(_LEGEND, width))
     if len(widths) < wanted:
         lines.append(shorten_end(f"(room for {len(widths)} of {wanted} emotions)", width))
     return "\n".join(line.rstrip() for line in lines)
@@ -48,8 +56,13 @@ def _line(key: str, text: str, key_width: int, width: int) -> str:
     return pad(shorten_middle(key, key_width), key_width) + _GAP + shorten_end(text, room)
 
 
+def _marked(slug: str) -> str:
+    known = reliability().get(slug)
+    return taxonomy.find(slug).name + ("" if known is None else _MARKS[known.agreement])
+
+
 def _value(value: float, kind: str) -> str:
-    return format(value, {"prob": ".1%", "score": "+.2f", "raw": ".2f"}[kind])
+    return format(value, {"prob": ".1%", "score": "+.2f", "raw": ".2f", "z": "+.1f"}[kind])
 
 
 def _cell_widths(cells: list[list[tuple[str, str]]], room: int) -> list[tuple[int, int]]:
@@ -75,4 +88,9 @@ def _total(widths: list[tuple[int, int]]) -> int:
 
 
 def _cell(name: str, value: str, name_width: int, value_width: int) -> str:
-    return pad(shorten_end(name, name_width), name_width) + " " + value.rjust(value_width)
+    mark = name[-1] if name[-1] in "~?" else ""
+    return (
+        pad(shorten_end(name.removesuffix(mark), name_width - len(mark)) + mark, name_width)
+        + " "
+        + value.rjust(value_width)
+    )

@@ -3,15 +3,19 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from ..baseline import Baseline
 from ..errors import EmonetError, InputError, OptionError
 from ..faces import FaceFinder, Place, prepare_finder
 from ..files import keep_apart
 from ..optional import require
 from ..options import VideoOptions
+from ..population.annotate import Populations, add_columns
+from ..population.spool import Spool
+from ..population.stored import SUFFIXES
 from ..reports.timeline import TimelineReport
 from ..scorer import Scorer
 from ..sinks.apart import OutputsApart
@@ -22,6 +26,7 @@ from ..sinks.timeline import open_timeline
 from ..sources.video.choose import open_video
 from ..sources.video.frames import VideoSource
 from ..sources.video.opening import missing
+from ..text import utf8_text
 from .pipeline import VideoBatch, VideoPipeline
 from .summary import VideoSummary
 
@@ -39,6 +44,8 @@ class VideoOutputs:
         report: an HTML page.
         title: of the report.
         top: emotions that the overlay shows of a face.
+        baseline: the population that rows are ranked against. "self" takes the run's own rows, "person" each track's
+            own rows, their quiet level: both once all are scored. None ranks them by themselves.
     """
 
     tables: tuple[Path, ...] = ()
@@ -46,6 +53,7 @@ class VideoOutputs:
     report: Path | None = None
     title: str = "video"
     top: int = 3
+    baseline: Baseline | str | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -74,6 +82,7 @@ class VideoRun:
         self._open_finder: Callable[[Place], FaceFinder | None] = lambda place: None
         self._pipeline: VideoPipeline | None = None
         self._apart = OutputsApart()
+        self._spool: Spool | None = None
 
     def stop(self) -> None:
         """End the run as if the present video ended here; the files are finished. For signal handlers."""
@@ -172,6 +181,11 @@ class VideoRun:
             "smooth_seconds": f"{options.smooth:g}",
             "embedding_dim": str(scorer.checkpoint.vision.hidden_size),
         }
+        if isinstance(self._outputs.baseline, Baseline):
+            self._outputs.baseline.check(scorer.checkpoint.names, metadata)
+            metadata |= self._outputs.baseline.facts
+        elif self._outputs.baseline is not None:
+            self._spool = Spool(scorer.checkpoint.names, scorer.metadata)
         report: TimelineReport | None = None
         early = True
         try:
@@ -187,9 +201,42 @@ class VideoRun:
         finally:
             if report is not None:
                 report.facts = self.summary.facts()
+            populations = self._populations()
             self._apart.end_all(early=early, empty=not self.summary.counts)
+            self._annotate(populations)
             self.summary.take(self._apart)
         return self.summary
+
+    def _populations(self) -> Populations | None:
+        """What the run's own rows are against, now that all are scored; None where they have their baseline."""
+        if self._spool is None:
+            return None
+        with self._spool as spool:
+            if not spool.rows:
+                return None
+            return spool.of_people() if self._outputs.baseline == "person" else spool.of_all()
+
+    def _annotate(self, populations: Populations | None) -> None:
+        """The second pass of a run against its own rows: z and percentile columns for the tables in place."""
+        if populations is None:
+            return
+        facts = {"baseline": "each person's own rows"} if isinstance(populations, dict) else {}
+        facts = populations.facts if isinstance(populations, Baseline) else facts
+        for path in self._outputs.tables:
+            if path in self._apart.written and path.suffix.lower() in SUFFIXES:
+                try:
+                    add_columns(path, self._scorer.checkpoint.names, populations, facts)
+                except EmonetError as error:
+                    self._apart.faults.append(f"{error}; the table is in place without z columns")
+
+    def _ranked(self, batch: VideoBatch) -> VideoBatch:
+        """The batch against its baseline, where that is known; else it is kept for one."""
+        timeline, baseline = batch.timeline, self._outputs.baseline
+        if self._spool is not None:
+            self._spool.add(timeline.scores, [(utf8_text(timeline.source), track) for track in timeline.track.tolist()])
+        if not isinstance(baseline, Baseline):
+            return batch
+        return replace(batch, timeline=replace(timeline, scores=timeline.scores.against(baseline)))
 
     def _add(self, output: GrowingSink | TimelineReport) -> None:
         self._apart.add(output, lambda batch: output.write(batch.timeline) if len(batch.timeline) else None)
@@ -206,7 +253,7 @@ class VideoRun:
         summary.name, summary.duration, first = video.name, self._length(video), None
         began, frames = time.perf_counter(), summary.frames
         try:
-            for batch in self._pipeline:
+            for batch in map(self._ranked, self._pipeline):
                 with summary.watch("write"):
                     self._apart.write(batch)
                 if self._apart.lost:

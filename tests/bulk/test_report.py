@@ -33,21 +33,21 @@ def test_figures_are_those_of_all_rows(whole):
     assert found.scored == len(scored)
     for e in range(40):
         clipped = np.clip(values[:, e], EDGES[0], EDGES[-1])
-        assert found.histogram[e].tolist() == np.histogram(clipped, EDGES)[0].tolist()
+        assert found.main.histogram[e].tolist() == np.histogram(clipped, EDGES)[0].tolist()
     top = np.argsort(-values, axis=1, kind="stable")[:, :STRONGEST]
     both = sum(1 for row in top if {3, 7} <= set(row.tolist()))
-    assert found.together[3, 7] == found.together[7, 3] == both
-    assert np.diag(found.together).sum() == STRONGEST * len(scored)
+    assert found.main.together[3, 7] == found.main.together[7, 3] == both
+    assert np.diag(found.main.together).sum() == STRONGEST * len(scored)
     for e in range(40):
         best = sorted(((r["score_" + found.emotions[e]], r["key"]) for r in scored), reverse=True)[:TYPICAL]
         assert [b.value for b in found.best[e]] == [v for v, _ in best]
     bad = {r["key"]: r["reason"] for r in every if r["status"] == "truncated"}
     assert all(bad[key] == reason for key, reason in found.examples["truncated"])
     labels = [(r["keep_emotion"], row) for r, row in zip(scored, values, strict=True) if r["keep_emotion"]]
-    agreement = found.agreements["emotion"]
+    agreement = found.main.agreements["emotion"]
     assert agreement.rows == len(labels)
     assert agreement.strange == 0
-    assert not found.agreements["score"].rows
+    assert not found.main.agreements["score"].rows
 
 
 @given(st.lists(st.integers(0, 30), min_size=len(EDGES) - 1, max_size=len(EDGES) - 1), st.floats(0.01, 0.99))

@@ -19,7 +19,7 @@ from emonet_fast.scores import NO_BASELINE, Scores
 
 from .rows import HOSTILE, METADATA, NAMES, made
 
-VOID = {"meta", "img", "path", "wbr"}
+VOID = {"meta", "img", "path", "wbr", "input"}
 
 
 class Page(HTMLParser):
@@ -126,7 +126,7 @@ def test_memory_is_bounded(tmp_path):
     for i in range(40):
         noted = Scores.from_raw(scores.raw + 30 + i, NAMES, dict.fromkeys(NAMES, 0.0), notes=[f"note {i}"])
         report.write(noted, [picture])
-    assert len(report._totals.cards) == 3
+    assert len(report._totals.images) == sum(map(len, report._totals.first)) == 3
     assert len(report._totals.notes) <= 20
     report.close()
     assert (tmp_path / "r.html").read_text(encoding="utf-8").count("some rows have raw scores outside") == 1
@@ -183,7 +183,7 @@ def test_notes_stand_in_a_banner_before_everything(tmp_path):
     assert page.all("div", "banner")
     assert html.index("untrained weights: the numbers mean nothing") < html.index("<h1>")
     assert NO_BASELINE in page.text
-    assert "Raw score, no neutral baseline" in page.text
+    assert "Raw score of 0 to 7" in page.text
     clean, _ = written(tmp_path / "clean.html", made(["a"]))
     assert not clean.all("div", "banner")
 
@@ -191,7 +191,7 @@ def test_notes_stand_in_a_banner_before_everything(tmp_path):
 def test_heat_map_has_a_cell_a_picture_and_group(tmp_path):
     scores = made(["a", "b", "c"], bad={1})
     page, _ = written(tmp_path / "r.html", scores)
-    assert len(page.all("rect")) == 2 * 7
+    assert len(page.all("rect")) == 3 * 2 * 7  # softmax, mean-subtracted, raw
     assert {(a["x"], a["y"]) for a in page.all("rect")} == {(str(x), str(y)) for x in range(2) for y in range(7)}
 
 
@@ -203,7 +203,7 @@ def test_few_heads(tmp_path, names):
 
 def test_top_says_how_many_bars_a_card_has(tmp_path):
     page, _ = written(tmp_path / "r.html", made(["a", "b"]), top=3)
-    assert len(page.all("div", "bar")) == 6
+    assert len(page.all("div", "bar")) == 3 * 6
 
 
 def test_what_cannot_work_is_refused(tmp_path):
@@ -251,3 +251,38 @@ def test_thumbnail_takes_views_and_leaves_them_alone():
     before = rgb.copy()
     assert thumbnail(rgb[:, ::-1]).size == (187, 224)
     assert np.array_equal(rgb, before)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["rows carry it", "known at the end"])
+def test_a_reader_switches_between_rankings_without_a_script(tmp_path, late):
+    """The page begins with z where there is a baseline, whether it comes with the rows or when all are scored."""
+    names = [d.name for d in taxonomy.EMOTIONS]
+    usual = made([str(i) for i in range(60)], names=names, seed=1).as_baseline()
+    scores = made(["a.jpg", "b.jpg"], names=names)
+    report = PictureReport(tmp_path / "r.html", "A report", METADATA, top=2)
+    report.write(scores if late else scores.against(usual), [None, None])
+    if late:
+        report.baseline = usual
+    report.close()
+    page = Page((tmp_path / "r.html").read_text("utf-8"))
+    picks = page.all("input", "pick")
+    assert [a["id"] for a in picks] == [a["for"] for a in page.all("label")] == ["v-z", "v-prob", "v-score", "v-raw"]
+    assert ["checked" in a for a in picks] == [True, False, False, False]
+    (slug, value), *_ = scores.against(usual).top(1)[0]
+    shown = taxonomy.find(slug)
+    assert f"a.jpg {shown.name.replace('/', '/ ')} {shown.group} {value:+.1f}" in page.text
+    mean = usual.z(scores.raw.astype(float))[:, 0].mean()
+    assert f"Amusement {mean:+.1f}".replace("-", "−") in page.text
+    assert "ranked by z, spreads above what is usual in the baseline" in page.text
+    assert "60 rows; z and percentiles are rough" in page.text
+
+
+def test_marks_say_how_far_experts_agree(tmp_path):
+    page, _ = written(tmp_path / "r.html", made(["a"]), min_reliability=0.3, top=40)
+    marks = page.all("span", "agree")
+    assert {a.get("title", "")[:33] for a in marks} >= {
+        "experts agree on this: alpha 0.58",
+        "experts do not agree on this: alp",
+    }
+    assert len(page.all("div", "bar")) == 3 * 5
+    assert "alpha is below 0.3" in page.text

@@ -10,19 +10,25 @@ from typing import Any
 import numpy as np
 
 from ... import taxonomy
+from ...baseline import Baseline
 from ...errors import DataError
 from ...files import write_whole
-from ...reports.render import MEASURES, minus, render
+from ...population import baseline_of
+from ...records import Float64Array
+from ...reports.render import MEASURES, minus, render, switch, value_text
 from ...sources.skipped import skipped_text
 from ..folder import Folder, ShardState, skipped_by
-from .collect import EDGES, STRONGEST, Collected, collect, quantile
+from ..settings import SELF
+from .collect import EDGES_OF, STRONGEST, Collected, KindFigures, collect, quantile
 from .pictures import thumbnails
 
 _WIDTH, _HEIGHT = 160, 34  # of a distribution's drawing
 _SLOTS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def write_report(where: Path, output: Path, *, pictures: bool | None = None) -> Collected:
+def write_report(
+    where: Path, output: Path, *, pictures: bool | None = None, baseline: Baseline | str | None = None
+) -> Collected:
     """Write the page on the folder of a bulk run, as far as that is done. Returns the figures on it.
 
     Args:
@@ -30,9 +36,12 @@ def write_report(where: Path, output: Path, *, pictures: bool | None = None) -> 
         output: the page.
         pictures: whether the most typical pictures are read again, to show them; None shows those that lie below the
             run's inputs, links followed. The plan of a stranger's folder may name any file.
+        baseline: the population of the ranking by z; "self" is the folder's own rows; None takes the shards' z
+            columns, where they have some.
 
     Raises:
         DataError: when the folder has no plan or no finished shard.
+        OptionError: when the baseline is of another checkpoint.
         OptionError: when the output cannot be written.
     """
     if not (where / "plan.json").is_file():
@@ -43,7 +52,11 @@ def write_report(where: Path, output: Path, *, pictures: bool | None = None) -> 
     done = [number for number, shard in shards.items() if shard.state == ShardState.DONE]
     if not done:
         raise DataError(f"{where} has no finished shard yet; run `emonet-fast bulk` first")
-    collected = collect(folder, plan, done)
+    if baseline == SELF:
+        baseline = baseline_of([folder.stem(plan, number).with_suffix(".parquet") for number in done])
+    if isinstance(baseline, Baseline):
+        baseline.check(baseline.names, plan.fingerprint)
+    collected = collect(folder, plan, done, baseline if isinstance(baseline, Baseline) else None)
     collected.shards = len(plan.shards)
     collected.failed = {
         number: str((shard.marker or {}).get("failed"))
@@ -77,16 +90,24 @@ def _page(collected: Collected, shown: dict[str, str], title: str) -> dict[str, 
         "facts_of_run": {"inputs": ", ".join(collected.inputs), **collected.fingerprint},
         "collected": collected,
         "measure": MEASURES[collected.kind.removesuffix("_")],
-        "low": minus(f"{EDGES[0]:g}"),
-        "high": f"{EDGES[-1]:g}",
-        "distributions": _distributions(collected),
-        "together": _together(collected),
+        "views": [view | _view(collected, view["kind"]) for view in switch(collected.figures)],
         "strongest": STRONGEST,
         "shown": shown,
     }
 
 
-def _distributions(collected: Collected) -> list[dict[str, Any]]:
+def _view(collected: Collected, kind: str) -> dict[str, Any]:
+    """What the page shows of one kind of values."""
+    return {
+        "low": minus(f"{EDGES_OF[kind][0]:g}"),
+        "high": f"{EDGES_OF[kind][-1]:g}",
+        "distributions": _distributions(collected, kind),
+        "figures": collected.figures[kind],
+        "together": _together(collected.figures[kind]),
+    }
+
+
+def _distributions(collected: Collected, kind: str) -> list[dict[str, Any]]:
     """Each group's emotions with their distributions, in the guide's order."""
     if not collected.scored:
         return []
@@ -94,12 +115,14 @@ def _distributions(collected: Collected) -> list[dict[str, Any]]:
     for index, group in enumerate(taxonomy.GROUPS):
         members = [e for e, slug in enumerate(collected.emotions) if taxonomy.find(slug).group == group]
         if members:
-            out.append({"name": group, "index": index, "emotions": [_distribution(collected, e) for e in members]})
+            out.append(
+                {"name": group, "index": index, "emotions": [_distribution(collected, kind, e) for e in members]}
+            )
     return out
 
 
-def _distribution(collected: Collected, emotion: int) -> dict[str, Any]:
-    counts = collected.histogram[emotion]
+def _distribution(collected: Collected, kind: str, emotion: int) -> dict[str, Any]:
+    counts, edges = collected.figures[kind].histogram[emotion], EDGES_OF[kind]
     full = max(1, int(counts.max()))
     step = _WIDTH / len(counts)
     points = [f"0,{_HEIGHT}"]
@@ -107,24 +130,27 @@ def _distribution(collected: Collected, emotion: int) -> dict[str, Any]:
         y = _HEIGHT * (1 - count / full)
         points += [f"{i * step:.1f},{y:.1f}", f"{(i + 1) * step:.1f},{y:.1f}"]
     points.append(f"{_WIDTH},{_HEIGHT}")
-    marks = [quantile(counts, share) for share in _SLOTS]
+    marks = [quantile(counts, share, edges) for share in _SLOTS]
+    slug = collected.emotions[emotion]
     return {
-        "name": taxonomy.find(collected.emotions[emotion]).name,
+        "slug": slug,
+        "name": taxonomy.find(slug).name,
         "points": " ".join(points),
-        "zero": f"{_place(0.0):.1f}",
-        "median": f"{_place(marks[2]):.1f}",
-        "text": minus(f"{marks[2]:+.2f}"),
-        "title": "5%, 25%, 50%, 75%, 95%: " + ", ".join(minus(f"{m:+.2f}") for m in marks),
+        "zero": f"{_place(0.0, edges):.1f}",
+        "median": f"{_place(marks[2], edges):.1f}",
+        "text": value_text(marks[2], kind),
+        "title": "5%, 25%, 50%, 75%, 95%: " + ", ".join(value_text(m, kind) for m in marks),
     }
 
 
-def _place(value: float) -> float:
-    return float((value - EDGES[0]) / (EDGES[-1] - EDGES[0]) * _WIDTH)
+def _place(value: float, edges: Float64Array) -> float:
+    """Where a value stands in a drawing; 0 where there is none."""
+    return float(np.nan_to_num((value - edges[0]) / (edges[-1] - edges[0]) * _WIDTH))
 
 
-def _together(collected: Collected) -> dict[str, Any]:
+def _together(figures: KindFigures) -> dict[str, Any]:
     """Of the rows with one emotion among their strongest, the share [E, E] with another; and what full colour is."""
-    own = np.diag(collected.together).astype(np.float64)
-    share = np.divide(collected.together, own[:, None], out=np.zeros(collected.together.shape), where=own[:, None] > 0)
+    own = np.diag(figures.together).astype(np.float64)
+    share = np.divide(figures.together, own[:, None], out=np.zeros(figures.together.shape), where=own[:, None] > 0)
     np.fill_diagonal(share, 0.0)
     return {"share": share.tolist(), "full": max(0.05, math.ceil(float(share.max(initial=0.0)) * 20) / 20)}

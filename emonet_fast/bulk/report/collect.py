@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import taxonomy
+from ...baseline import Baseline
 from ...errors import DataError
 from ...records import Float64Array
 from ...scores import FACE_COLUMNS
@@ -22,6 +23,7 @@ TYPICAL = 4  # pictures shown for each emotion
 STRONGEST = 5  # emotions of a row that count as being there together
 # Scores beyond the ends are counted in the last bins; the annotators' scale is 0 to 7, less a neutral mean.
 EDGES = np.linspace(-3.0, 7.0, 81)
+EDGES_OF = {"raw": EDGES, "score": EDGES, "prob": np.linspace(0.0, 0.4, 81), "z": np.linspace(-4.0, 6.0, 81)}
 _ROWS = 4096
 _FIXED = ("key", "status", "reason", "source", "row")
 
@@ -47,19 +49,33 @@ class Best:
     face: Rectangle | None = field(default=None, compare=False)
 
 
+@dataclass(slots=True)
+class KindFigures:
+    """What is collected of one kind of values, of E emotions.
+
+    Args:
+        histogram: [E, 80] int64, rows by value between EDGES_OF the kind.
+        together: [E, E] int64, rows with both emotions among their STRONGEST; on the diagonal rows with the one.
+        agreements: By the names of the kept columns.
+    """
+
+    histogram: npt.NDArray[np.int64]
+    together: npt.NDArray[np.int64]
+    agreements: dict[str, LabelAgreement]
+
+
 @dataclass
 class Collected:
     """Everything the page is made from.
 
     Args:
         emotions: E column names in the guide's order.
-        kind: Which columns were read, "score_" or "raw_".
+        kind: Which columns the most typical rows are by, "score_" or "raw_"; z would choose the same ones.
+        figures: By kind of values, as of `Scores.kinds`.
         fingerprint: Of the run's plan.
         inputs: As the run was given them.
-        histogram: [E, len(EDGES) - 1] int64, rows by score.
-        together: [E, E] int64, rows with both emotions among their STRONGEST; on the diagonal rows with the one.
         best: The TYPICAL rows of each emotion, best first.
-        agreements: By the names of the kept columns.
+        baseline: What z is against, where the shards have no columns of it.
         statuses: Rows by status.
         examples: For each status but "ok" the keys and reasons of its first rows.
         scored: Rows with scores.
@@ -70,12 +86,11 @@ class Collected:
 
     emotions: tuple[str, ...]
     kind: str
+    figures: dict[str, KindFigures]
     fingerprint: Mapping[str, str]
     inputs: tuple[str, ...]
-    histogram: npt.NDArray[np.int64]
-    together: npt.NDArray[np.int64]
     best: list[list[Best]]
-    agreements: dict[str, LabelAgreement]
+    baseline: Baseline | None = None
     statuses: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     scored: int = 0
@@ -85,12 +100,20 @@ class Collected:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def main(self) -> KindFigures:
+        """The figures of the kind that the most typical rows are by."""
+        return self.figures[self.kind.removesuffix("_")]
+
+    @property
     def total(self) -> int:
         return self.statuses.total()
 
 
-def collect(folder: Folder, plan: Plan, shards: Iterable[int]) -> Collected:
-    """Read finished shards, at least one, in one pass. Raises DataError when one of them cannot be read."""
+def collect(folder: Folder, plan: Plan, shards: Iterable[int], baseline: Baseline | None = None) -> Collected:
+    """Read finished shards, at least one, in one pass. Raises DataError when one of them cannot be read.
+
+    baseline: what z is against; None takes the shards' own columns, where they have some.
+    """
     import pyarrow.parquet as pq
 
     collected: Collected | None = None
@@ -98,9 +121,10 @@ def collect(folder: Folder, plan: Plan, shards: Iterable[int]) -> Collected:
         path = folder.stem(plan, shard).with_suffix(".parquet")
         try:
             with pq.ParquetFile(path) as file:
-                collected = collected or _begin(file.schema_arrow.names, plan)
-                scores = [collected.kind + e for e in collected.emotions]
-                more = [KEEP + name for name in collected.agreements]
+                collected = collected or _begin(file.schema_arrow.names, plan, baseline)
+                read = {"raw" if k == "z" and baseline is not None else k for k in collected.figures}
+                scores = [f"{k}_{e}" for k in sorted(read) for e in collected.emotions]
+                more = [KEEP + name for name in plan.keep_names]
                 more += [name for name in FACE_COLUMNS if name in file.schema_arrow.names]
                 for batch in file.iter_batches(_ROWS, columns=[*_FIXED, *scores, *more]):
                     _add(collected, batch, shard)
@@ -111,19 +135,25 @@ def collect(folder: Folder, plan: Plan, shards: Iterable[int]) -> Collected:
     return collected
 
 
-def _begin(names: list[str], plan: Plan) -> Collected:
-    kind = "score_" if any(n.startswith("score_") for n in names) else "raw_"
-    emotions = tuple(d.slug for d in taxonomy.EMOTIONS if kind + d.slug in names)
+def _begin(names: list[str], plan: Plan, baseline: Baseline | None) -> Collected:
+    kinds = [k for k in EDGES_OF if any(n.startswith(k + "_") for n in names) or (k == "z" and baseline is not None)]
+    emotions = tuple(d.slug for d in taxonomy.EMOTIONS if "raw_" + d.slug in names)
     size = len(emotions)
     return Collected(
         emotions=emotions,
-        kind=kind,
+        kind="score_" if "score" in kinds else "raw_",
+        figures={
+            kind: KindFigures(
+                histogram=np.zeros((size, len(EDGES) - 1), np.int64),
+                together=np.zeros((size, size), np.int64),
+                agreements={name: LabelAgreement(emotions) for name in plan.keep_names},
+            )
+            for kind in kinds
+        },
         fingerprint=plan.fingerprint,
         inputs=plan.inputs,
-        histogram=np.zeros((size, len(EDGES) - 1), np.int64),
-        together=np.zeros((size, size), np.int64),
         best=[[] for _ in emotions],
-        agreements={name: LabelAgreement(emotions) for name in plan.keep_names},
+        baseline=baseline,
     )
 
 
@@ -135,23 +165,36 @@ def _add(collected: Collected, batch: Any, shard: int) -> None:
         examples = collected.examples.setdefault(status[i], [])
         if len(examples) < EXAMPLES:
             examples.append((batch.column("key")[int(i)].as_py(), batch.column("reason")[int(i)].as_py()))
-    columns = [batch.column(collected.kind + e).to_numpy(zero_copy_only=False) for e in collected.emotions]
-    if not ok.any() or not columns:
+    if not ok.any() or not collected.emotions:
         return
-    values = np.stack(columns, axis=1).astype(np.float64)[ok]
-    collected.scored += len(values)
-    inside = np.clip(values, EDGES[0], EDGES[-1])
-    for e in range(len(collected.emotions)):
-        collected.histogram[e] += np.histogram(inside[:, e], EDGES)[0]
-    order = np.argsort(-values, axis=1, kind="stable")
-    strong = np.zeros(values.shape, np.int64)
-    np.put_along_axis(strong, order[:, :STRONGEST], 1, axis=1)
-    collected.together += strong.T @ strong
+    collected.scored += int(ok.sum())
     at = np.flatnonzero(ok)
-    _keep_best(collected, values, at, batch, shard)
-    for name, agreement in collected.agreements.items():
-        labels = batch.column(KEEP + name).to_pylist()
-        agreement.add([labels[i] for i in at], order)
+    labels = {name: batch.column(KEEP + name).to_pylist() for name in collected.main.agreements}
+    for kind, figures in collected.figures.items():
+        values = _values(collected, batch, kind)[ok]
+        edges = EDGES_OF[kind]
+        inside = np.clip(values, edges[0], edges[-1])
+        for e in range(len(collected.emotions)):
+            figures.histogram[e] += np.histogram(inside[np.isfinite(inside[:, e]), e], edges)[0]
+        order = np.argsort(-values, axis=1, kind="stable")
+        strong = np.zeros(values.shape, np.int64)
+        np.put_along_axis(strong, order[:, :STRONGEST], 1, axis=1)
+        figures.together += strong.T @ strong
+        for name, agreement in figures.agreements.items():
+            agreement.add([labels[name][i] for i in at], order)
+    _keep_best(collected, _values(collected, batch, collected.kind.removesuffix("_"))[ok], at, batch, shard)
+
+
+def _values(collected: Collected, batch: Any, kind: str) -> Float64Array:
+    """[rows, E] float64 of a kind of values; NaN where there is none."""
+    baseline = collected.baseline if kind == "z" else None
+    prefix = "raw_" if baseline is not None else kind + "_"
+    columns = [batch.column(prefix + e).to_numpy(zero_copy_only=False) for e in collected.emotions]
+    values = np.stack(columns, axis=1).astype(np.float64)
+    if baseline is None:
+        return values
+    places = [baseline.names.index(e) for e in collected.emotions]
+    return (values - baseline.median[places]) / baseline.spread[places]
 
 
 def _keep_best(collected: Collected, values: Float64Array, at: npt.NDArray[np.intp], batch: Any, shard: int) -> None:
@@ -173,11 +216,11 @@ def _face(batch: Any, row: int) -> Rectangle | None:
     return x, y, width, height
 
 
-def quantile(counts: npt.NDArray[np.int64], share: float) -> float:
+def quantile(counts: npt.NDArray[np.int64], share: float, edges: Float64Array = EDGES) -> float:
     """The value below which `share` of a histogram's rows lie, linear within its bin; NaN without rows."""
     if not counts.any():
         return float("nan")
     rows = share * counts.sum()
     bin_ = int(np.searchsorted(np.cumsum(counts), rows))
     inside = (rows - counts[:bin_].sum()) / counts[bin_]
-    return float(EDGES[bin_] + inside * (EDGES[bin_ + 1] - EDGES[bin_]))
+    return float(edges[bin_] + inside * (edges[bin_ + 1] - edges[bin_]))
