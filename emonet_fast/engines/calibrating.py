@@ -26,7 +26,7 @@ from .tower import Halt, LayeredTower
 _log = logging.getLogger("emonet_fast")
 
 # Raise it when the same pictures would give another recipe: what an older version began is begun anew.
-CALIBRATION_VERSION = 1
+CALIBRATION_VERSION = 2
 MIN_PICTURES = 16
 
 Progress = Callable[[str, int, int], None]  # (what is under way, steps done, steps in all)
