@@ -19,6 +19,7 @@ MAX_PIXELS = 200_000_000
 MAX_BYTES = 512 * 1024 * 1024
 MAX_MEMORY = 1_000_000_000
 MAX_SECONDS = 10.0
+MAX_PEOPLE = 100
 _FACES = re.compile(r"none|detect|boxes:.+")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _RANGES = {
@@ -114,6 +115,9 @@ class VideoOptions:
         track: follow faces from frame to frame.
         track_memory: seconds after which a face that was not found is somebody new; at least one sampled frame
             without it is bridged.
+        people: join tracks into at most so many people, by place, size and embedding; None joins none. Needs `track`.
+        cuts: look for hard cuts in the picture, over which no track goes on, nothing is smoothed and no score is taken
+            over.
         smooth: time constant of the smoothed columns in seconds, 0 for none; needs `track`.
         score_every: score a track in every so many sampled frames only; None scores it in all.
         score_change: score a track again when its box has changed by more than this (1 - intersection over union);
@@ -133,6 +137,8 @@ class VideoOptions:
     faces: FaceOptions = field(default_factory=lambda: FaceOptions(faces="detect"))
     track: bool = True
     track_memory: float = 1.0
+    people: int | None = None
+    cuts: bool = True
     smooth: float = 1.0
     score_every: int | None = None
     score_change: float | None = None
@@ -150,6 +156,10 @@ class VideoOptions:
             raise OptionError(f"score_every is {self.score_every}; expected 1 or more frames")
         if self.score_change is not None and not 0 <= self.score_change <= 1:
             raise OptionError(f"score_change is {self.score_change}; expected 0 to 1")
+        if self.people is not None and not 1 <= self.people <= MAX_PEOPLE:
+            raise OptionError(f"people is {self.people}; expected 1 to {MAX_PEOPLE}")
+        if self.people is not None and (not self.track or self.faces.faces == "none"):
+            raise OptionError("people are joined from the tracks of faces; they need track and faces")
         if not 0 <= self.track_memory < 1e6:
             raise OptionError(f"track_memory is {self.track_memory}; expected 0 or more seconds")
         if not 0 <= self.smooth < 1e6:

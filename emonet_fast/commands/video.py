@@ -49,6 +49,8 @@ _video_options = opt.together(
     hardware=opt.INPUT("--nvdec/--no-nvdec", "Decode on an NVIDIA GPU where there is one."),
     track=opt.FACES("--track/--no-track", "Follow faces from frame to frame."),
     track_memory=opt.FACES("--track-memory SECONDS", "Let a face go on as who it was for this long while not found."),
+    people=opt.FACES("--people N", "Join tracks into at most N people.", type=int, show_default="no joining"),
+    cuts=opt.FACES("--cuts/--no-cuts", "End tracks and smoothing where the picture is cut."),
     smooth=opt.FACES("--smooth SECONDS", "Smooth scores with this time constant in seconds; 0 does not."),
     score_every=opt.FACES("--score-every K", "Score a track only in every K-th sampled frame.", type=int),
     score_change=opt.FACES(

@@ -1,7 +1,7 @@
 """The video once more, with boxes, track numbers and the strongest emotions drawn into it, and its audio.
 
-Every frame is written, with its own time; between two sampled frames the last boxes stay. The file is a fragmented MP4
-(or Matroska): it plays to its last fragment wherever a run was cut off.
+Every frame is written, with its own time; between two sampled frames the last boxes stay, up to a cut. The file
+is a fragmented MP4 (or Matroska): it plays to its last fragment wherever a run was cut off.
 """
 
 import contextlib
@@ -75,6 +75,7 @@ class Overlay(RunOutput):
         self._early: deque[Any] = deque(maxlen=_EARLY)
         self._last_pts = -(1 << 62)
         self._labels: list[tuple[tuple[float, float, float, float], str, list[str]]] = []
+        self._scene = 0  # that the labels are of
 
     def start(self, rate: Fraction | None, audio: Any) -> None:
         """Take in the source's frames a second, a hint for the encoder, and its audio stream in PyAV, if it has one."""
@@ -93,6 +94,7 @@ class Overlay(RunOutput):
             else:
                 if rows is not None or item.chosen:
                     self._label(timeline, rows or range(0))
+                    self._scene = item.scene
                 self._frame(item)
         except (self._av.error.FFmpegError, OSError) as error:
             raise EmonetError(f"cannot write {self.path}: {error}; what was written before is kept") from error
@@ -125,8 +127,9 @@ class Overlay(RunOutput):
         rgb = frame.rgb()
         if self._video is None:
             self._begin(frame, rgb)
-        if self._labels or self._warnings:
-            rgb = draw(rgb, self._labels, self._warnings)
+        labels = self._labels if frame.scene == self._scene else []
+        if labels or self._warnings:
+            rgb = draw(rgb, labels, self._warnings)
         shown = self._av.VideoFrame.from_ndarray(_fitted(rgb, self._video.width, self._video.height), format="rgb24")
         picture = shown.reformat(format="yuv420p", dst_colorspace=self._matrix, dst_color_range=1)
         picture.pts, picture.time_base = frame.pts, frame.time_base

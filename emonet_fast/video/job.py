@@ -178,6 +178,8 @@ class VideoRun:
             "face_margin": f"{options.faces.margin:g}",
             "fps": "all" if options.fps is None else f"{options.fps:g}",
             "track_memory_seconds": f"{options.track_memory:g}" if options.track else "none",
+            "people": "not joined" if options.people is None else f"at most {options.people}",
+            "cuts": "end tracks" if options.cuts else "not looked for",
             "smooth_seconds": f"{options.smooth:g}",
             "embedding_dim": str(scorer.checkpoint.vision.hidden_size),
         }

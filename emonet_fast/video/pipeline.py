@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..faces import FaceFinder, open_finder
+from ..faces.people import People
 from ..faces.track import GapLimit
 from ..options import VideoOptions
 from ..process import Stopwatch
@@ -19,7 +20,7 @@ from ..scores import Scores
 from ..sources.video.ahead import Ahead
 from ..sources.video.choose import open_video
 from ..sources.video.frames import Frame, Sound, VideoSource
-from ..timeline import Timeline
+from ..timeline import NO_TRACK, Timeline
 from .faces import FaceFollower, FrameFaces
 from .scoring import FrameScorer, Smoother
 
@@ -78,6 +79,10 @@ class VideoPipeline:
         self._watch = watch or Stopwatch()
         self._follower = FaceFollower(source.name, finder, options)
         self._score = FrameScorer(scorer, options)
+        self._embeddings = options.embeddings
+        self._people = None
+        if options.people is not None and finder is not None:
+            self._people = People(options.people, finder.identities + 1)
         one_curve_a_track = options.track or finder is None
         gap = GapLimit(max(options.track_memory, _GAP * options.smooth))
         self._smoother = Smoother(options.smooth, gap) if options.smooth and one_curve_a_track else None
@@ -136,6 +141,9 @@ class VideoPipeline:
     def _timeline(self, frames: list[FrameFaces], scores: Scores, reused: npt.NDArray[np.bool_]) -> Timeline:
         rows = [frame.frame for frame in frames for _ in frame.tracks]
         tracks = [track for frame in frames for track in frame.tracks]
+        if self._people is not None:
+            tracks = self._joined(self._people, frames, scores, reused)
+            scores = scores if self._embeddings else replace(scores, embeddings=None)
         smooth = None
         if self._smoother is not None:
             smooth = np.full(scores.raw.shape, np.nan)
@@ -154,6 +162,19 @@ class VideoPipeline:
             smooth=smooth,
             crops=tuple(crop for frame in frames for crop in _crops(frame.picture)) if self._crops else (),
         )
+
+    def _joined(
+        self, people: People, frames: list[FrameFaces], scores: Scores, reused: npt.NDArray[np.bool_]
+    ) -> list[int]:
+        """The number of each row's person, NO_TRACK where that is not clear."""
+        embeddings = np.full((len(scores), 1), np.nan) if scores.embeddings is None else scores.embeddings
+        numbers: list[int] = []
+        for frame in frames:
+            rows = slice(len(numbers), len(numbers) + len(frame.tracks))
+            faces = frame.picture.faces or ()
+            values = embeddings[rows].astype(np.float64)
+            numbers += people.numbers(frame.frame.scene, faces, frame.tracks, values, ~reused[rows]) or [NO_TRACK]
+        return numbers
 
     def stop(self) -> None:
         """Let the iteration end after the frames that were read; for signal handlers, as it takes no lock."""

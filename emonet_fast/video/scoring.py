@@ -36,6 +36,7 @@ class FrameScorer:
 
     def __init__(self, scorer: Scorer, options: VideoOptions) -> None:
         self._scorer, self._options = scorer, options
+        self._embeddings = options.embeddings or options.people is not None
         self._scores_all = options.score_every == 1 or (options.score_every is None and options.score_change is None)
         self._kept: OrderedDict[Curve, _Kept] = OrderedDict()
 
@@ -45,8 +46,8 @@ class FrameScorer:
         curves = [curve for frame in frames for curve in frame.curves()]
         kept = [self._reusable(face, curve) for face, curve in zip(faces, curves, strict=True)]
         reused = np.array([one is not None for one in kept], bool)
-        batches = self._scorer.batches(_to_score(frames, reused), embeddings=self._options.embeddings)
-        pool = [batch.scores for batch in batches] or [self._scorer.empty(embeddings=self._options.embeddings)]
+        batches = self._scorer.batches(_to_score(frames, reused), embeddings=self._embeddings)
+        pool = [batch.scores for batch in batches] or [self._scorer.empty(embeddings=self._embeddings)]
         scored, end = 0, sum(map(len, pool))
         latest: dict[Curve, int] = {}  # of each curve, where its scores lie in the pool
         places = []

@@ -35,6 +35,7 @@ class VideoSummary:
         present: the track numbers of the present video.
         faults: what went wrong while the videos that have ended were read.
         reused: rows with the scores of an earlier crop.
+        cuts: hard cuts in the videos that have ended; None where none were looked for.
         watch: seconds of work by stage; decoding runs beside the others.
         wall: seconds from each video's opening to its end.
         latencies: seconds from a frame's decoding to its written rows, of the last frames.
@@ -57,6 +58,7 @@ class VideoSummary:
     present: set[int] = field(default_factory=set)
     faults: Faults = field(default_factory=Faults)
     reused: int = 0
+    cuts: int | None = None
     watch: Stopwatch = field(default_factory=lambda: Stopwatch(*_STAGES))
     wall: float = 0.0
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES))
@@ -110,6 +112,8 @@ class VideoSummary:
         self.faults.dropped += faults.dropped
         self.faults.estimated += faults.estimated
         self.live |= source.live
+        if source.cuts is not None:
+            self.cuts = (self.cuts or 0) + source.cuts.cuts
         self.messages += [f"{source.name}: {note}" for note in faults.notes]
         if faults.restarts:
             self.messages.append(
@@ -139,6 +143,8 @@ class VideoSummary:
             "faces": f"{self.faces} in {counted(self.tracks, 'track')}, {self.faces / wall:.1f} a second",
             "work": ", ".join(f"{stage} {share:.0%}" for stage, share in self.shares().items()),
         }
+        if self.cuts:
+            facts["cuts"] = str(self.cuts)
         if self.latencies:
             p50, p95 = np.percentile(self.latencies, [50, 95])
             facts["latency"] = f"p50 {p50 * 1000:.0f} ms, p95 {p95 * 1000:.0f} ms"

@@ -41,6 +41,7 @@ class AvSource(VideoSource):
         stream: the video stream's number within the container; None takes the one that players take.
         live: whether the source does not wait for its reader; None tells it by the name.
         hardware: decode by NVDEC where an NVIDIA driver is there, see opening.py.
+        cuts: number the scenes between cuts.
         threads: of PyAV's decoder; None takes the cores that this process may use.
 
     Raises:
@@ -57,13 +58,14 @@ class AvSource(VideoSource):
         stream: int | None = None,
         live: bool | None = None,
         hardware: bool = False,
+        cuts: bool = False,
         threads: int | None = None,
     ) -> None:
         self._av = need("av", "reading video")
         self._own = not hasattr(where, "demux")
         name = str(where) if self._own else str(getattr(where, "name", "container"))
         live = self._own and is_live(name) if live is None else live
-        super().__init__(without_secrets(name), sampling, every, live)
+        super().__init__(without_secrets(name), sampling, every, live, cuts)
         self._reading: Generator[Any] | None = None
         self._packets: Any = None
         opened = open_media(self._av, name, stream, hardware) if self._own else Media(where)
@@ -106,9 +108,10 @@ class AvSource(VideoSource):
             at = pts * base
             if self._sampling.over(at):
                 return
+            scene = 0 if self.cuts is None else self.cuts.scene(self._packets.luma(raw))
             chosen = self._choice(at, base)
             if chosen is not None:
-                yield Frame(index, pts, base, self._rgb(raw), chosen)
+                yield Frame(index, pts, base, self._rgb(raw), chosen, scene)
         if self._stream is not None and not self.faults.ended:
             self.faults.ended = self._fault(index + 1) or self._cut_off(at)
 

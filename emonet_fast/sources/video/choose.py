@@ -1,7 +1,7 @@
 """Opens whatever a user names or hands over as a video; an iterable of (seconds, frame) is a source of its own."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from ...records import UInt8Array
 from ..memory import array_fault
 from .av import AvSource
 from .clock import DEFAULT_STEP, Clock
-from .convert import display_matrix, to_rgb
+from .convert import display_matrix, luma, to_rgb
 from .frames import Frame, Sampling, Sound, VideoSource
 
 # Times come as numbers, not as ticks; a microsecond is FFmpeg's own unit.
@@ -32,13 +32,16 @@ class GivenSource(VideoSource):
         sampling: which frames are sampled.
         every: give the frames that are not sampled too, with `chosen` False.
         live: whether the iterable does not wait for its reader.
+        cuts: number the scenes between cuts.
 
     Raises:
         InputError: while iterating, when an item is no such pair.
     """
 
-    def __init__(self, pairs: Iterable[Any], sampling: Sampling, *, every: bool = False, live: bool = False) -> None:
-        super().__init__("frames", sampling, every, live)
+    def __init__(
+        self, pairs: Iterable[Any], sampling: Sampling, *, every: bool = False, live: bool = False, cuts: bool = False
+    ) -> None:
+        super().__init__("frames", sampling, every, live, cuts)
         self._pairs = pairs
 
     def __iter__(self) -> Iterator[Frame | Sound]:
@@ -50,9 +53,10 @@ class GivenSource(VideoSource):
             at = pts * _TIME_BASE
             if self._sampling.over(at):
                 return
+            scene = 0 if self.cuts is None else self.cuts.scene(_luma(index, item[1]))
             chosen = self._choice(at, _TIME_BASE)
             if chosen is not None:
-                yield Frame(index, pts, _TIME_BASE, partial(_rgb, index, item[1]), chosen)
+                yield Frame(index, pts, _TIME_BASE, partial(_rgb, index, item[1]), chosen, scene)
 
 
 def _rgb(index: int, frame: Any) -> UInt8Array:
@@ -61,6 +65,16 @@ def _rgb(index: int, frame: Any) -> UInt8Array:
     if fault:
         raise InputError(f"frame {index}: {fault}")
     return np.ascontiguousarray(array, np.uint8)
+
+
+def _luma(index: int, frame: Any) -> UInt8Array:
+    """[h, w] brightness: of an array its green, every so many pixels, which alone leave a GPU."""
+    if hasattr(frame, "to_ndarray") and hasattr(frame, "pts"):
+        return luma(frame)
+    shape: Sequence[int] = getattr(frame, "shape", ())
+    if len(shape) == 3 and shape[2] == 3 and min(shape) > 0:
+        frame = frame[:: max(1, shape[0] // 144), :: max(1, shape[1] // 256)]
+    return _rgb(index, frame)[..., 1]
 
 
 def to_host(frame: Any) -> Any:
@@ -94,6 +108,7 @@ def open_video(source: Any, options: VideoOptions, *, every: bool = False, threa
     source cannot be opened, has no video, or is none of these; OptionError when fps or the times cannot work.
     """
     sampling = Sampling(options.fps, options.start, options.end)
+    cuts = options.cuts and (options.track or options.smooth > 0)
     if isinstance(source, int) and not isinstance(source, bool):
         source = str(source)
     if isinstance(source, (str, os.PathLike)) or hasattr(source, "demux"):
@@ -105,10 +120,11 @@ def open_video(source: Any, options: VideoOptions, *, every: bool = False, threa
             stream=options.stream,
             live=options.live,
             hardware=options.hardware,
+            cuts=cuts,
             threads=threads,
         )
     if isinstance(source, Iterable) and not isinstance(source, (bytes, bytearray, dict)):
-        return GivenSource(source, sampling, every=every, live=bool(options.live))
+        return GivenSource(source, sampling, every=every, live=bool(options.live), cuts=cuts)
     raise InputError(
         f"a {type(source).__name__} came as video; expected a path, URL, camera, PyAV container or an iterable of "
         "(seconds, frame)"

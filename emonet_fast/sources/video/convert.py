@@ -1,5 +1,6 @@
 """Packets of PyAV to frames, and frames to RGB as a player shows them: upright, with square pixels."""
 
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, TypeAlias
@@ -10,6 +11,8 @@ from ...records import UInt8Array
 
 # (a, b, c, d) of x' = a x + c y, y' = b x + d y.
 Matrix: TypeAlias = tuple[int, int, int, int]
+# Names of pixel formats whose first plane is the brightness, and its bits.
+_LUMA = re.compile(r"(?:yuv[aj]?4\d\dp|nv12|nv21|gray)(?:(9|10|12|14|16)le)?")
 
 
 class PacketDecoder:
@@ -37,9 +40,24 @@ class PacketDecoder:
         """The picture as an av.VideoFrame that stays good."""
         return picture
 
+    def luma(self, picture: Any) -> UInt8Array:
+        """[h, w] brightness of the picture, perhaps of fewer pixels; good until the next one is read."""
+        return luma(picture)
+
     def close(self) -> None:
         """Let go of the decoder, and give back what is held beside it; may be called twice."""
         self._context = None
+
+
+def luma(raw: Any) -> UInt8Array:
+    """[h, w] brightness of an av.VideoFrame: a view of its own plane, or half its pixels, or a small copy."""
+    plane = _LUMA.fullmatch(raw.format.name)
+    if plane is None:
+        small: UInt8Array = raw.to_ndarray(format="gray", width=min(raw.width, 256), height=min(raw.height, 144))
+        return small
+    bits = int(plane[1] or 8)
+    rows = np.frombuffer(raw.planes[0], np.uint8 if bits == 8 else "<u2").reshape(raw.height, -1)[:, : raw.width]
+    return rows if bits == 8 else (rows[::2, ::2] >> (bits - 8)).astype(np.uint8)
 
 
 def to_rgb(raw: Any, aspect: Fraction, matrix: Matrix | None) -> UInt8Array:

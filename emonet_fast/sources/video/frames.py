@@ -9,6 +9,7 @@ from typing import Any
 
 from ...errors import OptionError
 from ...records import UInt8Array
+from .cuts import CutFinder
 
 # Ticks of this share of a cell, or smaller, are roundings of times.
 _FINE = 8
@@ -89,6 +90,7 @@ class VideoSource:
         rotation: degrees by which a player turns the frames; None before the first frame.
         audio: the first audio stream, as PyAV gives it; None without one.
         rate: frames a second as the stream says, which may be wrong: for encoders and estimates only.
+        cuts: finds cuts; None where they are not looked for.
         faults: what went wrong so far.
         patient: the source may wait for minutes between its opening and its first frame.
     """
@@ -101,9 +103,10 @@ class VideoSource:
     audio: Any = None
     rate: Fraction | None = None
 
-    def __init__(self, name: str, sampling: "Sampling", every: bool, live: bool) -> None:
+    def __init__(self, name: str, sampling: "Sampling", every: bool, live: bool, cuts: bool = False) -> None:
         self.name, self.every, self.live = name, every, live
         self.faults = Faults()
+        self.cuts = CutFinder() if cuts else None
         self._sampling = sampling
 
     def __iter__(self) -> Iterator[Frame | Sound]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...optional import EXTRAS, available
+from ...records import UInt8Array
 from .convert import PacketDecoder
 
 _log = logging.getLogger("emonet_fast")
@@ -88,6 +89,12 @@ class NvdecPicture:
     time_base: Any
     address: int
     sequence: _Sequence
+
+    def nv12(self) -> UInt8Array:
+        """[H x 3 / 2, W] where it lies."""
+        height, width = self.sequence.like.height, self.sequence.like.width
+        raw = (ctypes.c_uint8 * (width * height * 3 // 2)).from_address(self.address)
+        return np.ctypeslib.as_array(raw).reshape(-1, width)
 
 
 class NvdecDecoder(PacketDecoder):
@@ -231,15 +238,18 @@ class NvdecDecoder(PacketDecoder):
         if not isinstance(picture, NvdecPicture):
             return picture
         frame = self._twin(picture.sequence)
-        height, width = frame.height, frame.width
-        raw = (ctypes.c_uint8 * (width * height * 3 // 2)).from_address(picture.address)
-        nv12 = np.ctypeslib.as_array(raw).reshape(-1, width)
+        height, width, nv12 = frame.height, frame.width, picture.nv12()
         colours = nv12[height:].reshape(-1, width // 2, 2)
         for plane, values in zip(frame.planes, (nv12[:height], colours[..., 0], colours[..., 1]), strict=True):
             rows = np.frombuffer(plane, np.uint8)[: plane.line_size * len(values)].reshape(len(values), -1)
             rows[:, : values.shape[1]] = values
         frame.pts, frame.time_base = picture.pts, picture.time_base
         return frame
+
+    def luma(self, picture: Any) -> UInt8Array:
+        if not isinstance(picture, NvdecPicture):
+            return super().luma(picture)
+        return picture.nv12()[: picture.sequence.like.height]
 
     def _twin(self, sequence: _Sequence) -> Any:
         """A frame with memory of its own and all that libavcodec said of colours, which only a filter hands on."""
