@@ -75,6 +75,16 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def value_text(value: float, kind: str) -> str:
+    """A value of `Scores.top` for people, everywhere the same: softmax in percent, scores with two digits.
+
+    kind: `Scores.value_kind`. A score, from which the neutral mean was taken, has a sign; a raw score has none.
+    """
+    if kind != "prob":
+        return f"{value:+.2f}" if kind == "score" else f"{value:.2f}"
+    return f"{value:.0%}" if value >= 0.0995 or value == 0 else f"{value:.1%}"
+
+
 def columns(text: str) -> int:
     """Returns how many terminal columns `text` takes: 2 for wide East Asian signs and emoji, 0 for combining ones."""
     return sum(_char_columns(c) for c in text)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import pyarrow
 
 NO_TRACK = -1  # 0 may be an identity of a file of boxes
+# Keys of metadata: colours that were guessed or mapped, fields that were made one picture, pixels that were hidden.
+FACTS = ("colours", "interlaced", "cropped")
+_NAMED = 20  # videos that a file's metadata tells of
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,11 @@ class Timeline:
     def __len__(self) -> int:
         return len(self.scores)
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What was decided about the video's pixels until now, of FACTS; it stands in `scores.metadata` too."""
+        return {name: self.scores.metadata[name] for name in FACTS if name in self.scores.metadata}
+
     def to_arrow(self) -> "pyarrow.Table":
         """Returns a pyarrow table: source, seconds, pts, time_base, frame, track, reused, the columns of Scores,
         smooth_<dim>. A cell is null where there is no value, as in `Scores.to_arrow`.
@@ -76,3 +84,31 @@ class Timeline:
         """Returns one flat dict for each row, with the names of the columns."""
         rows: list[dict[str, Any]] = self.to_arrow().to_pylist()
         return rows
+
+
+class VideoFacts:
+    """The facts of all videos whose rows come into one file."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, dict[str, str]] = {}
+        self._sources: set[str] = set()
+
+    def add(self, timeline: Timeline) -> bool:
+        """Take in the facts of some rows; says whether there is news."""
+        if len(self._sources) <= _NAMED:
+            self._sources.add(timeline.source)
+        news = False
+        for name, fact in timeline.facts.items():
+            of = self._by_name.setdefault(name, {})
+            if of.get(timeline.source) != fact and (timeline.source in of or len(of) <= _NAMED):
+                of[timeline.source], news = fact, True
+        return news
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Texts by the names of FACTS; with the videos' names where there are several."""
+        texts = {}
+        for name, of in self._by_name.items():
+            told = [fact if len(self._sources) == 1 else f"{source}: {fact}" for source, fact in of.items()]
+            texts[name] = utf8_text("; ".join([*told[:_NAMED], *(["and others"] if len(told) > _NAMED else [])]))
+        return texts

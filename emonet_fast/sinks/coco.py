@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import taxonomy
 from ..records import Status
-from ..timeline import NO_TRACK, Timeline
+from ..timeline import NO_TRACK, Timeline, VideoFacts
 from .growing import GrowingSink
 
 _END = b'\n],\n"images": []}\n'
@@ -38,15 +38,23 @@ class CocoJson(GrowingSink):
         }
         self._images = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed with the sink
         self._last_image = ""
+        self._facts = VideoFacts()
         # By the word "attributes" near the beginning the viewer knows a face analysis, also where no face was found.
         category = [{"id": 1, "name": "face", "supercategory": "person", "attributes": ["emotions"]}]
-        head = {"info": dict(metadata), "licenses": [], "categories": category}
+        self._head: dict[str, Any] = {"info": dict(metadata), "licenses": [], "categories": category}
+        self._begin()
+
+    def _begin(self) -> None:
         with self.piece():
-            self.file.write(json.dumps(head, ensure_ascii=False)[:-1].encode() + b',\n"annotations": [')
+            self.file.seek(0)
+            self.file.write(json.dumps(self._head, ensure_ascii=False)[:-1].encode() + b',\n"annotations": [')
             self._place = self.file.tell()
             self.file.write(_END)
 
     def write(self, timeline: Timeline) -> None:
+        if not self.rows and self._facts.add(timeline):  # before any annotation, as the file has a head only
+            self._head["info"] = {**self._head["info"], **self._facts.metadata}
+            self._begin()
         parts = []
         kind = [k for k in timeline.scores.kinds if k != "z"][-1]  # whatever readers of this layout expect
         ranked = timeline.scores.top(len(taxonomy.EMOTIONS), kind)

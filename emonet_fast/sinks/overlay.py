@@ -20,6 +20,7 @@ from ..errors import EmonetError, OptionError
 from ..optional import need
 from ..records import Status, UInt8Array
 from ..sources.video.frames import Frame, Sound
+from ..text import value_text
 from ..timeline import NO_TRACK, Timeline
 from .apart import RunOutput
 from .growing import claim, left_in, partial_of
@@ -68,8 +69,6 @@ class Overlay(RunOutput):
         except (self._av.error.FFmpegError, OSError) as error:
             self.partial.unlink(missing_ok=True)
             raise OptionError(f"cannot write {path}: {error.strerror or error}") from None
-        if warnings:
-            self._out.metadata["comment"] = "; ".join(warnings)
         self._video: Any = None
         self._sounds: Soundtrack | None = None
         self._early: deque[Any] = deque(maxlen=_EARLY)
@@ -95,7 +94,7 @@ class Overlay(RunOutput):
                 if rows is not None or item.chosen:
                     self._label(timeline, rows or range(0))
                     self._scene = item.scene
-                self._frame(item)
+                self._frame(item, timeline)
         except (self._av.error.FFmpegError, OSError) as error:
             raise EmonetError(f"cannot write {self.path}: {error}; what was written before is kept") from error
 
@@ -118,15 +117,16 @@ class Overlay(RunOutput):
             track = int(timeline.track[i])
             colour = _COLOURS[track % len(_COLOURS)]
             name = "" if track == NO_TRACK else f"#{track}"
-            lines = [f"{taxonomy.find(emotion).name} {value:.2f}" for emotion, value in top[i]]
+            kind = scores.value_kind
+            lines = [f"{taxonomy.find(emotion).name} {value_text(value, kind)}" for emotion, value in top[i]]
             self._labels.append(((x, y, x + width, y + height), colour, [name, *lines] if name else lines))
 
-    def _frame(self, frame: Frame) -> None:
+    def _frame(self, frame: Frame, timeline: Timeline) -> None:
         if frame.pts <= self._last_pts:  # a late frame has no place in a file
             return
         rgb = frame.rgb()
         if self._video is None:
-            self._begin(frame, rgb)
+            self._begin(frame, rgb, timeline)
         labels = self._labels if frame.scene == self._scene else []
         if labels or self._warnings:
             rgb = draw(rgb, labels, self._warnings)
@@ -137,7 +137,10 @@ class Overlay(RunOutput):
         self._last_pts = frame.pts
         self.frames += 1
 
-    def _begin(self, frame: Frame, rgb: UInt8Array) -> None:
+    def _begin(self, frame: Frame, rgb: UInt8Array, timeline: Timeline) -> None:
+        comment = [*self._warnings, *(f"{name}: {fact}" for name, fact in timeline.facts.items())]
+        if comment:
+            self._out.metadata["comment"] = "; ".join(comment)
         codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
         # The encoder holds nothing back, and 25 frames make a fragment: so a cut file plays almost to its end.
         options = {"bf": "0", "g": "25"}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import EmonetError, OptionError
 from ..files import PendingFile, write_whole
+from ..timeline import Timeline, VideoFacts
 from .encoders import TextEncoder, beside, sidecar
 from .growing import GrowingSink, partial_of
 from .parquet import ParquetEncoder
@@ -37,7 +38,8 @@ class GrowingTable(GrowingSink):
 
     def __init__(self, path: Path, metadata: Mapping[str, str], arrow: Callable[[Any], "pyarrow.Table"]) -> None:
         super().__init__(path)
-        self._metadata, self._arrow = metadata, arrow
+        self._metadata, self._arrow = dict(metadata), arrow
+        self._facts = VideoFacts()
         self._schema: pyarrow.Schema | None = None
 
     def write(self, rows: Any) -> None:
@@ -48,6 +50,8 @@ class GrowingTable(GrowingSink):
         if self.file.closed:
             raise EmonetError(f"{self.path} is already closed; open a new sink to write more")
         table = self._arrow(rows)
+        if isinstance(rows, Timeline) and self._facts.add(rows):
+            self._metadata |= self._facts.metadata
         if self._schema is not None and table.schema != self._schema:
             raise OptionError(
                 f"a batch for {self.path} has {_describe(table.schema)}; the file was begun with "
@@ -152,7 +156,7 @@ class ParquetTable(GrowingTable):
         with contextlib.suppress(OSError):
             self.file.close()
         if self.rows or refused is None:
-            _to_parquet(self.partial, self.target, self._dictionary)
+            _to_parquet(self.partial, self.target, self._dictionary, self._metadata)
         self.partial.unlink(missing_ok=True)
         if refused is not None:
             raise refused
@@ -169,15 +173,21 @@ def _describe(schema: "pyarrow.Schema") -> str:
     return f"{listed}, embedding width {width}"
 
 
-def _to_parquet(partial: Path, target: Path, dictionary: Sequence[str] | bool = True) -> int:
-    """Copy the whole groups of an Arrow stream to Parquet. Returns the number of rows."""
+def _to_parquet(
+    partial: Path,
+    target: Path,
+    dictionary: Sequence[str] | bool = True,
+    metadata: Mapping[str, str] | None = None,
+) -> int:
+    """Copy the whole groups of an Arrow stream to Parquet. Returns the number of rows. metadata: None for its own."""
     import pyarrow as pa
 
     rows = 0
     try:
         with PendingFile(target) as pending, partial.open("rb") as file, pa.ipc.open_stream(file) as stream:
             encoder = ParquetEncoder(pending.file, dictionary)
-            encoder.write(stream.schema.empty_table())
+            schema = stream.schema if metadata is None else stream.schema.with_metadata(dict(metadata))
+            encoder.write(schema.empty_table())
             for batch in _whole_batches(stream):
                 encoder.write(pa.Table.from_batches([batch]))
                 rows += batch.num_rows

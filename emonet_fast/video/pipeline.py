@@ -75,7 +75,7 @@ class VideoPipeline:
         crops: bool = False,
         watch: Stopwatch | None = None,
     ) -> None:
-        self._name, self._crops = source.name, crops
+        self._name, self._facts, self._crops = source.name, source.looks, crops
         self._watch = watch or Stopwatch()
         self._follower = FaceFollower(source.name, finder, options)
         self._score = FrameScorer(scorer, options)
@@ -151,7 +151,7 @@ class VideoPipeline:
             for i in np.flatnonzero(scores.ok).tolist():
                 smooth[i] = self._smoother(*curves[i], rows[i].seconds, scores.raw[i].astype(np.float64))
         return Timeline(
-            scores=scores,
+            scores=replace(scores, metadata={**scores.metadata, **self._facts}),
             source=self._name,
             pts=np.array([row.pts for row in rows], np.int64),
             seconds=np.array([row.seconds for row in rows], np.float64),

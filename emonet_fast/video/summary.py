@@ -115,6 +115,7 @@ class VideoSummary:
         if source.cuts is not None:
             self.cuts = (self.cuts or 0) + source.cuts.cuts
         self.messages += [f"{source.name}: {note}" for note in faults.notes]
+        self.messages += [f"{source.name}: {name}: {fact}" for name, fact in source.looks.items()]
         if faults.restarts:
             self.messages.append(
                 f"{source.name}: its times began anew {counted(faults.restarts, 'time')}, as of joined clips; here "

@@ -16,7 +16,7 @@ import pytest
 from emonet_fast.sinks.tables import recover
 
 from ..processes import running
-from .making import whole, write_clip
+from .making import av, whole, write_clip
 
 
 def command(*arguments: object) -> list[str]:
@@ -70,6 +70,20 @@ def test_all_files_are_written(done, walk):
     assert len(faces) == table["status"].to_pylist().count("ok")
     played = [f.seconds for f in whole(out / "a.mp4")]
     assert played == [tick / 1000 for tick in walk.ticks if tick <= 3900]
+
+
+def test_every_output_says_what_was_decided_about_the_pixels(done, walk):
+    found, out = done
+    fact = "untagged, read as BT.601"
+    assert pq.read_schema(out / "a.parquet").metadata[b"colours"].decode() == fact
+    for name in ("a.csv.meta.json", "a.jsonl.meta.json"):
+        assert json.loads((out / name).read_text())["colours"] == fact
+    assert json.loads((out / "a.json").read_text())["info"]["colours"] == fact
+    assert f"NOTE colours: {fact}\n" in (out / "a.vtt").read_text()
+    with av.open(str(out / "a.mp4")) as opened:
+        assert f"colours: {fact}" in opened.metadata["comment"]
+    assert f"Colours: {fact}." in (out / "a.html").read_text()
+    assert f"note: {walk.path}: colours: {fact}" in found.stderr
 
 
 def test_last_line_tells_what_was_done_and_how_fast(done):

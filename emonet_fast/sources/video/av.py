@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...errors import InputError
 from ...optional import need
@@ -18,7 +18,9 @@ from ...process import available_cores
 from ...records import UInt8Array
 from ...text import without_secrets
 from .clock import DEFAULT_STEP, Clock
-from .convert import Matrix, PacketDecoder, display_matrix, to_rgb
+from .colours import Colours
+from .convert import Crop, Fit, Matrix, PacketDecoder, crop_of, display_matrix, to_rgb
+from .fields import Deinterlacer
 from .frames import Frame, Sampling, Sound, VideoSource
 from .names import is_live
 from .nvdec import NvdecDecoder
@@ -28,7 +30,11 @@ from .streams import MAX_FRAME, described, video_stream
 # Broken packets in a row after which a source counts as ended: what follows is no video any more.
 _MAX_BROKEN = 1000
 _GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS
+_UNALIGNED = 1  # AV_CODEC_FLAG_UNALIGNED
 _CUT = 1.0  # seconds that are missing at the end of a file that is cut off
+
+# Of a frame: its index, pts, time base, and whether it is sampled, as in Frame; None where it is not given at all.
+_Place: TypeAlias = tuple[int, int, Fraction, bool | None, int]
 
 
 class AvSource(VideoSource):
@@ -83,6 +89,13 @@ class AvSource(VideoSource):
         self._stream.thread_type = "AUTO"
         self._stream.codec_context.thread_count = threads or available_cores()
         self._stream.codec_context.options = {"max_pixels": str(MAX_FRAME)}
+        # Else a crop that H.264 or HEVC states at the left shrinks to a multiple of 32 pixels.
+        self._stream.codec_context.flags |= _UNALIGNED
+        self._crop = crop_of(self._av, self._stream)
+        if self._crop != Crop():
+            self.looks["cropped"] = f"{_listed(self._crop)}, as the container says"
+        self._colours = Colours(self.looks)
+        self._fields: Deinterlacer[_Place] = Deinterlacer(self.looks, self._stream.codec_context.thread_count)
         self._time_base = self._stream.time_base or Fraction(1, 1_000_000)
         length = self._container.duration
         self.duration = None if not length or length < 0 else length / 1_000_000
@@ -95,6 +108,20 @@ class AvSource(VideoSource):
         self._turned: tuple[tuple[int, int, int] | None, Matrix | None] = None, None
 
     def __iter__(self) -> Iterator[Frame | Sound]:
+        for item in self._placed():
+            if isinstance(item, Sound):
+                yield item
+            else:
+                yield from self._frames(self._fields.put(*item))
+        yield from self._frames(self._fields.end())
+
+    def _frames(self, whole: Iterator[tuple[Any, _Place]]) -> Iterator[Frame]:
+        for raw, (index, pts, base, chosen, scene) in whole:
+            if chosen is not None:
+                yield Frame(index, pts, base, self._rgb(raw), chosen, scene)
+
+    def _placed(self) -> Iterator[tuple[Any, _Place] | Sound]:
+        """Frames as they were decoded, each with its place, and the sound between them."""
         clock = Clock(1 / self.rate if self.rate else DEFAULT_STEP, self.faults)
         index, at = -1, Fraction(0)
         self._reading = self._decoded()
@@ -109,9 +136,7 @@ class AvSource(VideoSource):
             if self._sampling.over(at):
                 return
             scene = 0 if self.cuts is None else self.cuts.scene(self._packets.luma(raw))
-            chosen = self._choice(at, base)
-            if chosen is not None:
-                yield Frame(index, pts, base, self._rgb(raw), chosen, scene)
+            yield raw, (index, pts, base, self._choice(at, base), scene)
         if self._stream is not None and not self.faults.ended:
             self.faults.ended = self._fault(index + 1) or self._cut_off(at)
 
@@ -140,7 +165,9 @@ class AvSource(VideoSource):
     def _rgb(self, raw: Any) -> Callable[[], UInt8Array]:
         aspect = getattr(raw, "sample_aspect_ratio", None) or self._stream.sample_aspect_ratio
         frame = self._packets.keep(raw)
-        return partial(to_rgb, frame, Fraction(aspect or 1), self._turn(frame))
+        fit = Fit.of(frame.width, frame.height, Fraction(aspect or 1), self._crop)
+        way = self._colours.way(frame, *fit.size)
+        return partial(to_rgb, frame, self._colours, way, fit, self._turn(frame))
 
     def _turn(self, frame: Any) -> Matrix | None:
         """The frame's display matrix, read anew where its angle or the size changes.
@@ -207,3 +234,8 @@ class AvSource(VideoSource):
         if self._own and self._media is not None:
             self._media.close()
         self._reading = self._media = self._container = self._stream = self.audio = None
+
+
+def _listed(crop: Crop) -> str:
+    sides = [(name, getattr(crop, name)) for name in ("left", "right", "top", "bottom")]
+    return "pixels " + ", ".join(f"{number} {name}" for name, number in sides if number)

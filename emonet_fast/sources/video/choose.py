@@ -15,7 +15,8 @@ from ...records import UInt8Array
 from ..memory import array_fault
 from .av import AvSource
 from .clock import DEFAULT_STEP, Clock
-from .convert import display_matrix, luma, to_rgb
+from .colours import Colours
+from .convert import Crop, Fit, display_matrix, luma, to_rgb
 from .frames import Frame, Sampling, Sound, VideoSource
 
 # Times come as numbers, not as ticks; a microsecond is FFmpeg's own unit.
@@ -42,7 +43,7 @@ class GivenSource(VideoSource):
         self, pairs: Iterable[Any], sampling: Sampling, *, every: bool = False, live: bool = False, cuts: bool = False
     ) -> None:
         super().__init__("frames", sampling, every, live, cuts)
-        self._pairs = pairs
+        self._pairs, self._colours = pairs, Colours(self.looks)
 
     def __iter__(self) -> Iterator[Frame | Sound]:
         clock = Clock(DEFAULT_STEP, self.faults)
@@ -53,43 +54,46 @@ class GivenSource(VideoSource):
             at = pts * _TIME_BASE
             if self._sampling.over(at):
                 return
-            scene = 0 if self.cuts is None else self.cuts.scene(_luma(index, item[1]))
+            scene = 0 if self.cuts is None else self.cuts.scene(self._luma(index, item[1]))
             chosen = self._choice(at, _TIME_BASE)
             if chosen is not None:
-                yield Frame(index, pts, _TIME_BASE, partial(_rgb, index, item[1]), chosen, scene)
+                yield Frame(index, pts, _TIME_BASE, partial(self._rgb, index, item[1]), chosen, scene)
 
+    def _rgb(self, index: int, frame: Any) -> UInt8Array:
+        array = self._on_host(frame)
+        fault = array_fault(array)
+        if fault:
+            raise InputError(f"frame {index}: {fault}")
+        return np.ascontiguousarray(array, np.uint8)
 
-def _rgb(index: int, frame: Any) -> UInt8Array:
-    array = to_host(frame)
-    fault = array_fault(array)
-    if fault:
-        raise InputError(f"frame {index}: {fault}")
-    return np.ascontiguousarray(array, np.uint8)
+    def _luma(self, index: int, frame: Any) -> UInt8Array:
+        """[h, w] brightness: of an array its green, every so many pixels, which alone leave a GPU."""
+        if hasattr(frame, "to_ndarray") and hasattr(frame, "pts"):
+            return luma(frame)
+        shape: Sequence[int] = getattr(frame, "shape", ())
+        if len(shape) == 3 and shape[2] == 3 and min(shape) > 0:
+            frame = frame[:: max(1, shape[0] // 144), :: max(1, shape[1] // 256)]
+        return self._rgb(index, frame)[..., 1]
 
-
-def _luma(index: int, frame: Any) -> UInt8Array:
-    """[h, w] brightness: of an array its green, every so many pixels, which alone leave a GPU."""
-    if hasattr(frame, "to_ndarray") and hasattr(frame, "pts"):
-        return luma(frame)
-    shape: Sequence[int] = getattr(frame, "shape", ())
-    if len(shape) == 3 and shape[2] == 3 and min(shape) > 0:
-        frame = frame[:: max(1, shape[0] // 144), :: max(1, shape[1] // 256)]
-    return _rgb(index, frame)[..., 1]
-
-
-def to_host(frame: Any) -> Any:
-    """A frame as a numpy array; InputError when it is nothing that can become one."""
-    if isinstance(frame, np.ndarray):
-        return frame
-    if hasattr(frame, "to_ndarray") and hasattr(frame, "pts"):  # an av.VideoFrame
-        # Side data is read only where there is a turn: see AvSource._turn.
-        return to_rgb(frame, Fraction(1), display_matrix(frame) if frame.rotation else None)
-    if hasattr(frame, "__dlpack__"):
-        kind = int(frame.__dlpack_device__()[0])
-        if kind == 1:  # kDLCPU
-            return np.from_dlpack(frame)
-        return need("torch", "frames on the GPU").from_dlpack(frame).cpu().numpy()
-    raise InputError(f"a frame of type {type(frame).__name__} came; expected [H, W, 3] uint8 RGB or an av.VideoFrame")
+    def _on_host(self, frame: Any) -> Any:
+        """A frame as a numpy array; InputError when it is nothing that can become one."""
+        if isinstance(frame, np.ndarray):
+            return frame
+        if hasattr(frame, "to_ndarray") and hasattr(frame, "pts"):  # an av.VideoFrame
+            if frame.interlaced_frame:
+                self.looks["interlaced"] = "fields of given frames are left as they are"
+            fit = Fit.of(frame.width, frame.height, Fraction(1), Crop())
+            # Side data is read only where there is a turn: see AvSource._turn.
+            turn = display_matrix(frame) if frame.rotation else None
+            return to_rgb(frame, self._colours, self._colours.way(frame, *fit.size), fit, turn)
+        if hasattr(frame, "__dlpack__"):
+            kind = int(frame.__dlpack_device__()[0])
+            if kind == 1:  # kDLCPU
+                return np.from_dlpack(frame)
+            return need("torch", "frames on the GPU").from_dlpack(frame).cpu().numpy()
+        raise InputError(
+            f"a frame of type {type(frame).__name__} came; expected [H, W, 3] uint8 RGB or an av.VideoFrame"
+        )
 
 
 def _ticks(index: int, seconds: Any) -> int:

@@ -1,13 +1,16 @@
 """Packets of PyAV to frames, and frames to RGB as a player shows them: upright, with square pixels."""
 
+import io
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from ...records import UInt8Array
+from .colours import Colours, Way
 
 # (a, b, c, d) of x' = a x + c y, y' = b x + d y.
 Matrix: TypeAlias = tuple[int, int, int, int]
@@ -60,10 +63,80 @@ def luma(raw: Any) -> UInt8Array:
     return rows if bits == 8 else (rows[::2, ::2] >> (bits - 8)).astype(np.uint8)
 
 
-def to_rgb(raw: Any, aspect: Fraction, matrix: Matrix | None) -> UInt8Array:
-    """[H, W, 3] uint8 RGB of an av.VideoFrame whose pixels are `aspect` times as wide as high."""
-    width, height = square_size(raw.width, raw.height, aspect)
-    return np.ascontiguousarray(upright(raw.to_ndarray(format="rgb24", width=width, height=height), matrix))
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """Pixels of a decoded frame that its container hides at each side (PixelCrop of Matroska, `clap` of MP4)."""
+
+    left: int = 0
+    right: int = 0
+    top: int = 0
+    bottom: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """From a decoded frame to square pixels: it becomes `size` (width, height), of which the part `shown` is seen."""
+
+    size: tuple[int, int]
+    shown: tuple[slice, slice]
+
+    @classmethod
+    def of(cls, width: int, height: int, aspect: Fraction, crop: Crop) -> "Fit":
+        """For a frame whose pixels are `aspect` times as wide as high; a crop that leaves nothing is none."""
+        inner = width - crop.left - crop.right, height - crop.top - crop.bottom
+        if min(inner) < 1:
+            crop, inner = Crop(), (width, height)
+        square = square_size(*inner, aspect)
+        across, down = Fraction(square[0], inner[0]), Fraction(square[1], inner[1])
+        x, y = round(crop.left * across), round(crop.top * down)
+        size = max(round(width * across), x + square[0]), max(round(height * down), y + square[1])
+        return cls(size, (slice(y, y + square[1]), slice(x, x + square[0])))
+
+
+def crop_of(av: Any, stream: Any) -> Crop:
+    """What the container says of a stream's cropping, which libavcodec does not apply.
+
+    PyAV has no way to it; but FFmpeg copies it into a Matroska header, whichever container the stream is from.
+    """
+    header = io.BytesIO()
+    try:
+        with av.open(header, "w", format="matroska") as copy:
+            copy.add_stream_from_template(stream)
+            copy.start_encoding()
+    except (av.error.FFmpegError, ValueError):  # a codec that Matroska has not
+        return Crop()
+    data = header.getvalue()
+    for element in _TO_VIDEO:
+        data = _children(data).get(element, b"")
+    sides = _children(data)
+    return Crop(**{name: int.from_bytes(sides.get(element, b""), "big") for name, element in _CROPS.items()})
+
+
+# Of Matroska: Segment, Tracks, TrackEntry, Video; PixelCropLeft, ...
+_TO_VIDEO = (0x18538067, 0x1654AE6B, 0xAE, 0xE0)
+_CROPS = {"left": 0x54CC, "right": 0x54DD, "top": 0x54BB, "bottom": 0x54AA}
+
+
+def _children(data: bytes) -> dict[int, bytes]:
+    """The elements that stand after each other (RFC 8794), by their identifiers."""
+    found: dict[int, bytes] = {}
+    at = 0
+    while at < len(data):
+        ends = []
+        for _ in range(2):  # the identifier, with its length mark, and the size, without it
+            length = 9 - data[at].bit_length() if data[at] else 9
+            ends.append(int.from_bytes(data[at : at + length], "big"))
+            at += length
+        size = ends[1] & ((1 << 7 * length) - 1)
+        found[ends[0]] = data[at : at + size]  # an unknown size is larger than all that follows
+        at += size
+    return found
+
+
+def to_rgb(raw: Any, colours: Colours, way: Way, fit: Fit, matrix: Matrix | None) -> UInt8Array:
+    """[H, W, 3] uint8 RGB of an av.VideoFrame, upright. matrix: its turn."""
+    rgb = colours.rgb(raw, way, *fit.size)
+    return np.ascontiguousarray(upright(rgb[fit.shown], matrix))
 
 
 def square_size(width: int, height: int, aspect: Fraction) -> tuple[int, int]:

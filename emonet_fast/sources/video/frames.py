@@ -93,6 +93,7 @@ class VideoSource:
         cuts: finds cuts; None where they are not looked for.
         faults: what went wrong so far.
         patient: the source may wait for minutes between its opening and its first frame.
+        looks: what was decided about the pixels, for metadata: colours, interlaced, cropped.
     """
 
     patient = True
@@ -107,6 +108,7 @@ class VideoSource:
         self.name, self.every, self.live = name, every, live
         self.faults = Faults()
         self.cuts = CutFinder() if cuts else None
+        self.looks: dict[str, str] = {}
         self._sampling = sampling
 
     def __iter__(self) -> Iterator[Frame | Sound]:

@@ -55,7 +55,7 @@ def unsuited(stream: Any) -> str:
         return f"{PACKAGE} is used for {' and '.join(CODECS)}, and this is {context.name}"
     if context.pix_fmt not in _FORMATS:
         return f"{PACKAGE} is used for 4:2:0 of 8 bits, and this is {context.pix_fmt}"
-    if getattr(context, "field_order", 0) not in _PROGRESSIVE:  # PyAV 16 does not say; the first frame will
+    if getattr(context, "field_order", 0) not in _PROGRESSIVE:  # not every PyAV says; the first frame will
         return f"{PACKAGE} is used for progressive video, and this is interlaced"
     return ""
 
