@@ -78,10 +78,11 @@ def counted(number: int, noun: str) -> str:
 def value_text(value: float, kind: str) -> str:
     """A value of `Scores.top` for people, everywhere the same: softmax in percent, scores with two digits.
 
-    kind: `Scores.value_kind`. A score, from which the neutral mean was taken, has a sign; a raw score has none.
+    kind: `Scores.value_kind`. A score, from which the neutral mean was taken, has a sign, and so has z, which has one
+    digit; a raw score has none.
     """
     if kind != "prob":
-        return f"{value:+.2f}" if kind == "score" else f"{value:.2f}"
+        return format(value, {"score": "+.2f", "z": "+.1f"}.get(kind, ".2f"))
     return f"{value:.0%}" if value >= 0.0995 or value == 0 else f"{value:.1%}"
 
 

@@ -17,8 +17,9 @@ from ..files import PendingFile
 from ..scores import Scores, distinct_notes
 from ..sinks.apart import RunOutput
 from ..sinks.encoders import SCHEMA_VERSION
+from ..text import value_text
 from .collect import Card, PictureTotals
-from .render import minus, publish, switch, value_text
+from .render import minus, publish, scale_text, switch
 
 _LABELS = {
     "prob": ("mean softmax", "sum of the group's softmax"),
@@ -136,7 +137,7 @@ def _marker(slug: str, value: float) -> dict[str, Any]:
         "high": minus(f"{high:g}"),
         "place": (value - low) / (high - low),
         "middle": low < 0,
-        "text": minus(f"{value:+.2f}" if low < 0 else f"{value:.2f}"),
+        "text": scale_text(value, low),
         "beyond": not low <= value <= high,
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 from .. import taxonomy
 from ..files import PendingFile
 from ..reliability import reliability
-from ..text import shorten_middle, visible
+from ..text import shorten_middle, value_text, visible
 
 # By Scores.value_kind.
 MEASURES = {
@@ -45,7 +45,7 @@ def render(template: str, variables: Mapping[str, Any]) -> bytes:
         "share": lambda share: "–" if math.isnan(share) else f"{share:.1%}",
         "short": lambda text, columns: shorten_middle(visible(text), columns),
         "signed": lambda value: minus(f"{value:+.2f}"),
-        "value": value_text,
+        "value": lambda value, kind: minus(value_text(value, kind)),
         "width": lambda share: f"{min(max(share, 0.0), 1.0):.1%}",
     }
     environment.globals |= {
@@ -85,11 +85,9 @@ def _shown(value: Any) -> Any:
     return visible(value) if type(value) is str else value  # a macro's output is markup, and a subclass of str
 
 
-def value_text(value: float, kind: str) -> str:
-    """A value of `Scores.top`: softmax as a percentage, z with one digit, other scores with two digits."""
-    if kind != "prob":
-        return minus(format(value, {"score": "+.2f", "z": "+.1f"}.get(kind, ".2f")))
-    return f"{value:.0%}" if value >= 0.0995 or value == 0 else f"{value:.1%}"
+def scale_text(value: float, low: float) -> str:
+    """A value on an annotators' scale that begins at `low`: with a sign where the scale has two."""
+    return minus(f"{value:+.2f}" if low < 0 else f"{value:.2f}")
 
 
 def minus(number: str) -> str:

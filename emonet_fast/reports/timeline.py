@@ -1,12 +1,13 @@
-"""One HTML page of a video run: for each track a heat map of emotions over time, its strongest lines, and its peaks.
+"""One HTML page of a video run: who was seen, and for each track its scales, strongest emotions, heat map and peaks.
 
 Nothing is executed and nothing loaded: the page's pictures are in it. The look is in `timeline.html`.
 """
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,14 +18,17 @@ from ..records import Float64Array
 from ..scores import distinct_notes
 from ..sinks.apart import RunOutput
 from ..sinks.encoders import SCHEMA_VERSION
+from ..text import value_text
 from ..timeline import NO_TRACK, Timeline
-from .render import MEASURES, publish
+from .render import MEASURES, minus, publish, scale_text
 from .timeline_collect import BINS, TimelineTotals, Track, Video
 
 _SHOWN_TRACKS = 16
 _LINES = 5
 _PEAKS = 6
-_WIDTH, _HEIGHT = 1000, 160  # of the lines' drawing, in its own units
+_MEANS = 3  # emotions in a person's summary
+_WIDTH, _HEIGHT, _SCALE_HEIGHT = 1000, 160, 84  # of the drawings, in their own units
+_COLOURS = 64  # of the heat map
 # Dark to light, even steps to the eye (viridis, matplotlib, CC0).
 _SCALE = np.array(
     [(68, 1, 84), (72, 40, 120), (62, 74, 137), (49, 104, 142), (38, 130, 142), (31, 158, 137), (53, 183, 121),
@@ -72,9 +76,11 @@ class TimelineReport(RunOutput):
             "notes": self._notes,
             "facts_of_run": self.facts,
             "metadata": self._metadata,
-            "videos": [self._video(video) for video in totals.videos.values()],
+            "videos": [self._video(video, place) for place, video in enumerate(totals.videos.values())],
             "left_out": totals.left_out,
             "measure": MEASURES[totals.kind or "raw"],
+            "kind": totals.kind or "raw",
+            "smoothed": totals.smoothed,
         }
         publish(self._file, "reports/timeline.html", variables)
 
@@ -82,77 +88,131 @@ class TimelineReport(RunOutput):
         """Give up: nothing is written."""
         self._file.discard()
 
-    def _video(self, video: Video) -> dict[str, object]:
+    def _video(self, video: Video, place: int) -> dict[str, object]:
         tracks = sorted(video.tracks.values(), key=lambda t: (-t.rows, t.first))
-        shown = sorted(tracks[:_SHOWN_TRACKS], key=lambda t: (t.first, t.number))
+        shown = {track.number for track in tracks[:_SHOWN_TRACKS]}
         width = video.width or 1.0
         used = min(BINS, int((video.end - video.start) / width) + 1)
+        # The bins end after the last row; a lone frame has one time.
+        ticks = [video.start + part * used * width for part in (0, 0.25, 0.5, 0.75, 1)] if used > 1 else [video.start]
+        views = [self._track(track, used) for track in sorted(tracks, key=lambda t: (t.first, t.number))]
+        for view, track in zip(views, sorted(tracks, key=lambda t: (t.first, t.number)), strict=True):
+            view["anchor"] = f"v{place}t{track.number}" if track.number in shown else ""
         return {
             "video": video,
-            "bin": f"{width:.3g} s",
-            "ticks": [video.start + part * used * width for part in (0, 0.25, 0.5, 0.75, 1)],
-            "tracks": [self._track(track, used) for track in shown],
-            "hidden": len(tracks) - len(shown) + video.forgotten,
+            "bin": f"{width:.3g} s" if used > 1 else "one frame",
+            "ticks": ticks,
+            "tracks": views,
+            "hidden": len(tracks) - len(shown),
         }
 
-    def _track(self, track: Track, used: int) -> dict[str, object]:
+    def _track(self, track: Track, used: int) -> dict[str, Any]:
+        totals = self._totals
+        kind, count = totals.kind or "raw", len(totals.emotions)
         counts = track.counts[:used]
         known = counts > 0
-        means = np.full((used, len(self._totals.emotions)), np.nan)
+        means = np.full((used, track.sums.shape[1]), np.nan)
         means[known] = track.sums[:used][known] / counts[known, None]
         overall = track.sums.sum(axis=0) / max(1.0, float(track.counts.sum()))
-        order = np.argsort(-overall, kind="stable")
-        top = float(np.nanmax(means)) if known.any() else 0.0
-        emotions = [taxonomy.find(slug).name for slug in self._totals.emotions]
+        order = np.argsort(-overall[:count], kind="stable")
+        emotions = [taxonomy.find(slug).name for slug in totals.emotions]
         peaks = sorted(track.peaks.items(), key=lambda item: -item[1].value)
+        high = np.max(np.where(known[:, None], means, -np.inf), axis=0)
         return {
             "name": "all frames" if track.number == NO_TRACK else f"Face {track.number}",
             "track": track,
-            "heat": heat_map(means[:, order]),
-            "emotions": [emotions[e] for e in order],
-            "top": f"{top:.2f}",
+            "scales": self._scales(track, means, overall, used),
+            "heat": heat_map(means[:, order], 0.0 if kind == "prob" else None),
+            "emotions": [(emotions[e], value_text(float(high[e]), kind)) for e in order],
+            "means": [(totals.emotions[e], float(overall[e])) for e in order[:_MEANS]],
             "lines": self._lines(means, order[:_LINES].tolist(), overall),
             "peaks": [(emotions[e], peak) for e, peak in peaks[:_PEAKS]],
         }
 
-    def _lines(self, means: Float64Array, places: list[int], overall: Float64Array) -> list[dict[str, object]]:
-        """The name, the mean and the points of each line; all lines have one scale."""
+    def _scales(self, track: Track, means: Float64Array, overall: Float64Array, used: int) -> list[dict[str, object]]:
+        """What stands above the emotions: for each scale its ends, the smoothed line, and the raw values behind it."""
+        plots: list[dict[str, object]] = []
+        first = len(self._totals.emotions)
+        for i, slug in enumerate(self._totals.scales):
+            dimension = taxonomy.find(slug)
+            lows, highs = track.lows[:used, i], track.highs[:used, i]
+            smooth = means[:, first + len(self._totals.scales) + i]
+            there = np.isfinite(smooth)
+            # The annotators' scale; values beyond it make it longer.
+            low = float(np.floor(min(dimension.scale[0], np.min(lows, where=there, initial=0.0))))
+            high = float(np.ceil(max(dimension.scale[1], np.max(highs, where=there, initial=0.0))))
+            height = high - low
+            plots.append(
+                {
+                    "name": dimension.name,
+                    "mean": scale_text(float(overall[first + i]), dimension.scale[0]),
+                    "ticks": [minus(f"{v:g}") for v in (high, (low + high) / 2, low)],
+                    "zero": f"{_SCALE_HEIGHT * high / height:.1f}" if low < 0 < high else "",
+                    "bands": bands((lows - low) / height, (highs - low) / height, _SCALE_HEIGHT),
+                    "points": polylines((smooth - low) / height, _SCALE_HEIGHT),
+                }
+            )
+        return plots
+
+    def _lines(self, means: Float64Array, places: list[int], overall: Float64Array) -> dict[str, object]:
+        """The name, the mean and the points of each of the strongest emotions; all have one scale, with its ends."""
+        kind = self._totals.kind or "raw"
         known = means[:, places][np.isfinite(means[:, places])]
         low, high = (min(0.0, float(known.min())), float(known.max())) if known.size else (0.0, 1.0)
-        return [
-            {
-                "name": taxonomy.find(self._totals.emotions[place]).name,
-                "mean": f"{overall[place]:.2f}",
-                "points": polylines((means[:, place] - low) / max(high - low, 1e-9)),
-            }
-            for place in places
-        ]
+        return {
+            "ticks": [minus(value_text(value, kind)) for value in (high, (low + high) / 2, low)],
+            "lines": [
+                {
+                    "name": taxonomy.find(self._totals.emotions[place]).name,
+                    "mean": value_text(float(overall[place]), kind),
+                    "points": polylines((means[:, place] - low) / max(high - low, 1e-9), _HEIGHT),
+                }
+                for place in places
+            ],
+        }
 
 
-def heat_map(means: Float64Array) -> str:
-    """A base64 PNG of [bins, E] values, one row an emotion: 0 is dark, the largest value light, NaN transparent."""
+def heat_map(means: Float64Array, dark: float | None = None) -> str:
+    """A base64 PNG of [bins, E] values, one row an emotion, each by its own scale; NaN is transparent.
+
+    The row's largest value is light; what is dark is its least one, or for all rows `dark`.
+    """
     known = np.isfinite(means)
-    high = float(np.max(means, where=known, initial=0.0))
-    low = float(np.min(means, where=known, initial=0.0))
-    place = (np.where(known, means, low) - low) / max(high - low, 1e-12) * (len(_SCALE) - 1)
-    below = np.minimum(place.astype(int), len(_SCALE) - 2)
-    rest = (place - below)[..., None]
-    rgb = _SCALE[below] * (1 - rest) + _SCALE[below + 1] * rest
-    rgba = np.concatenate([rgb, np.where(known, 255.0, 0.0)[..., None]], axis=2).round().astype(np.uint8)
+    high = np.max(means, axis=0, where=known, initial=-np.inf)
+    low = np.min(means, axis=0, where=known, initial=np.inf) if dark is None else np.full(means.shape[1], dark)
+    share = np.where(known, means - low, 0.0) / np.maximum(high - low, 1e-12)
+    index = np.where(known, np.clip(share, 0, 1) * (_COLOURS - 1), _COLOURS).round().astype(np.uint8)
+    place = np.linspace(0, len(_SCALE) - 1, _COLOURS)
+    palette = np.stack([np.interp(place, np.arange(len(_SCALE)), _SCALE[:, c]) for c in range(3)], axis=1)
+    image = Image.fromarray(np.ascontiguousarray(index.T), "P")
+    image.putpalette([*palette.round().astype(int).ravel().tolist(), 0, 0, 0])
     out = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(rgba.transpose(1, 0, 2)), "RGBA").save(out, "PNG", optimize=True)
+    image.save(out, "PNG", optimize=True, transparency=_COLOURS)
     return base64.b64encode(out.getvalue()).decode()
 
 
-def polylines(values: Float64Array) -> tuple[str, ...]:
+def polylines(values: Float64Array, height: int) -> tuple[str, ...]:
     """The points of SVG polylines of [bins] values of 0..1, NaN for gaps. A lone bin becomes a short dash."""
-    step = _WIDTH / len(values)
-    lines = []
-    runs: list[slice] = np.ma.clump_unmasked(np.ma.masked_invalid(values))  # type: ignore[no-untyped-call]
+    return tuple(_points(x, y) for x, (y,) in _runs((values,), height))
+
+
+def bands(lows: Float64Array, highs: Float64Array, height: int) -> tuple[str, ...]:
+    """The points of SVG polygons between two lines, as of `polylines`; infinite values are gaps."""
+    runs = _runs((np.where(np.isfinite(lows), lows, np.nan), np.where(np.isfinite(highs), highs, np.nan)), height)
+    return tuple(_points(np.concatenate([x, x[::-1]]), np.concatenate([low, high[::-1]])) for x, (low, high) in runs)
+
+
+def _runs(values: tuple[Float64Array, ...], height: int) -> Iterator[tuple[Float64Array, tuple[Float64Array, ...]]]:
+    """Places on the drawing of the bins that follow each other: across, and from the top for each of the lines."""
+    step = _WIDTH / len(values[0])
+    runs: list[slice] = np.ma.clump_unmasked(np.ma.masked_invalid(values[0]))  # type: ignore[no-untyped-call]
     for run in runs:
         x = (np.arange(run.start, run.stop) + 0.5) * step
-        y = _HEIGHT - 4 - values[run] * (_HEIGHT - 8)
+        y = tuple(height - 4 - one[run] * (height - 8) for one in values)
         if len(x) == 1:
-            x, y = x[0] + np.array([-step / 2, step / 2]), np.repeat(y, 2)
-        lines.append(" ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True)))
-    return tuple(lines)
+            x, y = x[0] + np.array([-step / 2, step / 2]), tuple(np.repeat(one, 2) for one in y)
+        yield x, y
+
+
+def _points(x: Float64Array, y: Float64Array) -> str:
+    return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))

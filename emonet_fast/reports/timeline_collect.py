@@ -23,6 +23,8 @@ MAX_SOURCES = 16
 _THUMBNAIL = 112
 # A new peak replaces an old one's picture only if it is that much stronger: making pictures takes time.
 _STRONGER = 1.05
+# What comes first on the page where the checkpoint has it; raw scores on the annotators' scales.
+SCALES = ("valence", "arousal", "dominance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,9 @@ class Track:
 
     Args:
         number: As in the rows.
-        sums: [BINS, E] float64, sums of the emotions' values.
+        sums: [BINS, E + 2 S] float64, sums of the emotions' values, then of the S scales, then of those smoothed.
         counts: [BINS] float64, numbers of rows.
+        lows, highs: [BINS, S] float64, the scales' least and greatest values; infinite where there is none.
         rows: Scored rows in all.
         first, last: Seconds of the first and the last row.
         peaks: By the emotion's place in `TimelineTotals.emotions`.
@@ -56,6 +59,8 @@ class Track:
     number: int
     sums: Float64Array
     counts: Float64Array
+    lows: Float64Array
+    highs: Float64Array
     rows: int = 0
     first: float = 0.0
     last: float = 0.0
@@ -73,6 +78,7 @@ class Video:
         frames: Sampled frames.
         without: Those without a face.
         forgotten: Tracks that had no room.
+        facts: What was decided about its pixels.
         tracks: By their numbers.
     """
 
@@ -83,6 +89,7 @@ class Video:
     frames: int = 0
     without: int = 0
     forgotten: int = 0
+    facts: dict[str, str] = field(default_factory=dict)
     tracks: dict[int, Track] = field(default_factory=dict)
 
     def bin_of(self, seconds: float) -> int:
@@ -94,14 +101,16 @@ class Video:
         while seconds - self.start >= self.width * BINS:
             self.width *= 2
             for track in self.tracks.values():
-                track.sums = _paired(track.sums)
-                track.counts = _paired(track.counts)
+                track.sums = _paired(track.sums, np.add, 0.0)
+                track.counts = _paired(track.counts, np.add, 0.0)
+                track.lows = _paired(track.lows, np.minimum, np.inf)
+                track.highs = _paired(track.highs, np.maximum, -np.inf)
         return max(0, int((seconds - self.start) / self.width))
 
 
-def _paired(values: Float64Array) -> Float64Array:
-    half = values.reshape(BINS // 2, 2, *values.shape[1:]).sum(axis=1)
-    return np.concatenate([half, np.zeros_like(half)])
+def _paired(values: Float64Array, join: np.ufunc, empty: float) -> Float64Array:
+    half = join(values[0::2], values[1::2])
+    return np.concatenate([half, np.full_like(half, empty)])
 
 
 @dataclass(slots=True)
@@ -111,32 +120,43 @@ class TimelineTotals:
     Args:
         videos: By their names.
         emotions: Of `Scores.ranking`.
+        scales: Those of SCALES that the checkpoint has.
+        smoothed: Whether the rows have smoothed values.
         kind: `Scores.value_kind`, "" before the first rows.
         left_out: Batches of rows of videos that had no room.
     """
 
     videos: dict[str, Video] = field(default_factory=dict)
     emotions: tuple[str, ...] = ()
+    scales: tuple[str, ...] = ()
+    smoothed: bool = False
     kind: str = ""
     left_out: int = 0
 
     def add(self, timeline: Timeline) -> None:
         """Take in some rows of one video, at least one."""
-        self.emotions, table = timeline.scores.ranking()
-        self.kind = timeline.scores.value_kind
+        scores = timeline.scores
+        self.emotions, table = scores.ranking()
+        self.kind, self.smoothed = scores.value_kind, timeline.smooth is not None
+        self.scales = tuple(name for name in SCALES if name in scores.names)
+        columns = [scores.names.index(name) for name in self.scales]
+        raw = scores.raw[:, columns].astype(np.float64)
+        smooth = raw if timeline.smooth is None else timeline.smooth[:, columns]
+        table = np.concatenate([table, raw, smooth], axis=1)
         video = self.videos.get(timeline.source)
         if video is None:
             if len(self.videos) >= MAX_SOURCES:
                 self.left_out += 1
                 return
             video = self.videos[timeline.source] = Video(timeline.source, float(timeline.seconds[0]))
+        video.facts |= timeline.facts
         seen = set()
         for i in range(len(timeline)):
             now = float(timeline.seconds[i])
             video.end = max(video.end, now)
             seen.add(int(timeline.frame[i]))
-            if timeline.scores.status[i] != Status.OK:
-                video.without += timeline.scores.status[i] == Status.NO_FACE
+            if scores.status[i] != Status.OK:
+                video.without += scores.status[i] == Status.NO_FACE
                 continue
             crop = timeline.crops[i] if timeline.crops else None
             self._row(video, int(timeline.track[i]), now, table[i], crop)
@@ -150,13 +170,18 @@ class TimelineTotals:
                 least = min(video.tracks.values(), key=lambda t: (now - t.last < _RECENT, t.rows))
                 del video.tracks[least.number]
                 video.forgotten += 1
-            track = Track(number, np.zeros((BINS, len(values))), np.zeros(BINS), first=now)
+            lows = np.full((BINS, len(self.scales)), np.inf)
+            track = Track(number, np.zeros((BINS, len(values))), np.zeros(BINS), lows, -lows, first=now)
             video.tracks[number] = track
+        emotions = len(self.emotions)
+        scales = values[emotions : emotions + len(self.scales)]
+        np.minimum(track.lows[at], scales, out=track.lows[at])
+        np.maximum(track.highs[at], scales, out=track.highs[at])
         track.sums[at] += values
         track.counts[at] += 1
         track.rows += 1
         track.last = now
-        strongest = int(np.argmax(values))
+        strongest = int(np.argmax(values[:emotions]))
         before = track.peaks.get(strongest)
         if before is None or values[strongest] > before.value * _STRONGER:
             track.peaks[strongest] = Peak(float(values[strongest]), now, encoded(thumbnail(crop, _THUMBNAIL)))

@@ -3,7 +3,7 @@
 from .. import taxonomy
 from ..reliability import Agreement, reliability
 from ..scores import Scores
-from ..text import columns, pad, shorten_end, shorten_middle, visible
+from ..text import columns, pad, shorten_end, shorten_middle, value_text, visible
 
 _MIN_WIDTH = 40
 _GAP = "  "
@@ -34,7 +34,7 @@ def table(scores: Scores, top: int, width: int, min_reliability: float | None = 
     width = max(width, _MIN_WIDTH)
     keys = [visible(k) for k in scores.keys]
     key_width = min(max(columns(k) for k in [*keys, "picture"]), max(width * 3 // 10, 16))
-    cells = [[(_marked(s), _value(v, scores.value_kind)) for s, v in row] for row in ranked]
+    cells = [[(_marked(s), value_text(v, scores.value_kind)) for s, v in row] for row in ranked]
     widths = _cell_widths(cells, width - key_width - len(_GAP))
     lines = [_line("picture", _TITLES[scores.value_kind] if widths else "status", key_width, width)]
     for i, key in enumerate(keys):
@@ -59,10 +59,6 @@ def _line(key: str, text: str, key_width: int, width: int) -> str:
 def _marked(slug: str) -> str:
     known = reliability().get(slug)
     return taxonomy.find(slug).name + ("" if known is None else _MARKS[known.agreement])
-
-
-def _value(value: float, kind: str) -> str:
-    return format(value, {"prob": ".1%", "score": "+.2f", "raw": ".2f", "z": "+.1f"}[kind])
 
 
 def _cell_widths(cells: list[list[tuple[str, str]]], room: int) -> list[tuple[int, int]]:

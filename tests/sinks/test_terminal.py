@@ -29,9 +29,9 @@ def test_the_table_of_a_simple_case():
     )
     assert table(scores, 2, 80).splitlines() == [
         "picture        strongest emotions, softmax over 40",
-        "astronaut.png  Intoxication/Altered S…~ 91.2%  Amusement 0.2%",
+        "astronaut.png  Intoxication/Altered S…~ 91%  Amusement 0.2%",
         "b.jpg          truncated: ends early",
-        "c.jpg          Elation                  34.0%  Amusement 1.7%",
+        "c.jpg          Elation                  34%  Amusement 1.7%",
         "(~ experts agree somewhat on this emotion, ? they do not agree)",
     ]
 

@@ -1,28 +1,36 @@
 """Outputs of a video run: whole at the end, readable when cut off, kept when the disk is full."""
 
+import base64
 import csv
+import io
 import json
 import re
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from emonet_fast.errors import EmonetError, OptionError
 from emonet_fast.faces import open_finder
 from emonet_fast.options import VideoOptions
 from emonet_fast.records import Status
-from emonet_fast.reports.timeline import TimelineReport, heat_map, polylines
+from emonet_fast.reports.timeline import TimelineReport, bands, heat_map, polylines
 from emonet_fast.reports.timeline_collect import BINS, MAX_TRACKS, TimelineTotals
+from emonet_fast.scores import Scores
 from emonet_fast.sinks import tables
 from emonet_fast.sinks.coco import CocoJson
 from emonet_fast.sinks.overlay import Overlay
 from emonet_fast.sinks.tables import recover
+from emonet_fast.sinks.terminal import table
 from emonet_fast.sinks.timeline import open_timeline
 from emonet_fast.sinks.webvtt import WebVtt
 from emonet_fast.sources.video.av import AvSource
 from emonet_fast.sources.video.frames import Sampling, Sound
+from emonet_fast.taxonomy import find
+from emonet_fast.text import value_text
 from emonet_fast.timeline import Timeline
 from emonet_fast.video.pipeline import VideoPipeline
 
@@ -361,7 +369,10 @@ def test_what_a_report_keeps_is_bounded():
     (video,) = collected.videos.values()
     assert len(video.tracks) == MAX_TRACKS
     assert video.forgotten == 300 - MAX_TRACKS
-    assert all(track.sums.shape == (BINS, 40) for track in video.tracks.values())
+    scales = len(collected.scales)
+    assert scales == 3
+    assert all(track.sums.shape == (BINS, 40 + 2 * scales) for track in video.tracks.values())
+    assert all(track.lows.shape == track.highs.shape == (BINS, scales) for track in video.tracks.values())
     assert video.width * BINS >= 3000
     assert video.width < 4 * 3000 / BINS
 
@@ -370,30 +381,131 @@ def test_what_a_report_keeps_is_bounded():
 def test_bins_keep_sums_while_they_widen(length):
     collected = TimelineTotals()
     total = np.zeros(40)
+    valence = []
     for start in range(0, length, 10):
         part = line(start, min(10, length - start), seed=start)
         total += part.scores.softmax.sum(axis=0)
+        valence += part.scores.raw[:, part.scores.names.index("valence")].tolist()
         collected.add(part)
     track = next(iter(collected.videos.values())).tracks[1]
-    np.testing.assert_allclose(track.sums.sum(axis=0), total, rtol=1e-9)
+    np.testing.assert_allclose(track.sums.sum(axis=0)[:40], total, rtol=1e-9)
+    np.testing.assert_allclose(track.sums.sum(axis=0)[[40, 43]], sum(valence), rtol=1e-9)  # raw, and smoothed the same
     assert track.counts.sum() == length
+    assert (track.lows.min(axis=0)[0], track.highs.max(axis=0)[0]) == (min(valence), max(valence))
+
+
+def heat(means, dark=None):
+    image = Image.open(io.BytesIO(base64.b64decode(heat_map(np.array(means), dark))))
+    return np.asarray(image.convert("RGBA"))
+
+
+DARK, LIGHT = [68, 1, 84, 255], [253, 231, 37, 255]
 
 
 def test_drawings():
     values = np.array([0.1, 0.2, np.nan, np.nan, 0.5, np.nan, 0.3, 0.4])
-    drawn = polylines(values)
-    assert [len(points.split()) for points in drawn] == [2, 2, 2]
-    import base64
-    import io
+    assert [len(points.split()) for points in polylines(values, 160)] == [2, 2, 2]
+    assert polylines(np.array([0.0, 1.0]), 84) == ("250.0,80.0 750.0,4.0",)
+    low, high = np.array([0.0, np.inf, 0.5]), np.array([1.0, -np.inf, 0.5])
+    assert bands(low, high, 84) == (
+        "0.0,80.0 333.3,80.0 333.3,4.0 0.0,4.0", "666.7,42.0 1000.0,42.0 1000.0,42.0 666.7,42.0",
+    )  # fmt: skip
 
-    from PIL import Image
 
-    means = np.array([[0.0, 1.0], [np.nan, np.nan]])
-    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(heat_map(means)))))
-    assert image.shape == (2, 2, 4)
-    assert image[..., 3].tolist() == [[255, 0], [255, 0]]
-    assert image[0, 0, :3].tolist() == [68, 1, 84]
-    assert image[1, 0, :3].tolist() == [253, 231, 37]
+def test_each_row_of_the_heat_map_has_its_own_scale():
+    """An emotion of a thousandth shows its course as well as a strong one."""
+    image = heat([[0.0, 0.0], [0.4, 0.0004], [0.8, 0.0008], [np.nan, np.nan]], dark=0.0)
+    assert image.shape == (2, 4, 4)
+    assert (image[0] == image[1]).all()
+    assert image[0, 0].tolist() == DARK
+    assert image[0, 2].tolist() == LIGHT
+    assert image[:, 3, 3].tolist() == [0, 0]
+    signed = heat([[-2.0], [-1.0]])
+    assert signed[0].tolist() == [DARK, LIGHT]
+
+
+def report_of(path, *parts, **metadata):
+    report = TimelineReport(path, "talk", metadata)
+    for part in parts:
+        report.write(part)
+    report.close()
+    return Page(path.read_text("utf-8"))
+
+
+def test_report_shows_valence_arousal_and_dominance_first(tmp_path):
+    """Smoothed lines over the raw scores' range, with the ends of the annotators' scales."""
+    part = line(0, 60, crops=True)
+    raw = np.zeros((60, len(part.scores.names)), np.float32)
+    raw[::2, part.scores.names.index("valence")] = 2.0
+    smooth = np.full_like(raw, 0.5, np.float64)
+    part = replace(part, scores=replace(part.scores, raw=raw), smooth=smooth)
+    page = report_of(tmp_path / "r.html", part)
+    plots = [svg["aria-label"] for svg in page.all("svg") if "over time" in svg.get("aria-label", "")]
+    assert [label.partition(" of ")[0] for label in plots] == [
+        "Valence", "Arousal", "Dominance", "The strongest emotions",
+    ]  # fmt: skip
+    assert "Valence +1.00 3 0 −3" in page.text
+    assert "Arousal 0.00 7 3.5 0" in page.text
+    line_of_valence = page.all("polyline")[0]["points"].split()
+    # 0.5 of -3..3, in a drawing of 84 with margins of 4.
+    assert {point.split(",")[1] for point in line_of_valence} == {f"{84 - 4 - 76 * 3.5 / 6:.1f}"}
+    band = {point.split(",")[1] for point in page.all("polygon")[0]["points"].split()}
+    assert band >= {f"{84 - 4 - 76 * 5 / 6:.1f}", "42.0"}
+
+
+def test_report_of_a_checkpoint_without_scales(tmp_path):
+    part = line(0, 3)
+    scores = Scores.from_raw(part.scores.raw[:, :40], part.scores.names[:40])
+    page = report_of(tmp_path / "r.html", replace(part, scores=scores, smooth=None))
+    assert "Valence" not in page.text
+    assert not page.all("polygon")
+
+
+def test_report_sums_up_every_person(tmp_path):
+    """Those with a section of their own, which the name leads to, and the shorter ones."""
+    parts = [line(i, 1, tracks=tuple(range(1, 21 if i < 2 else 11)), crops=True) for i in range(4)]
+    page = report_of(tmp_path / "r.html", *parts)
+    leads = [a["href"] for a in page.all("a")]
+    assert leads[:2] == ["#v0t1", "#v0t2"]
+    assert len(leads) == 16
+    assert {href[1:] for href in leads} == {article["id"] for article in page.all("article")}
+    assert all(f"Face {number} 0:00.0 to" in page.text for number in range(1, 21))
+    assert "Of 4 shorter tracks there is the summary alone." in page.text
+
+
+def test_report_of_two_hours_is_small(tmp_path):
+    """48 people who are there all the time, a row each second."""
+    report = TimelineReport(tmp_path / "r.html", "talk", {})
+    noise = np.random.default_rng(0).integers(0, 256, (48, 112, 112, 3), dtype=np.uint8)  # what JPEG packs worst
+    for start in range(0, 7200, 400):
+        part = line(start // 400, 1, step=400.0, tracks=tuple(range(48)), seed=start)
+        report.write(replace(part, crops=tuple(noise)))
+    report.close()
+    assert report.path.stat().st_size < 4_000_000
+
+
+@pytest.mark.parametrize("kind", ["prob", "score", "raw"])
+def test_values_are_the_same_everywhere(tmp_path, kind):
+    part = line(0, 1, crops=True)
+    if kind != "prob":
+        names = part.scores.names[1:] if kind == "score" else part.scores.names
+        means = dict.fromkeys(names, 0.25) if kind == "score" else None
+        raw = part.scores.raw[:, -len(names) :]
+        part = replace(part, scores=Scores.from_raw(raw, names, means, keys=part.scores.keys), smooth=None)
+        object.__setattr__(part.scores, "faces", np.array([[1.0, 1, 30, 30, 0.9]]))
+    assert part.scores.value_kind == kind
+    ((slug, value),) = part.scores.top(1)[0]
+    text = f"{find(slug).name} {value_text(value, kind)}"
+    sink = open_timeline(tmp_path / "a.vtt", {})
+    sink.write(part)
+    sink.close()
+    assert text.replace("&", "&amp;") in (tmp_path / "a.vtt").read_text()
+    assert text in table(part.scores, 1, 200)
+    assert text in report_of(tmp_path / "r.html", part).text
+    overlay = Overlay(tmp_path / "a.mp4", 1)
+    overlay._label(part, range(1))
+    overlay.abort()
+    assert overlay._labels[0][2] == ["#1", text]
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a", "none/a.csv"])

@@ -15,8 +15,9 @@ from ...errors import DataError
 from ...files import write_whole
 from ...population import baseline_of
 from ...records import Float64Array
-from ...reports.render import MEASURES, minus, render, switch, value_text
+from ...reports.render import MEASURES, minus, render, switch
 from ...sources.skipped import skipped_text
+from ...text import value_text
 from ..folder import Folder, ShardState, skipped_by
 from ..settings import SELF
 from .collect import EDGES_OF, STRONGEST, Collected, KindFigures, collect, quantile
