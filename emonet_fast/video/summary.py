@@ -10,6 +10,7 @@ from ..process import Stopwatch
 from ..records import Status
 from ..scores import distinct_notes
 from ..sinks.apart import OutputsApart
+from ..sources.video.colours import UNTAGGED
 from ..sources.video.frames import Faults, VideoSource
 from ..text import counted
 from ..timeline import NO_TRACK
@@ -115,7 +116,8 @@ class VideoSummary:
         if source.cuts is not None:
             self.cuts = (self.cuts or 0) + source.cuts.cuts
         self.messages += [f"{source.name}: {note}" for note in faults.notes]
-        self.messages += [f"{source.name}: {name}: {fact}" for name, fact in source.looks.items()]
+        said = [(name, fact) for name, fact in source.looks.items() if not fact.startswith(UNTAGGED)]
+        self.messages += [f"{source.name}: {name}: {fact}" for name, fact in said]
         if faults.restarts:
             self.messages.append(
                 f"{source.name}: its times began anew {counted(faults.restarts, 'time')}, as of joined clips; here "

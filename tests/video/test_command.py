@@ -83,7 +83,7 @@ def test_every_output_says_what_was_decided_about_the_pixels(done, walk):
     with av.open(str(out / "a.mp4")) as opened:
         assert f"colours: {fact}" in opened.metadata["comment"]
     assert f"Colours: {fact}." in (out / "a.html").read_text()
-    assert f"note: {walk.path}: colours: {fact}" in found.stderr
+    assert "colours" not in found.stderr  # most videos are untagged: no run needs to say it
 
 
 def test_last_line_tells_what_was_done_and_how_fast(done):
@@ -236,8 +236,8 @@ def test_disk_that_fills_up(tmp_path, walk, tiny_folder):
     text = out.read_text()
     assert text.endswith("\n")
     assert 1 < len(text.splitlines()) < 50
-    last = max(re.findall(r"--> 00:00:(\S+)", small.read_text()))
-    assert float(last) == pytest.approx(walk.ticks[-1] / 1000, abs=0.001)
+    last = max(re.findall(r"(\S+) --> ", small.read_text()))
+    assert float(last[-6:]) <= walk.ticks[-1] / 1000 <= float(max(re.findall(r"--> 00:00:(\S+)", small.read_text())))
 
 
 @pytest.fixture(scope="module")

@@ -187,12 +187,13 @@ class Camera:
     """
 
     name = "/dev/video0"
-    duration = None
+    duration = start_time = None
     flags = 0
 
     def __init__(self, clip: Path, *after: tuple[int, int]) -> None:
         self._container = av.open(str(clip))
         self.streams, self._after, self._read = self._container.streams, dict(after), 0
+        self.format = self._container.format
         self._packets = self._container.demux(video=0)
 
     def demux(self, *streams: Any) -> Iterator[Any]:

@@ -500,7 +500,7 @@ def test_values_are_the_same_everywhere(tmp_path, kind):
     sink.write(part)
     sink.close()
     assert text.replace("&", "&amp;") in (tmp_path / "a.vtt").read_text()
-    assert text in table(part.scores, 1, 200)
+    assert text in table(part.scores, 1, 200).replace("~", "").replace("?", "")  # without the marks of agreement
     assert text in report_of(tmp_path / "r.html", part).text
     overlay = Overlay(tmp_path / "a.mp4", 1)
     overlay._label(part, range(1))

@@ -13,7 +13,9 @@ from ...records import UInt8Array
 
 _BT709, _BT601 = 1, 5  # of libswscale
 _BILINEAR, _FULL_CHROMA = 2, 0x2000  # SWS_BILINEAR, SWS_FULL_CHR_H_INT
-_UNTAGGED = (0, 2, 3)  # identity (of RGB, so a wrong tag of YUV), unspecified, reserved
+# Most videos are: every player decides as we do, so this stands in the metadata alone, and no run says it.
+UNTAGGED = "untagged"
+_NO_MATRIX = (0, 2, 3)  # identity (of RGB, so a wrong tag of YUV), unspecified, reserved
 _READ = {1: "BT.709", 4: "FCC", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 9: "BT.2020"}
 _UNREAD = {8: "YCgCo", 10: "BT.2020 with constant luminance", 14: "ICtCp"}
 _HDR = {16: "PQ", 18: "HLG"}
@@ -87,8 +89,8 @@ def _matrix(raw: Any) -> tuple[int | None, list[str]]:
         return None, []
     large = raw.width >= 1280 or raw.height > 576
     guess, name = (_BT709, "BT.709") if large else (_BT601, "BT.601")
-    if tag in _UNTAGGED:
-        return guess, [f"untagged, read as {name}"]
+    if tag in _NO_MATRIX:
+        return guess, [f"{UNTAGGED}, read as {name}"]
     return guess, [f"colours are off: {_UNREAD.get(tag, f'matrix {tag}')} was read as {name}"]
 
 
