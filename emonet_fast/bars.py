@@ -1,4 +1,4 @@
-"""Progress for the command line, on standard error: a bar on a terminal, elsewhere a line every ten seconds."""
+"""Progress for the command line, on standard error: a bar on a terminal, elsewhere lines at a sensible rate."""
 
 import sys
 import time
@@ -6,21 +6,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Seconds between two lines.
-_EVERY = 10.0
+SHOWN = ("auto", "bar", "lines", "none")
+# Seconds between two lines; in a long run this part of the time so far, and at least a second before a tenth's line.
+_EVERY, _PART, _SOON = 10.0, 1 / 20, 1.0
 
 
-def progress(total: float | None, unit: str = "image", what: str | None = None) -> Any:
-    """Return a bar of tqdm, or where standard error is no terminal what writes lines in its place.
+def progress(total: float | None, unit: str = "image", what: str | None = None, show: str = "auto") -> Any:
+    """Return a bar of tqdm, or what writes lines in its place.
 
     Args:
         total: of the units; None where it is unknown.
         unit: the unit's name; "B" shows kB, MB and GB.
         what: the text before the bar.
+        show: one of SHOWN; "auto" is a bar where standard error is a terminal, else lines.
     """
     from tqdm import tqdm
 
-    if not sys.stderr.isatty():
+    if show == "none":
+        return ProgressLines(total, unit, what, silent=True)
+    if show == "lines" or (show == "auto" and not sys.stderr.isatty()):
         return ProgressLines(total, unit, what)
     return tqdm(total=total, unit=unit, desc=what, unit_scale=unit == "B", leave=False)
 
@@ -31,17 +35,23 @@ class ProgressLines:
     Args:
         total, unit, what: as of `progress`.
         clock: gives the time in seconds.
+        silent: write no line at all.
 
     Attributes:
         n: what is done, in units.
     """
 
     def __init__(
-        self, total: float | None, unit: str, what: str | None, clock: Callable[[], float] = time.monotonic
+        self,
+        total: float | None,
+        unit: str,
+        what: str | None,
+        clock: Callable[[], float] = time.monotonic,
+        silent: bool = False,
     ) -> None:
         self.n: float = 0
         self._total, self._unit, self._what = total, unit, what
-        self._clock, self._more = clock, ""
+        self._clock, self._more, self._silent = clock, "", silent
         self._began = self._said = clock()
 
     def __enter__(self) -> "ProgressLines":
@@ -51,18 +61,22 @@ class ProgressLines:
         self.close()
 
     def update(self, n: float = 1) -> None:
-        """Count `n` more units, and write a line if the last one is ten seconds old."""
+        """Count `n` more units, and write a line at each tenth of the way, and where the last one is long ago."""
         from tqdm import tqdm
 
-        self.n += n
+        before, self.n = self._tenth(), self.n + n
         now = self._clock()
-        if now - self._said >= _EVERY:
+        tenth = before < self._tenth() < 10 and now - self._said >= _SOON
+        if not self._silent and (tenth or now - self._said >= max(_EVERY, _PART * (now - self._began))):
             self._said = now
             line = tqdm.format_meter(
                 self.n, self._total, now - self._began, ncols=0, prefix=self._what or "", unit=self._unit,
                 unit_scale=self._unit == "B", postfix=self._more,
             )  # fmt: skip
             print(line.strip(), file=sys.stderr, flush=True)
+
+    def _tenth(self) -> int:
+        return int(10 * self.n / self._total) if self._total else 0
 
     def set_postfix_str(self, text: str, refresh: bool = True) -> None:
         """Take in more words for the next line."""
@@ -74,26 +88,26 @@ class ProgressLines:
 
 
 @contextmanager
-def steps(what: str, unit: str = "B") -> Iterator[Callable[..., None]]:
+def steps(what: str, unit: str = "B", show: str = "auto") -> Iterator[Callable[..., None]]:
     """Give a callback (done, total, ...) that shows one bar, from its first call on."""
-    with phases(unit) as show:
-        yield lambda done, total, *_: show(what, done, total)
+    with phases(unit, show) as step:
+        yield lambda done, total, *_: step(what, done, total)
 
 
 @contextmanager
-def phases(unit: str = "step") -> Iterator[Callable[[str, int, int], None]]:
+def phases(unit: str = "step", show: str = "auto") -> Iterator[Callable[[str, int, int], None]]:
     """Give a callback (phase, done, total) that shows a bar for each phase; phases may be nested."""
     bars: dict[str, Any] = {}
 
-    def show(phase: str, done: int, total: int) -> None:
+    def step(phase: str, done: int, total: int) -> None:
         if phase not in bars:
-            bars[phase] = progress(total, unit, phase)
+            bars[phase] = progress(total, unit, phase, show)
         bars[phase].update(done - bars[phase].n)
         if done >= total:
             bars.pop(phase).close()
 
     try:
-        yield show
+        yield step
     finally:
         for bar in bars.values():
             bar.close()

@@ -9,6 +9,7 @@ import pytest
 
 from emonet_fast import job
 from emonet_fast.bars import ProgressLines
+from emonet_fast.bars import progress as progress_of
 from emonet_fast.errors import BackendError
 from emonet_fast.process import held_signals
 from emonet_fast.scorer import ScoredBatch
@@ -126,10 +127,33 @@ def test_held_signals_come_at_the_end_of_the_block():
 
 
 def test_progress_comes_in_lines_where_there_is_no_terminal(capsys):
-    times = iter([0.0, 5.0, 10.0, 12.0, 21.0])
+    """At each tenth of the way, but not in the same second, and every ten seconds."""
+    times = iter([0.0, 5.0, 10.0, 12.0, 12.5, 22.0, 33.0])
     with ProgressLines(40, "image", None, clock=lambda: next(times)) as progress:
-        for _ in range(4):
-            progress.update(3)
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.partition(" [")[0] for line in lines] == ["15% 6/40", "30% 12/40"]
+        for count in (3, 3, 3, 4, 2, 25):
+            progress.update(count)
+    said = capsys.readouterr()
+    assert said.out == ""
+    lines = said.err.splitlines()
+    assert [line.partition(" [")[0] for line in lines] == ["15% 6/40", "22% 9/40", "38% 15/40", "100% 40/40"]
     assert "00:10<00:56" in lines[0]
+
+
+def test_lines_of_a_long_run_become_rarer(capsys):
+    """10 hours, in which no tenth is known: some hundred lines, not 3,600."""
+    now = [0.0]
+    with ProgressLines(None, "row", None, clock=lambda: now[0]) as progress:
+        for _ in range(36_000):
+            now[0] += 1
+            progress.update()
+    lines = len(capsys.readouterr().err.splitlines())
+    assert 100 < lines < 200
+
+
+@pytest.mark.parametrize("show", ["auto", "bar", "lines", "none"])
+def test_who_runs_the_command_chooses_how_progress_is_shown(capsys, show):
+    """Here standard error is no terminal."""
+    with progress_of(10, "row", "scoring", show) as shown:
+        shown.update(10)
+        assert isinstance(shown, ProgressLines) is (show != "bar")
+    assert capsys.readouterr().out == ""

@@ -123,17 +123,20 @@ class _Work:
         return self.todo
 
 
-def run(settings: Settings, say: Callable[[str], None], packing: Progress | None = None) -> BulkSummary:
+def run(
+    settings: Settings, say: Callable[[str], None], packing: Progress | None = None, show: str = "auto"
+) -> BulkSummary:
     """Score everything that is not done yet. An error or an interrupt leaves the folder whole.
 
     `say` takes lines for people, `packing` (bytes done, bytes in all) while a checkpoint is packed for the first time.
+    show: how progress is shown, see bars.progress.
     """
     parse_devices(settings.devices)  # refuses a slip before a folder is made
     folder = Folder(settings.output)
     with Lock(folder.path, settings.part, patience=STALE + BEAT):
         plan, fresh = _plan(settings, folder, say)
         settings = settings if fresh else settings.pinned(plan.fingerprint)
-        work = _Work(settings, folder, say, BulkProgress(say), plan, fresh)
+        work = _Work(settings, folder, say, BulkProgress(say, show), plan, fresh)
         expected = settings.known() | settings.face_file()  # the detector is smaller than the weights, so it goes first
         known = open_checkpoint(
             settings.checkpoint, settings.options.cache_dir, revision=settings.options.revision, progress=packing

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, one line a shard elsewhere; and what the summary is made from."""
+"""How far a run is: a bar on a terminal, elsewhere lines, also one a shard; and what the summary is made from."""
 
 import sys
 import time
@@ -15,17 +15,18 @@ from .plan import Plan
 class BulkProgress:
     """Counts what happens in a run, and shows it on standard error. Rates are of this run alone.
 
-    `say` takes lines for people. `terminal` is whether a bar is shown instead of lines; None looks at standard error.
+    `say` takes lines for people. show: see bars.progress; without a bar there is a line a shard, too.
     """
 
-    def __init__(self, say: Callable[[str], None], terminal: bool | None = None) -> None:
+    def __init__(self, say: Callable[[str], None], show: str = "auto") -> None:
         self.waited: Counter[str] = Counter()
         self.failed_shards: dict[int, str] = {}
         self.devices: Counter[str] = Counter()
         self.rows = self.bad = self.shards = 0
         self.began: float | None = None
         self._say = say
-        self._terminal = sys.stderr.isatty() if terminal is None else terminal
+        self._show = show
+        self._terminal = show == "bar" or (show == "auto" and sys.stderr.isatty())
         self._bar: Any = None
         self._todo: list[int] = []
         self._planned: int | None = None
@@ -36,8 +37,7 @@ class BulkProgress:
         self.close()
         self._todo = list(todo)
         self._planned = plan.rows(self._todo)
-        if self._terminal:
-            self._bar = progress(self._planned, "row")
+        self._bar = progress(self._planned, "row", show=self._show)
 
     def close(self) -> None:
         """Take the bar away."""

@@ -30,7 +30,8 @@ from . import options as opt
 @opt.OUTPUT("--shard-size N", "Put at most this many rows into a shard.", type=int, default=SHARD_SIZE)
 @opt.baseline()
 @opt.OUTPUT("--embeddings", "Write the 1152-d embeddings too.", default="none", choices=EMBEDDINGS)
-def bulk(shard: str, keep: tuple[str, ...], output: Path, **fields: Any) -> None:
+@opt.progress
+def bulk(shard: str, keep: tuple[str, ...], output: Path, progress: str, **fields: Any) -> None:
     """Score data sets of any size, and go on after a stop.
 
     Inputs are folders, tar shards, parquet files, or a data set's hub id. The output is a folder with one parquet file
@@ -45,8 +46,8 @@ def bulk(shard: str, keep: tuple[str, ...], output: Path, **fields: Any) -> None
     # Every other option has the name of its field.
     settings = Settings(output=output, part=parse_part(shard), keep=columns, **fields)
     try:
-        with steps("packing") as done:
-            summary = job.run(settings, _say, done)
+        with steps("packing", show=progress) as done:
+            summary = job.run(settings, _say, done, progress)
     except KeyboardInterrupt:
         _say(f"interrupted: every shard that has its marker in {output} is whole; the same command goes on from there")
         sys.exit(opt.Exit.INTERRUPTED)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
+from ..bars import SHOWN
 from ..errors import EmonetError, OptionError
 from ..options import BACKENDS, DECODERS, PRECISIONS, FaceOptions, Options
 from ..text import one_line
@@ -205,6 +206,12 @@ def face_options(defaults: FaceOptions = FaceOptions()) -> Decorator:  # noqa: B
     )
 
 
+progress = OUTPUT(
+    "--progress",
+    "Show on standard error how far it is, by a bar, by lines for a log, or not at all; auto: a bar on a terminal.",
+    SHOWN,
+    default="auto",
+)
 dry_run = OUTPUT(
     "--dry-run",
     "Write nothing: show what would be scored, and measure on some how long it takes.",

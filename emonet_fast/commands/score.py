@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..bars import progress, steps
+from ..bars import progress as bar_of
+from ..bars import steps
 from ..options import FaceOptions, Options
 from ..sources.skipped import skipped_text
 from ..text import counted, duration
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 @opt.baseline()
 @opt.min_reliability
 @opt.dry_run
+@opt.progress
 def score(
     inputs: tuple[str, ...],
     image_column: str | None,
@@ -54,6 +56,7 @@ def score(
     baseline: str | None,
     min_reliability: float | None,
     dry_run: bool,
+    progress: str,
 ) -> None:
     """Score pictures: files, folders, globs, tar shards, tables.
 
@@ -79,14 +82,14 @@ def score(
         job.check(outputs)
         keep_apart(outputs.files, (*source.paths(), *opt.files_read(checkpoint, options, faces, baseline)))
         find_faces = prepare_faces(faces, options)
-        with steps("packing") as done:
+        with steps("packing", show=progress) as done:
             scorer.open(done, pictures=source.total)
         locator = find_faces(scorer.place)
         if dry_run:
             _show(source, faces, job.pace(scorer, source, locator))
             return
         # With faces, how many rows there will be is known at the end.
-        with progress(source.total if locator is None else None) as bar:
+        with bar_of(source.total if locator is None else None, show=progress) as bar:
             summary = job.run(scorer, source, outputs, bar.update, locator, source.skipped)
     if summary.first is not None:
         columns = shutil.get_terminal_size((100, 40)).columns

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..bars import progress as bar
+from ..bars import progress as bar_of
+from ..bars import steps
 from ..errors import OptionError
 from ..options import FaceOptions, Options, VideoOptions
 from ..process import signals_to
@@ -75,6 +76,7 @@ _video_options = opt.together(
 @opt.top(3)
 @opt.baseline("|person", "self the run's own rows, or person each face's own rows, its quiet level")
 @opt.dry_run
+@opt.progress
 def video(
     inputs: tuple[str, ...],
     checkpoint: str,
@@ -87,6 +89,7 @@ def video(
     top: int,
     baseline: str | None,
     dry_run: bool,
+    progress: str,
 ) -> None:
     """Score faces over time: video files, URLs, cameras.
 
@@ -112,9 +115,10 @@ def video(
             sys.exit(opt.Exit.FAILED)
         if dry_run:
             sys.exit(_show(run, scorer, chosen, outputs))
-        scorer.open(pictures=1 if _one_by_one(inputs, chosen) or overlay is not None else None)
-        with _stopped_by_signals(run), _bars() as progress:
-            summary = run.run(progress)
+        with steps("packing", show=progress) as done:
+            scorer.open(done, pictures=1 if _one_by_one(inputs, chosen) or overlay is not None else None)
+        with _stopped_by_signals(run), _bars(progress) as show:
+            summary = run.run(show)
     for note in summary.notes:
         opt.say(note)
     _tell(summary)
@@ -175,7 +179,7 @@ def _stopped_by_signals(run: "VideoRun") -> Iterator[None]:
 
 
 @contextmanager
-def _bars() -> Iterator[Callable[["VideoSummary"], None]]:
+def _bars(shown: str) -> Iterator[Callable[["VideoSummary"], None]]:
     """A bar over each video's time, with its ETA, frames/s, faces/s and shares of work."""
     began = time.perf_counter()
     bars: dict[str, Any] = {}
@@ -185,7 +189,7 @@ def _bars() -> Iterator[Callable[["VideoSummary"], None]]:
             if now.name not in bars:
                 stack.close()  # the bar of the video before
                 bars.clear()
-                bars[now.name] = stack.enter_context(bar(now.duration and round(now.duration, 1), "s"))
+                bars[now.name] = stack.enter_context(bar_of(now.duration and round(now.duration, 1), "s", show=shown))
             passed = max(time.perf_counter() - began, 1e-9)
             work = " ".join(f"{stage} {share:.0%}" for stage, share in now.shares().items())
             rates = f"{now.frames / passed:.1f} frames/s, {now.faces / passed:.1f} faces/s"

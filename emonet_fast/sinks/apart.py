@@ -18,6 +18,11 @@ class RunOutput(ABC):
     def empty(self) -> bool:
         """Whether nothing worth keeping is in it."""
 
+    @property
+    def kept(self) -> str:
+        """How much is in it, for people, as "3 rows"; "" for nothing, and of what is written at the end alone."""
+        return ""
+
     @abstractmethod
     def close(self) -> None:
         """Put the file in place. Raises EmonetError when the disk refuses."""
@@ -62,8 +67,9 @@ class OutputsApart:
             try:
                 write(batch)
             except EmonetError as error:
-                self.faults.append(str(error))
+                place = len(self.faults)
                 self.end(output, early=True, empty=False)
+                self.faults.insert(place, f"{error}; kept of it: {output.kept or 'nothing'}")
 
     def end_all(self, *, early: bool, empty: bool) -> None:
         """End every output; see `end`."""

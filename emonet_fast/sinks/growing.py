@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import EmonetError, OptionError
 from ..files import opening, target_of
+from ..text import counted
 from .apart import RunOutput
 
 SUFFIX = ".partial"
@@ -83,6 +84,10 @@ class GrowingSink(RunOutput):
     def empty(self) -> bool:
         return not self.rows
 
+    @property
+    def kept(self) -> str:
+        return counted(self.rows, "row") if self.rows else ""
+
     @abstractmethod
     def write(self, rows: Any) -> None:
         """Append some rows. Raises EmonetError when the disk refuses."""
@@ -101,9 +106,7 @@ class GrowingSink(RunOutput):
             with contextlib.suppress(OSError):
                 self.file.seek(self._whole)
             if isinstance(error, OSError):
-                raise EmonetError(
-                    f"cannot write {self.path}: {error.strerror or error}; what was written before is kept"
-                ) from error
+                raise EmonetError(f"cannot write {self.path}: {error.strerror or error}") from error
             raise
         self.mark_whole()
 

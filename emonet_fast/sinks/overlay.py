@@ -20,7 +20,7 @@ from ..errors import EmonetError, OptionError
 from ..optional import need
 from ..records import Status, UInt8Array
 from ..sources.video.frames import Frame, Sound
-from ..text import value_text
+from ..text import counted, value_text
 from ..timeline import NO_TRACK, Timeline
 from .apart import RunOutput
 from .growing import claim, left_in, partial_of
@@ -96,7 +96,7 @@ class Overlay(RunOutput):
                     self._scene = item.scene
                 self._frame(item, timeline)
         except (self._av.error.FFmpegError, OSError) as error:
-            raise EmonetError(f"cannot write {self.path}: {error}; what was written before is kept") from error
+            raise EmonetError(f"cannot write {self.path}: {error}") from error
 
     def _sound(self, packet: Any) -> None:
         if self._video is None:
@@ -182,6 +182,10 @@ class Overlay(RunOutput):
     @property
     def empty(self) -> bool:
         return not self.frames
+
+    @property
+    def kept(self) -> str:
+        return counted(self.frames, "frame") if self.frames else ""
 
     def _finish(self) -> None:
         try:

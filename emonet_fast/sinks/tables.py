@@ -89,9 +89,15 @@ class TextTable(GrowingTable):
         self._encode = encode
 
     def _put(self, table: "pyarrow.Table", begins: bool) -> None:
-        with self.piece():
-            self.file.write(self._encode(table, begins))
-        self.rows += table.num_rows
+        try:
+            with self.piece():
+                self.file.write(self._encode(table, begins))
+            self.rows += table.num_rows
+        except EmonetError:
+            if table.num_rows < 2:
+                raise
+            for i in range(table.num_rows):  # as many as there is room for
+                self._put(table.slice(i, 1), begins and not i)
 
     def _finish(self) -> None:
         refused: EmonetError | None = None
@@ -138,11 +144,24 @@ class ParquetTable(GrowingTable):
             return
         table = pa.concat_tables(self._waiting).combine_chunks()
         self._waiting, self._since = [], time.monotonic()  # now: what a full disk refuses is not tried again
-        with self.piece():
-            if self._stream is None:
-                self._stream = pa.ipc.new_stream(self.file, table.schema)
-            self._stream.write_table(table)
-        self.rows += table.num_rows
+        self._append(table)
+
+    def _append(self, table: "pyarrow.Table") -> None:
+        import pyarrow as pa
+
+        try:
+            with self.piece():
+                if self._stream is None:
+                    self._stream = pa.ipc.new_stream(self.file, table.schema)
+                self._stream.write_table(table)
+            self.rows += table.num_rows
+        except EmonetError:
+            if not self.rows:
+                self._stream = None  # its schema is not in the file
+            if table.num_rows < 2:
+                raise
+            for i in range(table.num_rows):  # as many as there is room for
+                self._append(table.slice(i, 1))
 
     def _finish(self) -> None:
         refused: EmonetError | None = None

@@ -82,6 +82,7 @@ class VideoRun:
         self._open_finder: Callable[[Place], FaceFinder | None] = lambda place: None
         self._pipeline: VideoPipeline | None = None
         self._apart = OutputsApart()
+        self._begun = False  # whether rows were handed to the outputs
         self._spool: Spool | None = None
 
     def stop(self) -> None:
@@ -204,7 +205,7 @@ class VideoRun:
             if report is not None:
                 report.facts = self.summary.facts()
             populations = self._populations()
-            self._apart.end_all(early=early, empty=not self.summary.counts)
+            self._apart.end_all(early=early, empty=not self._begun)
             self._annotate(populations)
             self.summary.take(self._apart)
         return self.summary
@@ -256,12 +257,13 @@ class VideoRun:
         began, frames = time.perf_counter(), summary.frames
         try:
             for batch in map(self._ranked, self._pipeline):
+                self._begun |= bool(len(batch.timeline))
                 with summary.watch("write"):
                     self._apart.write(batch)
+                summary.add(batch, time.perf_counter())
                 if self._apart.lost:
                     summary.stopped = True
                     break
-                summary.add(batch, time.perf_counter())
                 if len(batch.timeline):
                     seconds = batch.timeline.seconds.tolist()
                     first = seconds[0] if first is None else first

@@ -204,8 +204,9 @@ def stream(scorer: Scorer, source: Any, options: VideoOptions | None = None) -> 
 
     Args:
         scorer: scores the crops of the faces; it is opened where that is not done yet.
-        source: a path, a URL (RTSP, HTTP, ...), a camera (0, "/dev/video0"), an open PyAV container, or an iterable
-            of (seconds, frame) with frames [H, W, 3] uint8 RGB, on the host or, with `__dlpack__`, on the GPU.
+        source: a path, a URL (RTSP, HTTP, ...), a camera (0, "/dev/video0"), a file object of bytes or an open PyAV
+            container (both are read from their beginning and stay open), or an iterable of (seconds, frame) with
+            frames [H, W, 3] uint8 RGB, on the host or, with `__dlpack__`, on the GPU.
         options: which frames and faces are scored. None takes the defaults of VideoOptions.
 
     Warns:

@@ -201,7 +201,7 @@ def test_an_output_that_fails_takes_no_other_with_it(tmp_path):
     assert re.search(r"<b>4</b> <span[^>]*>pictures<", (tmp_path / "page.html").read_text())
     assert len(apart.faults) == 1
     assert "full.csv" in apart.faults[0]
-    assert "what was written before is kept" in apart.faults[0]
+    assert "; kept of it: " in apart.faults[0]
     assert leftovers(tmp_path) == []
 
 

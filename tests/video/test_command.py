@@ -1,5 +1,6 @@
 """`emonet-fast video` as a user meets it: a process, its files, its last words, its exit status, and what ends it."""
 
+import csv
 import json
 import os
 import re
@@ -84,6 +85,27 @@ def test_every_output_says_what_was_decided_about_the_pixels(done, walk):
         assert f"colours: {fact}" in opened.metadata["comment"]
     assert f"Colours: {fact}." in (out / "a.html").read_text()
     assert "colours" not in found.stderr  # most videos are untagged: no run needs to say it
+
+
+def test_counts_of_the_last_line_are_those_of_every_file(done, walk):
+    """Rows, sampled frames, faces, tracks and reused rows; the overlay has every frame to the end."""
+    said, out = done
+    table = pq.read_table(out / "a.parquet").to_pydict()
+    last = said.stdout.splitlines()[-1]
+    scored = table["status"].count("ok")
+    assert last.startswith(f"{len(table['status'])} rows: {scored} scored, ")
+    assert f"frames {len(set(table['frame']))} sampled" in last
+    assert f"faces {scored} in 2 tracks" in last
+    assert f"reused {sum(table['reused'])} rows" in last
+    for lines in (
+        list(csv.DictReader((out / "a.csv").open(newline=""))),
+        [json.loads(line) for line in (out / "a.jsonl").read_text().splitlines()],
+    ):
+        assert [row["key"] for row in lines] == table["key"]
+        assert [str(row["reused"]).lower() for row in lines] == [str(one).lower() for one in table["reused"]]
+    page = (out / "a.html").read_text()
+    assert f"{len(set(table['frame']))} sampled" in page
+    assert f"{scored} in 2 tracks" in page
 
 
 def test_last_line_tells_what_was_done_and_how_fast(done):
@@ -232,10 +254,12 @@ def test_disk_that_fills_up(tmp_path, walk, tiny_folder):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )  # fmt: skip
     assert found.returncode == 1, found.stderr
-    assert "what was written before is kept" in found.stderr
     text = out.read_text()
     assert text.endswith("\n")
-    assert 1 < len(text.splitlines()) < 50
+    rows = len(text.splitlines()) - 1
+    assert 0 < rows < 50
+    assert f"kept of it: {rows} rows" in found.stderr
+    assert found.stdout.splitlines()[-1].startswith("50 rows: 50 scored")
     last = max(re.findall(r"(\S+) --> ", small.read_text()))
     assert float(last[-6:]) <= walk.ticks[-1] / 1000 <= float(max(re.findall(r"--> 00:00:(\S+)", small.read_text())))
 

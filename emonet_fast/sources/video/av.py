@@ -24,7 +24,7 @@ from .fields import Deinterlacer
 from .frames import Frame, Sampling, Sound, VideoSource
 from .names import is_live
 from .nvdec import NvdecDecoder
-from .opening import Media, open_media, reason_of
+from .opening import Media, open_media, open_object, reason_of
 from .streams import MAX_FRAME, described, video_stream
 
 # Broken packets in a row after which a source counts as ended: what follows is no video any more.
@@ -41,7 +41,8 @@ class AvSource(VideoSource):
     """A VideoSource of all that PyAV opens.
 
     Args:
-        where: a path, a URL, a camera (`0`, `/dev/video0`), or an open av.container.InputContainer.
+        where: a path, a URL, a camera (`0`, `/dev/video0`), a file object of bytes, or an open
+            av.container.InputContainer. The latter two are read from their beginning and stay open.
         sampling: which frames are sampled.
         every: give the frames that are not sampled too, with `chosen` False, and audio packets as Sound.
         stream: the video stream's number within the container; None takes the one that players take.
@@ -69,15 +70,20 @@ class AvSource(VideoSource):
     ) -> None:
         self._av = need("av", "reading video")
         self._own = not hasattr(where, "demux")
-        name = str(where) if self._own else str(getattr(where, "name", "container"))
-        live = self._own and is_live(name) if live is None else live
+        is_object = self._own and hasattr(where, "read")
+        name = str(getattr(where, "name", "file object" if is_object else "container"))
+        name = str(where) if isinstance(where, str) else name
+        live = isinstance(where, str) and is_live(name) if live is None else live
         super().__init__(without_secrets(name), sampling, every, live, cuts)
         self._reading: Generator[Any] | None = None
         self._packets: Any = None
-        opened = open_media(self._av, name, stream, hardware) if self._own else Media(where)
+        if is_object:
+            opened = open_object(self._av, where, name)
+        else:
+            opened = open_media(self._av, name, stream, hardware) if self._own else Media(where)
         self._media: Media | None = opened
         self._container = opened.container
-        self.patient = not self._own or opened.local is not None
+        self.patient = not isinstance(where, str) or opened.local is not None
         try:
             self._stream, note = video_stream(self._container, self.name, stream)
         except InputError:
@@ -86,9 +92,12 @@ class AvSource(VideoSource):
         self.faults.notes += [note] if note else []
         # PyAV lets FFmpeg generate presentation times, which it does wrongly for B-frames in AVI.
         self._container.flags &= ~_GENERATE_PTS
-        self._stream.thread_type = "AUTO"
-        self._stream.codec_context.thread_count = threads or available_cores()
-        self._stream.codec_context.options = {"max_pixels": str(MAX_FRAME)}
+        if self._stream.codec_context.is_open:
+            self._begin_anew()
+        else:
+            self._stream.thread_type = "AUTO"
+            self._stream.codec_context.thread_count = threads or available_cores()
+            self._stream.codec_context.options = {"max_pixels": str(MAX_FRAME)}
         # Else a crop that H.264 or HEVC states at the left shrinks to a multiple of 32 pixels.
         self._stream.codec_context.flags |= _UNALIGNED
         self._crop = crop_of(self._av, self._stream)
@@ -106,6 +115,16 @@ class AvSource(VideoSource):
         nvc = opened.nvc
         self._packets = PacketDecoder(self._stream) if nvc is None else NvdecDecoder(self._av, self._stream, nvc)
         self._turned: tuple[tuple[int, int, int] | None, Matrix | None] = None, None
+
+    def _begin_anew(self) -> None:
+        """Go back to the beginning of a container of which somebody has decoded frames."""
+        try:
+            self._container.seek(self._container.start_time or 0)
+        except (self._av.error.FFmpegError, OSError) as error:
+            why = reason_of(error, self.name)
+            raise InputError(
+                f"{self.name} was decoded before, and cannot go back to its beginning ({why}); open it anew"
+            ) from None
 
     def __iter__(self) -> Iterator[Frame | Sound]:
         for item in self._placed():

@@ -106,7 +106,7 @@ def _ticks(index: int, seconds: Any) -> int:
 
 
 def open_video(source: Any, options: VideoOptions, *, every: bool = False, threads: int | None = None) -> VideoSource:
-    """Open a path, a URL, a camera (`0`, 0, `/dev/video0`), an open PyAV container, or (seconds, frame) pairs.
+    """Open a path, a URL, a camera (`0`, 0, `/dev/video0`), a file object, a PyAV container, or (seconds, frame) pairs.
 
     every: give the frames that are not sampled, and the sound, too. threads: see AvSource. Raises InputError when the
     source cannot be opened, has no video, or is none of these; OptionError when fps or the times cannot work.
@@ -115,7 +115,7 @@ def open_video(source: Any, options: VideoOptions, *, every: bool = False, threa
     cuts = options.cuts and (options.track or options.smooth > 0)
     if isinstance(source, int) and not isinstance(source, bool):
         source = str(source)
-    if isinstance(source, (str, os.PathLike)) or hasattr(source, "demux"):
+    if isinstance(source, (str, os.PathLike)) or hasattr(source, "demux") or hasattr(source, "read"):
         where = os.fspath(source) if isinstance(source, os.PathLike) else source
         return AvSource(
             where,
@@ -130,6 +130,6 @@ def open_video(source: Any, options: VideoOptions, *, every: bool = False, threa
     if isinstance(source, Iterable) and not isinstance(source, (bytes, bytearray, dict)):
         return GivenSource(source, sampling, every=every, live=bool(options.live), cuts=cuts)
     raise InputError(
-        f"a {type(source).__name__} came as video; expected a path, URL, camera, PyAV container or an iterable of "
-        "(seconds, frame)"
+        f"a {type(source).__name__} came as video; expected a path, URL, camera, file object, PyAV container or an "
+        "iterable of (seconds, frame)"
     )

@@ -72,6 +72,47 @@ def open_media(av: Any, name: str, stream: int | None, hardware: bool) -> Media:
     return Media(container, nvc, local)
 
 
+class _Given:
+    """A file object for PyAV, whatever its name is, and however much of it was read: it begins anew where it can."""
+
+    name = "file:-"
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        seekable = getattr(file, "seekable", None)
+        self._seekable = hasattr(file, "seek") and (seekable is None or bool(seekable()))
+        if self._seekable:
+            file.seek(0)
+
+    def read(self, count: int) -> bytes:
+        data = self._file.read(count)
+        if isinstance(data, str):
+            raise ValueError("the file was opened as text; open it as bytes, by mode 'rb'")
+        return data or b""
+
+    def seekable(self) -> bool:
+        return self._seekable
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+
+def open_object(av: Any, file: Any, name: str) -> Media:
+    """Open a file object, which stays open at the end. Raises InputError when it is no video."""
+
+    def refuse(url: str, flags: int, options: Any) -> Any:
+        raise PermissionError(1, f"it points to {without_secrets(url)!r}; a file object may name no other files")
+
+    try:
+        shut = {"protocol_whitelist": NOTHING}
+        return Media(av.open(_Given(file), options=shut, io_open=refuse, buffer_size=READ_BYTES))
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise InputError(f"{name} cannot be opened as video: {reason_of(error, name)}") from None
+
+
 def missing(name: str) -> str:
     """Why a name of a local file means none, "" where there is one, or the name means something else."""
     if kind_of(name) != "file" or os.path.lexists(path_of(name)):

@@ -1,0 +1,75 @@
+"""Containers that were decoded before, and file objects of every kind."""
+
+import io
+import tempfile
+
+import pytest
+
+from emonet_fast.errors import InputError
+from emonet_fast.options import VideoOptions
+from emonet_fast.sources.video.choose import open_video
+
+from .making import av, number_of, write_clip
+
+N = 30
+ALL = VideoOptions(fps=None)
+KINDS = ("a.mp4", "a.mkv", "a.ts", "a.avi")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("given")
+    options = {"bf": "2", "g": "10", "crf": "12"}
+    return {name: write_clip(folder / name, range(0, N * 40, 40), options=options) for name in KINDS}
+
+
+def read(source) -> tuple[list[float], list[int]]:
+    video = open_video(source, ALL)
+    try:
+        return zip(*((frame.seconds, number_of(frame.rgb())) for frame in video), strict=True)
+    finally:
+        video.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("decoded", [0, 1, 15, N])
+def test_a_container_is_read_from_its_beginning(files, kind, decoded):
+    seconds, numbers = read(str(files[kind]))
+    assert numbers == tuple(range(N))
+    with av.open(str(files[kind])) as container:
+        frames = container.decode(video=0)
+        for _ in range(decoded):
+            next(frames)
+        assert list(read(container)) == [seconds, numbers]
+        assert list(read(container)) == [seconds, numbers]  # it stays open
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_file_objects(files, kind):
+    """Of a disk, of memory, without a name, read before; they stay open."""
+    expected = list(read(str(files[kind])))
+    memory = io.BytesIO(files[kind].read_bytes())
+    with files[kind].open("rb") as buffered, tempfile.TemporaryFile() as nameless:
+        nameless.write(memory.getvalue())
+        buffered.read(100)
+        for file in (memory, buffered, nameless):
+            assert list(read(file)) == expected
+            assert not file.closed
+
+
+def test_a_file_object_without_jumps(files):
+    class Pipe(io.RawIOBase):
+        def __init__(self, data):
+            self.read = io.BytesIO(data).read
+
+    assert list(read(Pipe(files["a.mkv"].read_bytes()))) == list(read(str(files["a.mkv"])))
+
+
+def test_file_objects_refused(files, tmp_path):
+    with files["a.mp4"].open(encoding="latin-1") as text, pytest.raises(InputError, match="opened as text"):
+        open_video(text, ALL)
+    with pytest.raises(InputError, match="file object cannot be opened as video"):
+        open_video(io.BytesIO(b"no video" * 100), ALL)
+    script = b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
+    with pytest.raises(InputError):
+        list(open_video(io.BytesIO(script), ALL))
