@@ -68,7 +68,7 @@ class GrowingTable(GrowingSink):
         """Put the table in place; a second call does nothing. Without any batch it has the columns of every table."""
         if self.file.closed:
             return
-        if self._schema is None:
+        if self._schema is None and not self.rows:  # a first batch that failed may have left some
             import pyarrow as pa
 
             self._put(pa.schema([(name, pa.string()) for name in ("key", "status", "reason")]).empty_table(), True)

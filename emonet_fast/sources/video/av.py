@@ -24,7 +24,7 @@ from .fields import Deinterlacer
 from .frames import Frame, Sampling, Sound, VideoSource
 from .names import is_live
 from .nvdec import NvdecDecoder
-from .opening import Media, open_media, open_object, reason_of
+from .opening import Media, open_media, open_object, reason_of, to_beginning
 from .streams import MAX_FRAME, described, video_stream
 
 # Broken packets in a row after which a source counts as ended: what follows is no video any more.
@@ -72,7 +72,8 @@ class AvSource(VideoSource):
         self._own = not hasattr(where, "demux")
         is_object = self._own and hasattr(where, "read")
         name = str(getattr(where, "name", "file object" if is_object else "container"))
-        name = str(where) if isinstance(where, str) else name
+        if isinstance(where, str) or name == "<none>":  # PyAV's name of a file object without one
+            name = where if isinstance(where, str) else "container"
         live = isinstance(where, str) and is_live(name) if live is None else live
         super().__init__(without_secrets(name), sampling, every, live, cuts)
         self._reading: Generator[Any] | None = None
@@ -92,9 +93,9 @@ class AvSource(VideoSource):
         self.faults.notes += [note] if note else []
         # PyAV lets FFmpeg generate presentation times, which it does wrongly for B-frames in AVI.
         self._container.flags &= ~_GENERATE_PTS
-        if self._stream.codec_context.is_open:
-            self._begin_anew()
-        else:
+        if not self._own:
+            to_beginning(self._av, self._container, self._stream, self.name)
+        if not self._stream.codec_context.is_open:
             self._stream.thread_type = "AUTO"
             self._stream.codec_context.thread_count = threads or available_cores()
             self._stream.codec_context.options = {"max_pixels": str(MAX_FRAME)}
@@ -115,16 +116,6 @@ class AvSource(VideoSource):
         nvc = opened.nvc
         self._packets = PacketDecoder(self._stream) if nvc is None else NvdecDecoder(self._av, self._stream, nvc)
         self._turned: tuple[tuple[int, int, int] | None, Matrix | None] = None, None
-
-    def _begin_anew(self) -> None:
-        """Go back to the beginning of a container of which somebody has decoded frames."""
-        try:
-            self._container.seek(self._container.start_time or 0)
-        except (self._av.error.FFmpegError, OSError) as error:
-            why = reason_of(error, self.name)
-            raise InputError(
-                f"{self.name} was decoded before, and cannot go back to its beginning ({why}); open it anew"
-            ) from None
 
     def __iter__(self) -> Iterator[Frame | Sound]:
         for item in self._placed():

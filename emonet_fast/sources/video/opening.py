@@ -14,6 +14,8 @@ from .names import REACHES, foreign_protocol, is_live, kind_of, path_of, scheme_
 from .streams import video_stream
 
 _log = logging.getLogger("emonet_fast")
+# Of FFmpeg's AVFMT flags.
+_NO_FILE, _LOOSE_TIMES, _NO_BYTE_SEEK = 0x1, 0x80 | 0x200, 0x8000
 _TIMEOUT = 10.0  # seconds that a network source or camera may stay silent
 
 
@@ -79,8 +81,7 @@ class _Given:
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        seekable = getattr(file, "seekable", None)
-        self._seekable = hasattr(file, "seek") and (seekable is None or bool(seekable()))
+        self._seekable = _can_seek(file)
         if self._seekable:
             file.seek(0)
 
@@ -111,6 +112,33 @@ def open_object(av: Any, file: Any, name: str) -> Media:
         return Media(av.open(_Given(file), options=shut, io_open=refuse, buffer_size=READ_BYTES))
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise InputError(f"{name} cannot be opened as video: {reason_of(error, name)}") from None
+
+
+def _can_seek(file: Any) -> bool:
+    seekable = getattr(file, "seekable", None)
+    return hasattr(file, "seek") and (seekable is None or bool(seekable()))
+
+
+def to_beginning(av: Any, container: Any, stream: Any, name: str) -> None:
+    """Go back to the beginning of a container of which somebody may have decoded frames of `stream`.
+
+    To the first byte where times do not tell the place: MPEG-TS would begin behind the first key frame, and a raw
+    stream has none. Elsewhere only a seek by time finds the first packet, behind the headers. A camera goes on.
+    Raises InputError when frames are gone: FFmpeg itself does not notice that a pipe did not go back.
+    """
+    flags, file = container.format.flags, container.file
+    if flags & _NO_FILE:
+        return
+    why = "it is read from a pipe or a server"
+    if _can_seek(file.file) if file is not None else os.path.isfile(container.name):  # noqa: PTH113 (long URLs)
+        by_byte = bool(flags & _LOOSE_TIMES) and not flags & _NO_BYTE_SEEK
+        try:
+            container.seek(0 if by_byte else container.start_time or 0, unsupported_byte_offset=by_byte)
+            return
+        except (av.error.FFmpegError, OSError) as error:
+            why = reason_of(error, name)
+    if stream.codec_context.is_open:
+        raise InputError(f"{name} was decoded before, and cannot go back to its beginning ({why}); open it anew")
 
 
 def missing(name: str) -> str:
