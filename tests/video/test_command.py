@@ -108,6 +108,35 @@ def test_counts_of_the_last_line_are_those_of_every_file(done, walk):
     assert f"{scored} in 2 tracks" in page
 
 
+def test_counts_of_several_inputs_with_boxes_add_up(tmp_path, tiny_folder, inside):
+    """Two people in the one, one in half of the other, and a third input that is no video."""
+    clips = [write_clip(tmp_path / f"{name}.mp4", range(0, 400, 40)) for name in "ab"]
+    (tmp_path / "c.mp4").write_bytes(b"no video" * 100)
+    boxes = ["source,frame,x,y,width,height,track_id"]
+    boxes += [f"{clips[0]},{frame},{x},8,20,20,{x}" for frame in range(10) for x in (4, 36)]
+    boxes += [f"{clips[1]},{frame},4,8,20,20,4" for frame in range(5)]
+    (tmp_path / "boxes.csv").write_text("\n".join(boxes) + "\n")
+    kinds = [tmp_path / f"t.{kind}" for kind in ("parquet", "csv", "jsonl")]
+    status, out, said = inside(
+        *clips, tmp_path / "c.mp4", "-c", tiny_folder, "--faces", f"boxes:{tmp_path / 'boxes.csv'}", "--fps", "25",
+        "--score-every", "2", *(text for path in kinds for text in ("-o", path)),
+    )  # fmt: skip
+    assert status == 0, said
+    table = pq.read_table(kinds[0]).to_pydict()
+    rows = dict.fromkeys(map(str, clips), 0)
+    for source in table["source"]:
+        rows[source] += 1
+    assert list(rows.values()) == [20, 10]
+    assert [table["status"].count(kind) for kind in ("ok", "no_face")] == [25, 5]
+    reused = sum(table["reused"])
+    assert 0 < reused < 25
+    last = out.splitlines()[-1]
+    for part in ("30 rows: 25 scored, 5 no_face", "20 sampled", "25 in 3 tracks", f"reused {reused} rows"):
+        assert part in last
+    assert [row["key"] for row in csv.DictReader(kinds[1].open(newline=""))] == table["key"]
+    assert [json.loads(row)["key"] for row in kinds[2].read_text().splitlines()] == table["key"]
+
+
 def test_last_line_tells_what_was_done_and_how_fast(done):
     last = done[0].stdout.splitlines()[-1]
     for part in ("rows:", "scored", "no_face", "sampled", "in 2 tracks", "decode", "detect", "score", "write", "p50",
