@@ -187,7 +187,7 @@ class Camera:
     """
 
     name = "/dev/video0"
-    duration = start_time = None
+    duration = start_time = file = None
     flags = 0
 
     def __init__(self, clip: Path, *after: tuple[int, int]) -> None:
