@@ -16,7 +16,7 @@ SYNTHETIC := models/synthetic-27
     bench-others bench-int8 fidelity pages gpu-check trt-check clean
 
 help: ## Name every target.
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \
 	    printf '%-16s%s\n' "$$name" "$$what"; done
 
 $(BIN)/python:

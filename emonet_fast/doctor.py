@@ -13,7 +13,7 @@ from .backends.tensorrt import libraries as tensorrt_libraries
 from .decode import FORMATS
 from .errors import OptionError
 from .gpu import NEEDS, NoGpu, driver_present, free_memory, look
-from .optional import EXTRAS, available, import_openvino
+from .optional import EXTRAS, available, import_openvino, openvino_core
 from .options import default_cache_dir
 from .process import available_cores, instructions
 
@@ -96,7 +96,7 @@ def _cpu_engine() -> dict[str, Any]:
         from .backends.openvino.engine import choose_precision
         from .backends.openvino.streams import auto_streams
 
-        core = import_openvino().Core()
+        core = openvino_core()
         return {
             "available": True,
             "name": core.get_property("CPU", "FULL_DEVICE_NAME"),

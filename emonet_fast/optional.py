@@ -2,8 +2,11 @@
 
 import importlib
 import importlib.util
+import os
 import sys
+from functools import cache
 from types import ModuleType
+from typing import Any
 
 from .errors import MissingPackageError
 
@@ -57,3 +60,18 @@ def import_openvino() -> ModuleType:
     if "openvino" not in sys.modules:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # makes its import fail
     return importlib.import_module("openvino")
+
+
+def openvino_core() -> Any:
+    """OpenVINO's core: one for this process, kept until it ends.
+
+    The CPU plugin gives the thread that loads it a stack of its own for signals, and frees that with the last core and
+    engine. If another thread drops these, the first one keeps a stack that is gone, and the next signal, a Ctrl-C,
+    crashes the program (OpenVINO 2026.4).
+    """
+    return _core_of(os.getpid())
+
+
+@cache
+def _core_of(process: int) -> Any:  # a fork has none of its parent's threads, and needs a core of its own
+    return import_openvino().Core()

@@ -33,7 +33,7 @@ def test_make_targets_exist():
 
 def test_every_make_target_has_its_sentence_in_help():
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    described = set(re.findall(r"^([a-z-]+):.*## [A-Z].*\.$", makefile, re.MULTILINE))
+    described = set(re.findall(r"^([a-z0-9-]+):.*## [A-Z].*\.$", makefile, re.MULTILINE))
     (phony,) = re.findall(r"^\.PHONY: ((?:.*\\\n)*.*)$", makefile, re.MULTILINE)
     assert described == set(phony.replace("\\", " ").split())
 

@@ -80,6 +80,7 @@ class Late:
     def __init__(self, inner: Backend, depth: int) -> None:
         self.inner, self.depth = inner, depth
         self.name, self.precision, self.batch_size = inner.name, inner.precision, inner.batch_size
+        self.proof = inner.proof
         self.waiting: deque[int] = deque()
         self.most = 0
 

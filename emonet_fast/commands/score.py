@@ -10,7 +10,6 @@ import click
 from ..bars import progress as bar_of
 from ..bars import steps
 from ..options import FaceOptions, Options
-from ..sources.skipped import skipped_text
 from ..text import counted, duration
 from . import options as opt
 
@@ -106,6 +105,8 @@ def score(
 
 def _show(source: "Inputs", faces: FaceOptions, pace: float | None) -> None:
     """What --dry-run shows. pace: seconds of work for a picture."""
+    from ..sources.skipped import skipped_text
+
     many = "tars, whose pictures are not counted yet" if source.total is None else counted(source.total, "picture")
     skipped = skipped_text(source.skipped)
     opt.say("; ".join(filter(None, (many, skipped, f"faces: {faces.faces}"))))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError
-from ..optional import import_openvino
+from ..optional import openvino_core
 from ..records import Float32Array
 from .decoding import OUTPUTS, WIDTHS
 
@@ -24,7 +24,7 @@ class Network:
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        self._path, self._core = path, import_openvino().Core()
+        self._path, self._core = path, openvino_core()
         self._settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = threads

@@ -12,7 +12,7 @@ import numpy as np
 from ...checkpoint.spec import Checkpoint
 from ...engines.cache import EngineCache
 from ...errors import BackendError
-from ...optional import import_openvino
+from ...optional import import_openvino, openvino_core
 from ...records import UInt8Array
 from ..base import Outputs
 from .build import compile_options
@@ -55,7 +55,7 @@ class OpenVinoBackend:
     ) -> None:
         self.proof = proof
         ov = import_openvino()
-        core = ov.Core()
+        core = openvino_core()
         self.precision = choose_precision(core, precision)
         if (self.precision == "int8") != (recipe is not None):
             raise BackendError(f"precision {precision!r} came with{'out' if recipe is None else ''} an int8 recipe")

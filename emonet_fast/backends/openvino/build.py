@@ -18,7 +18,7 @@ from typing import Any
 
 from ...checkpoint.pack import open_packed
 from ...errors import BackendError
-from ...optional import import_openvino
+from ...optional import openvino_core
 
 _ENGINE = "engine"
 
@@ -59,7 +59,7 @@ def build_in_process(
 def build(packed: Path, part: str, precision: str, batch_size: int, folder: Path, recipe: Path | None) -> None:
     """Do the child process's work. Changes the working directory."""
     checkpoint = open_packed(packed)
-    core = import_openvino().Core()
+    core = openvino_core()
     if recipe is None:
         from ...graph.model import build_model  # here alone: the parent needs no ONNX
 

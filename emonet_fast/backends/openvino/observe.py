@@ -9,7 +9,7 @@ import numpy as np
 from ...checkpoint.layers import layer_names
 from ...checkpoint.spec import Checkpoint
 from ...engines.observations import Observations, ObservedLayer
-from ...optional import import_openvino
+from ...optional import import_openvino, openvino_core
 from ...records import UInt8Array
 from .build import build_in_process, compile_options
 
@@ -29,7 +29,7 @@ def observe(
         build = build_in_process(checkpoint.path, "observed", "fp32", 1, Path(folder))
         blob = np.frombuffer(build.engine.read_bytes(), np.uint8)
     options = {**compile_options("fp32"), "WEIGHTS_PATH": str(checkpoint.path)}
-    request = ov.Core().import_model(ov.Tensor(blob), "CPU", options).create_infer_request()
+    request = openvino_core().import_model(ov.Tensor(blob), "CPU", options).create_infer_request()
     vision, outputs, streams = checkpoint.vision, [], []
     gathered = {name: ObservedLayer(vision.tokens) for name in layer_names(vision.num_hidden_layers)} if layers else {}
     for i in range(len(pixels)):

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...checkpoint.spec import Checkpoint
-from ...engines.pictures import DRAWN, PictureSets, drawn_pictures
+from ...engines.pictures import DRAWN, INT8_PROOF_SEED, PictureSets, drawn_pictures
 from ...engines.report import FidelityReport, Place
 from ...engines.reports import ReportStore
 from ...errors import BackendError
 from ...graph.int8 import recipe_hash
 from ...graph.version import GRAPH_VERSION, INT8_VERSION
-from ...optional import import_openvino
+from ...optional import import_openvino, openvino_core
 from ...options import Options
 from ...process import instructions
 from .certify import Certify, Progress, logged
@@ -42,7 +42,7 @@ def settle(checkpoint: Checkpoint, options: Options) -> Settled:
     Raises BackendError when int8 misses its bars and `accept_fidelity` is not set, or the processor lacks a precision;
     and what Certify raises.
     """
-    core = import_openvino().Core()
+    core = openvino_core()
     if options.precision not in ("auto", "int8"):
         return Settled(choose_precision(core, options.precision))
     store = ReportStore(options.cache_dir)
@@ -60,7 +60,7 @@ def settle(checkpoint: Checkpoint, options: Options) -> Settled:
             "once, on pictures %s; this takes minutes (`emonet-fast calibrate --images DIR` takes your own)",
             DRAWN,
         )
-        sets = lambda: drawn_pictures(checkpoint)  # noqa: E731 - drawn only if needed
+        sets = lambda: drawn_pictures(checkpoint, seed=INT8_PROOF_SEED)  # noqa: E731 - drawn only if needed
         report = certify(checkpoint, options, sets, logged())
     if not report.gate.passed and not options.accept_fidelity:
         raise BackendError(
@@ -81,7 +81,7 @@ def certify(
     checkpoint: Checkpoint, options: Options, pictures: Callable[[], PictureSets], progress: Progress
 ) -> FidelityReport:
     """Calibrate and prove int8 for these options; see Certify."""
-    plain = choose_precision(import_openvino().Core(), "auto")
+    plain = choose_precision(openvino_core(), "auto")
     place, threads, cache_dir = place_of(checkpoint), options.threads, options.cache_dir
     return Certify(checkpoint, place, plain, threads, cache_dir, options.recipe, progress)(pictures)
 
@@ -99,7 +99,7 @@ def place_of(checkpoint: Checkpoint) -> Place:
 
 def processor() -> str:
     """The processor as reports name it: with what OpenVINO can use of it, and the instructions that it has."""
-    return " ".join([device_name(import_openvino().Core()), *instructions()])
+    return " ".join([device_name(openvino_core()), *instructions()])
 
 
 def _int8(store: ReportStore, report: FidelityReport) -> Settled:

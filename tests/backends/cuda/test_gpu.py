@@ -96,6 +96,7 @@ def test_faces_are_found_where_pytorch_can_use_the_gpu(two_gpus, monkeypatch):
     devices = []
     monkeypatch.setattr(finder, "FaceDetector", lambda model, *, device, **settings: devices.append(device))
     monkeypatch.setattr(finder, "find_model", lambda path, cache_dir: path)
+    monkeypatch.setattr(finder, "driver_present", lambda: True)
     faces, options = FaceOptions(faces="detect"), Options()
     for place in (None, (1, 4711), (2, 4711)):
         finder.open_finder(faces, options, place)

@@ -275,7 +275,7 @@ def test_the_command(run, vivid, tmp_path, monkeypatch):
     options, _, report, _, _ = run
     from emonet_fast.engines import pictures
 
-    monkeypatch.setattr(pictures, "drawn_pictures", lambda *_: sets())
+    monkeypatch.setattr(pictures, "drawn_pictures", lambda *_, seed: sets())
     out = tmp_path / "r.safetensors"
     arguments = ["calibrate", "-c", str(vivid), "--cache-dir", str(options.cache_dir), "-o", str(out)]
     done = CliRunner().invoke(cli, arguments)

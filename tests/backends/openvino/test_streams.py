@@ -151,6 +151,24 @@ def test_a_program_may_end_with_batches_under_way(tiny_folder, cache_dir):
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_signal_after_the_engine_was_closed_elsewhere(tiny_folder, cache_dir):
+    """The plugin's stack for signals must outlive the engine: without it, Ctrl-C was a segmentation fault."""
+    program = (
+        "import os, signal, sys, threading, numpy as np, emonet_fast as ef\n"
+        "scorer = ef.Scorer(sys.argv[1], device='cpu', precision='fp32', streams=2, cache_dir=sys.argv[2])\n"
+        "scorer([np.zeros((9, 9, 3), np.uint8)])\n"
+        "closer = threading.Thread(target=scorer.close)\n"
+        "closer.start()\n"
+        "closer.join()\n"
+        "signal.signal(signal.SIGTERM, lambda number, frame: print('came'))\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    command = [sys.executable, "-c", program, str(tiny_folder), str(cache_dir)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=dict(os.environ))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "came\n", "")
+
+
 @TWO_CORES
 @pytest.mark.skipif("anonymous" not in memory_mb(), reason="the system does not tell a process' own memory")
 def test_streams_share_one_copy_of_the_weights(small, cache_dir):
