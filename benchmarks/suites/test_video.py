@@ -72,7 +72,9 @@ def loop(shop: Workshop, heads: str, backend: str, precision: str) -> Run:
 
     def run(path: Path) -> Any:
         with av.open(str(path)) as container:
-            return np.concatenate([scorer([f.to_ndarray(format="rgb24")]).raw for f in container.decode(video=0)])
+            # As players read untagged video of this size; PyAV alone would take BT.601.
+            frames = (f.to_ndarray(format="rgb24", src_colorspace="ITU709") for f in container.decode(video=0))
+            return np.concatenate([scorer([rgb]).raw for rgb in frames])
 
     return run
 
