@@ -23,6 +23,8 @@ from .geometry import boxes_of, overlaps
 
 # A track outlives one sampled frame without its face, however few are sampled.
 _SAMPLES = 2
+# Times are ticks that became floats: 0.4 - 0.1 is a little more than 0.3. A tick is a microsecond at the least.
+_ROUNDING = 1e-6
 # How far a face may be from where its track should be, in sizes of the face. At 2 frames a second the face of a walking
 # person moves by about one size. A known velocity predicts it better, but people turn.
 _REACH = 1.2
@@ -46,7 +48,7 @@ class GapLimit:
 
     def bridges(self, seconds: float, frames: int) -> bool:
         """Whether a track goes on after so many seconds and sampled frames. It does not where time steps back."""
-        return seconds >= 0 and (seconds <= self.seconds or frames <= _SAMPLES)
+        return seconds >= 0 and (seconds <= self.seconds + _ROUNDING or frames <= _SAMPLES)
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from emonet_fast.errors import OptionError
@@ -99,6 +99,8 @@ def test_leaving_and_returning():
     assert [len(set(numbers)) for numbers in long.values()] == [1, 2]
 
 
+@example(1.0, 0, 2.9999999999999996)
+@example(10.0, 0, 0.3)
 @given(st.floats(0.02, 30), st.integers(0, 2**32 - 1), st.floats(0, 3))
 def test_a_gap_is_counted_in_frames_and_in_seconds(fps, seed, memory):
     """A motionless face is one track at any sampling, and goes on after a frame without it, or after the memory."""
@@ -112,10 +114,12 @@ def test_a_gap_is_counted_in_frames_and_in_seconds(fps, seed, memory):
         return [one for some in found for one in some]
 
     assert numbers(0) == numbers(1) == [1] * 8
-    longest = max(2, math.floor(memory * fps + 1e-9)) - 1  # frames without it
+    at_the_limit = round(memory * fps) / fps - memory
+    assume(not 1e-9 < abs(at_the_limit) < 1e-5)  # a time within a microsecond of the limit counts as within it
+    longest = max(2, math.floor((memory + 1e-6) * fps)) - 1  # frames without it
     assert numbers(min(longest, 100)) == [1] * 8
     if longest < 100:
-        assert numbers(longest + 1 + (memory * fps % 1 > 1 - 1e-6)) == [1] * 4 + [2] * 4
+        assert numbers(longest + 1) == [1] * 4 + [2] * 4
 
 
 def test_a_scene_has_its_own_tracks():
