@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # Beside each other pytest-xdist's processes share the cores: threads for all of them in each would wait for another.
@@ -21,6 +21,13 @@ from emonet_fast.gpu import driver_present
 if not driver_present():
     # Kernels run in Triton's interpreter. Must be set before the first import of Triton, wherever that is.
     os.environ["TRITON_INTERPRET"] = "1"
+
+with suppress(ImportError):  # a GPU machine may have none
+    from hypothesis import settings
+
+    # No test may fail since a machine is slow: a first example imports what the others find.
+    settings.register_profile("any_speed", settings(deadline=None))
+    settings.load_profile("any_speed")
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
