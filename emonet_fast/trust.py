@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from .errors import EmonetError
 from .files import write_whole
 
 # Nobody else may write the folders of a cache, nor the files in them, whatever the umask.
@@ -82,6 +83,14 @@ def make_own_folder(folder: Path) -> None:
     for place in (*reversed(folder.parents), folder):
         if not place.is_dir():
             place.mkdir(_FOLDER_MODE, exist_ok=True)
+
+
+def make_trusted_folder(folder: Path) -> None:
+    """As make_own_folder, for what nobody else may change. Raises OSError, or EmonetError where others may write it."""
+    make_own_folder(folder)
+    fault = foreign(folder)
+    if fault is not None:
+        raise EmonetError(f"{fault}; choose another cache folder (--cache-dir)")
 
 
 def write_own(path: Path, data: bytes) -> None:

@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import EmonetError
 from ..files import PendingFile
-from ..trust import foreign, make_own_folder, mark_used, write_own
+from ..trust import foreign, make_trusted_folder, mark_used, write_own
 
 _log = logging.getLogger("emonet_fast")
 
@@ -90,7 +89,7 @@ class EngineCache:
 
         Raises OSError or EmonetError when the folder cannot be made or written, or others may write it.
         """
-        self._make()
+        make_trusted_folder(self.folder)
         path, record = self._paths(plan)
         write_own(path, blob)
         try:
@@ -122,7 +121,7 @@ class EngineCache:
 
     def store_weights(self, name: str, source: Path, about: str) -> Path:
         """Store a copy of the file `source`; `about` says for people what it is. Raises as store does."""
-        self._make()
+        make_trusted_folder(self.folder)
         path = self.folder / f"{name}.weights"
         with PendingFile(path, follow=False) as pending:
             with source.open("rb") as file:
@@ -133,13 +132,6 @@ class EngineCache:
             write_own(path.with_suffix(".json"), json.dumps(meta, indent=1).encode())
             pending.publish()
         return path
-
-    def _make(self) -> None:
-        """Make the folder. Raises OSError, or EmonetError where others may write it."""
-        make_own_folder(self.folder)
-        fault = foreign(self.folder)
-        if fault is not None:
-            raise EmonetError(f"{fault}; choose another cache folder")
 
     def _paths(self, plan: EnginePlan) -> tuple[Path, Path]:
         key = plan.key()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import EmonetError
 from ..files import writing
-from ..trust import foreign, make_own_folder, mark_used, write_own
+from ..trust import foreign, make_trusted_folder, mark_used, write_own
 from .report import FidelityReport, Place, read_report
 
 _log = logging.getLogger("emonet_fast")
@@ -84,14 +84,11 @@ class ReportStore:
     def check(self) -> None:
         """Raise EmonetError where nothing could be stored here."""
         try:
-            make_own_folder(self.folder)
-            fault = foreign(self.folder)
+            make_trusted_folder(self.folder)
         except OSError as error:
             raise EmonetError(
                 f"cannot write {self.folder}: {error.strerror or error}; choose another cache folder (--cache-dir)"
             ) from error
-        if fault is not None:
-            raise EmonetError(f"{fault}; choose another cache folder (--cache-dir)")
 
     def path(self, report: FidelityReport) -> Path:
         """Where a report lies."""

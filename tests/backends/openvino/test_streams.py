@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from itertools import chain, repeat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,26 +138,32 @@ def test_closed_beside_batches_under_way(small, cache_dir):
             use(pixels)
 
 
+def ended(program: str, folder: Path, cache_dir: Path) -> tuple[int, str, str]:
+    """Exit status, output and errors of a program that has a `scorer` of two streams."""
+    begin = (
+        "import sys, numpy as np, emonet_fast as ef\n"
+        "scorer = ef.Scorer(sys.argv[1], device='cpu', precision='fp32', streams=2, cache_dir=sys.argv[2])\n"
+    )
+    command = [sys.executable, "-c", begin + program, str(folder), str(cache_dir)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=dict(os.environ))
+    return done.returncode, done.stdout, done.stderr
+
+
 def test_a_program_may_end_with_batches_under_way(tiny_folder, cache_dir):
     """OpenVINO's own callbacks into Python would abort it."""
     program = (
-        "import sys, numpy as np, emonet_fast as ef\n"
-        "scorer = ef.Scorer(sys.argv[1], device='cpu', precision='fp32', streams=2, cache_dir=sys.argv[2])\n"
         "from emonet_fast.sources.memory import Memory\n"
         "batches = scorer.batches(Memory([np.zeros((9, 9, 3), np.uint8)] * 9, 1 << 20))\n"
         "print(len(next(batches).scores))\n"
     )
-    command = [sys.executable, "-c", program, str(tiny_folder), str(cache_dir)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=dict(os.environ))
-    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+    assert ended(program, tiny_folder, cache_dir) == (0, "1\n", "")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_a_signal_after_the_engine_was_closed_elsewhere(tiny_folder, cache_dir):
     """The plugin's stack for signals must outlive the engine: without it, Ctrl-C was a segmentation fault."""
     program = (
-        "import os, signal, sys, threading, numpy as np, emonet_fast as ef\n"
-        "scorer = ef.Scorer(sys.argv[1], device='cpu', precision='fp32', streams=2, cache_dir=sys.argv[2])\n"
+        "import os, signal, threading\n"
         "scorer([np.zeros((9, 9, 3), np.uint8)])\n"
         "closer = threading.Thread(target=scorer.close)\n"
         "closer.start()\n"
@@ -164,9 +171,7 @@ def test_a_signal_after_the_engine_was_closed_elsewhere(tiny_folder, cache_dir):
         "signal.signal(signal.SIGTERM, lambda number, frame: print('came'))\n"
         "os.kill(os.getpid(), signal.SIGTERM)\n"
     )
-    command = [sys.executable, "-c", program, str(tiny_folder), str(cache_dir)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=dict(os.environ))
-    assert (done.returncode, done.stdout, done.stderr) == (0, "came\n", "")
+    assert ended(program, tiny_folder, cache_dir) == (0, "came\n", "")
 
 
 @TWO_CORES
