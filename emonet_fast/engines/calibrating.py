@@ -21,13 +21,13 @@ from ..files import write_whole
 from ..graph.int8 import Int8Layer, Int8Recipe, load_recipe, save_recipe
 from ..records import Float32Array, UInt8Array
 from .int8 import ChosenLayer, LayerInputs, Linears, choose_layer
+from .pictures import MIN_PICTURES
 from .tower import Halt, LayeredTower
 
 _log = logging.getLogger("emonet_fast")
 
 # Raise it when the same pictures would give another recipe: what an older version began is begun anew.
 CALIBRATION_VERSION = 2
-MIN_PICTURES = 16
 
 Progress = Callable[[str, int, int], None]  # (what is under way, steps done, steps in all)
 

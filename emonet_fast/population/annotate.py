@@ -14,7 +14,7 @@ from ..sinks.encoders import beside, encode_csv, json_line
 from ..sinks.parquet import ROW_GROUP, ParquetEncoder
 from ..sources.json_lines import json_lines
 from ..timeline import NO_TRACK
-from .stored import RAW
+from .stored import CSV_BLOCK, RAW
 
 if TYPE_CHECKING:
     import pyarrow
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 # What rows are against: one population, or each person's own by (source, track).
 Populations: TypeAlias = Baseline | Mapping[Hashable, Baseline]
 KINDS = ("z", "percentile")
-_CSV_BLOCK = 16 << 20
 
 
 def values_against(
@@ -121,7 +120,7 @@ def _csv(path: Path, pending: PendingFile, add: _Add, facts: Mapping[str, str]) 
     import pyarrow as pa
     import pyarrow.csv as pc
 
-    parse, read = pc.ParseOptions(newlines_in_values=True), pc.ReadOptions(block_size=_CSV_BLOCK)
+    parse, read = pc.ParseOptions(newlines_in_values=True), pc.ReadOptions(block_size=CSV_BLOCK)
     with pc.open_csv(path, read, parse) as stream:
         kinds = dict.fromkeys(stream.schema.names, pa.string())
     convert = pc.ConvertOptions(column_types=kinds, null_values=[], strings_can_be_null=False)

@@ -26,7 +26,7 @@ SUFFIXES = (".parquet", ".csv", ".jsonl")
 RAW, SCORE = "raw_", "score_"
 # Rows of a block: in 44 heads 12 MB.
 _ROWS = 1 << 16
-_CSV_BLOCK = 16 << 20
+CSV_BLOCK = 16 << 20
 _SHARD = re.compile(r"\d{5,}\.parquet")
 # Raw scores are float32, their neutral mean is taken off in float64: what reading a text back may cost.
 _SAME_MEAN = 1e-6
@@ -235,7 +235,7 @@ def _open_csv(path: Path, columns: Sequence[str] = ()) -> "pyarrow.csv.CSVStream
     )
     return pc.open_csv(
         path,
-        read_options=pc.ReadOptions(block_size=_CSV_BLOCK),
+        read_options=pc.ReadOptions(block_size=CSV_BLOCK),
         parse_options=pc.ParseOptions(newlines_in_values=True),
         convert_options=convert,
     )

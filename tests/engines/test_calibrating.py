@@ -5,7 +5,8 @@ import pytest
 
 from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.checkpoint.layers import layer_names, prefixes_of
-from emonet_fast.engines.calibrating import MIN_PICTURES, calibrate_int8
+from emonet_fast.engines.calibrating import calibrate_int8
+from emonet_fast.engines.pictures import MIN_PICTURES
 from emonet_fast.engines.tower import LayeredTower
 from emonet_fast.errors import EmonetError, InputError
 

@@ -24,7 +24,7 @@ from ... import taxonomy
 from ..._version import __version__
 from ...checkpoint.layers import layer_names
 from ...checkpoint.spec import Checkpoint
-from ...engines.calibrating import CALIBRATION_VERSION, calibrate_int8
+from ...engines.calibrating import CALIBRATION_VERSION, Progress, calibrate_int8
 from ...engines.certificate import shortest_prefix
 from ...engines.fidelity import INT8_RMS, INT8_SPEARMAN, INT8_TOP1, Fidelity, gate_int8, measure
 from ...engines.pictures import DRAWN, PictureSets
@@ -48,9 +48,6 @@ _MOST_IN_FLOAT = 0.5
 _TIMED = 9
 # The pictures differ by less than float32's own rounding, see gate_fp32.
 _NO_SPREAD = 1e-3
-
-# Called with (what is under way, steps done, steps in all).
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +223,7 @@ class _Certifying:
 
         def outputs(kept: int) -> Outputs:
             name = f"int8-{kept}.npz"
-            if not (self.folder / name).exists() or saved != [kept]:
+            if saved != [kept]:
                 save_recipe(candidate, left(kept))
                 saved[:] = [kept]
             what = "proof in int8" + (f", {kept} layers in float" if kept else "")
@@ -246,10 +243,7 @@ class _Certifying:
         if not gate_int8(evaluate(0)).passed and most:
             length, _ = shortest_prefix(most, evaluate, gate_int8)
             kept = most if length is None else length
-        got = outputs(kept)
-        if saved != [kept]:
-            save_recipe(candidate, left(kept))
-        return left(kept), got, candidate
+        return left(kept), outputs(kept), candidate
 
     def _keep_engine(self, recipe: Int8Recipe) -> None:
         """Move the engine that was proven to the cache's: what computes is what was measured, and built once."""

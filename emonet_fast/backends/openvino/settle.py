@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...checkpoint.spec import Checkpoint
+from ...engines.calibrating import Progress
 from ...engines.pictures import DRAWN, INT8_PROOF_SEED, PictureSets, drawn_pictures
 from ...engines.report import FidelityReport, Place
 from ...engines.reports import ReportStore
@@ -15,7 +16,7 @@ from ...graph.version import GRAPH_VERSION, INT8_VERSION
 from ...optional import import_openvino, openvino_core
 from ...options import Options
 from ...process import instructions
-from .certify import Certify, Progress, logged
+from .certify import Certify, logged
 from .engine import choose_precision, device_name
 
 _log = logging.getLogger("emonet_fast")
