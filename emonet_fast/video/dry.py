@@ -28,38 +28,38 @@ class Preview:
     Args:
         source: the input.
         name: of the video, for people.
-        facts: what is known of it, for people.
+        contents: what is known of it, for people.
         samples: about how many frames will be sampled; None where the end is unknown.
         measurable: whether it is a file, which can be read once more.
     """
 
     source: object
     name: str
-    facts: str
+    contents: str
     samples: int | None
     measurable: bool
 
     def line(self) -> str:
         """For people."""
         count = "an unknown number of frames" if self.samples is None else f"about {counted(self.samples, 'frame')}"
-        return f"{self.name}: {self.facts}; {count} to score"
+        return f"{self.name}: {self.contents}; {count} to score"
 
 
 def preview(source: object, video: VideoSource, options: VideoOptions) -> Preview:
     """Look at an open video and its first frame, which is read of it. source: the input that it comes from."""
     frame = next((item for item in video if isinstance(item, Frame)), None)
-    facts = list(video.facts)
+    contents = list(video.contents)
     if frame is not None:
         height, width = frame.rgb().shape[:2]
-        facts += [f"shown as {width} x {height}"] * (f" {width} x {height}" not in video.facts[-2:][0])
-        facts += [f"turned by {video.rotation} degrees"] if video.rotation else []
-    facts += [f"{float(video.rate):.6g} frames/s"] if video.rate else []
-    facts += [f"{video.duration:.2f} s"] if video.duration is not None else []
-    facts += ["live"] if video.live else []
-    facts += [fault for fault in (video.faults.ended, *video.faults.notes) if fault]
+        contents += [f"shown as {width} x {height}"] * (f" {width} x {height}" not in video.contents[-2:][0])
+        contents += [f"turned by {video.rotation} degrees"] if video.rotation else []
+    contents += [f"{float(video.rate):.6g} frames/s"] if video.rate else []
+    contents += [f"{video.duration:.2f} s"] if video.duration is not None else []
+    contents += ["live"] if video.live else []
+    contents += [fault for fault in (video.faults.ended, *video.faults.notes) if fault]
     samples = 0 if frame is None else _samples(video, options)
     file = isinstance(source, str) and kind_of(source) == "file"
-    return Preview(source, video.name, ", ".join(facts), samples, file and not video.live)
+    return Preview(source, video.name, ", ".join(contents), samples, file and not video.live)
 
 
 def _samples(video: VideoSource, options: VideoOptions) -> int | None:

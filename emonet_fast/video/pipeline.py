@@ -75,7 +75,7 @@ class VideoPipeline:
         crops: bool = False,
         watch: Stopwatch | None = None,
     ) -> None:
-        self._name, self._facts, self._crops = source.name, source.looks, crops
+        self._name, self._facts, self._crops = source.name, source.facts, crops
         self._watch = watch or Stopwatch()
         self._follower = FaceFollower(source.name, finder, options)
         self._score = FrameScorer(scorer, options)
@@ -151,7 +151,9 @@ class VideoPipeline:
             for i in np.flatnonzero(scores.ok).tolist():
                 smooth[i] = self._smoother(*curves[i], rows[i].seconds, scores.raw[i].astype(np.float64))
         return Timeline(
-            scores=replace(scores, metadata={**scores.metadata, **self._facts}),
+            scores=replace(
+                scores, metadata={**scores.metadata, **{name: fact.text for name, fact in self._facts.items()}}
+            ),
             source=self._name,
             pts=np.array([row.pts for row in rows], np.int64),
             seconds=np.array([row.seconds for row in rows], np.float64),

@@ -10,7 +10,6 @@ from ..process import Stopwatch
 from ..records import Status
 from ..scores import distinct_notes
 from ..sinks.apart import OutputsApart
-from ..sources.video.colours import UNTAGGED
 from ..sources.video.frames import Faults, VideoSource
 from ..text import counted
 from ..timeline import NO_TRACK
@@ -116,8 +115,7 @@ class VideoSummary:
         if source.cuts is not None:
             self.cuts = (self.cuts or 0) + source.cuts.cuts
         self.messages += [f"{source.name}: {note}" for note in faults.notes]
-        said = [(name, fact) for name, fact in source.looks.items() if not fact.startswith(UNTAGGED)]
-        self.messages += [f"{source.name}: {name}: {fact}" for name, fact in said]
+        self.messages += [f"{source.name}: {name}: {fact.text}" for name, fact in source.facts.items() if fact.noted]
         if faults.restarts:
             self.messages.append(
                 f"{source.name}: its times began anew {counted(faults.restarts, 'time')}, as of joined clips; here "

@@ -13,6 +13,7 @@ from emonet_fast.sources.video.av import AvSource
 from emonet_fast.sources.video.choose import GivenSource
 from emonet_fast.sources.video.convert import Crop, Fit
 from emonet_fast.sources.video.frames import Frame, Sampling
+from emonet_fast.video.summary import VideoSummary
 
 from .making import av, write_clip
 
@@ -66,10 +67,14 @@ def encoded(path: Path, frames: Iterable, tags=(2, 2, 2), options=None, codec="l
     return path
 
 
+def texts(source):
+    return {name: fact.text for name, fact in source.facts.items()}
+
+
 def shown(path, **options):
     """The RGB of every frame, and the facts."""
     with closing(AvSource(str(path), Sampling(None), **options)) as source:
-        return [frame.rgb() for frame in source if isinstance(frame, Frame)], source.looks
+        return [frame.rgb() for frame in source if isinstance(frame, Frame)], texts(source)
 
 
 @pytest.mark.parametrize(("curve", "tag", "name"), [(pq, 16, "PQ"), (hlg, 18, "HLG")])
@@ -101,7 +106,7 @@ def test_wide_primaries_are_mapped_and_grey_stays():
     source = GivenSource([(0.0, frame)], Sampling(None))
     rgb = next(iter(source)).rgb()
     np.testing.assert_allclose(rgb[8, 8], [200, 120, 100], atol=4)  # a table of 33 values a colour
-    assert source.looks == {"colours": "primaries of BT.2020 mapped to BT.709 by FFmpeg's scale, intent perceptual"}
+    assert texts(source) == {"colours": "primaries of BT.2020 mapped to BT.709 by FFmpeg's scale, intent perceptual"}
 
 
 # Y, U and V of (200, 120, 100), limited range.
@@ -117,14 +122,29 @@ def test_untagged_video_has_the_matrix_of_its_size(width, height, name):
     y, *chroma = SKIN[name]
     source = GivenSource([(0.0, planes(np.full((height, width), y), chroma, "yuv420p"))], Sampling(None))
     np.testing.assert_allclose(next(iter(source)).rgb()[8, 8], [200, 120, 100], atol=3)
-    assert source.looks == {"colours": f"untagged, read as {name}"}
+    assert texts(source) == {"colours": f"untagged, read as {name}"}
+
+
+def noted(tags):
+    """What a run says of a frame with these tags."""
+    source = GivenSource([(0.0, planes(np.full((16, 16), 500), tags=tags))], Sampling(None))
+    next(iter(source)).rgb()
+    summary = VideoSummary()
+    summary.end(source, 1, 1.0)
+    return summary.messages
+
+
+def test_what_most_videos_have_is_no_note_and_what_else_there_is_stands_with_it():
+    assert noted((2, 2, 2)) == []
+    mapped = "HDR (PQ) mapped to BT.709 by FFmpeg's scale, intent perceptual"
+    assert noted((2, 16, 9)) == [f"frames: colours: untagged, read as BT.601; {mapped}"]
 
 
 def test_a_matrix_that_cannot_be_read_is_said():
     """libswscale refuses such frames altogether."""
     source = GivenSource([(0.0, planes(np.full((16, 16), 128), (128, 128), "yuv420p", (14, 1, 1)))], Sampling(None))
     assert next(iter(source)).rgb().shape == (16, 16, 3)
-    assert source.looks == {"colours": "colours are off: ICtCp was read as BT.601"}
+    assert texts(source) == {"colours": "colours are off: ICtCp was read as BT.601"}
 
 
 @pytest.mark.parametrize("form", ["yuv420p10le", "yuv422p10le", "yuv444p12le"])
@@ -169,7 +189,7 @@ def test_fields_are_made_whole_at_their_own_times(tmp_path, start):
         pictures = [frame.rgb().astype(int) for frame in frames]
     assert [frame.pts for frame in frames] == list(range(start * 40, 200, 40))
     assert [frame.index for frame in frames] == list(range(start, 5))
-    assert source.looks["interlaced"] == "fields made whole by FFmpeg's bwdif, one picture a frame"
+    assert texts(source)["interlaced"] == "fields made whole by FFmpeg's bwdif, one picture a frame"
     for number, rgb in zip(range(start, 5), pictures, strict=True):
         combed = fields(number).astype(int)
         assert np.abs(np.diff(combed, axis=0)).mean() > 20

@@ -21,7 +21,7 @@ from .clock import DEFAULT_STEP, Clock
 from .colours import Colours
 from .convert import Crop, Fit, Matrix, PacketDecoder, crop_of, display_matrix, to_rgb
 from .fields import Deinterlacer
-from .frames import Frame, Sampling, Sound, VideoSource
+from .frames import Fact, Frame, Sampling, Sound, VideoSource
 from .names import is_live
 from .nvdec import NvdecDecoder
 from .opening import Media, open_media, open_object, reason_of, to_beginning
@@ -103,15 +103,15 @@ class AvSource(VideoSource):
         self._stream.codec_context.flags |= _UNALIGNED
         self._crop = crop_of(self._av, self._stream)
         if self._crop != Crop():
-            self.looks["cropped"] = f"{_listed(self._crop)}, as the container says"
-        self._colours = Colours(self.looks)
-        self._fields: Deinterlacer[_Place] = Deinterlacer(self.looks, self._stream.codec_context.thread_count)
+            self.facts["cropped"] = Fact(f"{_listed(self._crop)}, as the container says")
+        self._colours = Colours(self.facts)
+        self._fields: Deinterlacer[_Place] = Deinterlacer(self.facts, self._stream.codec_context.thread_count)
         self._time_base = self._stream.time_base or Fraction(1, 1_000_000)
         length = self._container.duration
         self.duration = None if not length or length < 0 else length / 1_000_000
         self.begin = (self._container.start_time or 0) / 1_000_000
         self.audio = self._container.streams.audio[0] if self._container.streams.audio else None
-        self.facts = described(self._container, self._stream, self.audio)
+        self.contents = described(self._container, self._stream, self.audio)
         self.rate = self._stream.guessed_rate or self._stream.average_rate
         nvc = opened.nvc
         self._packets = PacketDecoder(self._stream) if nvc is None else NvdecDecoder(self._av, self._stream, nvc)

@@ -17,7 +17,7 @@ from .av import AvSource
 from .clock import DEFAULT_STEP, Clock
 from .colours import Colours
 from .convert import Crop, Fit, display_matrix, luma, to_rgb
-from .frames import Frame, Sampling, Sound, VideoSource
+from .frames import Fact, Frame, Sampling, Sound, VideoSource
 
 # Times come as numbers, not as ticks; a microsecond is FFmpeg's own unit.
 _TIME_BASE = Fraction(1, 1_000_000)
@@ -43,7 +43,7 @@ class GivenSource(VideoSource):
         self, pairs: Iterable[Any], sampling: Sampling, *, every: bool = False, live: bool = False, cuts: bool = False
     ) -> None:
         super().__init__("frames", sampling, every, live, cuts)
-        self._pairs, self._colours = pairs, Colours(self.looks)
+        self._pairs, self._colours = pairs, Colours(self.facts)
 
     def __iter__(self) -> Iterator[Frame | Sound]:
         clock = Clock(DEFAULT_STEP, self.faults)
@@ -81,7 +81,7 @@ class GivenSource(VideoSource):
             return frame
         if hasattr(frame, "to_ndarray") and hasattr(frame, "pts"):  # an av.VideoFrame
             if frame.interlaced_frame:
-                self.looks["interlaced"] = "fields of given frames are left as they are"
+                self.facts["interlaced"] = Fact("fields of given frames are left as they are")
             fit = Fit.of(frame.width, frame.height, Fraction(1), Crop())
             # Side data is read only where there is a turn: see AvSource._turn.
             turn = display_matrix(frame) if frame.rotation else None

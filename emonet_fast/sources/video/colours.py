@@ -10,11 +10,10 @@ from typing import Any
 
 from ...optional import need
 from ...records import UInt8Array
+from .frames import Fact
 
 _BT709, _BT601 = 1, 5  # of libswscale
 _BILINEAR, _FULL_CHROMA = 2, 0x2000  # SWS_BILINEAR, SWS_FULL_CHR_H_INT
-# Most videos are: every player decides as we do, so this stands in the metadata alone, and no run says it.
-UNTAGGED = "untagged"
 _NO_MATRIX = (0, 2, 3)  # identity (of RGB, so a wrong tag of YUV), unspecified, reserved
 _READ = {1: "BT.709", 4: "FCC", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 9: "BT.2020"}
 _UNREAD = {8: "YCgCo", 10: "BT.2020 with constant luminance", 14: "ICtCp"}
@@ -37,7 +36,7 @@ class Colours:
         facts: takes what had to be decided about the colours, under "colours".
     """
 
-    def __init__(self, facts: dict[str, str]) -> None:
+    def __init__(self, facts: dict[str, Fact]) -> None:
         self._facts, self._lock = facts, threading.Lock()
         self._latest: tuple[Any, Way] = (None, Way())
 
@@ -57,11 +56,11 @@ class Colours:
             what = f"HDR ({trc})" if trc else f"primaries of {primaries}"
             try:
                 graph = _mapping(raw, width, height)
-                said.append(f"{what} mapped to BT.709 by FFmpeg's scale, intent perceptual")
+                said.append(Fact(f"{what} mapped to BT.709 by FFmpeg's scale, intent perceptual"))
             except (ValueError, OSError) as error:
-                said.append(f"colours are off: {what}, and this FFmpeg cannot map it ({error})")
+                said.append(Fact(f"colours are off: {what}, and this FFmpeg cannot map it ({error})"))
         if said:
-            self._facts["colours"] = "; ".join(said)
+            self._facts["colours"] = Fact("; ".join(fact.text for fact in said), any(fact.noted for fact in said))
         return Way(matrix, graph)
 
     def rgb(self, raw: Any, way: Way, width: int, height: int) -> UInt8Array:
@@ -73,7 +72,7 @@ class Colours:
                     mapped: UInt8Array = way.graph.pull().to_ndarray()
                 return mapped
             except (ValueError, OSError) as error:
-                self._facts["colours"] = f"colours are off: this FFmpeg cannot map them to BT.709 ({error})"
+                self._facts["colours"] = Fact(f"colours are off: this FFmpeg cannot map them to BT.709 ({error})")
         # Else libswscale cuts deep colours off: grey 128 of 10 bits becomes 126.
         how = _BILINEAR | _FULL_CHROMA if raw.format.components[0].bits > 8 else _BILINEAR
         plain: UInt8Array = raw.to_ndarray(
@@ -82,7 +81,7 @@ class Colours:
         return plain
 
 
-def _matrix(raw: Any) -> tuple[int | None, list[str]]:
+def _matrix(raw: Any) -> tuple[int | None, list[Fact]]:
     """The matrix for libswscale, None for the frame's own; and what there is to say of it."""
     tag, shape = raw.colorspace, raw.format
     if shape.is_rgb or len(shape.components) < 3 or tag in _READ:
@@ -90,8 +89,8 @@ def _matrix(raw: Any) -> tuple[int | None, list[str]]:
     large = raw.width >= 1280 or raw.height > 576
     guess, name = (_BT709, "BT.709") if large else (_BT601, "BT.601")
     if tag in _NO_MATRIX:
-        return guess, [f"{UNTAGGED}, read as {name}"]
-    return guess, [f"colours are off: {_UNREAD.get(tag, f'matrix {tag}')} was read as {name}"]
+        return guess, [Fact(f"untagged, read as {name}", noted=False)]
+    return guess, [Fact(f"colours are off: {_UNREAD.get(tag, f'matrix {tag}')} was read as {name}")]
 
 
 def _mapping(raw: Any, width: int, height: int) -> Any:

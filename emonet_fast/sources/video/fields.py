@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 from ...optional import need
+from .frames import Fact
 
 T = TypeVar("T")
 _log = logging.getLogger("emonet_fast")
@@ -22,7 +23,7 @@ class Deinterlacer(Generic[T]):
         threads: of the filter.
     """
 
-    def __init__(self, facts: dict[str, str], threads: int) -> None:
+    def __init__(self, facts: dict[str, Fact], threads: int) -> None:
         self._facts, self._threads = facts, threads
         self._graph: Any = None
         self._kind: Any = None
@@ -43,10 +44,10 @@ class Deinterlacer(Generic[T]):
                 self._graph, self._kind = self._made(raw), kind
             except (ValueError, OSError) as error:
                 self._refused = True
-                self._facts["interlaced"] = f"its fields were left combed: this FFmpeg has no {FILTER} ({error})"
+                self._facts["interlaced"] = Fact(f"fields were left combed: this FFmpeg has no {FILTER} ({error})")
                 yield raw, about
                 return
-            self._facts["interlaced"] = f"fields made whole by FFmpeg's {FILTER}, one picture a frame"
+            self._facts["interlaced"] = Fact(f"fields made whole by FFmpeg's {FILTER}, one picture a frame")
         self._waiting.append((raw, about))
         self._graph.push(raw)
         yield from self._ready()

@@ -77,6 +77,19 @@ class Faults:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What was decided about a video's pixels.
+
+    Args:
+        text: for people and metadata.
+        noted: whether a run says it; what most videos have stands in the metadata alone.
+    """
+
+    text: str
+    noted: bool = True
+
+
 class VideoSource:
     """Frames in the order of their times, with the sound between them where that is wanted.
 
@@ -86,19 +99,19 @@ class VideoSource:
         every: the source gives the frames that are not sampled, and the sound, too.
         begin: seconds of its own time at which it says to begin.
         duration: seconds; None where that is unknown.
-        facts: what is known of it at once, for people: container, codec, size, audio.
+        contents: what is known of it at once, for people: container, codec and size, audio.
         rotation: degrees by which a player turns the frames; None before the first frame.
         audio: the first audio stream, as PyAV gives it; None without one.
         rate: frames a second as the stream says, which may be wrong: for encoders and estimates only.
         cuts: finds cuts; None where they are not looked for.
         faults: what went wrong so far.
         patient: the source may wait for minutes between its opening and its first frame.
-        looks: what was decided about the pixels, for metadata: colours, interlaced, cropped.
+        facts: what was decided about the pixels, by name: colours, interlaced, cropped.
     """
 
     patient = True
     begin: float = 0.0
-    facts: tuple[str, ...] = ("frames in memory",)
+    contents: tuple[str, ...] = ("frames in memory",)
     rotation: int | None = None
     duration: float | None = None
     audio: Any = None
@@ -108,7 +121,7 @@ class VideoSource:
         self.name, self.every, self.live = name, every, live
         self.faults = Faults()
         self.cuts = CutFinder() if cuts else None
-        self.looks: dict[str, str] = {}
+        self.facts: dict[str, Fact] = {}
         self._sampling = sampling
 
     def __iter__(self) -> Iterator[Frame | Sound]:
