@@ -5,7 +5,7 @@ Nothing is executed and nothing loaded: the page's pictures are in it. The look 
 
 import base64
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,15 @@ import numpy as np
 from PIL import Image
 
 from .. import taxonomy
+from ..baseline import Baseline
 from ..files import PendingFile
 from ..records import Float64Array
 from ..scores import distinct_notes
 from ..sinks.apart import RunOutput
 from ..sinks.encoders import SCHEMA_VERSION
-from ..text import value_text
+from ..text import utf8_text, value_text
 from ..timeline import NO_TRACK, Timeline
-from .render import MEASURES, minus, publish, scale_text
+from .render import minus, publish, scale_text, switch
 from .timeline_collect import BINS, TimelineTotals, Track, Video
 
 _SHOWN_TRACKS = 16
@@ -45,7 +46,9 @@ class TimelineReport(RunOutput):
         title: For people.
         metadata: As in the tables.
 
-    The attribute `facts` holds facts of the run for the page's head: frames, times, speed.
+    The attribute `facts` holds facts of the run for the page's head: frames, times, speed. The attribute `baseline` is
+    what the page ranks by z against, where the rows do not carry it: a population, or by (source, track) each person's
+    own; it may be set until `close`.
 
     Raises:
         OptionError: when the folder is missing or cannot be written.
@@ -57,6 +60,8 @@ class TimelineReport(RunOutput):
         self._totals = TimelineTotals()
         self._notes: tuple[str, ...] = ()
         self.facts: Mapping[str, str] = {}
+        self.baseline: Baseline | Mapping[Hashable, Baseline] | None = None
+        self._views: list[dict[str, str]] = []
         self._file = PendingFile(path)
 
     def write(self, timeline: Timeline) -> None:
@@ -71,15 +76,20 @@ class TimelineReport(RunOutput):
     def close(self) -> None:
         """Write the page. Raises EmonetError when the disk refuses."""
         totals = self._totals
+        baseline, facts, notes = self.baseline or totals.baseline, {}, []
+        if isinstance(baseline, Baseline):
+            facts, notes = baseline.facts, baseline.notes({})
+        elif baseline:
+            facts = {"baseline": "each person's own rows"}
+        self._views = switch(totals.kinds.there(ranked=bool(baseline)))
         variables = {
             "title": self._title,
-            "notes": self._notes,
+            "notes": distinct_notes((*self._notes, *notes)),
             "facts_of_run": self.facts,
-            "metadata": self._metadata,
+            "metadata": self._metadata | facts,
+            "views": self._views,
             "videos": [self._video(video, place) for place, video in enumerate(totals.videos.values())],
             "left_out": totals.left_out,
-            "measure": MEASURES[totals.kind or "raw"],
-            "kind": totals.kind or "raw",
             "smoothed": totals.smoothed,
         }
         publish(self._file, "reports/timeline.html", variables)
@@ -95,9 +105,10 @@ class TimelineReport(RunOutput):
         used = min(BINS, int((video.end - video.start) / width) + 1)
         # The bins end after the last row; a lone frame has one time.
         ticks = [video.start + part * used * width for part in (0, 0.25, 0.5, 0.75, 1)] if used > 1 else [video.start]
-        views = [self._track(track, used) for track in sorted(tracks, key=lambda t: (t.first, t.number))]
-        for view, track in zip(views, sorted(tracks, key=lambda t: (t.first, t.number)), strict=True):
-            view["anchor"] = f"v{place}t{track.number}" if track.number in shown else ""
+        views = []
+        for track in sorted(tracks, key=lambda t: (t.first, t.number)):
+            anchor = f"v{place}t{track.number}" if track.number in shown else ""
+            views.append(self._track(video, track, used) | {"anchor": anchor})
         return {
             "video": video,
             "bin": f"{width:.3g} s" if used > 1 else "one frame",
@@ -106,33 +117,47 @@ class TimelineReport(RunOutput):
             "hidden": len(tracks) - len(shown),
         }
 
-    def _track(self, track: Track, used: int) -> dict[str, Any]:
-        totals = self._totals
-        kind, count = totals.kind or "raw", len(totals.emotions)
+    def _track(self, video: Video, track: Track, used: int) -> dict[str, Any]:
         counts = track.counts[:used]
         known = counts > 0
         means = np.full((used, track.sums.shape[1]), np.nan)
         means[known] = track.sums[:used][known] / counts[known, None]
         overall = track.sums.sum(axis=0) / max(1.0, float(track.counts.sum()))
-        order = np.argsort(-overall[:count], kind="stable")
-        emotions = [taxonomy.find(slug).name for slug in totals.emotions]
-        peaks = sorted(track.peaks.items(), key=lambda item: -item[1].value)
-        high = np.max(np.where(known[:, None], means, -np.inf), axis=0)
+        baseline = self.baseline or self._totals.baseline
+        if baseline is not None and not isinstance(baseline, Baseline):
+            baseline = baseline.get((utf8_text(video.name), track.number))
         return {
             "name": "all frames" if track.number == NO_TRACK else f"Face {track.number}",
             "track": track,
             "scales": self._scales(track, means, overall, used),
+            "by": {view["kind"]: self._view(view["kind"], track, means, overall, baseline) for view in self._views},
+        }
+
+    def _view(
+        self, kind: str, track: Track, means: Float64Array, overall: Float64Array, baseline: Baseline | None
+    ) -> dict[str, Any] | None:
+        """What is shown of one kind of values; None where a person has no baseline of their own."""
+        kinds = self._totals.kinds
+        if kind == "z" and baseline is None:
+            return None
+        count = 2 * len(kinds.emotions)
+        means, overall, best = (kinds.values(kind, of[..., :count], baseline) for of in (means, overall, track.best))
+        high = np.max(means, axis=0, where=np.isfinite(means), initial=-np.inf)
+        order = np.argsort(-overall, kind="stable").tolist()
+        first = len(kinds.emotions) if kind == "prob" else 0
+        peaks = [e for e in np.argsort(-best, kind="stable").tolist() if np.isfinite(best[e])]
+        return {
             "heat": heat_map(means[:, order], 0.0 if kind == "prob" else None),
-            "emotions": [(emotions[e], value_text(float(high[e]), kind)) for e in order],
-            "means": [(totals.emotions[e], float(overall[e])) for e in order[:_MEANS]],
-            "lines": self._lines(means, order[:_LINES].tolist(), overall),
-            "peaks": [(emotions[e], peak) for e, peak in peaks[:_PEAKS]],
+            "emotions": [(kinds.emotions[e], float(high[e])) for e in order],
+            "means": [(kinds.emotions[e], float(overall[e])) for e in order[:_MEANS]],
+            "lines": self._lines(kind, means, order[:_LINES], overall),
+            "peaks": [(kinds.emotions[e], float(best[e]), track.peaks[first + e]) for e in peaks[:_PEAKS]],
         }
 
     def _scales(self, track: Track, means: Float64Array, overall: Float64Array, used: int) -> list[dict[str, object]]:
         """What stands above the emotions: for each scale its ends, the smoothed line, and the raw values behind it."""
         plots: list[dict[str, object]] = []
-        first = len(self._totals.emotions)
+        first = 2 * len(self._totals.kinds.emotions)
         for i, slug in enumerate(self._totals.scales):
             dimension = taxonomy.find(slug)
             lows, highs = track.lows[:used, i], track.highs[:used, i]
@@ -154,17 +179,16 @@ class TimelineReport(RunOutput):
             )
         return plots
 
-    def _lines(self, means: Float64Array, places: list[int], overall: Float64Array) -> dict[str, object]:
+    def _lines(self, kind: str, means: Float64Array, places: list[int], overall: Float64Array) -> dict[str, object]:
         """The name, the mean and the points of each of the strongest emotions; all have one scale, with its ends."""
-        kind = self._totals.kind or "raw"
         known = means[:, places][np.isfinite(means[:, places])]
         low, high = (min(0.0, float(known.min())), float(known.max())) if known.size else (0.0, 1.0)
         return {
             "ticks": [minus(value_text(value, kind)) for value in (high, (low + high) / 2, low)],
             "lines": [
                 {
-                    "name": taxonomy.find(self._totals.emotions[place]).name,
-                    "mean": value_text(float(overall[place]), kind),
+                    "slug": self._totals.kinds.emotions[place],
+                    "mean": float(overall[place]),
                     "points": polylines((means[:, place] - low) / max(high - low, 1e-9), _HEIGHT),
                 }
                 for place in places

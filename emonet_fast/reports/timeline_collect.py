@@ -2,16 +2,18 @@
 
 Each video has one axis of at most BINS bins. The first frames decide their width. When a time beyond it comes, the
 bins are joined in pairs and their width doubles, for all tracks of the video together. For each track and emotion the
-strongest moment is kept with a thumbnail.
+strongest moment is kept with a thumbnail, by raw score and by softmax: the other kinds of values follow (`kinds.py`).
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..baseline import Baseline
 from ..records import Float64Array, Status, UInt8Array
 from ..timeline import Timeline
 from .collect import encoded, thumbnail
+from .kinds import Kinds
 
 BINS = 240
 _NARROWEST = 0.02  # seconds
@@ -21,8 +23,8 @@ MAX_TRACKS = 48  # a video's; of those not seen for _RECENT seconds the one with
 _RECENT = 10.0
 MAX_SOURCES = 16
 _THUMBNAIL = 112
-# A new peak replaces an old one's picture only if it is that much stronger: making pictures takes time.
-_STRONGER = 1.05
+# A new peak replaces an old one only if it is stronger by this share of it and this value: making pictures takes time.
+_STRONGER, _LEAST = 0.05, 0.002
 # What comes first on the page where the checkpoint has it; raw scores on the annotators' scales.
 SCALES = ("valence", "arousal", "dominance")
 
@@ -48,12 +50,13 @@ class Track:
 
     Args:
         number: As in the rows.
-        sums: [BINS, E + 2 S] float64, sums of the emotions' values, then of the S scales, then of those smoothed.
+        sums: [BINS, 2 E + 2 S] float64, sums of `Kinds.tables`, then of the S scales, then of those smoothed.
         counts: [BINS] float64, numbers of rows.
         lows, highs: [BINS, S] float64, the scales' least and greatest values; infinite where there is none.
         rows: Scored rows in all.
         first, last: Seconds of the first and the last row.
-        peaks: By the emotion's place in `TimelineTotals.emotions`.
+        best: [2 E] float64, the peaks' values; -inf before the first.
+        peaks: By the column of `Kinds.tables`.
     """
 
     number: int
@@ -61,6 +64,7 @@ class Track:
     counts: Float64Array
     lows: Float64Array
     highs: Float64Array
+    best: Float64Array
     rows: int = 0
     first: float = 0.0
     last: float = 0.0
@@ -119,30 +123,30 @@ class TimelineTotals:
 
     Args:
         videos: By their names.
-        emotions: Of `Scores.ranking`.
+        kinds: What values the rows have.
         scales: Those of SCALES that the checkpoint has.
         smoothed: Whether the rows have smoothed values.
-        kind: `Scores.value_kind`, "" before the first rows.
+        baseline: The one that rows carry; None where they carry none.
         left_out: Batches of rows of videos that had no room.
     """
 
     videos: dict[str, Video] = field(default_factory=dict)
-    emotions: tuple[str, ...] = ()
+    kinds: Kinds = field(default_factory=Kinds)
     scales: tuple[str, ...] = ()
     smoothed: bool = False
-    kind: str = ""
+    baseline: Baseline | None = None
     left_out: int = 0
 
     def add(self, timeline: Timeline) -> None:
         """Take in some rows of one video, at least one."""
         scores = timeline.scores
-        self.emotions, table = scores.ranking()
-        self.kind, self.smoothed = scores.value_kind, timeline.smooth is not None
+        self.kinds.learn(scores)
+        self.baseline, self.smoothed = scores.baseline, timeline.smooth is not None
         self.scales = tuple(name for name in SCALES if name in scores.names)
         columns = [scores.names.index(name) for name in self.scales]
         raw = scores.raw[:, columns].astype(np.float64)
         smooth = raw if timeline.smooth is None else timeline.smooth[:, columns]
-        table = np.concatenate([table, raw, smooth], axis=1)
+        table = np.concatenate([self.kinds.tables(scores), raw, smooth], axis=1)
         video = self.videos.get(timeline.source)
         if video is None:
             if len(self.videos) >= MAX_SOURCES:
@@ -171,17 +175,20 @@ class TimelineTotals:
                 del video.tracks[least.number]
                 video.forgotten += 1
             lows = np.full((BINS, len(self.scales)), np.inf)
-            track = Track(number, np.zeros((BINS, len(values))), np.zeros(BINS), lows, -lows, first=now)
+            best = np.full(2 * len(self.kinds.emotions), -np.inf)
+            track = Track(number, np.zeros((BINS, len(values))), np.zeros(BINS), lows, -lows, best, first=now)
             video.tracks[number] = track
-        emotions = len(self.emotions)
-        scales = values[emotions : emotions + len(self.scales)]
+        first = len(track.best)
+        scales = values[first : first + len(self.scales)]
         np.minimum(track.lows[at], scales, out=track.lows[at])
         np.maximum(track.highs[at], scales, out=track.highs[at])
         track.sums[at] += values
         track.counts[at] += 1
         track.rows += 1
         track.last = now
-        strongest = int(np.argmax(values[:emotions]))
-        before = track.peaks.get(strongest)
-        if before is None or values[strongest] > before.value * _STRONGER:
-            track.peaks[strongest] = Peak(float(values[strongest]), now, encoded(thumbnail(crop, _THUMBNAIL)))
+        old = np.nan_to_num(track.best, neginf=-1e9)
+        stronger = np.flatnonzero(values[:first] > old + np.maximum(_STRONGER * np.abs(old), _LEAST))
+        if len(stronger):
+            image = encoded(thumbnail(crop, _THUMBNAIL))
+            track.best[stronger] = values[stronger]
+            track.peaks |= {place: Peak(float(values[place]), now, image) for place in stronger.tolist()}

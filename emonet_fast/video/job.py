@@ -205,6 +205,8 @@ class VideoRun:
             if report is not None:
                 report.facts = self.summary.facts()
             populations = self._populations()
+            if report is not None and populations is not None:
+                report.baseline = populations
             self._apart.end_all(early=early, empty=not self._begun)
             self._annotate(populations)
             self.summary.take(self._apart)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from emonet_fast.arithmetic import EMOTIONS
 from emonet_fast.errors import EmonetError, OptionError
 from emonet_fast.faces import open_finder
 from emonet_fast.options import VideoOptions
@@ -379,7 +380,7 @@ def test_report_shows_tracks_and_runs_nothing(tmp_path):
     assert "Face 2" in page.text
     assert "40 sampled" in page.text
     assert HOSTILE[8] in page.text
-    assert len([a for a in page.all("img") if "Heat map" in a["alt"]]) == 2
+    assert len([a for a in page.all("img") if "Heat map" in a["alt"]]) == 2 * 3  # softmax, mean-subtracted, raw
     assert all(a["src"].startswith("data:image/") for a in page.all("img"))
     assert len(page.all("polyline")) >= 10
 
@@ -402,7 +403,7 @@ def test_what_a_report_keeps_is_bounded():
     assert video.forgotten == 300 - MAX_TRACKS
     scales = len(collected.scales)
     assert scales == 3
-    assert all(track.sums.shape == (BINS, 40 + 2 * scales) for track in video.tracks.values())
+    assert all(track.sums.shape == (BINS, 80 + 2 * scales) for track in video.tracks.values())
     assert all(track.lows.shape == track.highs.shape == (BINS, scales) for track in video.tracks.values())
     assert video.width * BINS >= 3000
     assert video.width < 4 * 3000 / BINS
@@ -411,16 +412,16 @@ def test_what_a_report_keeps_is_bounded():
 @pytest.mark.parametrize("length", [1, 100, 3000])
 def test_bins_keep_sums_while_they_widen(length):
     collected = TimelineTotals()
-    total = np.zeros(40)
+    total = np.zeros((2, 40))
     valence = []
     for start in range(0, length, 10):
         part = line(start, min(10, length - start), seed=start)
-        total += part.scores.softmax.sum(axis=0)
+        total += [part.scores.raw[:, :40].sum(axis=0, dtype=np.float64), part.scores.softmax.sum(axis=0)]
         valence += part.scores.raw[:, part.scores.names.index("valence")].tolist()
         collected.add(part)
     track = next(iter(collected.videos.values())).tracks[1]
-    np.testing.assert_allclose(track.sums.sum(axis=0)[:40], total, rtol=1e-9)
-    np.testing.assert_allclose(track.sums.sum(axis=0)[[40, 43]], sum(valence), rtol=1e-9)  # raw, and smoothed the same
+    np.testing.assert_allclose(track.sums.sum(axis=0)[:80], total.ravel(), rtol=1e-9)
+    np.testing.assert_allclose(track.sums.sum(axis=0)[[80, 83]], sum(valence), rtol=1e-9)  # raw, and smoothed the same
     assert track.counts.sum() == length
     assert (track.lows.min(axis=0)[0], track.highs.max(axis=0)[0]) == (min(valence), max(valence))
 
@@ -473,7 +474,7 @@ def test_report_shows_valence_arousal_and_dominance_first(tmp_path):
     page = report_of(tmp_path / "r.html", part)
     plots = [svg["aria-label"] for svg in page.all("svg") if "over time" in svg.get("aria-label", "")]
     assert [label.partition(" of ")[0] for label in plots] == [
-        "Valence", "Arousal", "Dominance", "The strongest emotions",
+        "Valence", "Arousal", "Dominance", *["The strongest emotions"] * 3,
     ]  # fmt: skip
     assert "Valence +1.00 3 0 −3" in page.text
     assert "Arousal 0.00 7 3.5 0" in page.text
@@ -504,6 +505,52 @@ def test_report_sums_up_every_person(tmp_path):
     assert "Of 4 shorter tracks there is the summary alone." in page.text
 
 
+@pytest.mark.parametrize("known", ["with the rows", "at the end", "each person's own"])
+def test_a_reader_of_the_time_line_switches_between_rankings(tmp_path, known):
+    """z stands first where there is a baseline; its figures are of the same bins as the other kinds'."""
+    part, usual = line(0, 30), line(0, 60, seed=9).scores.as_baseline()
+    report = TimelineReport(tmp_path / "r.html", "talk", {})
+    rows = part.scores.against(usual) if known == "with the rows" else part.scores
+    report.write(replace(part, scores=rows))
+    if known != "with the rows":
+        report.baseline = usual if known == "at the end" else {("a.mp4", 1): usual}
+    report.close()
+    page = Page(report.path.read_text("utf-8"))
+    assert [a["id"] for a in page.all("input")] == ["v-z", "v-prob", "v-score", "v-raw"]
+    assert "Emotions are ranked by z" in page.text
+    means = dict(zip(EMOTIONS, usual.z(part.scores.raw.astype(float)).mean(axis=0)[:40], strict=True))
+    strongest = max(means, key=means.get)
+    assert f"{find(strongest).name} {value_text(means[strongest], 'z')}".replace("-", "−") in page.text
+    assert ("each person's own rows" in page.text) == (known == "each person's own")
+    assert len({a["title"] for a in page.all("span", "agree") if "title" in a}) == 40  # in the names of the heat map
+
+
+def test_a_person_without_a_quiet_level_has_no_z(tmp_path):
+    usual = line(0, 60, seed=9).scores.as_baseline()
+    report = TimelineReport(tmp_path / "r.html", "talk", {})
+    report.write(line(0, 9, tracks=(1, 2)))
+    report.baseline = {("a.mp4", 2): usual}
+    report.close()
+    page = Page(report.path.read_text("utf-8"))
+    assert page.text.count("seen in too few rows") == 1
+    assert [a["alt"] for a in page.all("img") if a["alt"].endswith("(z)")] == [
+        "Heat map: emotions of Face 2 over time, unusual (z)"
+    ]
+
+
+def test_strongest_moments_are_the_largest_values_of_each_kind(tmp_path):
+    """Of an emotion that grows and falls: its moment is the same for raw, mean-subtracted and z."""
+    part = line(0, 9, seed=3)
+    raw = np.full((9, len(part.scores.names)), -1.0, np.float32)
+    raw[4, 7], raw[2, 12] = 3.0, 2.0
+    scores = Scores.from_raw(raw, part.scores.names, dict.fromkeys(part.scores.names, 0.5), keys=part.scores.keys)
+    totals = TimelineTotals()
+    totals.add(replace(part, scores=scores))
+    (track,) = next(iter(totals.videos.values())).tracks.values()
+    assert [(track.peaks[e].value, track.peaks[e].seconds) for e in (7, 12, 0)] == [(3.0, 2.0), (2.0, 1.0), (-1.0, 0.0)]
+    assert track.peaks[47].value == scores.softmax[4, 7]
+
+
 def test_report_of_two_hours_is_small(tmp_path):
     """48 people who are there all the time, a row each second."""
     report = TimelineReport(tmp_path / "r.html", "talk", {})
@@ -512,7 +559,7 @@ def test_report_of_two_hours_is_small(tmp_path):
         part = line(start // 400, 1, step=400.0, tracks=tuple(range(48)), seed=start)
         report.write(replace(part, crops=tuple(noise)))
     report.close()
-    assert report.path.stat().st_size < 4_000_000
+    assert report.path.stat().st_size < 5_500_000  # three rankings
 
 
 @pytest.mark.parametrize("kind", ["prob", "score", "raw"])

@@ -1,0 +1,67 @@
+"""The kinds of values that a page ranks emotions by, all from what is kept of rows: raw scores and softmax.
+
+score = raw - neutral mean, z = (raw - median) / spread: both follow from raw, and their means and peaks from raw's.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..arithmetic import EMOTIONS
+from ..baseline import Baseline
+from ..records import Float64Array
+from ..scores import Scores
+
+
+@dataclass(slots=True)
+class Kinds:
+    """What is known of the E emotions of a page's rows.
+
+    Args:
+        names: `Scores.names`.
+        emotions: The E slugs of `Scores.ranking`.
+        has_softmax: Whether rows have softmax.
+        neutral: [E] float64 neutral means; None where nothing is subtracted, or no row has scores yet.
+    """
+
+    names: tuple[str, ...] = ()
+    emotions: tuple[str, ...] = ()
+    has_softmax: bool = False
+    neutral: Float64Array | None = None
+
+    def learn(self, scores: Scores) -> None:
+        """Take in what a batch of the same heads says."""
+        if scores.names != self.names:
+            self.names, self.has_softmax = scores.names, scores.has_softmax
+            self.emotions = tuple(slug for slug in EMOTIONS if slug in scores.names)
+        if self.neutral is None and scores.has_baseline and scores.ok.any():
+            row = int(np.argmax(scores.ok))
+            self.neutral = (scores.raw[row].astype(np.float64) - scores.mean_subtracted[row])[self.places]
+
+    @property
+    def places(self) -> list[int]:
+        """The emotions' columns in `Scores.raw`."""
+        return [self.names.index(slug) for slug in self.emotions]
+
+    def tables(self, scores: Scores) -> Float64Array:
+        """[N, 2E] float64 of N rows: raw scores and softmax of the emotions; NaN where there are none."""
+        softmax = scores.softmax[:, [EMOTIONS.index(slug) for slug in self.emotions]]
+        return np.concatenate([scores.raw[:, self.places].astype(np.float64), softmax], axis=1)
+
+    def there(self, *, ranked: bool) -> tuple[str, ...]:
+        """The kinds of `Scores.kinds` that the page can show; `ranked` says whether there is a baseline."""
+        known = {"raw": True, "score": self.neutral is not None, "prob": self.has_softmax, "z": ranked}
+        return tuple(kind for kind, is_there in known.items() if is_there)
+
+    def values(self, kind: str, tables: Float64Array, baseline: Baseline | None) -> Float64Array:
+        """[..., E] values of a kind, of [..., 2E] `tables` of rows, or of their means or peaks."""
+        count = len(self.emotions)
+        shift, scale = self.scale(kind, baseline)
+        return tables[..., count:] if kind == "prob" else (tables[..., :count] - shift) / scale
+
+    def scale(self, kind: str, baseline: Baseline | None) -> tuple[Float64Array, Float64Array]:
+        """What is subtracted from raw scores, and what they are then divided by, [E] each."""
+        if kind == "z" and baseline is not None:
+            return baseline.median[self.places], baseline.spread[self.places]
+        zero = np.zeros(len(self.emotions))
+        return zero if kind != "score" or self.neutral is None else self.neutral, zero + 1
