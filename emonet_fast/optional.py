@@ -24,6 +24,7 @@ EXTRAS = {
     "av": "video",
     "PyNvVideoCodec": "nvdec",
     "pillow_heif": "heif",
+    "xlsxwriter": "excel",
 }
 
 

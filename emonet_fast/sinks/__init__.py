@@ -1,4 +1,4 @@
-"""Where scores go: Parquet, CSV, JSON lines, LAION's JSON lines; of a video also COCO, WebVTT and an overlay."""
+"""Where scores go: Parquet, CSV, JSON lines, Excel, LAION's JSON lines; of a video also COCO, WebVTT and an overlay."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,42 +6,45 @@ from typing import TYPE_CHECKING
 
 from ..errors import OptionError
 from ..scores import Scores
-from .encoders import SCHEMA_VERSION, TextEncoder, encode_csv, encode_jsonl, encode_laion, file_metadata
-from .tables import GrowingTable, ParquetTable, TextTable
+from .encoders import SCHEMA_VERSION, encode_laion, file_metadata
+from .tables import SUFFIXES, GrowingTable, open_rows
 
 if TYPE_CHECKING:
     import pyarrow
 
 __all__ = ["FORMATS", "SCHEMA_VERSION", "open_sink"]
 
-# The encoder of a text format; Parquet is none.
-_ENCODERS: dict[str, TextEncoder | None] = {".parquet": None, ".csv": encode_csv, ".jsonl": encode_jsonl}
 FORMATS = ("default", "laion")
 
 
 def open_sink(
-    path: Path, *, format: str = "default", metadata: Mapping[str, str], embeddings: bool = False
+    path: Path,
+    *,
+    format: str = "default",
+    metadata: Mapping[str, str],
+    embeddings: bool = False,
+    excel: bool = False,
 ) -> GrowingTable:
-    """Open an output file for rows; the suffix .parquet, .csv or .jsonl tells its kind. `format` "laion" is for .jsonl.
+    """Open an output file for rows; its suffix tells its kind (see `open_rows`). `format` "laion" is for .jsonl.
 
     Its partial file is made at once, so that a folder that cannot be written is known before anything is scored.
     Raises OptionError then, and when the suffix or the format is unknown.
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in _ENCODERS:
+    if suffix not in SUFFIXES:
         raise OptionError(
-            f"cannot tell the kind of output from {path.name!r}; expected a name ending in {', '.join(_ENCODERS)}"
+            f"cannot tell the kind of output from {path.name!r}; expected a name ending in {', '.join(SUFFIXES)}"
         )
     if format not in FORMATS:
         raise OptionError(f"format is {format!r}; expected one of {', '.join(FORMATS)}")
-    encode, kind = _ENCODERS[suffix], suffix.removeprefix(".")
     if format == "laion":
         if suffix != ".jsonl":
             raise OptionError(f"format 'laion' is JSON lines, and {path.name!r} is not; name it .jsonl")
         if embeddings:
             raise OptionError("format 'laion' has no place for embeddings; use the default format for them")
-        encode, kind = encode_laion, format
+    if embeddings and suffix == ".xlsx":
+        raise OptionError(f"Excel has no place for embeddings; write {path.name!r} as .parquet, or leave them out")
 
     def arrow(scores: Scores) -> "pyarrow.Table":
         if embeddings and scores.embeddings is None:
@@ -53,6 +56,7 @@ def open_sink(
         return table if embeddings or scores.embeddings is None else table.drop_columns(["embedding"])
 
     facts = file_metadata(metadata)
-    if encode is None:
-        return ParquetTable(path, facts, arrow, dictionary=("status", "reason"))
-    return TextTable(path, facts | {"emonet_fast.format": kind}, arrow, encode)
+    if suffix in (".csv", ".jsonl"):
+        facts["emonet_fast.format"] = format if format == "laion" else suffix.removeprefix(".")
+    encode = encode_laion if format == "laion" else None
+    return open_rows(path, facts, arrow, ("status", "reason"), excel=excel, encode=encode)

@@ -4,6 +4,7 @@ Encoders of text formats are here, Parquet's is in parquet.py. tables.py writes 
 the rows come. docs/output-formats.md describes the formats.
 """
 
+import codecs
 import csv
 import itertools
 import json
@@ -66,6 +67,11 @@ def encode_csv(table: "pyarrow.Table", begins: bool) -> bytes:
     header = [table.column_names] if begins else []
     rows = itertools.chain(header, zip(*map(_fields, table.columns), strict=True))
     return "".join(writer.writerow(row).removesuffix("\r\n") + "\n" for row in rows).encode()
+
+
+def encode_excel_csv(table: "pyarrow.Table", begins: bool) -> bytes:
+    """As `encode_csv`, after the mark (BOM) without which Excel takes UTF-8 for the machine's own encoding."""
+    return (codecs.BOM_UTF8 if begins else b"") + encode_csv(table, begins)
 
 
 class _Record:

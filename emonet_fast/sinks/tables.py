@@ -1,19 +1,22 @@
-"""Tables that grow: CSV, JSON lines and Parquet, written as the rows come, and what can be made of a killed run's."""
+"""Tables that grow, written as the rows come: CSV, JSON lines, Parquet, Excel; and what a killed run has left."""
 
 import contextlib
+import functools
 import os
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 
 from ..errors import EmonetError, OptionError
 from ..files import PendingFile, write_whole
+from ..optional import require
 from ..timeline import Timeline, VideoFacts
-from .encoders import TextEncoder, beside, sidecar
+from .encoders import TextEncoder, beside, encode_csv, encode_excel_csv, encode_jsonl, sidecar
 from .growing import GrowingSink, partial_of
 from .parquet import ParquetEncoder
+from .xlsx import XlsxEncoder, check_fits
 
 if TYPE_CHECKING:
     import pyarrow
@@ -110,19 +113,30 @@ class TextTable(GrowingTable):
             raise EmonetError(f"{refused}; the table itself is in place") from refused
 
 
-class ParquetTable(GrowingTable):
-    """Parquet, whose index comes last. So the partial file is an Arrow stream, which can be read up to its last whole
-    group; closing copies it to Parquet, a group at a time. dictionary: as of ParquetEncoder."""
+class Encoder(Protocol):
+    """Writes Arrow tables of one schema to a file, whose index comes last."""
+
+    def write(self, table: "pyarrow.Table") -> None: ...
+    def finish(self) -> None: ...
+    def abandon(self) -> None: ...
+
+
+MakeEncoder: TypeAlias = Callable[[BinaryIO], Encoder]
+
+
+class IndexedTable(GrowingTable):
+    """Parquet or Excel, whose index comes last. So the partial file is an Arrow stream, which can be read up to its
+    last whole group; closing copies it to the table, a group at a time. encoder: of the kind of table."""
 
     def __init__(
         self,
         path: Path,
         metadata: Mapping[str, str],
         arrow: Callable[[Any], "pyarrow.Table"],
-        dictionary: Sequence[str] | bool,
+        encoder: MakeEncoder,
     ) -> None:
         super().__init__(path, metadata, arrow)
-        self._dictionary = dictionary
+        self._encoder = encoder
         self._stream: pyarrow.RecordBatchStreamWriter | None = None
         self._waiting: list[pyarrow.Table] = []
         self._since = time.monotonic()
@@ -175,7 +189,7 @@ class ParquetTable(GrowingTable):
         with contextlib.suppress(OSError):
             self.file.close()
         if self.rows or refused is None:
-            _to_parquet(self.partial, self.target, self._dictionary, self._metadata)
+            _of_stream(self._encoder, self.partial, self.target, self._metadata)
         self.partial.unlink(missing_ok=True)
         if refused is not None:
             raise refused
@@ -185,6 +199,53 @@ class ParquetTable(GrowingTable):
         return super().leave()
 
 
+class XlsxTable(IndexedTable):
+    """An Excel workbook. Raises MissingPackageError without the extra `excel`."""
+
+    def __init__(self, path: Path, metadata: Mapping[str, str], arrow: Callable[[Any], "pyarrow.Table"]) -> None:
+        require("xlsxwriter", "writing .xlsx")
+        super().__init__(path, metadata, arrow, XlsxEncoder)
+
+    def _put(self, table: "pyarrow.Table", begins: bool) -> None:
+        check_fits(self.path, table, self.rows + sum(t.num_rows for t in self._waiting))
+        super()._put(table, begins)
+
+
+SUFFIXES = (".parquet", ".csv", ".jsonl", ".xlsx")
+
+
+def open_rows(
+    path: Path,
+    metadata: Mapping[str, str],
+    arrow: Callable[[Any], "pyarrow.Table"],
+    dictionary: Sequence[str] | bool,
+    *,
+    excel: bool = False,
+    encode: TextEncoder | None = None,
+) -> GrowingTable:
+    """Open a table by its suffix, one of SUFFIXES.
+
+    Args:
+        path, metadata, arrow: as of GrowingTable.
+        dictionary: as of ParquetEncoder.
+        excel: whether .csv begins with the mark by which Excel knows UTF-8.
+        encode: of another kind of text than the suffix says.
+
+    Raises:
+        OptionError: when `excel` is asked of another kind, or the file cannot be written there.
+        MissingPackageError: for .xlsx without the extra `excel`.
+    """
+    suffix = path.suffix.lower()
+    if excel and suffix not in (".csv", ".xlsx"):
+        raise OptionError(f"excel is asked of {path.name!r}; expected a name ending in .csv or .xlsx")
+    if suffix == ".parquet":
+        return IndexedTable(path, metadata, arrow, functools.partial(ParquetEncoder, dictionary=dictionary))
+    if suffix == ".xlsx":
+        return XlsxTable(path, metadata, arrow)
+    by_suffix = encode_jsonl if suffix == ".jsonl" else encode_excel_csv if excel else encode_csv
+    return TextTable(path, metadata, arrow, encode or by_suffix)
+
+
 def _describe(schema: "pyarrow.Schema") -> str:
     counts = {k: sum(name.startswith(k) for name in schema.names) for k in ("raw_", "score_", "prob_")}
     listed = ", ".join(f"{n} {k}* columns" for k, n in counts.items())
@@ -192,25 +253,22 @@ def _describe(schema: "pyarrow.Schema") -> str:
     return f"{listed}, embedding width {width}"
 
 
-def _to_parquet(
-    partial: Path,
-    target: Path,
-    dictionary: Sequence[str] | bool = True,
-    metadata: Mapping[str, str] | None = None,
-) -> int:
-    """Copy the whole groups of an Arrow stream to Parquet. Returns the number of rows. metadata: None for its own."""
+def _of_stream(encoder_of: MakeEncoder, partial: Path, target: Path, metadata: Mapping[str, str] | None = None) -> int:
+    """Copy the whole groups of an Arrow stream to a table. Returns the number of rows. metadata: None for its own."""
     import pyarrow as pa
 
     rows = 0
     try:
         with PendingFile(target) as pending, partial.open("rb") as file, pa.ipc.open_stream(file) as stream:
-            encoder = ParquetEncoder(pending.file, dictionary)
-            schema = stream.schema if metadata is None else stream.schema.with_metadata(dict(metadata))
-            encoder.write(schema.empty_table())
-            for batch in _whole_batches(stream):
-                encoder.write(pa.Table.from_batches([batch]))
-                rows += batch.num_rows
-            encoder.finish()
+            facts = stream.schema.metadata if metadata is None else dict(metadata)
+            with contextlib.ExitStack() as stack:
+                encoder = encoder_of(pending.file)
+                stack.callback(encoder.abandon)
+                encoder.write(stream.schema.empty_table().replace_schema_metadata(facts))
+                for batch in _whole_batches(stream):
+                    encoder.write(pa.Table.from_batches([batch]).replace_schema_metadata(facts))
+                    rows += batch.num_rows
+                encoder.finish()
             pending.finish()
             pending.publish()
     except (EmonetError, OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
@@ -221,8 +279,8 @@ def _to_parquet(
 def recover(path: Path) -> int | None:
     """Make the file of the `<path>.partial` that a run left. Returns the number of rows of a table.
 
-    A table (.parquet, .csv, .jsonl) gets the whole rows. Of other kinds the partial file is the file itself: it is
-    renamed, uncounted. Raises EmonetError when there is no partial file, or nothing whole is in it.
+    A table (one of SUFFIXES) gets the whole rows. Of other kinds the partial file is the file itself: it is renamed,
+    uncounted. Raises EmonetError when there is no partial file, or nothing whole is in it.
     """
     partial = partial_of(path)
     if not partial.is_file():
@@ -267,4 +325,9 @@ def _whole_batches(stream: Any) -> "Iterator[pyarrow.RecordBatch]":
             return
 
 
-_RECOVERED = {".parquet": _to_parquet, ".csv": _to_text, ".jsonl": _to_text}
+_RECOVERED: dict[str, Callable[[Path, Path], int]] = {
+    ".parquet": functools.partial(_of_stream, lambda file: ParquetEncoder(file, dictionary=True)),
+    ".xlsx": functools.partial(_of_stream, XlsxEncoder),
+    ".csv": _to_text,
+    ".jsonl": _to_text,
+}

@@ -6,27 +6,24 @@ from pathlib import Path
 from ..errors import OptionError
 from ..timeline import Timeline
 from .coco import CocoJson
-from .encoders import encode_csv, encode_jsonl, file_metadata
+from .encoders import file_metadata
 from .growing import GrowingSink
-from .tables import ParquetTable, TextTable
+from .tables import SUFFIXES, open_rows
 from .webvtt import WebVtt
 
 
-def open_timeline(path: Path, metadata: Mapping[str, str]) -> GrowingSink:
-    """Open an output by its suffix: .parquet, .csv, .jsonl, .json (COCO) or .vtt (WebVTT).
+def open_timeline(path: Path, metadata: Mapping[str, str], *, excel: bool = False) -> GrowingSink:
+    """Open an output by its suffix: a table (see `open_rows`), .json (COCO) or .vtt (WebVTT).
 
     Raises OptionError when the suffix is another one, or the folder is missing or cannot be written.
     """
-    kind = _KINDS.get(path.suffix.lower())
-    if kind is None:
-        raise OptionError(f"cannot tell the kind of output from {path.name!r}; expected one of {', '.join(_KINDS)}")
-    return kind(path, file_metadata(metadata))
+    suffix, facts = path.suffix.lower(), file_metadata(metadata)
+    if suffix in SUFFIXES:
+        return open_rows(path, facts, Timeline.to_arrow, dictionary=True, excel=excel)
+    if suffix not in _OTHERS:
+        kinds = ", ".join((*SUFFIXES, *_OTHERS))
+        raise OptionError(f"cannot tell the kind of output from {path.name!r}; expected one of {kinds}")
+    return _OTHERS[suffix](path, facts)
 
 
-_KINDS: dict[str, Callable[[Path, Mapping[str, str]], GrowingSink]] = {
-    ".parquet": lambda path, metadata: ParquetTable(path, metadata, Timeline.to_arrow, dictionary=True),
-    ".csv": lambda path, metadata: TextTable(path, metadata, Timeline.to_arrow, encode_csv),
-    ".jsonl": lambda path, metadata: TextTable(path, metadata, Timeline.to_arrow, encode_jsonl),
-    ".json": CocoJson,
-    ".vtt": WebVtt,
-}
+_OTHERS: dict[str, Callable[[Path, Mapping[str, str]], GrowingSink]] = {".json": CocoJson, ".vtt": WebVtt}

@@ -300,7 +300,7 @@ def test_promised_embeddings_must_come(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "form", "text"),
     [
-        ("out.xlsx", "default", r"\.parquet, \.csv, \.jsonl"),
+        ("out.ods", "default", r"\.parquet, \.csv, \.jsonl, \.xlsx"),
         ("out", "default", r"\.parquet, \.csv, \.jsonl"),
         ("out.jsonl", "json", "default, laion"),
         ("out.csv", "laion", r"name it \.jsonl"),
