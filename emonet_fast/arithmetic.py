@@ -1,7 +1,7 @@
 """From raw head outputs to scores: the published arithmetic, and the checks of what goes in and comes out.
 
-    mean_subtracted = float64(float32 raw) - neutral mean of the head
-    softmax         = softmax over the 40 emotions' mean_subtracted, temperature 1 (extra dimensions get none)
+    score   = float64(float32 raw) - neutral mean of the head (mean-subtracted)
+    softmax = softmax over the 40 emotions' score, temperature 1 (extra dimensions get none)
 
 Source: the published outputs of EmpathicInsight-Face, reproduced to 1.2e-7.
 """

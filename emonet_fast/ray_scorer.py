@@ -16,7 +16,7 @@ from .scorer import Scorer
 
 Columns = dict[str, npt.NDArray[Any]]
 _OURS = ("status", "reason", "embedding")
-_PREFIXES = ("raw_", "score_", "prob_")
+_PREFIXES = ("raw_", "score_", "softmax_")
 
 
 class EmoNetScorer:
@@ -53,8 +53,8 @@ class EmoNetScorer:
             batch: N rows as columns.
 
         Returns:
-            The other columns and, for each row in order, `status`, `reason`, `raw_*` (float32), `score_*` and `prob_*`
-            (float64), NaN where a row has no scores.
+            The other columns and, for each row in order, `status`, `reason`, `raw_*` (float32), `score_*` and
+            `softmax_*` (float64), NaN where a row has no scores.
 
         Raises:
             InputError: when there is no image column, or a column would be overwritten.

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 # A face's box as it was found, in pixels of the upright picture, and the detector's score of 0..1.
 FACE_COLUMNS = ("face_x", "face_y", "face_width", "face_height", "face_score")
-NO_BASELINE = "no neutral means: raw scores only, no mean-subtracted scores and no softmax"
+NO_BASELINE = "no neutral means: raw only, no score (mean-subtracted) and no softmax"
 
 
 def distinct_notes(notes: Iterable[str]) -> tuple[str, ...]:
@@ -61,10 +61,10 @@ class Scores:
 
     Args:
         raw: [N, D] float32, the heads' outputs.
-        mean_subtracted: [N, D] float64; NaN without neutral means.
+        score: [N, D] float64, mean-subtracted; NaN without neutral means.
         softmax: [N, 40] float64, its columns named by `emotions`; NaN without neutral means, and where one of the 40
             emotions has no head.
-        names: D column slugs of `raw` and `mean_subtracted`: the emotions in the order of `emotions` (the guide's),
+        names: D column slugs of `raw` and `score`: the emotions in the order of `emotions` (the guide's),
             then extra dimensions, then others by name.
         keys: N names of the rows.
         status: N statuses.
@@ -78,7 +78,7 @@ class Scores:
     """
 
     raw: Float32Array
-    mean_subtracted: Float64Array
+    score: Float64Array
     softmax: Float64Array
     names: tuple[str, ...]
     keys: tuple[str, ...]
@@ -165,7 +165,7 @@ class Scores:
         no_baseline = [NO_BASELINE] if means is None else []
         return cls(
             raw=values,
-            mean_subtracted=subtracted,
+            score=subtracted,
             softmax=emotion_softmax(subtracted, slugs),
             names=slugs,
             keys=tuple(keys),
@@ -191,22 +191,22 @@ class Scores:
         return np.array([s == Status.OK for s in self.status], dtype=bool)
 
     @property
-    def has_baseline(self) -> bool:
+    def has_score(self) -> bool:
         """Whether neutral means were subtracted."""
         return NO_BASELINE not in self.notes
 
     @property
     def has_softmax(self) -> bool:
         """Whether neutral means and all 40 emotions are there."""
-        return self.has_baseline and set(EMOTIONS) <= set(self.names)
+        return self.has_score and set(EMOTIONS) <= set(self.names)
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The values that are there: "raw", "score" (mean-subtracted), "prob" (softmax), "z" (see `against`)."""
+        """The values that are there: "raw", "score" (mean-subtracted), "softmax", "z" (see `against`)."""
         there = {
             "raw": True,
-            "score": self.has_baseline,
-            "prob": self.has_softmax,
+            "score": self.has_score,
+            "softmax": self.has_softmax,
             "z": self.baseline is not None,
         }
         return tuple(kind for kind, known in there.items() if known)
@@ -287,16 +287,16 @@ class Scores:
         if wanted not in self.kinds:
             raise OptionError(f"these scores have no {wanted!r}; expected one of {', '.join(self.kinds)}")
         slugs = reliable(tuple(s for s in EMOTIONS if s in self.names), min_reliability)
-        if wanted == "prob":
+        if wanted == "softmax":
             return slugs, self.softmax[:, [EMOTIONS.index(s) for s in slugs]]
         columns = [self.names.index(s) for s in slugs]
         if wanted == "z":
             return slugs, self.z[:, columns]
-        table = self.mean_subtracted if wanted == "score" else self.raw.astype(np.float64)
+        table = self.score if wanted == "score" else self.raw.astype(np.float64)
         return slugs, table[:, columns]
 
     def columns(self) -> dict[str, npt.NDArray[Any] | tuple[str, ...]]:
-        """Every column of the table by name, in order: key, status, reason, raw_*, score_*, prob_*,
+        """Every column of the table by name, in order: key, status, reason, raw_*, score_*, softmax_*,
         face_*, z_*, percentile_*."""
         out: dict[str, npt.NDArray[Any] | tuple[str, ...]] = {
             "key": self.keys,
@@ -304,10 +304,10 @@ class Scores:
             "reason": self.reason,
         }
         out |= {f"raw_{n}": self.raw[:, i] for i, n in enumerate(self.names)}
-        if self.has_baseline:
-            out |= {f"score_{n}": self.mean_subtracted[:, i] for i, n in enumerate(self.names)}
+        if self.has_score:
+            out |= {f"score_{n}": self.score[:, i] for i, n in enumerate(self.names)}
         if self.has_softmax:
-            out |= {f"prob_{n}": self.softmax[:, i] for i, n in enumerate(EMOTIONS)}
+            out |= {f"softmax_{n}": self.softmax[:, i] for i, n in enumerate(EMOTIONS)}
         if self.faces is not None:
             out |= {name: self.faces[:, i] for i, name in enumerate(FACE_COLUMNS)}
         if self.baseline is not None:
@@ -350,7 +350,7 @@ class Scores:
         return replace(
             self,
             raw=self.raw[at],
-            mean_subtracted=self.mean_subtracted[at],
+            score=self.score[at],
             softmax=self.softmax[at],
             keys=tuple(self.keys[i] for i in rows) if keys is None else tuple(keys),
             status=tuple(self.status[i] for i in rows),
@@ -372,7 +372,7 @@ class Scores:
         """
         if not parts or any(p.names != parts[0].names for p in parts):
             raise OptionError("Scores.concat needs at least one part, and the same heads in the same order in all")
-        if len({p.has_baseline for p in parts}) > 1:
+        if len({p.has_score for p in parts}) > 1:
             raise OptionError("Scores.concat was given parts with and without neutral means; score them alike")
         if any(p.baseline != parts[0].baseline for p in parts):
             raise OptionError("Scores.concat was given parts against different baselines; take one for all")
@@ -385,7 +385,7 @@ class Scores:
         values = {k: dict.fromkeys(p.metadata[k] for p in parts if k in p.metadata) for k in names}
         return cls(
             raw=raw,
-            mean_subtracted=np.concatenate([p.mean_subtracted for p in parts]),
+            score=np.concatenate([p.score for p in parts]),
             softmax=np.concatenate([p.softmax for p in parts]),
             names=parts[0].names,
             keys=tuple(k for p in parts for k in p.keys),

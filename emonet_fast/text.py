@@ -81,7 +81,7 @@ def value_text(value: float, kind: str) -> str:
     kind: `Scores.value_kind`. A score, from which the neutral mean was taken, has a sign, and so has z, which has one
     digit; a raw score has none.
     """
-    if kind != "prob":
+    if kind != "softmax":
         return format(value, {"score": "+.2f", "z": "+.1f"}.get(kind, ".2f"))
     return f"{value:.0%}" if value >= 0.0995 or value == 0 else f"{value:.1%}"
 

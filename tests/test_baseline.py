@@ -25,7 +25,7 @@ def firsts(rows: Scores, kind: str) -> Counter[str]:
 def test_ranked_by_z_every_head_comes_first_somewhere():
     """The bar: raw, three heads take 85% of the first places; against the population, every head has some."""
     rows = scores(population(4000))
-    plain = firsts(rows, "prob")
+    plain = firsts(rows, "softmax")
     assert sum(plain[s] for s in FREQUENT) >= 0.85 * 4000
     assert sum(plain[s] for s in FREQUENT) < 0.9 * 4000
     assert len(plain) <= 15
@@ -43,7 +43,7 @@ def test_z_is_value_less_median_over_the_spread():
     expected = (values - middle) / (1.4826 * np.median(np.abs(values - middle)))
     np.testing.assert_allclose(against.z[:, i], expected, rtol=0, atol=SAME_FIGURE)
     # The same from mean-subtracted scores.
-    own = rows.mean_subtracted[:, i]
+    own = rows.score[:, i]
     same = (own - np.median(own)) / (1.4826 * np.median(np.abs(own - np.median(own))))
     np.testing.assert_allclose(against.z[:, i], same, rtol=0, atol=1e-9)  # the float64 mean moves last bits
 
@@ -177,6 +177,6 @@ def test_rankings_leave_out_what_experts_do_not_agree_on():
     assert len(rows.top(40, "raw", 0.1)[0]) == 29
     with pytest.raises(OptionError, match=r"alpha is 0.58 at most"):
         rows.ranking(min_reliability=0.6)
-    with pytest.raises(OptionError, match=r"no 'z'; expected one of raw, score, prob"):
+    with pytest.raises(OptionError, match=r"no 'z'; expected one of raw, score, softmax"):
         rows.ranking("z")
-    assert replace(rows, softmax=rows.softmax).value_kind == "prob"
+    assert replace(rows, softmax=rows.softmax).value_kind == "softmax"

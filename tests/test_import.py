@@ -56,7 +56,7 @@ def test_scoring_path_needs_no_extra():
         "import emonet_fast.commands.main, emonet_fast.job, emonet_fast.scorer, emonet_fast.verify.run\n"
         "import emonet_fast.backends.openvino.backend, emonet_fast.testing.synthetic, emonet_fast.reports.pictures\n"
         "import emonet_fast as ef, numpy as np\n"
-        "print(ef.Scores.from_raw(np.zeros((1, 1)), ['Awe'], {'awe': 1.0}).mean_subtracted[0, 0])"
+        "print(ef.Scores.from_raw(np.zeros((1, 1)), ['Awe'], {'awe': 1.0}).score[0, 0])"
     )
     assert out == "-1.0\n"
 

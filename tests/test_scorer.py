@@ -49,7 +49,7 @@ def test_equals_the_reference_from_files_to_scores(scorer, published_small, phot
     e = np.exp(subtracted[:, :40])
     scores = scorer(photos, embeddings=True)
     np.testing.assert_allclose(scores.raw, want, atol=tolerances.FP32_SCORE_SHALLOW)
-    np.testing.assert_allclose(scores.mean_subtracted, subtracted, atol=tolerances.FP32_SCORE_SHALLOW)
+    np.testing.assert_allclose(scores.score, subtracted, atol=tolerances.FP32_SCORE_SHALLOW)
     np.testing.assert_allclose(scores.softmax, e / e.sum(1, keepdims=True), atol=tolerances.FP32_SCORE_SHALLOW)
     assert scores.names == tuple(names)
     assert scores.embeddings.shape == (len(photos), 1152)

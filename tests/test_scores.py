@@ -40,7 +40,7 @@ class TestArithmetic:
         scores = Scores.from_raw(raw, ALL, dict(zip(ALL, means, strict=True)))
         for r in range(len(raw)):
             subtracted = [float(raw[r, c]) - means[c] for c in range(44)]
-            assert scores.mean_subtracted[r].tolist() == subtracted  # one IEEE subtraction each: equal to the last bit
+            assert scores.score[r].tolist() == subtracted  # one IEEE subtraction each: equal to the last bit
             exact = [Decimal(v).exp() for v in subtracted[:40]]
             for mine, e in zip(scores.softmax[r], exact, strict=True):
                 assert float(mine) == pytest.approx(float(e / sum(exact)), rel=1e-13)
@@ -81,7 +81,7 @@ class TestArithmetic:
         means = {spelt(d): 0.01 * i for i, d in enumerate(taxonomy.DIMENSIONS)}
         mixed = Scores.from_raw(plain.raw[:, list(order)], names, means)
         assert mixed.names == tuple(SLUGS)
-        for name in ("softmax", "raw", "mean_subtracted"):
+        for name in ("softmax", "raw", "score"):
             assert np.array_equal(getattr(mixed, name), getattr(plain, name))
         assert mixed.top(3) == plain.top(3)
 
@@ -89,7 +89,7 @@ class TestArithmetic:
         """Whoever zips `names` with a row of `softmax` gets each emotion's own value."""
         scores = make(names=ALL[::-1])
         assert scores.emotions == scores.names[:40] == tuple(SLUGS[:40])
-        exact = np.exp(scores.mean_subtracted[:, :40])
+        exact = np.exp(scores.score[:, :40])
         assert np.allclose(scores.softmax, exact / exact.sum(axis=1, keepdims=True), rtol=1e-13)
         strongest = max(zip(scores.emotions, scores.softmax[0], strict=True), key=lambda pair: pair[1])
         assert scores.top(1)[0] == [strongest]
@@ -108,8 +108,8 @@ class TestArithmetic:
         scores = make(names=ALL[:count])
         assert scores.has_softmax == (count >= 40)
         assert np.isfinite(scores.softmax).all() == (count >= 40)
-        assert scores.value_kind == ("prob" if count >= 40 else "score")
-        assert scores.mean_subtracted.shape == (3, count)
+        assert scores.value_kind == ("softmax" if count >= 40 else "score")
+        assert scores.score.shape == (3, count)
 
     def test_heads_outside_the_taxonomy_are_scored_and_do_not_enter_the_softmax(self):
         scores = make(names=[*ALL, "model_age_best.pth"])
@@ -117,15 +117,15 @@ class TestArithmetic:
         assert np.array_equal(scores.softmax, make().softmax) is False  # other random numbers
         assert np.allclose(scores.softmax.sum(axis=1), 1.0)
         assert "raw_age" in scores.columns()
-        assert "prob_age" not in scores.columns()
+        assert "softmax_age" not in scores.columns()
 
 
 class TestWithoutMeans:
     def test_only_raw_scores_and_a_note(self):
         scores = make(means=False)
         assert scores.notes == (NO_BASELINE,)
-        assert (scores.has_baseline, scores.has_softmax, scores.value_kind) == (False, False, "raw")
-        assert np.isnan(scores.mean_subtracted).all()
+        assert (scores.has_score, scores.has_softmax, scores.value_kind) == (False, False, "raw")
+        assert np.isnan(scores.score).all()
         assert np.isnan(scores.softmax).all()
         assert list(scores.columns()) == ["key", "status", "reason", *(f"raw_{s}" for s in SLUGS)]
 
@@ -237,7 +237,7 @@ class TestErrors:
 
     def test_a_mean_given_twice_alike_and_one_too_many_are_no_error(self):
         scores = Scores.from_raw([[2.0]], ["awe"], {"awe": 0.5, "model_awe_best": 0.5, "fear": 9.0})
-        assert scores.mean_subtracted[0, 0] == 1.5
+        assert scores.score[0, 0] == 1.5
 
 
 class TestNotes:
@@ -262,7 +262,7 @@ class TestNotes:
 class TestTables:
     def test_columns_are_in_the_documented_order(self):
         expected = ["key", "status", "reason"]
-        expected += [f"raw_{s}" for s in SLUGS] + [f"score_{s}" for s in SLUGS] + [f"prob_{s}" for s in SLUGS[:40]]
+        expected += [f"raw_{s}" for s in SLUGS] + [f"score_{s}" for s in SLUGS] + [f"softmax_{s}" for s in SLUGS[:40]]
         assert list(make().columns()) == expected
         assert make().to_arrow().column_names == expected
 
@@ -274,7 +274,7 @@ class TestTables:
         table = scores.to_arrow()
         assert table.schema.metadata == {b"precision": b"fp32"}
         assert table.schema.field("raw_awe").type == pa.float32()
-        assert table.schema.field("score_awe").type == table.schema.field("prob_awe").type == pa.float64()
+        assert table.schema.field("score_awe").type == table.schema.field("softmax_awe").type == pa.float64()
         assert table.schema.field("embedding").type.list_size == 4
         assert table["embedding"].to_pylist() == [[0, 1, 2, 3], None, [8, 9, 10, 11]]
         for name, values in scores.columns().items():
@@ -296,7 +296,7 @@ class TestTables:
         assert frame.shape == (3, 3 + 44 + 44 + 40)
         assert frame["key"].tolist() == ["a", "b", "c"]
         assert frame["raw_awe"].dtype == np.float32
-        assert np.array_equal(frame["prob_awe"], make().softmax[:, SLUGS.index("awe")])
+        assert np.array_equal(frame["softmax_awe"], make().softmax[:, SLUGS.index("awe")])
 
     def test_keys_that_are_not_utf8_are_written_and_stay_as_they_are_in_memory(self):
         scores = make(1, keys=["caf\udce9\ud83d.jpg"])
@@ -314,7 +314,7 @@ class TestConcat:
         ends = np.cumsum([0, *sizes])
         parts = [Scores.from_raw(whole.raw[a:b], ALL, means, keys=whole.keys[a:b]) for a, b in itertools.pairwise(ends)]
         joined = Scores.concat(parts)
-        for attribute in ("raw", "mean_subtracted", "softmax"):
+        for attribute in ("raw", "score", "softmax"):
             assert np.array_equal(getattr(joined, attribute), getattr(whole, attribute))
         assert (joined.keys, joined.status, joined.names) == (whole.keys, whole.status, whole.names)
 

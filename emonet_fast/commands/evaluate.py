@@ -77,7 +77,7 @@ _run = opt.together(
     report=opt.report_page("Write one page with figures, charts and tables."),
 )
 _annotations = opt.INPUT("--annotations F.csv", "Read people's answers from their published file.", type=opt.PATH)
-_values = opt.INPUT("--values", "Evaluate this number of each head.", default="raw", choices=["raw", "mean-subtracted"])
+_values = opt.INPUT("--values", "Evaluate this number of each head.", default="raw", choices=["raw", "score"])
 
 
 def _is_shard(name: str) -> bool:
@@ -206,7 +206,7 @@ def any_hit(run: _Task, mapping: str, labels: str) -> None:
 
     run.check(mapping, labels)
     classes = read_mapping(mapping)
-    predictions = run.read("mean-subtracted")
+    predictions = run.read("score")
     figures = evaluate_any_hit(predictions, classes, labels, partial=run.partial, bootstraps=run.bootstraps)
     run.show(any_hit_result(figures, str(run.predictions), labels))
 

@@ -25,7 +25,7 @@ NAMES: tuple[str, ...] = tuple(d.name for d in taxonomy.EMOTIONS)
 
 
 # The numbers of a head, of which one is evaluated: how its columns begin.
-PREFIX = {"raw": "raw_", "mean-subtracted": "score_"}
+PREFIX = {"raw": "raw_", "score": "score_"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +103,11 @@ def _check_emotions(path: Path, table: FileColumns, known: dict[str, Floats], ki
     """The file's dimensions that are not of our taxonomy."""
     if not table.columns:
         hint = (
-            "for columns score_* ask for --values mean-subtracted"
+            "for columns score_* ask for --values score"
             if kind == "raw"
-            else "mean-subtracted scores need a checkpoint with neutral means"
+            else "they need a checkpoint with neutral means"
         )
-        raise DataError(f"{path} has no {kind} scores; expected columns {PREFIX[kind]}<emotion>; {hint}")
+        raise DataError(f"{path} has no columns {PREFIX[kind]}<emotion>; {hint}")
     others = sorted(set(table.columns) - set(known) - {d.slug for d in taxonomy.EXTRA_DIMENSIONS})
     missing = [n for s, n in zip(SLUGS, NAMES, strict=True) if s not in known]
     if not known or (len(missing) > len(SLUGS) // 2 and others):

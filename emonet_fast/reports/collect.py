@@ -161,5 +161,5 @@ def _groups(emotions: tuple[str, ...], values: Float64Array, kind: str) -> tuple
         members = [
             v for s, v in zip(emotions, values.tolist(), strict=True) if v == v and taxonomy.find(s).group == group
         ]
-        out.append(sum(members) if kind == "prob" else max(members, default=0.0))
+        out.append(sum(members) if kind == "softmax" else max(members, default=0.0))
     return tuple(out)

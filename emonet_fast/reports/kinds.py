@@ -34,9 +34,9 @@ class Kinds:
         if scores.names != self.names:
             self.names, self.has_softmax = scores.names, scores.has_softmax
             self.emotions = tuple(slug for slug in EMOTIONS if slug in scores.names)
-        if self.neutral is None and scores.has_baseline and scores.ok.any():
+        if self.neutral is None and scores.has_score and scores.ok.any():
             row = int(np.argmax(scores.ok))
-            self.neutral = (scores.raw[row].astype(np.float64) - scores.mean_subtracted[row])[self.places]
+            self.neutral = (scores.raw[row].astype(np.float64) - scores.score[row])[self.places]
 
     @property
     def places(self) -> list[int]:
@@ -50,14 +50,14 @@ class Kinds:
 
     def there(self, *, ranked: bool) -> tuple[str, ...]:
         """The kinds of `Scores.kinds` that the page can show; `ranked` says whether there is a baseline."""
-        known = {"raw": True, "score": self.neutral is not None, "prob": self.has_softmax, "z": ranked}
+        known = {"raw": True, "score": self.neutral is not None, "softmax": self.has_softmax, "z": ranked}
         return tuple(kind for kind, is_there in known.items() if is_there)
 
     def values(self, kind: str, tables: Float64Array, baseline: Baseline | None) -> Float64Array:
         """[..., E] values of a kind, of [..., 2E] `tables` of rows, or of their means or peaks."""
         count = len(self.emotions)
         shift, scale = self.scale(kind, baseline)
-        return tables[..., count:] if kind == "prob" else (tables[..., :count] - shift) / scale
+        return tables[..., count:] if kind == "softmax" else (tables[..., :count] - shift) / scale
 
     def scale(self, kind: str, baseline: Baseline | None) -> tuple[Float64Array, Float64Array]:
         """What is subtracted from raw scores, and what they are then divided by, [E] each."""

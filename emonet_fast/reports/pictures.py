@@ -22,7 +22,7 @@ from .collect import Card, PictureTotals
 from .render import minus, publish, scale_text, switch
 
 _LABELS = {
-    "prob": ("mean softmax", "sum of the group's softmax"),
+    "softmax": ("mean softmax", "sum of the group's softmax"),
     "score": ("mean score", "the group's strongest score"),
     "raw": ("mean raw score", "the group's strongest raw score"),
     "z": ("mean z", "the group's strongest z"),
@@ -150,7 +150,7 @@ def _overview(means: Mapping[str, float], kind: str) -> dict[str, Any] | None:
     groups = []
     for index, group in enumerate(taxonomy.GROUPS):
         bars = sorted(((s, m) for s, m in means.items() if taxonomy.find(s).group == group), key=lambda bar: -bar[1])
-        total = value_text(sum(mean for _, mean in bars), kind) if kind == "prob" else ""
+        total = value_text(sum(mean for _, mean in bars), kind) if kind == "softmax" else ""
         if bars:
             groups.append({"name": group, "index": index, "bars": bars, "total": total})
     return {"groups": groups, "full": full}
@@ -159,7 +159,7 @@ def _overview(means: Mapping[str, float], kind: str) -> dict[str, Any] | None:
 def _full_scale(values: list[float], kind: str, least: float | None = None) -> float:
     """What a full bar stands for: the strongest value rounded up; `least` is for scores, not softmax."""
     strongest = max(values, default=0.0)
-    if kind != "prob":
+    if kind != "softmax":
         return max(_LEAST[kind] if least is None else least, float(math.ceil(strongest)))
     steps = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     return next((s for s in steps if s >= strongest), 1.0)

@@ -12,13 +12,13 @@ from ..text import shorten_middle, value_text, visible
 
 # By Scores.value_kind.
 MEASURES = {
-    "prob": "softmax over the 40 emotions",
-    "score": "raw score minus neutral mean",
-    "raw": "raw score of 0 to 7",
+    "softmax": "softmax over the 40 emotions",
+    "score": "score, raw minus neutral mean",
+    "raw": "raw, on a scale of 0 to 7",
     "z": "z, spreads above what is usual in the baseline",
 }
 # The kinds on a page's switch, the one that is shown first before the others.
-_KINDS = {"z": "unusual (z)", "prob": "softmax", "score": "mean-subtracted", "raw": "raw 0 to 7"}
+_KINDS = {"z": "z (unusual)", "softmax": "softmax", "score": "score (mean-subtracted)", "raw": "raw (0 to 7)"}
 # Names of taxonomy.GROUPS for narrow screens.
 _SHORT = ("Positive, high", "Positive, low", "Negative, high", "Negative, low", "Cognitive", "Physical", "Longing")
 

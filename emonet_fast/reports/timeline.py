@@ -144,10 +144,10 @@ class TimelineReport(RunOutput):
         means, overall, best = (kinds.values(kind, of[..., :count], baseline) for of in (means, overall, track.best))
         high = np.max(means, axis=0, where=np.isfinite(means), initial=-np.inf)
         order = np.argsort(-overall, kind="stable").tolist()
-        first = len(kinds.emotions) if kind == "prob" else 0
+        first = len(kinds.emotions) if kind == "softmax" else 0
         peaks = [e for e in np.argsort(-best, kind="stable").tolist() if np.isfinite(best[e])]
         return {
-            "heat": heat_map(means[:, order], 0.0 if kind == "prob" else None),
+            "heat": heat_map(means[:, order], 0.0 if kind == "softmax" else None),
             "emotions": [(kinds.emotions[e], float(high[e])) for e in order],
             "means": [(kinds.emotions[e], float(overall[e])) for e in order[:_MEANS]],
             "lines": self._lines(kind, means, order[:_LINES], overall),

@@ -1,7 +1,8 @@
 """COCO-style JSON that VideoAnnotator's viewer loads (as its LAION face analysis): one annotation a face and frame.
 
-An emotion's score is the softmax value (raw where there is no neutral baseline), and its rank counts from 1. The file
-is valid JSON after each piece: a piece writes the file's end, and the next one writes over it. The images come last.
+An emotion's score is the softmax value (raw where there are no neutral means), and its rank counts from 1: the names
+`score`, `rank` and `raw_score` are that viewer's. The file is valid JSON after each piece: a piece writes the file's
+end, and the next one writes over it. The images come last.
 """
 
 import contextlib

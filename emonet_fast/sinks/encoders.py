@@ -8,6 +8,7 @@ import codecs
 import csv
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
     import pyarrow
 
 # Raised when a reader of older files would misread newer ones; see docs/output-formats.md, "Schema version".
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
+
+
+def current_name(column: str) -> str:
+    """The name that a stored column has now: until schema version 1, `softmax_*` was `prob_*`."""
+    return re.sub("^prob_", "softmax_", column)
+
 
 # A table's rows as bytes. The second argument says whether they begin the file.
 TextEncoder: TypeAlias = Callable[["pyarrow.Table", bool], bytes]
@@ -119,7 +126,7 @@ def _laion(row: Mapping[str, Any], stems: Mapping[str, str]) -> dict[str, Any]:
         stem: {
             "raw": row["raw_" + slug],
             "mean_subtracted": row.get("score_" + slug),
-            "softmax": row.get("prob_" + slug),
+            "softmax": row.get("softmax_" + slug),
         }
         for slug, stem in stems.items()
     }

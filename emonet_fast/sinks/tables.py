@@ -247,7 +247,7 @@ def open_rows(
 
 
 def _describe(schema: "pyarrow.Schema") -> str:
-    counts = {k: sum(name.startswith(k) for name in schema.names) for k in ("raw_", "score_", "prob_")}
+    counts = {k: sum(name.startswith(k) for name in schema.names) for k in ("raw_", "score_", "softmax_")}
     listed = ", ".join(f"{n} {k}* columns" for k, n in counts.items())
     width = schema.field("embedding").type.list_size if "embedding" in schema.names else 0
     return f"{listed}, embedding width {width}"

@@ -10,9 +10,9 @@ _GAP = "  "
 _NAME = 24  # columns of an emotion's name at most: with five, a line stays within 200
 _NAME_LEAST = 10  # shorter than this, names look alike
 _TITLES = {
-    "prob": "strongest emotions, softmax over 40",
-    "score": "strongest emotions, raw score minus neutral mean",
-    "raw": "strongest emotions, raw score (no neutral baseline)",
+    "softmax": "strongest emotions, softmax over 40",
+    "score": "strongest emotions, score (raw minus neutral mean)",
+    "raw": "strongest emotions, raw (no neutral means)",
     "z": "most unusual emotions, z against the baseline",
 }
 # After the names of emotions: how far experts agree on them. ASCII, for every terminal.

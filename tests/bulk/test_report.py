@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +50,19 @@ def test_figures_are_those_of_all_rows(whole):
     assert agreement.rows == len(labels)
     assert agreement.strange == 0
     assert not found.main.agreements["score"].rows
+
+
+def test_shards_of_schema_version_1(whole, tmp_path):
+    """softmax_* was prob_* then: the figures are the same."""
+    older = tmp_path / "older"
+    shutil.copytree(whole, older)
+    for path in older.glob("*.parquet"):
+        now = pq.read_table(path)
+        pq.write_table(now.rename_columns([re.sub("^softmax_", "prob_", n) for n in now.column_names]), path)
+    found, wanted = (collect(f, f.read_plan(), range(12)).figures["softmax"] for f in (Folder(older), Folder(whole)))
+    assert found.histogram.sum() == wanted.histogram.sum() > 0
+    np.testing.assert_array_equal(found.histogram, wanted.histogram)
+    np.testing.assert_array_equal(found.together, wanted.together)
 
 
 @given(st.lists(st.integers(0, 30), min_size=len(EDGES) - 1, max_size=len(EDGES) - 1), st.floats(0.01, 0.99))

@@ -86,7 +86,7 @@ def test_noise_baseline_is_that_of_independent_scores(halves):
 def test_labels_from_files(tmp_path, halves):
     values = np.random.default_rng(0).normal(0, 1, (3, 40))
     path = laion_jsonl(tmp_path / "p.jsonl", values, ["x/a.png", "x/b.png", "x/c.png"])
-    found = read_predictions(path, "mean-subtracted")
+    found = read_predictions(path, "score")
     given = {"a.png": "First", "b.png": "2", "c.png": "second"}
     (tmp_path / "l.json").write_text(json.dumps(given), "utf-8-sig")
     (tmp_path / "l.csv").write_text("path,emotion\n" + "".join(f"{k},{v}\n" for k, v in given.items()))

@@ -39,7 +39,7 @@ def test_files_that_score_writes_are_read(tmp_path, ending):
     sink = open_sink(path, format="laion" if "laion" in ending else "default", metadata={})
     sink.write(scores)
     sink.close()
-    for kind, moved in (("raw", 0.0), ("mean-subtracted", 0.25)):
+    for kind, moved in (("raw", 0.0), ("score", 0.25)):
         got = read_predictions(path, kind)
         assert got.keys == ("a,1.png", 'b"2\n.png', "c.png")
         assert got.status == ("ok", "empty", "ok")
@@ -82,7 +82,7 @@ def refused(path, *words, kind="raw", partial=False):
 def test_repeated_keys(tmp_path, values):
     path = parquet(tmp_path / "p.parquet", values, ["a.png", "b.png", "a.png"])
     refused(path, "more than once", "1: a.png", "Remove")
-    refused(laion_jsonl(tmp_path / "p.jsonl", values, ["x", "x", "x"]), "more than once", "x", kind="mean-subtracted")
+    refused(laion_jsonl(tmp_path / "p.jsonl", values, ["x", "x", "x"]), "more than once", "x", kind="score")
 
 
 def test_missing_emotions_are_counted_and_named(tmp_path, values):
@@ -117,7 +117,7 @@ def test_nan_scores(tmp_path, values, bad):
 def test_null_scores_in_a_row_that_is_ok(tmp_path, values):
     path = laion_jsonl(tmp_path / "p.jsonl", values, KEYS)
     path.write_text(path.read_text().replace('"mean_subtracted": ' + str(values[2, 0]), '"mean_subtracted": null', 1))
-    refused(path, "missing", "c.png", kind="mean-subtracted")
+    refused(path, "missing", "c.png", kind="score")
 
 
 def test_missing_l2_norm_is_suspected(tmp_path, values):
@@ -133,7 +133,7 @@ def test_scores_of_0_to_1_are_remarked(tmp_path):
     ("name", "text", "words"),
     [
         ("p.csv", "path,status\na,ok\n", ["no column key"]),
-        ("p.csv", "key,status\na,ok\n", ["no raw scores", "raw_<emotion>"]),
+        ("p.csv", "key,status\na,ok\n", ["no columns raw_<emotion>", "--values score"]),
         ("p.csv", "key,raw_awe\na,high\n", ["CSV", "numbers"]),
         ("p.jsonl", "{not json}\n", ["line 1", "not JSON"]),
         ("p.jsonl", "[1]\n", ["line 1", "expected an object"]),
@@ -162,7 +162,7 @@ def test_no_neutral_baseline(tmp_path):
     }
     path = tmp_path / "p.jsonl"
     path.write_text(json.dumps(line) + "\n")
-    refused(path, "no mean-subtracted scores", "neutral means", kind="mean-subtracted")
+    refused(path, "no columns score_<emotion>", "neutral means", kind="score")
     assert read_predictions(path).values[0, 0] == 1.0
 
 

@@ -85,7 +85,7 @@ def test_bulk_against_a_file_and_against_itself(scorer, pictures, usual, tmp_pat
         assert table.column_names[-1].startswith("percentile_")
         page = tmp_path / f"{name}.html"
         found = write_report(folders[name], page, pictures=False)
-        assert list(found.figures) == ["raw", "score", "prob", "z"]
+        assert list(found.figures) == ["raw", "score", "softmax", "z"]
         assert 'id="v-z" checked' in page.read_text("utf-8")
     own = ef.Baseline.read(folders["own"] / "baseline.json")
     assert own.rows == found.scored

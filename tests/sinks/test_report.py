@@ -183,7 +183,7 @@ def test_notes_stand_in_a_banner_before_everything(tmp_path):
     assert page.all("div", "banner")
     assert html.index("untrained weights: the numbers mean nothing") < html.index("<h1>")
     assert NO_BASELINE in page.text
-    assert "Raw score of 0 to 7" in page.text
+    assert "Raw, on a scale of 0 to 7" in page.text
     clean, _ = written(tmp_path / "clean.html", made(["a"]))
     assert not clean.all("div", "banner")
 
@@ -266,7 +266,7 @@ def test_a_reader_switches_between_rankings_without_a_script(tmp_path, late):
     report.close()
     page = Page((tmp_path / "r.html").read_text("utf-8"))
     picks = page.all("input", "pick")
-    assert [a["id"] for a in picks] == [a["for"] for a in page.all("label")] == ["v-z", "v-prob", "v-score", "v-raw"]
+    assert [a["id"] for a in picks] == [a["for"] for a in page.all("label")] == ["v-z", "v-softmax", "v-score", "v-raw"]
     assert ["checked" in a for a in picks] == [True, False, False, False]
     (slug, value), *_ = scores.against(usual).top(1)[0]
     shown = taxonomy.find(slug)

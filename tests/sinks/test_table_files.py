@@ -53,7 +53,7 @@ def read(path) -> list[dict]:
         for name, text in row.items():
             if name.startswith("raw_"):
                 row[name] = float(np.float32(text)) if text else None
-            elif name.startswith(("score_", "prob_")):
+            elif name.startswith(("score_", "softmax_")):
                 row[name] = float(text) if text else None
             elif name == "embedding":
                 row[name] = [float(np.float32(v)) for v in json.loads(text)] if text else None
@@ -130,7 +130,7 @@ def test_parquet_types_metadata_and_compression(tmp_path):
     schema = file.schema_arrow
     assert schema.field("key").type == schema.field("reason").type == pa.string()
     assert schema.field("raw_awe").type == pa.float32()
-    assert schema.field("score_awe").type == schema.field("prob_awe").type == pa.float64()
+    assert schema.field("score_awe").type == schema.field("softmax_awe").type == pa.float64()
     assert (schema.field("embedding").type.list_size, schema.field("embedding").type.value_type) == (6, pa.float32())
     found = {k.decode(): v.decode() for k, v in schema.metadata.items()}
     assert found == METADATA | {"emonet_fast.schema_version": SCHEMA_VERSION, "reliability": record()}
@@ -371,4 +371,4 @@ def test_pandas_reads_the_csv(tmp_path):
     frame = pandas.read_csv(tmp_path / "out.csv")
     assert frame["key"].tolist() == list(HOSTILE[:6])
     # pandas' own reader of numbers may miss the last bit.
-    np.testing.assert_allclose(frame["prob_awe"], scores.columns()["prob_awe"], rtol=1e-15, equal_nan=True)
+    np.testing.assert_allclose(frame["softmax_awe"], scores.columns()["softmax_awe"], rtol=1e-15, equal_nan=True)

@@ -516,7 +516,7 @@ def test_a_reader_of_the_time_line_switches_between_rankings(tmp_path, known):
         report.baseline = usual if known == "at the end" else {("a.mp4", 1): usual}
     report.close()
     page = Page(report.path.read_text("utf-8"))
-    assert [a["id"] for a in page.all("input")] == ["v-z", "v-prob", "v-score", "v-raw"]
+    assert [a["id"] for a in page.all("input")] == ["v-z", "v-softmax", "v-score", "v-raw"]
     assert "Emotions are ranked by z" in page.text
     means = dict(zip(EMOTIONS, usual.z(part.scores.raw.astype(float)).mean(axis=0)[:40], strict=True))
     strongest = max(means, key=means.get)
@@ -534,7 +534,7 @@ def test_a_person_without_a_quiet_level_has_no_z(tmp_path):
     page = Page(report.path.read_text("utf-8"))
     assert page.text.count("seen in too few rows") == 1
     assert [a["alt"] for a in page.all("img") if a["alt"].endswith("(z)")] == [
-        "Heat map: emotions of Face 2 over time, unusual (z)"
+        "Heat map: emotions of Face 2 over time, z (unusual)"
     ]
 
 
@@ -562,10 +562,10 @@ def test_report_of_two_hours_is_small(tmp_path):
     assert report.path.stat().st_size < 5_500_000  # three rankings
 
 
-@pytest.mark.parametrize("kind", ["prob", "score", "raw"])
+@pytest.mark.parametrize("kind", ["softmax", "score", "raw"])
 def test_values_are_the_same_everywhere(tmp_path, kind):
     part = line(0, 1, crops=True)
-    if kind != "prob":
+    if kind != "softmax":
         names = part.scores.names[1:] if kind == "score" else part.scores.names
         means = dict.fromkeys(names, 0.25) if kind == "score" else None
         raw = part.scores.raw[:, -len(names) :]

@@ -13,6 +13,7 @@ from ...baseline import Baseline
 from ...errors import DataError
 from ...records import Float64Array
 from ...scores import FACE_COLUMNS
+from ...sinks.encoders import current_name
 from ..folder import Folder
 from ..plan import Plan
 from ..shard_file import KEEP
@@ -23,7 +24,7 @@ TYPICAL = 4  # pictures shown for each emotion
 STRONGEST = 5  # emotions of a row that count as being there together
 # Scores beyond the ends are counted in the last bins; the annotators' scale is 0 to 7, less a neutral mean.
 EDGES = np.linspace(-3.0, 7.0, 81)
-EDGES_OF = {"raw": EDGES, "score": EDGES, "prob": np.linspace(0.0, 0.4, 81), "z": np.linspace(-4.0, 6.0, 81)}
+EDGES_OF = {"raw": EDGES, "score": EDGES, "softmax": np.linspace(0.0, 0.4, 81), "z": np.linspace(-4.0, 6.0, 81)}
 _ROWS = 4096
 _FIXED = ("key", "status", "reason", "source", "row")
 
@@ -121,13 +122,15 @@ def collect(folder: Folder, plan: Plan, shards: Iterable[int], baseline: Baselin
         path = folder.stem(plan, shard).with_suffix(".parquet")
         try:
             with pq.ParquetFile(path) as file:
-                collected = collected or _begin(file.schema_arrow.names, plan, baseline)
+                stored = {current_name(name): name for name in file.schema_arrow.names}
+                collected = collected or _begin(list(stored), plan, baseline)
                 read = {"raw" if k == "z" and baseline is not None else k for k in collected.figures}
                 scores = [f"{k}_{e}" for k in sorted(read) for e in collected.emotions]
                 more = [KEEP + name for name in plan.keep_names]
-                more += [name for name in FACE_COLUMNS if name in file.schema_arrow.names]
-                for batch in file.iter_batches(_ROWS, columns=[*_FIXED, *scores, *more]):
-                    _add(collected, batch, shard)
+                more += [name for name in FACE_COLUMNS if name in stored]
+                names = [*_FIXED, *scores, *more]
+                for batch in file.iter_batches(_ROWS, columns=[stored[name] for name in names]):
+                    _add(collected, batch.rename_columns(list(map(current_name, batch.schema.names))), shard)
         except Exception as error:  # pyarrow's errors have no base of their own
             raise DataError(f"{path} cannot be read ({error}); run `emonet-fast bulk` again, which mends it") from None
         collected.done += 1
