@@ -60,6 +60,11 @@ class Table:
     digits: int = 3
     brief: bool = True
 
+    @property
+    def of_emotions(self) -> tuple[int, ...]:
+        """The columns that name emotions."""
+        return tuple(i for i, name in enumerate(self.columns) if name in ("emotion", "best emotion"))
+
 
 @dataclass(frozen=True, slots=True)
 class Chart:

@@ -43,6 +43,9 @@ def test_figures_are_those_of_all_rows(whole):
     for e in range(40):
         best = sorted(((r["score_" + found.emotions[e]], r["key"]) for r in scored), reverse=True)[:TYPICAL]
         assert [b.value for b in found.best[e]] == [v for v, _ in best]
+    arousal, valence = (np.array([r["raw_" + name] for r in scored]) for name in ("arousal", "valence"))
+    assert found.scales["arousal"].tolist() == np.histogram(arousal.clip(0, 7), np.linspace(0, 7, 81))[0].tolist()
+    assert found.scales["valence"].tolist() == np.histogram(valence.clip(-3, 3), np.linspace(-3, 3, 81))[0].tolist()
     bad = {r["key"]: r["reason"] for r in every if r["status"] == "truncated"}
     assert all(bad[key] == reason for key, reason in found.examples["truncated"])
     labels = [(r["keep_emotion"], row) for r, row in zip(scored, values, strict=True) if r["keep_emotion"]]
@@ -102,6 +105,7 @@ def test_page_needs_nothing_else(whole, tmp_path):
     assert page.count("data:image/jpeg") == 40 * TYPICAL
     assert f"<b>{found.total - found.scored}</b>" in page
     assert "Agreement with the data set’s column “emotion”" in page
+    assert "<h2>Arousal, valence, dominance, emotional vulnerability</h2>" in page
     with pytest.raises(DataError, match=r"no plan.json; expected the output folder"):
         write_report(tmp_path, path)
 

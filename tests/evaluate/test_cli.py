@@ -148,6 +148,7 @@ def test_report_is_self_contained_and_escaped(written):
         assert dark.getextrema()[1] > 200  # light letters
         assert light.getextrema()[0] < 50
     assert text.count("<table") == 6
+    assert re.search(r"<td>Elation<span class=\"agree agree-agree\" role=\"img\" title=\"experts agree on this", text)
 
 
 def test_binary_on_the_published_answers(tmp_path):

@@ -4,10 +4,12 @@ folder -> collect (one pass, bounded memory) -> pictures (of the most typical ro
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ... import taxonomy
 from ...baseline import Baseline
@@ -15,12 +17,12 @@ from ...errors import DataError
 from ...files import write_whole
 from ...population import baseline_of
 from ...records import Float64Array
-from ...reports.render import MEASURES, minus, render, switch
+from ...reports.render import MEASURES, minus, render, scale_text, switch
 from ...sources.skipped import skipped_text
 from ...text import value_text
 from ..folder import Folder, ShardState, skipped_by
 from ..settings import SELF
-from .collect import EDGES_OF, STRONGEST, Collected, KindFigures, collect, quantile
+from .collect import EDGES_OF, STRONGEST, Collected, KindFigures, collect, quantile, scale_edges
 from .pictures import thumbnails
 
 _WIDTH, _HEIGHT = 160, 34  # of a distribution's drawing
@@ -92,6 +94,7 @@ def _page(collected: Collected, shown: dict[str, str], title: str) -> dict[str, 
         "collected": collected,
         "measure": MEASURES[collected.kind.removesuffix("_")],
         "views": [view | _view(collected, view["kind"]) for view in switch(collected.figures)],
+        "scales": [_scale(slug, counts) for slug, counts in collected.scales.items() if collected.scored],
         "strongest": STRONGEST,
         "shown": shown,
     }
@@ -123,7 +126,24 @@ def _distributions(collected: Collected, kind: str) -> list[dict[str, Any]]:
 
 
 def _distribution(collected: Collected, kind: str, emotion: int) -> dict[str, Any]:
-    counts, edges = collected.figures[kind].histogram[emotion], EDGES_OF[kind]
+    drawing = _drawing(
+        collected.figures[kind].histogram[emotion], EDGES_OF[kind], lambda value: value_text(value, kind)
+    )
+    return drawing | _named(collected.emotions[emotion])
+
+
+def _scale(slug: str, counts: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """An extra dimension's distribution over the annotators' scale."""
+    low, high = taxonomy.find(slug).scale
+    drawing = _drawing(counts, scale_edges(slug), lambda value: scale_text(value, low))
+    return drawing | _named(slug) | {"low": minus(f"{low:g}"), "high": f"{high:g}"}
+
+
+def _named(slug: str) -> dict[str, str]:
+    return {"slug": slug, "name": taxonomy.find(slug).name}
+
+
+def _drawing(counts: npt.NDArray[np.int64], edges: Float64Array, text: Callable[[float], str]) -> dict[str, str]:
     full = max(1, int(counts.max()))
     step = _WIDTH / len(counts)
     points = [f"0,{_HEIGHT}"]
@@ -132,15 +152,12 @@ def _distribution(collected: Collected, kind: str, emotion: int) -> dict[str, An
         points += [f"{i * step:.1f},{y:.1f}", f"{(i + 1) * step:.1f},{y:.1f}"]
     points.append(f"{_WIDTH},{_HEIGHT}")
     marks = [quantile(counts, share, edges) for share in _SLOTS]
-    slug = collected.emotions[emotion]
     return {
-        "slug": slug,
-        "name": taxonomy.find(slug).name,
         "points": " ".join(points),
         "zero": f"{_place(0.0, edges):.1f}",
         "median": f"{_place(marks[2], edges):.1f}",
-        "text": value_text(marks[2], kind),
-        "title": "5%, 25%, 50%, 75%, 95%: " + ", ".join(value_text(m, kind) for m in marks),
+        "text": text(marks[2]),
+        "title": "5%, 25%, 50%, 75%, 95%: " + ", ".join(text(m) for m in marks),
     }
 
 

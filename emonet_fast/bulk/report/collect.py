@@ -23,8 +23,14 @@ EXAMPLES = 5  # rows shown for each kind of error
 TYPICAL = 4  # pictures shown for each emotion
 STRONGEST = 5  # emotions of a row that count as being there together
 # Scores beyond the ends are counted in the last bins; the annotators' scale is 0 to 7, less a neutral mean.
-EDGES = np.linspace(-3.0, 7.0, 81)
-EDGES_OF = {"raw": EDGES, "score": EDGES, "softmax": np.linspace(0.0, 0.4, 81), "z": np.linspace(-4.0, 6.0, 81)}
+_BINS = 80
+EDGES = np.linspace(-3.0, 7.0, _BINS + 1)
+EDGES_OF = {
+    "raw": EDGES,
+    "score": EDGES,
+    "softmax": np.linspace(0.0, 0.4, _BINS + 1),
+    "z": np.linspace(-4.0, 6.0, _BINS + 1),
+}
 _ROWS = 4096
 _FIXED = ("key", "status", "reason", "source", "row")
 
@@ -73,6 +79,7 @@ class Collected:
         emotions: E column names in the guide's order.
         kind: Which columns the most typical rows are by, "score_" or "raw_"; z would choose the same ones.
         figures: By kind of values, as of `Scores.kinds`.
+        scales: By extra dimension, such as arousal, [80] int64, rows by raw score over the annotators' scale.
         fingerprint: Of the run's plan.
         inputs: As the run was given them.
         best: The TYPICAL rows of each emotion, best first.
@@ -88,6 +95,7 @@ class Collected:
     emotions: tuple[str, ...]
     kind: str
     figures: dict[str, KindFigures]
+    scales: dict[str, npt.NDArray[np.int64]]
     fingerprint: Mapping[str, str]
     inputs: tuple[str, ...]
     best: list[list[Best]]
@@ -126,6 +134,7 @@ def collect(folder: Folder, plan: Plan, shards: Iterable[int], baseline: Baselin
                 collected = collected or _begin(list(stored), plan, baseline)
                 read = {"raw" if k == "z" and baseline is not None else k for k in collected.figures}
                 scores = [f"{k}_{e}" for k in sorted(read) for e in collected.emotions]
+                scores = list(dict.fromkeys([*scores, *("raw_" + name for name in collected.scales)]))
                 more = [KEEP + name for name in plan.keep_names]
                 more += [name for name in FACE_COLUMNS if name in stored]
                 names = [*_FIXED, *scores, *more]
@@ -153,6 +162,7 @@ def _begin(names: list[str], plan: Plan, baseline: Baseline | None) -> Collected
             )
             for kind in kinds
         },
+        scales={d.slug: np.zeros(_BINS, np.int64) for d in taxonomy.EXTRA_DIMENSIONS if "raw_" + d.slug in names},
         fingerprint=plan.fingerprint,
         inputs=plan.inputs,
         best=[[] for _ in emotions],
@@ -168,9 +178,13 @@ def _add(collected: Collected, batch: Any, shard: int) -> None:
         examples = collected.examples.setdefault(status[i], [])
         if len(examples) < EXAMPLES:
             examples.append((batch.column("key")[int(i)].as_py(), batch.column("reason")[int(i)].as_py()))
+    collected.scored += int(ok.sum())
+    for slug, counts in collected.scales.items():
+        raw = batch.column("raw_" + slug).to_numpy(zero_copy_only=False)[ok]
+        edges = scale_edges(slug)
+        counts += np.histogram(np.clip(raw, edges[0], edges[-1]), edges)[0]
     if not ok.any() or not collected.emotions:
         return
-    collected.scored += int(ok.sum())
     at = np.flatnonzero(ok)
     labels = {name: batch.column(KEEP + name).to_pylist() for name in collected.main.agreements}
     for kind, figures in collected.figures.items():
@@ -217,6 +231,11 @@ def _face(batch: Any, row: int) -> Rectangle | None:
         return None
     x, y, width, height = (batch.column(name)[row].as_py() for name in FACE_COLUMNS[:4])
     return x, y, width, height
+
+
+def scale_edges(slug: str) -> Float64Array:
+    """The bins of an extra dimension: the annotators' scale; scores beyond it are counted in its last bins."""
+    return np.linspace(*taxonomy.find(slug).scale, _BINS + 1)
 
 
 def quantile(counts: npt.NDArray[np.int64], share: float, edges: Float64Array = EDGES) -> float:
