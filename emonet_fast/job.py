@@ -10,7 +10,7 @@ from .baseline import Baseline
 from .errors import EmonetError
 from .faces import PictureFaces
 from .files import keep_apart
-from .population.annotate import add_columns
+from .population.annotate import adding
 from .population.spool import Spool
 from .process import held_signals
 from .records import Picture, Status
@@ -21,6 +21,7 @@ from .scores import Scores, distinct_notes
 from .sinks import open_sink
 from .sinks.apart import OutputsApart
 from .sinks.encoders import companions
+from .sinks.tables import GrowingTable
 from .sources.keys import picture_of
 from .sources.skipped import skipped_text
 from .text import counted
@@ -41,6 +42,7 @@ class ScoreOutputs:
         report: path of the HTML page; None for none.
         title: of the page.
         embeddings: whether the table holds embeddings too.
+        excel: whether a .csv begins with the mark by which Excel knows UTF-8.
         top: number of emotions on each card of the page.
         baseline: the population that rows are ranked against; "self" takes the run's own rows, once all are scored;
             None ranks them by themselves.
@@ -53,6 +55,7 @@ class ScoreOutputs:
     title: str = "scores"
     embeddings: bool = False
     top: int = 5
+    excel: bool = False
     baseline: Baseline | str | None = None
     min_reliability: float | None = None
 
@@ -117,8 +120,9 @@ def check(outputs: ScoreOutputs) -> None:
     Raises OptionError when a file is of an unknown kind or another output, or cannot be written.
     """
     keep_apart(outputs.files)
-    if outputs.table is not None:
-        open_sink(outputs.table, format=outputs.format, metadata={}, embeddings=outputs.embeddings).abort()
+    table = _open_table(outputs, {})
+    if table is not None:
+        table.abort()
     if outputs.report is not None:
         PictureReport(outputs.report, outputs.title, {}, top=outputs.top).abort()
 
@@ -168,9 +172,10 @@ def run(
     ended: BaseException | None = None
     metadata = scorer.metadata | (faces.metadata if faces is not None else {})
     metadata |= baseline.facts if baseline is not None else {}
+    table: GrowingTable | None = None
     report: PictureReport | None = None
     try:
-        report = _open(outputs, metadata, apart)
+        table, report = _open(outputs, metadata, apart)
         thumbnails = outputs.report is not None
         batches = scorer.batches(pictures, embeddings=outputs.embeddings, keep_rgb=thumbnails, faces=faces)
         if baseline is not None:
@@ -191,9 +196,9 @@ def run(
                 baseline = spool.of_all() if spool.rows else None
         if report is not None and baseline is not None:
             report.baseline = baseline
+        if table is not None and spool is not None and baseline is not None and outputs.format == "default":
+            table.annotate(adding(baseline.names, baseline), baseline.facts)
         apart.end_all(early=not whole, empty=not rows.counts and not whole)
-        if spool is not None and baseline is not None:
-            _annotate(outputs, baseline, apart)
     note = scorer.decoder.note()
     return ScoreSummary(
         counts={str(k): v for k, v in rows.counts.items()},
@@ -248,24 +253,24 @@ def _first(parts: list[Scores], baseline: Baseline | None) -> Scores | None:
     return first if baseline is None or first.baseline is not None else first.against(baseline)
 
 
-def _annotate(outputs: ScoreOutputs, baseline: Baseline, apart: OutputsApart) -> None:
-    """The second pass of a run against its own rows: z and percentile columns for the table that is in place."""
-    if outputs.table in apart.written and outputs.format == "default":
-        try:
-            add_columns(outputs.table, baseline.names, baseline, baseline.facts)
-        except EmonetError as error:
-            apart.faults.append(f"{error}; the table is in place without z columns")
-
-
-def _open(outputs: ScoreOutputs, metadata: Mapping[str, str], apart: OutputsApart) -> PictureReport | None:
-    """Open the output files; each takes batches of the scorer. Returns the page."""
-    if outputs.table is not None:
-        sink = open_sink(outputs.table, format=outputs.format, metadata=metadata, embeddings=outputs.embeddings)
-        apart.add(sink, lambda batch: sink.write(batch.scores))
+def _open(
+    outputs: ScoreOutputs, metadata: Mapping[str, str], apart: OutputsApart
+) -> tuple[GrowingTable | None, PictureReport | None]:
+    """Open the output files; each takes batches of the scorer. Returns table and page."""
+    table = _open_table(outputs, metadata)
+    if table is not None:
+        apart.add(table, lambda batch: table.write(batch.scores))
     if outputs.report is None:
-        return None
+        return table, None
     report = PictureReport(
         outputs.report, outputs.title, metadata, top=outputs.top, min_reliability=outputs.min_reliability
     )
     apart.add(report, lambda batch: report.write(batch.scores, [thumbnail(one.rgb) for one in batch.decoded]))
-    return report
+    return table, report
+
+
+def _open_table(outputs: ScoreOutputs, metadata: Mapping[str, str]) -> GrowingTable | None:
+    if outputs.table is None:
+        return None
+    form, embeddings, excel = outputs.format, outputs.embeddings, outputs.excel
+    return open_sink(outputs.table, format=form, metadata=metadata, embeddings=embeddings, excel=excel)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ..files import PendingFile, write_whole
 from ..population import baseline_of
-from ..population.annotate import write_annotated
+from ..population.annotate import adding
+from ..sinks.rewrite import rewrite
 from ..sources.table import open_table
 from .folder import Folder, ShardState
 from .plan import Plan
@@ -33,7 +34,7 @@ def rank_by_own_rows(folder: Folder, plan: Plan, say: Callable[[str], None]) -> 
     write_whole(folder.path / NAME, baseline.to_json().encode(), follow=False)
     for number in todo:
         with PendingFile(paths[number], follow=False) as pending:
-            write_annotated(paths[number], pending, baseline.names, baseline, baseline.facts)
+            rewrite(paths[number], pending, adding(baseline.names, baseline), baseline.facts)
             pending.finish()
             folder.publish_again(plan, number, pending, shards[number].marker or {})
     say(f"{len(todo)} shards have z columns against the run's own rows, whose figures are in {folder.path / NAME}")

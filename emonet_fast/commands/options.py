@@ -218,6 +218,7 @@ dry_run = OUTPUT(
     is_flag=True,
 )
 embeddings = OUTPUT("--embeddings", "Write the 1152-d embeddings too.", is_flag=True)
+excel = OUTPUT("--excel", "Let a .csv begin with the mark by which Excel knows UTF-8; .xlsx needs none.", is_flag=True)
 json_file = OUTPUT("--json F.json", "Write every figure in full precision to this file too.", type=OutputFile(".json"))
 
 

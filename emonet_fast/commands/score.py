@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 @opt.checkpoint
 @opt.face_options()
 @opt.engine_options()
-@opt.output("F.parquet|.csv|.jsonl", "Write the rows to this table.")
+@opt.output("F.parquet|.csv|.jsonl|.xlsx", "Write the rows to this table.")
 @opt.OUTPUT(
     "--format",
     "Choose the table's layout; laion is the published JSON lines.",
     default="default",
     choices=["default", "laion"],
 )
+@opt.excel
 @opt.embeddings
 @opt.report_page("Write a page of pictures and their scores.")
 @opt.top(5)
@@ -49,6 +50,7 @@ def score(
     options: Options,
     output: Path | None,
     format: str,
+    excel: bool,
     embeddings: bool,
     report: Path | None,
     top: int,
@@ -76,7 +78,7 @@ def score(
     with Scorer(checkpoint, options=options) as scorer:
         source = Inputs(inputs, options, image_column=image_column)
         outputs = job.ScoreOutputs(
-            output, format, report, opt.title(inputs), embeddings, top, population, min_reliability
+            output, format, report, opt.title(inputs), embeddings, top, excel, population, min_reliability
         )
         job.check(outputs)
         keep_apart(outputs.files, (*source.paths(), *opt.files_read(checkpoint, options, faces, baseline)))

@@ -70,7 +70,8 @@ _video_options = opt.together(
 @opt.face_options(_DEFAULT.faces)
 @_video_options
 @opt.engine_options("exif", "max_bytes", "max_memory", "max_seconds")
-@opt.output("F.parquet|.csv|.jsonl|.json|.vtt", "Write the rows to this file; may be given again.", multiple=True)
+@opt.output("F.parquet|.csv|.jsonl|.xlsx|.json|.vtt", "Write the rows to this file; may be given again.", multiple=True)
+@opt.excel
 @opt.OUTPUT("--overlay F.mp4|.mkv", "Write the video with boxes, emotions and its sound.", type=opt.PATH)
 @opt.report_page("Write a page of heat maps, lines and peaks of every face.")
 @opt.top(3)
@@ -84,6 +85,7 @@ def video(
     chosen: VideoOptions,
     options: Options,
     output: tuple[Path, ...],
+    excel: bool,
     overlay: Path | None,
     report: Path | None,
     top: int,
@@ -105,7 +107,7 @@ def video(
     Sampling(chosen.fps, chosen.start, chosen.end)  # says at once what cannot work
     title = opt.title([without_secrets(name) for name in inputs])
     population = opt.chosen_baseline(baseline, "self", "person")
-    outputs = VideoOutputs(output, overlay, report, title, top, population)
+    outputs = VideoOutputs(output, overlay, report, title, top, population, excel)
     if not outputs.files and not dry_run:
         raise OptionError("no output came; expected --output, --overlay, --report or --dry-run")
     with Scorer(checkpoint, options=options) as scorer, closing(VideoRun(scorer, inputs, chosen, outputs)) as run:

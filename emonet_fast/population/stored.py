@@ -16,6 +16,7 @@ from ..baseline import known_facts
 from ..errors import DataError
 from ..records import Float32Array, Float64Array, Status
 from ..sinks.encoders import beside
+from ..sinks.rewrite import CSV_BLOCK
 from ..sources.json_lines import json_lines
 from ..sources.table import open_table
 
@@ -26,7 +27,6 @@ SUFFIXES = (".parquet", ".csv", ".jsonl")
 RAW, SCORE = "raw_", "score_"
 # Rows of a block: in 44 heads 12 MB.
 _ROWS = 1 << 16
-CSV_BLOCK = 16 << 20
 _SHARD = re.compile(r"\d{5,}\.parquet")
 # Raw scores are float32, their neutral mean is taken off in float64: what reading a text back may cost.
 _SAME_MEAN = 1e-6

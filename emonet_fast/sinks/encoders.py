@@ -31,6 +31,8 @@ def current_name(column: str) -> str:
 
 # A table's rows as bytes. The second argument says whether they begin the file.
 TextEncoder: TypeAlias = Callable[["pyarrow.Table", bool], bytes]
+# Appends columns to a table of some rows.
+AddColumns: TypeAlias = Callable[["pyarrow.Table"], "pyarrow.Table"]
 
 
 def warnings_of(metadata: Mapping[str, str]) -> list[str]:
@@ -79,6 +81,12 @@ def encode_csv(table: "pyarrow.Table", begins: bool) -> bytes:
 def encode_excel_csv(table: "pyarrow.Table", begins: bool) -> bytes:
     """As `encode_csv`, after the mark (BOM) without which Excel takes UTF-8 for the machine's own encoding."""
     return (codecs.BOM_UTF8 if begins else b"") + encode_csv(table, begins)
+
+
+def starts_with_mark(path: Path) -> bytes:
+    """The mark that a CSV begins with; b"" where there is none."""
+    with path.open("rb") as file:
+        return codecs.BOM_UTF8 if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else b""
 
 
 class _Record:

@@ -13,9 +13,10 @@ from ..errors import EmonetError, OptionError
 from ..files import PendingFile, write_whole
 from ..optional import require
 from ..timeline import Timeline, VideoFacts
-from .encoders import TextEncoder, beside, encode_csv, encode_excel_csv, encode_jsonl, sidecar
+from .encoders import AddColumns, TextEncoder, beside, encode_csv, encode_excel_csv, encode_jsonl, sidecar
 from .growing import GrowingSink, partial_of
 from .parquet import ParquetEncoder
+from .rewrite import add_columns
 from .xlsx import XlsxEncoder, check_fits
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ class GrowingTable(GrowingSink):
         self._metadata, self._arrow = dict(metadata), arrow
         self._facts = VideoFacts()
         self._schema: pyarrow.Schema | None = None
+        self._add: AddColumns | None = None
+        self._more: Mapping[str, str] = {}
+
+    def annotate(self, add: AddColumns, facts: Mapping[str, str]) -> None:
+        """Let the whole table have more columns, and its metadata more facts, once it is closed."""
+        self._add, self._more = add, facts
 
     def write(self, rows: Any) -> None:
         """Append rows, which have the columns of the first ones.
@@ -111,6 +118,11 @@ class TextTable(GrowingTable):
         super()._finish()
         if refused is not None:
             raise EmonetError(f"{refused}; the table itself is in place") from refused
+        if self._add is not None:
+            try:
+                add_columns(self.path, self._add, self._more)
+            except EmonetError as error:
+                raise EmonetError(f"{error}; the table is in place without the columns of its baseline") from error
 
 
 class Encoder(Protocol):
@@ -189,7 +201,7 @@ class IndexedTable(GrowingTable):
         with contextlib.suppress(OSError):
             self.file.close()
         if self.rows or refused is None:
-            _of_stream(self._encoder, self.partial, self.target, self._metadata)
+            _of_stream(self._encoder, self.partial, self.target, self._metadata | dict(self._more), self._add)
         self.partial.unlink(missing_ok=True)
         if refused is not None:
             raise refused
@@ -253,20 +265,33 @@ def _describe(schema: "pyarrow.Schema") -> str:
     return f"{listed}, embedding width {width}"
 
 
-def _of_stream(encoder_of: MakeEncoder, partial: Path, target: Path, metadata: Mapping[str, str] | None = None) -> int:
-    """Copy the whole groups of an Arrow stream to a table. Returns the number of rows. metadata: None for its own."""
+def _of_stream(
+    encoder_of: MakeEncoder,
+    partial: Path,
+    target: Path,
+    metadata: Mapping[str, str] | None = None,
+    add: AddColumns | None = None,
+) -> int:
+    """Copy the whole groups of an Arrow stream to a table. Returns the number of rows.
+
+    metadata: None for its own. add: gives more columns.
+    """
     import pyarrow as pa
 
     rows = 0
     try:
         with PendingFile(target) as pending, partial.open("rb") as file, pa.ipc.open_stream(file) as stream:
             facts = stream.schema.metadata if metadata is None else dict(metadata)
+
+            def whole(table: pa.Table) -> pa.Table:
+                return (table if add is None else add(table)).replace_schema_metadata(facts)
+
             with contextlib.ExitStack() as stack:
                 encoder = encoder_of(pending.file)
                 stack.callback(encoder.abandon)
-                encoder.write(stream.schema.empty_table().replace_schema_metadata(facts))
+                encoder.write(whole(stream.schema.empty_table()))
                 for batch in _whole_batches(stream):
-                    encoder.write(pa.Table.from_batches([batch]).replace_schema_metadata(facts))
+                    encoder.write(whole(pa.Table.from_batches([batch])))
                     rows += batch.num_rows
                 encoder.finish()
             pending.finish()

@@ -19,7 +19,7 @@ def open_timeline(path: Path, metadata: Mapping[str, str], *, excel: bool = Fals
     """
     suffix, facts = path.suffix.lower(), file_metadata(metadata)
     if suffix in SUFFIXES:
-        return open_rows(path, facts, Timeline.to_arrow, dictionary=True, excel=excel)
+        return open_rows(path, facts, Timeline.to_arrow, dictionary=True, excel=excel and suffix == ".csv")
     if suffix not in _OTHERS:
         kinds = ", ".join((*SUFFIXES, *_OTHERS))
         raise OptionError(f"cannot tell the kind of output from {path.name!r}; expected one of {kinds}")

@@ -13,15 +13,15 @@ from ..faces import FaceFinder, Place, prepare_finder
 from ..files import keep_apart
 from ..optional import require
 from ..options import VideoOptions
-from ..population.annotate import Populations, add_columns
+from ..population.annotate import Populations, adding
 from ..population.spool import Spool
-from ..population.stored import SUFFIXES
 from ..reports.timeline import TimelineReport
 from ..scorer import Scorer
 from ..sinks.apart import OutputsApart
 from ..sinks.encoders import companions, warnings_of
 from ..sinks.growing import GrowingSink
 from ..sinks.overlay import Overlay
+from ..sinks.tables import GrowingTable
 from ..sinks.timeline import open_timeline
 from ..sources.video.choose import open_video
 from ..sources.video.frames import VideoSource
@@ -46,6 +46,7 @@ class VideoOutputs:
         top: emotions that the overlay shows of a face.
         baseline: the population that rows are ranked against. "self" takes the run's own rows, "person" each track's
             own rows, their quiet level: both once all are scored. None ranks them by themselves.
+        excel: whether a .csv begins with the mark by which Excel knows UTF-8.
     """
 
     tables: tuple[Path, ...] = ()
@@ -54,6 +55,7 @@ class VideoOutputs:
     title: str = "video"
     top: int = 3
     baseline: Baseline | str | None = None
+    excel: bool = False
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -156,6 +158,8 @@ class VideoRun:
         outputs = self._outputs
         tables = [path for table in outputs.tables for path in companions(table)]
         keep_apart((*tables, outputs.overlay, outputs.report), (*self._inputs, *read))
+        if outputs.excel and not any(path.suffix.lower() in (".csv", ".xlsx") for path in outputs.tables):
+            raise OptionError("excel is asked, and no output is .csv or .xlsx; name one of them")
         single = [p for p in outputs.tables if p.suffix.lower() in _ONE_VIDEO]
         single += [outputs.overlay] if outputs.overlay is not None else []
         if len(self._inputs) > 1 and single:
@@ -164,7 +168,7 @@ class VideoRun:
     def _try_outputs(self) -> None:
         outputs = self._outputs
         for path in outputs.tables:
-            open_timeline(path, {}).abort()
+            open_timeline(path, {}, excel=outputs.excel).abort()
         if outputs.overlay is not None:
             Overlay(outputs.overlay).abort()
         if outputs.report is not None:
@@ -189,11 +193,13 @@ class VideoRun:
             metadata |= self._outputs.baseline.facts
         elif self._outputs.baseline is not None:
             self._spool = Spool(scorer.checkpoint.names, scorer.metadata)
+        opened: list[GrowingSink] = []
         report: TimelineReport | None = None
         early = True
         try:
             for path in self._outputs.tables:
-                self._add(open_timeline(path, metadata))
+                opened.append(open_timeline(path, metadata, excel=self._outputs.excel))
+                self._add(opened[-1])
             if self._outputs.report is not None:
                 report = TimelineReport(self._outputs.report, self._outputs.title, metadata)
                 self._add(report)
@@ -207,8 +213,9 @@ class VideoRun:
             populations = self._populations()
             if report is not None and populations is not None:
                 report.baseline = populations
+            if populations is not None:
+                self._annotate(opened, populations)
             self._apart.end_all(early=early, empty=not self._begun)
-            self._annotate(populations)
             self.summary.take(self._apart)
         return self.summary
 
@@ -221,18 +228,12 @@ class VideoRun:
                 return None
             return spool.of_people() if self._outputs.baseline == "person" else spool.of_all()
 
-    def _annotate(self, populations: Populations | None) -> None:
-        """The second pass of a run against its own rows: z and percentile columns for the tables in place."""
-        if populations is None:
-            return
-        facts = {"baseline": "each person's own rows"} if isinstance(populations, dict) else {}
-        facts = populations.facts if isinstance(populations, Baseline) else facts
-        for path in self._outputs.tables:
-            if path in self._apart.written and path.suffix.lower() in SUFFIXES:
-                try:
-                    add_columns(path, self._scorer.checkpoint.names, populations, facts)
-                except EmonetError as error:
-                    self._apart.faults.append(f"{error}; the table is in place without z columns")
+    def _annotate(self, outputs: Sequence[GrowingSink], populations: Populations) -> None:
+        """Let tables have z and percentile columns against the run's own rows, now that all are scored."""
+        own = populations.facts if isinstance(populations, Baseline) else {"baseline": "each person's own rows"}
+        for table in outputs:
+            if isinstance(table, GrowingTable):
+                table.annotate(adding(self._scorer.checkpoint.names, populations), own)
 
     def _ranked(self, batch: VideoBatch) -> VideoBatch:
         """The batch against its baseline, where that is known; else it is kept for one."""

@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from emonet_fast.population.annotate import add_columns, values_against
+from emonet_fast.population.annotate import adding, values_against
 from emonet_fast.population.spool import FEWEST_ROWS, Spool
+from emonet_fast.sinks.rewrite import add_columns
 
 from .made import SLUGS, population, scores, written
 
@@ -27,7 +28,7 @@ def test_a_written_table_gets_the_columns_that_it_would_have_had(tmp_path, name)
     rows = scores(population(40), bad=(7,))
     base = rows.as_baseline()
     path = written(tmp_path / name, rows)
-    add_columns(path, SLUGS, base, base.facts)
+    add_columns(path, adding(SLUGS, base), base.facts)
     expected = written(tmp_path / f"known{path.suffix}", rows.against(base))
     assert read(path) == read(expected)
     if name == "s.parquet":

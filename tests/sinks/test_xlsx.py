@@ -12,7 +12,6 @@ from emonet_fast.reliability import record
 from emonet_fast.sinks import open_sink, tables, xlsx
 from emonet_fast.sinks.apart import OutputsApart
 from emonet_fast.sinks.tables import recover
-from emonet_fast.sinks.timeline import open_timeline
 from emonet_fast.sinks.xlsx import write_xlsx
 
 from .rows import HOSTILE, METADATA, made
@@ -116,9 +115,8 @@ def test_excels_limits_are_said_and_the_rows_before_are_kept(tmp_path, monkeypat
 def test_what_has_no_place_is_refused_at_once(tmp_path, monkeypatch):
     with pytest.raises(OptionError, match="no place for embeddings"):
         open_sink(tmp_path / "out.xlsx", metadata={}, embeddings=True)
-    for open_output in (lambda p: open_sink(p, metadata={}, excel=True), lambda p: open_timeline(p, {}, excel=True)):
-        with pytest.raises(OptionError, match=r"out\.parquet.*expected a name ending in \.csv or \.xlsx"):
-            open_output(tmp_path / "out.parquet")
+    with pytest.raises(OptionError, match=r"out\.parquet.*expected a name ending in \.csv or \.xlsx"):
+        open_sink(tmp_path / "out.parquet", metadata={}, excel=True)
     monkeypatch.setattr("emonet_fast.optional.available", lambda package: False)
     with pytest.raises(EmonetError, match=r"emonet-fast\[excel\]"):
         open_sink(tmp_path / "out.xlsx", metadata={})
@@ -133,3 +131,22 @@ def test_csv_for_excel_begins_with_the_mark_and_is_else_the_same(tmp_path):
         sink.close()
     assert (tmp_path / "excel.csv").read_bytes() == b"\xef\xbb\xbf" + (tmp_path / "plain.csv").read_bytes()
     assert tables.SUFFIXES == (".parquet", ".csv", ".jsonl", ".xlsx")
+
+
+def test_columns_that_come_at_the_end_are_there_and_a_marked_csv_keeps_its_mark(tmp_path):
+    """As `--baseline self` adds them: here the key's length, so that the test needs no population."""
+
+    def add(table):
+        return table.append_column("length", pa.array([len(key) for key in table["key"].to_pylist()], pa.int64()))
+
+    for name in ("out.xlsx", "out.csv"):
+        sink = open_sink(tmp_path / name, metadata=METADATA, excel=True)
+        sink.write(made(["a", "bcd"]))
+        sink.annotate(add, {"baseline": "own"})
+        sink.close()
+    assert [row["length"] for row in rows(tmp_path / "out.xlsx")] == [1, 3]
+    with book(tmp_path / "out.xlsx") as read:
+        assert dict(read["metadata"].iter_rows(values_only=True))["baseline"] == "own"
+    lines = (tmp_path / "out.csv").read_bytes().splitlines()
+    assert lines[0].startswith(b"\xef\xbb\xbfkey,")
+    assert [line.rpartition(b",")[2] for line in lines] == [b"length", b"1", b"3"]
