@@ -14,7 +14,6 @@ from .population.annotate import adding
 from .population.spool import Spool
 from .process import held_signals
 from .records import Picture, Status
-from .reports.collect import thumbnail
 from .reports.pictures import PictureReport
 from .scorer import ScoredBatch, Scorer
 from .scores import Scores, distinct_notes
@@ -25,6 +24,7 @@ from .sinks.tables import GrowingTable
 from .sources.keys import picture_of
 from .sources.skipped import skipped_text
 from .text import counted
+from .thumbnails import thumbnail
 
 # Seconds of measuring after the first batch, which may warm things up.
 _MEASURED_SECONDS = 3.0

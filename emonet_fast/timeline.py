@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .records import Float64Array, UInt8Array
-from .scores import Scores
 from .text import utf8_text
 
 if TYPE_CHECKING:
     import pyarrow
+
+    from .scores import Scores
 
 NO_TRACK = -1  # 0 may be an identity of a file of boxes
 # Keys of metadata: colours that were guessed or mapped, fields that were made one picture, pixels that were hidden.
@@ -37,7 +38,7 @@ class Timeline:
         crops: N pictures [h, w, 3] uint8 RGB for thumbnails, or None for a row without; empty where nobody needs them.
     """
 
-    scores: Scores
+    scores: "Scores"
     source: str
     pts: npt.NDArray[np.int64]
     seconds: Float64Array

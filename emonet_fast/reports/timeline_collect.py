@@ -11,8 +11,8 @@ import numpy as np
 
 from ..baseline import Baseline
 from ..records import Float64Array, Status, UInt8Array
+from ..thumbnails import encoded, thumbnail
 from ..timeline import Timeline
-from .collect import encoded, thumbnail
 from .kinds import Kinds
 
 BINS = 240

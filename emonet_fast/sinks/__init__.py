@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import OptionError
-from ..scores import Scores
 from .encoders import SCHEMA_VERSION, encode_laion, file_metadata
 from .tables import SUFFIXES, GrowingTable, open_rows
 
 if TYPE_CHECKING:
     import pyarrow
+
+    from ..scores import Scores
 
 __all__ = ["FORMATS", "SCHEMA_VERSION", "open_sink"]
 
@@ -46,7 +47,7 @@ def open_sink(
     if embeddings and suffix == ".xlsx":
         raise OptionError(f"Excel has no place for embeddings; write {path.name!r} as .parquet, or leave them out")
 
-    def arrow(scores: Scores) -> "pyarrow.Table":
+    def arrow(scores: "Scores") -> "pyarrow.Table":
         if embeddings and scores.embeddings is None:
             raise OptionError(
                 f"{path} was opened with embeddings=True, but these scores have none; "

@@ -1,9 +1,13 @@
 """The plain table that the command line prints: one line a picture."""
 
+from typing import TYPE_CHECKING
+
 from .. import taxonomy
 from ..reliability import Agreement, reliability
-from ..scores import Scores
 from ..text import columns, pad, shorten_end, shorten_middle, value_text, visible
+
+if TYPE_CHECKING:
+    from ..scores import Scores
 
 _MIN_WIDTH = 40
 _GAP = "  "
@@ -20,7 +24,7 @@ _MARKS = {Agreement.AGREE: "", Agreement.SOMEWHAT: "~", Agreement.NOT: "?"}
 _LEGEND = "(~ experts agree somewhat on this emotion, ? they do not agree)"
 
 
-def table(scores: Scores, top: int, width: int, min_reliability: float | None = None) -> str:
+def table(scores: "Scores", top: int, width: int, min_reliability: float | None = None) -> str:
     """One line for each picture: its key, then its `top` strongest emotions, or its status and reason.
 
     No line is longer than `width` columns, at least 40: keys lose their middle, names their end, and then emotions are

@@ -13,9 +13,9 @@ from PIL import Image
 from emonet_fast import taxonomy
 from emonet_fast.errors import OptionError
 from emonet_fast.records import Status
-from emonet_fast.reports.collect import thumbnail
 from emonet_fast.reports.pictures import PictureReport
 from emonet_fast.scores import NO_BASELINE, Scores
+from emonet_fast.thumbnails import thumbnail
 
 from .rows import HOSTILE, METADATA, NAMES, made
 

@@ -35,8 +35,8 @@ from ...files import opening, write_whole, writing
 from ...graph.int8 import RECIPE_VERSION, Int8Recipe, load_recipe, save_recipe
 from ...process import Stopwatch
 from ...records import UInt8Array
-from ...reports.collect import encoded, thumbnail
 from ...reports.fidelity import fidelity_page
+from ...thumbnails import encoded, thumbnail
 from ..base import Outputs
 from .side import Side, SideOrder, read_outputs
 

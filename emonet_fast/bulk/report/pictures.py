@@ -12,10 +12,10 @@ from ...faces import face_crop
 from ...options import MAX_BYTES, Options
 from ...preprocess import crop
 from ...records import Face, Picture
-from ...reports.collect import encoded, thumbnail
 from ...sources.shards import read_shard
 from ...sources.table import open_table, read_rows
 from ...text import counted
+from ...thumbnails import encoded, thumbnail
 from ..folder import Folder
 from ..plan import Plan, Source
 from ..rows import read_files, read_planned
