@@ -3,14 +3,11 @@
 Nothing is executed and nothing loaded: the page's pictures are in it. The look is in `timeline.html`.
 """
 
-import base64
-import io
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from .. import taxonomy
 from ..baseline import Baseline
@@ -21,6 +18,7 @@ from ..sinks.apart import RunOutput
 from ..sinks.encoders import SCHEMA_VERSION
 from ..text import utf8_text, value_text
 from ..timeline import NO_TRACK, Timeline
+from .heat import heat_map
 from .render import minus, publish, scale_text, switch
 from .timeline_collect import BINS, TimelineTotals, Track, Video
 
@@ -29,13 +27,6 @@ _LINES = 5
 _PEAKS = 6
 _MEANS = 3  # emotions in a person's summary
 _WIDTH, _HEIGHT, _SCALE_HEIGHT = 1000, 160, 84  # of the drawings, in their own units
-_COLOURS = 64  # of the heat map
-# Dark to light, even steps to the eye (viridis, matplotlib, CC0).
-_SCALE = np.array(
-    [(68, 1, 84), (72, 40, 120), (62, 74, 137), (49, 104, 142), (38, 130, 142), (31, 158, 137), (53, 183, 121),
-     (110, 206, 88), (181, 222, 43), (253, 231, 37)],
-    np.float64,
-)  # fmt: skip
 
 
 class TimelineReport(RunOutput):
@@ -194,25 +185,6 @@ class TimelineReport(RunOutput):
                 for place in places
             ],
         }
-
-
-def heat_map(means: Float64Array, dark: float | None = None) -> str:
-    """A base64 PNG of [bins, E] values, one row an emotion, each by its own scale; NaN is transparent.
-
-    The row's largest value is light; what is dark is its least one, or for all rows `dark`.
-    """
-    known = np.isfinite(means)
-    high = np.max(means, axis=0, where=known, initial=-np.inf)
-    low = np.min(means, axis=0, where=known, initial=np.inf) if dark is None else np.full(means.shape[1], dark)
-    share = np.where(known, means - low, 0.0) / np.maximum(high - low, 1e-12)
-    index = np.where(known, np.clip(share, 0, 1) * (_COLOURS - 1), _COLOURS).round().astype(np.uint8)
-    place = np.linspace(0, len(_SCALE) - 1, _COLOURS)
-    palette = np.stack([np.interp(place, np.arange(len(_SCALE)), _SCALE[:, c]) for c in range(3)], axis=1)
-    image = Image.fromarray(np.ascontiguousarray(index.T), "P")
-    image.putpalette([*palette.round().astype(int).ravel().tolist(), 0, 0, 0])
-    out = io.BytesIO()
-    image.save(out, "PNG", optimize=True, transparency=_COLOURS)
-    return base64.b64encode(out.getvalue()).decode()
 
 
 def polylines(values: Float64Array, height: int) -> tuple[str, ...]:

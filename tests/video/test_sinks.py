@@ -18,7 +18,8 @@ from emonet_fast.errors import EmonetError, OptionError
 from emonet_fast.faces import open_finder
 from emonet_fast.options import VideoOptions
 from emonet_fast.records import Status
-from emonet_fast.reports.timeline import TimelineReport, bands, heat_map, polylines
+from emonet_fast.reports.heat import heat_map
+from emonet_fast.reports.timeline import TimelineReport, bands, polylines
 from emonet_fast.reports.timeline_collect import BINS, MAX_TRACKS, TimelineTotals
 from emonet_fast.scores import Scores
 from emonet_fast.sinks import tables
