@@ -1,6 +1,7 @@
 """Files that are cut short, still grow, or cannot be decoded: what is there is read, and a line says what is wrong."""
 
 from contextlib import closing
+from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 
@@ -30,7 +31,15 @@ KINDS = {
     "a.flv": ("libx264", {}),
     "a.mkv": ("libx264", {}),
     "a.gif": ("gif", {}),
+    "a.apng": ("apng", {}),
+    "a.wmv": ("wmv2", {}),
+    "a.ogv": ("libvpx", {}),
+    "a.ivf": ("libvpx", {}),
+    "a.mxf": ("mpeg2video", {}),
+    "a.mpg": ("mpeg2video", {}),
+    "a.y4m": ("wrapped_avframe", {}),
 }
+PIXELS = {"gif": "rgb8", "apng": "rgb24"}
 
 
 def noise(number: int) -> np.ndarray:
@@ -43,11 +52,11 @@ def files(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("cut")
     made = {}
     for name, (codec, container) in KINDS.items():
-        pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
-        options = {"g": "10"} if codec != "gif" else {}
+        options = {} if codec in (*PIXELS, "wrapped_avframe") else {"g": "10"}
+        options |= {"deadline": "realtime", "cpu-used": "8"} if codec == "libvpx" else {}
         made[name] = write_clip(
-            folder / name, range(0, N * 40, 40), codec=codec, container=container, options=options, pix_fmt=pix_fmt,
-            picture=noise,
+            folder / name, range(N), Fraction(1, 25), codec=codec, container=container, options=options,
+            pix_fmt=PIXELS.get(codec, "yuv420p"), picture=noise,
         )  # fmt: skip
     return made
 
@@ -75,6 +84,37 @@ def test_a_file_cut_in_half_gives_its_half_and_says_so(files, kind, tmp_path):
     assert N * 0.3 < frames < N * 0.9
     assert said.startswith(f"{cut} ended early: it ")
     assert "cut short" in said
+
+
+def test_the_frames_before_a_cut_packet_are_all_there(tmp_path):
+    """libavcodec's threads refuse the packet late, and PyAV then loses the frames that they hold."""
+    options = {"bf": "2", "g": "50", "crf": "30"}
+    data = write_clip(tmp_path / "a.flv", range(0, N * 40, 40), options=options).read_bytes()
+    last = int.from_bytes(data[-4:], "big")  # what ends the sequence, and before it the last picture
+    end = len(data) - 4 - last
+    end -= 4 if int.from_bytes(data[end - 4 : end], "big") > 20 else 0
+    cut = tmp_path / "cut.flv"
+    cut.write_bytes(data[: end - 10])
+    for threads in (1, 2, 5):
+        with closing(AvSource(str(cut), Sampling(None), threads=threads)) as source:
+            assert sum(isinstance(item, Frame) for item in source) == N - 1
+            assert (source.faults.broken, source.faults.ended) == (1, "it is cut short: it ends within a packet")
+
+
+def test_a_cut_between_packets_shows_where_a_container_has_an_end(files, tmp_path):
+    """MPEG streams have none: a recording of them may end anywhere."""
+    for kind, end in {"a.ogv": b"OggS", "a.mpg": b"\0\0\1\xba", "a.ts": None}.items():
+        data = files[kind].read_bytes()
+        at = len(data) // 376 * 188 if end is None else data.index(end, len(data) // 2)
+        cut = tmp_path / kind
+        cut.write_bytes(data[:at])
+        frames, said = read(cut)
+        assert N * 0.3 < frames < N * 0.9
+        assert said == (
+            ""
+            if kind != "a.ogv"
+            else f"{cut} ended early: it is cut short: the mark of its end is missing; its frames up to there are kept"
+        )
 
 
 def test_a_file_whose_first_frame_is_cut_says_so(files, tmp_path):

@@ -227,8 +227,14 @@ def test_a_matroska_file_that_is_cut_says_so(tmp_path):
         assert len(list(whole)) == N
     assert not whole.faults.ended
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 9 // 10])
+    size = path.stat().st_size
     with closing(AvSource(str(path), Sampling())) as source:
         assert 2 < len(list(source)) < N
+    assert re.fullmatch(rf"it is cut short: [\d,]+ bytes should be there, and {size:,} bytes are", source.faults.ended)
+    with path.open("rb") as file:  # as a server's, whose structure is not looked at
+        source = AvSource(file, Sampling())
+        assert 2 < len(list(source)) < N
+        source.close()
     assert re.fullmatch(r"it ends at \d\.\d\d s and should go on to 8.00 s \(cut short\?\)", source.faults.ended)
     with closing(AvSource(str(path), Sampling(end=0.5))) as early:  # what is not asked for is not missed
         assert len(list(early)) == 3

@@ -26,6 +26,7 @@ from .names import is_live
 from .nvdec import NvdecDecoder
 from .opening import Media, open_media, open_object, reason_of, to_beginning
 from .streams import MAX_FRAME, described, video_stream
+from .structure import WITHIN
 
 # Broken packets in a row after which a source counts as ended: what follows is no video any more.
 _MAX_BROKEN = 1000
@@ -78,6 +79,7 @@ class AvSource(VideoSource):
         super().__init__(without_secrets(name), sampling, every, live, cuts)
         self._reading: Generator[Any] | None = None
         self._packets: Any = None
+        self._partial = False  # whether the last packet of the video is cut
         if is_object:
             opened = open_object(self._av, where, name)
         else:
@@ -147,8 +149,8 @@ class AvSource(VideoSource):
                 return
             scene = 0 if self.cuts is None else self.cuts.scene(self._packets.luma(raw))
             yield raw, (index, pts, base, self._choice(at, base), scene)
-        if self._stream is not None and not self.faults.ended:
-            self.faults.ended = self._fault(index + 1) or self._cut_off(at)
+        if self._stream is not None:
+            self.faults.ended = self._fault(index + 1) or self.faults.ended or self._cut_off(at)
 
     def _fault(self, frames: int) -> str:
         """What is wrong with the file that was read to its end, where its structure shows it."""
@@ -160,17 +162,15 @@ class AvSource(VideoSource):
         return local.fault()
 
     def _cut_off(self, end: Fraction) -> str:
-        """What to say where the video ends long before its stated end, "" otherwise.
+        """What to say where the video ends long before its stated end, or within a packet, "" otherwise.
 
-        Only Matroska is looked at: others show it by their structure, or state a length that edits make wrong.
+        Matroska alone states how long each stream is; the length of a whole file may be that of its audio.
         """
         stated = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", self._stream.metadata.get("DURATION", ""))
-        if stated is None:
-            return ""
-        expected = int(stated[1]) * 3600 + int(stated[2]) * 60 + float(stated[3])
-        if expected - end <= _CUT:
-            return ""
-        return f"it ends at {float(end):.2f} s and should go on to {expected:.2f} s (cut short?)"
+        expected = int(stated[1]) * 3600 + int(stated[2]) * 60 + float(stated[3]) if stated is not None else 0.0
+        if expected - end > _CUT:
+            return f"it ends at {float(end):.2f} s and should go on to {expected:.2f} s (cut short?)"
+        return WITHIN if self._partial else ""
 
     def _rgb(self, raw: Any) -> Callable[[], UInt8Array]:
         aspect = getattr(raw, "sample_aspect_ratio", None) or self._stream.sample_aspect_ratio
@@ -216,6 +216,7 @@ class AvSource(VideoSource):
                 if packet.size:
                     yield Sound(packet)
                 continue
+            self._partial = packet.is_corrupt if packet.size else self._partial
             try:
                 yield from self._packets.decode(packet)
                 in_a_row = 0

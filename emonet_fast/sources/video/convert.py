@@ -9,11 +9,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ...optional import need
 from ...records import UInt8Array
 from .colours import Colours, Way
 
 # (a, b, c, d) of x' = a x + c y, y' = b x + d y.
 Matrix: TypeAlias = tuple[int, int, int, int]
+# FFmpeg's filters to Annex B, which refuse packets that are not whole.
+ANNEX_B = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
 # Names of pixel formats whose first plane is the brightness, and its bits.
 _LUMA = re.compile(r"(?:yuv[aj]?4\d\dp|nv12|nv21|gray)(?:(9|10|12|14|16)le)?")
 
@@ -33,6 +36,12 @@ class PacketDecoder:
 
         Raises FFmpegError or ValueError when the packet cannot be decoded; the next one may be.
         """
+        if packet.is_corrupt and self._context.name in ANNEX_B:
+            # libavcodec's threads refuse a cut NAL unit late, and PyAV then loses the frames that they hold.
+            av = need("av", "reading video")
+            av.bitstream.BitStreamFilterContext(ANNEX_B[self._context.name], packet.stream).filter(
+                av.Packet(bytes(packet))
+            )
         return iter(packet.decode())
 
     def flush(self) -> Iterator[Any]:

@@ -19,15 +19,12 @@ import numpy as np
 
 from ...optional import EXTRAS, available
 from ...records import UInt8Array
-from .convert import PacketDecoder
+from .convert import ANNEX_B, PacketDecoder
 
 _log = logging.getLogger("emonet_fast")
 PACKAGE = "PyNvVideoCodec"
-# FFmpeg's name: NVIDIA's name, the filter to Annex B, and the first byte's shift, mask and value of a sequence set.
-CODECS = {
-    "h264": ("H264", "h264_mp4toannexb", (0, 31, 7)),
-    "hevc": ("HEVC", "hevc_mp4toannexb", (1, 63, 33)),
-}
+# FFmpeg's name: NVIDIA's name, and the first byte's shift, mask and value of a sequence set.
+CODECS = {"h264": ("H264", (0, 31, 7)), "hevc": ("HEVC", (1, 63, 33))}
 _FORMATS = ("yuv420p", "yuvj420p")
 _PROGRESSIVE = (0, 1)  # AV_FIELD_UNKNOWN, AV_FIELD_PROGRESSIVE
 # Packets whose pictures may still come: a decoder holds back 16 pictures at most, and some more are on their way.
@@ -62,7 +59,7 @@ def unsuited(stream: Any) -> str:
 
 def parameter_sets(data: bytes, codec: str) -> frozenset[bytes]:
     """The sequence parameter sets (NAL units) in an Annex B packet of H.264 or HEVC."""
-    shift, mask, value = CODECS[codec][2]
+    shift, mask, value = CODECS[codec][1]
     units = data.split(b"\0\0\1")[1:]
     return frozenset(unit.rstrip(b"\0") for unit in units if unit and unit[0] >> shift & mask == value)
 
@@ -104,7 +101,7 @@ class NvdecDecoder(PacketDecoder):
         super().__init__(stream)
         self._av, self._stream, self._nvc = av, stream, nvc
         self._codec = str(self._context.name)
-        self._filter = av.bitstream.BitStreamFilterContext(CODECS[self._codec][1], stream)
+        self._filter = av.bitstream.BitStreamFilterContext(ANNEX_B[self._codec], stream)
         self._sequence: _Sequence | None = None  # None before the first key frame
         self._given_up = False
 

@@ -67,8 +67,7 @@ def open_media(av: Any, name: str, stream: int | None, hardware: bool) -> Media:
     except (av.error.FFmpegError, OSError, ValueError) as error:
         why = reason_of(error, name)
         if local is not None:
-            if type(error).__name__ == "InvalidDataError":
-                why = local.fault() or why
+            why = local.fault() or why
             local.close()
         raise InputError(f"{without_secrets(name)} cannot be opened as video: {why}") from None
     return Media(container, nvc, local)
