@@ -20,6 +20,7 @@ from .bulk import bulk, report
 from .cache import cache
 from .calibrate import calibrate
 from .checkpoint import build, pack, synthetic
+from .codebook import codebook
 from .evaluate import evaluate
 from .options import OUTPUT, STATUSES, Exit, say
 from .parts import Commands, command
@@ -59,6 +60,7 @@ for _command in (
     bulk,
     report,
     baseline,
+    codebook,
     calibrate,
     verify,
     pack,

@@ -164,17 +164,23 @@ def _facts(path: Path) -> dict[str, str]:
     return {str(k): str(v) for k, v in facts.items()} if isinstance(facts, dict) else {}
 
 
+def columns_of(path: Path) -> tuple[str, ...]:
+    """The names of a table's columns; of JSON lines, the keys of the first. Raises DataError where it is no table."""
+    suffix = path.suffix.lower()
+    with _reading(path):
+        if suffix == ".parquet":
+            with open_table(str(path)) as file:
+                return tuple(file.schema_arrow.names)
+        if suffix == ".csv":
+            with _open_csv(path) as stream:
+                return tuple(stream.schema.names)
+        return next((tuple(line) for _, line in json_lines(path)), ())
+
+
 def _names(path: Path) -> tuple[str, ...]:
     """The heads of the file, in the order of `Scores.names`."""
-    suffix = path.suffix.lower()
-    columns: Sequence[str] = ()
-    if suffix == ".parquet":
-        with _reading(path), open_table(str(path)) as file:
-            columns = file.schema_arrow.names
-    elif suffix == ".csv":
-        with _reading(path), _open_csv(path) as stream:
-            columns = stream.schema.names
-    else:
+    columns: Sequence[str] = columns_of(path)
+    if path.suffix.lower() == ".jsonl":  # of LAION's, the first line with scores
         with _reading(path):
             columns = next((found for _, line in json_lines(path) if (found := list(_line_values(line, RAW)))), ())
     slugs = [name.removeprefix(RAW) for name in columns if name.startswith(RAW)]
