@@ -1,10 +1,14 @@
 """Every setting in one frozen record, with its one default. The only file that reads environment variables."""
 
+import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from .errors import OptionError
 
@@ -22,7 +26,8 @@ MAX_SECONDS = 10.0
 MAX_PEOPLE = 100
 _FACES = re.compile(r"none|detect|boxes:.+")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
-_RANGES = {
+# Of numbers, both ends included.
+_RANGES: dict[str, tuple[float, float]] = {
     "batch_size": (1, 1024),
     "threads": (1, 4096),
     "streams": (1, 4096),
@@ -33,6 +38,22 @@ _RANGES = {
     "margin": (0.0, 10.0),
     "min_face": (0.0, 1e5),
     "min_score": (1e-3, 1.0),
+    "fps": (1e-6, 1000.0),
+    "track_memory": (0.0, 1e6),
+    "people": (1, MAX_PEOPLE),
+    "smooth": (0.0, 1e6),
+    "score_every": (1, 10**6),
+    "score_change": (0.0, 1.0),
+    "stream": (0, 10**6),
+}
+# By the type of a field: in words, whether a value is taken for it, and how it is kept.
+_TAKEN: dict[object, tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = {
+    bool: ("True or False", lambda v: isinstance(v, bool), bool),
+    int: ("a whole number", lambda v: isinstance(v, Integral) and not isinstance(v, bool), int),
+    float: ("a number", lambda v: isinstance(v, Real) and not isinstance(v, bool) and math.isfinite(v), float),
+    str: ("a text", lambda v: isinstance(v, str), str),
+    Path: ("a path", lambda v: isinstance(v, str | os.PathLike), Path),
+    NoneType: ("None", lambda v: v is None, lambda v: v),
 }
 
 
@@ -58,11 +79,37 @@ def check_choices(options: object, **choices: tuple[str, ...]) -> None:
             raise OptionError(f"{name} is {getattr(options, name)!r}; expected one of {', '.join(allowed)}")
 
 
-def _check_numbers(options: object, *names: str) -> None:
-    for name in names:
-        value, (low, high) = getattr(options, name), _RANGES[name]
-        if isinstance(value, str) or not low <= value <= high:
-            raise OptionError(f"{name} is {value!r}; expected a number from {low:g} to {high:g}")
+def check_fields(options: object) -> None:
+    """Hold each field of a frozen record to its annotation and to `_RANGES`; numbers and paths are kept as its type.
+
+    Raises OptionError for another type, a number outside of its range, or an empty text as a path.
+    """
+    for name, kinds in _kinds_of(type(options)).items():
+        value, (low, high) = getattr(options, name), _RANGES.get(name, (-math.inf, math.inf))
+        if isinstance(value, str) and not value and Path in kinds:  # as a path it would be the working folder
+            raise OptionError(f"{name} is an empty text; is a variable unset?")
+        ranged = isinstance(value, Real)
+        kind = next((k for k in kinds if _taken(k)[1](value) and (not ranged or low <= value <= high)), None)
+        if kind is None:
+            limits = {int: f" from {low} to {high}", float: f" from {low:g} to {high:g}"} if name in _RANGES else {}
+            words = " or ".join(_taken(k)[0] + limits.get(k, "") for k in kinds)
+            raise OptionError(f"{name} is {value!r:.200}; expected {words}")
+        object.__setattr__(options, name, _taken(kind)[2](value))
+
+
+def _kinds_of(record: type) -> dict[str, tuple[Any, ...]]:
+    """By field, the types that its annotation names; a text of a Literal stands for itself."""
+    found = {}
+    for name, hint in get_type_hints(record).items():
+        kinds = get_args(hint) if get_origin(hint) is UnionType or get_origin(hint) is Union else (hint,)
+        found[name] = tuple(k for kind in kinds for k in (get_args(kind) if get_origin(kind) is Literal else (kind,)))
+    return found
+
+
+def _taken(kind: Any) -> tuple[str, Callable[[Any], bool], Callable[[Any], Any]]:
+    if isinstance(kind, str):
+        return repr(kind), lambda v: isinstance(v, str) and v == kind, str
+    return _TAKEN.get(kind) or (f"a {kind.__name__}", lambda v: isinstance(v, kind), lambda v: v)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +136,11 @@ class FaceOptions:
     min_score: float = 0.75
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not _FACES.fullmatch(self.faces):
             raise OptionError(f"faces is {self.faces!r}; expected 'none', 'detect' or 'boxes:FILE'")
         if self.model is not None and self.faces != "detect":
             raise OptionError(f"a detector's model is for faces 'detect', and faces is {self.faces!r}")
-        _check_numbers(self, "margin", "min_face", "min_score")
-        if self.model is not None:
-            object.__setattr__(self, "model", Path(self.model))
 
     @property
     def boxes(self) -> Path | None:
@@ -148,22 +193,11 @@ class VideoOptions:
     embeddings: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.faces, FaceOptions):
-            raise OptionError(f"faces is {self.faces!r}; expected a FaceOptions, such as FaceOptions(faces='none')")
-        if self.stream is not None and self.stream < 0:
-            raise OptionError(f"stream is {self.stream}; expected the number of a stream, from 0 on")
-        if self.score_every is not None and self.score_every < 1:
-            raise OptionError(f"score_every is {self.score_every}; expected 1 or more frames")
-        if self.score_change is not None and not 0 <= self.score_change <= 1:
-            raise OptionError(f"score_change is {self.score_change}; expected 0 to 1")
-        if self.people is not None and not 1 <= self.people <= MAX_PEOPLE:
-            raise OptionError(f"people is {self.people}; expected 1 to {MAX_PEOPLE}")
+        check_fields(self)
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise OptionError(f"end is {self.end:g} and start {self.start:g}; expected end after start")
         if self.people is not None and (not self.track or self.faces.faces == "none"):
             raise OptionError("people are joined from the tracks of faces; they need track and faces")
-        if not 0 <= self.track_memory < 1e6:
-            raise OptionError(f"track_memory is {self.track_memory}; expected 0 or more seconds")
-        if not 0 <= self.smooth < 1e6:
-            raise OptionError(f"smooth is {self.smooth}; expected 0 or more seconds")
         if not self.track and (self.score_every is not None or self.score_change is not None):
             raise OptionError("score_every and score_change follow tracks; they need track")
 
@@ -213,7 +247,7 @@ class Options:
     max_memory: int = MAX_MEMORY
     max_seconds: float = MAX_SECONDS
     threads: int | None = None
-    streams: int | str = "auto"
+    streams: Literal["auto"] | int = "auto"
     cache_dir: Path = field(default_factory=default_cache_dir)
     backend: str = "auto"
     trust_engine: Path | None = None
@@ -221,6 +255,7 @@ class Options:
     accept_fidelity: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not _DEVICE.fullmatch(self.device):
             raise OptionError(f"device is {self.device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'")
         check_choices(self, backend=BACKENDS, precision=PRECISIONS, decoder=DECODERS)
@@ -229,19 +264,6 @@ class Options:
         for name in ("recipe", "accept_fidelity"):
             if getattr(self, name) and self.precision != "int8":
                 raise OptionError(f"{name} is for precision 'int8', and the precision is {self.precision!r}")
-        _check_numbers(self, "max_seconds")
-        for name in ("batch_size", "threads", "max_pixels", "max_bytes", "max_memory"):
-            value, (low, high) = getattr(self, name), _RANGES[name]
-            if value is not None and not (type(value) is int and low <= value <= high):
-                raise OptionError(f"{name} is {value!r}; expected a whole number from {low} to {high}")
-        low, high = _RANGES["streams"]
-        if self.streams != "auto" and not (type(self.streams) is int and low <= self.streams <= high):
-            raise OptionError(f"streams is {self.streams!r}; expected 'auto' or a whole number from {low} to {high}")
-        for name in ("cache_dir", "trust_engine", "recipe"):
-            if getattr(self, name) == "":  # as a path it would be the working folder
-                raise OptionError(f"{name} is an empty text; is a variable unset?")
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, Path(getattr(self, name)))
 
     def without_effect(self, names: Iterable[str], where: str) -> None:
         """Raise OptionError when one of these settings is not at its default; `where` says who refuses them."""

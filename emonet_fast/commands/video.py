@@ -100,11 +100,9 @@ def video(
     Ctrl-C finishes the files.
     """
     from ..scorer import Scorer
-    from ..sources.video.frames import Sampling
     from ..video.job import VideoOutputs, VideoRun
 
     chosen = replace(chosen, faces=faces)
-    Sampling(chosen.fps, chosen.start, chosen.end)  # says at once what cannot work
     title = opt.title([without_secrets(name) for name in inputs])
     population = opt.chosen_baseline(baseline, "self", "person")
     outputs = VideoOutputs(output, overlay, report, title, top, population, excel)

@@ -124,7 +124,7 @@ def test_nobody_is_taken_for_somebody_else(people, events, seed):
 
 def test_options():
     for settings_ in ({"people": 0}, {"people": 101}):
-        with pytest.raises(OptionError, match="expected 1 to 100"):
+        with pytest.raises(OptionError, match="from 1 to 100"):
             VideoOptions(**settings_)
     for settings_ in ({"track": False}, {"faces": FaceOptions()}):
         with pytest.raises(OptionError, match="need track and faces"):

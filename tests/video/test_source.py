@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emonet_fast.errors import InputError, OptionError
+from emonet_fast.errors import InputError
 from emonet_fast.options import VideoOptions
 from emonet_fast.sources.video.av import AvSource
 from emonet_fast.sources.video.choose import GivenSource, open_video
@@ -342,9 +342,3 @@ def test_pairs_refused(pairs, said):
 def test_sources_refused(source):
     with pytest.raises(InputError, match="came as video"):
         open_video(source, VideoOptions())
-
-
-@pytest.mark.parametrize("settings", [(0.0,), (-1.0,), (float("nan"),), (2, 5.0, 4.0), (2, float("inf"))])
-def test_sampling_refused(settings):
-    with pytest.raises(OptionError, match="expected"):
-        Sampling(*settings)

@@ -69,7 +69,7 @@ def test_the_default_stream_is_taken_and_the_others_named(tmp_path):
         read(path, 2)
     with closing(open_video(path, VideoOptions(fps=None, stream=0))) as source:
         assert len(list(source)) == 10
-    with pytest.raises(OptionError, match="expected the number of a stream"):
+    with pytest.raises(OptionError, match="stream is -1; expected a whole number from 0"):
         VideoOptions(stream=-1)
 
 

@@ -109,7 +109,7 @@ def open_video(source: Any, options: VideoOptions, *, every: bool = False, threa
     """Open a path, a URL, a camera (`0`, 0, `/dev/video0`), a file object, a PyAV container, or (seconds, frame) pairs.
 
     every: give the frames that are not sampled, and the sound, too. threads: see AvSource. Raises InputError when the
-    source cannot be opened, has no video, or is none of these; OptionError when fps or the times cannot work.
+    source cannot be opened, has no video, or is none of these.
     """
     sampling = Sampling(options.fps, options.start, options.end)
     cuts = options.cuts and (options.track or options.smooth > 0)

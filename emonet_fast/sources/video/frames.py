@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from ...errors import OptionError
 from ...records import UInt8Array
 from .cuts import CutFinder
 
@@ -148,19 +147,9 @@ class Sampling:
         fps: sampled frames a second of the stream's time; None takes all.
         start: seconds of the stream's own time; earlier frames are left out.
         end: seconds of the stream's own time; later frames are left out.
-
-    Raises:
-        OptionError: when fps or a time cannot work.
     """
 
     def __init__(self, fps: float | None = None, start: float | None = None, end: float | None = None) -> None:
-        if fps is not None and not (math.isfinite(fps) and 0 < fps <= 1000):
-            raise OptionError(f"fps is {fps}; expected above 0 and at most 1000, or all")
-        for name, value in (("start", start), ("end", end)):
-            if value is not None and not math.isfinite(value):
-                raise OptionError(f"{name} is {value}; expected seconds")
-        if start is not None and end is not None and end <= start:
-            raise OptionError(f"end is {end} and start {start}; expected end after start")
         self._rate = None if fps is None else Fraction(fps).limit_denominator(100_000)
         self._start = None if start is None else Fraction(start).limit_denominator(10**9)
         self._end = None if end is None else Fraction(end).limit_denominator(10**9)
