@@ -265,7 +265,12 @@ def _open(
     report = PictureReport(
         outputs.report, outputs.title, metadata, top=outputs.top, min_reliability=outputs.min_reliability
     )
-    apart.add(report, lambda batch: report.write(batch.scores, [thumbnail(one.rgb) for one in batch.decoded]))
+
+    def show(batch: ScoredBatch) -> None:
+        thumbnails = [thumbnail(one.rgb) for one in batch.decoded]
+        report.write(batch.scores, thumbnails, [one.photograph for one in batch.decoded])
+
+    apart.add(report, show)
     return table, report
 
 

@@ -1,7 +1,10 @@
 """The records that pass between the rooms. Every field names its shape, dtype and unit."""
 
+import math
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePath
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -16,6 +19,12 @@ UInt8Array: TypeAlias = npt.NDArray[np.uint8]
 FloatArray: TypeAlias = npt.NDArray[np.floating]
 Float32Array: TypeAlias = npt.NDArray[np.float32]
 Float64Array: TypeAlias = npt.NDArray[np.float64]
+
+
+# What stands at the end of a key beside its file: the face, the frame, how often the file was given before.
+_BOX = re.compile(r"::box(\d+)$")
+_FRAME = re.compile(r"::frame\d+$")
+_REPEAT = re.compile(r"#\d+$")
 
 
 class Status(StrEnum):
@@ -88,6 +97,8 @@ class Face:
         landmarks: (x, y) in pixels of right eye, left eye, nose tip, right and left corner of the mouth; empty where
             there are none.
         track: the identity that came with a box from a file; None without one.
+        sharpness: of its crop, see quality.py; NaN before a decoder has cut it out. On a GPU a tensor of one number.
+        brightness: of its crop, 0..255; likewise.
     """
 
     x: float
@@ -97,6 +108,8 @@ class Face:
     score: float = 1.0
     landmarks: tuple[tuple[float, float], ...] = ()
     track: int | None = None
+    sharpness: float = math.nan
+    brightness: float = math.nan
 
     @property
     def longer_side(self) -> float:
@@ -133,6 +146,37 @@ class Picture:
         return tuple(f"{self.key}::box{i}" for i in range(len(self.boxes))) or (self.key,)
 
 
+def face_index(key: str) -> int | None:
+    """Which face of its picture a row is, by the end of its key (Picture.row_keys); None for a whole picture."""
+    found = _BOX.search(key)
+    return int(found[1]) if found else None
+
+
+def file_name(key: str) -> str | None:
+    """The name, without its folders, of the file that a row is of; None for a picture in memory.
+
+    A tar's member is such a file. A table's row is of its table, a frame of its video. `a.jpg#2` is `a.jpg` again.
+    """
+    file, mark, inside = _FRAME.sub("", _BOX.sub("", key)).rpartition("::")
+    path = file if inside.isdecimal() and mark else inside if mark else _REPEAT.sub("", inside)
+    return PurePath(path).name or None
+
+
+@dataclass(frozen=True, slots=True)
+class Photograph:
+    """A small copy of the picture that faces were found in, to be shown.
+
+    Args:
+        rgb: [h, w, 3] uint8 RGB.
+        width: of the whole upright picture in pixels, in which faces have their places.
+        height: of it.
+    """
+
+    rgb: UInt8Array
+    width: int
+    height: int
+
+
 @dataclass(frozen=True, slots=True)
 class Decoded:
     """One row to score: a picture, or a box of one, after decoding.
@@ -146,6 +190,8 @@ class Decoded:
         reason: why it has no pixels; where status is OK, a note on what decoding had to do ("" mostly).
         face: whose crop the row is; None for any other row.
         origin: of the row's picture.
+        photograph: the picture that the face is in, where pictures were asked for and all of it was decoded; the faces
+            of one picture share it.
     """
 
     key: str
@@ -154,3 +200,4 @@ class Decoded:
     reason: str = ""
     face: Face | None = None
     origin: object = None
+    photograph: Photograph | None = None

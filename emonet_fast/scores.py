@@ -25,7 +25,8 @@ from .arithmetic import (
 from .baseline import Baseline
 from .errors import OptionError
 from .optional import need
-from .records import Face, Float32Array, Float64Array, Status
+from .quality import turn_of
+from .records import Face, Float32Array, Float64Array, Status, face_index, file_name
 from .reliability import reliable
 from .taxonomy import canonical_order
 from .text import utf8_text
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 # A face's box as it was found, in pixels of the upright picture, and the detector's score of 0..1.
 FACE_COLUMNS = ("face_x", "face_y", "face_width", "face_height", "face_score")
+# How usable a face is, see quality.py: the longer side of its box, look_of its crop, turn_of its landmarks.
+QUALITY_COLUMNS = ("face_size", "face_sharpness", "face_brightness", "face_yaw", "face_roll")
+_FACE_VALUES = FACE_COLUMNS + QUALITY_COLUMNS
 NO_BASELINE = "no neutral means: raw only, no score (mean-subtracted) and no softmax"
 
 
@@ -50,9 +54,14 @@ def distinct_notes(notes: Iterable[str]) -> tuple[str, ...]:
 
 
 def face_values(faces: Sequence[Face | None]) -> Float64Array:
-    """[N, 5] float64 of FACE_COLUMNS, NaN where a row has no face."""
-    boxes = [(np.nan,) * 5 if f is None else (f.x, f.y, f.width, f.height, f.score) for f in faces]
-    return np.array(boxes, np.float64).reshape(-1, len(FACE_COLUMNS))
+    """[N, 10] float64 of FACE_COLUMNS and QUALITY_COLUMNS, NaN where a row has no face."""
+    values = [(np.nan,) * len(_FACE_VALUES) if face is None else _values(face) for face in faces]
+    return np.array(values, np.float64).reshape(-1, len(_FACE_VALUES))
+
+
+def _values(face: Face) -> tuple[float, ...]:
+    box = (face.x, face.y, face.width, face.height, face.score)
+    return (*box, face.longer_side, float(face.sharpness), float(face.brightness), *turn_of(face.landmarks))
 
 
 @dataclass(frozen=True)
@@ -72,8 +81,8 @@ class Scores:
         embeddings: [N, hidden] float32, not normalised; None if nobody asked for them.
         notes: what a reader must know: no neutral means, scores outside the trained scale, untrained weights.
         metadata: checkpoint hash, precision, backend and versions, as text.
-        faces: [N, 5] float64 of FACE_COLUMNS where rows are faces of pictures, NaN where a row has no face;
-            None where whole pictures were scored.
+        faces: [N, 10] float64 of FACE_COLUMNS and QUALITY_COLUMNS where rows are faces of pictures, NaN where a row
+            has no face; None where whole pictures were scored.
         baseline: the population that `z` and `percentile` are relative to; see `against`.
     """
 
@@ -295,10 +304,15 @@ class Scores:
         table = self.score if wanted == "score" else self.raw.astype(np.float64)
         return slugs, table[:, columns]
 
-    def columns(self) -> dict[str, npt.NDArray[Any] | tuple[str, ...]]:
+    @property
+    def dominant(self) -> tuple[str | None, ...]:
+        """N slugs of the strongest emotion by `value_kind`; None for rows without scores."""
+        return tuple(row[0][0] if row else None for row in self.top(1))
+
+    def columns(self) -> dict[str, npt.NDArray[Any] | tuple[str | int | None, ...]]:
         """Every column of the table by name, in order: key, status, reason, raw_*, score_*, softmax_*,
-        face_*, z_*, percentile_*."""
-        out: dict[str, npt.NDArray[Any] | tuple[str, ...]] = {
+        face_*, file_name, dominant_emotion, of faces face_index and their quality, z_*, percentile_*."""
+        out: dict[str, npt.NDArray[Any] | tuple[str | int | None, ...]] = {
             "key": self.keys,
             "status": tuple(str(s) for s in self.status),
             "reason": self.reason,
@@ -310,6 +324,11 @@ class Scores:
             out |= {f"softmax_{n}": self.softmax[:, i] for i, n in enumerate(EMOTIONS)}
         if self.faces is not None:
             out |= {name: self.faces[:, i] for i, name in enumerate(FACE_COLUMNS)}
+        out["file_name"] = tuple(map(file_name, self.keys))
+        out["dominant_emotion"] = self.dominant
+        if self.faces is not None:
+            out["face_index"] = tuple(face_index(k) if ok else None for k, ok in zip(self.keys, self.ok, strict=True))
+            out |= {name: self.faces[:, i] for i, name in enumerate(QUALITY_COLUMNS, len(FACE_COLUMNS))}
         if self.baseline is not None:
             for kind, table in (("z", self.z), ("percentile", self.percentile)):
                 out |= {f"{kind}_{n}": table[:, i] for i, n in enumerate(self.names)}
@@ -328,7 +347,8 @@ class Scores:
             if isinstance(values, np.ndarray):
                 arrays[name] = pa.array(values, mask=~ok | ~np.isfinite(values))
             else:
-                arrays[name] = pa.array([utf8_text(v) for v in values], pa.string())
+                kind = pa.int64() if name == "face_index" else pa.string()
+                arrays[name] = pa.array([utf8_text(v) if isinstance(v, str) else v for v in values], kind)
         if self.embeddings is not None:
             arrays["embedding"] = embedding_column(self.embeddings, ok, np.float32)
         table = pa.table(arrays)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from .records import UInt8Array
 
-THUMBNAIL = 224  # pixels of the longer side
+THUMBNAIL, PHOTOGRAPH = 224, 480  # pixels of the longer side
 _JPEG_QUALITY = 82
 
 
@@ -27,12 +27,12 @@ def thumbnail(rgb: UInt8Array | None, side: int = THUMBNAIL) -> Image.Image | No
     return image
 
 
-def encoded(image: Image.Image | None) -> str:
-    """Base64 JPEG of at most 224 x 224, without the metadata of the original; "" for None."""
+def encoded(image: Image.Image | None, side: int = THUMBNAIL) -> str:
+    """Base64 JPEG of at most side x side, without the metadata of the original; "" for None."""
     if image is None:
         return ""
     small = image.convert("RGB")
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    small.thumbnail((side, side))
     out = io.BytesIO()
     small.save(out, "JPEG", quality=_JPEG_QUALITY, optimize=True)
     return base64.b64encode(out.getvalue()).decode("ascii")

@@ -127,7 +127,14 @@ class TestWithoutMeans:
         assert (scores.has_score, scores.has_softmax, scores.value_kind) == (False, False, "raw")
         assert np.isnan(scores.score).all()
         assert np.isnan(scores.softmax).all()
-        assert list(scores.columns()) == ["key", "status", "reason", *(f"raw_{s}" for s in SLUGS)]
+        assert list(scores.columns()) == [
+            "key",
+            "status",
+            "reason",
+            *(f"raw_{s}" for s in SLUGS),
+            "file_name",
+            "dominant_emotion",
+        ]
 
     def test_top_is_by_raw_score_among_emotions_only(self):
         raw = np.zeros((1, 44), np.float32)
@@ -263,6 +270,7 @@ class TestTables:
     def test_columns_are_in_the_documented_order(self):
         expected = ["key", "status", "reason"]
         expected += [f"raw_{s}" for s in SLUGS] + [f"score_{s}" for s in SLUGS] + [f"softmax_{s}" for s in SLUGS[:40]]
+        expected += ["file_name", "dominant_emotion"]
         assert list(make().columns()) == expected
         assert make().to_arrow().column_names == expected
 
@@ -293,7 +301,7 @@ class TestTables:
     def test_pandas_has_the_same_table(self):
         pytest.importorskip("pandas")
         frame = make(keys=["a", "b", "c"]).to_pandas()
-        assert frame.shape == (3, 3 + 44 + 44 + 40)
+        assert frame.shape == (3, 5 + 44 + 44 + 40)
         assert frame["key"].tolist() == ["a", "b", "c"]
         assert frame["raw_awe"].dtype == np.float32
         assert np.array_equal(frame["softmax_awe"], make().softmax[:, SLUGS.index("awe")])

@@ -10,15 +10,20 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
+
 from ..checkpoint.spec import Preprocess
 from ..decode import decode, size_fault
 from ..options import Options
 from ..preprocess import crop, resize
-from ..records import Box, Decoded, Picture, Status
+from ..quality import look_of
+from ..records import Box, Decoded, Photograph, Picture, Status, UInt8Array
 from .base import FaceLocator, Row, Timed
 
 # Pictures, and their pixels, that wait together until faces are looked for in them.
 _TOGETHER, _TOGETHER_PIXELS = 4, 32_000_000
+# Pixels of a photograph's longer side, for the page of a run.
+_SHOWN = 480
 
 # Opens a context to work in, such as a CUDA stream, or one that times the work.
 Within: TypeAlias = Callable[[], AbstractContextManager[Any]]
@@ -108,10 +113,20 @@ def _located(waiting: list[Whole], faces: FaceLocator, within: Within) -> list[W
     return [whole if whole.pixels is None else replace(whole, picture=next(pictures)) for whole in waiting]
 
 
-def crops(whole: Whole, max_pixels: int, faces: FaceLocator | None, cut: Callable[[Any, Box], Any] = crop) -> list[Row]:
+def crops(
+    whole: Whole,
+    max_pixels: int,
+    faces: FaceLocator | None,
+    *,
+    keep_rgb: bool = False,
+    cut: Callable[[Any, Box], Any] = crop,
+    look: Callable[[Any], tuple[Any, Any]] = look_of,
+    to_host: Callable[[Any], UInt8Array] = np.asarray,
+) -> list[Row]:
     """The rows of one picture, one or one a box, each with its [h, w, 3] pixels before the resize.
 
-    A status refuses boxes of more than max_pixels. `cut` is preprocess.crop, or the same where the pixels lie.
+    A status refuses boxes of more than max_pixels. `cut` is preprocess.crop and `look` quality.look_of, or the same
+    where the pixels lie; `to_host` brings pixels from there. With keep_rgb the rows of faces have their photograph.
     """
     picture = whole.picture
     row = Decoded(picture.key, None, whole.status, whole.reason, origin=picture.origin)
@@ -128,6 +143,8 @@ def crops(whole: Whole, max_pixels: int, faces: FaceLocator | None, cut: Callabl
     left, top = (whole.region.left, whole.region.top) if whole.region else (0, 0)
     rows: list[Row] = []
     row_faces = picture.faces or (None,) * len(picture.boxes)
+    if keep_rgb and picture.faces and whole.region is None:
+        row = replace(row, photograph=_photograph(to_host(whole.pixels)))
     for key, box, face in zip(picture.row_keys(), picture.boxes, row_faces, strict=True):
         one = replace(row, key=key, face=face)
         fault = _box_fault(box, width, height, max_pixels)
@@ -136,11 +153,27 @@ def crops(whole: Whole, max_pixels: int, faces: FaceLocator | None, cut: Callabl
             continue
         moved = Box(box.left - left, box.top - top, box.right - left, box.bottom - top)
         try:
-            rows.append((one, cut(whole.pixels, moved)))
+            pixels = cut(whole.pixels, moved)
+            if face is not None:
+                sharpness, brightness = look(pixels)
+                one = replace(one, face=replace(face, sharpness=sharpness, brightness=brightness))
+            rows.append((one, pixels))
         except Exception as error:  # whatever it is, it is this row's
             status, reason = step_fault(error, "crop")
             rows.append((replace(one, status=status, reason=reason), None))
     return rows
+
+
+def _photograph(rgb: UInt8Array) -> Photograph | None:
+    """A small copy of a picture; None where memory does not suffice for it."""
+    from PIL import Image  # late: a machine that is handed ready batches needs no Pillow
+
+    try:
+        image = Image.fromarray(rgb)
+        image.thumbnail((_SHOWN, _SHOWN), Image.Resampling.BOX)
+    except MemoryError:
+        return None
+    return Photograph(np.asarray(image), rgb.shape[1], rgb.shape[0])
 
 
 def _box_fault(box: Box, width: int, height: int, max_pixels: int) -> tuple[Status, str] | None:
@@ -169,7 +202,7 @@ def resized(
 ) -> list[Row]:
     """The rows of one picture on the host, each with the network's input [3, S, S] uint8. Thread-safe."""
     rows: list[Row] = []
-    for row, rgb in crops(whole, options.max_pixels, faces):
+    for row, rgb in crops(whole, options.max_pixels, faces, keep_rgb=keep_rgb):
         if rgb is None:
             rows.append((row, None))
             continue

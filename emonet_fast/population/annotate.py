@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from ..arithmetic import EMOTIONS
 from ..baseline import Baseline
 from ..records import Float32Array, Float64Array
 from ..sinks.encoders import AddColumns
+from ..sinks.rewrite import DOMINANT
 from ..timeline import NO_TRACK
 from .stored import RAW
 
@@ -35,7 +37,7 @@ def values_against(
 
 
 def adding(names: Sequence[str], populations: Populations) -> AddColumns:
-    """Appends z and percentile columns to a table of rows. names: D slugs of its heads."""
+    """Appends z and percentile columns to a table of rows, and tells `dominant_emotion` by z. names: D slugs."""
 
     def add(table: "pyarrow.Table") -> "pyarrow.Table":
         import pyarrow as pa
@@ -51,9 +53,22 @@ def adding(names: Sequence[str], populations: Populations) -> AddColumns:
             for i, name in enumerate(names):
                 cells = pa.array(values[:, i], pa.float64(), mask=~np.isfinite(values[:, i]))
                 table = table.append_column(f"{kind}_{name}", cells)
+            if kind == "z" and DOMINANT in table.column_names:
+                slugs = pa.array(_dominant(names, values), pa.string())
+                table = table.set_column(table.column_names.index(DOMINANT), DOMINANT, slugs)
         return table
 
     return add
+
+
+def _dominant(names: Sequence[str], z: Float64Array) -> list[str | None]:
+    """The emotion of the largest z in each row, the first in the guide's order of equal ones; None without any."""
+    emotions = [i for i, name in enumerate(names) if name in EMOTIONS]
+    if not emotions:
+        return [None] * len(z)
+    known = np.where(np.isfinite(z[:, emotions]), z[:, emotions], -np.inf)
+    best = known.argmax(axis=1)
+    return [names[emotions[i]] if row[i] > -np.inf else None for i, row in zip(best, known, strict=True)]
 
 
 def _people(table: "pyarrow.Table") -> list[Hashable]:

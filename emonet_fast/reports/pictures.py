@@ -14,6 +14,7 @@ from PIL import Image
 from .. import taxonomy
 from ..baseline import Baseline
 from ..files import PendingFile
+from ..records import Photograph
 from ..scores import Scores, distinct_notes
 from ..sinks.apart import RunOutput
 from ..sinks.encoders import SCHEMA_VERSION
@@ -65,10 +66,18 @@ class PictureReport(RunOutput):
         self._totals = PictureTotals(max_pictures, top, min_reliability)
         self._file = PendingFile(path)
 
-    def write(self, scores: Scores, thumbnails: Sequence[Image.Image | None]) -> None:
-        """Take in N rows, and N small pictures (`collect.thumbnail`), None where one could not be decoded."""
+    def write(
+        self,
+        scores: Scores,
+        thumbnails: Sequence[Image.Image | None],
+        photographs: Sequence[Photograph | None] = (),
+    ) -> None:
+        """Take in N rows, and N small pictures (`collect.thumbnail`), None where one could not be decoded.
+
+        photographs: of N rows that are faces, the pictures that they are in, where they are there.
+        """
         self.baseline = scores.baseline or self.baseline
-        self._totals.add(scores, thumbnails)
+        self._totals.add(scores, thumbnails, photographs)
 
     def add_note(self, note: str) -> None:
         """Say something about the run above the pictures."""
@@ -92,8 +101,11 @@ class PictureReport(RunOutput):
 
 def _content(totals: PictureTotals, baseline: Baseline | None) -> dict[str, Any]:
     """The template's variables that come from scores."""
-    total = totals.statuses.total()
-    counts = [(total, "picture" if total == 1 else "pictures", False), (totals.scored, "scored", False)]
+    total, count = totals.statuses.total(), totals.count
+    counts = [(count.pictures, "picture" if count.pictures == 1 else "pictures", False)]
+    if count.faces is not None:
+        counts.append((count.faces, "face" if count.faces == 1 else "faces", False))
+    counts.append((totals.scored, "scored", False))
     if total > totals.scored:
         counts.append((total - totals.scored, "without scores", True))
     kinds, cards = totals.cards(baseline)

@@ -76,7 +76,7 @@ class CocoJson(GrowingSink):
 
     def _annotation(self, timeline: Timeline, i: int, ranked: list[tuple[str, float]]) -> dict[str, Any]:
         scores = timeline.scores
-        x, y, width, height, score = (0.0,) * 5 if scores.faces is None else scores.faces[i].tolist()
+        x, y, width, height, score = (0.0,) * 5 if scores.faces is None else scores.faces[i, :5].tolist()
         raw = dict(zip(scores.names, scores.raw[i].tolist(), strict=True))
         emotions = {
             name: {"score": value, "rank": rank, "raw_score": raw[name]}

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     import pyarrow
 
 CSV_BLOCK = 16 << 20
+# The column that is told anew when its row gets z.
+DOMINANT = "dominant_emotion"
 # What more columns are made of: of JSON lines only these become a table for `add`.
-_MADE_OF = "raw_", "source", "track"
+_MADE_OF = "raw_", "source", "track", DOMINANT
 
 
 def add_columns(path: Path, add: AddColumns, facts: Mapping[str, str]) -> None:
@@ -85,9 +87,9 @@ def _jsonl(path: Path, pending: PendingFile, add: AddColumns, facts: Mapping[str
         import pyarrow as pa
 
         names = [name for name in rows[0] if name.startswith(_MADE_OF)]
-        kinds = {"source": pa.string(), "track": pa.int64()}
+        kinds = {"source": pa.string(), "track": pa.int64(), DOMINANT: pa.string()}
         table = pa.table({n: pa.array([row[n] for row in rows], kinds.get(n, pa.float32())) for n in names})
-        more = add(table).drop_columns(names).to_pylist()
+        more = add(table).drop_columns([n for n in names if n != DOMINANT]).to_pylist()
         pending.file.write(b"".join(json_line(row | new) for row, new in zip(rows, more, strict=True)))
         rows.clear()
 

@@ -46,7 +46,9 @@ class FrameScorer:
         curves = [curve for frame in frames for curve in frame.curves()]
         kept = [self._reusable(face, curve) for face, curve in zip(faces, curves, strict=True)]
         reused = np.array([one is not None for one in kept], bool)
-        batches = self._scorer.batches(_to_score(frames, reused), embeddings=self._embeddings)
+        batches = list(self._scorer.batches(_to_score(frames, reused), embeddings=self._embeddings))
+        measured = iter([row.face for batch in batches for row in batch.decoded])  # how sharp and bright each crop is
+        faces = [next(measured) if one is None else face for face, one in zip(faces, kept, strict=True)]
         pool = [batch.scores for batch in batches] or [self._scorer.empty(embeddings=self._embeddings)]
         scored, end = 0, sum(map(len, pool))
         latest: dict[Curve, int] = {}  # of each curve, where its scores lie in the pool

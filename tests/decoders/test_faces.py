@@ -10,8 +10,10 @@ import pytest
 from emonet_fast.decoders import flow
 from emonet_fast.decoders.pillow import PillowDecoder
 from emonet_fast.options import Options
+from emonet_fast.quality import look_of
 from emonet_fast.records import Box, Face, Picture, Status
 
+from ..tolerances import GREY
 from .making import BILINEAR, dali, encoded, furthest, on_device, pillow, rows, untimed
 
 SMALL = replace(BILINEAR, size=48)
@@ -137,7 +139,8 @@ def test_each_picture_is_decoded_once_and_its_faces_are_rows(name, needs_pixels,
         expected, expected_pixels = want[row.key]
         assert (row.status, row.reason) == (expected.status, expected.reason)
         box = FACES[key][int(row.key[-1])]
-        assert row.face == Face(box.left, box.top, box.width, box.height)
+        face = Face(box.left, box.top, box.width, box.height)
+        assert row.face == replace(face, sharpness=row.face.sharpness, brightness=row.face.brightness)
         if expected_pixels is None:
             assert pixels is None
         else:
@@ -196,6 +199,11 @@ def test_crops_are_kept_where_asked(name, made, pictures):
     want = rows(pillow(SMALL), [replace(pictures[0], boxes=FACES["two.jpg"])], keep_rgb=True)
     for (row, _), (expected, _) in zip(got[:2], want, strict=True):
         np.testing.assert_array_equal(row.rgb, expected.rgb)
+        sharpness, brightness = look_of(expected.rgb)
+        assert float(row.face.sharpness) == pytest.approx(sharpness, rel=GREY)
+        assert float(row.face.brightness) == pytest.approx(brightness, rel=GREY)
+        assert (row.photograph.width, row.photograph.height) == (160, 150)
+        assert row.photograph.rgb.shape == (150, 160, 3)
     assert got[2][0].rgb is None
 
 

@@ -1,5 +1,6 @@
 """Faces from pictures to scores, and `emonet-fast score --faces`."""
 
+import math
 import os
 import subprocess
 import sys
@@ -50,8 +51,15 @@ def test_rows_of_faces_and_of_pictures_without(detector, tiny_scorer, astronaut)
     assert [str(s) for s in scores.status] == ["ok", "ok", "no_face", "truncated", "ok", "unreadable"]
     assert "no face" in scores.reason[2]
     assert np.isfinite(scores.faces).all(axis=1).tolist() == [s == "ok" for s in scores.status]
-    columns = scores.to_arrow().column_names
-    assert columns[-5:] == ["face_x", "face_y", "face_width", "face_height", "face_score"]
+    table = scores.to_arrow()
+    quality = ["face_size", "face_sharpness", "face_brightness", "face_yaw", "face_roll"]
+    assert table.column_names[-8:] == ["file_name", "dominant_emotion", "face_index", *quality]
+    assert table["face_index"].to_pylist() == [0, 1, None, None, 0, None]
+    assert table["file_name"].to_pylist() == ["two.png", "two.png", "none.png", "broken.png", "array", "gone"]
+    strongest = [None if math.isnan(row[0]) else scores.emotions[row.argmax()] for row in scores.softmax]
+    assert table["dominant_emotion"].to_pylist() == strongest
+    # The astronaut looks into the camera, her head a little to the side.
+    assert all(abs(yaw) < 15 and abs(roll) < 10 for yaw, roll in scores.faces[[0, 1, 4], 8:])
 
 
 def test_score_is_that_of_the_crop(detector, tiny_scorer, astronaut):

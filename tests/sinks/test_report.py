@@ -12,9 +12,9 @@ from PIL import Image
 
 from emonet_fast import taxonomy
 from emonet_fast.errors import OptionError
-from emonet_fast.records import Status
+from emonet_fast.records import Face, Photograph, Status
 from emonet_fast.reports.pictures import PictureReport
-from emonet_fast.scores import NO_BASELINE, Scores
+from emonet_fast.scores import NO_BASELINE, Scores, face_values
 from emonet_fast.thumbnails import thumbnail
 
 from .rows import HOSTILE, METADATA, NAMES, made
@@ -96,6 +96,26 @@ def test_every_number_of_a_card_stands_where_it_should(tmp_path):
     assert [a["style"] for a in spots] == ["left:50.0%", "left:25.0%", "left:100.0%", "left:50.0%"]
     assert ["beyond" in a["class"] for a in spots] == [False, False, True, False]
     assert "Arousal 0 7 3.50 Valence −3 3 −1.50 Dominance −3 3 +4.00 Vulnerability 0 5 2.50" in page.text
+
+
+def test_faces_of_one_photograph_stand_together_boxed_in_it(tmp_path):
+    scores = made(["a.jpg::box0", "a.jpg::box1", "b.jpg", "c.jpg::box0"], bad={2})
+    found = [Face(10, 20, 30, 40), Face(-5, 0, 50, 60), None, Face(0, 0, 100, 50)]
+    scores = dataclasses.replace(scores, faces=face_values(found))
+    photos = [Photograph(np.zeros((50, 100, 3), np.uint8), 200, 100), None, None]
+    report = PictureReport(tmp_path / "r.html", "A report", METADATA)
+    # A photograph's faces may come in several batches; that of c.jpg could not be had.
+    for part, photo in ((slice(0, 1), photos[:1]), (slice(1, 4), [*photos[1:], None])):
+        rows = range(4)[part]
+        report.write(scores.select(rows), [None] * len(rows), photo)
+    report.close()
+    page = Page((tmp_path / "r.html").read_text("utf-8"))
+    assert "3 pictures 3 faces 3 scored 1 without scores" in page.text
+    assert [card["class"].split()[-1] for card in page.all("li", "card")] == ["photo", "card", "card", "failed", "card"]
+    assert [box["style"] for box in page.all("span", "face")] == [
+        "left:5.0%;top:20.0%;width:15.0%;height:40.0%",
+        "left:-2.5%;top:0.0%;width:25.0%;height:60.0%",
+    ]
 
 
 def test_means_are_over_all_pictures_and_each_group_is_the_sum_of_its_emotions(tmp_path):

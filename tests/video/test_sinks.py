@@ -48,7 +48,7 @@ def line(start, n, *, source="a.mp4", step=0.5, tracks=(1,), bad=(), seed=None, 
     scores = made(keys, seed=start if seed is None else seed, bad=bad)
     rows = len(keys)
     frame = np.repeat(np.arange(start, start + n), len(tracks))
-    boxes = np.random.default_rng(start).uniform(1, 50, (rows, 5))
+    boxes = np.random.default_rng(start).uniform(1, 50, (rows, 10))
     boxes[[i in bad for i in range(rows)]] = np.nan
     object.__setattr__(scores, "faces", boxes)
     return Timeline(

@@ -109,7 +109,16 @@ class DaliDecoder:
         """Each row with its tensor on the GPU and the owner of that memory."""
         there = map(partial(_uploaded, device), self._wholes(pictures, run_size))
         for whole in located(there, faces, device.on_stream):
-            for row, pixels in crops(whole, self._options.max_pixels, faces, device.crop):
+            rows = crops(
+                whole,
+                self._options.max_pixels,
+                faces,
+                keep_rgb=keep_rgb,
+                cut=device.crop,
+                look=device.look,
+                to_host=device.to_host,
+            )
+            for row, pixels in rows:
                 if pixels is None:
                     yield row, None
                     continue

@@ -15,6 +15,7 @@ from ...checkpoint.spec import Preprocess
 from ...gpu import NoGpu, look, named_stream
 from ...optional import need
 from ...preprocess import resize
+from ...quality import GREY, SIDE
 from ...records import Box, UInt8Array
 from ..base import Part
 from ..flow import Whole, Within
@@ -124,6 +125,16 @@ class DevicePictures:
                 for low, high, side in ((box.top, box.bottom, height), (box.left, box.right, width))
             )
             return pixels[rows[:, None], columns]
+
+    def look(self, pixels: Any) -> tuple[Any, Any]:
+        """quality.look_of where the crop lies, as two tensors of one number each: reading them here would wait."""
+        run = self._torch.nn.functional
+        with self.on_stream():
+            whole = sum(pixels[..., i].int() * part for i, part in enumerate(GREY)) + 0x8000 >> 16
+            grey = run.interpolate(whole[None, None].float(), (SIDE, SIDE), mode="bilinear", antialias=True)
+            middle = grey[..., 1:-1, 1:-1]
+            around = grey[..., :-2, 1:-1] + grey[..., 2:, 1:-1] + grey[..., 1:-1, :-2] + grey[..., 1:-1, 2:]
+            return (around - 4 * middle).var(correction=0), grey.mean()
 
     def parts(self, places: tuple[int, ...], pixels: list[Any]) -> tuple[Part, ...]:
         """The parts of a batch; see base.MakeParts. A row's pixels are a tensor [h, w, 3] and its owner."""
