@@ -95,15 +95,15 @@ def steps(what: str, unit: str = "B", show: str = "auto") -> Iterator[Callable[.
 
 
 @contextmanager
-def phases(unit: str = "step", show: str = "auto") -> Iterator[Callable[[str, int, int], None]]:
-    """Give a callback (phase, done, total) that shows a bar for each phase; phases may be nested."""
+def phases(unit: str = "step", show: str = "auto") -> Iterator[Callable[[str, int, int | None], None]]:
+    """Give a callback (phase, done, total or None) that shows a bar for each phase; phases may be nested."""
     bars: dict[str, Any] = {}
 
-    def step(phase: str, done: int, total: int) -> None:
+    def step(phase: str, done: int, total: int | None) -> None:
         if phase not in bars:
             bars[phase] = progress(total, unit, phase, show)
         bars[phase].update(done - bars[phase].n)
-        if done >= total:
+        if total is not None and done >= total:
             bars.pop(phase).close()
 
     try:

@@ -23,6 +23,7 @@ MAX_PIXELS = 200_000_000
 MAX_BYTES = 512 * 1024 * 1024
 MAX_MEMORY = 1_000_000_000
 MAX_SECONDS = 10.0
+MAX_DOWNLOAD = 2_000_000_000
 MAX_PEOPLE = 100
 _FACES = re.compile(r"none|detect|boxes:.+")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -35,6 +36,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_bytes": (1, 2**40),
     "max_memory": (1, 2**50),
     "max_seconds": (1e-3, 1e6),
+    "max_download": (0, 2**50),
     "margin": (0.0, 10.0),
     "min_face": (0.0, 1e5),
     "min_score": (1e-3, 1.0),
@@ -170,6 +172,8 @@ class VideoOptions:
         stream: number of the video stream within its container; None takes the one that players take.
         live: the source does not wait for its reader, as a camera; None tells it by the source's name.
         hardware: decode by NVDEC where the machine can.
+        max_download: bytes; larger files are not downloaded where a server sends them only whole and their index is at
+            the end.
         embeddings: keep the embeddings in each batch's scores.
 
     Raises:
@@ -190,6 +194,7 @@ class VideoOptions:
     stream: int | None = None
     live: bool | None = None
     hardware: bool = True
+    max_download: int = MAX_DOWNLOAD
     embeddings: bool = False
 
     def __post_init__(self) -> None:

@@ -48,6 +48,9 @@ _video_options = opt.together(
     ),
     live=opt.INPUT("--live/--no-live", "Let the newest frame win, or wait for each.", show_default="live for cameras"),
     hardware=opt.INPUT("--nvdec/--no-nvdec", "Decode on an NVIDIA GPU where there is one."),
+    max_download=opt.INPUT(
+        "--max-download N", "Do not download videos with more bytes, where a server sends them only whole."
+    ),
     track=opt.FACES("--track/--no-track", "Follow faces from frame to frame."),
     track_memory=opt.FACES("--track-memory SECONDS", "Let a face go on as who it was for this long while not found."),
     people=opt.FACES("--people N", "Join tracks into at most N people.", type=int, show_default="no joining"),
@@ -108,7 +111,11 @@ def video(
     outputs = VideoOutputs(output, overlay, report, title, top, population, excel)
     if not outputs.files and not dry_run:
         raise OptionError("no output came; expected --output, --overlay, --report or --dry-run")
-    with Scorer(checkpoint, options=options) as scorer, closing(VideoRun(scorer, inputs, chosen, outputs)) as run:
+    with (
+        Scorer(checkpoint, options=options) as scorer,
+        steps("downloading", show=progress) as told,
+        closing(VideoRun(scorer, inputs, chosen, outputs, told)) as run,
+    ):
         readable = run.check(opt.files_read(checkpoint, options, faces, baseline))
         _tell(run.summary)
         if not readable:

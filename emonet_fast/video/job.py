@@ -26,7 +26,7 @@ from ..sinks.timeline import open_timeline
 from ..sources.video.choose import open_video
 from ..sources.video.frames import VideoSource
 from ..sources.video.opening import missing
-from ..text import utf8_text
+from ..text import utf8_text, without_secrets
 from .pipeline import VideoBatch, VideoPipeline
 from .summary import VideoSummary
 
@@ -71,14 +71,22 @@ class VideoRun:
         inputs: the videos, as of open_video.
         options: how each video becomes a time line.
         outputs: what is written.
+        told: called with the bytes of a video that were downloaded, where that must be first, and with those of all.
 
     Attributes:
         summary: what the run has done so far.
     """
 
-    def __init__(self, scorer: Scorer, inputs: Sequence[object], options: VideoOptions, outputs: VideoOutputs) -> None:
+    def __init__(
+        self,
+        scorer: Scorer,
+        inputs: Sequence[object],
+        options: VideoOptions,
+        outputs: VideoOutputs,
+        told: Callable[[int, int | None], None] | None = None,
+    ) -> None:
         self.summary = VideoSummary()
-        self._scorer, self._options, self._outputs = scorer, options, outputs
+        self._scorer, self._options, self._outputs, self._told = scorer, options, outputs, told
         self._inputs = deque(inputs)
         self._held: VideoSource | None = None  # the first of the inputs, open
         self._open_finder: Callable[[Place], FaceFinder | None] = lambda place: None
@@ -149,10 +157,19 @@ class VideoRun:
         """The open video; None where it cannot be opened, and a message says why."""
         every = self._outputs.overlay is not None
         try:
-            return open_video(source, self._options, every=every, threads=self._scorer.options.threads)
+            threads = self._scorer.options.threads
+            return open_video(
+                source, self._options, every=every, threads=threads, told=partial(self._downloaded, source)
+            )
         except InputError as error:
             self.summary.messages.append(str(error))
             return None
+
+    def _downloaded(self, source: object, done: int, size: int | None) -> None:
+        if self.summary.interrupted:
+            raise InputError(f"{without_secrets(str(source))}: its download was interrupted")
+        if self._told is not None:
+            self._told(done, size)
 
     def _check_names(self, read: Iterable[str]) -> None:
         outputs = self._outputs

@@ -1,5 +1,7 @@
 """A clip of two real faces that walk, with their true places, and a scorer of two shallow layers."""
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +47,22 @@ def found_faces(model) -> FaceOptions:
 def scorer(tiny_folder, cache_dir):
     with ef.Scorer(tiny_folder, precision="fp32", cache_dir=cache_dir) as opened:
         yield opened
+
+
+@pytest.fixture
+def video(monkeypatch, capsys, tiny_folder) -> Callable[..., tuple[int, str, str]]:
+    """Runs `emonet-fast video` in this process on whole frames: exit status, standard output, standard error."""
+    from emonet_fast.commands import main as cli
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        told = [str(a) for a in (*arguments, "-c", tiny_folder, "--faces", "none", "--precision", "fp32")]
+        monkeypatch.setattr(sys, "argv", ["emonet-fast", "video", *told])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        said = capsys.readouterr()
+        return int(stopped.value.code or 0), said.out, said.err
+
+    return run
 
 
 @pytest.fixture(scope="session")

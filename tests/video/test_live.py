@@ -2,8 +2,7 @@
 
 import errno
 import socket
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -40,22 +39,6 @@ def clip(tmp_path_factory) -> Path:
         options={"bf": "0", "g": "10", "crf": "12"},
         container={"movflags": "faststart"},
     )
-
-
-@pytest.fixture
-def video(monkeypatch, capsys, tiny_folder) -> Callable[..., tuple[int, str, str]]:
-    """Runs `emonet-fast video` in this process on whole frames: exit status, standard output, standard error."""
-    from emonet_fast.commands import main as cli
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        told = [str(a) for a in (*arguments, "-c", tiny_folder, "--faces", "none", "--precision", "fp32")]
-        monkeypatch.setattr(sys, "argv", ["emonet-fast", "video", *told])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        said = capsys.readouterr()
-        return int(stopped.value.code or 0), said.out, said.err
-
-    return run
 
 
 class _Quiet(SimpleHTTPRequestHandler):

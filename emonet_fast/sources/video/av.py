@@ -5,6 +5,7 @@ sampled costs its decoding; colours are converted for sampled frames alone.
 """
 
 import contextlib
+import errno
 import re
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -20,6 +21,7 @@ from ...text import without_secrets
 from .clock import DEFAULT_STEP, Clock
 from .colours import Colours
 from .convert import Crop, Fit, Matrix, PacketDecoder, crop_of, display_matrix, to_rgb
+from .download import Download
 from .fields import Deinterlacer
 from .frames import Fact, Frame, Sampling, Sound, VideoSource
 from .names import is_live
@@ -51,6 +53,7 @@ class AvSource(VideoSource):
         hardware: decode by NVDEC where an NVIDIA driver is there, see opening.py.
         cuts: number the scenes between cuts.
         threads: of PyAV's decoder; None takes the cores that this process may use.
+        download: how a file that FFmpeg cannot read from its server is downloaded; a live source never is.
 
     Raises:
         MissingPackageError: when PyAV is not installed.
@@ -68,6 +71,7 @@ class AvSource(VideoSource):
         hardware: bool = False,
         cuts: bool = False,
         threads: int | None = None,
+        download: Download | None = None,
     ) -> None:
         self._av = need("av", "reading video")
         self._own = not hasattr(where, "demux")
@@ -83,9 +87,11 @@ class AvSource(VideoSource):
         if is_object:
             opened = open_object(self._av, where, name)
         else:
-            opened = open_media(self._av, name, stream, hardware) if self._own else Media(where)
+            fetching = None if live else download or Download()
+            opened = open_media(self._av, name, stream, hardware, fetching) if self._own else Media(where)
         self._media: Media | None = opened
         self._container = opened.container
+        self._unsized = opened.unsized
         self.patient = not isinstance(where, str) or opened.local is not None
         try:
             self._stream, note = video_stream(self._container, self.name, stream)
@@ -198,7 +204,7 @@ class AvSource(VideoSource):
         """
         streams = [self._stream, *([self.audio] if self.every and self.audio is not None else [])]
         packets = self._container.demux(*streams)
-        in_a_row = 0
+        in_a_row, whole = 0, True
         while True:
             try:
                 packet = next(packets)
@@ -209,7 +215,10 @@ class AvSource(VideoSource):
                 packets = self._container.demux(*streams)  # an error ends PyAV's generator, not the reading
                 continue
             except (self._av.error.FFmpegError, OSError) as error:
-                self.faults.ended = reason_of(error, self.name)
+                # FFmpeg gives this error at the end of whatever its server ends by hanging up.
+                if not (self._unsized and error.errno == errno.EIO):
+                    self.faults.ended = reason_of(error, self.name)
+                whole = False
                 break
             # Not packet.stream_index, which is 0 for the empty packets that flush a decoder.
             if packet.stream.index != self._stream.index:
@@ -227,8 +236,9 @@ class AvSource(VideoSource):
                 in_a_row += 1
                 if in_a_row > _MAX_BROKEN:
                     self.faults.ended = f"{in_a_row} packets in a row could not be decoded ({reason_of(error, '')})"
+                    whole = False
                     break
-        if self.faults.ended:  # what the decoder still holds
+        if not whole:  # without the packet that makes the decoder give what it still holds
             with contextlib.suppress(self._av.error.FFmpegError, ValueError):
                 yield from self._packets.flush()
 

@@ -1,7 +1,7 @@
 """Opens whatever a user names or hands over as a video; an iterable of (seconds, frame) is a source of its own."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from .av import AvSource
 from .clock import DEFAULT_STEP, Clock
 from .colours import Colours
 from .convert import Crop, Fit, display_matrix, luma, to_rgb
+from .download import Download
 from .frames import Fact, Frame, Sampling, Sound, VideoSource
 
 # Times come as numbers, not as ticks; a microsecond is FFmpeg's own unit.
@@ -105,11 +106,18 @@ def _ticks(index: int, seconds: Any) -> int:
     raise InputError(f"item {index} of the frames has the time {seconds!r}; expected seconds")
 
 
-def open_video(source: Any, options: VideoOptions, *, every: bool = False, threads: int | None = None) -> VideoSource:
+def open_video(
+    source: Any,
+    options: VideoOptions,
+    *,
+    every: bool = False,
+    threads: int | None = None,
+    told: Callable[[int, int | None], None] | None = None,
+) -> VideoSource:
     """Open a path, a URL, a camera (`0`, 0, `/dev/video0`), a file object, a PyAV container, or (seconds, frame) pairs.
 
-    every: give the frames that are not sampled, and the sound, too. threads: see AvSource. Raises InputError when the
-    source cannot be opened, has no video, or is none of these.
+    every: give the frames that are not sampled, and the sound, too. threads: see AvSource. told: see Download. Raises
+    InputError when the source cannot be opened, has no video, or is none of these.
     """
     sampling = Sampling(options.fps, options.start, options.end)
     cuts = options.cuts and (options.track or options.smooth > 0)
@@ -126,6 +134,7 @@ def open_video(source: Any, options: VideoOptions, *, every: bool = False, threa
             hardware=options.hardware,
             cuts=cuts,
             threads=threads,
+            download=Download(options.max_download, told),
         )
     if isinstance(source, Iterable) and not isinstance(source, (bytes, bytearray, dict)):
         return GivenSource(source, sampling, every=every, live=bool(options.live), cuts=cuts)

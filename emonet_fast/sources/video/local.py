@@ -40,23 +40,26 @@ class _Beginning(FileIO):
 
 
 class LocalFile:
-    """A local file, or standard input where `path` is None, and for a playlist what lies in or below its folder.
+    """A local file, and for a playlist what lies in or below its folder.
+
+    Args:
+        where: its path, or the descriptor of an open file, which is closed with this one.
 
     Attributes:
         file: what PyAV reads.
         structure: what the file shows of itself; None of what cannot be looked at twice.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self.file = _Beginning(0, closefd=False) if path is None else _Beginning(path)
+    def __init__(self, where: Path | int) -> None:
+        self._path = where if isinstance(where, Path) else None
+        self.file = _Beginning(where)
         self.structure: Structure | None = None
         self._size = os.fstat(self.file.fileno()).st_size
         if self.file.seekable() and self._size:
             self.structure = structure_of(self.file, self._size)
             self.file.size = self.structure.size if self.structure.size < self._size else None
         # FFmpeg tells formats by a name's ending too, and makes the addresses of a playlist's parts from it.
-        self.file.name = "file:-" if path is None else f"file:{path.absolute()}"
+        self.file.name = "file:-" if self._path is None else f"file:{self._path.absolute()}"
 
     def part(self, url: str, flags: int, options: Mapping[str, str]) -> FileIO:
         """Open what a playlist names, for PyAV's `io_open`. Raises PermissionError where that is not allowed."""

@@ -21,7 +21,7 @@ REACHES = {
     "udp": "udp",
     "rtp": "rtp,udp",
 }
-_WAITS = ("http", "https")  # these servers wait for their reader, all others are live
+WAITS = ("http", "https")  # these servers wait for their reader, all others are live
 _CAMERA = re.compile(r"\d+|/dev/video\d+")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.I)
 _PROTOCOL = re.compile(r"([a-z][a-z0-9+.-]*)[:,]", re.I)
@@ -58,4 +58,4 @@ def path_of(name: str) -> Path:
 def is_live(name: str) -> bool:
     """Whether a source of that name does not wait for its reader, as a camera or a streaming protocol."""
     kind = kind_of(name)
-    return kind == "camera" or (kind == "url" and scheme_of(name) not in _WAITS)
+    return kind == "camera" or (kind == "url" and scheme_of(name) not in WAITS)

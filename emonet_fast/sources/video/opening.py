@@ -3,14 +3,16 @@
 import logging
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
 from ...gpu import driver_present
 from ...text import without_secrets
 from . import nvdec
+from .download import Answer, Download, ask
 from .local import NOTHING, READ_BYTES, LocalFile
-from .names import REACHES, foreign_protocol, is_live, kind_of, path_of, scheme_of
+from .names import REACHES, WAITS, foreign_protocol, is_live, kind_of, path_of, scheme_of
 from .streams import video_stream
 
 _log = logging.getLogger("emonet_fast")
@@ -26,12 +28,14 @@ class Media:
     Args:
         container: PyAV's.
         nvc: PyNvVideoCodec's module where that decodes its video, None where PyAV does.
-        local: the local file that it reads; None of a URL or camera.
+        local: the local file that it reads, which may be downloaded; None of a URL or camera.
+        unsized: its server ends it by hanging up.
     """
 
     container: Any
     nvc: Any = None
     local: LocalFile | None = None
+    unsized: bool = False
 
     def close(self) -> None:
         """Close the container and its file; may be called twice."""
@@ -40,26 +44,23 @@ class Media:
             self.local.close()
 
 
-def open_media(av: Any, name: str, stream: int | None, hardware: bool) -> Media:
+def open_media(av: Any, name: str, stream: int | None, hardware: bool, download: Download | None) -> Media:
     """Open what a name means (names.py), which may open in turn only what its kind needs.
 
-    stream: see video_stream. hardware: decode by NVDEC where there is a driver; a line says by whom, and why. Raises
-    InputError when the name cannot be opened.
+    stream: see video_stream. hardware: decode by NVDEC where there is a driver; a line says by whom, and why. download:
+    how files come from a web server; None of live sources. Raises InputError when the name cannot be opened.
     """
     local: LocalFile | None = None
+    answer = Answer()
     try:
         kind = kind_of(name)
         if kind == "file":
-            path = path_of(name)
-            if fault := missing(name):
-                raise InputError(fault)
-            if path.is_dir():
-                raise InputError(f"{name} is a folder; expected a video file, URL or camera")
-            if path.is_file() and path.stat().st_size == 0:
-                raise InputError(f"{name} has zero bytes; expected a video")
-            local = LocalFile(path)
+            local = LocalFile(_readable(name))
         elif kind == "stdin":
-            local, hardware = LocalFile(None), False  # for NVDEC it may be opened twice, which a pipe cannot be
+            local, hardware = LocalFile(os.dup(0)), False  # for NVDEC it may be opened twice, which a pipe cannot be
+        elif kind == "url" and scheme_of(name) in WAITS and download is not None:
+            answer = ask(name, download, _TIMEOUT)
+            local = None if answer.file is None else LocalFile(answer.file)
         if hardware and driver_present():
             container, nvc = _open_for_nvdec(av, name, stream, local)
         else:
@@ -70,7 +71,19 @@ def open_media(av: Any, name: str, stream: int | None, hardware: bool) -> Media:
             why = local.fault() or why
             local.close()
         raise InputError(f"{without_secrets(name)} cannot be opened as video: {why}") from None
-    return Media(container, nvc, local)
+    return Media(container, nvc, local, answer.unsized)
+
+
+def _readable(name: str) -> Path:
+    """The path of a file's name. Raises InputError where nothing can be read there."""
+    path = path_of(name)
+    if fault := missing(name):
+        raise InputError(fault)
+    if path.is_dir():
+        raise InputError(f"{name} is a folder; expected a video file, URL or camera")
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(f"{name} has zero bytes; expected a video")
+    return path
 
 
 class _Given:

@@ -13,7 +13,7 @@ _MOST = 1_000_000
 # Bytes at the beginning that hold the headers, or at the end that hold the last packet of a file.
 _NEAR = 1 << 17
 _MP4 = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"free", b"skip", b"sidx")
-_WITHOUT_INDEX = (
+WITHOUT_INDEX = (
     "it has no index (moov), which such a file gets at its end: it was cut short, or something is still writing it"
 )
 WITHIN = "it is cut short: it ends within a packet"
@@ -70,8 +70,8 @@ def _mp4(at: At, size: int) -> Structure:
     for kind, start, end in _boxes(at, size):
         indexed |= kind in (b"moov", b"moof") and end <= size
         if end > size:
-            return Structure(_short(end, size) if indexed else _WITHOUT_INDEX, start if kind == b"moof" else size)
-    return Structure("" if indexed else _WITHOUT_INDEX, size)
+            return Structure(_short(end, size) if indexed else WITHOUT_INDEX, start if kind == b"moof" else size)
+    return Structure("" if indexed else WITHOUT_INDEX, size)
 
 
 def _boxes(at: At, size: int) -> Iterator[tuple[bytes, int, int]]:

@@ -1,0 +1,156 @@
+"""Asks a web server once how it sends a file, and downloads an MP4 that FFmpeg could not read from it as it comes.
+
+FFmpeg needs an MP4's index (`moov`) first. Where it comes last, and the server does not send parts of files, the file
+is read whole into a temporary file without a name.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
+from itertools import chain
+from urllib import request
+from urllib.parse import quote, unquote, urlsplit
+
+from ...errors import InputError
+from ...options import MAX_DOWNLOAD
+from ...text import without_secrets
+from .structure import WITHOUT_INDEX, media_before_index
+
+_CHUNK = 1 << 18
+_UNKNOWN = 1 << 62  # the size of what a server sends without saying how much it is
+# Without a handler of other schemes, redirections lead to http and https alone.
+_HANDLERS = (
+    request.ProxyHandler,
+    request.HTTPHandler,
+    request.HTTPSHandler,
+    request.HTTPRedirectHandler,
+    request.HTTPDefaultErrorHandler,
+    request.HTTPErrorProcessor,
+)
+_PLAYLISTS = (".m3u8", ".m3u", ".mpd")
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """How files are downloaded.
+
+    Args:
+        limit: bytes of a file, at most.
+        told: called with the bytes that came and those of the whole file, None where that is unknown until the last
+            call. An exception of it ends the download. None tells nobody.
+    """
+
+    limit: int = MAX_DOWNLOAD
+    told: Callable[[int, int | None], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered.
+
+    Args:
+        file: descriptor of the downloaded file, which is the caller's to close; None where FFmpeg can read from the
+            server, or shall say what is wrong there.
+        unsized: the server ends a file by hanging up.
+    """
+
+    file: int | None = None
+    unsized: bool = False
+
+
+def ask(url: str, download: Download, timeout: float) -> Answer:
+    """Ask for a file at an http or https URL, and download it where FFmpeg could not read it.
+
+    timeout: seconds that the server may stay silent. Raises InputError where it is silent, or where the file is above
+    the limit, does not come whole, cannot be kept or has no index; what `download.told` raises.
+    """
+    if urlsplit(url).path.lower().endswith(_PLAYLISTS):
+        return Answer()
+    begin = bytearray()
+    try:
+        response = _opened(url, timeout)
+        length = response.headers.get("Content-Length", "")
+        size = int(length) if length.isdigit() else _UNKNOWN
+        parts = response.status == 206 or response.headers.get("Accept-Ranges") == "bytes"
+        media_end = 0 if parts else media_before_index(_reader(response, begin), size)
+    except (OSError, HTTPException, ValueError) as error:
+        if isinstance(getattr(error, "reason", error), TimeoutError):
+            raise _refused(url, f"nothing came for {timeout:g} seconds") from None
+        return Answer()
+    with response:
+        if not media_end:
+            return Answer(unsized=size == _UNKNOWN and not response.chunked)
+        if media_end >= size:
+            raise _refused(url, WITHOUT_INDEX)
+        chunks = chain([bytes(begin)], _chunks(url, response, timeout))
+        return Answer(_kept(url, chunks, None if size == _UNKNOWN else size, media_end, download))
+
+
+def _refused(url: str, why: str) -> InputError:
+    return InputError(f"{without_secrets(url)} cannot be opened as video: {why}")
+
+
+def _opened(url: str, timeout: float) -> HTTPResponse:
+    """The server's answer. A password is sent where the server asks for it, and to no other server."""
+    parts = urlsplit(quote(url, safe="%!#$&'()*+,/:;=?@[]~"))
+    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+    passwords = request.HTTPPasswordMgrWithDefaultRealm()
+    passwords.add_password(None, plain, unquote(parts.username or ""), unquote(parts.password or ""))
+    opener = request.OpenerDirector()
+    for handler in _HANDLERS:
+        opener.add_handler(handler())
+    if parts.username is not None:
+        opener.add_handler(request.HTTPBasicAuthHandler(passwords))
+        opener.add_handler(request.HTTPDigestAuthHandler(passwords))
+    opener.addheaders = [("User-Agent", "emonet-fast"), ("Range", "bytes=0-")]
+    response: HTTPResponse = opener.open(plain, timeout=timeout)
+    return response
+
+
+def _reader(response: HTTPResponse, begin: bytearray) -> Callable[[int, int], bytes]:
+    """Reads the answer as a file near its beginning, all of which goes into `begin`."""
+
+    def at(offset: int, count: int) -> bytes:
+        missing = offset + count - len(begin)
+        begin.extend(response.read(missing) if missing > 0 else b"")
+        return bytes(begin[offset : offset + count])
+
+    return at
+
+
+def _chunks(url: str, response: HTTPResponse, timeout: float) -> Iterator[bytes]:
+    try:
+        while chunk := response.read1(_CHUNK):
+            yield chunk
+    except TimeoutError:
+        raise _refused(url, f"nothing came for {timeout:g} seconds") from None
+    except (OSError, HTTPException) as error:
+        raise _refused(url, f"the server hung up ({error})") from None
+
+
+def _kept(url: str, chunks: Iterable[bytes], size: int | None, least: int, download: Download) -> int:
+    """Descriptor of a temporary file of all chunks, which are `size` bytes, or at least `least`."""
+    too_large = (
+        "its index (moov) is at its end, and the server sends files only whole, so it must be downloaded first; it has "
+        f"more than {download.limit:,} bytes (--max-download, max_download in Python)"
+    )
+    done, told = 0, download.told or (lambda done, size: None)
+    try:
+        with tempfile.TemporaryFile() as file:
+            for chunk in chunks:
+                done += len(chunk)
+                if max(done, size or least) > download.limit:
+                    raise _refused(url, too_large)
+                file.write(chunk)
+                told(done, size)
+            file.flush()
+            if size is None:
+                told(done, done)
+            if done < (size or least):
+                raise _refused(url, f"the server hung up after {done:,} of {size or least:,} bytes")
+            return os.dup(file.fileno())
+    except OSError as error:
+        why = f"{error.strerror}; TMPDIR names another folder"
+        raise _refused(url, f"it cannot be kept in {tempfile.gettempdir()} ({why})") from None
