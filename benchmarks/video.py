@@ -287,10 +287,11 @@ def main() -> None:
     parser.add_argument("--only", choices=["speed", "memory"], help="Measure a part and keep the rest of the results.")
     parser.add_argument("--minutes", type=int, default=30, help="Of the clip for memory; the bar is for 30.")
     options = parser.parse_args()
-    from emonet_fast.faces.finder import find_model
+    from emonet_fast.checkpoint.fetch import snapshot
+    from emonet_fast.faces.finder import FILE, REPOSITORY, REVISION
     from emonet_fast.options import default_cache_dir
 
-    model = find_model(options.model, default_cache_dir())
+    model = options.model or snapshot(REPOSITORY, REVISION, default_cache_dir()) / FILE
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         clip, long_clip = folder / "clip.mp4", folder / "long.mp4"

@@ -178,7 +178,8 @@ class _ShardActor:
                     f"an actor's engine is not the plan's; {'; '.join(different)}; name --precision, --backend and "
                     "--batch-size, or use nodes of one kind"
                 )
-            self._faces = open_faces(self._settings.faces, self._scorer.options, self._scorer.place)
+            scorer = self._scorer
+            self._faces = open_faces(self._settings.faces, scorer.options, scorer.place, scorer.where)
             self._plan = plan
         return self._plan
 

@@ -1,5 +1,6 @@
 """What a bulk run does, in one frozen record."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -161,11 +162,12 @@ class Settings:
         """Return the file of the detector, or of the boxes, as the fingerprint names it; {} for faces "none"."""
         if self.faces.faces == "none":
             return {}
-        name, path = "face_boxes", self.faces.boxes
+        path = self.faces.boxes
         if path is None:
-            name, path = "face_model", find_model(self.faces.model, self.options.cache_dir)
+            model = find_model(self.faces.model, self.options.cache_dir, self.checkpoint)
+            return {"face_model": "sha256:" + hashlib.sha256(model).hexdigest()}
         try:
-            return {name: "sha256:" + hash_of(path)}
+            return {"face_boxes": "sha256:" + hash_of(path)}
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 

@@ -67,7 +67,7 @@ def serve(connection: Connection, settings: Settings, device: str, threads: int 
     try:
         with settings.scorer(device, threads) as scorer:
             scorer.open(pictures=None)
-            faces = open_faces(settings.faces, scorer.options, scorer.place)
+            faces = open_faces(settings.faces, scorer.options, scorer.place, scorer.where)
             send(Ready(settings.fingerprint(scorer)))
             first = connection.recv()  # the plan is written before anything is asked for
             folder = Folder(Path(settings.output))

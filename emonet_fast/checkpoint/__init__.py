@@ -74,12 +74,13 @@ def pack_to(
     cache_dir: Path,
     revision: str | None = None,
     progress: Progress | None = None,
+    detector: bytes | None = None,
 ) -> Checkpoint:
     """Pack "large", "small" or a published folder into the file `out_path`. See `open_checkpoint` and `pack.pack`."""
     published = resolve_published(where, cache_dir, revision)
     if published is None:
         raise CheckpointError(f"{where} is a file; expected weights that are not packed yet. Copy it instead.")
-    return _pack(published, out_path, progress)
+    return _pack(published, out_path, progress, detector)
 
 
 def _key(published: Published) -> str:

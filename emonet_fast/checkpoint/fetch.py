@@ -12,6 +12,7 @@ from . import jsonfile
 from .heads import HEAD_PATTERN, MEANS_PATTERN, find_heads
 from .published import CONFIG_FILE, PREPROCESS_FILE, Published
 
+_PATIENCE = 10.0  # seconds in which the hub answers
 PINS_FILE = "hub-pins.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"[\w.][\w./-]{0,255}", re.ASCII)
@@ -115,17 +116,25 @@ def snapshot(repository: Repository, revision: str | None, cache_dir: Path) -> P
 
 
 def _download(repository: Repository, revision: str) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
 
+    name, kind, fault = repository.name, repository.kind, None
     try:
-        patterns = list(repository.patterns)
+        try:  # one question first: without a connection a download would ask again and again, for half a minute
+            HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=_PATIENCE)
+        except Exception as error:
+            fault = error
+        patterns, offline = list(repository.patterns), fault is not None
         folder = Path(
-            snapshot_download(repository.name, repo_type=repository.kind, revision=revision, allow_patterns=patterns)
+            snapshot_download(
+                name, repo_type=kind, revision=revision, allow_patterns=patterns, local_files_only=offline
+            )
         )
     except Exception as error:  # what is raised differs between versions, down to the HTTP client's classes
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = str(fault or error)
+        reason = next((line.strip() for line in reason.splitlines() if line.strip()), type(fault or error).__name__)
         raise CheckpointError(
-            f"{repository.name} (revision {revision}) is neither whole in the hub's cache nor could it be "
+            f"{name} (revision {revision}) is neither whole in the hub's cache nor could it be "
             f"downloaded ({reason[:200]}). Expected one of: (1) a connection to the hub, with HF_HUB_OFFLINE "
             f"unset, or HF_ENDPOINT naming a mirror; {repository.other_ways}."
         ) from None

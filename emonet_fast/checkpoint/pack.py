@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import CheckpointError
 from ..files import keep_apart
+from .detector import DETECTOR_KEY, detector_json
 from .expected import head_tensors, packed_tensors, tower_tensors
 from .packed_metadata import KEY, NO_HASH, from_json, scoring_json, to_json
 from .published import Contents, Published
@@ -24,8 +25,12 @@ _log = logging.getLogger("emonet_fast")
 _SPARE = 64 * 1024 * 1024  # bytes to leave free on the disk; the header's some 100 kB are within it
 
 
-def pack(published: Published, out_path: Path, progress: Progress | None = None) -> Checkpoint:
+def pack(
+    published: Published, out_path: Path, progress: Progress | None = None, detector: bytes | None = None
+) -> Checkpoint:
     """Write a published checkpoint to one file; it appears whole or not at all, and replaces one of its name.
+
+    detector: the face detector's ONNX file, which goes into it too; None leaves it out.
 
     The encoder goes through memory one tensor at a time; the heads (0.3 GB in the large variant) are held. Raises
     CheckpointError when the encoder holds NaN, out_path cannot be written, or the disk has too little room; OptionError
@@ -35,7 +40,7 @@ def pack(published: Published, out_path: Path, progress: Progress | None = None)
     contents = published.read()
     size = _check_space(contents, out_path.parent)
     _log.info("packing %s into %s (%d bytes)", published.source, out_path, size)
-    return write_packed(out_path, contents, _entries(contents), progress)
+    return write_packed(out_path, contents, _entries(contents), progress, detector)
 
 
 def _check_target(published: Published, out_path: Path) -> None:
@@ -74,7 +79,11 @@ def _entries(contents: Contents) -> list[Entry]:
 
 
 def write_packed(
-    out_path: Path, description: Description, entries: Sequence[Entry], progress: Progress | None = None
+    out_path: Path,
+    description: Description,
+    entries: Sequence[Entry],
+    progress: Progress | None = None,
+    detector: bytes | None = None,
 ) -> Checkpoint:
     """Write a packed checkpoint from anything that can give its tensors, in any order.
 
@@ -82,16 +91,17 @@ def write_packed(
     """
     shapes = {e.name: e.shape for e in entries}
     _check_shapes(shapes, description, str(out_path))
+    more = {} if detector is None else {DETECTOR_KEY: detector_json(detector)}
     digests: dict[str, Any] = {e.name: hashlib.sha256() for e in entries}
 
     def finish() -> dict[str, str]:
         found = {name: digest.hexdigest() for name, digest in digests.items()}
-        return {KEY: to_json(description, _weights_hash(description, shapes, found))}
+        return {KEY: to_json(description, _weights_hash(description, shapes, found))} | more
 
     write_safetensors(
         out_path,
         [replace(e, chunks=_watched(e, digests[e.name])) for e in entries],
-        {KEY: to_json(description, NO_HASH)},
+        {KEY: to_json(description, NO_HASH)} | more,
         finish=finish,
         progress=progress,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..bars import phases, steps
-from ..errors import OptionError
+from ..errors import CheckpointError, OptionError
 from ..options import Options
 from ..text import counted
 from . import options as opt
@@ -21,16 +21,32 @@ if TYPE_CHECKING:
 )
 @opt.checkpoint
 @opt.hub_options
+@opt.detector_model
 @opt.output("F.safetensors", "Write the packed weights to this file.", opt.OutputFile(".safetensors"), required=True)
-def pack(checkpoint: str, options: Options, output: Path) -> None:
+def pack(checkpoint: str, options: Options, detector_model: Path | None, output: Path) -> None:
     """Put all weights into one safetensors file.
 
-    It holds encoder, heads, neutral means and preprocessing.
+    It holds encoder, heads, neutral means and preprocessing, and the face detector where it can be had: with it, a
+    machine without a connection finds faces too.
     """
     from ..checkpoint import pack_to
+    from ..faces import FaceDetector
+    from ..faces.finder import find_model
 
+    detector, fault = None, ""
+    try:
+        detector = find_model(detector_model, options.cache_dir)
+        FaceDetector(detector)  # refuses what is no detector
+    except CheckpointError as error:
+        if detector_model is not None:
+            raise
+        fault = str(error)
     with steps("packing") as done:
-        packed = pack_to(checkpoint, output, options.cache_dir, revision=options.revision, progress=done)
+        packed = pack_to(checkpoint, output, options.cache_dir, options.revision, done, detector)
+    if detector is None:
+        opt.say(
+            f"without the face detector, which such machines then need by --detector-model: {fault.partition('. Expected')[0]}"
+        )
     size = output.stat().st_size / 1e6
     opt.say(f"wrote {output}: {counted(len(packed.names), 'head')}, {size:.0f} MB, {packed.weights_hash}")
 

@@ -186,6 +186,14 @@ certified_options = together(
 )
 
 
+detector_model = FACES(
+    "--detector-model F",
+    "Use this ONNX file of YuNet.",
+    type=PATH,
+    show_default="the packed checkpoint's, else the hub's",
+)
+
+
 def face_options(defaults: FaceOptions = FaceOptions()) -> Decorator:  # noqa: B008 - it is frozen
     """Options that give a command `faces`, a FaceOptions."""
     return together(
@@ -197,7 +205,7 @@ def face_options(defaults: FaceOptions = FaceOptions()) -> Decorator:  # noqa: B
             "Score whole pictures (none), the faces that YuNet finds (detect), or those of a file (boxes:FILE, as "
             "COCO JSON, parquet or CSV).",
         ),
-        model=FACES("--detector-model F", "Use this ONNX file of YuNet.", type=PATH, show_default="the hub's"),
+        model=detector_model,
         margin=FACES(
             "--face-margin X", "Let a crop reach beyond its face on each side by this part of the face's longer side."
         ),

@@ -82,7 +82,7 @@ def score(
         )
         job.check(outputs)
         keep_apart(outputs.files, (*source.paths(), *opt.files_read(checkpoint, options, faces, baseline)))
-        find_faces = prepare_faces(faces, options)
+        find_faces = prepare_faces(faces, options, checkpoint)
         with steps("packing", show=progress) as done:
             scorer.open(done, pictures=source.total)
         locator = find_faces(scorer.place)

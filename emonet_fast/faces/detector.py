@@ -60,7 +60,7 @@ class FaceDetector:
     """Finds faces by YuNet; see FaceFinder. Not thread-safe.
 
     Args:
-        model: the ONNX file.
+        model: the ONNX file, or its content.
         scales: longer sides in pixels to which a picture is shrunk, multiples of 32, coarse to fine; no picture is
             enlarged.
         min_score: 0..1; faces of which the detector is less sure are left out.
@@ -80,7 +80,7 @@ class FaceDetector:
 
     def __init__(
         self,
-        model: Path,
+        model: Path | bytes,
         *,
         scales: tuple[int, ...] = SCALES,
         min_score: float = _DEFAULT.min_score,

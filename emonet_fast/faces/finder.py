@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..checkpoint.fetch import Repository, snapshot
+from ..checkpoint.detector import packed_detector
+from ..checkpoint.fetch import VARIANTS, Repository, snapshot
 from ..errors import CheckpointError
 from ..gpu import driver_present, torch_uses
 from ..options import FaceOptions, Options
@@ -72,30 +73,60 @@ class PictureFaces:
         ]
 
 
-def find_model(path: Path | None, cache_dir: Path) -> Path:
-    """The detector's ONNX file: `path` as it is, or the hub's, downloaded once at one commit and held to its SHA-256.
+def find_model(path: Path | None, cache_dir: Path, checkpoint: str | Path = "") -> bytes:
+    """The content of the detector's ONNX file: that of `path`, else of the packed checkpoint, else the hub's.
+
+    The hub's is downloaded once at one commit, and held to its SHA-256.
 
     Raises CheckpointError when there is no such file, it cannot be downloaded, or another file was downloaded.
     """
     if path is not None:
         if not path.is_file():
             raise CheckpointError(f"the detector's model {path} does not exist; expected a YuNet ONNX file")
-        return path
-    model = snapshot(REPOSITORY, REVISION, cache_dir) / FILE
+        return _read(path)
+    known = known_model(checkpoint)
+    return _checked(snapshot(REPOSITORY, REVISION, cache_dir) / FILE) if known is None else known
+
+
+def known_model(checkpoint: str | Path) -> bytes | None:
+    """The detector where it is on this machine: in the packed checkpoint, else in the hub's cache; None elsewhere.
+
+    Raises CheckpointError when it is there and not what it must be.
+    """
+    packed = None if checkpoint in ("", *VARIANTS) else packed_detector(checkpoint)
+    if packed is not None:
+        return packed
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(REPOSITORY.name, FILE, revision=REVISION)
+    return _checked(Path(cached)) if isinstance(cached, str) else None
+
+
+def _read(path: Path) -> bytes:
     try:
-        digest = hashlib.sha256(model.read_bytes()).hexdigest()
+        return path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{model} cannot be read ({error.strerror or error}); remove it and run again") from error
+        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}); remove it and run again") from error
+
+
+def _checked(model: Path) -> bytes:
+    """The content of the hub's file."""
+    content = _read(model)
+    digest = hashlib.sha256(content).hexdigest()
     if digest != SHA256:
         raise CheckpointError(
             f"{model} has the SHA-256 {digest}; expected {SHA256}. Remove the file to download it again, or name "
             "a model of your own by --detector-model PATH"
         )
-    return model
+    return content
 
 
-def prepare_finder(faces: FaceOptions, options: Options) -> Callable[[Place], FaceFinder | None]:
-    """What opens the finder (None for faces "none") once the scorer's place is known. Options are the scorer's.
+def prepare_finder(
+    faces: FaceOptions, options: Options, checkpoint: str | Path = ""
+) -> Callable[[Place], FaceFinder | None]:
+    """What opens the finder (None for faces "none") once the scorer's place is known.
+
+    Options and checkpoint are the scorer's (`Scorer.options`, `Scorer.where`): a packed file may hold the detector.
 
     So faults are told before weights are read: CheckpointError when there is no model of the detector, and InputError
     when the file's boxes cannot be used. Where PyTorch can use the scorer's GPU, faces are found there.
@@ -105,7 +136,7 @@ def prepare_finder(faces: FaceOptions, options: Options) -> Callable[[Place], Fa
         return lambda place: boxes
     if faces.faces == "none":
         return lambda place: None
-    model = find_model(faces.model, options.cache_dir)
+    model = find_model(faces.model, options.cache_dir, checkpoint)
 
     def detector(place: Place) -> FaceDetector:
         return FaceDetector(
@@ -122,14 +153,16 @@ def prepare_finder(faces: FaceOptions, options: Options) -> Callable[[Place], Fa
     return lambda place: on_cpu
 
 
-def open_finder(faces: FaceOptions, options: Options, place: Place) -> FaceFinder | None:
+def open_finder(faces: FaceOptions, options: Options, place: Place, checkpoint: str | Path = "") -> FaceFinder | None:
     """The finder at once, see prepare_finder."""
-    return prepare_finder(faces, options)(place)
+    return prepare_finder(faces, options, checkpoint)(place)
 
 
-def prepare_faces(faces: FaceOptions, options: Options) -> Callable[[Place], PictureFaces | None]:
+def prepare_faces(
+    faces: FaceOptions, options: Options, checkpoint: str | Path = ""
+) -> Callable[[Place], PictureFaces | None]:
     """See open_faces and prepare_finder."""
-    opened = prepare_finder(faces, options)
+    opened = prepare_finder(faces, options, checkpoint)
     if faces.boxes is not None and isinstance(boxes := opened(None), BoxFile):
         boxes.need_pictures()
 
@@ -140,13 +173,14 @@ def prepare_faces(faces: FaceOptions, options: Options) -> Callable[[Place], Pic
     return at
 
 
-def open_faces(faces: FaceOptions, options: Options, place: Place) -> PictureFaces | None:
+def open_faces(faces: FaceOptions, options: Options, place: Place, checkpoint: str | Path = "") -> PictureFaces | None:
     """Open what a Scorer's batches take as `faces`.
 
     Args:
         faces: which faces are scored.
         options: of the scorer.
         place: the scorer's GPU and stream; None on the CPU. Where PyTorch can use that GPU, faces are found there.
+        checkpoint: of the scorer (`Scorer.where`); a packed file may hold the detector. "" asks none.
 
     Returns:
         None for faces "none".
@@ -155,4 +189,4 @@ def open_faces(faces: FaceOptions, options: Options, place: Place) -> PictureFac
         CheckpointError: when there is no model of the detector.
         InputError: when the file's boxes cannot be used.
     """
-    return prepare_faces(faces, options)(place)
+    return prepare_faces(faces, options, checkpoint)(place)

@@ -23,14 +23,15 @@ class Network:
     Not thread-safe. Raises CheckpointError when the file is no YuNet model that OpenVINO reads.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, model: Path | bytes, threads: int | None = None) -> None:
+        path = model if isinstance(model, Path) else "the detector's model"
         self._path, self._core = path, openvino_core()
         self._settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = threads
         self._compiled: dict[tuple[int, ...], Any] = {}
         try:
-            self._model = self._core.read_model(str(path))
+            self._model = self._core.read_model(str(model) if isinstance(model, Path) else model)
         except RuntimeError as error:
             raise CheckpointError(
                 f"{path} is no ONNX model that OpenVINO reads ({_line(error)}); expected YuNet, "

@@ -23,14 +23,15 @@ class TorchNetwork:
     Raises MissingPackageError without PyTorch, and CheckpointError when the file is no YuNet model.
     """
 
-    def __init__(self, path: Path, device: str) -> None:
+    def __init__(self, model: Path | bytes, device: str) -> None:
         import onnx
         from onnx import numpy_helper
 
+        path = model if isinstance(model, Path) else "the detector's model"
         self._torch = need("torch", "finding faces on the GPU")
         self._device = self._torch.device(device)
         try:
-            graph = onnx.load(str(path)).graph
+            graph = (onnx.load(str(model)) if isinstance(model, Path) else onnx.load_from_string(model)).graph
         except Exception as error:  # protobuf's own errors
             raise CheckpointError(f"{path} is no ONNX model ({error}); expected YuNet") from None
         names = {output.name for output in graph.output}

@@ -125,7 +125,7 @@ class VideoRun:
         if not self._open_first():
             return False
         self._try_outputs()
-        self._open_finder = prepare_finder(faces, self._scorer.options)
+        self._open_finder = prepare_finder(faces, self._scorer.options, self._scorer.where)
         return True
 
     def _open_first(self) -> bool:

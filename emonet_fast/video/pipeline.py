@@ -226,7 +226,7 @@ def stream(scorer: Scorer, source: Any, options: VideoOptions | None = None) -> 
     settings = options or VideoOptions()
     video = open_video(source, settings, threads=scorer.options.threads)
     try:
-        finder = open_finder(settings.faces, scorer.options, scorer.place)
+        finder = open_finder(settings.faces, scorer.options, scorer.place, scorer.where)
         pipeline = VideoPipeline(scorer, video, settings, finder)
     except BaseException:
         video.close()

@@ -1,5 +1,6 @@
 """The packed file: holds what was published, says when it was changed, and is refused when it breaks its contract."""
 
+import base64
 import json
 import shutil
 from collections.abc import Callable
@@ -14,7 +15,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from emonet_fast import taxonomy
+from emonet_fast.checkpoint.detector import packed_detector
 from emonet_fast.checkpoint.pack import open_packed, pack, verify_hash, write_packed
+from emonet_fast.checkpoint.packed_metadata import KEY
 from emonet_fast.checkpoint.published import Published
 from emonet_fast.checkpoint.spec import Checkpoint
 from emonet_fast.checkpoint.tensors import Entry, write_safetensors
@@ -358,3 +361,29 @@ def test_packing_needs_no_torch(tiny_original: Path, tmp_path: Path) -> None:
     folders = [str(tiny_original / "encoder"), str(tiny_original / "heads"), str(tmp_path / "p.safetensors")]
     subprocess.run([sys.executable, "-c", code, *folders], check=True)
     shutil.rmtree(tmp_path)
+
+
+def test_a_detector_rides_along_and_changes_no_hash(tiny: Path, packed: Checkpoint, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 900
+    with_one = pack(_published(tiny), tmp_path / "p.safetensors", detector=content)
+    assert packed_detector(with_one.path) == content
+    assert verify_hash(with_one) == with_one.weights_hash == packed.weights_hash
+    # Readers without a word of it see the same document, of the same version, and the same tensors.
+    with safe_open(with_one.path, "np") as new, safe_open(packed.path, "np") as old:
+        assert json.loads(new.metadata()[KEY]) == json.loads(old.metadata()[KEY]) | {"source": with_one.source}
+        assert set(new.keys()) == set(old.keys())
+    assert packed_detector(packed.path) is packed_detector(tiny) is packed_detector("large") is None
+
+
+def test_a_damaged_or_too_large_detector_is_refused(tiny: Path, tmp_path: Path) -> None:
+    path = pack(_published(tiny), tmp_path / "p.safetensors", detector=b"the detector").path
+    data = path.read_bytes()
+    good = base64.b64encode(b"the detector")
+    assert data.count(good) == 1
+    for bad in (good.swapcase(), b"#" * len(good)):
+        path.write_bytes(data.replace(good, bad))
+        with pytest.raises(CheckpointError, match="the detector in it is damaged"):
+            packed_detector(path)
+    with pytest.raises(CheckpointError, match="has 2000001 bytes; expected at most 2000000"):
+        pack(_published(tiny), tmp_path / "q.safetensors", detector=b"0" * 2_000_001)
+    assert not (tmp_path / "q.safetensors").exists()

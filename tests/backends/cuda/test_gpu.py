@@ -95,7 +95,7 @@ def test_faces_are_found_where_pytorch_can_use_the_gpu(two_gpus, monkeypatch):
     """TensorRT's GPU is none of PyTorch's where that is built for the CPU, or sees fewer GPUs."""
     devices = []
     monkeypatch.setattr(finder, "FaceDetector", lambda model, *, device, **settings: devices.append(device))
-    monkeypatch.setattr(finder, "find_model", lambda path, cache_dir: path)
+    monkeypatch.setattr(finder, "find_model", lambda path, *places: path)
     monkeypatch.setattr(finder, "driver_present", lambda: True)
     faces, options = FaceOptions(faces="detect"), Options()
     for place in (None, (1, 4711), (2, 4711)):
