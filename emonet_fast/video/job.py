@@ -32,6 +32,8 @@ from .summary import VideoSummary
 
 # Formats that say nothing of which video a row is of.
 _ONE_VIDEO = {".json", ".vtt"}
+# Seconds for which a server or a camera may stay open unread: what it sends is kept by the system for about so long.
+_PATIENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ class VideoRun:
         self.summary = VideoSummary()
         self._scorer, self._options, self._outputs, self._told = scorer, options, outputs, told
         self._inputs = deque(inputs)
-        self._held: VideoSource | None = None  # the first of the inputs, open
+        self._held: VideoSource | None = None  # the first of the inputs, open since `_opened`
+        self._opened = 0.0
         self._open_finder: Callable[[Place], FaceFinder | None] = lambda place: None
         self._pipeline: VideoPipeline | None = None
         self._apart = OutputsApart()
@@ -136,8 +139,7 @@ class VideoRun:
                 self._inputs.popleft()
         if self._held is None:
             return False
-        if not self._held.patient:
-            self.close()
+        self._opened = time.monotonic()
         for source in tuple(self._inputs)[1:]:
             fault = missing(source) if isinstance(source, str) else ""
             if fault:
@@ -149,6 +151,8 @@ class VideoRun:
         """Each input that can be opened, and the open video, until the run is stopped. Who takes one closes it."""
         while self._inputs and not self.summary.ended:
             source = self._inputs.popleft()
+            if self._held is not None and not self._held.patient and time.monotonic() - self._opened > _PATIENCE:
+                self.close()
             video, self._held = self._held or self._open(source), None
             if video is not None:
                 yield source, video

@@ -20,6 +20,7 @@ from emonet_fast.sources.video import opening
 from emonet_fast.sources.video.ahead import Ahead
 from emonet_fast.sources.video.av import AvSource
 from emonet_fast.sources.video.frames import Frame, Sampling
+from emonet_fast.video import job
 
 from .making import av, number_of, write_clip
 from .nvdec_stand_in import StandIn, by_nvdec, open_by
@@ -111,14 +112,16 @@ def test_rtsp_newest_frame_wins(clip):
     assert source.faults.dropped == N - 1
 
 
-def test_rtsp_by_the_command(tmp_path, clip, video):
+@pytest.mark.parametrize(("patience", "opened"), [(1e9, 1), (0.0, 2)])
+def test_rtsp_by_the_command(tmp_path, clip, video, monkeypatch, patience, opened):
     """What is not scored was dropped, as the last line says; the password is used, and neither shown nor written."""
+    monkeypatch.setattr(job, "_PATIENCE", patience)
     out, report = tmp_path / "a.parquet", tmp_path / "a.html"
     with rtsp_server(clip, user="me:secret") as (where, asked):
         status, said, errors = video(f"rtsp://me:secret@{where}", "--fps", "all", "-o", out, "--report", report)
     assert status == 0, errors
-    # To see that it is there, and again when weights are read; each once without the password, as nobody asked for it.
-    assert asked.count("DESCRIBE") == 4
+    # Each time once without the password, as nobody asked for it.
+    assert asked.count("DESCRIBE") == 2 * opened
     rows = pq.read_table(out)
     assert 1 <= len(rows) < N
     assert f"dropped {N - len(rows)} frames, as newer ones came" in said.splitlines()[-1]

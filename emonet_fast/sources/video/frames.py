@@ -104,7 +104,7 @@ class VideoSource:
         rate: frames a second as the stream says, which may be wrong: for encoders and estimates only.
         cuts: finds cuts; None where they are not looked for.
         faults: what went wrong so far.
-        patient: the source may wait for minutes between its opening and its first frame.
+        patient: the source may wait for minutes between its opening and its first frame, as no server or camera does.
         facts: what was decided about the pixels, by name: colours, interlaced, cropped.
     """
 

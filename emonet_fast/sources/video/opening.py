@@ -176,6 +176,8 @@ def _open(av: Any, name: str, local: LocalFile | None, hwaccel: Any = None) -> A
     options = {"protocol_whitelist": REACHES[scheme]}
     if scheme in ("rtsp", "rtsps"):
         options["rtsp_transport"] = "tcp"
+    elif scheme == "udp":  # else it ends for good where it was not read for some seconds
+        options["overrun_nonfatal"] = "1"
     scheme, _, rest = name.partition(":")
     return av.open(f"{scheme.lower()}:{rest}", options=options, timeout=_TIMEOUT, hwaccel=hwaccel)
 
