@@ -16,7 +16,7 @@ import pytest
 from emonet_fast import stream
 from emonet_fast.errors import InputError
 from emonet_fast.options import FaceOptions, VideoOptions
-from emonet_fast.sources.video import opening
+from emonet_fast.sources.video import nvdec, opening
 from emonet_fast.sources.video.ahead import Ahead
 from emonet_fast.sources.video.av import AvSource
 from emonet_fast.sources.video.frames import Frame, Sampling
@@ -99,6 +99,16 @@ def test_rtsp_by_nvdec(clip):
     assert by_nvdec(source)
     assert [frame.seconds for frame in frames] == SECONDS
     assert [number_of(frame.rgb()) for frame in frames] == list(range(N))
+
+
+def test_rtsp_that_nvdec_cannot_take_is_opened_once(clip, monkeypatch):
+    monkeypatch.setattr(nvdec, "unsuited", lambda stream: "it is interlaced")
+    with rtsp_server(clip) as (where, asked):
+        source = open_by(f"rtsp://{where}", StandIn())
+        assert len([frame for frame in source if isinstance(frame, Frame)]) == N
+        source.close()
+    assert not by_nvdec(source)
+    assert asked.count("DESCRIBE") == 1
 
 
 def test_rtsp_newest_frame_wins(clip):

@@ -191,6 +191,9 @@ def _open_for_nvdec(av: Any, name: str, stream: int | None, local: LocalFile | N
         if not why:
             _log.info("video is decoded on the GPU by PyNvVideoCodec")
             return container, nvc
+        if is_live(name):  # which is opened once
+            _log.info("video is decoded by PyAV on the CPU: %s", why)
+            return container, None
         container.close()
     except nvdec.NoNvdecError as error:
         why = str(error)
