@@ -25,6 +25,8 @@ EXTRAS = {
     "PyNvVideoCodec": "nvdec",
     "pillow_heif": "heif",
     "xlsxwriter": "excel",
+    "fsspec": "remote",
+    "aiohttp": "remote",
 }
 
 

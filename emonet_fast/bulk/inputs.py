@@ -13,11 +13,13 @@ from ..datasets import open_dataset
 from ..datasets.reader import class_names
 from ..errors import DataError, InputError
 from ..sources.folder import FoundFiles, UniqueKeys, is_image_name
-from ..sources.inputs import InputFile, inspect_file, is_input_name, list_files
+from ..sources.inputs import InputFile, inspect_file, is_input_name, key_of, list_files
+from ..sources.lists import expand, list_of
+from ..sources.remote import is_remote
 from ..sources.shards import is_shard_name
 from ..sources.skipped import NO_COLUMN, NO_ROWS, skipped_text
 from ..sources.table import NoImageColumnError, TableFooter, is_table_name
-from ..text import utf8_text
+from ..text import without_secrets
 from .state import FileState, Kind, state_of
 
 if TYPE_CHECKING:
@@ -66,8 +68,19 @@ class Listing:
 
 
 def canonical(text: str) -> str:
-    """An input as the plan keeps it: a path as an absolute one, a hub id as it is."""
-    return text if _is_hub_id(text) else str(Path(text).absolute())
+    """An input as the plan keeps it: a path as an absolute one, a hub id and a URL as it is.
+
+    Raises InputError for a URL with a secret, which the plan would keep for everybody to read.
+    """
+    if is_remote(text) and without_secrets(text) != text:
+        raise InputError(
+            f"{without_secrets(text)} came with a password or token, and the plan of a run keeps its inputs; give "
+            "credentials by the environment instead (docs/inputs.md)"
+        )
+    named = list_of(text)
+    if named is not None:
+        return f"@{named[0].absolute()}" + (f":{named[1]}" if named[1] else "")
+    return text if _is_hub_id(text) or is_remote(text) else str(Path(text).absolute())
 
 
 def find(
@@ -86,8 +99,8 @@ def find(
     """
     skipped: Counter[str] = Counter()
     paths: dict[str, tuple[str, str]] = {}  # absolute path -> (as it was named, fault)
-    for text in map(str, inputs):
-        found = _find_one(text, cache_dir, leave_out)
+    for text, listed in ((text, list_of(str(name)) is not None) for name in inputs for text in expand(str(name))):
+        found = _find_listed(text, leave_out) if listed else _find_one(text, cache_dir, leave_out)
         skipped.update(found.skipped)
         fresh = found.paths
         if leave_out is not None:
@@ -96,8 +109,9 @@ def find(
             seen = f"; {skipped_text(found.skipped)}" if found.skipped else ""
             raise InputError(f"{text!r} holds no image files, tar shards or parquet files{seen}")
         for path in fresh:
-            name = _hub_key(text, path) if _is_hub_id(text) else path
-            paths.setdefault(str(Path(path).absolute()), (name, found.faults.get(path, "")))
+            name = _hub_key(text, path) if _is_hub_id(text) and not listed else path
+            place = path if is_remote(path) else str(Path(path).absolute())
+            paths.setdefault(place, (name, found.faults.get(path, "")))
     listing = Listing(skipped=skipped)
     _sort_out(listing, paths, image_column)
     listing.keep = _kept_types(listing.tables, keep)
@@ -107,7 +121,7 @@ def find(
 def _sort_out(listing: Listing, paths: dict[str, tuple[str, str]], image_column: str | None) -> None:
     """Look at each path, and add it to its kind."""
     unique = UniqueKeys()
-    named = [(path, unique(utf8_text(paths[path][0])), paths[path][1]) for path in sorted(paths)]
+    named = [(path, unique(key_of(paths[path][0])), paths[path][1]) for path in sorted(paths)]
 
     def look(path: str, key: str, fault: str) -> tuple[FileState, InputFile | NoImageColumnError]:
         state = _state(path)  # before the footer is read: what changes in between counts as changed
@@ -179,9 +193,17 @@ def _find_one(text: str, cache_dir: Path | None, leave_out: Path | None) -> Foun
         except DataError as error:
             raise InputError(str(error)) from None
     found = list_files(text, _wanted, _wanted, leave_out)
+    if found is not None and is_remote(text) and found.faults:
+        raise InputError(f"{without_secrets(text)}: {found.faults[text]}")
     if found is None:
         raise InputError(f"there is no file or folder {text!r}; name one, a pattern, or a data set's hub id")
     return found
+
+
+def _find_listed(text: str, leave_out: Path | None) -> FoundFiles:
+    """As `_find_one`, but what a list names in vain is a row that says so: it must not end a long run."""
+    found = list_files(text, _wanted, _wanted, leave_out)
+    return FoundFiles([text], {text: "no such file or folder"}) if found is None or not found.paths else found
 
 
 def _is_hub_id(text: str) -> bool:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from ..sources.folder import stat_file
+from ..sources.folder import open_file, stat_file
 
 Kind = Literal["file", "shard", "table"]
 _BEGINNING = 1 << 16
@@ -36,7 +36,7 @@ def state_of(path: str, kind: Kind) -> FileState:
     info = stat_file(path)
     digest = ""
     if kind != "file":
-        with Path(path).open("rb") as file:
+        with open_file(path) as file:
             if kind == "shard":
                 digest = hashlib.sha256(file.read(_BEGINNING)).hexdigest()
             else:

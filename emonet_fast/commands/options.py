@@ -5,6 +5,7 @@ An option is a decorator. Some options together make one record: `@engine_option
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import partial, wraps
@@ -16,7 +17,7 @@ import click
 from ..bars import SHOWN
 from ..errors import EmonetError, OptionError
 from ..options import BACKENDS, DECODERS, PRECISIONS, FaceOptions, Options
-from ..text import one_line
+from ..text import one_line, without_secrets
 from .parts import SECTIONS, Function, Option
 from .parts import Argument as Argument
 from .parts import Commands as Commands
@@ -30,6 +31,8 @@ Decorator: TypeAlias = Callable[[Function], Function]
 # Adds an option to a command; takes further names and settings.
 Declared: TypeAlias = Callable[..., Function]
 PATH = click.Path(path_type=Path)
+# Where a command's context keeps the URLs of its outputs, by the paths where they are written.
+_URLS = "emonet_fast.urls"
 PAGES = (".html", ".htm")
 
 
@@ -257,8 +260,44 @@ def place(name: str, metavar: str) -> Decorator:
     return click.argument(name, type=PATH, metavar=metavar, cls=Argument)
 
 
-def output(kinds: str, text: str, type: click.Path = PATH, **settings: Any) -> Declared:
+def output(kinds: str, text: str, type: OutputFile = OutputFile(), **settings: Any) -> Declared:  # noqa: B008
     return OUTPUT(f"--output -o {kinds}", text, type=type, **settings)
+
+
+def tables_output(kinds: str, text: str, **settings: Any) -> Decorator:
+    """The option --output of tables, URLs among them: the command gets paths, whose files are put there at the end."""
+    declared = OUTPUT(f"--output -o {kinds}", text, **settings)
+    several = settings.get("multiple", False)
+
+    def decorate(function: Function) -> Function:
+        @wraps(function)
+        def delivering(output: Any, **values: Any) -> Any:
+            from ..sinks.deliver import Deliveries
+
+            names = output if several else (output,) if output is not None else ()
+            deliveries = Deliveries(names, values.get("inputs", ()))
+            click.get_current_context().meta[_URLS] = deliveries.urls
+            for path, url in deliveries.urls.items():
+                say(f"{url} comes at the end; until then its rows are in {path.parent}", err=True)
+            status: Any = Exit.FAILED
+            try:
+                function(output=deliveries.paths if several else next(iter(deliveries.paths), None), **values)
+                status = Exit.DONE
+            except SystemExit as end:
+                status = end.code
+                raise
+            finally:
+                done, faults = deliveries.put(early=status in (Exit.FAILED, Exit.INTERRUPTED))
+                for url in done:
+                    say(f"wrote {url}")
+                for fault in faults:
+                    say(f"error: {fault}", err=True)
+                if faults and status == Exit.DONE:
+                    sys.exit(Exit.MISSED)
+
+        return declared(delivering)
+
+    return decorate
 
 
 def report_page(text: str) -> Declared:
@@ -295,8 +334,8 @@ def files_read(
 
 
 def title(names: Sequence[str]) -> str:
-    """What a page of these inputs is called."""
-    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+    """What a page of these inputs is called, without secrets of URLs."""
+    return without_secrets(names[0]) + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def try_files(*paths: Path | None, inputs: Iterable[object] = ()) -> None:
@@ -318,9 +357,10 @@ def say(*lines: str, err: bool = False) -> None:
 
 
 def wrote(*paths: Path | None) -> None:
-    """Say which files were written."""
+    """Say which files were written, but for those that are still to be put to their URLs."""
+    elsewhere = click.get_current_context().meta.get(_URLS, {})
     for path in paths:
-        if path is not None:
+        if path is not None and path not in elsewhere:
             say(f"wrote {path}")
 
 

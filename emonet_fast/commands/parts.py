@@ -8,6 +8,9 @@ from typing import Any, TypeAlias
 
 import click
 
+from ..sources.remote import is_remote
+from ..text import one_line
+
 # A command, before and after click has made one of it.
 Function: TypeAlias = Callable[..., Any]
 SECTIONS = ("Input", "Faces", "Engine", "Output")
@@ -37,6 +40,7 @@ class Option(_Filled, click.Option):
 class OutputFile(click.Path):
     """The path of a file to write, whose name must end as its kind does: a slip must not put a page into a table.
 
+    Without suffixes any name will do. A URL is none: tables alone can be put elsewhere (`options.tables_output`).
     Where it is a symbolic link, the file that it points to is written, and must have such a name too.
     """
 
@@ -46,8 +50,12 @@ class OutputFile(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if is_remote(value):
+            self.fail(
+                f"{one_line(value)} came; expected a place on this machine, as tables alone go to URLs", param, ctx
+            )
         for name in (path, Path(os.path.realpath(path))):
-            if name.suffix.lower() not in self.suffixes:
+            if self.suffixes and name.suffix.lower() not in self.suffixes:
                 self.fail(f"{str(name)!r} came; expected a name ending in {' or '.join(self.suffixes)}", param, ctx)
         return path
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @opt.checkpoint
 @opt.face_options()
 @opt.engine_options()
-@opt.output("F.parquet|.csv|.jsonl|.xlsx", "Write the rows to this table.")
+@opt.tables_output("F.parquet|.csv|.jsonl|.xlsx", "Write the rows to this table, or to a URL (s3://...).")
 @opt.OUTPUT(
     "--format",
     "Choose the table's layout; laion is the published JSON lines.",

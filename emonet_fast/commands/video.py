@@ -16,7 +16,7 @@ from ..bars import steps
 from ..errors import OptionError
 from ..options import FaceOptions, Options, VideoOptions
 from ..process import signals_to
-from ..text import counted, without_secrets
+from ..text import counted
 from . import options as opt
 
 if TYPE_CHECKING:
@@ -73,9 +73,11 @@ _video_options = opt.together(
 @opt.face_options(_DEFAULT.faces)
 @_video_options
 @opt.engine_options("exif", "max_bytes", "max_memory", "max_seconds")
-@opt.output("F.parquet|.csv|.jsonl|.xlsx|.json|.vtt", "Write the rows to this file; may be given again.", multiple=True)
+@opt.tables_output(
+    "F.parquet|.csv|.jsonl|.xlsx|.json|.vtt", "Write the rows to this file; may be given again.", multiple=True
+)
 @opt.excel
-@opt.OUTPUT("--overlay F.mp4|.mkv", "Write the video with boxes, emotions and its sound.", type=opt.PATH)
+@opt.OUTPUT("--overlay F.mp4|.mkv", "Write the video with boxes, emotions and its sound.", type=opt.OutputFile())
 @opt.report_page("Write a page of heat maps, lines and peaks of every face.")
 @opt.top(3)
 @opt.baseline("|person", "self the run's own rows, or person each face's own rows, its quiet level")
@@ -106,7 +108,7 @@ def video(
     from ..video.job import VideoOutputs, VideoRun
 
     chosen = replace(chosen, faces=faces)
-    title = opt.title([without_secrets(name) for name in inputs])
+    title = opt.title(inputs)
     population = opt.chosen_baseline(baseline, "self", "person")
     outputs = VideoOutputs(output, overlay, report, title, top, population, excel)
     if not outputs.files and not dry_run:

@@ -3,15 +3,19 @@
 import errno
 import fnmatch
 import glob
+import io
 import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from typing import cast
 from unicodedata import normalize
 
 from ..records import Picture, Status
+from ..text import without_secrets
+from .remote import FileFacts, is_remote, open_remote, read_remote, stat_remote
 from .skipped import HEAD, is_finders, kind_of, starts_as_picture, tells_nothing
 
 IMAGE_SUFFIXES = frozenset({
@@ -45,9 +49,9 @@ def is_image_name(name: str) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """The operating system's words for an OSError, else the error's own text or name."""
+    """The operating system's words for an OSError, else the error's own text or name; without secrets of URLs."""
     words = error.strerror if isinstance(error, OSError) else None
-    return words or str(error) or type(error).__name__
+    return without_secrets(words or str(error) or type(error).__name__)
 
 
 def too_many_bytes(size: int, max_bytes: int) -> str:
@@ -55,12 +59,14 @@ def too_many_bytes(size: int, max_bytes: int) -> str:
     return f"{size:,} bytes; max_bytes allows {max_bytes:,}"
 
 
-def stat_file(path: str | os.PathLike[str]) -> os.stat_result:
-    """The state of a regular file.
+def stat_file(path: str | os.PathLike[str]) -> os.stat_result | FileFacts:
+    """The state of a regular file, here or elsewhere.
 
     Raises OSError where there is none, or a folder, pipe, socket or device (opening a pipe could wait for ever), and
     ValueError when the path holds a NUL.
     """
+    if is_remote(path):
+        return stat_remote(str(path))
     info = Path(path).stat()
     if stat.S_ISDIR(info.st_mode):
         raise IsADirectoryError(errno.EISDIR, "a folder, not a file")
@@ -69,18 +75,27 @@ def stat_file(path: str | os.PathLike[str]) -> os.stat_result:
     return info
 
 
+def open_file(path: str | os.PathLike[str], *, buffering: int = -1) -> io.BufferedReader:
+    """A file, here or elsewhere, open for reading bytes; `buffering` as of `open`. Raises OSError or ValueError."""
+    raw = open_remote(str(path)) if is_remote(path) else Path(path).open("rb", buffering)  # noqa: SIM115
+    return cast(io.BufferedReader, raw)
+
+
 def read_file(path: str | os.PathLike[str], key: str, max_bytes: int) -> Picture:
     """One file's bytes, or why there are none: UNREADABLE, or TOO_LARGE unread. Never raises for a bad path."""
     try:
-        size = stat_file(path).st_size
-        if size > max_bytes:
-            return Picture(key, None, Status.TOO_LARGE, too_many_bytes(size, max_bytes))
-        with Path(path).open("rb") as f:
-            data = f.read(max_bytes + 1)  # the file may have grown since
+        if is_remote(path):
+            data = read_remote(str(path), max_bytes + 1)
+        else:
+            size = stat_file(path).st_size
+            if size > max_bytes:
+                return Picture(key, None, Status.TOO_LARGE, too_many_bytes(size, max_bytes))
+            with Path(path).open("rb") as f:
+                data = f.read(max_bytes + 1)  # the file may have grown since
     except (OSError, ValueError) as e:
         return Picture(key, None, Status.UNREADABLE, reason_of(e))
     if len(data) > max_bytes:
-        return Picture(key, None, Status.TOO_LARGE, too_many_bytes(len(data), max_bytes))
+        return Picture(key, None, Status.TOO_LARGE, f"over {max_bytes:,} bytes, which max_bytes allows")
     return Picture(key, data)
 
 

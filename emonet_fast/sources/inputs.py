@@ -5,13 +5,14 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 from ..errors import InputError, OptionError
 from ..options import Options
 from ..records import Picture, Status
-from ..text import utf8_text
+from ..text import utf8_text, without_secrets
 from .folder import (
     FoundFiles,
     UniqueKeys,
@@ -23,9 +24,14 @@ from .folder import (
     search_folder,
     search_glob,
 )
+from .lists import expand, list_of
+from .remote import is_remote, list_remote
 from .shards import is_shard_name, read_shard
-from .skipped import NO_COLUMN, NO_FILES, NO_ROWS, skipped_text
+from .skipped import NO_COLUMN, NO_FILES, NO_ROWS, is_finders, kind_of, skipped_text
 from .table import NoImageColumnError, TableFooter, is_table_name, read_footer, read_table
+
+# Inputs that an error names at most: a list may have a million.
+_NOTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,8 @@ def list_files(
     if not text:
         raise InputError("an empty text came as an input; is a variable unset?")
     found = FoundFiles(leave_out=None if leave_out is None else leave_out.absolute())
+    if is_remote(text):
+        return _list_remote(text, found, in_folders, in_globs)
     if not os.path.lexists(text) and glob.has_magic(text):
         search_glob(text, found, in_globs, in_folders)
         return found
@@ -72,9 +80,32 @@ def list_files(
     return found
 
 
+def _list_remote(
+    url: str, found: FoundFiles, in_folders: Callable[[str], bool], in_globs: Callable[[str], bool]
+) -> FoundFiles | None:
+    try:
+        files = list_remote(url)
+    except (OSError, ValueError) as error:  # it may hold pictures
+        found.paths.append(url)
+        found.faults[url] = f"cannot be listed: {reason_of(error)}"
+        return found
+    for name, below in files or ():
+        wanted = in_folders if below else in_globs
+        if name == url or (wanted(name) and not is_finders(name)):
+            found.paths.append(name)
+        else:
+            found.skipped[kind_of(name)] += 1
+    return None if files is None else found
+
+
 def is_input_name(name: str) -> bool:
     """Whether a file name is that of an image, a tar shard or a parquet file."""
     return is_image_name(name) or is_shard_name(name) or is_table_name(name)
+
+
+def key_of(path: str) -> str:
+    """A file's key: its path or URL, as every output can hold it, without secrets."""
+    return utf8_text(without_secrets(path) if is_remote(path) else path)
 
 
 def inspect_file(path: str, key: str, image_column: str | None) -> InputFile:
@@ -128,9 +159,12 @@ class Inputs:
         self._without_column: list[NoImageColumnError] = []
         self._unique = UniqueKeys()
         self._column, self._max_bytes = image_column, options.max_bytes
-        exist = [self._add(str(text)) for text in inputs]
-        if not any(exist):
-            raise InputError("no pictures found: " + ("; ".join(self.notes) or "no input was given"))
+        self._lists = [str(named[0]) for text in inputs if (named := list_of(str(text)))]
+        exist = False
+        for text in chain.from_iterable(expand(str(text)) for text in inputs):
+            exist |= self._add(text)
+        if not exist:
+            raise InputError("no pictures found: " + ("; ".join(self.notes[:_NOTED]) or "no input was given"))
         asked_in_vain = image_column is not None and not any(file.footer for file in self._files)
         if self._without_column and (asked_in_vain or all(file.fault for file in self._files)):
             raise self._without_column[0]
@@ -154,14 +188,14 @@ class Inputs:
                 yield read_file(file.path, file.key, self._max_bytes)
 
     def paths(self) -> Iterator[str]:
-        """The files that are read, and those that were named but cannot be."""
-        return (file.path for file in self._files)
+        """The files that are read, lists among them, and those that were named but cannot be."""
+        return chain(self._lists, (file.path for file in self._files))
 
     def _add(self, text: str) -> bool:
         """Take the files of one input; whether there are any."""
         found = list_files(text, is_image_name, is_input_name)
         if found is None:
-            reason = read_file(text, text, self._max_bytes).reason
+            reason = "no such file there" if is_remote(text) else read_file(text, text, self._max_bytes).reason
             self.notes.append(f"{text!r}: {reason}")
             self._add_fault(text, reason)
             return False
@@ -169,9 +203,9 @@ class Inputs:
             if path in found.faults:
                 self._add_fault(path, found.faults[path])
                 continue
-            path = str(Path(path))
+            path = path if is_remote(path) else str(Path(path))
             try:
-                file = inspect_file(path, self._unique(utf8_text(path)), self._column)
+                file = inspect_file(path, self._unique(key_of(path)), self._column)
             except NoImageColumnError as error:
                 self._without_column.append(error)
                 self.skipped[NO_COLUMN] += 1
@@ -195,7 +229,7 @@ class Inputs:
             self._add_fault(text, "no picture, shard or table matches this pattern")
 
     def _add_fault(self, path: str, reason: str) -> None:
-        self._files.append(InputFile("file", path, self._unique(utf8_text(path)), fault=reason))
+        self._files.append(InputFile("file", path, self._unique(key_of(path)), fault=reason))
 
 
 def _seen(skipped: Mapping[str, int]) -> str:

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from ..records import Picture, Status
 from ..text import utf8_text
 from .folder import UniqueKeys, is_image_name, reason_of, too_many_bytes
+from .remote import file_of
 from .skipped import END, HEAD, LINK, NO_MEMBERS, SPECIAL, is_finders, kind_of, starts_as_picture, tells_nothing
 from .tar import Gap, Tar
 
@@ -21,7 +22,7 @@ _Places: TypeAlias = dict[str, tuple[int, int]]
 
 def is_shard_name(name: str) -> bool:
     """Whether a file name ends in one of SHARD_SUFFIXES, in upper or lower case."""
-    return name.lower().endswith(SHARD_SUFFIXES)
+    return file_of(name).lower().endswith(SHARD_SUFFIXES)
 
 
 def read_shard(path: str, key: str, max_bytes: int, skipped: Counter[str] | None = None) -> Iterator[Picture]:

@@ -4,13 +4,13 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..records import Picture, Status
-from .folder import reason_of, stat_file, too_many_bytes
+from .folder import open_file, reason_of, stat_file, too_many_bytes
 from .pages import Chunk, read_chunks, readable_rows
+from .remote import file_of, is_remote
 
 if TYPE_CHECKING:
     import pyarrow
@@ -35,7 +35,7 @@ class NoImageColumnError(InputError):
 
 def is_table_name(name: str) -> bool:
     """Whether a file name ends in one of TABLE_SUFFIXES, in upper or lower case."""
-    return name.lower().endswith(TABLE_SUFFIXES)
+    return file_of(name).lower().endswith(TABLE_SUFFIXES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def read_rows(
         if row >= last:
             continue
         try:
-            with Path(path).open("rb") as raw:
+            with open_file(path) as raw:
                 chunks = read_chunks(raw, numbers) if chunks is None else chunks
                 columns = zip(chunks[group], flat, strict=True)
                 readable = readable_rows(raw, end - begin, columns, max_bytes, _BATCH_ROWS)
@@ -179,7 +179,7 @@ def read_batches(
     """All rows of columns, at most `most` at once. Raises ValueError where a row group cannot be read to its end."""
     numbers = numbers_of(file, columns)
     flat = [file.schema.column(i).max_repetition_level == 0 for i in numbers]
-    with Path(path).open("rb") as raw:
+    with open_file(path) as raw:
         for group, chunks in enumerate(read_chunks(raw, numbers)):
             rows = file.metadata.row_group(group).num_rows
             readable = readable_rows(raw, rows, zip(chunks, flat, strict=True), max_bytes, most)
@@ -244,7 +244,8 @@ def open_table(path: str, dictionaries: Sequence[str] = ()) -> "pyarrow.parquet.
     # With a buffer and without pre_buffer, a page is read when it is needed, not its whole column chunk. Many writers
     # put 1024 rows into one page whatever their size, so the writer's choice bounds the memory: 100 rows of 1 MB held
     # 35 MB from pages of 1 MB, 116 MB from a single page.
-    source = pa.OSFile(os.fsencode(path))  # a text must be UTF-8, which names of files need not be
+    # A text must be UTF-8, which names of files need not be.
+    source = pa.PythonFile(open_file(path), "r") if is_remote(path) else pa.OSFile(os.fsencode(path))
     return pq.ParquetFile(source, buffer_size=_BUFFER, pre_buffer=False, read_dictionary=list(dictionaries))
 
 

@@ -10,10 +10,9 @@ import io
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
-from .folder import reason_of, stat_file
+from .folder import open_file, reason_of, stat_file
 
 _BLOCK = 512
 _BUFFER = 1 << 18  # bytes; zeros are passed over by so many at once
@@ -86,7 +85,7 @@ class Tar(tarfile.TarFile):
 
     def __init__(self, path: str) -> None:
         self._path, size = path, stat_file(path).st_size
-        with Path(path).open("rb") as file:
+        with open_file(path) as file:
             self._zipped = file.read(2) == _GZIP
         self._size = None if self._zipped else size
         self._again: io.BufferedReader | None = None
@@ -96,8 +95,12 @@ class Tar(tarfile.TarFile):
 
     def _open(self) -> io.BufferedReader:
         # Closed by __exit__. A GzipFile serves as a raw stream, too.
-        raw = gzip.open(self._path) if self._zipped else Path(self._path).open("rb", buffering=0)  # noqa: SIM115
-        return io.BufferedReader(raw, _BUFFER)
+        raw = open_file(self._path, buffering=0)
+        if self._zipped:
+            unzipped = gzip.GzipFile(fileobj=raw)
+            unzipped.myfileobj = cast(io.FileIO, raw)  # which it closes at its end
+            return io.BufferedReader(unzipped, _BUFFER)
+        return io.BufferedReader(cast(io.RawIOBase, raw), _BUFFER)
 
     def __exit__(self, *error: object) -> None:
         self.fileobj.close()
