@@ -8,7 +8,7 @@ from PIL import Image
 
 from .records import UInt8Array
 
-THUMBNAIL, PHOTOGRAPH = 224, 480  # pixels of the longer side
+THUMBNAIL, PHOTOGRAPH = 224, 360  # pixels of the longer side
 _JPEG_QUALITY = 82
 
 

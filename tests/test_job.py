@@ -12,6 +12,7 @@ from emonet_fast.bars import ProgressLines
 from emonet_fast.bars import progress as progress_of
 from emonet_fast.errors import BackendError
 from emonet_fast.process import held_signals
+from emonet_fast.records import Decoded
 from emonet_fast.scorer import ScoredBatch
 from emonet_fast.sinks.tables import recover
 
@@ -30,7 +31,7 @@ class Scorer:
 
     def batches(self, pictures, **options):
         for i in range(self._rows):
-            yield ScoredBatch(made([str(i)]), (SimpleNamespace(rgb=None),))
+            yield ScoredBatch(made([str(i)]), (Decoded(str(i), None),))
         if self._error is not None:
             raise self._error
 

@@ -1,22 +1,24 @@
-"""What a report of pictures is made from, collected in bounded memory."""
+"""What a page of pictures is made from, collected in bounded memory."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image
 
 from .. import taxonomy
-from ..arithmetic import EMOTIONS
 from ..baseline import Baseline
-from ..records import Float64Array, Photograph, face_index
+from ..records import Float32Array, Float64Array, Photograph, Status, face_index
 from ..scores import Scores, distinct_notes
 from ..sources.keys import picture_of
 from ..text import counted
 from ..thumbnails import PHOTOGRAPH, encoded, thumbnail
+from .kinds import Kinds
+from .page_rows import PageRows
 
 _NOTES = 20  # distinct notes kept, as a long run might bring new ones without end
+_BLOCK = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +28,12 @@ class Photo:
     Args:
         key: Of the picture.
         image: Base64 JPEG.
-        boxes: Of each face with a card: its number and its box, (left, top, width, height) as parts of the photograph.
+        boxes: Of each face with a card: its number, then left, top, width, height as parts of the photograph.
     """
 
     key: str
     image: str
-    boxes: tuple[tuple[int, tuple[float, float, float, float]], ...]
+    boxes: list[tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,6 @@ class Card:
         image: Base64 JPEG, "" without one.
         top: By kind (`Scores.kinds`), the strongest emotions with their values.
         extras: The other dimensions with their raw scores.
-        groups: By kind, one value for each group of emotions; see taxonomy.GROUPS.
         face: Number of the face in its photograph; None for a whole picture.
         photo: The photograph, on the card of its first face.
     """
@@ -54,7 +55,6 @@ class Card:
     image: str
     top: Mapping[str, tuple[tuple[str, float], ...]]
     extras: tuple[tuple[str, float], ...] = ()
-    groups: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     face: int | None = None
     photo: Photo | None = None
 
@@ -66,21 +66,23 @@ class InputCount:
     Args:
         pictures: Faces of one picture, which follow one another, count once.
         faces: None where whole pictures were scored.
+        last: The picture of the last row, "" at first.
     """
 
     pictures: int = 0
     faces: int | None = None
-    _last: str | None = None
+    last: str = ""
 
-    def add(self, scores: Scores) -> None:
-        """Take in the next rows."""
+    def add(self, scores: Scores) -> list[bool]:
+        """Take in the next rows; says of each whether it is the first of its picture."""
         if scores.faces is None:
             self.pictures += len(scores)
-            return
-        for key in map(picture_of, scores.keys):
-            self.pictures += key != self._last
-            self._last = key
+            return [True] * len(scores)
+        pictures = [picture_of(key) for key in scores.keys]
+        first = [one != before for before, one in zip([self.last, *pictures], pictures, strict=False)]
+        self.pictures, self.last = self.pictures + sum(first), pictures[-1] if pictures else self.last
         self.faces = (self.faces or 0) + int(np.isfinite(scores.faces[:, 0]).sum())
+        return first
 
     def text(self) -> str:
         """For people."""
@@ -90,36 +92,43 @@ class InputCount:
 
 @dataclass(slots=True)
 class PictureTotals:
-    """Everything the page is made from: sums over all scored inputs, and the first ones.
+    """Everything the page is made from: sums over all scored inputs, raw scores of most, all of the first ones.
 
     Args:
-        max_pictures: Cards at most.
+        rows: Takes in a line for each of the first `most` inputs.
+        cards: Inputs that have a card in the page itself.
+        most: Inputs that the page's script can show.
         top: Emotions on a card.
         min_reliability: Of the rankings, as of `Scores.ranking`.
         notes: What a reader must know, each once.
-        names: `Scores.names`.
+        kinds: What values the inputs have.
         statuses: Inputs by status.
         scored: Inputs with scores.
-        raw_sum: [D] float64, of the raw scores.
-        sums: By kind but z, [E] float64 of `Scores.ranking`.
-        first: The first inputs, without embeddings, and their small pictures.
-        photographs: By the picture's key, what the faces among them were found in: base64 JPEG, width and height.
+        sums, squares: [2E] float64, sums over `Kinds.tables` less those of the first input, and over their squares.
+        origin: [2E] float64, the first input's.
         count: Of pictures and faces.
+        first: The first `cards` inputs, without embeddings, and their small pictures.
+        photos: By the picture's key, those of which a face has a card in the page.
+        raw: Raw scores [n, D] of those of the first `most` inputs that have scores.
     """
 
-    max_pictures: int
+    rows: PageRows
+    cards: int
+    most: int
     top: int
     min_reliability: float | None = None
     notes: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
+    kinds: Kinds = field(default_factory=Kinds)
     statuses: Counter[str] = field(default_factory=Counter)
     scored: int = 0
-    raw_sum: Float64Array = field(default_factory=lambda: np.zeros(1))
-    sums: dict[str, Float64Array] = field(default_factory=dict)
+    sums: Float64Array = field(default_factory=lambda: np.zeros(1))
+    squares: Float64Array = field(default_factory=lambda: np.zeros(1))
+    origin: Float64Array | None = None
+    count: InputCount = field(default_factory=InputCount)
     first: list[Scores] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
-    photographs: dict[str, tuple[str, int, int]] = field(default_factory=dict)
-    count: InputCount = field(default_factory=InputCount)
+    photos: dict[str, Photo] = field(default_factory=dict)
+    raw: list[Float32Array] = field(default_factory=list)
 
     def add(
         self,
@@ -128,92 +137,114 @@ class PictureTotals:
         photographs: Sequence[Photograph | None] = (),
     ) -> None:
         """Take in a batch of the first one's heads: for each row a thumbnail, or None, and perhaps its photograph."""
-        self.count.add(scores)
-        self.names = scores.names
+        self.kinds.learn(scores)
         self.notes = distinct_notes((*self.notes, *scores.notes))[:_NOTES]
         self.statuses.update(str(s) for s in scores.status)
         ok = scores.ok
-        self.scored += int(ok.sum())
-        self.raw_sum = self.raw_sum + scores.raw[ok].sum(axis=0, dtype=np.float64)
-        for kind in scores.kinds:
-            if kind != "z":  # of which the mean follows from raw's
-                self.sums[kind] = self.sums.get(kind, 0.0) + scores.ranking(kind)[1][ok].sum(axis=0)
-        room = min(self.max_pictures - len(self.images), len(scores))
-        if room > 0:
-            self.first.append(replace(scores.select(range(room)), embeddings=None))
-            self.images += [encoded(one) for one in thumbnails[:room]]
-            for key, photo in zip(map(picture_of, scores.keys[:room]), photographs, strict=False):
-                if photo is not None and key not in self.photographs:
-                    small = encoded(thumbnail(photo.rgb, PHOTOGRAPH), PHOTOGRAPH)
-                    self.photographs[key] = (small, photo.width, photo.height)
+        self._add_sums(self.kinds.tables(scores)[ok])
+        starts = self.count.add(scores)
+        room = max(0, min(self.most - self.rows.count, len(scores)))
+        shown = max(0, min(self.cards - self.rows.count, room))
+        if shown:
+            self.first.append(replace(scores.select(range(shown)), embeddings=None))
+        self.raw.append(scores.raw[:room][ok[:room]])
+        for i in range(room):
+            photograph = photographs[i] if photographs else None
+            self._add_row(scores, i, thumbnails[i], photograph, starts=starts[i], in_page=i < shown)
 
-    def emotions(self) -> tuple[str, ...]:
-        """The emotions of `Scores.ranking`."""
-        return tuple(slug for slug in EMOTIONS if slug in self.names)
+    def _add_sums(self, tables: Float64Array) -> None:
+        if len(tables):
+            self.origin = tables[0] if self.origin is None else self.origin
+            self.scored += len(tables)
+            self.sums = self.sums + (tables - self.origin).sum(axis=0)
+            self.squares = self.squares + ((tables - self.origin) ** 2).sum(axis=0)
 
-    def means(self, baseline: Baseline | None) -> dict[str, dict[str, float]]:
-        """By kind, the mean of each emotion over all inputs with scores; {} without any."""
-        if not self.scored:
+    def _add_row(
+        self,
+        scores: Scores,
+        i: int,
+        image: Image.Image | None,
+        photograph: Photograph | None,
+        *,
+        starts: bool,
+        in_page: bool,
+    ) -> None:
+        """Take in one row: `starts` says whether its photograph does, `in_page` whether its card is in the page."""
+        picture, box = picture_of(scores.keys[i]), _box(scores, i, photograph)
+        small = None if photograph is None or not starts else thumbnail(photograph.rgb, PHOTOGRAPH)
+        if in_page:
+            self.images.append(encoded(image))
+            self.rows.room -= len(self.images[-1])
+            if small is not None:
+                self.photos[picture] = Photo(picture, encoded(small, PHOTOGRAPH), [])
+                self.rows.room -= len(self.photos[picture].image)
+        if box and picture in self.photos:
+            self.photos[picture].boxes.append(box)
+        texts = (scores.keys[i], str(scores.status[i]), scores.reason[i])
+        raw = scores.raw[i] if scores.status[i] == Status.OK else None
+        self.rows.add(texts, raw, None if in_page else image, box, None if in_page else small)
+
+    def means(self, kind: str, baseline: Baseline | None) -> dict[str, tuple[float, float]]:
+        """Of each emotion the mean and the standard deviation (by n - 1) over all inputs with scores; {} without any.
+
+        The deviation of a single input is NaN. An emotion without values is left out.
+        """
+        if self.origin is None:
             return {}
-        tables = {kind: total / self.scored for kind, total in self.sums.items()}
-        if baseline is not None:
-            z = baseline.z((self.raw_sum / self.scored)[None])[0]
-            tables["z"] = z[[self.names.index(slug) for slug in self.emotions()]]
+        mean = self.origin + self.sums / self.scored
+        variance = (self.squares - self.sums**2 / self.scored) / max(1, self.scored - 1)
+        deviation = np.sqrt(np.maximum(variance, 0.0)) if self.scored > 1 else np.full(mean.shape, np.nan)
+        scale = self.kinds.scale(kind, baseline)[1]
+        half = slice(len(scale), None) if kind == "softmax" else slice(len(scale))
+        spread = deviation[half] / scale
+        values = self.kinds.values(kind, mean, baseline)
         return {
-            kind: {s: v for s, v in zip(self.emotions(), table.tolist(), strict=True) if v == v}
-            for kind, table in tables.items()
+            slug: (value, width)
+            for slug, value, width in zip(self.kinds.emotions, values.tolist(), spread.tolist(), strict=True)
+            if value == value
         }
 
-    def cards(self, baseline: Baseline | None) -> tuple[tuple[str, ...], list[Card]]:
-        """The kinds of values that there are, and a card for each of the first inputs."""
-        kinds = tuple(self.sums) + (() if baseline is None else ("z",))
-        if not self.first:
-            return kinds, []
-        scores = Scores.concat(self.first)
-        if baseline is not None and scores.baseline is None:
-            scores = scores.against(baseline)
-        tops = {kind: scores.top(self.top, kind, self.min_reliability) for kind in kinds}
-        tables = {kind: scores.ranking(kind) for kind in kinds}
-        extras = [(d.slug, scores.names.index(d.slug)) for d in taxonomy.EXTRA_DIMENSIONS if d.slug in scores.names]
-        photos = self._photos(scores)
-        return kinds, [
-            Card(
-                scores.keys[i],
-                str(scores.status[i]),
-                scores.reason[i],
-                self.images[i],
-                top={kind: tuple(rows[i]) for kind, rows in tops.items()},
-                extras=tuple((slug, float(scores.raw[i, c])) for slug, c in extras) if ok else (),
-                groups={k: _groups(slugs, table[i], k) for k, (slugs, table) in tables.items()} if ok else {},
-                face=face_index(scores.keys[i]) if scores.faces is not None else None,
-                photo=photos.get(i),
-            )
-            for i, ok in enumerate(scores.ok)
-        ]
+    def tables(self) -> Iterator[Float64Array]:
+        """`Kinds.tables` of the first `most` inputs that have scores, in blocks."""
+        for raw in self.raw:
+            for start in range(0, len(raw), _BLOCK):
+                yield self.kinds.of_raw(raw[start : start + _BLOCK])
 
-    def _photos(self, scores: Scores) -> dict[int, Photo]:
-        """The photographs by the row of their first face."""
-        rows: dict[str, list[int]] = {}
-        for i, key in enumerate(scores.keys):
-            rows.setdefault(picture_of(key), []).append(i)
-        photos: dict[int, Photo] = {}
-        for key, (image, width, height) in self.photographs.items():
-            boxes = []
-            for i in rows[key]:
-                number = face_index(scores.keys[i])
-                if number is not None and scores.faces is not None:
-                    x, y, w, h = scores.faces[i, :4].tolist()
-                    boxes.append((number, (x / width, y / height, w / width, h / height)))
-            photos[rows[key][0]] = Photo(key, image, tuple(boxes))
-        return photos
+    def shown(self) -> Scores | None:
+        """The inputs that have cards in the page; None without any."""
+        return Scores.concat(self.first) if self.first else None
 
 
-def _groups(emotions: tuple[str, ...], values: Float64Array, kind: str) -> tuple[float, ...]:
-    """One value for each of the 7 groups: the sum of the probabilities, else the strongest score."""
-    out = []
-    for group in taxonomy.GROUPS:
-        members = [
-            v for s, v in zip(emotions, values.tolist(), strict=True) if v == v and taxonomy.find(s).group == group
-        ]
-        out.append(sum(members) if kind == "softmax" else max(members, default=0.0))
-    return tuple(out)
+def cards(totals: PictureTotals, kinds: Sequence[str], baseline: Baseline | None) -> list[Card]:
+    """A card for each of the first inputs."""
+    scores = totals.shown()
+    if scores is None:
+        return []
+    if baseline is not None and scores.baseline is None:
+        scores = scores.against(baseline)
+    tops = {kind: scores.top(totals.top, kind, totals.min_reliability) for kind in kinds}
+    extras = [(d.slug, scores.names.index(d.slug)) for d in taxonomy.EXTRA_DIMENSIONS if d.slug in scores.names]
+    photos = dict(totals.photos)
+    return [
+        Card(
+            scores.keys[i],
+            str(scores.status[i]),
+            scores.reason[i],
+            totals.images[i],
+            top={kind: tuple(rows[i]) for kind, rows in tops.items()},
+            extras=tuple((slug, float(scores.raw[i, c])) for slug, c in extras) if ok else (),
+            face=None if scores.faces is None else face_index(scores.keys[i]),
+            photo=photos.pop(picture_of(scores.keys[i]), None),
+        )
+        for i, ok in enumerate(scores.ok)
+    ]
+
+
+def _box(scores: Scores, i: int, photograph: Photograph | None) -> tuple[float, ...]:
+    """A face's number and its box, left, top, width and height as parts of its photograph; () without one."""
+    number = face_index(scores.keys[i])
+    if photograph is None or number is None or scores.faces is None:
+        return ()
+    x, y, width, height = scores.faces[i, :4].tolist()
+    box = (x / photograph.width, y / photograph.height, width / photograph.width, height / photograph.height)
+    return (number, *(round(part, 4) for part in box))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arithmetic import EMOTIONS
+from ..arithmetic import EMOTIONS, emotion_softmax
 from ..baseline import Baseline
-from ..records import Float64Array
+from ..records import Float32Array, Float64Array
 from ..scores import Scores
 
 
@@ -47,6 +47,14 @@ class Kinds:
         """[N, 2E] float64 of N rows: raw scores and softmax of the emotions; NaN where there are none."""
         softmax = scores.softmax[:, [EMOTIONS.index(slug) for slug in self.emotions]]
         return np.concatenate([scores.raw[:, self.places].astype(np.float64), softmax], axis=1)
+
+    def of_raw(self, raw: Float32Array) -> Float64Array:
+        """`tables` of the raw scores [N, D] of rows that have scores."""
+        own = raw[:, self.places].astype(np.float64)
+        softmax = np.full(own.shape, np.nan)
+        if self.has_softmax and self.neutral is not None:
+            softmax = emotion_softmax(own - self.neutral, self.emotions)
+        return np.concatenate([own, softmax], axis=1)
 
     def there(self, *, ranked: bool) -> tuple[str, ...]:
         """The kinds of `Scores.kinds` that the page can show; `ranked` says whether there is a baseline."""

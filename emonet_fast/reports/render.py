@@ -1,7 +1,9 @@
 """From a template and its variables to a page. All pages extend base.html and share the macros of parts.html."""
 
+import base64
+import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from typing import Any
 
@@ -28,6 +30,11 @@ def render(template: str, variables: Mapping[str, Any]) -> bytes:
 
     Every text is escaped, with its control characters made visible; a variable that is missing is an error.
     """
+    return b"".join(_pieces(template, variables))
+
+
+def _pieces(template: str, variables: Mapping[str, Any]) -> Iterator[bytes]:
+    """The page piece by piece, so that a long one is never in memory as a whole."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -36,7 +43,7 @@ def render(template: str, variables: Mapping[str, Any]) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_shown,
-        loader=jinja2.FunctionLoader(_source),
+        loader=jinja2.FunctionLoader(source_of),
     )
     environment.filters |= {
         "clock": clock,
@@ -44,8 +51,10 @@ def render(template: str, variables: Mapping[str, Any]) -> bytes:
         "opacity": lambda share: f"{min(max(share, 0.0), 1.0):.3f}",
         "share": lambda share: "–" if math.isnan(share) else f"{share:.1%}",
         "short": lambda text, columns: shorten_middle(visible(text), columns),
+        "sha256": lambda text: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode(),
         "signed": lambda value: minus(f"{value:+.2f}"),
         "value": lambda value, kind: minus(value_text(value, kind)),
+        "width_of": lambda value, kind: value_text(value, kind).removeprefix("+"),
         "width": lambda share: f"{min(max(share, 0.0), 1.0):.1%}",
     }
     environment.globals |= {
@@ -54,7 +63,9 @@ def render(template: str, variables: Mapping[str, Any]) -> bytes:
         "group_index": lambda slug: taxonomy.GROUPS.index(taxonomy.find(slug).group),
         "groups": [{"name": name, "short": short} for name, short in zip(taxonomy.GROUPS, _SHORT, strict=True)],
     }
-    return environment.get_template(template).render(variables).encode("utf-8", "backslashreplace")
+    pieces = environment.get_template(template).stream(variables)
+    pieces.enable_buffering(1000)
+    yield from (piece.encode("utf-8", "backslashreplace") for piece in pieces)
 
 
 def switch(kinds: Iterable[str]) -> list[dict[str, str]]:
@@ -72,12 +83,13 @@ def agreement(slug: str) -> dict[str, str] | None:
 def publish(pending: PendingFile, template: str, variables: Mapping[str, Any]) -> None:
     """Write a page and put it in place. Raises EmonetError when the disk refuses; then nothing is left."""
     with pending:
-        pending.file.write(render(template, variables))
+        pending.file.writelines(_pieces(template, variables))
         pending.finish()
         pending.publish()
 
 
-def _source(template: str) -> str:
+def source_of(template: str) -> str:
+    """The text of a file of the package, such as "reports/pictures.js"."""
     return resources.files("emonet_fast").joinpath(template).read_text("utf-8")
 
 
