@@ -1,4 +1,4 @@
-"""Progress for the command line, on standard error: a bar on a terminal, elsewhere lines at a sensible rate."""
+"""Progress on standard error: a bar on a terminal, elsewhere lines at a sensible rate."""
 
 import sys
 import time
@@ -11,22 +11,37 @@ SHOWN = ("auto", "bar", "lines", "none")
 _EVERY, _PART, _SOON = 10.0, 1 / 20, 1.0
 
 
-def progress(total: float | None, unit: str = "image", what: str | None = None, show: str = "auto") -> Any:
+def watched() -> bool:
+    """Whether standard error is a terminal or a notebook's cell, so that somebody sees a bar move."""
+    return sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel.")
+
+
+def shown(asked: bool | None, total: int | None, unit: str = "image") -> Any:
+    """Progress for calls from Python, as `progress`; None shows it where it is `watched` and takes over a second."""
+    if asked is None:
+        return progress(total, unit, show="bar" if watched() else "none", delay=1.0)
+    return progress(total, unit, show="auto" if asked else "none")
+
+
+def progress(
+    total: float | None, unit: str = "image", what: str | None = None, show: str = "auto", delay: float = 0.0
+) -> Any:
     """Return a bar of tqdm, or what writes lines in its place.
 
     Args:
         total: of the units; None where it is unknown.
         unit: the unit's name; "B" shows kB, MB and GB.
         what: the text before the bar.
-        show: one of SHOWN; "auto" is a bar where standard error is a terminal, else lines.
+        show: one of SHOWN; "auto" is a bar where somebody watches, else lines.
+        delay: seconds after which a bar begins to be shown.
     """
     from tqdm import tqdm
 
     if show == "none":
         return ProgressLines(total, unit, what, silent=True)
-    if show == "lines" or (show == "auto" and not sys.stderr.isatty()):
+    if show == "lines" or (show == "auto" and not watched()):
         return ProgressLines(total, unit, what)
-    return tqdm(total=total, unit=unit, desc=what, unit_scale=unit == "B", leave=False)
+    return tqdm(total=total, unit=unit, desc=what, unit_scale=unit == "B", leave=False, delay=delay)
 
 
 class ProgressLines:

@@ -10,8 +10,13 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from . import taxonomy
 from .errors import OptionError
+from .text import shorten_end
 
+# Explains `marked`. ASCII, for every terminal.
+LEGEND = "(~ experts agree somewhat on this emotion, ? they do not agree)"
+_MARKS = {"agree": "", "somewhat": "~", "not": "?"}
 # Krippendorff's alpha from which experts count as agreeing, and as agreeing somewhat.
 AGREE, SOMEWHAT = 0.30, 0.10
 
@@ -74,6 +79,18 @@ def _facts() -> dict[str, Any]:
 def reliability() -> dict[str, Reliability]:
     """The figures of the 40 emotions by slug, in the guide's order."""
     return {slug: Reliability(*values) for slug, values in _facts()["emotions"].items()}
+
+
+def marked(slug: str) -> str:
+    """An emotion's name, with a mark where experts do not agree on it; see LEGEND."""
+    known = reliability().get(slug)
+    return taxonomy.find(slug).name + ("" if known is None else _MARKS[known.agreement])
+
+
+def shortened(name: str, width: int) -> str:
+    """A name of `marked` in at most `width` columns of a terminal; the mark stays."""
+    mark = name[-1] if name[-1] in "~?" else ""
+    return shorten_end(name.removesuffix(mark), width - len(mark)) + mark
 
 
 def record() -> str:

@@ -5,9 +5,10 @@ sources -> decoders (decode, preprocess) -> backend -> scores
 Over 300 lines: a quarter of it documents the public class, and its two halves share what is open.
 """
 
+import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from .arithmetic import missing_note
 from .backends.base import Backend, DeviceBackend, Outputs
 from .backends.choose import open_backend
 from .backends.pixels import run_pixels
+from .bars import shown
 from .cache import sweep
 from .checkpoint import open_checkpoint
 from .checkpoint.spec import Checkpoint
@@ -31,7 +33,7 @@ from .records import Decoded, Float32Array, Picture
 from .scores import Scores, face_values
 from .shared import Shared
 from .sources.memory import Memory
-from .text import counted
+from .text import counted, shorten_middle, visible
 
 # The default of cache_dir depends on the environment, and a user without a home has none.
 _WITH_DEFAULT = tuple(one for one in fields(Options) if one.name != "cache_dir")
@@ -112,6 +114,10 @@ class Scorer:
         accept_fidelity: bool = False,
         options: Options | None = None,
     ) -> None:
+        if not isinstance(checkpoint, str | os.PathLike):
+            raise OptionError(
+                f"checkpoint is {checkpoint!r:.200}; expected 'large', 'small', a packed file or a folder"
+            )
         self.where = checkpoint
         keywords: dict[str, Any] = {
             "device": device,
@@ -140,6 +146,15 @@ class Scorer:
         self._timed = Stopwatch("open", "decode", "preprocess", "engine", "wait", "scores")
         # A copy in another process opens its own engine.
         self._shared: Shared[Opened] = Shared(_release)
+
+    def __repr__(self) -> str:
+        """One line, which opens nothing: `<Scorer large, openvino bf16, open>`."""
+        opened, options = self._shared.held, self.options
+        if opened is None:
+            how = f"device {options.device}, precision {options.precision}, not open"
+        else:
+            how = f"{opened.backend.name} {opened.backend.precision}, open"
+        return f"<Scorer {shorten_middle(visible(str(self.where)), 40)}, {how}>"
 
     def __enter__(self) -> "Scorer":
         return self
@@ -235,7 +250,7 @@ class Scorer:
             **lacks,
         }
 
-    def __call__(self, images: Iterable[object], *, embeddings: bool = False) -> Scores:
+    def __call__(self, images: Iterable[object], *, embeddings: bool = False, progress: bool | None = None) -> Scores:
         """Score pictures. A picture that cannot be read gets a status, a reason and NaN scores.
 
         Warns with ScalingWarning where scores lie outside -20..20, and with NoScoresWarning where no picture could be
@@ -246,13 +261,19 @@ class Scorer:
                 on the host too), in any mix and size. A PIL image is turned by the EXIF orientation that it carries:
                 after you have turned one yourself, drop it, as ImageOps.exif_transpose does.
             embeddings: keep them too, [N, hidden] float32.
+            progress: show it on standard error. None shows a bar where somebody watches, on a terminal or in a
+                notebook, once a second has gone by.
 
         Raises:
             InputError: when `images` is one picture, a folder or a table instead of pictures.
         """
         pictures = Memory(images, self.options.max_bytes)
         with self._shared.use(self._make):
-            parts = [batch.scores for batch in self.batches(pictures, embeddings=embeddings)]
+            parts = []
+            with shown(progress, len(images) if isinstance(images, Sized) else None) as bar:
+                for batch in self.batches(pictures, embeddings=embeddings):
+                    parts.append(batch.scores)
+                    bar.update(len(batch.scores))
             scores = Scores.concat(parts) if parts else self.empty()
         for note in scores.notes:
             if "scaling fault" in note:

@@ -31,6 +31,11 @@ class Shared(Generic[T]):
                 self._held = make()
             return self._held
 
+    @property
+    def held(self) -> T | None:
+        """What is open now; None where nothing is."""
+        return self._held
+
     @contextmanager
     def use(self, make: Callable[[], T], known: T | None = None) -> Iterator[T]:
         """What is open, for a `with` block whose end `close` waits for.

@@ -6,8 +6,6 @@ python examples/score_folder.py pictures/ --checkpoint large --output scores.par
 import argparse
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 import emonet_fast as ef
 
 
@@ -23,12 +21,12 @@ def main() -> None:
         scores = scorer(paths)
 
     # Every file has a row. One that is no picture has a status and a reason instead of scores.
-    for i, key in enumerate(scores.keys):
-        if scores.ok[i]:
-            print(key, *(f"{name} {value:.2f}" for name, value in scores.top(3)[i]), sep="  ")
+    for key, status, reason, top in zip(scores.keys, scores.status, scores.reason, scores.top(3), strict=True):
+        if top:
+            print(key, *(f"{name} {value:.2f}" for name, value in top), sep="  ")
         else:
-            print(key, scores.status[i], scores.reason[i], sep="  ")
-    pq.write_table(scores.to_arrow(), arguments.output)
+            print(key, status, reason, sep="  ")
+    scores.to_parquet(arguments.output)
 
 
 if __name__ == "__main__":

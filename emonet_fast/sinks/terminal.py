@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .. import taxonomy
-from ..reliability import Agreement, reliability
+from ..reliability import LEGEND, marked, shortened
 from ..text import columns, pad, shorten_end, shorten_middle, value_text, visible
 
 if TYPE_CHECKING:
@@ -19,9 +18,6 @@ _TITLES = {
     "raw": "strongest emotions, raw (no neutral means)",
     "z": "most unusual emotions, z against the baseline",
 }
-# After the names of emotions: how far experts agree on them. ASCII, for every terminal.
-_MARKS = {Agreement.AGREE: "", Agreement.SOMEWHAT: "~", Agreement.NOT: "?"}
-_LEGEND = "(~ experts agree somewhat on this emotion, ? they do not agree)"
 
 
 def table(scores: "Scores", top: int, width: int, min_reliability: float | None = None) -> str:
@@ -38,7 +34,7 @@ def table(scores: "Scores", top: int, width: int, min_reliability: float | None 
     width = max(width, _MIN_WIDTH)
     keys = [visible(k) for k in scores.keys]
     key_width = min(max(columns(k) for k in [*keys, "picture"]), max(width * 3 // 10, 16))
-    cells = [[(_marked(s), value_text(v, scores.value_kind)) for s, v in row] for row in ranked]
+    cells = [[(marked(s), value_text(v, scores.value_kind)) for s, v in row] for row in ranked]
     widths = _cell_widths(cells, width - key_width - len(_GAP))
     lines = [_line("picture", _TITLES[scores.value_kind] if widths else "status", key_width, width)]
     for i, key in enumerate(keys):
@@ -49,7 +45,7 @@ def table(scores: "Scores", top: int, width: int, min_reliability: float | None 
         lines.append(_line(key, text, key_width, width))
     wanted = max(map(len, cells))
     if any(name[-1] in "~?" for row in cells for name, _ in row[: len(widths)]):
-        lines.append(shorten_end(_LEGEND, width))
+        lines.append(shorten_end(LEGEND, width))
     if len(widths) < wanted:
         lines.append(shorten_end(f"(room for {len(widths)} of {wanted} emotions)", width))
     return "\n".join(line.rstrip() for line in lines)
@@ -58,11 +54,6 @@ def table(scores: "Scores", top: int, width: int, min_reliability: float | None 
 def _line(key: str, text: str, key_width: int, width: int) -> str:
     room = width - key_width - len(_GAP)
     return pad(shorten_middle(key, key_width), key_width) + _GAP + shorten_end(text, room)
-
-
-def _marked(slug: str) -> str:
-    known = reliability().get(slug)
-    return taxonomy.find(slug).name + ("" if known is None else _MARKS[known.agreement])
 
 
 def _cell_widths(cells: list[list[tuple[str, str]]], room: int) -> list[tuple[int, int]]:
@@ -88,9 +79,4 @@ def _total(widths: list[tuple[int, int]]) -> int:
 
 
 def _cell(name: str, value: str, name_width: int, value_width: int) -> str:
-    mark = name[-1] if name[-1] in "~?" else ""
-    return (
-        pad(shorten_end(name.removesuffix(mark), name_width - len(mark)) + mark, name_width)
-        + " "
-        + value.rjust(value_width)
-    )
+    return pad(shortened(name, name_width), name_width) + " " + value.rjust(value_width)

@@ -14,7 +14,7 @@ from ..text import utf8_text
 from .folder import UniqueKeys, read_file
 
 _EXPECTED = "expected a path, bytes, a PIL image or an array [H, W, 3] uint8 RGB"
-_ARRAY = "expected [H, W, 3] uint8 RGB, 0..255"
+_ARRAY = "expected [H, W, 3] uint8 RGB, 0..255 (OpenCV's BGR becomes RGB by img[..., ::-1])"
 _ORIENTATION, _EXIF, _WIDTH, _HEIGHT = 0x0112, 0x8769, 0xA002, 0xA003  # EXIF's tags
 
 
@@ -56,13 +56,15 @@ def _advice(items: object) -> str:
         return f"it is a folder, so list its files: sorted(Path({os.fsdecode(items)!r}).glob('*.jpg'))"
     one = isinstance(items, (str, bytes, bytearray, memoryview, os.PathLike, Image.Image))
     if one or (hasattr(items, "__dlpack__") and getattr(items, "ndim", 4) in (2, 3)):
-        return "put it in a list"
+        return "put it in a list, [picture]"
     if hasattr(items, "read"):
-        return "put the bytes of its read() in a list"
+        return "put its bytes in a list, [file.read()]"
     if isinstance(items, Mapping):
-        return "give its values(), or a list"
+        return "give list(pictures.values())"
+    if isinstance(items, set | frozenset):
+        return "a set has no order that rows could follow, so give sorted(paths) or list(pictures)"
     if hasattr(items, "columns"):
-        return "give one of its columns"
+        return "give one of its columns, list(table['path'])"
     try:
         iter(items)  # type: ignore[call-overload]
     except TypeError:
@@ -85,11 +87,13 @@ def take(item: object, key: str, max_bytes: int) -> Picture:
         try:
             item = np.from_dlpack(item)
         except Exception as error:  # each library has its own; a tensor on a GPU, one with gradients
-            return Picture(key, None, Status.BAD_INPUT, f"a {kind} came ({error}); {_EXPECTED}, on the host")
+            advice = f"{_EXPECTED}, on the host: tensor.detach().cpu().numpy()"
+            return Picture(key, None, Status.BAD_INPUT, f"a {kind} came ({error}); {advice}")
     if isinstance(item, np.ndarray):
         fault = array_fault(item)
         return Picture(key, None, Status.BAD_INPUT, fault) if fault else Picture(key, item)
-    return Picture(key, None, Status.BAD_INPUT, f"a {kind} came; {_EXPECTED}")
+    advice = "; give the bytes of its read()" if hasattr(item, "read") else ""
+    return Picture(key, None, Status.BAD_INPUT, f"a {kind} came; {_EXPECTED}{advice}")
 
 
 def _as_turned(image: Image.Image) -> Image.Image:
@@ -123,17 +127,17 @@ def _shape_fault(shape: tuple[int, ...]) -> str:
     if 0 in shape:
         return "it is empty"
     if len(shape) == 2:
-        return "it looks like grey [H, W]; repeat it to three channels"
+        return "it looks like grey [H, W]; repeat it to three channels, np.stack([array] * 3, axis=2)"
     if len(shape) == 4:
-        return "it looks like a batch; give its images one by one"
+        return "it looks like a batch; give its images one by one, list(batch)"
     if len(shape) != 3:
         return f"it has {len(shape)} dimensions"
     if shape[2] == 3:
         return ""
     if shape[2] == 4:
-        return "it looks like RGBA; drop the last channel, array[..., :3]"
+        return "it looks like RGBA; drop the last channel, array[..., :3], or of OpenCV's BGRA array[..., 2::-1]"
     if shape[2] == 1:
-        return "it looks like grey [H, W, 1]; repeat it to three channels"
+        return "it looks like grey [H, W, 1]; repeat it to three channels, np.repeat(array, 3, axis=2)"
     if shape[0] == 3:
         return "it looks like [3, H, W]; transpose it, array.transpose(1, 2, 0)"
     return f"it has {shape[2]} channels"
@@ -146,5 +150,6 @@ def _dtype_fault(array: npt.NDArray[np.generic]) -> str:
         return f"its dtype is {array.dtype}"
     values = np.asarray(array, np.float64)
     fault = "it is floating point, whose range (0..1, -1..1, 0..255) is a guess; scale and round it to uint8"
+    fault += " (from 0..1: (255 * array).round().astype('uint8'))"
     bad = int(np.count_nonzero(~np.isfinite(values)))
     return f"{fault}; {bad} values are NaN or infinite" if bad else fault

@@ -78,7 +78,7 @@ def test_other_types(item):
     [
         (np.zeros((4, 5), np.uint8), ["[4, 5] uint8 came", "grey [H, W]"]),
         (np.zeros((4, 5, 1), np.uint8), ["grey [H, W, 1]"]),
-        (np.zeros((4, 5, 4), np.uint8), ["RGBA", "array[..., :3]"]),
+        (np.zeros((4, 5, 4), np.uint8), ["RGBA", "array[..., :3]", "array[..., 2::-1]", "img[..., ::-1]"]),
         (np.zeros((3, 4, 5), np.uint8), ["[3, H, W]", "transpose(1, 2, 0)"]),
         (np.zeros((4, 5, 2), np.uint8), ["2 channels"]),
         (np.zeros((1, 4, 5, 3), np.uint8), ["batch"]),
@@ -98,6 +98,21 @@ def test_arrays_that_are_no_pictures(array, words):
     assert (got.status, got.data) == (Status.BAD_INPUT, None)
     for word in [*words, "expected [H, W, 3] uint8 RGB, 0..255"]:
         assert word in got.reason
+
+
+def test_a_file_object_among_pictures_is_told_of_its_bytes():
+    (got,) = Memory([io.BytesIO(b"x")], LIMIT)
+    assert got.status == Status.BAD_INPUT
+    assert "give the bytes of its read()" in got.reason
+
+
+def test_advice_on_arrays_works():
+    """What the errors say to do gives a picture."""
+    rgb = gradient(4, 5)
+    np.testing.assert_array_equal(np.dstack([rgb[..., ::-1], rgb[..., 0]])[..., 2::-1], rgb)  # of BGRA
+    for made in (np.stack([rgb[..., 0]] * 3, axis=2), np.repeat(rgb[..., :1], 3, axis=2)):
+        assert array_fault(made) == ""
+    np.testing.assert_array_equal((255 * (rgb / 255)).round().astype("uint8"), rgb)
 
 
 def test_a_finite_float_array_is_not_said_to_hold_nan():
@@ -126,8 +141,10 @@ def test_any_array_gives_a_verdict(array):
         (Image.new("L", (1, 1)), "put it in a list"),
         (gradient(), "put it in a list"),
         (Path(__file__).parent, r"it is a folder, so list its files: sorted\(Path\('.*sources'\)"),
-        (io.BytesIO(b"x"), r"put the bytes of its read\(\) in a list"),
-        ({"a": b"x"}, r"give its values\(\)"),
+        (io.BytesIO(b"x"), r"put its bytes in a list, \[file.read\(\)\]"),
+        ({"a": b"x"}, r"give list\(pictures.values\(\)\)"),
+        ({"a.jpg"}, r"a set has no order .* give sorted\(paths\) or list\(pictures\)"),
+        (frozenset(["a.jpg"]), r"a set has no order"),
         (3, "a list, or another iterable"),
     ],
 )
@@ -137,7 +154,7 @@ def test_what_is_no_row_of_pictures_is_told_what_to_do(items, advice):
 
 
 @pytest.mark.parametrize(
-    "kind", [tuple, set, iter, lambda names: (n for n in names), lambda names: dict.fromkeys(names, 0).keys()]
+    "kind", [tuple, iter, lambda names: (n for n in names), lambda names: dict.fromkeys(names, 0).keys()]
 )
 def test_any_iterable_of_pictures(kind):
     assert {p.key for p in Memory(kind(["x.jpg", "y.jpg"]), LIMIT)} == {"x.jpg", "y.jpg"}
@@ -159,7 +176,7 @@ def test_tensors_of_other_libraries():
         Memory(good, LIMIT)
     found = list(Memory([good, *bad], LIMIT))
     np.testing.assert_array_equal(found[0].data, good.numpy())
-    words = ["transpose it", "floating point", "requires? grad", "on the host"]
+    words = ["transpose it", "floating point", r"requires? grad.*detach\(\).cpu\(\).numpy\(\)", "on the host"]
     for one, word in zip(found[1:], words, strict=True):
         assert one.status == Status.BAD_INPUT
         assert re.search(word, one.reason), one.reason

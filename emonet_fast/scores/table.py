@@ -3,16 +3,16 @@
 Over 300 lines: users get one object, and each of its readings (columns, rows, tables, ranks) is a short method.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from .arithmetic import (
+from ..arithmetic import (
     EMOTIONS,
-    LIKELY_RANGE,
     SCALING,
     checked_embeddings,
     checked_means,
@@ -22,51 +22,39 @@ from .arithmetic import (
     missing_note,
     scaling_note,
 )
-from .baseline import Baseline
-from .errors import OptionError
-from .optional import need
-from .quality import turn_of
-from .records import Face, Float32Array, Float64Array, Status, face_index, file_name
-from .reliability import reliable
-from .taxonomy import canonical_order
-from .text import utf8_text
+from ..baseline import Baseline
+from ..errors import OptionError
+from ..optional import need
+from ..records import Float32Array, Float64Array, Status, face_index, file_name
+from ..reliability import reliable
+from ..taxonomy import canonical_order
+from ..text import utf8_text
+from .parts import (
+    FACE_COLUMNS,
+    NO_BASELINE,
+    QUALITY_COLUMNS,
+    check_alike,
+    check_lengths,
+    column,
+    embedding_column,
+    joined_metadata,
+    joined_tables,
+    summary,
+    write,
+)
 
 if TYPE_CHECKING:
     import pandas
     import pyarrow
-
-# A face's box as it was found, in pixels of the upright picture, and the detector's score of 0..1.
-FACE_COLUMNS = ("face_x", "face_y", "face_width", "face_height", "face_score")
-# How usable a face is, see quality.py: the longer side of its box, look_of its crop, turn_of its landmarks.
-QUALITY_COLUMNS = ("face_size", "face_sharpness", "face_brightness", "face_yaw", "face_roll")
-_FACE_VALUES = FACE_COLUMNS + QUALITY_COLUMNS
-NO_BASELINE = "no neutral means: raw only, no score (mean-subtracted) and no softmax"
+    from matplotlib.axes import Axes
 
 
-def distinct_notes(notes: Iterable[str]) -> tuple[str, ...]:
-    """The notes of several batches without repeats.
-
-    Notes on scaling count the rows of their batch; they become one note without a count.
-    """
-    low, high = LIKELY_RANGE
-    plain = f"some rows have raw scores outside {low:g}..{high:g}: {SCALING}"
-    return tuple(dict.fromkeys(plain if n.endswith(SCALING) else n for n in notes))
-
-
-def face_values(faces: Sequence[Face | None]) -> Float64Array:
-    """[N, 10] float64 of FACE_COLUMNS and QUALITY_COLUMNS, NaN where a row has no face."""
-    values = [(np.nan,) * len(_FACE_VALUES) if face is None else _values(face) for face in faces]
-    return np.array(values, np.float64).reshape(-1, len(_FACE_VALUES))
-
-
-def _values(face: Face) -> tuple[float, ...]:
-    box = (face.x, face.y, face.width, face.height, face.score)
-    return (*box, face.longer_side, float(face.sharpness), float(face.brightness), *turn_of(face.landmarks))
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Scores:
     """Scores of N inputs by D heads. Rows whose status is not "ok" hold NaN; "ok" rows are finite.
+
+    `scores[3]`, `scores[2:5]` and `scores[scores.ok]` are Scores of these rows, and iterating gives Scores of one row
+    each; `scores["elation"]` is a column. A notebook shows a small table with pictures.
 
     Args:
         raw: [N, D] float32, the heads' outputs.
@@ -137,7 +125,7 @@ class Scores:
         labels = [f"#{i}" for i in range(n)] if keys is None else list(keys)
         states = [Status.OK] * n if status is None else [Status(s) for s in status]
         reasons = [""] * n if reason is None else list(reason)
-        _check_lengths(n, keys=labels, status=states, reason=reasons)
+        check_lengths(n, keys=labels, status=states, reason=reasons)
         return cls.of_checked(
             values,
             slugs,
@@ -188,6 +176,38 @@ class Scores:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def __repr__(self) -> str:
+        return f"<Scores {summary(self)}>"
+
+    def _repr_html_(self) -> str:
+        from . import notebook
+
+        return notebook.table(self)
+
+    def __iter__(self) -> Iterator["Scores"]:
+        return (self.select([row]) for row in range(len(self)))
+
+    @overload
+    def __getitem__(self, which: str) -> npt.NDArray[Any]: ...
+
+    @overload
+    def __getitem__(self, which: int | slice | Sequence[int] | npt.NDArray[Any]) -> "Scores": ...
+
+    def __getitem__(self, which: str | int | slice | Sequence[int] | npt.NDArray[Any]) -> "npt.NDArray[Any] | Scores":
+        """Rows as Scores, or a column as an array [N].
+
+        Args:
+            which: a row, a slice, N truth values or an array of rows, as numpy takes them; or the name of an emotion in
+                any spelling, for its values of `value_kind`, or of one of `columns()`, such as "raw_valence".
+
+        Raises:
+            IndexError: for rows that are not there.
+            OptionError: for a name that no column has.
+        """
+        if not isinstance(which, str):
+            return self.select(np.ravel(np.arange(len(self))[which]).tolist())
+        return column(self, which)
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -364,6 +384,37 @@ class Scores:
         rows: list[dict[str, Any]] = self.to_arrow().to_pylist()
         return rows
 
+    def to_parquet(self, path: str | Path) -> None:
+        """Write a Parquet file of `to_arrow()`, as `emonet-fast score` does; an older file is replaced.
+
+        Raises:
+            OptionError: when the name does not end in .parquet, or the folder cannot be written.
+            EmonetError: when the disk refuses.
+        """
+        write(self, path, ".parquet")
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write a CSV file, and its metadata as `<name>.meta.json` beside it. Takes and raises as `to_parquet`."""
+        write(self, path, ".csv")
+
+    def plot(self, kind: str | None = None, *, axes: "Axes | None" = None) -> "Axes":
+        """Draw the emotions by matplotlib (extra `eval`): bars of one row, strongest first; a heat map of several.
+
+        Args:
+            kind: as of `ranking`.
+            axes: where to draw; None makes a figure of pyplot.
+
+        Returns:
+            The axes, to be changed or saved: `scores.plot().figure.savefig("a.png")`.
+
+        Raises:
+            OptionError: when no row has scores, or as `ranking` raises.
+            MissingPackageError: without matplotlib.
+        """
+        from . import notebook
+
+        return notebook.plot(self, kind, axes)
+
     def select(self, rows: Sequence[int], keys: Sequence[str] | None = None) -> "Scores":
         """The rows of these places, from 0, in their order, each as often as it is named; with new keys, if any."""
         at = np.asarray(rows, np.intp)
@@ -390,19 +441,9 @@ class Scores:
         Raises:
             OptionError: no parts, or they differ in heads, in having neutral means, in baseline or in embeddings.
         """
-        if not parts or any(p.names != parts[0].names for p in parts):
-            raise OptionError("Scores.concat needs at least one part, and the same heads in the same order in all")
-        if len({p.has_score for p in parts}) > 1:
-            raise OptionError("Scores.concat was given parts with and without neutral means; score them alike")
-        if any(p.baseline != parts[0].baseline for p in parts):
-            raise OptionError("Scores.concat was given parts against different baselines; take one for all")
-        widths = {p.embeddings.shape[1] for p in parts if p.embeddings is not None}
-        if len(widths) > 1 or (widths and any(p.embeddings is None and p.ok.any() for p in parts)):
-            raise OptionError("Scores.concat was given parts with and without embeddings, or of several widths")
+        check_alike(parts)
         raw = np.concatenate([p.raw for p in parts])
         notes = [n for p in parts for n in p.notes if not n.endswith(SCALING)]
-        names = dict.fromkeys(k for p in parts for k in p.metadata)
-        values = {k: dict.fromkeys(p.metadata[k] for p in parts if k in p.metadata) for k in names}
         return cls(
             raw=raw,
             score=np.concatenate([p.score for p in parts]),
@@ -411,34 +452,9 @@ class Scores:
             keys=tuple(k for p in parts for k in p.keys),
             status=tuple(s for p in parts for s in p.status),
             reason=tuple(r for p in parts for r in p.reason),
-            embeddings=_concat_known([p.embeddings for p in parts], parts),
+            embeddings=joined_tables([p.embeddings for p in parts], parts),
             notes=tuple(dict.fromkeys([*notes, *scaling_note(raw)])),
-            metadata={k: "; ".join(v) for k, v in values.items()},
-            faces=_concat_known([p.faces for p in parts], parts),
+            metadata=joined_metadata([p.metadata for p in parts]),
+            faces=joined_tables([p.faces for p in parts], parts),
             baseline=parts[0].baseline,
         )
-
-
-def embedding_column(embeddings: Float32Array, ok: npt.NDArray[np.bool_], dtype: npt.DTypeLike) -> "pyarrow.Array":
-    """[N, W] as fixed-size lists: null where a row is not ok, or a value is not finite or beyond the dtype."""
-    import pyarrow as pa
-
-    with np.errstate(over="ignore"):
-        vectors = np.ascontiguousarray(embeddings, dtype)
-    unknown = ~ok | ~np.isfinite(vectors).all(axis=1)
-    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1], mask=pa.array(unknown))
-
-
-def _check_lengths(rows: int, **columns: Sequence[object]) -> None:
-    for name, column in columns.items():
-        if len(column) != rows:
-            raise OptionError(f"{name} has {len(column)} entries; expected {rows}, one for each row of raw")
-
-
-def _concat_known(tables: Sequence[npt.NDArray[Any] | None], parts: Sequence[Scores]) -> npt.NDArray[Any] | None:
-    """The tables [N, W] of the parts below each other, NaN for parts without; None where no part has one."""
-    like = next((t for t in tables if t is not None), None)
-    if like is None:
-        return None
-    unknown = [np.full((len(p), like.shape[1]), np.nan, like.dtype) for p in parts]
-    return np.concatenate([u if t is None else t for u, t in zip(unknown, tables, strict=True)])
