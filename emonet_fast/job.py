@@ -3,17 +3,18 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .baseline import Baseline
 from .errors import EmonetError
-from .faces import PictureFaces
+from .faces import FaceSample, Looked, PictureFaces
 from .files import keep_apart
 from .population.annotate import adding
 from .population.spool import Spool
 from .process import held_signals
 from .records import Picture, Status
+from .reports.collect import InputCount
 from .reports.pictures import PictureReport
 from .scorer import ScoredBatch, Scorer
 from .scores import Scores, distinct_notes
@@ -23,7 +24,6 @@ from .sinks.encoders import companions
 from .sinks.tables import GrowingTable
 from .sources.keys import picture_of
 from .sources.skipped import skipped_text
-from .text import counted
 from .thumbnails import thumbnail
 
 # Seconds of measuring after the first batch, which may warm things up.
@@ -85,6 +85,8 @@ class ScoreSummary:
         written: the output files that are in place.
         faults: why other outputs are not, or not whole.
         ended: what ended the run early, a KeyboardInterrupt or an EmonetError; None for a whole run.
+        inputs: how many pictures and faces.
+        looked: what was seen in some pictures of a run that scored whole ones.
     """
 
     counts: dict[str, int]
@@ -97,6 +99,8 @@ class ScoreSummary:
     written: tuple[Path, ...] = ()
     faults: tuple[str, ...] = ()
     ended: BaseException | None = None
+    inputs: InputCount = field(default_factory=InputCount)
+    looked: Looked = field(default_factory=Looked)
 
     @property
     def scored(self) -> int:
@@ -105,13 +109,13 @@ class ScoreSummary:
 
     def line(self) -> str:
         """The last line of a run: how many inputs became what, and how fast."""
-        total = sum(self.counts.values())
-        parts = [f"{self.scored} scored"]
+        whole = self.inputs.faces is None
+        parts = [f"{self.scored} scored" + " as a whole" * whole]
         parts += [f"{n} {status}" for status, n in sorted(self.counts.items()) if status != Status.OK]
-        speed = f"; {self.seconds['engine'] / self.scored:.2f} s/image" if self.scored else ""
-        skipped = f"; {self.skipped}" if self.skipped else ""
+        speed = f"{self.seconds['engine'] / self.scored:.2f} s/{'image' if whole else 'face'}" if self.scored else ""
+        facts = filter(None, (self.skipped, self.looked.text(), speed))
         by = f"({self.engine}, decoded by {self.decoder})"
-        return f"{counted(total, 'input')}: {', '.join(parts)}{skipped}{speed} {by}"
+        return f"{self.inputs.text()}: {'; '.join((', '.join(parts), *facts))} {by}"
 
 
 def check(outputs: ScoreOutputs) -> None:
@@ -138,8 +142,10 @@ class _Rows:
         self.counts: Counter[str] = Counter()
         self.notes: tuple[str, ...] = ()
         self.first: list[Scores] = []
+        self.inputs = InputCount()
 
     def add(self, scores: Scores) -> None:
+        self.inputs.add(scores)
         self.counts.update(scores.status)
         self.notes = distinct_notes((*self.notes, *scores.notes))
         if self.spool is not None:
@@ -155,6 +161,7 @@ def run(
     advance: Callable[[int], None],
     faces: PictureFaces | None = None,
     skipped: Mapping[str, int] | None = None,
+    sample: FaceSample | None = None,
 ) -> ScoreSummary:
     """Score pictures and write the outputs. `advance` takes the number of rows of each batch that is done.
 
@@ -162,8 +169,10 @@ def run(
     batch, end the run early: the summary says so, and what was scored is kept. Each output stands or falls alone. A
     checkpoint or an engine that cannot be opened is an error before any picture is scored.
 
-    `skipped` is read at the end: how much of what was passed over, by kind.
+    `skipped` is read at the end: how much of what was passed over, by kind. `sample` looks at some of the pictures.
     """
+    looked = Looked()
+    pictures = pictures if sample is None else sample.of(pictures, looked)
     baseline = outputs.known_baseline
     if baseline is not None:
         baseline.check(scorer.checkpoint.names, scorer.metadata)
@@ -216,6 +225,8 @@ def run(
         written=tuple(apart.written),
         faults=tuple(apart.faults),
         ended=ended,
+        inputs=rows.inputs,
+        looked=looked,
     )
 
 

@@ -100,7 +100,7 @@ def test_a_dry_run_says_how_many_pictures_there_are(inside, folder, tiny_folder,
 def test_last_line_has_the_counts(scored):
     done, _ = scored
     last = done.stdout.strip().splitlines()[-1]
-    assert last.startswith("7 inputs: 3 scored, ")
+    assert last.startswith("7 pictures: 3 scored as a whole, ")
     for part in (
         "1 empty",
         "not_an_image",
@@ -158,7 +158,7 @@ def test_nothing_scored_is_exit_status_2(tmp_path, published_small, inside):
     out = tmp_path / "scores.csv"
     status, said, _ = inside("score", tmp_path / "a.jpg", "-c", published_small, "-o", out)
     assert status == 2
-    assert said.strip().splitlines()[-1].startswith("1 input: 0 scored, 1 empty")
+    assert said.strip().splitlines()[-1].startswith("1 picture: 0 scored as a whole, 1 empty")
     assert out.exists(), "the row with its status is a result too"
 
 

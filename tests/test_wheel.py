@@ -78,7 +78,7 @@ def test_bare_environment_has_no_torch_and_scores(bare, published_small, tmp_pat
     command = [bare.with_name("emonet-fast"), "score", tmp_path / "red.png", "-c", published_small]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().splitlines()[-1].startswith("1 input: 1 scored")
+    assert done.stdout.strip().splitlines()[-1].startswith("1 picture: 1 scored as a whole")
 
 
 def test_bare_environment_is_small(bare):

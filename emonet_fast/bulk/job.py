@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 
 from ..checkpoint import open_checkpoint
 from ..checkpoint.tensors import Progress
-from ..faces import open_faces
+from ..faces import Looked, open_faces
 from ..records import Picture, Status
+from ..reports.collect import InputCount
 from ..sources.keys import picture_of
 from ..sources.skipped import skipped_text
 from ..text import counted, duration
@@ -36,6 +37,8 @@ class BulkSummary:
         notes: what a reader of the scores must know.
         progress: of this run.
         skipped: what the inputs hold beside rows, by kind.
+        inputs: how many pictures and faces.
+        looked: what was seen in some pictures of a run that scored whole ones.
     """
 
     counts: Mapping[str, int]
@@ -45,6 +48,8 @@ class BulkSummary:
     notes: tuple[str, ...]
     progress: BulkProgress
     skipped: Mapping[str, int]
+    inputs: InputCount
+    looked: Looked
 
     @property
     def scored_now(self) -> int:
@@ -63,9 +68,11 @@ class BulkSummary:
             lines.append(f"waited: {waits}")
         lines += [f"shard {shard} failed: {reason}" for shard, reason in self.failed.items()]
         counts = ", ".join(f"{n} {status}" for status, n in sorted(self.counts.items()))
-        total = counted(sum(self.counts.values()), "row")
-        skipped = f"; {skipped_text(self.skipped)}" if any(self.skipped.values()) else ""
-        lines.append(f"{self.done} of {counted(self.shards, 'shard')} done: {total}: {counts or 'none'}{skipped}")
+        whole = " as wholes" if self.inputs.faces is None else ""
+        skipped = skipped_text(self.skipped) if any(self.skipped.values()) else ""
+        facts = "; ".join(filter(None, (counts or "none", self.looked.text(), skipped)))
+        shards = counted(self.shards, "shard")
+        lines.append(f"{self.done} of {shards} done: {self.inputs.text()}{whole}: {facts}")
         return "\n".join(lines)
 
 
@@ -236,10 +243,16 @@ def _summary(work: _Work) -> BulkSummary:
     shards = work.shards
     counts: Counter[str] = Counter()
     notes: dict[str, None] = {}
+    inputs, looked = InputCount(faces=None if work.settings.faces.faces == "none" else 0), Looked()
     for found in shards.values():
         if found.state == ShardState.DONE and found.marker is not None:
             counts.update(found.marker["counts"])
             notes |= dict.fromkeys(found.marker["notes"])
+            inputs.pictures += found.marker["inputs"]
+            if inputs.faces is not None:
+                inputs.faces += found.marker.get("faces", 0)
+            pictures, unfit = found.marker.get("looked", (0, 0))
+            looked.pictures, looked.unfit = looked.pictures + pictures, looked.unfit + unfit
     boxes = work.settings.faces.boxes
     if boxes is not None and counts[Status.NO_FACE] and not counts[Status.OK]:
         notes[f"no picture that could be read has a face in {boxes}: do its rows name these pictures?"] = None
@@ -252,4 +265,6 @@ def _summary(work: _Work) -> BulkSummary:
         notes=tuple(notes),
         progress=work.progress,
         skipped=skipped_by(work.plan, shards.values()),
+        inputs=inputs,
+        looked=looked,
     )

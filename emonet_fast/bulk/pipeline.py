@@ -19,10 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..backends.base import DeviceBackend
 from ..baseline import Baseline
 from ..decoders import FaceLocator, Prepared
 from ..errors import EmonetError
+from ..faces import FaceSample, Looked
 from ..records import Picture, Status
 from ..scorer import ScoredBatch, Scorer
 from ..scores import Scores, distinct_notes
@@ -67,11 +70,13 @@ class Job:
         shard: its number.
         read: how many of its pictures the decoder has taken so far.
         skipped: members of its tar that are no rows, by kind, as they are passed over.
+        looked: what was seen in some of its pictures, where whole ones are scored.
     """
 
     shard: int
     read: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    looked: Looked = field(default_factory=Looked)
 
 
 class ShardPipeline:
@@ -83,6 +88,7 @@ class ShardPipeline:
         folder: the output folder.
         place: the device's name, for markers.
         faces: finds each picture's faces; None scores pictures as they are.
+        sample: looks at some of these.
         baseline: what the rows are ranked against; None ranks them by themselves.
         done: the writer's thread calls it with the marker of each finished shard, in order.
         advance: the engine's thread calls it with the shard, the rows scored, and those of them without scores.
@@ -100,6 +106,7 @@ class ShardPipeline:
         *,
         faces: FaceLocator | None,
         baseline: Baseline | None,
+        sample: FaceSample | None = None,
         done: Callable[[dict[str, Any]], None],
         advance: Callable[[int, int, int], None] = lambda shard, rows, bad: None,
     ) -> None:
@@ -116,7 +123,7 @@ class ShardPipeline:
         self._last_done = time.perf_counter()
         self._keep = plan.keep_schema()
         self._embeddings = plan.fingerprint["embeddings"]
-        self._faces, self._baseline = faces, baseline
+        self._faces, self._baseline, self._sample = faces, baseline, sample
 
     def run(self) -> None:
         """Score the shards that come until the channel `shards` is closed.
@@ -174,6 +181,8 @@ class ShardPipeline:
         self._batches.close()
 
     def _prepared(self, job: Job, pictures: Iterable[Picture]) -> Iterator[Prepared]:
+        if self._sample is not None:
+            pictures = self._sample.of(pictures, job.looked)
         return self._scorer.prepare(_counted(job, pictures), faces=self._faces)
 
     def _score(self) -> None:
@@ -199,7 +208,7 @@ class ShardPipeline:
         path = self._folder.stem(self._plan, job.shard).with_suffix(".parquet")
         file = ShardFile(path, self._keep, self._embeddings, dict(self._plan.fingerprint) | {"plan": self._plan.id})
         notes: tuple[str, ...] = ()
-        inputs = rows = 0
+        inputs = rows = faces = 0
         last: object = None
         try:
             for scored in results:
@@ -210,6 +219,7 @@ class ShardPipeline:
                     last = origin
                 file.write(self._ranked(scored.scores), origins)
                 rows += len(origins)
+                faces += 0 if scored.scores.faces is None else int(np.isfinite(scored.scores.faces[:, 0]).sum())
                 notes = distinct_notes((*notes, *scored.scores.notes))
             empty = self._scorer.empty(embeddings=self._embeddings != "none", faces=self._faces is not None)
             file.finish(self._ranked(empty))
@@ -218,6 +228,8 @@ class ShardPipeline:
                 raise RuntimeError(f"{inputs} rows of input were written; {job.read} were read, {planned} were planned")
             counts, skipped = (dict(sorted(counted.items())) for counted in (file.counts, job.skipped))
             facts = {"rows": rows, "inputs": inputs, "counts": counts, "skipped": skipped, "notes": list(notes)}
+            # Keys that markers of older runs lack.
+            facts |= {"faces": faces, "looked": [job.looked.pictures, job.looked.unfit]}
             marker = self._folder.publish(self._plan, job.shard, file.pending, facts | self._rates(rows))
         finally:
             file.discard()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BackendError, EmonetError, OptionError
-from ..faces import PictureFaces, open_faces
+from ..faces import FaceSample, PictureFaces, open_faces
 from ..files import write_whole
 from ..optional import need
 from ..scorer import Scorer
@@ -136,6 +136,7 @@ class _ShardActor:
         self._folder = Folder(Path(settings.output))
         self._plan: Plan | None = None
         self._faces: PictureFaces | None = None
+        self._sample: FaceSample | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         return {"result": [json.dumps(self._result(int(shard))) for shard in batch["shard"]]}
@@ -180,6 +181,8 @@ class _ShardActor:
                 )
             scorer = self._scorer
             self._faces = open_faces(self._settings.faces, scorer.options, scorer.place, scorer.where)
+            if self._faces is None:
+                self._sample = FaceSample.where_known(scorer.where, scorer.options)
             self._plan = plan
         return self._plan
 
@@ -192,6 +195,7 @@ class _ShardActor:
             self._folder,
             place,
             faces=self._faces,
+            sample=self._sample,
             baseline=self._settings.population(),
             done=markers.append,
         )

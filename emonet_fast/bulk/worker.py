@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EmonetError
-from ..faces import open_faces
+from ..faces import FaceSample, open_faces
 from ..process import ENDING
 from .channel import ClosedError
 from .folder import Folder
@@ -77,6 +77,7 @@ def serve(connection: Connection, settings: Settings, device: str, threads: int 
                 folder,
                 device,
                 faces=faces,
+                sample=FaceSample.where_known(scorer.where, scorer.options) if faces is None else None,
                 baseline=settings.population(),
                 done=lambda marker: send(Done(marker)),
                 advance=lambda *rows: send(Advance(*rows)),

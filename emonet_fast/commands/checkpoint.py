@@ -40,13 +40,11 @@ def pack(checkpoint: str, options: Options, detector_model: Path | None, output:
     except CheckpointError as error:
         if detector_model is not None:
             raise
-        fault = str(error)
+        fault = str(error).partition(". Expected")[0]
     with steps("packing") as done:
         packed = pack_to(checkpoint, output, options.cache_dir, options.revision, done, detector)
     if detector is None:
-        opt.say(
-            f"without the face detector, which such machines then need by --detector-model: {fault.partition('. Expected')[0]}"
-        )
+        opt.say(f"without the face detector, which then needs a connection or --detector-model: {fault}")
     size = output.stat().st_size / 1e6
     opt.say(f"wrote {output}: {counted(len(packed.names), 'head')}, {size:.0f} MB, {packed.weights_hash}")
 

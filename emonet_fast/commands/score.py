@@ -66,7 +66,7 @@ def score(
     """
     from .. import job
     from ..arithmetic import EMOTIONS
-    from ..faces import prepare_faces
+    from ..faces import FaceSample, prepare_faces
     from ..files import keep_apart
     from ..reliability import reliable
     from ..scorer import Scorer
@@ -83,6 +83,9 @@ def score(
         job.check(outputs)
         keep_apart(outputs.files, (*source.paths(), *opt.files_read(checkpoint, options, faces, baseline)))
         find_faces = prepare_faces(faces, options, checkpoint)
+        sample = None
+        if faces.faces == "none" and not dry_run:
+            sample = FaceSample.where_known(checkpoint, options)
         with steps("packing", show=progress) as done:
             scorer.open(done, pictures=source.total)
         locator = find_faces(scorer.place)
@@ -91,7 +94,7 @@ def score(
             return
         # With faces, how many rows there will be is known at the end.
         with bar_of(source.total if locator is None else None, show=progress) as bar:
-            summary = job.run(scorer, source, outputs, bar.update, locator, source.skipped)
+            summary = job.run(scorer, source, outputs, bar.update, locator, source.skipped, sample)
     if summary.first is not None:
         columns = shutil.get_terminal_size((100, 40)).columns
         click.echo(table(summary.first, outputs.top, columns, min_reliability))

@@ -96,10 +96,11 @@ def known_model(checkpoint: str | Path) -> bytes | None:
     packed = None if checkpoint in ("", *VARIANTS) else packed_detector(checkpoint)
     if packed is not None:
         return packed
-    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub import constants  # its function for this takes half a second to import
 
-    cached = try_to_load_from_cache(REPOSITORY.name, FILE, revision=REVISION)
-    return _checked(Path(cached)) if isinstance(cached, str) else None
+    name = "models--" + REPOSITORY.name.replace("/", "--")
+    cached = Path(constants.HF_HUB_CACHE) / name / "snapshots" / REVISION / FILE
+    return _checked(cached) if cached.is_file() else None
 
 
 def _read(path: Path) -> bytes:

@@ -85,7 +85,7 @@ def test_two_runs_that_plan_while_the_folder_grows(grown):
     """The other part listed one file more, and was first: its plan counts, and no row is lost or doubled."""
     data, output, said = grown
     assert "another part has made the plan meanwhile, of other input files: that plan is used" in said
-    assert "3 of 3 shards done: 150 rows" in said[-1]
+    assert "3 of 3 shards done: 150 pictures as wholes" in said[-1]
     assert rows(output).column("key").to_pylist() == [str(data / f"{i:03}.jpg") for i in range(300)]
     assert [p.name for p in output.glob("_files-*")] == [Folder(output).plan().files_name]
 

@@ -93,6 +93,6 @@ def test_ctrl_c_says_how_to_go_on(in_memory, tiny, faces_set, whole):
     finished = subprocess.run(command, capture_output=True, check=False)
     assert finished.returncode == 0, finished.stderr
     assert f"{done} of 24 shards are done".encode() in finished.stderr
-    assert b"24 of 24 shards done: 240 rows" in finished.stdout
+    assert b"24 of 24 shards done: 240 pictures as wholes" in finished.stdout
     ours, theirs = rows(output).drop_columns(["embedding"]), rows(whole)
     assert ours.equals(theirs.select(ours.column_names))

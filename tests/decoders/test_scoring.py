@@ -92,7 +92,7 @@ def test_folder_shard_and_table_by_the_command(tiny_folder, cache_dir, photos, t
         done = CliRunner().invoke(cli, command)
         assert done.exit_code == 0, done.output
         last = done.output.strip().splitlines()[-1]
-        assert last.startswith("10 inputs: 9 scored, 1 truncated")
+        assert last.startswith("10 pictures: 9 scored as a whole, 1 truncated")
         assert last.endswith("decoded by dali, 1 by Pillow)" if name == "dali" else "decoded by pillow)")
         table = pq.read_table(out)
         assert table.schema.metadata[b"decoder"] == name.encode()
