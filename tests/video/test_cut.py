@@ -61,9 +61,9 @@ def files(tmp_path_factory) -> dict[str, Path]:
     return made
 
 
-def read(path: Path) -> tuple[int, str]:
+def read(where: object) -> tuple[int, str]:
     """The number of frames, and what a run would say of the file."""
-    with closing(AvSource(str(path), Sampling(None))) as source:
+    with closing(AvSource(str(where) if isinstance(where, Path) else where, Sampling(None))) as source:
         frames = sum(isinstance(item, Frame) for item in source)
         summary = VideoSummary()
         summary.end(source, frames, 1.0)
@@ -84,6 +84,8 @@ def test_a_file_cut_in_half_gives_its_half_and_says_so(files, kind, tmp_path):
     assert N * 0.3 < frames < N * 0.9
     assert said.startswith(f"{cut} ended early: it ")
     assert "cut short" in said
+    with cut.open("rb") as file:
+        assert read(file) == (frames, said)
 
 
 def test_the_frames_before_a_cut_packet_are_all_there(tmp_path):

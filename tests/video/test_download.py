@@ -139,7 +139,7 @@ def test_a_server_that_sends_parts_is_left_to_ffmpeg(folder):
 
 def test_a_playlist_and_a_live_source_are_not_asked_before(folder):
     with server(lambda request: request.say(404)) as (url, asked):
-        assert ask(f"{url}/a.m3u8?x=1", Download(), 1.0).file is None
+        assert ask(f"{url}/a.m3u8?x=1", Download(), 1.0) == (None, False)
         assert asked == []
         with pytest.raises(InputError, match="404"):
             AvSource(f"{url}/last.mp4", Sampling(None), live=True)
@@ -195,6 +195,15 @@ def test_a_server_that_hangs_up_or_falls_silent(folder, monkeypatch):
         with pytest.raises(InputError, match=r"nothing came for 0\.2 seconds"):
             AvSource(f"{url}/a.mp4", Sampling(None))
         done.set()
+
+
+def test_a_cut_matroska_file_of_a_server_says_so(tmp_path):
+    """By the length that it states of its video."""
+    data = write_clip(tmp_path / "a.mkv", [i * 200 for i in range(N)], rate=5).read_bytes()
+    with server(whole(data[: len(data) * 8 // 10])) as (url, _):
+        frames, ended, _ = read(f"{url}/a.mkv")
+    assert 2 < len(frames) < N
+    assert re.fullmatch(r"it ends at \d\.\d\d s and should go on to 4\.00 s \(cut short\?\)", ended)
 
 
 def test_passwords_are_sent_to_the_server_that_asks_and_to_no_other(folder):

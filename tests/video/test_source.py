@@ -1,6 +1,5 @@
 """Frames of files: each once, in order, at its own time, upright and with square pixels; and what damage costs."""
 
-import re
 import shutil
 import subprocess
 from contextlib import closing
@@ -219,26 +218,6 @@ def test_cut_in_the_middle(tmp_path):
     with closing(AvSource(str(start), Sampling())) as source:
         assert 5 < len(list(source)) < N
     assert source.faults.ended or source.faults.broken
-
-
-def test_a_matroska_file_that_is_cut_says_so(tmp_path):
-    path = write_clip(tmp_path / "a.mkv", [i * 200 for i in range(N)], rate=5)
-    with closing(AvSource(str(path), Sampling())) as whole:
-        assert len(list(whole)) == N
-    assert not whole.faults.ended
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 9 // 10])
-    size = path.stat().st_size
-    with closing(AvSource(str(path), Sampling())) as source:
-        assert 2 < len(list(source)) < N
-    assert re.fullmatch(rf"it is cut short: [\d,]+ bytes should be there, and {size:,} bytes are", source.faults.ended)
-    with path.open("rb") as file:  # as a server's, whose structure is not looked at
-        source = AvSource(file, Sampling())
-        assert 2 < len(list(source)) < N
-        source.close()
-    assert re.fullmatch(r"it ends at \d\.\d\d s and should go on to 8.00 s \(cut short\?\)", source.faults.ended)
-    with closing(AvSource(str(path), Sampling(end=0.5))) as early:  # what is not asked for is not missed
-        assert len(list(early)) == 3
-    assert not early.faults.ended
 
 
 def broken(folder: Path, kind: str) -> str:

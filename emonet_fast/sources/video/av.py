@@ -26,7 +26,7 @@ from .fields import Deinterlacer
 from .frames import Fact, Frame, Sampling, Sound, VideoSource
 from .names import is_live
 from .nvdec import NvdecDecoder
-from .opening import Media, open_media, open_object, reason_of, to_beginning
+from .opening import Media, open_media, reason_of, to_beginning
 from .streams import MAX_FRAME, described, video_stream
 from .structure import WITHIN
 
@@ -75,20 +75,15 @@ class AvSource(VideoSource):
     ) -> None:
         self._av = need("av", "reading video")
         self._own = not hasattr(where, "demux")
-        is_object = self._own and hasattr(where, "read")
-        name = str(getattr(where, "name", "file object" if is_object else "container"))
-        if isinstance(where, str) or name == "<none>":  # PyAV's name of a file object without one
-            name = where if isinstance(where, str) else "container"
+        name = where if isinstance(where, str) else str(getattr(where, "name", "file object"))
+        name = "container" if name == "<none>" else name  # PyAV's name of a file object without one
         live = isinstance(where, str) and is_live(name) if live is None else live
         super().__init__(without_secrets(name), sampling, every, live, cuts)
         self._reading: Generator[Any] | None = None
         self._packets: Any = None
         self._partial = False  # whether the last packet of the video is cut
-        if is_object:
-            opened = open_object(self._av, where, name)
-        else:
-            fetching = None if live else download or Download()
-            opened = open_media(self._av, name, stream, hardware, fetching) if self._own else Media(where)
+        fetching = None if live else download or Download()
+        opened = open_media(self._av, where, name, stream, hardware, fetching) if self._own else Media(where)
         self._media: Media | None = opened
         self._container = opened.container
         self._unsized = opened.unsized

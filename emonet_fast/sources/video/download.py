@@ -46,28 +46,16 @@ class Download:
     told: Callable[[int, int | None], None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a server answered.
-
-    Args:
-        file: descriptor of the downloaded file, which is the caller's to close; None where FFmpeg can read from the
-            server, or shall say what is wrong there.
-        unsized: the server ends a file by hanging up.
-    """
-
-    file: int | None = None
-    unsized: bool = False
-
-
-def ask(url: str, download: Download, timeout: float) -> Answer:
+def ask(url: str, download: Download, timeout: float) -> tuple[int | None, bool]:
     """Ask for a file at an http or https URL, and download it where FFmpeg could not read it.
 
-    timeout: seconds that the server may stay silent. Raises InputError where it is silent, or where the file is above
-    the limit, does not come whole, cannot be kept or has no index; what `download.told` raises.
+    timeout: seconds that the server may stay silent. Returns the descriptor of the downloaded file, which is the
+    caller's to close, None where FFmpeg can read from the server, or shall say what is wrong there; and whether the
+    server ends the file by hanging up. Raises InputError where it is silent, or where the file is above the limit, does
+    not come whole, cannot be kept or has no index; what `download.told` raises.
     """
     if urlsplit(url).path.lower().endswith(_PLAYLISTS):
-        return Answer()
+        return None, False
     begin = bytearray()
     try:
         response = _opened(url, timeout)
@@ -78,14 +66,14 @@ def ask(url: str, download: Download, timeout: float) -> Answer:
     except (OSError, HTTPException, ValueError) as error:
         if isinstance(getattr(error, "reason", error), TimeoutError):
             raise _refused(url, f"nothing came for {timeout:g} seconds") from None
-        return Answer()
+        return None, False
     with response:
         if not media_end:
-            return Answer(unsized=size == _UNKNOWN and not response.chunked)
+            return None, size == _UNKNOWN and not response.chunked
         if media_end >= size:
             raise _refused(url, WITHOUT_INDEX)
         chunks = chain([bytes(begin)], _chunks(url, response, timeout))
-        return Answer(_kept(url, chunks, None if size == _UNKNOWN else size, media_end, download))
+        return _kept(url, chunks, None if size == _UNKNOWN else size, media_end, download), False
 
 
 def _refused(url: str, why: str) -> InputError:

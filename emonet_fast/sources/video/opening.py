@@ -10,8 +10,8 @@ from ...errors import InputError
 from ...gpu import driver_present
 from ...text import without_secrets
 from . import nvdec
-from .download import Answer, Download, ask
-from .local import NOTHING, READ_BYTES, LocalFile
+from .download import Download, ask
+from .local import NOTHING, READ_BYTES, LocalFile, can_seek
 from .names import REACHES, WAITS, foreign_protocol, is_live, kind_of, path_of, scheme_of
 from .streams import video_stream
 
@@ -44,24 +44,28 @@ class Media:
             self.local.close()
 
 
-def open_media(av: Any, name: str, stream: int | None, hardware: bool, download: Download | None) -> Media:
-    """Open what a name means (names.py), which may open in turn only what its kind needs.
+def open_media(av: Any, where: Any, name: str, stream: int | None, hardware: bool, download: Download | None) -> Media:
+    """Open a file object, or what a name means (names.py), which may open in turn only what its kind needs.
 
-    stream: see video_stream. hardware: decode by NVDEC where there is a driver; a line says by whom, and why. download:
-    how files come from a web server; None of live sources. Raises InputError when the name cannot be opened.
+    name: for messages. stream: see video_stream. hardware: decode by NVDEC where there is a driver; a line says by
+    whom, and why. download: how files come from a web server; None of live sources. Raises InputError when it cannot
+    be opened.
     """
     local: LocalFile | None = None
-    answer = Answer()
+    unsized = False
     try:
-        kind = kind_of(name)
+        kind = kind_of(where) if isinstance(where, str) else "object"
         if kind == "file":
-            local = LocalFile(_readable(name))
+            local = LocalFile(_readable(where))
         elif kind == "stdin":
-            local, hardware = LocalFile(os.dup(0)), False  # for NVDEC it may be opened twice, which a pipe cannot be
-        elif kind == "url" and scheme_of(name) in WAITS and download is not None:
-            answer = ask(name, download, _TIMEOUT)
-            local = None if answer.file is None else LocalFile(answer.file)
-        if hardware and driver_present():
+            local = LocalFile(os.dup(0))
+        elif kind == "object":
+            local = LocalFile(where)
+        elif kind == "url" and scheme_of(where) in WAITS and download is not None:
+            file, unsized = ask(where, download, _TIMEOUT)
+            local = None if file is None else LocalFile(file)
+        # For NVDEC it may be opened twice, which a pipe cannot be.
+        if hardware and driver_present() and (local is None or local.file.seekable()):
             container, nvc = _open_for_nvdec(av, name, stream, local)
         else:
             container, nvc = _open(av, name, local), None
@@ -71,7 +75,7 @@ def open_media(av: Any, name: str, stream: int | None, hardware: bool, download:
             why = local.fault() or why
             local.close()
         raise InputError(f"{without_secrets(name)} cannot be opened as video: {why}") from None
-    return Media(container, nvc, local, answer.unsized)
+    return Media(container, nvc, local, unsized)
 
 
 def _readable(name: str) -> Path:
@@ -86,51 +90,6 @@ def _readable(name: str) -> Path:
     return path
 
 
-class _Given:
-    """A file object for PyAV, whatever its name is, and however much of it was read: it begins anew where it can."""
-
-    name = "file:-"
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self._seekable = _can_seek(file)
-        if self._seekable:
-            file.seek(0)
-
-    def read(self, count: int) -> bytes:
-        data = self._file.read(count)
-        if isinstance(data, str):
-            raise ValueError("the file was opened as text; open it as bytes, by mode 'rb'")
-        return data or b""
-
-    def seekable(self) -> bool:
-        return self._seekable
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return int(self._file.seek(offset, whence))
-
-    def tell(self) -> int:
-        return int(self._file.tell())
-
-
-def open_object(av: Any, file: Any, name: str) -> Media:
-    """Open a file object, which stays open at the end. Raises InputError when it is no video."""
-
-    def refuse(url: str, flags: int, options: Any) -> Any:
-        raise PermissionError(1, f"it points to {without_secrets(url)!r}; a file object may name no other files")
-
-    try:
-        shut = {"protocol_whitelist": NOTHING}
-        return Media(av.open(_Given(file), options=shut, io_open=refuse, buffer_size=READ_BYTES))
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise InputError(f"{name} cannot be opened as video: {reason_of(error, name)}") from None
-
-
-def _can_seek(file: Any) -> bool:
-    seekable = getattr(file, "seekable", None)
-    return hasattr(file, "seek") and (seekable is None or bool(seekable()))
-
-
 def to_beginning(av: Any, container: Any, stream: Any, name: str) -> None:
     """Go back to the beginning of a container of which somebody may have decoded frames of `stream`.
 
@@ -142,7 +101,7 @@ def to_beginning(av: Any, container: Any, stream: Any, name: str) -> None:
     if flags & _NO_FILE:
         return
     why = "it is read from a pipe or a server"
-    if _can_seek(file.file) if file is not None else os.path.isfile(container.name):  # noqa: PTH113 (long URLs)
+    if can_seek(file.file) if file is not None else os.path.isfile(container.name):  # noqa: PTH113 (long URLs)
         by_byte = bool(flags & _LOOSE_TIMES) and not flags & _NO_BYTE_SEEK
         try:
             container.seek(0 if by_byte else container.start_time or 0, unsupported_byte_offset=by_byte)

@@ -3,8 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from io import RawIOBase
-from typing import IO, TypeAlias
+from typing import Any, TypeAlias
 
 # Gives so many bytes from a place of the file on; fewer at its end.
 At: TypeAlias = Callable[[int, int], bytes]
@@ -35,7 +34,7 @@ class Structure:
     animated_webp: bool = False
 
 
-def structure_of(file: IO[bytes] | RawIOBase, size: int) -> Structure:
+def structure_of(file: Any, size: int) -> Structure:
     """Look at the first `size` bytes of a file that is seekable; its place stays."""
     place = file.tell()
 
