@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .records import Status
     from .scorer import NoScoresWarning, ScalingWarning, Scorer
     from .scores import Scores
+    from .summaries import summarise
     from .video.pipeline import stream
 
 _ROOMS = {
@@ -34,6 +35,7 @@ _ROOMS = {
     "records": "Status",
     "scorer": "NoScoresWarning ScalingWarning Scorer",
     "scores": "Scores",
+    "summaries": "summarise",
     "video.pipeline": "stream",
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
@@ -58,6 +60,7 @@ __all__ = [
     "VideoOptions",
     "__version__",
     "stream",
+    "summarise",
 ]
 
 

@@ -19,7 +19,7 @@ from .reliability import reliability
 
 UNKNOWN = "not a column of this package"
 # What stands for a head, a group and any name in the file.
-_HOLES = {"<dim>": "(?P<dim>.+)", "<group>": "(?P<group>.+)", "<name>": ".+"}
+_HOLES = {"<dim>": "(?P<dim>.+)", "<group>": ".+", "<name>": ".+"}
 
 
 @dataclass(frozen=True, slots=True)

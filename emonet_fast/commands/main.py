@@ -26,6 +26,7 @@ from .options import OUTPUT, STATUSES, Exit, say
 from .parts import Commands, command
 from .profile import profile
 from .score import score
+from .summarise import summarise
 from .surroundings import end_by_signals, final_status, open_streams
 from .verify import verify
 from .video import recover, video
@@ -60,6 +61,7 @@ for _command in (
     bulk,
     report,
     baseline,
+    summarise,
     codebook,
     calibrate,
     verify,

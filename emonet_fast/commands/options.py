@@ -248,6 +248,41 @@ min_reliability = OUTPUT(
 )
 
 
+by = INPUT(
+    "--by COLUMN",
+    "Make a group of the rows that are alike in this column of the scores or of --participants, or in their folder, "
+    "video or track (these words); several times for several columns.",
+    multiple=True,
+    show_default="track where there are tracks, else all rows",
+)
+participants = INPUT(
+    "--participants F.csv",
+    "Take further columns from this CSV: key (of a picture or video) and others, such as participant, condition.",
+    type=PATH,
+)
+unit = INPUT(
+    "--unit COLUMN",
+    "Take intervals over these units, as --by; several times for several columns.",
+    multiple=True,
+    show_default="participant, else track, else row",
+)
+max_gap = INPUT(
+    "--max-gap SECONDS",
+    "Let samples of a track that lie further apart not follow each other.",
+    type=click.FloatRange(0, min_open=True),
+    show_default="no limit",
+)
+summarised_kind = OUTPUT(
+    "--kind", "Summarise this value of each head.", ("raw", "score", "softmax", "z"), default="raw"
+)
+above = OUTPUT(
+    "--above X",
+    "Give the share of time in which a value is above this.",
+    type=float,
+    show_default="1 for raw and score, 0.1 for softmax, 2 for z",
+)
+
+
 def chosen_baseline(text: str | None, *words: str) -> "Baseline | str | None":
     """What --baseline names: one of the words, or the file's baseline."""
     from ..baseline import Baseline

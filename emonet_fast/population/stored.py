@@ -3,11 +3,11 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -46,11 +46,13 @@ class StoredScores:
 
     Args:
         places: files that end in one of SUFFIXES, and folders of `emonet-fast bulk` or of parquet files.
+        anonymous: also take files that do not say which checkpoint their scores are of, where none does.
 
     Attributes:
         files: every file that is read.
         names: D slugs, in the order of `Scores.names`.
-        metadata: what a baseline keeps of the files' metadata.
+        facts: the metadata of the first file.
+        metadata: what a baseline keeps of it.
         neutral_mean: [D] float64, what the files subtract from raw scores; None where they have no such scores.
         left_out: rows without scores by status, once `blocks` was read to its end.
 
@@ -59,25 +61,39 @@ class StoredScores:
             precision, heads or neutral means than the first one.
     """
 
-    def __init__(self, places: Sequence[Path]) -> None:
+    def __init__(self, places: Sequence[Path], *, anonymous: bool = False) -> None:
         self.files = tuple(file for place in places for file in files_of_scores(place))
         self.left_out: Counter[str] = Counter()
         first: _Head | None = None
         for path in self.files:
             head = _head(path)
             first = first or head
-            _check_same(path, head, self.files[0], first)
+            _check_same(path, head, self.files[0], first, anonymous)
             if first.means is None and head.means is not None:
                 first = head
         assert first is not None  # noqa: S101 - there is a file, else files_of_scores has raised
-        self.names, self.metadata, self.neutral_mean = first.names, known_facts(first.facts), first.means
+        self.names, self.facts, self.neutral_mean = first.names, first.facts, first.means
+        self.metadata = known_facts(first.facts)
 
     def blocks(self) -> Iterator[Float32Array]:
         """[n, D] float32 raw scores of the rows that have some, file by file. Raises DataError for a damaged file."""
-        left_out: Counter[str] = Counter()
         waiting: list[Float32Array] = []  # our parquet files have row groups of 4096
+        for _, values, _ in self.rows():
+            waiting.append(values)
+            if sum(map(len, waiting)) >= _ROWS:
+                yield np.concatenate(waiting)
+                waiting = []
+        if waiting:
+            yield np.concatenate(waiting)
+
+    def rows(self, columns: Sequence[str] = ()) -> Iterator[tuple[Any, Float32Array, dict[str, "pyarrow.Array"]]]:
+        """([n] statuses, [m, D] float32 raw scores of the m rows that are ok, n values of each column), block by block.
+
+        A column that a file does not have is null. Raises DataError for a damaged file.
+        """
+        left_out: Counter[str] = Counter()
         for path in self.files:
-            for status, raw in _read(path, self.names, RAW):
+            for status, raw, more in _read(path, self.names, RAW, more=columns):
                 ok = status == Status.OK
                 left_out.update(status[~ok].tolist())
                 values = raw[ok].astype(np.float32)
@@ -86,13 +102,21 @@ class StoredScores:
                         f"{path} has NaN, infinite or missing raw scores in rows that say they are ok; expected finite "
                         "numbers, or another status than ok"
                     )
-                waiting.append(values)
-                if sum(map(len, waiting)) >= _ROWS:
-                    yield np.concatenate(waiting)
-                    waiting = []
-        if waiting:
-            yield np.concatenate(waiting)
+                yield status, values, more
         self.left_out = left_out
+
+    def check_columns(self, columns: Iterable[str]) -> None:
+        """Raise DataError where a file has none of a name."""
+        wanted = tuple(columns)
+        for path in self.files if wanted else ():
+            there = [name for name in _fields(path) if name.partition("_")[2] not in self.names]
+            for name in wanted:
+                if name not in there:
+                    raise DataError(f"{path} has no column {name!r}; it has {', '.join(there)}")
+
+    def has(self, column: str) -> bool:
+        """Whether any file has a column of this name."""
+        return any(column in _fields(path) for path in self.files)
 
 
 def files_of_scores(place: Path) -> list[Path]:
@@ -114,11 +138,11 @@ def files_of_scores(place: Path) -> list[Path]:
     return [place]
 
 
-def _check_same(path: Path, head: _Head, first: Path, expected: _Head) -> None:
-    advice = "One baseline is of one checkpoint and precision: give the others a baseline of their own"
+def _check_same(path: Path, head: _Head, first: Path, expected: _Head, anonymous: bool) -> None:
+    advice = "One baseline or summary is of one checkpoint and precision: give the others one of their own"
     for name in ("checkpoint_hash", "precision"):
         came, wanted = head.facts.get(name, ""), expected.facts.get(name, "")
-        if not came and name == "checkpoint_hash":
+        if not came and name == "checkpoint_hash" and not anonymous:
             raise DataError(
                 f"{path} does not say which checkpoint its scores are of; expected the metadata that emonet-fast "
                 f"writes into parquet, and beside texts as {path.name}.meta.json"
@@ -143,7 +167,9 @@ def _head(path: Path) -> _Head:
     if not names:
         raise DataError(f"{path} has no columns {RAW}<emotion>; expected scores, as emonet-fast writes them")
     means = None
-    for (status, raw), (_, score) in zip(_read(path, names, RAW, 256), _read(path, names, SCORE, 256), strict=False):
+    for (status, raw, _), (_, score, _) in zip(
+        _read(path, names, RAW, 256), _read(path, names, SCORE, 256), strict=False
+    ):
         row = np.flatnonzero((status == Status.OK) & np.isfinite(score).all(axis=1))
         if row.size:
             means = raw[row[0]].astype(np.float32).astype(np.float64) - score[row[0]]
@@ -177,27 +203,43 @@ def columns_of(path: Path) -> tuple[str, ...]:
         return next((tuple(line) for _, line in json_lines(path)), ())
 
 
+def _fields(path: Path) -> Sequence[str]:
+    """The columns of a table with our names; of JSON lines those of the first line with scores."""
+    if path.suffix.lower() != ".jsonl":
+        return columns_of(path)
+    with _reading(path):
+        scored = ((line, found) for _, line in json_lines(path) if (found := _line_values(line, RAW)))
+        line, found = next(scored, ({}, {}))
+    own = ("key" if name == "image_path" and "results" in line else name for name in line)  # LAION's name
+    return list(dict.fromkeys([*own, *found]))
+
+
 def _names(path: Path) -> tuple[str, ...]:
     """The heads of the file, in the order of `Scores.names`."""
-    columns: Sequence[str] = columns_of(path)
-    if path.suffix.lower() == ".jsonl":  # of LAION's, the first line with scores
-        with _reading(path):
-            columns = next((found for _, line in json_lines(path) if (found := list(_line_values(line, RAW)))), ())
-    slugs = [name.removeprefix(RAW) for name in columns if name.startswith(RAW)]
+    slugs = [name.removeprefix(RAW) for name in _fields(path) if name.startswith(RAW)]
     if len(set(slugs)) != len(slugs):
         raise DataError(f"{path} has a column name twice: {sorted({s for s in slugs if slugs.count(s) > 1})}")
     return tuple(taxonomy.canonical_order(slugs))
 
 
-def _read(path: Path, names: tuple[str, ...], prefix: str, rows: int = _ROWS) -> Iterator[tuple[Any, Float64Array]]:
-    """([n] statuses, [n, D] float64 of the columns `prefix`<name>) block by block; NaN where there is no value."""
+# Statuses [n], numbers of the columns `prefix`<name> [n, D], NaN where there is none, and n values of further columns.
+_Part: TypeAlias = tuple[Any, Float64Array, dict[str, "pyarrow.Array"]]
+
+
+def _read(
+    path: Path, names: tuple[str, ...], prefix: str, rows: int = _ROWS, more: Sequence[str] = ()
+) -> Iterator[_Part]:
+    """The file's rows block by block."""
+    import pyarrow as pa
+
     wanted = [prefix + name for name in names]
     suffix = path.suffix.lower()
     with _reading(path):
         if suffix == ".jsonl":
-            yield from _read_lines(path, wanted, prefix, rows)
+            yield from _read_lines(path, wanted, prefix, rows, more)
             return
-        batches = _parquet_batches(path, wanted, rows) if suffix == ".parquet" else _csv_batches(path, wanted)
+        needed = [*dict.fromkeys(("status", *more)), *wanted]
+        batches = _parquet_batches(path, needed, rows) if suffix == ".parquet" else _csv_batches(path, needed)
         for batch in batches:
             has = set(batch.schema.names)
             status = _texts(batch.column("status")) if "status" in has else np.full(batch.num_rows, "ok")
@@ -205,7 +247,8 @@ def _read(path: Path, names: tuple[str, ...], prefix: str, rows: int = _ROWS) ->
             for i, name in enumerate(wanted):
                 if name in has:
                     values[:, i] = batch.column(name).to_numpy(zero_copy_only=False)
-            yield status, values
+            others = {n: batch.column(n) if n in has else pa.nulls(batch.num_rows, pa.string()) for n in more}
+            yield status, values, others
 
 
 def _texts(column: "pyarrow.Array") -> Any:
@@ -219,13 +262,13 @@ def _texts(column: "pyarrow.Array") -> Any:
 
 def _parquet_batches(path: Path, wanted: list[str], rows: int) -> "Iterator[pyarrow.RecordBatch]":
     with open_table(str(path), ["status"]) as file:
-        there = [name for name in ("status", *wanted) if name in file.schema_arrow.names]
+        there = [name for name in wanted if name in file.schema_arrow.names]
         yield from file.iter_batches(rows, columns=there)
 
 
 def _csv_batches(path: Path, wanted: list[str]) -> "Iterator[pyarrow.RecordBatch]":
     with _open_csv(path) as stream:
-        there = [name for name in ("status", *wanted) if name in stream.schema.names]
+        there = [name for name in wanted if name in stream.schema.names]
     with _open_csv(path, there) as stream:
         yield from stream
 
@@ -235,7 +278,11 @@ def _open_csv(path: Path, columns: Sequence[str] = ()) -> "pyarrow.csv.CSVStream
     import pyarrow.csv as pc
 
     # Raw scores are float32, and written with as many digits as read back to the same float32.
-    kinds = {n: pa.string() if n == "status" else pa.float32() if n.startswith(RAW) else pa.float64() for n in columns}
+    numbers = {"seconds": pa.float64(), "track": pa.int64()}
+    kinds = {
+        n: pa.float32() if n.startswith(RAW) else pa.float64() if n.startswith(SCORE) else numbers.get(n, pa.string())
+        for n in columns
+    }
     convert = pc.ConvertOptions(
         column_types=kinds, include_columns=list(columns), null_values=[""], strings_can_be_null=False
     )
@@ -247,21 +294,30 @@ def _open_csv(path: Path, columns: Sequence[str] = ()) -> "pyarrow.csv.CSVStream
     )
 
 
-def _read_lines(path: Path, wanted: list[str], prefix: str, rows: int) -> Iterator[tuple[Any, Float64Array]]:
+def _read_lines(path: Path, wanted: list[str], prefix: str, rows: int, more: Sequence[str]) -> Iterator[_Part]:
+    import pyarrow as pa
+
     status: list[str] = []
     table: list[list[float]] = []
+    others: dict[str, list[Any]] = {name: [] for name in more}
+
+    def part() -> _Part:
+        return np.array(status), np.array(table), {name: pa.array(values) for name, values in others.items()}
+
     for number, line in json_lines(path):
         values = _line_values(line, prefix)
         status.append(str(line.get("status", "ok")))
+        for name, column in others.items():
+            column.append(line.get("image_path" if name == "key" and "results" in line else name))
         try:
             table.append([float("nan") if values.get(n) is None else float(values[n]) for n in wanted])
         except (TypeError, ValueError, OverflowError):
             raise DataError(f"{path}, line {number} has something else than numbers as scores") from None
         if len(table) == rows:
-            yield np.array(status), np.array(table)
-            status, table = [], []
+            yield part()
+            status, table, others = [], [], {name: [] for name in more}
     if table:
-        yield np.array(status), np.array(table)
+        yield part()
 
 
 def _line_values(line: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -19,9 +19,11 @@ from emonet_fast.errors import DataError
 from emonet_fast.records import Face
 from emonet_fast.scores import Scores, face_values
 from emonet_fast.sinks import open_sink
+from emonet_fast.summaries import summarise
 from emonet_fast.timeline import Timeline
 
 from ..population.made import population, scores
+from ..population.made import written as written_parquet
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,7 +70,10 @@ def laion_columns(folder):
 
 def test_every_column_of_every_writer_is_described_and_nothing_else_is(tmp_path):
     """Whoever adds a column describes it in codebook.toml."""
+    summary = summarise(written_parquet(tmp_path / "s.parquet", scores(population(12))), [])
     written = {
+        "figures": summary.figures.column_names,
+        "groups": summary.groups.column_names,
         "scores": [*timeline_columns(), *shard_columns(tmp_path), *laion_columns(tmp_path)],
     }
     assert set(written) == set(codebook.tables())
@@ -81,17 +86,20 @@ def test_every_column_of_every_writer_is_described_and_nothing_else_is(tmp_path)
 
 
 def test_the_page_has_the_rows_of_the_codebook():
-    page = (ROOT / "docs" / "output-formats.md").read_text("utf-8")
+    pages = {"figures": "summaries.md", "groups": "summaries.md", "scores": "output-formats.md"}
     for table in codebook.tables():
         rows = codebook.to_markdown(list(codebook.kinds(table))).decode()
-        assert rows in page, f"put these rows into docs/output-formats.md:\n{rows}"
+        page = (ROOT / "docs" / pages[table]).read_text("utf-8")
+        assert rows in page, f"put these rows into docs/{pages[table]}:\n{rows}"
 
 
 def test_a_head_has_its_scale_and_reliability(tmp_path):
     run("-o", tmp_path / "all.csv")
     with (tmp_path / "all.csv").open(encoding="utf-8-sig", newline="") as file:
         every = {row["name"]: row for row in csv.DictReader(file)}
-    assert len(every) == 5 * 44 + 40 + sum("<dim>" not in kind.name for kind in codebook.kinds("scores"))
+    assert len(every) == 5 * 44 + 40 + len(
+        {kind.name for table in codebook.tables() for kind in codebook.kinds(table) if "<dim>" not in kind.name}
+    )
     figures = json.loads((ROOT / "emonet_fast" / "reliability.json").read_text("utf-8"))["emotions"]
     for slug, (alpha, kappa, large, small) in figures.items():
         for kind in ("raw", "score", "softmax", "z", "percentile", "smooth"):
