@@ -174,7 +174,7 @@ def test_folder_without_images(tmp_path, published_small, inside):
     ("arguments", "words"),
     [
         (["--checkpoint", "nowhere"], ["nowhere"]),
-        (["--checkpoint", "SMALL", "--output", "scores.xlsx"], [".parquet", ".csv", ".jsonl"]),
+        (["--checkpoint", "SMALL", "--output", "scores.ods"], [".parquet", ".csv", ".jsonl"]),
         (["--checkpoint", "SMALL", "--output", "no/such/folder/scores.csv"], ["no/such/folder"]),
         (["--checkpoint", "SMALL", "--output", "scores.parquet", "--format", "laion"], [".jsonl"]),
         (["--checkpoint", "SMALL", "--device", "tpu"], ["tpu", "cuda:N"]),

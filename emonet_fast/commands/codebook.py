@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("scores", required=False, metavar="[SCORES]", cls=opt.Argument, type=opt.PATH)
 @opt.output("F.csv|.md|.json", "Write the codebook to this file.", opt.OutputFile(".csv", ".md", ".json"))
 def codebook(scores: Path | None, output: Path | None) -> None:
-    """Say what every column means: range, unit, and how far experts agree.
+    """Say what columns mean, and how far experts agree.
 
     SCORES is a table of score, video or summarise (.parquet, .csv, .jsonl) or a folder of bulk: then exactly its
     columns are described, in their order. Without it every column of every command is.

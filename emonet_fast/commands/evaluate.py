@@ -73,7 +73,7 @@ _run = opt.together(
         "--bootstraps N", "Draw this many resamples an interval.", default=1000, type=click.IntRange(1, 10**6)
     ),
     json_path=opt.json_file,
-    charts=opt.OUTPUT("--charts DIR", "Write the charts as PNG files into this folder.", type=opt.PATH),
+    charts=opt.OUTPUT("--charts DIR", "Write the charts as PNG files into this folder.", type=opt.OutputFile()),
     report=opt.report_page("Write one page with figures, charts and tables."),
 )
 _annotations = opt.INPUT("--annotations F.csv", "Read people's answers from their published file.", type=opt.PATH)

@@ -295,13 +295,13 @@ def place(name: str, metavar: str) -> Decorator:
     return click.argument(name, type=PATH, metavar=metavar, cls=Argument)
 
 
-def output(kinds: str, text: str, type: OutputFile = OutputFile(), **settings: Any) -> Declared:  # noqa: B008
+def output(kinds: str, text: str, type: "click.ParamType[Any]" = OutputFile(), **settings: Any) -> Declared:  # noqa: B008
     return OUTPUT(f"--output -o {kinds}", text, type=type, **settings)
 
 
 def tables_output(kinds: str, text: str, **settings: Any) -> Decorator:
     """The option --output of tables, URLs among them: the command gets paths, whose files are put there at the end."""
-    declared = OUTPUT(f"--output -o {kinds}", text, **settings)
+    declared = output(kinds, text, click.STRING, **settings)
     several = settings.get("multiple", False)
 
     def decorate(function: Function) -> Function:
@@ -393,7 +393,8 @@ def say(*lines: str, err: bool = False) -> None:
 
 def wrote(*paths: Path | None) -> None:
     """Say which files were written, but for those that are still to be put to their URLs."""
-    elsewhere = click.get_current_context().meta.get(_URLS, {})
+    context = click.get_current_context(silent=True)
+    elsewhere = context.meta.get(_URLS, {}) if context is not None else {}
     for path in paths:
         if path is not None and path not in elsewhere:
             say(f"wrote {path}")

@@ -190,7 +190,8 @@ def test_every_output_option_knows_its_suffixes():
         for option in command.params:
             if getattr(option, "section", "") == "Output" and isinstance(option.type, click.Path):
                 known = f"{name} {option.opts[0]}" in folders | encoded
-                assert isinstance(option.type, OutputFile) is not known, (name, option.opts)
+                assert isinstance(option.type, OutputFile), (name, option.opts)  # which refuses URLs
+                assert bool(option.type.suffixes) is not known, (name, option.opts)
 
 
 def test_an_output_is_written_though_another_one_fails(tmp_path, capsys):
