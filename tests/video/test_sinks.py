@@ -534,7 +534,7 @@ def test_a_person_without_a_quiet_level_has_no_z(tmp_path):
     report.close()
     page = Page(report.path.read_text("utf-8"))
     assert page.text.count("seen in too few rows") == 1
-    assert [a["alt"] for a in page.all("img") if a["alt"].endswith("(z)")] == [
+    assert [a["alt"] for a in page.all("img") if a["alt"].endswith("z (unusual)")] == [
         "Heat map: emotions of Face 2 over time, z (unusual)"
     ]
 
