@@ -23,17 +23,20 @@ def write_report(summary: Summary, path: Path) -> list[Path]:
     """Write the page, whole or not at all, and return it. Raises EmonetError when the disk refuses."""
     rows = sorted(summary.groups.to_pylist(), key=lambda row: -row["rows"])
     groups = [_group(row, summary.by) for row in rows[:SHOWN] if row["rows"]]
-    figures: dict[str, dict[str, Mapping[str, Any]]] = {}
+    figures: dict[str, dict[tuple[Any, ...], Mapping[str, Any]]] = {}
     for row in summary.figures.to_pylist():
-        figures.setdefault(row["dimension"], {})[_label(row, summary.by)] = row
-    labels = [group["label"] for group in groups]
+        figures.setdefault(row["dimension"], {})[tuple(row[name] for name in summary.by)] = row
+    shown = [tuple(group[name] for name in summary.by) for group in groups]
     variables = {
         "title": "Summary of " + summary.metadata["summary_of"],
         "notes": [*warnings_of(summary.metadata), *summary.notes],
         "facts_of_run": {k: summary.metadata[k] for k in _FACTS if k in summary.metadata},
         "summary_groups": groups,
         "left_out": len(rows) - len(groups),
-        "sections": _sections({name: [rows[label] for label in labels] for name, rows in figures.items()}, labels),
+        "sections": _sections(
+            {name: [rows[values] for values in shown] for name, rows in figures.items()},
+            [group["label"] for group in groups],
+        ),
         "timed": any(row["seconds"] is not None for row in rows),
         "unit": summary.metadata["unit"],
     }
@@ -65,7 +68,7 @@ def _sections(figures: Mapping[str, Sequence[Mapping[str, Any]]], labels: Sequen
             low, high = ends if slug in emotions else _ends(figures[slug])
             strips = [_strip(row, label, low, high) for row, label in zip(figures[slug], labels, strict=True)]
             card = {"slug": slug, "kind": figures[slug][0]["kind"], "strips": strips, "zero": _place(0.0, low, high)}
-            cards.append(card | {"low": minus(f"{low:.2f}"), "high": minus(f"{high:.2f}")})
+            cards.append(card | {"low": minus(f"{low:z.2f}"), "high": minus(f"{high:z.2f}")})
         if cards:
             sections.append({"name": name, "index": index, "cards": cards})
     return sections
@@ -89,7 +92,7 @@ def _strip(row: Mapping[str, Any], label: str, low: float, high: float) -> dict[
     mean, begin, end = row["unit_mean"], row["low"], row["high"]
     if mean is None:
         return {"label": label, "text": "–", "at": None, "begin": None}
-    text = f"{mean:.2f}" + ("" if begin is None else f" ({begin:.2f} to {end:.2f})")
+    text = f"{mean:z.2f}" + ("" if begin is None else f" ({begin:z.2f} to {end:z.2f})")
     strip = {"label": label, "text": minus(text), "at": _place(mean, low, high), "begin": None}
     if begin is not None:
         strip |= {"begin": (begin - low) / (high - low), "width": (end - begin) / (high - low)}

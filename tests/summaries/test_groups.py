@@ -13,6 +13,7 @@ from emonet_fast.commands import main
 from emonet_fast.errors import DataError, OptionError
 from emonet_fast.sinks import open_sink
 from emonet_fast.summaries import summarise
+from emonet_fast.summaries.report import write_report
 
 from ..population.made import population, scores
 from ..tolerances import SAME_FIGURE
@@ -165,6 +166,16 @@ def test_the_command_writes_tables_and_a_page(tmp_path, name):
     assert "<b>&amp;" not in text
     assert "<script" not in text
     assert "derived" in text
+
+
+def test_a_text_and_no_value_are_two_groups_on_the_page(tmp_path):
+    table = frame(population(4), who=["none", "none", None, None])
+    table.loc[:1, "raw_fear"], table.loc[2:, "raw_fear"] = np.float32(1.25), np.float32(-0.001)
+    write_report(summarise(write(tmp_path / "p.parquet", table), ["who"]), tmp_path / "s.html")
+    page = (tmp_path / "s.html").read_text("utf-8")
+    assert "1.25 (1.25 to 1.25)" in page
+    assert "0.00 (0.00 to 0.00)" in page
+    assert "−0.00" not in page
 
 
 @pytest.mark.parametrize(
