@@ -172,8 +172,8 @@ class VideoOptions:
         stream: number of the video stream within its container; None takes the one that players take.
         live: the source does not wait for its reader, as a camera; None tells it by the source's name.
         hardware: decode by NVDEC where the machine can.
-        max_download: bytes; larger files are not downloaded where a server sends them only whole and their index is at
-            the end.
+        max_download: bytes; larger files are refused where they must be read whole first, into a temporary file: MP4s
+            whose index is at the end, from a pipe or a server that sends files only whole.
         embeddings: keep the embeddings in each batch's scores.
 
     Raises:

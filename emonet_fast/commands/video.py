@@ -49,7 +49,7 @@ _video_options = opt.together(
     live=opt.INPUT("--live/--no-live", "Let the newest frame win, or wait for each.", show_default="live for cameras"),
     hardware=opt.INPUT("--nvdec/--no-nvdec", "Decode on an NVIDIA GPU where there is one."),
     max_download=opt.INPUT(
-        "--max-download N", "Do not download videos with more bytes, where a server sends them only whole."
+        "--max-download N", "Do not keep videos with more bytes, where they must be read whole first."
     ),
     track=opt.FACES("--track/--no-track", "Follow faces from frame to frame."),
     track_memory=opt.FACES("--track-memory SECONDS", "Let a face go on as who it was for this long while not found."),
@@ -115,7 +115,7 @@ def video(
         raise OptionError("no output came; expected --output, --overlay, --report or --dry-run")
     with (
         Scorer(checkpoint, options=options) as scorer,
-        steps("downloading", show=progress) as told,
+        steps("reading", show=progress) as told,
         closing(VideoRun(scorer, inputs, chosen, outputs, told)) as run,
     ):
         readable = run.check(opt.files_read(checkpoint, options, faces, baseline))

@@ -159,9 +159,8 @@ def test_what_is_above_the_limit_is_one_line_that_names_the_option(folder, sized
     with server(whole(padded(data, 5_000_000), sized)) as (url, _), pytest.raises(InputError) as refused:
         open_video(f"{url}/a.mp4?token=hunter2", VideoOptions(max_download=limit))
     assert str(refused.value) == (
-        f"{url}/a.mp4?token=*** cannot be opened as video: its index (moov) is at its end, and the server sends files "
-        f"only whole, so it must be downloaded first; it has more than {limit:,} bytes (--max-download, max_download "
-        "in Python)"
+        f"{url}/a.mp4?token=*** cannot be opened as video: its index (moov) is at its end, and can only be reached by "
+        f"reading it whole first; it has more than {limit:,} bytes (--max-download, max_download in Python)"
     )
     with server(whole(data, sized)) as (url, _):
         assert read(f"{url}/a.mp4", Download(len(data)))[0] == list(range(N))
@@ -187,7 +186,7 @@ def test_a_server_that_hangs_up_or_falls_silent(folder, monkeypatch):
         if wait:
             done.wait(10)
 
-    hung = f"the server hung up after 2,000 of {len(data):,} bytes"
+    hung = f"it ended after 2,000 of {len(data):,} bytes"
     with server(partial(half, wait=False)) as (url, _), pytest.raises(InputError, match=hung):
         AvSource(f"{url}/a.mp4", Sampling(None))
     monkeypatch.setattr(opening, "_TIMEOUT", 0.2)

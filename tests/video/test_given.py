@@ -2,7 +2,9 @@
 
 import io
 import tempfile
+from contextlib import closing
 
+import numpy as np
 import pytest
 
 from emonet_fast.errors import InputError
@@ -81,6 +83,20 @@ def test_a_container_whose_packets_were_read(files):
 
 def test_a_file_object_without_jumps(files):
     assert list(read(Pipe(files["a.mkv"].read_bytes()))) == list(read(str(files["a.mkv"])))
+
+
+def test_an_index_at_the_end_of_a_pipe(files, tmp_path):
+    """It is read whole first: what FFmpeg must pass over to reach it does not come again."""
+    noise = np.random.default_rng(0).integers(0, 256, (20, 240, 320, 3), np.uint8)
+    path = write_clip(tmp_path / "a.mp4", range(0, 800, 40), picture=lambda number: noise[number])
+    assert path.stat().st_size > 1_000_000
+    with closing(open_video(str(path), ALL)) as video, closing(open_video(Pipe(path.read_bytes()), ALL)) as piped:
+        for expected, found in zip(video, piped, strict=True):
+            assert expected.pts == found.pts
+            np.testing.assert_array_equal(expected.rgb(), found.rgb())
+    with pytest.raises(InputError, match=r"more than 1,000 bytes \(--max-download"):
+        open_video(Pipe(path.read_bytes()), VideoOptions(max_download=1000))
+    assert list(read(Pipe(files["a.mp4"].read_bytes()))) == list(read(str(files["a.mp4"])))
 
 
 def test_file_objects_refused(files, tmp_path):

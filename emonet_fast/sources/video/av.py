@@ -53,7 +53,7 @@ class AvSource(VideoSource):
         hardware: decode by NVDEC where an NVIDIA driver is there, see opening.py.
         cuts: number the scenes between cuts.
         threads: of PyAV's decoder; None takes the cores that this process may use.
-        download: how a file that FFmpeg cannot read from its server is downloaded; a live source never is.
+        download: how a file is kept that FFmpeg cannot read as it comes; a live one never is.
 
     Raises:
         MissingPackageError: when PyAV is not installed.

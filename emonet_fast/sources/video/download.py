@@ -1,13 +1,14 @@
-"""Asks a web server once how it sends a file, and downloads an MP4 that FFmpeg could not read from it as it comes.
+"""MP4s that FFmpeg could not read as they come, from a web server or a pipe: read whole into a temporary file first.
 
-FFmpeg needs an MP4's index (`moov`) first. Where it comes last, and the server does not send parts of files, the file
-is read whole into a temporary file without a name.
+FFmpeg needs an MP4's index (`moov`) first. Where it comes last, and nothing can jump there, as in a pipe and at some
+servers, all is kept in a temporary file without a name.
 """
 
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException, HTTPResponse
 from itertools import chain
 from urllib import request
@@ -16,7 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 from ...errors import InputError
 from ...options import MAX_DOWNLOAD
 from ...text import without_secrets
-from .structure import WITHOUT_INDEX, media_before_index
+from .structure import WITHOUT_INDEX, At, media_before_index
 
 _CHUNK = 1 << 18
 _UNKNOWN = 1 << 62  # the size of what a server sends without saying how much it is
@@ -34,7 +35,7 @@ _PLAYLISTS = (".m3u8", ".m3u", ".mpd")
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """How files are downloaded.
+    """How files are kept that must be read whole first.
 
     Args:
         limit: bytes of a file, at most.
@@ -62,7 +63,7 @@ def ask(url: str, download: Download, timeout: float) -> tuple[int | None, bool]
         length = response.headers.get("Content-Length", "")
         size = int(length) if length.isdigit() else _UNKNOWN
         parts = response.status == 206 or response.headers.get("Accept-Ranges") == "bytes"
-        media_end = 0 if parts else media_before_index(_reader(response, begin), size)
+        media_end = 0 if parts else media_before_index(_reader(response.read, begin), size)
     except (OSError, HTTPException, ValueError) as error:
         if isinstance(getattr(error, "reason", error), TimeoutError):
             raise _refused(url, f"nothing came for {timeout:g} seconds") from None
@@ -76,8 +77,23 @@ def ask(url: str, download: Download, timeout: float) -> tuple[int | None, bool]
         return _kept(url, chunks, None if size == _UNKNOWN else size, media_end, download), False
 
 
-def _refused(url: str, why: str) -> InputError:
-    return InputError(f"{without_secrets(url)} cannot be opened as video: {why}")
+def from_pipe(read: Callable[[int], bytes], name: str, download: Download) -> tuple[int | None, bytes]:
+    """Look at what `read` gives, and keep it where FFmpeg could not read it as it comes.
+
+    Returns the descriptor of the file, as `ask` does; where that is None, the first bytes, which were read already.
+    Raises InputError as `ask`; what `read` raises.
+    """
+    begin = bytearray()
+    media_end = media_before_index(_reader(read, begin), _UNKNOWN)
+    if not media_end:
+        return None, bytes(begin)
+    if media_end >= _UNKNOWN:
+        raise _refused(name, WITHOUT_INDEX)
+    return _kept(name, chain([bytes(begin)], iter(partial(read, _CHUNK), b"")), None, media_end, download), b""
+
+
+def _refused(name: str, why: str) -> InputError:
+    return InputError(f"{without_secrets(name)} cannot be opened as video: {why}")
 
 
 def _opened(url: str, timeout: float) -> HTTPResponse:
@@ -97,12 +113,12 @@ def _opened(url: str, timeout: float) -> HTTPResponse:
     return response
 
 
-def _reader(response: HTTPResponse, begin: bytearray) -> Callable[[int, int], bytes]:
-    """Reads the answer as a file near its beginning, all of which goes into `begin`."""
+def _reader(read: Callable[[int], bytes], begin: bytearray) -> At:
+    """A file near its beginning, all of which goes into `begin`."""
 
     def at(offset: int, count: int) -> bytes:
-        missing = offset + count - len(begin)
-        begin.extend(response.read(missing) if missing > 0 else b"")
+        while len(begin) < offset + count and (data := read(offset + count - len(begin))):
+            begin.extend(data)
         return bytes(begin[offset : offset + count])
 
     return at
@@ -118,11 +134,11 @@ def _chunks(url: str, response: HTTPResponse, timeout: float) -> Iterator[bytes]
         raise _refused(url, f"the server hung up ({error})") from None
 
 
-def _kept(url: str, chunks: Iterable[bytes], size: int | None, least: int, download: Download) -> int:
+def _kept(name: str, chunks: Iterable[bytes], size: int | None, least: int, download: Download) -> int:
     """Descriptor of a temporary file of all chunks, which are `size` bytes, or at least `least`."""
     too_large = (
-        "its index (moov) is at its end, and the server sends files only whole, so it must be downloaded first; it has "
-        f"more than {download.limit:,} bytes (--max-download, max_download in Python)"
+        "its index (moov) is at its end, and can only be reached by reading it whole first; it has more than "
+        f"{download.limit:,} bytes (--max-download, max_download in Python)"
     )
     done, told = 0, download.told or (lambda done, size: None)
     try:
@@ -130,15 +146,15 @@ def _kept(url: str, chunks: Iterable[bytes], size: int | None, least: int, downl
             for chunk in chunks:
                 done += len(chunk)
                 if max(done, size or least) > download.limit:
-                    raise _refused(url, too_large)
+                    raise _refused(name, too_large)
                 file.write(chunk)
                 told(done, size)
             file.flush()
             if size is None:
                 told(done, done)
             if done < (size or least):
-                raise _refused(url, f"the server hung up after {done:,} of {size or least:,} bytes")
+                raise _refused(name, f"it ended after {done:,} of {size or least:,} bytes")
             return os.dup(file.fileno())
     except OSError as error:
         why = f"{error.strerror}; TMPDIR names another folder"
-        raise _refused(url, f"it cannot be kept in {tempfile.gettempdir()} ({why})") from None
+        raise _refused(name, f"it cannot be kept in {tempfile.gettempdir()} ({why})") from None

@@ -24,9 +24,13 @@ _WRITE = 2  # AVIO_FLAG_WRITE
 
 
 class _Reader:
-    """What PyAV reads: the first `size` bytes of a file, all where that is None, under a name of ours."""
+    """What PyAV reads: the first `size` bytes of a file, all where that is None, under a name of ours.
+
+    begin: what was read of a pipe already.
+    """
 
     size: int | None = None
+    begin = b""
 
     def __init__(self, file: Any, name: str) -> None:
         self._file, self.name, self._jumps = file, name, can_seek(file)
@@ -34,6 +38,9 @@ class _Reader:
     def read(self, count: int) -> bytes:
         if self.size is not None:
             count = min(count, max(0, self.size - self.tell()))
+        if self.begin:
+            data, self.begin = self.begin[:count], self.begin[count:]
+            return data
         data = self._file.read(count)
         if isinstance(data, str):
             raise ValueError("the file was opened as text; open it as bytes, by mode 'rb'")

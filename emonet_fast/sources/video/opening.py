@@ -10,7 +10,7 @@ from ...errors import InputError
 from ...gpu import driver_present
 from ...text import without_secrets
 from . import nvdec
-from .download import Download, ask
+from .download import Download, ask, from_pipe
 from .local import NOTHING, READ_BYTES, LocalFile, can_seek
 from .names import REACHES, WAITS, foreign_protocol, is_live, kind_of, path_of, scheme_of
 from .streams import video_stream
@@ -48,8 +48,8 @@ def open_media(av: Any, where: Any, name: str, stream: int | None, hardware: boo
     """Open a file object, or what a name means (names.py), which may open in turn only what its kind needs.
 
     name: for messages. stream: see video_stream. hardware: decode by NVDEC where there is a driver; a line says by
-    whom, and why. download: how files come from a web server; None of live sources. Raises InputError when it cannot
-    be opened.
+    whom, and why. download: how files are kept that must be read whole first; None of live sources. Raises InputError
+    when it cannot be opened.
     """
     local: LocalFile | None = None
     unsized = False
@@ -57,10 +57,8 @@ def open_media(av: Any, where: Any, name: str, stream: int | None, hardware: boo
         kind = kind_of(where) if isinstance(where, str) else "object"
         if kind == "file":
             local = LocalFile(_readable(where))
-        elif kind == "stdin":
-            local = LocalFile(os.dup(0))
-        elif kind == "object":
-            local = LocalFile(where)
+        elif kind in ("stdin", "object"):
+            local = _given(os.dup(0) if kind == "stdin" else where, name, download or Download())
         elif kind == "url" and scheme_of(where) in WAITS and download is not None:
             file, unsized = ask(where, download, _TIMEOUT)
             local = None if file is None else LocalFile(file)
@@ -76,6 +74,17 @@ def open_media(av: Any, where: Any, name: str, stream: int | None, hardware: boo
             local.close()
         raise InputError(f"{without_secrets(name)} cannot be opened as video: {why}") from None
     return Media(container, nvc, local, unsized)
+
+
+def _given(where: Any, name: str, download: Download) -> LocalFile:
+    """Of a descriptor or a file object; of a pipe what FFmpeg can read."""
+    local = LocalFile(where)
+    if not local.file.seekable():
+        file, local.file.begin = from_pipe(local.file.read, name, download)
+        if file is not None:
+            local.close()
+            return LocalFile(file)
+    return local
 
 
 def _readable(name: str) -> Path:
