@@ -144,6 +144,11 @@ class FaceOptions:
         if self.model is not None and self.faces != "detect":
             raise OptionError(f"a detector's model is for faces 'detect', and faces is {self.faces!r}")
 
+    @classmethod
+    def of(cls, faces: "str | FaceOptions") -> "FaceOptions":
+        """The record that a short form stands for: "none", "detect" or "boxes:FILE"; a record as it is."""
+        return faces if isinstance(faces, FaceOptions) else cls(faces=faces)
+
     @property
     def boxes(self) -> Path | None:
         """The file of "boxes:FILE"; None for other faces."""

@@ -9,7 +9,7 @@ import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from .checkpoint.spec import Checkpoint
 from .checkpoint.tensors import Progress
 from .decoders import Decoder, FaceLocator, Prepared, open_decoder
 from .errors import InputError, OptionError
-from .options import MAX_BYTES, MAX_MEMORY, MAX_PIXELS, MAX_SECONDS, Options, default_cache_dir
+from .faces import PictureFaces, prepare_faces
+from .options import MAX_BYTES, MAX_MEMORY, MAX_PIXELS, MAX_SECONDS, FaceOptions, Options, default_cache_dir
 from .process import Stopwatch, available_cores
 from .records import Decoded, Float32Array, Picture
 from .scores import Scores, face_values
@@ -55,6 +56,7 @@ class Opened:
     checkpoint: Checkpoint
     backend: Backend
     decoder: Decoder
+    faces: PictureFaces | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +81,13 @@ class Scorer:
     """Scores pictures with one checkpoint on one device.
 
     Cheap to make and picklable: the checkpoint is read and the engine opened at the first use, or by `open()`.
-    Thread-safe: threads share one engine, and `close()` waits for their calls. Every keyword but `options` is a field
-    of `Options`, which describes it.
+    Thread-safe: threads share one engine, and `close()` waits for their calls. Every keyword but `faces` and `options`
+    is a field of `Options`, which describes it.
 
     Args:
         checkpoint: "large" or "small" (from the hub), a packed file, or a folder in the published layout.
+        faces: which faces of pictures a call and `folder` score: "none" (whole pictures), "detect" (YuNet finds them),
+            "boxes:FILE", or a FaceOptions. Each face is a row with the key `<key>::box0`, `::box1`, ...
         options: all settings in one record, instead of the keywords.
 
     Raises:
@@ -112,13 +116,14 @@ class Scorer:
         trust_engine: str | Path | None = None,
         recipe: str | Path | None = None,
         accept_fidelity: bool = False,
+        faces: str | FaceOptions = "none",
         options: Options | None = None,
     ) -> None:
         if not isinstance(checkpoint, str | os.PathLike):
             raise OptionError(
                 f"checkpoint is {checkpoint!r:.200}; expected 'large', 'small', a packed file or a folder"
             )
-        self.where = checkpoint
+        self.where, self.faces = checkpoint, FaceOptions.of(faces)
         keywords: dict[str, Any] = {
             "device": device,
             "precision": precision,
@@ -182,6 +187,7 @@ class Scorer:
     def _make(self, progress: Progress | None = None, pictures: int | None = 1) -> Opened:
         with self._timed("open"):
             where, options = self.where, self.options
+            find_faces = prepare_faces(self.faces, options, where)  # it is smaller than the weights, so it goes first
             sweep(options.cache_dir)
             checkpoint = open_checkpoint(where, options.cache_dir, revision=options.revision, progress=progress)
             backend = open_backend(checkpoint, options, pictures)
@@ -197,10 +203,11 @@ class Scorer:
                     device_id=place[0],
                     stream=place[1],
                 )
+                faces = find_faces(None if place[0] is None else (place[0], place[1] or 0))
             except BaseException:
                 backend.close()
                 raise
-            return Opened(checkpoint, backend, decoder)
+            return Opened(checkpoint, backend, decoder, faces)
 
     def close(self) -> None:
         """Wait for the calls of other threads, then free the engine. The scorer opens again at the next use."""
@@ -267,21 +274,41 @@ class Scorer:
         Raises:
             InputError: when `images` is one picture, a folder or a table instead of pictures.
         """
-        pictures = Memory(images, self.options.max_bytes)
-        with self._shared.use(self._make):
-            parts = []
-            with shown(progress, len(images) if isinstance(images, Sized) else None) as bar:
-                for batch in self.batches(pictures, embeddings=embeddings):
+        total = len(images) if isinstance(images, Sized) else None
+        return self._all(Memory(images, self.options.max_bytes), total, embeddings, progress)
+
+    def folder(self, path: str | Path, *, embeddings: bool = False, progress: bool | None = None) -> Scores:
+        """Score the pictures of a folder and of the folders in it, as a call does.
+
+        Args:
+            path: of the folder; also a glob, a tar shard, a parquet table or a picture.
+            embeddings, progress: as of a call.
+
+        Raises:
+            InputError: when nothing is there.
+        """
+        from .sources import Inputs
+
+        source = Inputs((os.fspath(path),), self.options)
+        return self._all(source, source.total, embeddings, progress)
+
+    def _all(self, pictures: Iterable[Picture], total: int | None, embeddings: bool, progress: bool | None) -> Scores:
+        with self._shared.use(self._make) as opened:
+            faces, parts = opened.faces, []
+            with shown(progress, total if faces is None else None) as bar:
+                for batch in self.batches(pictures, embeddings=embeddings, faces=faces):
                     parts.append(batch.scores)
                     bar.update(len(batch.scores))
-            scores = Scores.concat(parts) if parts else self.empty()
+            scores = Scores.concat(parts) if parts else self.empty(embeddings=embeddings, faces=faces is not None)
+            if faces is not None:
+                scores = replace(scores, metadata={**scores.metadata, **faces.metadata})
         for note in scores.notes:
             if "scaling fault" in note:
-                warnings.warn(note, ScalingWarning, stacklevel=2)
+                warnings.warn(note, ScalingWarning, stacklevel=3)
         faults = set(zip(scores.status, scores.reason, strict=True))
         if len(faults) == 1 and not scores.ok.any():
             status, reason = faults.pop()
-            warnings.warn(f"no scores of {counted(len(scores), 'picture')}: {status}, {reason}", NoScoresWarning, 2)
+            warnings.warn(f"no scores of {counted(len(scores), 'picture')}: {status}, {reason}", NoScoresWarning, 3)
         return scores
 
     def score_pixels(

@@ -1,6 +1,7 @@
 """Opens what finds faces, and gives pictures the boxes of their faces."""
 
 import hashlib
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,7 @@ class PictureFaces:
     def __init__(self, finder: FaceFinder, margin: float = MARGIN) -> None:
         face_crop(Face(0, 0, 1, 1), margin)  # a margin that cannot work is refused before the first picture
         self._finder, self._margin = finder, margin
+        self._lock = threading.Lock()  # a scorer's threads share the finder
 
     @property
     def name(self) -> str:
@@ -66,7 +68,8 @@ class PictureFaces:
 
     def locate(self, pictures: Sequence[Picture], pixels: Sequence[Any]) -> list[Picture]:
         """See FaceLocator.locate."""
-        found = self._finder.detect(pixels, [picture.key for picture in pictures])
+        with self._lock:
+            found = self._finder.detect(pixels, [picture.key for picture in pictures])
         return [
             replace(picture, faces=faces, boxes=tuple(face_crop(face, self._margin) for face in faces))
             for picture, faces in zip(pictures, found, strict=True)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import OptionError
 from ..faces import FaceFinder, open_finder
 from ..faces.people import People
 from ..faces.track import GapLimit
-from ..options import VideoOptions
+from ..options import FaceOptions, VideoOptions
 from ..process import Stopwatch
 from ..records import Picture, Status, UInt8Array
 from ..scorer import NoScoresWarning, Scorer
@@ -34,6 +35,7 @@ _FRAMES_A_STREAM = 8
 _MAX_BETWEEN = 8
 # After a gap of more than so many time constants, and than a track's memory, a smoothed curve begins anew.
 _GAP = 3.0
+_DEFAULT = VideoOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,14 @@ def _crops(picture: Picture) -> list[UInt8Array | None]:
     return [None if part is None else rgb[part.top : part.bottom, part.left : part.right] for part in parts]
 
 
-def stream(scorer: Scorer, source: Any, options: VideoOptions | None = None) -> Iterator[Timeline]:
+def stream(
+    scorer: Scorer,
+    source: Any,
+    options: VideoOptions | None = None,
+    *,
+    fps: float | None = _DEFAULT.fps,
+    faces: str | FaceOptions = _DEFAULT.faces,
+) -> Iterator[Timeline]:
     """Score the faces of a video (extra `video`).
 
     A generator: it decodes ahead on a thread, and its memory is bounded however long the source is. Of a live source
@@ -209,7 +218,9 @@ def stream(scorer: Scorer, source: Any, options: VideoOptions | None = None) -> 
         source: a path, a URL (RTSP, HTTP, ...), a camera (0, "/dev/video0"), a file object of bytes or an open PyAV
             container (both are read from their beginning and stay open), or an iterable of (seconds, frame) with
             frames [H, W, 3] uint8 RGB, on the host or, with `__dlpack__`, on the GPU.
-        options: which frames and faces are scored. None takes the defaults of VideoOptions.
+        options: all settings in one record, instead of the keywords.
+        fps: sampled frames a second; None takes every frame.
+        faces: which faces are scored: "detect" (YuNet finds them), "none" (whole frames), "boxes:FILE", or a record.
 
     Warns:
         NoScoresWarning: at the end, where the boxes of a file gave no row scores: why.
@@ -223,7 +234,7 @@ def stream(scorer: Scorer, source: Any, options: VideoOptions | None = None) -> 
         MissingPackageError: when PyAV, scipy or another package of the extra is not installed.
         CheckpointError: when the scorer's weights or the face detector's model cannot be had.
     """
-    settings = options or VideoOptions()
+    settings = _settings(options, fps, FaceOptions.of(faces))
     video = open_video(source, settings, threads=scorer.options.threads)
     try:
         finder = open_finder(settings.faces, scorer.options, scorer.place, scorer.where)
@@ -240,3 +251,11 @@ def stream(scorer: Scorer, source: Any, options: VideoOptions | None = None) -> 
             warnings.warn(note, NoScoresWarning, stacklevel=2)
     finally:
         pipeline.close()
+
+
+def _settings(options: VideoOptions | None, fps: float | None, faces: FaceOptions) -> VideoOptions:
+    if options is None:
+        return VideoOptions(fps=fps, faces=faces)
+    if (fps, faces) != (_DEFAULT.fps, _DEFAULT.faces):
+        raise OptionError("options came together with fps or faces, which are fields of it; expected one of both")
+    return options

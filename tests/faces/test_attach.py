@@ -2,8 +2,10 @@
 
 import math
 import os
+import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from PIL import Image
 import emonet_fast as ef
 from emonet_fast.checkpoint.spec import Preprocess
 from emonet_fast.decoders.pillow import PillowDecoder
-from emonet_fast.errors import OptionError
+from emonet_fast.errors import InputError, OptionError
 from emonet_fast.faces import BoxFile, FaceDetector, PictureFaces, face_crop
 from emonet_fast.options import FaceOptions, Options, VideoOptions
 from emonet_fast.preprocess import crop
@@ -68,6 +70,35 @@ def test_score_is_that_of_the_crop(detector, tiny_scorer, astronaut):
     box = face_crop(detector.detect([astronaut])[0][0])
     alone = tiny_scorer([crop(astronaut, box)])
     np.testing.assert_array_equal(batch.scores.raw, alone.raw)
+
+
+def test_a_scorer_of_faces_scores_calls_and_folders_alike(yunet, tiny_folder, tmp_path, astronaut):
+    """Also from two threads at once, and after pickling."""
+    (tmp_path / "in").mkdir()
+    for name, rgb in (("a.png", astronaut), ("b.png", np.full((90, 90, 3), 7, np.uint8))):
+        Image.fromarray(rgb).save(tmp_path / "in" / name)
+    paths = [tmp_path / "in" / "a.png", tmp_path / "in" / "b.png"]
+    faces = FaceOptions("detect", model=yunet)
+    pickled = pickle.dumps(ef.Scorer(tiny_folder, precision="fp32", faces=faces))
+    with pickle.loads(pickled) as scorer:  # noqa: S301 - our own
+        scores = scorer(paths)
+        assert [k.rpartition("/")[2] for k in scores.keys] == ["a.png::box0", "b.png"]
+        assert [str(s) for s in scores.status] == ["ok", "no_face"]
+        assert (scores.metadata["faces"], scores.metadata["face_margin"]) == ("yunet", "0.25")
+        folder = scorer.folder(tmp_path / "in", progress=False, embeddings=True)
+        assert folder.keys == scores.keys
+        np.testing.assert_array_equal(folder.raw, scores.raw)
+        assert folder.embeddings.shape == (2, scorer.checkpoint.vision.hidden_size)
+        with ThreadPoolExecutor(2) as pool:
+            for found in pool.map(scorer, [paths] * 4):
+                np.testing.assert_array_equal(found.raw, scores.raw)
+        (batch,) = scorer.batches([Picture("a", astronaut)])  # as the caller says, not the scorer
+        assert batch.scores.faces is None
+        assert scorer([]).faces.shape == (0, 10)
+    with pytest.raises(OptionError, match="faces is 'find'; expected 'none', 'detect'"):
+        ef.Scorer(tiny_folder, faces="find")
+    with ef.Scorer(tiny_folder) as whole, pytest.raises(InputError, match="nowhere"):
+        whole.folder(tmp_path / "nowhere")
 
 
 def test_faces_are_found_in_the_upright_picture(detector, astronaut):

@@ -85,6 +85,17 @@ def test_identities_hold_while_they_pass(rows, walk):
     assert not tracks[True] & tracks[False]
 
 
+def test_short_forms_stand_for_the_records(scorer, walk, found_faces):
+    options = VideoOptions(fps=1, faces=found_faces)
+    long = rows_of(list(stream(scorer, walk.path, options)))
+    short = rows_of(list(stream(scorer, walk.path, fps=1, faces=found_faces)))
+    assert long == short != []
+    whole = list(stream(scorer, walk.path, fps=0.5, faces="none"))
+    assert all(np.isnan(part.scores.faces).all() for part in whole)
+    with pytest.raises(OptionError, match="options came together with fps or faces"):
+        next(stream(scorer, walk.path, options, fps=5))
+
+
 def test_scores_are_those_of_the_crop(batches, scorer, walk, found_faces):
     """The crop and the resize are those of pictures: the same numbers, bit for bit."""
     pixels = {f.index: f.rgb() for f in sampled(walk) if isinstance(f, Frame)}
