@@ -21,6 +21,7 @@ from .scores import Scores, distinct_notes
 from .sinks import open_sink
 from .sinks.apart import OutputsApart
 from .sinks.encoders import companions
+from .sinks.npy import NpySink
 from .sinks.tables import GrowingTable
 from .sources.keys import picture_of
 from .sources.skipped import skipped_text
@@ -42,6 +43,7 @@ class ScoreOutputs:
         report: path of the HTML page; None for none.
         title: of the page.
         embeddings: whether the table holds embeddings too.
+        npy: path of a NumPy file for the embeddings, a row for each of the table; None for none.
         excel: whether a .csv begins with the mark by which Excel knows UTF-8.
         top: number of emotions on each card of the page.
         baseline: the population that rows are ranked against; "self" takes the run's own rows, once all are scored;
@@ -56,6 +58,7 @@ class ScoreOutputs:
     embeddings: bool = False
     top: int = 5
     excel: bool = False
+    npy: Path | None = None
     baseline: Baseline | str | None = None
     min_reliability: float | None = None
 
@@ -67,7 +70,7 @@ class ScoreOutputs:
     @property
     def files(self) -> tuple[Path | None, ...]:
         """Every file that is written; None is one that nobody wants."""
-        return (*companions(self.table), self.report)
+        return (*companions(self.table), self.report, self.npy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,8 @@ def check(outputs: ScoreOutputs) -> None:
     table = _open_table(outputs, {})
     if table is not None:
         table.abort()
+    if outputs.npy is not None:
+        NpySink(outputs.npy, 1).abort()
     if outputs.report is not None:
         PictureReport(outputs.report, outputs.title, {}, top=outputs.top).abort()
 
@@ -184,9 +189,10 @@ def run(
     table: GrowingTable | None = None
     report: PictureReport | None = None
     try:
-        table, report = _open(outputs, metadata, apart)
+        table, report = _open(outputs, metadata, apart, scorer.checkpoint.vision.hidden_size)
         thumbnails = outputs.report is not None
-        batches = scorer.batches(pictures, embeddings=outputs.embeddings, keep_rgb=thumbnails, faces=faces)
+        vectors = outputs.embeddings or outputs.npy is not None
+        batches = scorer.batches(pictures, embeddings=vectors, keep_rgb=thumbnails, faces=faces)
         if baseline is not None:
             known = baseline
             batches = (replace(batch, scores=batch.scores.against(known)) for batch in batches)
@@ -265,12 +271,15 @@ def _first(parts: list[Scores], baseline: Baseline | None) -> Scores | None:
 
 
 def _open(
-    outputs: ScoreOutputs, metadata: Mapping[str, str], apart: OutputsApart
+    outputs: ScoreOutputs, metadata: Mapping[str, str], apart: OutputsApart, width: int
 ) -> tuple[GrowingTable | None, PictureReport | None]:
-    """Open the output files; each takes batches of the scorer. Returns table and page."""
+    """Open the output files; each takes batches of the scorer. Returns table and page. width: of an embedding."""
     table = _open_table(outputs, metadata)
     if table is not None:
         apart.add(table, lambda batch: table.write(batch.scores))
+    if outputs.npy is not None:
+        vectors = NpySink(outputs.npy, width)
+        apart.add(vectors, lambda batch: vectors.write(batch.scores))
     if outputs.report is None:
         return table, None
     report = PictureReport(

@@ -316,19 +316,16 @@ def tables_output(kinds: str, text: str, **settings: Any) -> Decorator:
                 say(f"{url} comes at the end; until then its rows are in {path.parent}", err=True)
             status: Any = Exit.FAILED
             try:
-                function(output=deliveries.paths if several else next(iter(deliveries.paths), None), **values)
-                status = Exit.DONE
+                status = function(output=deliveries.paths if several else next(iter(deliveries.paths), None), **values)
             except SystemExit as end:
                 status = end.code
-                raise
             finally:
                 done, faults = deliveries.put(early=status in (Exit.FAILED, Exit.INTERRUPTED))
                 for url in done:
                     say(f"wrote {url}")
                 for fault in faults:
                     say(f"error: {fault}", err=True)
-                if faults and status == Exit.DONE:
-                    sys.exit(Exit.MISSED)
+            sys.exit(status or (Exit.MISSED if faults else Exit.DONE))
 
         return declared(delivering)
 

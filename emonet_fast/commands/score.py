@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 )
 @opt.excel
 @opt.embeddings
+@opt.OUTPUT(
+    "--npy F.npy", "Write the embeddings to this NumPy file, a row for each of the table.", type=opt.OutputFile(".npy")
+)
 @opt.report_page("Write a page of pictures and their scores.")
 @opt.top(5)
 @opt.baseline()
@@ -52,6 +55,7 @@ def score(
     format: str,
     excel: bool,
     embeddings: bool,
+    npy: Path | None,
     report: Path | None,
     top: int,
     baseline: str | None,
@@ -78,7 +82,7 @@ def score(
     with Scorer(checkpoint, options=options) as scorer:
         source = Inputs(inputs, options, image_column=image_column)
         outputs = job.ScoreOutputs(
-            output, format, report, opt.title(inputs), embeddings, top, excel, population, min_reliability
+            output, format, report, opt.title(inputs), embeddings, top, excel, npy, population, min_reliability
         )
         job.check(outputs)
         keep_apart(outputs.files, (*source.paths(), *opt.files_read(checkpoint, options, faces, baseline)))

@@ -23,7 +23,7 @@ from . import options as opt
 @opt.above
 @opt.max_gap
 @opt.baseline()
-@opt.output(
+@opt.tables_output(
     "F.csv|.parquet|.xlsx",
     "Write the figures to this table, and the groups to <name>.groups.<suffix> beside it.",
     required=True,

@@ -15,6 +15,7 @@ from ..optional import require
 from ..timeline import Timeline, VideoFacts
 from .encoders import AddColumns, TextEncoder, beside, encode_csv, encode_excel_csv, encode_jsonl, sidecar
 from .growing import GrowingSink, partial_of
+from .npy import recover_npy
 from .parquet import ParquetEncoder
 from .rewrite import add_columns
 from .xlsx import XlsxEncoder, check_fits
@@ -304,8 +305,8 @@ def _of_stream(
 def recover(path: Path) -> int | None:
     """Make the file of the `<path>.partial` that a run left. Returns the number of rows of a table.
 
-    A table (one of SUFFIXES) gets the whole rows. Of other kinds the partial file is the file itself: it is renamed,
-    uncounted. Raises EmonetError when there is no partial file, or nothing whole is in it.
+    A table (one of SUFFIXES) and .npy get the whole rows. Of other kinds the partial file is the file itself: it is
+    renamed, uncounted. Raises EmonetError when there is no partial file, or nothing whole is in it.
     """
     partial = partial_of(path)
     if not partial.is_file():
@@ -316,7 +317,7 @@ def recover(path: Path) -> int | None:
         partial.replace(target)
         return None
     rows = recover_kind(partial, target)
-    partial.unlink()
+    partial.unlink(missing_ok=True)
     return rows
 
 
@@ -355,4 +356,5 @@ _RECOVERED: dict[str, Callable[[Path, Path], int]] = {
     ".xlsx": functools.partial(_of_stream, XlsxEncoder),
     ".csv": _to_text,
     ".jsonl": _to_text,
+    ".npy": recover_npy,
 }
