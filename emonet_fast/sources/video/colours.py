@@ -8,9 +8,9 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from ...optional import need
 from ...records import UInt8Array
 from .frames import Fact
+from .graphs import filter_graph
 
 _BT709, _BT601 = 1, 5  # of libswscale
 _BILINEAR, _FULL_CHROMA = 2, 0x2000  # SWS_BILINEAR, SWS_FULL_CHR_H_INT
@@ -55,7 +55,8 @@ class Colours:
         if trc or primaries:
             what = f"HDR ({trc})" if trc else f"primaries of {primaries}"
             try:
-                graph = _mapping(raw, width, height)
+                wanted = f"w={width}:h={height}:flags=bilinear:out_primaries=bt709:out_transfer=bt709:intent=perceptual"
+                graph = filter_graph(raw, ("scale", wanted), ("format", "rgb24"))
                 said.append(Fact(f"{what} mapped to BT.709 by FFmpeg's scale, intent perceptual"))
             except (ValueError, OSError) as error:
                 said.append(Fact(f"colours are off: {what}, and this FFmpeg cannot map it ({error})"))
@@ -91,13 +92,3 @@ def _matrix(raw: Any) -> tuple[int | None, list[Fact]]:
     if tag in _NO_MATRIX:
         return guess, [Fact(f"untagged, read as {name}", noted=False)]
     return guess, [Fact(f"colours are off: {_UNREAD.get(tag, f'matrix {tag}')} was read as {name}")]
-
-
-def _mapping(raw: Any, width: int, height: int) -> Any:
-    """The graph that brings frames like this one to BT.709 in RGB."""
-    graph = need("av", "reading video").filter.Graph()
-    source = graph.add_buffer(width=raw.width, height=raw.height, format=raw.format, time_base=raw.time_base or 1)
-    wanted = f"w={width}:h={height}:flags=bilinear:out_primaries=bt709:out_transfer=bt709:intent=perceptual"
-    graph.link_nodes(source, graph.add("scale", wanted), graph.add("format", "rgb24"), graph.add("buffersink"))
-    graph.configure()
-    return graph

@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
-from ...optional import need
 from .frames import Fact
+from .graphs import filter_graph
 
 T = TypeVar("T")
 _log = logging.getLogger("emonet_fast")
@@ -41,7 +41,8 @@ class Deinterlacer(Generic[T]):
         if kind != self._kind:
             yield from self.end()
             try:
-                self._graph, self._kind = self._made(raw), kind
+                how = "mode=send_frame:parity=auto:deint=interlaced"
+                self._graph, self._kind = filter_graph(raw, (FILTER, how), threads=self._threads), kind
             except (ValueError, OSError) as error:
                 self._refused = True
                 self._facts["interlaced"] = Fact(f"fields were left combed: this FFmpeg has no {FILTER} ({error})")
@@ -68,11 +69,3 @@ class Deinterlacer(Generic[T]):
             except (BlockingIOError, EOFError):
                 return
             yield whole, self._waiting.popleft()[1]
-
-    def _made(self, raw: Any) -> Any:
-        graph = need("av", "reading video").filter.Graph()
-        graph.threads = self._threads
-        source = graph.add_buffer(width=raw.width, height=raw.height, format=raw.format, time_base=raw.time_base or 1)
-        how = graph.add(FILTER, "mode=send_frame:parity=auto:deint=interlaced")
-        graph.link_nodes(source, how, graph.add("buffersink")).configure()
-        return graph

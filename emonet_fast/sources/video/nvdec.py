@@ -20,6 +20,7 @@ import numpy as np
 from ...optional import EXTRAS, available
 from ...records import UInt8Array
 from .convert import ANNEX_B, PacketDecoder
+from .graphs import filter_graph
 
 _log = logging.getLogger("emonet_fast")
 PACKAGE = "PyNvVideoCodec"
@@ -250,14 +251,9 @@ class NvdecDecoder(PacketDecoder):
 
     def _twin(self, sequence: _Sequence) -> Any:
         """A frame with memory of its own and all that libavcodec said of colours, which only a filter hands on."""
-        like = sequence.like
         if sequence.graph is None:
-            sequence.graph = graph = self._av.filter.Graph()
-            size = {"width": like.width, "height": like.height}
-            entry = graph.add_buffer(**size, format=like.format, time_base=self._stream.time_base)
-            entry.link_to(graph.add("buffersink"))
-            graph.configure()
-        sequence.graph.push(like)
+            sequence.graph = filter_graph(sequence.like)
+        sequence.graph.push(sequence.like)
         twin = sequence.graph.pull()
         twin.make_writable()
         return twin
