@@ -88,7 +88,7 @@ def speed(clip: Path, model: Path) -> dict[str, Any]:
     for _ in range(ROUNDS + 1):
         tracker, faces, frames = Tracker(GapLimit(1.0)), 0, 0
         began, cpu_began = time.perf_counter(), time.process_time()
-        ahead = Ahead(AvSource(str(clip), Sampling(FPS), threads=2))
+        ahead = Ahead(AvSource(str(clip), Sampling(FPS), cuts=True, threads=2))
         waiting: list[Any] = []
 
         def work(group: list[Any], tracker: Any = tracker) -> int:
@@ -208,10 +208,11 @@ def memory(clip: Path, model: Path, folder: Path, minutes: int) -> dict[str, Any
 
     with Scorer(checkpoint, precision="fp32", cache_dir=folder / "cache", threads=2) as scorer:
         scorer.open()
-        run = VideoRun(scorer, options, outputs)
+        run = VideoRun(scorer, [str(clip)], options, outputs)
+        run.check()
         watcher = threading.Thread(target=sample)
         watcher.start()
-        summary = run.run([str(clip)], progress)
+        summary = run.run(progress)
         done.set()
         watcher.join()
     early = [mb for second, mb in samples if minutes < second <= minutes * 10]

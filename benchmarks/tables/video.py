@@ -1,4 +1,4 @@
-"""docs/video.md's figures of benchmarks/video.py, beside their bars."""
+"""docs/video.md's figures of benchmarks/video.py, beside their bars, and those of benchmarks/tracks.py."""
 
 from benchmarks.measurements import Suite
 from benchmarks.tables import table
@@ -36,3 +36,14 @@ def figures(suite: Suite) -> str:
             )
         )
     return "\n".join(table(["what", "bar", "measured"], rows))
+
+
+def tracks(suite: Suite) -> str:
+    """How often one number was two people's, by scene and sampling; a cell has the speeds in rising order."""
+    found: dict[str, dict[float, list[str]]] = {}
+    for row in suite.values["tracks"]:
+        cells = found.setdefault(row["scene"], {})
+        cells.setdefault(row["sampling"], []).append(f"{row['mistaken']:.0%} ({row['split']:.1f})")
+    samplings = sorted({sampling for cells in found.values() for sampling in cells})
+    head = ["two numbers became one (new numbers a run)", *(f"{sampling:g} samples/s" for sampling in samplings)]
+    return "\n".join(table(head, [[name, *(", ".join(cells[s]) for s in samplings)] for name, cells in found.items()]))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..faces import FaceFinder, face_crop
+from ..faces.looks import looks_of
 from ..faces.track import GapLimit, Tracker
 from ..options import VideoOptions
 from ..records import Face, Picture, Status, UInt8Array
@@ -60,7 +61,8 @@ class FaceFollower:
         if self._tracker is None:
             tracks = [NO_TRACK if face.track is None else face.track for face in faces]
         else:
-            tracks = self._tracker.update(frame.seconds, faces, (rgb.shape[1], rgb.shape[0]), frame.scene)
+            size = rgb.shape[1], rgb.shape[0]
+            tracks = self._tracker.update(frame.seconds, faces, size, frame.scene, looks_of(rgb, faces))
         if not faces:
             empty = Picture(key, None, Status.NO_FACE, "no face found", faces=())
             return FrameFaces(frame, empty, (NO_TRACK,), self._number)

@@ -130,6 +130,38 @@ def test_a_scene_has_its_own_tracks():
     assert found == [[1, 2], [1, 2], [3, 4], [1, 2], [5, 6], [5, 6]]
 
 
+def looks(*kinds: int) -> np.ndarray:
+    """Looks of people who are as unlike as can be, one for each kind."""
+    return np.eye(4)[list(kinds)]
+
+
+def test_who_swaps_places_between_samples_is_nobody_known():
+    """Motion alone would give each the other's number; who looks as before keeps theirs."""
+    tracker = Tracker(GapLimit(MEMORY))
+    assert tracker.update(0.0, [box(0, 0), box(300, 0), box(600, 0)], looks=looks(0, 1, 2)) == [1, 2, 3]
+    assert tracker.update(1.0, [box(20, 0), box(310, 0), box(600, 0)], looks=looks(1, 0, 2)) == [4, 5, 3]
+    assert tracker.update(2.0, [box(20, 0), box(310, 0), box(600, 0)], looks=looks(1, 0, 2)) == [4, 5, 3]
+
+
+def test_another_face_where_somebody_left():
+    """Where boxes overlap a face may change its look; where they hardly do, or it was away, it is somebody else."""
+    for step, away, number in ((10, 0, 1), (70, 0, 2), (10, 1, 2)):
+        tracker = Tracker(GapLimit(MEMORY))
+        tracker.update(0.0, [box(0, 0)], looks=looks(0))
+        for _ in range(away):
+            tracker.update(0.25, [], looks=looks())
+        assert tracker.update(0.5, [box(step, 0)], looks=looks(1)) == [number]
+
+
+def test_a_face_that_is_half_covered_once():
+    """A track's look follows slowly: what covers the face in one frame does not make two numbers of it."""
+    tracker = Tracker(GapLimit(MEMORY))
+    half = (looks(0) + looks(1)) / np.sqrt(2)
+    shown = [looks(0), half, looks(0)]
+    found = [tracker.update(i / 2, [box(60 * i, 0)], looks=look) for i, look in enumerate(shown)]
+    assert found == [[1], [1], [1]]
+
+
 def test_identities_of_a_file_are_not_ours():
     """Whoever has one keeps it, and numbers of ours begin above: also where 0 and 7 come later."""
     tracker = Tracker(GapLimit(1.0), first=8)
