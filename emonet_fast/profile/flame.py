@@ -12,6 +12,7 @@ from ..optional import need
 
 INTERVAL = 0.001  # seconds between two samples
 SUFFIXES = (".html", ".json")
+_PACKAGE = Path(__file__).parents[1]
 
 
 class Flame:
@@ -38,6 +39,8 @@ class Flame:
 
     def write(self) -> list[Path]:
         """Write the file, whole or not at all, and return it. A run too short for a sample gives an empty graph."""
+        session = self._profiler.last_session
+        session.sys_prefixes = [place for one in session.sys_prefixes for place in libraries(Path(one), _PACKAGE)]
         if self.path.suffix.lower() == ".json":
             renderers = need("pyinstrument.renderers", "the flame graph")
             text = self._profiler.output(renderers.SpeedscopeRenderer())
@@ -45,6 +48,15 @@ class Flame:
             text = without_fetches(self._profiler.output_html())
         write_whole(self.path, text.encode("utf-8"))
         return [self.path]
+
+
+def libraries(prefix: Path, package: Path) -> Iterator[str]:
+    """The places below a prefix of Python's that are not the package's: pyinstrument hides what lies in a prefix."""
+    if not package.is_relative_to(prefix):
+        yield str(prefix)
+    elif package != prefix:
+        for place in prefix.iterdir():
+            yield from libraries(place, package)
 
 
 def without_fetches(page: str) -> str:

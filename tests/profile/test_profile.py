@@ -2,7 +2,9 @@
 
 import json
 import re
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 from emonet_fast import Scorer
 from emonet_fast.commands.main import cli
 from emonet_fast.errors import OptionError
+from emonet_fast.profile import flame
 from emonet_fast.profile.flame import Flame, without_fetches
 from emonet_fast.profile.kernels import Kernel, kernels_of, table
 from emonet_fast.profile.run import ADVICE, ROOMS, profile
@@ -102,6 +105,41 @@ def test_speedscope(scorer, tmp_path):
     profile(scorer, pictures(3), around=flame.recording)
     flame.write()
     assert json.loads((tmp_path / "f.json").read_text("utf-8"))["$schema"].endswith("file-format-schema.json")
+
+
+def frames(found):
+    yield found
+    for child in found["children"]:
+        yield from frames(child)
+
+
+def test_our_own_functions_are_shown_where_the_package_is_installed(scorer, tmp_path, monkeypatch):
+    """pyinstrument hides what lies in a prefix of Python's, as an installed package does."""
+    session = pytest.importorskip("pyinstrument.session", reason="pyinstrument (extra profile) is not installed")
+    root = Path(flame.__file__).parents[2]
+    monkeypatch.setattr(session.Session, "current_sys_prefixes", lambda: [str(root), sys.prefix, sys.base_prefix])
+    graph = Flame(tmp_path / "f.html")
+    profile(scorer, pictures(3), around=graph.recording)
+    graph.write()
+    page = (tmp_path / "f.html").read_text("utf-8")
+    start = page.index("sessionData = ") + len("sessionData = ")
+    data, _ = json.JSONDecoder().raw_decode(page, start)
+    hidden = tuple(data["session"]["sys_prefixes"])  # the page's script hides what begins with one of these
+    paths = {path for frame in frames(data["frame_tree"]) for path in frame["identifier"].split("\x00")[1:2]}
+    ours = {path for path in paths if path.startswith(str(root / "emonet_fast"))}
+    assert ours
+    assert not any(path.startswith(hidden) for path in ours)
+    assert all(path.startswith(hidden) for path in paths - ours if path.startswith(sys.base_prefix))
+
+
+def test_every_other_place_of_a_prefix_stays_hidden(tmp_path):
+    for name in ("lib/python3/site-packages/numpy", "lib/python3/site-packages/emonet_fast/video", "lib/python3/json"):
+        (tmp_path / name).mkdir(parents=True)
+    package = tmp_path / "lib/python3/site-packages/emonet_fast"
+    hidden = [tmp_path / "lib/python3/json", tmp_path / "lib/python3/site-packages/numpy"]
+    assert sorted(flame.libraries(tmp_path, package)) == [str(place) for place in hidden]
+    assert list(flame.libraries(tmp_path / "lib/python3/json", package)) == [str(tmp_path / "lib/python3/json")]
+    assert list(flame.libraries(package, package)) == []
 
 
 def test_bad_outputs_are_refused_before_anything_is_read(tmp_path):
