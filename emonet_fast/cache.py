@@ -8,9 +8,11 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 # An unfinished file that has not grown for so long belongs to a run that was killed.
 DEAD_SECONDS = 3600.0
@@ -38,6 +40,7 @@ class Kept:
         size: in bytes.
         used: when it was used last, in seconds since 1970.
         about: what it was made from and for; "" where that is unknown.
+        stale: why nothing can use it any more; "" where something may.
     """
 
     path: Path
@@ -45,6 +48,7 @@ class Kept:
     size: int
     used: float
     about: str = ""
+    stale: str = ""
 
     def remove(self) -> None:
         """Remove it and its record. Raises OSError."""
@@ -57,8 +61,11 @@ class Kept:
             self.path.with_suffix(beside).unlink(missing_ok=True)
 
 
-def entries(cache_dir: Path) -> list[Kept]:
-    """Everything in the cache, but for the pins of the hub's commits; the one used last comes first."""
+def entries(cache_dir: Path, versions: Mapping[str, object] = MappingProxyType({})) -> list[Kept]:
+    """Everything in the cache, but for the pins of the hub's commits; the one used last comes first.
+
+    versions: what is installed, by the backend's name and "graph"; an engine of another one is stale.
+    """
     found: list[Kept] = []
     for folder in (cache_dir, cache_dir / "packed", cache_dir / "engines"):
         for path in folder.iterdir() if folder.is_dir() else ():
@@ -69,7 +76,8 @@ def entries(cache_dir: Path) -> list[Kept]:
                 status = path.lstat()
                 used = status.st_mtime if kind == "unfinished" else max(status.st_atime, status.st_mtime)
                 size = sum(file.stat().st_size for file in path.rglob("*")) if kind == "calibration" else status.st_size
-                found.append(Kept(path, kind, size, used, _about(path)))
+                record = _record(path)
+                found.append(Kept(path, kind, size, used, _about(record), _stale(record, versions)))
     return sorted(found, key=lambda entry: -entry.used)
 
 
@@ -83,14 +91,34 @@ def _kind(path: Path, engines: bool) -> str | None:
     return _KINDS.get(path.suffix)
 
 
-def _about(path: Path) -> str:
-    try:
+def _record(path: Path) -> dict[str, Any]:
+    """What lies beside it; {} where that cannot be read."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         record = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        return record if isinstance(record, dict) else {}
+    return {}
+
+
+def _stale(record: Mapping[str, Any], versions: Mapping[str, object]) -> str:
+    source, plan = str(record.get("source", "")), record.get("plan")
+    if Path(source).is_absolute() and not Path(source).exists():
+        return f"{source} is not there any more"
+    if isinstance(plan, dict):
+        installed = versions.get(str(plan.get("backend")), plan.get("version"))
+        if plan.get("version") != installed:
+            return f"{plan.get('backend')} {installed} is installed"
+        if plan.get("graph_version") not in (None, versions.get("graph", plan.get("graph_version"))):
+            return "this version of the package computes another graph"
+    return ""
+
+
+def _about(record: Mapping[str, Any]) -> str:
+    try:
         plan = record.get("plan")
         if "fidelity" in record:
             return f"{record['precision']} of {record['checkpoint']}, {record['created']}"
         return f"{plan['backend']} {plan['version']}, {plan['part']}, {plan['precision']}" if plan else record["source"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (KeyError, TypeError, AttributeError):
         return ""
 
 
@@ -117,12 +145,50 @@ def _dead_builds() -> Iterator[Path]:
                 yield folder
 
 
-def prune(cache_dir: Path, days: float) -> list[Kept]:
-    """Remove what was not used for so many days, and what killed runs have left. Returns it. Raises OSError."""
-    now, removed = time.time(), []
-    for entry in entries(cache_dir):
+def prune(
+    cache_dir: Path, days: float, most: float = math.inf, versions: Mapping[str, object] | None = None
+) -> list[tuple[Kept, str]]:
+    """Remove what was not used for so many days, and what killed runs have left; never what a process has mapped.
+
+    Args:
+        cache_dir: the cache.
+        days: since its last use.
+        most: bytes that may stay; what was used last stays first.
+        versions: as of `entries`, to remove what is stale as well; None leaves that alone.
+
+    Returns:
+        What was removed, and why; what is in use and would have been, with the reason "".
+
+    Raises:
+        OSError: when something cannot be removed.
+    """
+    now, size, found = time.time(), 0, []
+    for entry in entries(cache_dir, versions or {}):
         age = now - entry.used
-        if age > (DEAD_SECONDS if entry.kind == "unfinished" else days * 86400):
+        if entry.kind == "unfinished":
+            reason = "left by a killed run" if age > DEAD_SECONDS else ""
+        elif age > days * 86400:
+            reason = f"not used for {age / 86400:.0f} days"
+        elif versions is not None and entry.stale:
+            reason = entry.stale
+        else:
+            size += entry.size
+            reason = "the others take the room" if size > most else ""
+        if reason:
+            found.append((entry, reason))
+    used = mapped_files() if found else set()
+    removed = [(entry, "" if os.path.realpath(entry.path) in used else reason) for entry, reason in found]
+    for entry, reason in removed:
+        if reason:
             entry.remove()
-            removed.append(entry)
     return removed
+
+
+def mapped_files() -> set[str]:
+    """Files that running processes have mapped, as weights are, as far as this user may see them (Linux alone)."""
+    files: set[str] = set()
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with contextlib.suppress(OSError):
+            lines = maps.read_text("utf-8", "surrogateescape").splitlines()
+            files.update(parts[5] for line in lines if len(parts := line.split(maxsplit=5)) == 6)
+    return files

@@ -1,6 +1,7 @@
 """What a cache may hold for us, what is not followed, and what is swept away."""
 
 import json
+import mmap
 import os
 import time
 from pathlib import Path
@@ -160,6 +161,39 @@ def test_the_cache_is_listed_and_pruned_by_hand(filled):
     assert "engine           0.0 MB   40.0 days  d.engine  x 1, top, fp32\n" in listed
     assert "6 files" in listed
     done = run(cli, ["cache", "prune", "--cache-dir", str(filled)]).output
-    assert done.startswith("removed 4 files")
+    assert "\nremoved 4 files, " in done
+    assert "a.safetensors, weights: not used for 40 days\n" in done
+    assert ".b.safetensors.0123abcd.tmp, unfinished: left by a killed run\n" in done
     assert names(filled) == {"hub-pins.json", "engines/e.engine", "packed/.c.safetensors.0123abcd.tmp"}
     assert "removed 1 file" in run(cli, ["cache", "prune", "--days", "0", "--cache-dir", str(filled)]).output
+
+
+def test_what_nothing_can_use_and_what_is_beyond_a_size_goes_but_never_what_is_mapped(tmp_path):
+    def keep(name, size, days, record):
+        write_own(tmp_path / name, bytes(size))
+        write_own((tmp_path / name).with_suffix(".json"), json.dumps(record).encode())
+        used = time.time() - days * 86400
+        os.utime(tmp_path / name, (used, used))
+
+    plan = {"backend": "x", "version": "2", "part": "top", "precision": "fp32", "graph_version": 3}
+    keep("packed/gone.safetensors", 100, 0, {"source": str(tmp_path / "nowhere")})
+    keep("packed/there.safetensors", 100, 1, {"source": str(tmp_path)})
+    keep("packed/hub.safetensors", 100, 4, {"source": "google/siglip2@a + laion/x@b"})
+    keep("engines/old.engine", 100, 0, {"plan": plan | {"version": "1"}})
+    keep("engines/graph.engine", 100, 0, {"plan": plan | {"graph_version": 2}})
+    keep("engines/new.engine", 100, 2, {"plan": plan})
+    keep("engines/other.engine", 100, 3, {"plan": plan | {"backend": "y", "version": "1"}})
+    versions = {"x": "2", "graph": 3}
+    used = tmp_path / "packed" / "hub.safetensors"
+    with used.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ):
+        found = {entry.path.name: reason for entry, reason in cache.prune(tmp_path, 30, 250, versions)}
+    assert found == {
+        "gone.safetensors": f"{tmp_path / 'nowhere'} is not there any more",
+        "old.engine": "x 2 is installed",
+        "graph.engine": "this version of the package computes another graph",
+        "other.engine": "the others take the room",
+        "hub.safetensors": "",  # mapped
+    }
+    left = {"packed/there", "packed/hub", "engines/new"}
+    assert {name.rpartition(".")[0] for name in names(tmp_path)} == left
+    assert [entry.path for entry, reason in cache.prune(tmp_path, 30, 250) if reason] == [used]
