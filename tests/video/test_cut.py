@@ -180,7 +180,33 @@ def test_an_animated_webp_is_said(tmp_path):
     )
 
 
-@given(st.binary(max_size=300) | st.binary(max_size=60).map(lambda data: b"\0\0\0\x10ftyp" + data))
+@pytest.mark.parametrize("kind", ["first.mp4", "a.mov", "a.avi", "a.mkv", "a.apng", "a.wmv", "a.ogv"])
+@given(part=st.floats(0.01, 1, exclude_max=True))
+def test_wherever_a_file_is_cut_that_states_its_size_or_end(files, kind, part):
+    data = files[kind].read_bytes()
+    cut = data[: int(len(data) * part)]
+    assert structure_of(BytesIO(cut), len(cut)).fault
+    assert not structure_of(BytesIO(data), len(data)).fault
+
+
+# What files of each kind begin with.
+BEGINNINGS = [
+    b"\0\0\0\x10ftyp",
+    b"RIFF\x20\0\0\0AVI ",
+    b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67",
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa1\xdc\xab\x8c\x47\xa9\xcf\x11\x8e\xe4\x00\xc0\x0c\x20\x53\x65",
+    b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02\x01\x01\x02",
+    b"OggS",
+    b"\0\0\1\xba",
+    b"FLV",
+    b"YUV4MPEG2 W2 H2",
+    b"GIF8",
+    b"\x89PNG",
+    b"",
+]
+
+
+@given(st.builds(bytes.__add__, st.sampled_from(BEGINNINGS), st.binary(max_size=300)))
 def test_any_bytes_have_a_structure(data):
     file = BytesIO(data)
     found = structure_of(file, len(data))

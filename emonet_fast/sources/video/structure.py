@@ -116,7 +116,7 @@ def _asf(at: At, size: int) -> str:
 
 def _mxf(at: At, size: int) -> str:
     """By the place of the last partition, which the first one states once the file is finished."""
-    partition = at(16, 60)
+    partition = at(16, 60).ljust(60, b"\0")
     value = 1 + (partition[0] & 0x7F if partition[0] & 0x80 else 0)
     last = int.from_bytes(partition[value + 24 : value + 32], "big")
     return _UNMARKED if last >= size else ""
