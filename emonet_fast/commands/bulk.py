@@ -79,7 +79,14 @@ def _say(text: str) -> None:
 )
 @opt.output("F.html", "Write the page to this file.", opt.OutputFile(*opt.PAGES), show_default="DIR/report.html")
 @opt.baseline()
-def report(folder: Path, pictures: bool | None, output: Path | None, baseline: str | None) -> None:
+@opt.min_reliability
+def report(
+    folder: Path,
+    pictures: bool | None,
+    output: Path | None,
+    baseline: str | None,
+    min_reliability: float | None,
+) -> None:
     """Make one page on a folder of `bulk`.
 
     It shows counts, errors, distributions, what occurs together, typical pictures, and labels. Pictures come from where
@@ -90,7 +97,8 @@ def report(folder: Path, pictures: bool | None, output: Path | None, baseline: s
     path = output or folder / "report.html"
     # Pages of earlier runs may lie in the folder: they are no part of it.
     opt.try_files(path, inputs=files_of(folder, lambda name: not name.endswith(opt.PAGES)))
-    report = write_report(folder, path, pictures=pictures, baseline=opt.chosen_baseline(baseline, "self"))
+    population = opt.chosen_baseline(baseline, "self")
+    report = write_report(folder, path, pictures=pictures, baseline=population, min_reliability=min_reliability)
     opt.say(
         *report.notes,
         f"{counted(report.total, 'row')} of {report.done} of {counted(report.shards, 'shard')}",

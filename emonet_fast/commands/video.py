@@ -20,6 +20,8 @@ from ..text import counted
 from . import options as opt
 
 if TYPE_CHECKING:
+    from ..arithmetic import EMOTIONS
+    from ..reliability import reliable
     from ..scorer import Scorer
     from ..video.job import VideoOutputs, VideoRun
     from ..video.summary import VideoSummary
@@ -81,6 +83,7 @@ _video_options = opt.together(
 @opt.report_page("Write a page of heat maps, lines and peaks of every face.")
 @opt.top(3)
 @opt.baseline("|person", "self the run's own rows, or person each face's own rows, its quiet level")
+@opt.min_reliability
 @opt.dry_run
 @opt.progress
 def video(
@@ -95,6 +98,7 @@ def video(
     report: Path | None,
     top: int,
     baseline: str | None,
+    min_reliability: float | None,
     dry_run: bool,
     progress: str,
 ) -> None:
@@ -110,7 +114,8 @@ def video(
     chosen = replace(chosen, faces=faces)
     title = opt.title(inputs)
     population = opt.chosen_baseline(baseline, "self", "person")
-    outputs = VideoOutputs(output, overlay, report, title, top, population, excel)
+    reliable(EMOTIONS, min_reliability)  # refuses what would leave no emotion
+    outputs = VideoOutputs(output, overlay, report, title, top, population, min_reliability, excel)
     if not outputs.files and not dry_run:
         raise OptionError("no output came; expected --output, --overlay, --report or --dry-run")
     with (

@@ -13,6 +13,7 @@ from .. import taxonomy
 from ..baseline import Baseline
 from ..files import PendingFile
 from ..records import Float64Array
+from ..reliability import reliable
 from ..scores import distinct_notes
 from ..sinks.apart import RunOutput
 from ..sinks.encoders import SCHEMA_VERSION
@@ -36,6 +37,7 @@ class TimelineReport(RunOutput):
         path: The page's name.
         title: For people.
         metadata: As in the tables.
+        min_reliability: Leave emotions out of the means, lines and peaks of which the experts' alpha is lower.
 
     The attribute `facts` holds facts of the run for the page's head: frames, times, speed. The attribute `baseline` is
     what the page ranks by z against, where the rows do not carry it: a population, or by (source, track) each person's
@@ -45,10 +47,13 @@ class TimelineReport(RunOutput):
         OptionError: when the folder is missing or cannot be written.
     """
 
-    def __init__(self, path: Path, title: str, metadata: Mapping[str, str]) -> None:
+    def __init__(
+        self, path: Path, title: str, metadata: Mapping[str, str], min_reliability: float | None = None
+    ) -> None:
         self.path = path
         self._title, self._metadata = title, {**metadata, "schema_version": SCHEMA_VERSION}
         self._totals = TimelineTotals()
+        self._min_reliability = min_reliability
         self._notes: tuple[str, ...] = ()
         self.facts: Mapping[str, str] = {}
         self.baseline: Baseline | Mapping[Hashable, Baseline] | None = None
@@ -136,12 +141,14 @@ class TimelineReport(RunOutput):
         high = np.max(means, axis=0, where=np.isfinite(means), initial=-np.inf)
         order = np.argsort(-overall, kind="stable").tolist()
         first = len(kinds.emotions) if kind == "softmax" else 0
-        peaks = [e for e in np.argsort(-best, kind="stable").tolist() if np.isfinite(best[e])]
+        allowed = set(reliable(kinds.emotions, self._min_reliability))
+        ranked = [e for e in order if kinds.emotions[e] in allowed]
+        peaks = [e for e in np.argsort(-best, kind="stable").tolist() if e in ranked and np.isfinite(best[e])]
         return {
             "heat": heat_map(means[:, order], 0.0 if kind == "softmax" else None),
             "emotions": [(kinds.emotions[e], float(high[e])) for e in order],
-            "means": [(kinds.emotions[e], float(overall[e])) for e in order[:_MEANS]],
-            "lines": self._lines(kind, means, order[:_LINES], overall),
+            "means": [(kinds.emotions[e], float(overall[e])) for e in ranked[:_MEANS]],
+            "lines": self._lines(kind, means, ranked[:_LINES], overall),
             "peaks": [(kinds.emotions[e], float(best[e]), track.peaks[first + e]) for e in peaks[:_PEAKS]],
         }
 

@@ -48,20 +48,23 @@ class Overlay(RunOutput):
         path: The final name; its suffix chooses MP4 or Matroska.
         top: How many emotions are shown beside a face.
         warnings: Lines in the corner of every frame, which the file's comment has too.
+        min_reliability: Leave emotions out of which the experts' alpha is lower; None leaves none out.
 
     Raises:
         OptionError: when the suffix is unknown, or the folder cannot be written.
         MissingPackageError: when PyAV is missing.
     """
 
-    def __init__(self, path: Path, top: int = 3, warnings: Sequence[str] = ()) -> None:
+    def __init__(
+        self, path: Path, top: int = 3, warnings: Sequence[str] = (), min_reliability: float | None = None
+    ) -> None:
         self._av = need("av", "an overlay video")
         kind = _FORMATS.get(path.suffix.lower())
         if kind is None:
             raise OptionError(f"cannot tell the kind of video from {path.name!r}; expected {', '.join(_FORMATS)}")
         self.path, self.partial = path, partial_of(path)
         self.frames = 0
-        self._top, self._warnings = top, tuple(warnings)
+        self._top, self._warnings, self._min_reliability = top, tuple(warnings), min_reliability
         try:
             claim(path).close()
             self._container = {"flush_packets": "1", **(_FRAGMENTS if kind in ("mp4", "mov") else _CLUSTERS)}
@@ -109,7 +112,7 @@ class Overlay(RunOutput):
         scores = timeline.scores
         if scores.faces is None:
             return
-        top = scores.top(self._top)
+        top = scores.top(self._top, min_reliability=self._min_reliability)
         for i in rows:
             x, y, width, height = scores.faces[i, :4].tolist()
             if scores.status[i] != Status.OK or x != x:

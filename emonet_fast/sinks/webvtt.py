@@ -38,10 +38,11 @@ class _Cue:
 
 
 class WebVtt(GrowingSink):
-    """The subtitles of one video; `rows` counts the scored rows."""
+    """The subtitles of one video; `rows` counts the scored rows. min_reliability: as of `Scores.ranking`."""
 
-    def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, metadata: Mapping[str, str], min_reliability: float | None = None) -> None:
         super().__init__(path)
+        self._min_reliability = min_reliability
         self._open: dict[Hashable, _Cue] = {}  # by track; faces without one by their place in the frame
         self._done: list[_Cue] = []  # in no order
         self._kind = "raw"
@@ -58,7 +59,7 @@ class WebVtt(GrowingSink):
         if self._facts.add(timeline):
             for name, fact in self._facts.metadata.items():
                 self._note(f"{name}: {fact}")
-        top, self._kind = timeline.scores.top(1), timeline.scores.value_kind
+        top, self._kind = timeline.scores.top(1, min_reliability=self._min_reliability), timeline.scores.value_kind
         for i in range(len(timeline)):
             now = round(float(timeline.seconds[i]) * 1000)
             for face in [f for f, cue in self._open.items() if now - cue.end > self._gap]:

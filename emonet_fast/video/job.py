@@ -48,6 +48,7 @@ class VideoOutputs:
         top: emotions that the overlay shows of a face.
         baseline: the population that rows are ranked against. "self" takes the run's own rows, "person" each track's
             own rows, their quiet level: both once all are scored. None ranks them by themselves.
+        min_reliability: leave emotions out of rankings of which the experts' alpha is lower; None leaves none out.
         excel: whether a .csv begins with the mark by which Excel knows UTF-8.
     """
 
@@ -57,6 +58,7 @@ class VideoOutputs:
     title: str = "video"
     top: int = 3
     baseline: Baseline | str | None = None
+    min_reliability: float | None = None
     excel: bool = False
 
     @property
@@ -214,15 +216,17 @@ class VideoRun:
             metadata |= self._outputs.baseline.facts
         elif self._outputs.baseline is not None:
             self._spool = Spool(scorer.checkpoint.names, scorer.metadata)
-        opened: list[GrowingSink] = []
+        outputs, opened = self._outputs, list[GrowingSink]()
         report: TimelineReport | None = None
         early = True
         try:
-            for path in self._outputs.tables:
-                opened.append(open_timeline(path, metadata, excel=self._outputs.excel))
+            for path in outputs.tables:
+                opened.append(
+                    open_timeline(path, metadata, excel=outputs.excel, min_reliability=outputs.min_reliability)
+                )
                 self._add(opened[-1])
-            if self._outputs.report is not None:
-                report = TimelineReport(self._outputs.report, self._outputs.title, metadata)
+            if outputs.report is not None:
+                report = TimelineReport(outputs.report, outputs.title, metadata, outputs.min_reliability)
                 self._add(report)
             for _, video in self.videos():
                 self._video(video, finder, progress)
@@ -272,7 +276,7 @@ class VideoRun:
         summary, outputs = self.summary, self._outputs
         overlay: Overlay | None = None
         if outputs.overlay is not None:
-            overlay = Overlay(outputs.overlay, outputs.top, warnings_of(self._scorer.metadata))
+            overlay = Overlay(outputs.overlay, outputs.top, warnings_of(self._scorer.metadata), outputs.min_reliability)
             overlay.start(video.rate, video.audio)
             self._apart.add(overlay, partial(_draw, overlay))
         crops = outputs.report is not None or any(p.suffix.lower() == ".json" for p in outputs.tables)

@@ -19,7 +19,8 @@ from emonet_fast.bulk.report import write_report
 from emonet_fast.bulk.report.collect import EDGES, STRONGEST, TYPICAL, collect, quantile
 from emonet_fast.bulk.report.labels import LabelAgreement
 from emonet_fast.bulk.report.pictures import _inside, _OutsideError, _roots
-from emonet_fast.errors import DataError
+from emonet_fast.errors import DataError, OptionError
+from emonet_fast.reliability import reliability
 
 from ..checkpoint.hub import Hub
 from .made import jpeg, rows, run, table
@@ -53,6 +54,20 @@ def test_figures_are_those_of_all_rows(whole):
     assert agreement.rows == len(labels)
     assert agreement.strange == 0
     assert not found.main.agreements["score"].rows
+
+
+def test_what_experts_do_not_agree_on_is_among_no_rows_strongest(whole):
+    """From alpha 0.3 on there are five, fewer than the page counts a row's strongest by; the rest stays as it is."""
+    folder = Folder(whole)
+    found = collect(folder, folder.read_plan(), range(12), None, 0.3)
+    every = collect(folder, folder.read_plan(), range(12))
+    allowed = [e for e, slug in enumerate(found.emotions) if reliability()[slug].alpha >= 0.3]
+    counts = np.diag(found.main.together)
+    assert np.flatnonzero(counts).tolist() == allowed
+    assert set(counts[allowed]) == {found.scored}
+    assert (found.main.histogram == every.main.histogram).all()
+    assert "alpha is below 0.3" in found.notes[0]
+    assert every.notes == []
 
 
 def test_shards_of_schema_version_1(whole, tmp_path):
@@ -108,6 +123,8 @@ def test_page_needs_nothing_else(whole, tmp_path):
     assert "<h2>Arousal, valence, dominance, emotional vulnerability</h2>" in page
     with pytest.raises(DataError, match=r"no plan.json; expected the output folder"):
         write_report(tmp_path, path)
+    with pytest.raises(OptionError, match=r"alpha is 0\.58 at most"):
+        write_report(whole, path, min_reliability=0.9)
 
 
 def test_hostile_keys_and_lost_inputs(tiny, tmp_path):

@@ -608,3 +608,22 @@ def test_an_overlay_does_not_write_over_what_a_killed_run_left(tmp_path):
     with pytest.raises(OptionError, match="is there already"):
         Overlay(tmp_path / "o.mp4")
     assert left.read_bytes() == b"hours of work"
+
+
+def test_rankings_of_the_time_line_leave_out_what_experts_do_not_agree_on(tmp_path):
+    """By alpha from 0.3 on there are five; the heat map has all emotions still."""
+    report = TimelineReport(tmp_path / "r.html", "talk", {}, 0.3)
+    report.write(line(0, 30))
+    report.close()
+    text = report.path.read_text("utf-8")
+    agreed = {"Elation", "Amusement", "Anger", "Astonishment/Surprise", "Thankfulness/Gratitude"}
+    lines = [
+        re.findall(r"<li [^>]*><span>([^<]+)", ul)
+        for ul in re.findall(r'<ul class="label lines view.*?</ul>', text, re.S)
+    ]
+    assert lines
+    assert all(set(names) == agreed for names in lines)
+    peaks = [set(re.findall(r"<b>([^<]+)</b>", ul)) for ul in re.findall(r'<ul class="peaks">.*?</ul>', text, re.S)]
+    assert peaks
+    assert all(names == agreed for names in peaks)
+    assert len({a["title"] for a in Page(text).all("span", "agree") if "title" in a}) == 40  # in the heat map

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from emonet_fast import taxonomy
 from emonet_fast.records import Status
 from emonet_fast.scores import Scores
+from emonet_fast.sinks.timeline import open_timeline
 from emonet_fast.sinks.webvtt import WebVtt, _escaped
 from emonet_fast.timeline import NO_TRACK, Timeline
 
@@ -95,6 +96,17 @@ def test_a_long_cue_is_cut_so_that_others_do_not_wait(tmp_path):
 def test_slow_sampling_is_no_gap(tmp_path):
     cues, _ = subtitles(tmp_path / "a.vtt", rows([(5.0 * i, 1, 1) for i in range(4)]))
     assert [(cue.start, cue.end) for cue in cues] == [(0, 500), (5000, 15_000)]  # the second frame tells the rate
+
+
+def test_an_emotion_on_which_experts_do_not_agree_is_left_out_on_demand(tmp_path):
+    """Awe (alpha 0.08) is strongest; of the others, all alike, amusement (0.56) is the first."""
+    timeline = rows([(0.0, 1, NAMES.index("awe"))])
+    assert subtitles(tmp_path / "a.vtt", timeline)[0][0].text == "Awe 79%"
+    sink = open_timeline(tmp_path / "b.vtt", {}, min_reliability=0.1)
+    sink.write(timeline)
+    sink.close()
+    cues, _ = read((tmp_path / "b.vtt").read_bytes())
+    assert [cue.text.rpartition(" ")[0] for cue in cues] == ["Amusement"]
 
 
 def test_facts_and_warnings_are_comments(tmp_path):

@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import taxonomy
+from ...arithmetic import EMOTIONS
 from ...baseline import Baseline
 from ...errors import DataError
 from ...files import write_whole
 from ...population import baseline_of
 from ...records import Float64Array
+from ...reliability import reliable
 from ...reports.render import MEASURES, minus, render, scale_text, switch
 from ...sources.skipped import skipped_text
 from ...text import value_text
@@ -30,7 +32,12 @@ _SLOTS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def write_report(
-    where: Path, output: Path, *, pictures: bool | None = None, baseline: Baseline | str | None = None
+    where: Path,
+    output: Path,
+    *,
+    pictures: bool | None = None,
+    baseline: Baseline | str | None = None,
+    min_reliability: float | None = None,
 ) -> Collected:
     """Write the page on the folder of a bulk run, as far as that is done. Returns the figures on it.
 
@@ -41,12 +48,14 @@ def write_report(
             run's inputs, links followed. The plan of a stranger's folder may name any file.
         baseline: the population of the ranking by z; "self" is the folder's own rows; None takes the shards' z
             columns, where they have some.
+        min_reliability: leave emotions out of a row's strongest of which the experts' alpha is lower.
 
     Raises:
         DataError: when the folder has no plan or no finished shard.
         OptionError: when the baseline is of another checkpoint.
-        OptionError: when the output cannot be written.
+        OptionError: when the output cannot be written, or no emotion is left.
     """
+    reliable(EMOTIONS, min_reliability)  # refuses what would leave no emotion
     if not (where / "plan.json").is_file():
         raise DataError(f"{where} has no plan.json; expected the output folder of `emonet-fast bulk`")
     folder = Folder(where)
@@ -59,7 +68,7 @@ def write_report(
         baseline = baseline_of([folder.stem(plan, number).with_suffix(".parquet") for number in done])
     if isinstance(baseline, Baseline):
         baseline.check(baseline.names, plan.fingerprint)
-    collected = collect(folder, plan, done, baseline if isinstance(baseline, Baseline) else None)
+    collected = collect(folder, plan, done, baseline if isinstance(baseline, Baseline) else None, min_reliability)
     collected.shards = len(plan.shards)
     collected.failed = {
         number: str((shard.marker or {}).get("failed"))

@@ -12,6 +12,7 @@ from ... import taxonomy
 from ...baseline import Baseline
 from ...errors import DataError
 from ...records import Float64Array
+from ...reliability import reliable
 from ...scores import FACE_COLUMNS
 from ...sinks.encoders import current_name
 from ..folder import Folder
@@ -21,6 +22,7 @@ from .labels import LabelAgreement
 
 EXAMPLES = 5  # rows shown for each kind of error
 TYPICAL = 4  # pictures shown for each emotion
+UNRANKED = "do not count among a row's strongest: emotions of which the experts' alpha is below"
 STRONGEST = 5  # emotions of a row that count as being there together
 # Scores beyond the ends are counted in the last bins; the annotators' scale is 0 to 7, less a neutral mean.
 _BINS = 80
@@ -84,6 +86,7 @@ class Collected:
         inputs: As the run was given them.
         best: The TYPICAL rows of each emotion, best first.
         baseline: What z is against, where the shards have no columns of it.
+        unranked: Places of the emotions that do not count among a row's strongest.
         statuses: Rows by status.
         examples: For each status but "ok" the keys and reasons of its first rows.
         scored: Rows with scores.
@@ -100,6 +103,7 @@ class Collected:
     inputs: tuple[str, ...]
     best: list[list[Best]]
     baseline: Baseline | None = None
+    unranked: list[int] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     scored: int = 0
@@ -118,10 +122,17 @@ class Collected:
         return self.statuses.total()
 
 
-def collect(folder: Folder, plan: Plan, shards: Iterable[int], baseline: Baseline | None = None) -> Collected:
+def collect(
+    folder: Folder,
+    plan: Plan,
+    shards: Iterable[int],
+    baseline: Baseline | None = None,
+    min_reliability: float | None = None,
+) -> Collected:
     """Read finished shards, at least one, in one pass. Raises DataError when one of them cannot be read.
 
-    baseline: what z is against; None takes the shards' own columns, where they have some.
+    baseline: what z is against; None takes the shards' own columns, where they have some. min_reliability: of the
+    emotions that count as strongest, as of `Scores.ranking`.
     """
     import pyarrow.parquet as pq
 
@@ -131,7 +142,7 @@ def collect(folder: Folder, plan: Plan, shards: Iterable[int], baseline: Baselin
         try:
             with pq.ParquetFile(path) as file:
                 stored = {current_name(name): name for name in file.schema_arrow.names}
-                collected = collected or _begin(list(stored), plan, baseline)
+                collected = collected or _begin(list(stored), plan, baseline, min_reliability)
                 read = {"raw" if k == "z" and baseline is not None else k for k in collected.figures}
                 scores = [f"{k}_{e}" for k in sorted(read) for e in collected.emotions]
                 scores = list(dict.fromkeys([*scores, *("raw_" + name for name in collected.scales)]))
@@ -147,10 +158,10 @@ def collect(folder: Folder, plan: Plan, shards: Iterable[int], baseline: Baselin
     return collected
 
 
-def _begin(names: list[str], plan: Plan, baseline: Baseline | None) -> Collected:
+def _begin(names: list[str], plan: Plan, baseline: Baseline | None, min_reliability: float | None) -> Collected:
     kinds = [k for k in EDGES_OF if any(n.startswith(k + "_") for n in names) or (k == "z" and baseline is not None)]
     emotions = tuple(d.slug for d in taxonomy.EMOTIONS if "raw_" + d.slug in names)
-    size = len(emotions)
+    size, ranked = len(emotions), reliable(emotions, min_reliability)
     return Collected(
         emotions=emotions,
         kind="score_" if "score" in kinds else "raw_",
@@ -167,6 +178,8 @@ def _begin(names: list[str], plan: Plan, baseline: Baseline | None) -> Collected
         inputs=plan.inputs,
         best=[[] for _ in emotions],
         baseline=baseline,
+        unranked=[e for e, slug in enumerate(emotions) if slug not in ranked],
+        notes=[] if len(ranked) == size else [f"{UNRANKED} {min_reliability:g}"],
     )
 
 
@@ -195,11 +208,19 @@ def _add(collected: Collected, batch: Any, shard: int) -> None:
             figures.histogram[e] += np.histogram(inside[np.isfinite(inside[:, e]), e], edges)[0]
         order = np.argsort(-values, axis=1, kind="stable")
         strong = np.zeros(values.shape, np.int64)
-        np.put_along_axis(strong, order[:, :STRONGEST], 1, axis=1)
+        np.put_along_axis(strong, _ranked(values, collected.unranked)[:, :STRONGEST], 1, axis=1)
+        strong[:, collected.unranked] = 0
         figures.together += strong.T @ strong
         for name, agreement in figures.agreements.items():
             agreement.add([labels[name][i] for i in at], order)
     _keep_best(collected, _values(collected, batch, collected.kind.removesuffix("_"))[ok], at, batch, shard)
+
+
+def _ranked(values: Float64Array, unranked: list[int]) -> npt.NDArray[np.intp]:
+    """Places of the emotions by value [rows, E], the unranked ones last."""
+    ranked = values.copy()
+    ranked[:, unranked] = -np.inf
+    return np.argsort(-ranked, axis=1, kind="stable")
 
 
 def _values(collected: Collected, batch: Any, kind: str) -> Float64Array:
