@@ -26,7 +26,8 @@ def codebook(scores: Path | None, output: Path | None) -> None:
     """
     from .. import codebook as book
     from ..files import files_of, write_whole
-    from ..population.stored import columns_of, files_of_scores
+    from ..population.stored import files_of_scores
+    from ..population.tables import columns_of
 
     opt.try_files(output, inputs=files_of(scores))
     columns = list(book.every()) if scores is None else book.describe(columns_of(files_of_scores(scores)[0]))

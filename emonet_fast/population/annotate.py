@@ -11,7 +11,7 @@ from ..records import Float32Array, Float64Array
 from ..sinks.encoders import AddColumns
 from ..sinks.rewrite import DOMINANT
 from ..timeline import NO_TRACK
-from .stored import RAW
+from .tables import RAW
 
 if TYPE_CHECKING:
     import pyarrow

@@ -1,32 +1,23 @@
 """Stored scores as blocks of raw values: parquet, CSV, JSON lines, LAION's JSON lines, and folders of bulk."""
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import taxonomy
 from ..baseline import known_facts
 from ..errors import DataError
 from ..records import Float32Array, Float64Array, Status
-from ..sinks.encoders import beside
-from ..sinks.rewrite import CSV_BLOCK
-from ..sources.json_lines import json_lines
-from ..sources.table import open_table
+from .tables import BLOCK_ROWS, RAW, SCORE, facts_of, fields_of, names_of, read_blocks
 
 if TYPE_CHECKING:
     import pyarrow
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
-RAW, SCORE = "raw_", "score_"
-# Rows of a block: in 44 heads 12 MB.
-_ROWS = 1 << 16
 _SHARD = re.compile(r"\d{5,}\.parquet")
 # Raw scores are float32, their neutral mean is taken off in float64: what reading a text back may cost.
 _SAME_MEAN = 1e-6
@@ -37,6 +28,7 @@ class _Head:
     """What a file says before its rows are read: its heads, what made it, and what it subtracts (None: nothing)."""
 
     names: tuple[str, ...]
+    columns: tuple[str, ...]
     facts: dict[str, str]
     means: Float64Array | None
 
@@ -64,9 +56,11 @@ class StoredScores:
     def __init__(self, places: Sequence[Path], *, anonymous: bool = False) -> None:
         self.files = tuple(file for place in places for file in files_of_scores(place))
         self.left_out: Counter[str] = Counter()
+        self._columns: dict[tuple[str, ...], Path] = {}  # each set of columns with its first file
         first: _Head | None = None
         for path in self.files:
             head = _head(path)
+            self._columns.setdefault(head.columns, path)
             first = first or head
             _check_same(path, head, self.files[0], first, anonymous)
             if first.means is None and head.means is not None:
@@ -80,7 +74,7 @@ class StoredScores:
         waiting: list[Float32Array] = []  # our parquet files have row groups of 4096
         for _, values, _ in self.rows():
             waiting.append(values)
-            if sum(map(len, waiting)) >= _ROWS:
+            if sum(map(len, waiting)) >= BLOCK_ROWS:
                 yield np.concatenate(waiting)
                 waiting = []
         if waiting:
@@ -93,7 +87,7 @@ class StoredScores:
         """
         left_out: Counter[str] = Counter()
         for path in self.files:
-            for status, raw, more in _read(path, self.names, RAW, more=columns):
+            for status, raw, more in read_blocks(path, self.names, RAW, more=columns):
                 ok = status == Status.OK
                 left_out.update(status[~ok].tolist())
                 values = raw[ok].astype(np.float32)
@@ -107,16 +101,15 @@ class StoredScores:
 
     def check_columns(self, columns: Iterable[str]) -> None:
         """Raise DataError where a file has none of a name."""
-        wanted = tuple(columns)
-        for path in self.files if wanted else ():
-            there = [name for name in _fields(path) if name.partition("_")[2] not in self.names]
-            for name in wanted:
-                if name not in there:
-                    raise DataError(f"{path} has no column {name!r}; it has {', '.join(there)}")
+        for name in columns:
+            for there, path in self._columns.items():
+                if name not in there or name.startswith((RAW, SCORE)):
+                    others = [one for one in there if one.partition("_")[2] not in self.names]
+                    raise DataError(f"{path} has no column {name!r} of labels; it has {', '.join(others)}")
 
     def has(self, column: str) -> bool:
         """Whether any file has a column of this name."""
-        return any(column in _fields(path) for path in self.files)
+        return any(column in there for there in self._columns)
 
 
 def files_of_scores(place: Path) -> list[Path]:
@@ -163,182 +156,17 @@ def _check_same(path: Path, head: _Head, first: Path, expected: _Head, anonymous
 
 def _head(path: Path) -> _Head:
     """What the file says of its scores; the neutral means are those of its first row with scores."""
-    names = _names(path)
+    columns = fields_of(path)
+    names = names_of(path, columns)
     if not names:
         raise DataError(f"{path} has no columns {RAW}<emotion>; expected scores, as emonet-fast writes them")
     means = None
     for (status, raw, _), (_, score, _) in zip(
-        _read(path, names, RAW, 256), _read(path, names, SCORE, 256), strict=False
+        read_blocks(path, names, RAW, 256), read_blocks(path, names, SCORE, 256), strict=False
     ):
         row = np.flatnonzero((status == Status.OK) & np.isfinite(score).all(axis=1))
         if row.size:
             means = raw[row[0]].astype(np.float32).astype(np.float64) - score[row[0]]
         if (status == Status.OK).any():
             break
-    return _Head(names, _facts(path), means)
-
-
-def _facts(path: Path) -> dict[str, str]:
-    if path.suffix.lower() == ".parquet":
-        with _reading(path), open_table(str(path)) as file:
-            found: Mapping[bytes, bytes] = file.schema_arrow.metadata or {}
-            return {k.decode("utf-8", "replace"): v.decode("utf-8", "replace") for k, v in found.items()}
-    try:
-        facts = json.loads(beside(path).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return {str(k): str(v) for k, v in facts.items()} if isinstance(facts, dict) else {}
-
-
-def columns_of(path: Path) -> tuple[str, ...]:
-    """The names of a table's columns; of JSON lines, the keys of the first. Raises DataError where it is no table."""
-    suffix = path.suffix.lower()
-    with _reading(path):
-        if suffix == ".parquet":
-            with open_table(str(path)) as file:
-                return tuple(file.schema_arrow.names)
-        if suffix == ".csv":
-            with _open_csv(path) as stream:
-                return tuple(stream.schema.names)
-        return next((tuple(line) for _, line in json_lines(path)), ())
-
-
-def _fields(path: Path) -> Sequence[str]:
-    """The columns of a table with our names; of JSON lines those of the first line with scores."""
-    if path.suffix.lower() != ".jsonl":
-        return columns_of(path)
-    with _reading(path):
-        scored = ((line, found) for _, line in json_lines(path) if (found := _line_values(line, RAW)))
-        line, found = next(scored, ({}, {}))
-    own = ("key" if name == "image_path" and "results" in line else name for name in line)  # LAION's name
-    return list(dict.fromkeys([*own, *found]))
-
-
-def _names(path: Path) -> tuple[str, ...]:
-    """The heads of the file, in the order of `Scores.names`."""
-    slugs = [name.removeprefix(RAW) for name in _fields(path) if name.startswith(RAW)]
-    if len(set(slugs)) != len(slugs):
-        raise DataError(f"{path} has a column name twice: {sorted({s for s in slugs if slugs.count(s) > 1})}")
-    return tuple(taxonomy.canonical_order(slugs))
-
-
-# Statuses [n], numbers of the columns `prefix`<name> [n, D], NaN where there is none, and n values of further columns.
-_Part: TypeAlias = tuple[Any, Float64Array, dict[str, "pyarrow.Array"]]
-
-
-def _read(
-    path: Path, names: tuple[str, ...], prefix: str, rows: int = _ROWS, more: Sequence[str] = ()
-) -> Iterator[_Part]:
-    """The file's rows block by block."""
-    import pyarrow as pa
-
-    wanted = [prefix + name for name in names]
-    suffix = path.suffix.lower()
-    with _reading(path):
-        if suffix == ".jsonl":
-            yield from _read_lines(path, wanted, prefix, rows, more)
-            return
-        needed = [*dict.fromkeys(("status", *more)), *wanted]
-        batches = _parquet_batches(path, needed, rows) if suffix == ".parquet" else _csv_batches(path, needed)
-        for batch in batches:
-            has = set(batch.schema.names)
-            status = _texts(batch.column("status")) if "status" in has else np.full(batch.num_rows, "ok")
-            values = np.full((batch.num_rows, len(wanted)), np.nan, np.float32 if prefix == RAW else np.float64)
-            for i, name in enumerate(wanted):
-                if name in has:
-                    values[:, i] = batch.column(name).to_numpy(zero_copy_only=False)
-            others = {n: batch.column(n) if n in has else pa.nulls(batch.num_rows, pa.string()) for n in more}
-            yield status, values, others
-
-
-def _texts(column: "pyarrow.Array") -> Any:
-    """[n] texts of a column, each distinct one made once; "" where there is none."""
-    import pyarrow.types as kinds
-
-    encoded = column if kinds.is_dictionary(column.type) else column.dictionary_encode()
-    texts = np.array([*("" if text is None else text for text in encoded.dictionary.to_pylist()), ""])
-    return texts[encoded.indices.fill_null(len(texts) - 1).to_numpy()]
-
-
-def _parquet_batches(path: Path, wanted: list[str], rows: int) -> "Iterator[pyarrow.RecordBatch]":
-    with open_table(str(path), ["status"]) as file:
-        there = [name for name in wanted if name in file.schema_arrow.names]
-        yield from file.iter_batches(rows, columns=there)
-
-
-def _csv_batches(path: Path, wanted: list[str]) -> "Iterator[pyarrow.RecordBatch]":
-    with _open_csv(path) as stream:
-        there = [name for name in wanted if name in stream.schema.names]
-    with _open_csv(path, there) as stream:
-        yield from stream
-
-
-def _open_csv(path: Path, columns: Sequence[str] = ()) -> "pyarrow.csv.CSVStreamingReader":
-    import pyarrow as pa
-    import pyarrow.csv as pc
-
-    # Raw scores are float32, and written with as many digits as read back to the same float32.
-    numbers = {"seconds": pa.float64(), "track": pa.int64()}
-    kinds = {
-        n: pa.float32() if n.startswith(RAW) else pa.float64() if n.startswith(SCORE) else numbers.get(n, pa.string())
-        for n in columns
-    }
-    convert = pc.ConvertOptions(
-        column_types=kinds, include_columns=list(columns), null_values=[""], strings_can_be_null=False
-    )
-    return pc.open_csv(
-        path,
-        read_options=pc.ReadOptions(block_size=CSV_BLOCK),
-        parse_options=pc.ParseOptions(newlines_in_values=True),
-        convert_options=convert,
-    )
-
-
-def _read_lines(path: Path, wanted: list[str], prefix: str, rows: int, more: Sequence[str]) -> Iterator[_Part]:
-    import pyarrow as pa
-
-    status: list[str] = []
-    table: list[list[float]] = []
-    others: dict[str, list[Any]] = {name: [] for name in more}
-
-    def part() -> _Part:
-        return np.array(status), np.array(table), {name: pa.array(values) for name, values in others.items()}
-
-    for number, line in json_lines(path):
-        values = _line_values(line, prefix)
-        status.append(str(line.get("status", "ok")))
-        for name, column in others.items():
-            column.append(line.get("image_path" if name == "key" and "results" in line else name))
-        try:
-            table.append([float("nan") if values.get(n) is None else float(values[n]) for n in wanted])
-        except (TypeError, ValueError, OverflowError):
-            raise DataError(f"{path}, line {number} has something else than numbers as scores") from None
-        if len(table) == rows:
-            yield part()
-            status, table, others = [], [], {name: [] for name in more}
-    if table:
-        yield part()
-
-
-def _line_values(line: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """A row's numbers by the names that their columns have, of our lines and of LAION's."""
-    results = line.get("results")
-    if not isinstance(results, Mapping):
-        return {k: v for k, v in line.items() if k.startswith(prefix)}
-    kind = "raw" if prefix == RAW else "mean_subtracted"
-    return {
-        prefix + taxonomy.find(head).slug: values.get(kind)
-        for head, values in results.items()
-        if isinstance(values, Mapping)
-    }
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Errors inside, of a damaged file, become a DataError that names it."""
-    try:
-        yield
-    except DataError:
-        raise
-    except Exception as error:  # pyarrow's errors have no base of their own
-        raise DataError(f"{path} cannot be read as scores ({str(error)[:200]})") from None
+    return _Head(names, columns, facts_of(path), means)

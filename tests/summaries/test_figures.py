@@ -18,7 +18,7 @@ from emonet_fast.summaries.tables import t_quantile
 
 from ..population.made import SLUGS, population
 from ..tolerances import SAME_FIGURE
-from .made import WORDS, frame, plain, strongest, transitions, weights, write
+from .made import GROUPS, WORDS, frame, plain, strongest, transitions, weights, write
 
 
 def same(summary, expected, dimension, by):
@@ -145,6 +145,17 @@ def test_other_values_are_the_tables_own(tmp_path, kind):
     files = write(tmp_path / "p.parquet", table)
     summary = summarise(files, kind=kind, above=0.02, baseline="self" if kind == "z" else None)
     same(summary, plain(table, (), (), f"{kind}_fear", 0.02), "fear", ())
+
+
+def test_z_of_a_group_that_never_moves_is_null(tmp_path):
+    raw = population(60)
+    still = [i for i, group in enumerate(GROUPS) if group == "Longing & Lust"]
+    raw[:, still] = 0.5
+    summary = summarise(write(tmp_path / "p.parquet", frame(raw)), kind="z", baseline="self")
+    figures = summary.figures.to_pandas().set_index("dimension")
+    assert figures.loc["longing", ["mean", "sd", "median", "share_above", "low"]].isna().all()
+    assert figures.loc["fear", ["mean", "sd", "median", "share_above", "low"]].notna().all()
+    assert summary.groups["share_longing_lust"].to_pylist() == [0.0]
 
 
 def test_large_groups_have_the_same_quantiles(tmp_path, monkeypatch):

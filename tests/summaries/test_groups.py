@@ -81,7 +81,7 @@ def test_a_group_may_have_rows_without_scores_alone(tmp_path):
 @pytest.mark.parametrize(
     ("by", "rows", "error", "message"),
     [
-        (["colour"], None, DataError, "no column 'colour'; it has key, status, reason"),
+        (["colour"], None, DataError, "no column 'colour' of labels; it has key, status, reason"),
         (["track"], None, DataError, "no column 'source'"),
         (["raw_fear", "status"], None, DataError, "no column 'raw_fear'"),
         (["status"], ["1.jpg,A,rest"], OptionError, "no column of .*people.csv is used"),
