@@ -3,6 +3,7 @@
 score = raw - neutral mean, z = (raw - median) / spread: both follow from raw, and their means and peaks from raw's.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,9 +57,18 @@ class Kinds:
             softmax = emotion_softmax(own - self.neutral, self.emotions)
         return np.concatenate([own, softmax], axis=1)
 
-    def there(self, *, ranked: bool) -> tuple[str, ...]:
-        """The kinds of `Scores.kinds` that the page can show; `ranked` says whether there is a baseline."""
-        known = {"raw": True, "score": self.neutral is not None, "softmax": self.has_softmax, "z": ranked}
+    def ranked(self, baseline: Baseline | None) -> bool:
+        """Whether there is z: not without a baseline, nor against one in which no head ever moves, as of one row."""
+        return baseline is not None and bool(np.isfinite(baseline.spread[self.places]).any())
+
+    def there(self, baselines: Iterable[Baseline | None]) -> tuple[str, ...]:
+        """The kinds of `Scores.kinds` that the page can show; `baselines` are those of its rows."""
+        known = {
+            "raw": True,
+            "score": self.neutral is not None,
+            "softmax": self.has_softmax,
+            "z": any(map(self.ranked, baselines)),
+        }
         return tuple(kind for kind, is_there in known.items() if is_there)
 
     def values(self, kind: str, tables: Float64Array, baseline: Baseline | None) -> Float64Array:

@@ -121,7 +121,7 @@ def _content(totals: PictureTotals, baseline: Baseline | None) -> dict[str, Any]
     counts.append((f"{totals.scored:,}", "scored", False))
     if total > totals.scored:
         counts.append((f"{total - totals.scored:,}", "without scores", True))
-    views = switch(totals.kinds.there(ranked=baseline is not None))
+    views = switch(totals.kinds.there([baseline]))
     kinds = [view["kind"] for view in views]
     looks = _looks(totals, kinds, baseline)
     shown = [

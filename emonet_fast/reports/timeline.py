@@ -73,11 +73,12 @@ class TimelineReport(RunOutput):
         """Write the page. Raises EmonetError when the disk refuses."""
         totals = self._totals
         baseline, facts, notes = self.baseline or totals.baseline, {}, []
+        baselines = [baseline] if baseline is None or isinstance(baseline, Baseline) else [*baseline.values()]
         if isinstance(baseline, Baseline):
             facts, notes = baseline.facts, baseline.notes({})
         elif baseline:
             facts = {"baseline": "each person's own rows"}
-        self._views = switch(totals.kinds.there(ranked=bool(baseline)))
+        self._views = switch(totals.kinds.there(baselines))
         variables = {
             "title": self._title,
             "notes": distinct_notes((*self._notes, *notes)),
@@ -134,7 +135,7 @@ class TimelineReport(RunOutput):
     ) -> dict[str, Any] | None:
         """What is shown of one kind of values; None where a person has no baseline of their own."""
         kinds = self._totals.kinds
-        if kind == "z" and baseline is None:
+        if kind == "z" and not kinds.ranked(baseline):
             return None
         count = 2 * len(kinds.emotions)
         means, overall, best = (kinds.values(kind, of[..., :count], baseline) for of in (means, overall, track.best))

@@ -400,6 +400,15 @@ def test_a_reader_switches_between_rankings_without_a_script(tmp_path, late):
     assert "60 rows; z and percentiles are rough" in page.text
 
 
+def test_a_baseline_in_which_nothing_moves_ranks_nothing(tmp_path):
+    """As that of a single picture: the page begins with softmax, and keeps its overview."""
+    scores = made(["a.jpg"])
+    page, _ = written(tmp_path / "r.html", scores.against(scores.as_baseline()))
+    assert [a["id"] for a in page.all("input", "pick")] == ["v-softmax", "v-score", "v-raw"]
+    assert "All pictures together" in page.text
+    assert "nan" not in page.text
+
+
 def test_marks_say_how_far_experts_agree(tmp_path):
     page, _ = written(tmp_path / "r.html", made(["a"]), min_reliability=0.3, top=40)
     marks = page.all("span", "agree")
