@@ -150,17 +150,10 @@ class AvSource(VideoSource):
                 return
             scene = 0 if self.cuts is None else self.cuts.scene(self._packets.luma(raw))
             yield raw, (index, pts, base, self._choice(at, base), scene)
-        if self._stream is not None:
-            self.faults.ended = self._fault(index + 1) or self.faults.ended or self._cut_off(at)
-
-    def _fault(self, frames: int) -> str:
-        """What is wrong with the file that was read to its end, where its structure shows it."""
-        local = self._media.local if self._media is not None else None
-        if local is None:
-            return ""
-        if not frames and local.structure is not None and local.structure.animated_webp:
-            return "it is an animated WebP, which this FFmpeg cannot decode; convert it to a video first"
-        return local.fault()
+        if self._media is not None:
+            local = self._media.local
+            fault = local.fault(decoded=index >= 0) if local is not None else ""
+            self.faults.ended = fault or self.faults.ended or self._cut_off(at)
 
     def _cut_off(self, end: Fraction) -> str:
         """What to say where the video ends long before its stated end, or within a packet, "" otherwise.

@@ -102,15 +102,18 @@ class LocalFile:
             raise PermissionError(1, f"it points to {without_secrets(url)!r}; {why}")
         return FileIO(path)
 
-    def fault(self) -> str:
-        """What is wrong with the file by its structure and its size, for people; "" where nothing is."""
+    def fault(self, decoded: bool = True) -> str:
+        """What is wrong with the file by its structure and its size, for people; "" where nothing is.
+
+        decoded: whether a frame of it was.
+        """
         if self.structure is None:
             return ""
         grown = self._end() - self._size
         if grown:
             became = "grew" if grown > 0 else "shrank"
             return f"it {became} by {abs(grown):,} bytes while it was read, so something still writes it"
-        return self.structure.fault
+        return self.structure.fault or ("" if decoded else self.structure.undecoded)
 
     def rewind(self) -> None:
         """Begin anew, where that can be done."""

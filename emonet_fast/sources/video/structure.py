@@ -15,6 +15,7 @@ _MP4 = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"free", b"skip", 
 WITHOUT_INDEX = (
     "it has no index (moov), which such a file gets at its end: it was cut short, or something is still writing it"
 )
+_ANIMATED = "it is an animated WebP, which this FFmpeg cannot decode; convert it to a video first"
 WITHIN = "it is cut short: it ends within a packet"
 _UNMARKED = "it is cut short: the mark of its end is missing"
 
@@ -26,12 +27,12 @@ class Structure:
     Args:
         fault: what is wrong, for people; "" where nothing is, and of kinds that do not show it.
         size: bytes that are worth reading: without the rest of a box of an MP4 that FFmpeg would refuse all for.
-        animated_webp: the file is one, which FFmpeg may not be able to decode.
+        undecoded: what is wrong where FFmpeg decodes no frame of it.
     """
 
     fault: str
     size: int
-    animated_webp: bool = False
+    undecoded: str = ""
 
 
 def structure_of(file: Any, size: int) -> Structure:
@@ -46,9 +47,9 @@ def structure_of(file: Any, size: int) -> Structure:
         head = at(0, 400)
         if head[4:8] in _MP4:
             return _mp4(at, size)
-        animated = head[:4] + head[8:16] == b"RIFFWEBPVP8X" and bool(head[20] & 2)
+        animated = head[:4] + head[8:16] == b"RIFFWEBPVP8X" and len(head) > 20 and head[20] & 2
         look = next((look for magic, look in _LOOKS.items() if re.match(magic, head, re.DOTALL)), None)
-        return Structure(look(at, size) if look is not None else "", size, animated)
+        return Structure(look(at, size) if look is not None else "", size, _ANIMATED if animated else "")
     finally:
         file.seek(place)
 
