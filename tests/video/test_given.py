@@ -1,8 +1,10 @@
 """Containers that were decoded before, and file objects of every kind."""
 
 import io
+import os
 import tempfile
 from contextlib import closing
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -96,6 +98,12 @@ def test_an_index_at_the_end_of_a_pipe(files, tmp_path):
             np.testing.assert_array_equal(expected.rgb(), found.rgb())
     with pytest.raises(InputError, match=r"more than 1,000 bytes \(--max-download"):
         open_video(Pipe(path.read_bytes()), VideoOptions(max_download=1000))
+    os.mkfifo(tmp_path / "pipe")
+    writing = Thread(target=(tmp_path / "pipe").write_bytes, args=[path.read_bytes()])
+    writing.start()
+    with closing(open_video(str(tmp_path / "pipe"), ALL)) as piped:
+        assert sum(1 for _ in piped) == len(noise)
+    writing.join()
     assert list(read(Pipe(files["a.mp4"].read_bytes()))) == list(read(str(files["a.mp4"])))
 
 

@@ -55,10 +55,9 @@ def open_media(av: Any, where: Any, name: str, stream: int | None, hardware: boo
     unsized = False
     try:
         kind = kind_of(where) if isinstance(where, str) else "object"
-        if kind == "file":
-            local = LocalFile(_readable(where))
-        elif kind in ("stdin", "object"):
-            local = _given(os.dup(0) if kind == "stdin" else where, name, download or Download())
+        if kind in ("file", "stdin", "object"):
+            file = _readable(where) if kind == "file" else os.dup(0) if kind == "stdin" else where
+            local = _local(file, name, download or Download())
         elif kind == "url" and scheme_of(where) in WAITS and download is not None:
             file, unsized = ask(where, download, _TIMEOUT)
             local = None if file is None else LocalFile(file)
@@ -76,8 +75,8 @@ def open_media(av: Any, where: Any, name: str, stream: int | None, hardware: boo
     return Media(container, nvc, local, unsized)
 
 
-def _given(where: Any, name: str, download: Download) -> LocalFile:
-    """Of a descriptor or a file object; of a pipe what FFmpeg can read."""
+def _local(where: Any, name: str, download: Download) -> LocalFile:
+    """A LocalFile that FFmpeg can read, also of a pipe."""
     local = LocalFile(where)
     if not local.file.seekable():
         file, local.file.begin = from_pipe(local.file.read, name, download)
