@@ -4,11 +4,13 @@ import base64
 import json
 from pathlib import Path
 
+from .. import taxonomy
 from ..errors import OptionError
 from ..files import write_whole
+from ..reliability import LEGEND, marked, reliability
 from ..reports.render import render
 from ..text import columns, pad, shorten_end, visible
-from .result import Result, Table, show, show_interval
+from .result import Cell, Result, Table, show, show_interval
 
 _CELL = 40  # columns of a cell at most
 
@@ -62,15 +64,23 @@ def text(result: Result) -> str:
         for f in result.figures
     ]
     lines += ["", *_grid([("", "figure", "95% interval", "definition", "published"), *figures])]
-    for table in result.tables:
-        if table.brief:
-            rows = [tuple(visible(show(cell, table.digits)) for cell in row) for row in table.rows]
-            lines += ["", f"{table.title} ({_origin(table.origin)})", *_grid([table.columns, *rows])]
+    brief = [table for table in result.tables if table.brief]
+    for table in brief:
+        rows = [tuple(visible(_shown(table, i, cell)) for i, cell in enumerate(row)) for row in table.rows]
+        lines += ["", f"{table.title} ({_origin(table.origin)})", *_grid([table.columns, *rows])]
+    if any(table.of_emotions for table in brief):
+        lines += ["", LEGEND]
     hidden = [t.title for t in result.tables if not t.brief]
     if hidden:
         lines += ["", f"in --report and --json: {'; '.join(hidden)}"]
     lines += ["", *(f"note: {visible(n)}" for n in result.notes)] if result.notes else []
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _shown(table: Table, column: int, cell: Cell) -> str:
+    """A cell as text; an emotion with the mark of how far experts agree on it."""
+    slug = taxonomy.slug(cell) if column in table.of_emotions and isinstance(cell, str) else ""
+    return marked(slug) if slug in reliability() else show(cell, table.digits)
 
 
 def _origin(origin: str) -> str:

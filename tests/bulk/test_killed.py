@@ -96,3 +96,35 @@ def test_ctrl_c_says_how_to_go_on(in_memory, tiny, faces_set, whole):
     assert b"24 of 24 shards done: 240 pictures as wholes" in finished.stdout
     ours, theirs = rows(output).drop_columns(["embedding"]), rows(whole)
     assert ours.equals(theirs.select(ours.column_names))
+
+
+_KILLED_BEFORE_THE_MARKER = """
+import os, signal, sys
+from emonet_fast.bulk import folder
+from emonet_fast.commands.main import main
+write_whole = folder.write_whole
+def write(path, data, **more):
+    if path.name == "00001.json" and path.with_name("baseline.json").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return write_whole(path, data, **more)
+folder.write_whole = write
+sys.exit(main())
+"""
+
+
+def test_killed_between_a_shard_with_z_columns_and_its_marker(in_memory, tiny):
+    """The second pass of --baseline self has put the file, and its marker is of the one before: scored again."""
+    data, own = data_set(in_memory / "data", 1, 30), {"shard_size": 10, "embeddings": "fp16", "baseline": "self"}
+    run(data, tiny, in_memory / "whole", **own)
+    output = in_memory / "out"
+    command = [*_command(data, tiny, output)[3:], "--baseline", "self"]
+    killed = subprocess.run(
+        [sys.executable, "-c", _KILLED_BEFORE_THE_MARKER, *command], capture_output=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    stopped, whole = contents(output), contents(in_memory / "whole")
+    assert [stopped[name] == whole[name] for name in sorted(whole)] == [True, True, False]  # the second has no marker
+    summary, _ = run(data, tiny, output, **own)
+    assert (summary.done, summary.scored_now) == (3, 10)
+    assert contents(output) == whole
+    assert (output / "baseline.json").read_bytes() == (in_memory / "whole" / "baseline.json").read_bytes()

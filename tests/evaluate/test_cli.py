@@ -16,6 +16,9 @@ from PIL import Image
 from emonet_fast.commands.main import cli
 from emonet_fast.errors import DataError, MissingPackageError, OptionError
 from emonet_fast.evaluate import annotations
+from emonet_fast.evaluate.report import text
+from emonet_fast.evaluate.result import Result, Table
+from emonet_fast.reliability import LEGEND
 
 from ..conftest import SHARED_DATA
 from .made import dataset, hq_csv, hq_label, laion_jsonl, parquet, ratings
@@ -268,3 +271,14 @@ def test_help_is_cheap():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == ""
+
+
+def test_the_terminal_marks_how_far_experts_agree():
+    """Awe has alpha 0.08, sadness 0.13, elation 0.58; "all" is no emotion."""
+    rows = (("Awe", 0.5), ("Sadness", 0.25), ("Elation", float("nan")), ("all", 1.0))
+    table = Table("t", "Emotions", "", ("emotion", "value"), rows)
+    shown = text(Result("hq", "Title", {}, tables=(table,)))
+    body = [line.split() for line in shown.partition("Emotions (ours)\n")[2].splitlines()]
+    assert body[1:5] == [["Awe?", "0.500"], ["Sadness~", "0.250"], ["Elation", "–"], ["all", "1.000"]]
+    assert LEGEND in shown
+    assert LEGEND not in text(Result("hq", "Title", {}, tables=(Table("t", "T", "", ("head",), (("Awe",),)),)))
