@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from emonet_fast import taxonomy
 from emonet_fast.evaluate.annotations import hq_from_csv
-from emonet_fast.evaluate.hq import evaluate_hq
+from emonet_fast.evaluate.hq import hq_figures
 from emonet_fast.evaluate.hq_tables import hq_result
 from emonet_fast.evaluate.predictions import read_predictions
 from emonet_fast.evaluate.report import write_report
@@ -50,7 +50,7 @@ def main() -> None:
         start = time.perf_counter()
         predictions, ratings = read_predictions(folder / "scores.parquet"), hq_from_csv(folder / "hq.csv")
         read = time.perf_counter()
-        figures = evaluate_hq(predictions, ratings)
+        figures = hq_figures(predictions, ratings)
         computed = time.perf_counter()
         write_report(hq_result(figures, "scores.parquet"), folder / "report.html")
         done = time.perf_counter()

@@ -36,7 +36,7 @@ def test_an_evaluation_and_its_charts(tmp_path):
 
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 8, (20, 40)).astype(float)
-    found = hq.evaluate_hq(predictions(truth), ratings(np.stack([truth, truth])), bootstraps=5)
+    found = hq.hq_figures(predictions(truth), ratings(np.stack([truth, truth])), bootstraps=5)
     assert found.overall_kappa() == (1, 1, 1)
     report.write_report(hq_tables.hq_result(found, "made up"), tmp_path / "r.html")
     # Two charts, each for light and for dark pages.

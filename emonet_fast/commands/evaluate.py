@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,8 +12,6 @@ from ..options import Options
 from . import options as opt
 
 if TYPE_CHECKING:
-    from ..datasets import DataSet
-    from ..evaluate.predictions import Predictions
     from ..evaluate.result import Result
 
 
@@ -40,10 +38,10 @@ class _Task:
         keep_apart((self.report, self.json_path, *map(Path, files_of(self.charts, _is_chart))), read)
         opt.try_files(self.report, self.json_path)
 
-    def read(self, values: str) -> "Predictions":
-        from ..evaluate.predictions import read_predictions
-
-        return read_predictions(self.predictions, values, self.partial)
+    @property
+    def how(self) -> dict[str, Any]:
+        """What every evaluation is called with."""
+        return {"predictions": self.predictions, "partial": self.partial, "bootstraps": self.bootstraps}
 
     def show(self, result: "Result") -> None:
         """Print the result, write it where it is wanted, and end with the exit status."""
@@ -93,16 +91,6 @@ def _dataset(required: bool = False) -> opt.Declared:
     return opt.INPUT("--dataset D", text, required=required)
 
 
-def _data(place: str, kind: str | None, options: Options) -> "DataSet":
-    from ..datasets import Kind, open_dataset
-
-    known = None if kind is None else Kind(kind)
-    data = open_dataset(place, known, revision=options.revision, cache_dir=options.cache_dir)
-    if data.skipped:
-        opt.say(f"note: tables of {place} that are no shards were passed over: {', '.join(data.skipped)}")
-    return data
-
-
 @click.group(cls=opt.Commands)
 def evaluate() -> None:
     """Compare scores with people's ratings, as the paper does.
@@ -128,20 +116,12 @@ def hq(run: _Task, annotations: Path | None, dataset: str | None, values: str, n
     ratings come from --annotations hq.csv or --dataset (without both: laion/emonet-face-hq). With both, the data set
     says which row of its shards is which image.
     """
-    from ..evaluate.annotations import hq_from_csv, hq_from_dataset, with_rows
-    from ..evaluate.hq import evaluate_hq
-    from ..evaluate.hq_tables import hq_result
+    from ..evaluate import evaluate_hq
 
     run.check(annotations, dataset)
-    predictions = run.read(values)
-    if annotations is None:
-        ratings = hq_from_dataset(_data(dataset or "laion/emonet-face-hq", "hq", options), run.partial)
-    else:
-        ratings = hq_from_csv(annotations, run.partial)
-        if dataset is not None:
-            ratings = with_rows(ratings, _data(dataset, "hq", options))
-    figures = evaluate_hq(predictions, ratings, name=name, partial=run.partial, bootstraps=run.bootstraps)
-    run.show(hq_result(figures, str(run.predictions)))
+    run.show(
+        evaluate_hq(annotations=annotations, dataset=dataset, values=values, name=name, options=options, **run.how)
+    )
 
 
 @opt.command(
@@ -163,20 +143,11 @@ def binary(
 
     Answers come from --annotations binary.csv or --dataset (without both: laion/emonet-face-binary).
     """
-    from ..evaluate.annotations import binary_from_csv, binary_from_dataset
-    from ..evaluate.binary import evaluate_binary
-    from ..evaluate.tables import binary_result
+    from ..evaluate import evaluate_binary
 
     run.check(annotations, dataset)
-    predictions = run.read(values)
-    if annotations is None:
-        answers = binary_from_dataset(_data(dataset or "laion/emonet-face-binary", "binary", options))
-    elif dataset is None:
-        answers = binary_from_csv(annotations)
-    else:
-        raise click.UsageError("--annotations and --dataset both hold the answers; give one of them")
-    figures = evaluate_binary(predictions, answers, fixed=threshold, partial=run.partial, bootstraps=run.bootstraps)
-    run.show(binary_result(figures, str(run.predictions)))
+    hub: dict[str, Any] = {"dataset": dataset, "options": options}
+    run.show(evaluate_binary(annotations=annotations, values=values, threshold=threshold, **hub, **run.how))
 
 
 @opt.command(
@@ -200,15 +171,10 @@ def any_hit(run: _Task, mapping: str, labels: str) -> None:
 
     The published any-hit accuracy stands beside what random scores reach.
     """
-    from ..evaluate.any_hit import evaluate_any_hit
-    from ..evaluate.mapping import read_mapping
-    from ..evaluate.tables import any_hit_result
+    from ..evaluate import evaluate_any_hit
 
     run.check(mapping, labels)
-    classes = read_mapping(mapping)
-    predictions = run.read("score")
-    figures = evaluate_any_hit(predictions, classes, labels, partial=run.partial, bootstraps=run.bootstraps)
-    run.show(any_hit_result(figures, str(run.predictions), labels))
+    run.show(evaluate_any_hit(mapping=mapping, labels=labels, **run.how))
 
 
 @opt.command(
@@ -225,14 +191,11 @@ def demographics(run: _Task, dataset: str, values: str, no_annotations: bool, op
 
     These are what the prompts asked for from which the faces were made.
     """
-    from ..evaluate.demographics import evaluate_demographics
-    from ..evaluate.tables import demographics_result
+    from ..evaluate import evaluate_demographics
 
     run.check(dataset)
-    predictions = run.read(values)
-    data = _data(dataset, "big" if no_annotations else None, options)
-    figures = evaluate_demographics(predictions, data, partial=run.partial, bootstraps=run.bootstraps)
-    run.show(demographics_result(figures, str(run.predictions)))
+    experts = not no_annotations
+    run.show(evaluate_demographics(dataset=dataset, annotations=experts, values=values, options=options, **run.how))
 
 
 for _command in (hq, binary, any_hit, demographics):

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from ..errors import CheckpointError, DataError, InputError
+from ..errors import CheckpointError, DataError, InputError, OptionError
 from ..options import Options
 from ..sources.table import choose_column, open_table
 from .reader import TEXTS, DataSet, Kind
@@ -14,22 +14,26 @@ _SHARD = re.compile(r"(?P<split>.+)-\d+-of-(?P<of>\d+)\.parquet")
 
 
 def open_dataset(
-    place: str | Path, kind: Kind | None = None, *, revision: str | None = None, cache_dir: Path | None = None
+    place: str | Path, kind: Kind | str | None = None, *, revision: str | None = None, cache_dir: Path | None = None
 ) -> DataSet:
     """Open a data set in a folder, in one parquet file, or on the hub.
 
     Args:
         place: a folder, a file, or a hub id: `laion/emonet-face-hq`, -binary or -big.
-        kind: what the data set must be; None takes any, and reads a column `label` as experts' annotations.
+        kind: what the data set must be, "hq", "binary" or "big"; None takes any, and reads a column `label` as experts'
+            annotations.
         revision: of the hub's repository; without one, the first download fixes the commit for later ones.
         cache_dir: where that commit is kept; None takes the cache of the package.
 
     Raises:
+        OptionError: for another kind than these.
         DataError: when nothing is there, the download fails, there are no shards, or they are of another kind.
     """
     if place == "":  # as a path it would be the working folder
         raise DataError("an empty text came as the data set; is a variable unset?")
-    path = Path(place)
+    if kind is not None and kind not in set(Kind):
+        raise OptionError(f"kind is {kind!r}; expected one of {', '.join(Kind)}")
+    kind, path = None if kind is None else Kind(kind), Path(place)
     experts = kind != Kind.BIG and str(place) != HUB_NAMES[Kind.BIG]
     skipped: tuple[str, ...] = ()
     if path.is_dir():
@@ -41,12 +45,17 @@ def open_dataset(
     else:
         files = _from_hub(str(place), revision, cache_dir or Options().cache_dir)
     data = DataSet(str(place), files, experts, skipped)
+    check_kind(data, kind)
+    return data
+
+
+def check_kind(data: DataSet, kind: Kind | None) -> None:
+    """Raise DataError where a data set is of another kind than is asked for; None asks for none."""
     if kind is not None and data.kind != kind:
         raise DataError(
-            f"{place} is a data set of the kind {data.kind} by its annotations; expected {kind}, "
+            f"{data.source} is a data set of the kind {data.kind} by its annotations; expected {kind}, "
             f"such as {HUB_NAMES[kind]}"
         )
-    return data
 
 
 def _is_shard(path: Path) -> bool:

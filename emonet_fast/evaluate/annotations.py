@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -15,6 +15,7 @@ from ..errors import DataError
 from ..sources.csv_rows import csv_reader, whole_rows
 from .align import ImageId, places
 from .metrics import Bools, Floats, Ints
+from .prediction_files import arrow_table
 from .predictions import SLUGS, check_share, listed
 
 _HUME, _HUME_SCALE = "Hume Face*", 7.0  # published on 0..1; the notebook multiplies it
@@ -73,21 +74,23 @@ class Answers:
     annotators: int
 
 
-def hq_from_csv(path: Path, partial: bool = False) -> Ratings:
-    """Ratings from the published `hq.csv`: columns image, annotator, annotations (a dict as text), and human.
+def hq_from_csv(source: object, partial: bool = False) -> Ratings:
+    """Ratings from the published `hq.csv`, or a table of its columns.
+
+    The columns are image, annotator, annotations (a dict as text), and human.
 
     The rules are the notebook's. An emotion missing from a rater's dict counts as 0. Repeated (image, annotator) rows
     are averaged. Without a column `human` everybody is a human. "Hume Face*" is multiplied by 7. An image for which a
     rater has no row stays unrated. Raises DataError, unless `partial`, when nobody names an emotion.
     """
     table = _RatingSums()
-    for where, row in _csv_rows(path, ("image", "annotator", "annotations")):
+    for where, row in _rows(source, ("image", "annotator", "annotations")):
         values, _ = ratings(literal(row["annotations"], where), where)
         rater = row["annotator"]
         scale = _HUME_SCALE if _HUME in rater else 1.0
         human = _flag(row["human"], where) if row.get("human") not in (None, "") else True
         table.add(row["image"], rater, human, {s: v * scale for s, v in values.items()}, where)
-    return table.finish(str(path), [ImageId(name=n) for n in table.images], partial)
+    return table.finish(_name_of(source), [ImageId(name=n) for n in table.images], partial)
 
 
 def hq_from_dataset(data: DataSet, partial: bool = False) -> Ratings:
@@ -102,13 +105,13 @@ def hq_from_dataset(data: DataSet, partial: bool = False) -> Ratings:
     return table.finish(data.source, ids, partial)
 
 
-def binary_from_csv(path: Path) -> Answers:
-    """Answers from the published `binary.csv`: columns path, annotator, value (True or False), emotion."""
+def binary_from_csv(source: object) -> Answers:
+    """Answers from the published `binary.csv`, or a table: columns path, annotator, value (True or False), emotion."""
     rows = (
         (row["path"], row["annotator"], row["emotion"], _flag(row["value"], where), where)
-        for where, row in _csv_rows(path, ("path", "annotator", "value", "emotion"))
+        for where, row in _rows(source, ("path", "annotator", "value", "emotion"))
     )
-    return _answers(str(path), rows, None)
+    return _answers(_name_of(source), rows, None)
 
 
 def binary_from_dataset(data: DataSet) -> Answers:
@@ -215,18 +218,37 @@ def _flag(text: str, where: str) -> bool:
     return word in _TRUE
 
 
+def _name_of(source: object) -> str:
+    return str(source) if isinstance(source, str | Path) else "the table of annotations"
+
+
+def _rows(source: object, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a CSV file or of a table in memory that has these columns, each with its place in words."""
+    if isinstance(source, str | Path):
+        yield from _csv_rows(Path(source), columns)
+        return
+    table = arrow_table(source, "annotations")
+    _check_columns(_name_of(source), columns, table.column_names)
+    for number, row in enumerate(table.to_pylist()):
+        yield f"{_name_of(source)}, row {number}", {k: "" if v is None else str(v) for k, v in row.items()}
+
+
+def _check_columns(name: str, columns: tuple[str, ...], there: Sequence[str]) -> None:
+    missing = [c for c in columns if c not in there]
+    if missing:
+        raise DataError(
+            f"{name} has no column {', '.join(missing)}; expected {', '.join(columns)}, as in LAION's published file. "
+            f"Its columns: {listed(there or ['none'])}"
+        )
+
+
 def _csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a CSV file that has these columns, each with its place in words."""
     before = csv.field_size_limit(_MAX_FIELD)  # of the whole process: put back at the end
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv_reader(file)
-            missing = [c for c in columns if c not in (reader.fieldnames or [])]
-            if missing:
-                raise DataError(
-                    f"{path} has no column {', '.join(missing)}; expected {', '.join(columns)}, as in LAION's "
-                    f"published file. Its columns: {listed(reader.fieldnames or ['none'])}"
-                )
+            _check_columns(str(path), columns, reader.fieldnames or [])
             for row in whole_rows(reader):
                 yield f"{path}, line {reader.line_num}", row
     except (OSError, ValueError, csv.Error) as error:

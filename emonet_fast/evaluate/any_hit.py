@@ -74,25 +74,25 @@ class AnyHitFigures:
         return out
 
 
-def evaluate_any_hit(
+def any_hit_figures(
     predictions: Predictions,
     mapping: Mapping,
-    labels: str | Path,
+    labels: str | Path | dict[str, str],
     *,
     partial: bool = False,
     bootstraps: int = BOOTSTRAPS,
 ) -> AnyHitFigures:
-    """Any-hit accuracy of mean-subtracted scores. labels: a file (see `read_labels`), or "from-name".
+    """Any-hit accuracy of mean-subtracted scores. labels: a file (see `read_labels`), its content, or "from-name".
 
     Raises DataError when, unless `partial`, more than 1% of the images have no label, no scores, or a label outside the
     mapping, or more than 1% of the labels no image.
     """
     at: list[int | None]
-    if str(labels) == FROM_NAME:
+    if labels == FROM_NAME:
         label_of = names_to_labels(predictions.keys)
         at = list(range(len(label_of)))
     else:
-        label_of = read_labels(Path(labels))
+        label_of = labels if isinstance(labels, dict) else read_labels(Path(labels))
         at = places([ImageId(name) for name in label_of], predictions.keys, predictions.source)
     names = list(label_of)
     notes = list(predictions.notes) + _check_coverage(predictions, names, at, partial)

@@ -83,7 +83,7 @@ def overall_shares(agreement: dict[str, Ints]) -> dict[str, float]:
     return {kind: int(counts.sum()) / n for kind, counts in agreement.items() if kind != "pairs"}
 
 
-def evaluate_binary(
+def binary_figures(
     predictions: Predictions,
     answers: Answers,
     *,

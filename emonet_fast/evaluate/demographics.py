@@ -106,7 +106,7 @@ class DemographicFigures:
     notes: tuple[str, ...]
 
 
-def evaluate_demographics(
+def demographic_figures(
     predictions: Predictions, data: DataSet, *, partial: bool = False, bootstraps: int = BOOTSTRAPS
 ) -> DemographicFigures:
     """Compare scores and errors between groups; raises DataError when the data set has none of the columns."""

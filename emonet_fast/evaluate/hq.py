@@ -97,7 +97,7 @@ class HqFigures:
         return model, humans, rounded
 
 
-def evaluate_hq(
+def hq_figures(
     predictions: Predictions,
     ratings: Ratings,
     *,

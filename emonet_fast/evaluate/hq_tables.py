@@ -20,7 +20,7 @@ _PUBLISHED_HUMANS = "0.184"
 
 
 def hq_result(figures: HqFigures, source: str) -> Result:
-    """Everything of `evaluate_hq` to show. source: where the predictions came from."""
+    """Everything of `hq_figures` to show. source: where the predictions came from."""
     ratings = figures.ratings
     facts = {
         "predictions": source,

@@ -44,20 +44,14 @@ class Mapping:
         return word if word in self.classes else None
 
 
-def read_mapping(which: str | Path) -> Mapping:
-    """Read a mapping: one of PUBLISHED by its name, or a JSON file by its path.
+def read_mapping(which: str | Path | dict[str, Any]) -> Mapping:
+    """Read a mapping: one of PUBLISHED by its name, a JSON file by its path, or the content of such a file.
 
     The file: {"name": "mine", "source": "...", "classes": {"happy": ["elation", ...]}, "labels": {"3": "happy"}}.
     `name`, `source` and `labels` may be left out. Emotions may have any published spelling, and stand in one class.
     """
-    where = str(which)
-    path = Path(str(files(__package__) / f"{where}.json")) if where in PUBLISHED else Path(which)
-    if not path.is_file():
-        raise DataError(f"there is no mapping {where!r}; expected {', '.join(PUBLISHED)} or the path of a JSON file")
-    try:
-        doc = json.loads(path.read_bytes(), object_pairs_hook=_once)
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{where} is not a readable mapping ({error}); expected one JSON object") from None
+    where = "the mapping" if isinstance(which, dict) else str(which)
+    doc = which if isinstance(which, dict) else _read(which)
     if not isinstance(doc, dict) or not isinstance(doc.get("classes"), dict) or not doc["classes"]:
         raise DataError(f'{where} has no classes; expected {{"classes": {{"happy": ["elation", "amusement"]}}}}')
     unknown = sorted(set(doc) - _FIELDS)
@@ -71,6 +65,17 @@ def read_mapping(which: str | Path) -> Mapping:
     if twice:
         raise DataError(f"{where} maps emotions more than once: {listed(twice)}; expected one class each")
     return Mapping(str(doc.get("name", where)), str(doc.get("source", "")), classes, _labels(doc, classes, where))
+
+
+def _read(which: str | Path) -> Any:
+    where = str(which)
+    path = Path(str(files(__package__) / f"{where}.json")) if where in PUBLISHED else Path(which)
+    if not path.is_file():
+        raise DataError(f"there is no mapping {where!r}; expected {', '.join(PUBLISHED)} or the path of a JSON file")
+    try:
+        return json.loads(path.read_bytes(), object_pairs_hook=_once)
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{where} is not a readable mapping ({error}); expected one JSON object") from None
 
 
 def _emotions(name: str, names: Any, where: str) -> tuple[str, ...]:

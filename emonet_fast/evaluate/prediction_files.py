@@ -39,6 +39,26 @@ class FileColumns:
     columns: dict[str, Floats]
 
 
+def arrow_table(source: Any, what: str) -> "pyarrow.Table":
+    """A table of pandas, polars or pyarrow, or Scores, as pyarrow's. Raises DataError for anything else.
+
+    what: what the source is to hold, for the error.
+    """
+    import pyarrow as pa
+
+    if not hasattr(source, "__arrow_c_stream__"):
+        raise DataError(
+            f"a {type(source).__name__} came as {what}; expected the path of a file, or a table of pandas, polars or "
+            "pyarrow"
+        )
+    return pa.table(source)
+
+
+def table_columns(table: "pyarrow.Table", prefix: str) -> FileColumns:
+    """As `read_columns`, of a table in memory."""
+    return _from_arrow(table, "the table", prefix)
+
+
 def read_columns(path: Path, prefix: str) -> FileColumns:
     """The file's columns `prefix`<dimension>."""
     readers = {".parquet": _from_parquet, ".csv": _from_csv, ".jsonl": _from_jsonl}
@@ -47,10 +67,7 @@ def read_columns(path: Path, prefix: str) -> FileColumns:
         raise DataError(f"{path} ends in {path.suffix!r}; expected predictions in {', '.join(readers)}")
     if not path.is_file():
         raise DataError(f"{path} is not a file; expected predictions, as `emonet-fast score --output` writes them")
-    table = reader(path, prefix)
-    if not table.keys:
-        raise DataError(f"{path} has no rows; expected one prediction an image")
-    return table
+    return reader(path, prefix)
 
 
 def warning(path: Path) -> str:
@@ -59,11 +76,16 @@ def warning(path: Path) -> str:
         if path.suffix.lower() == ".parquet":
             import pyarrow.parquet as pq
 
-            return ((pq.read_schema(path).metadata or {}).get(b"untrained") or b"").decode()
+            return warning_of(pq.read_schema(path))
         facts = json.loads(beside(path).read_bytes())
         return str(facts.get("untrained", "")) if isinstance(facts, dict) else ""
     except (OSError, ValueError, RecursionError):  # a file of somebody else's
         return ""
+
+
+def warning_of(schema: "pyarrow.Schema") -> str:
+    """As `warning`, of a table's schema."""
+    return ((schema.metadata or {}).get(b"untrained") or b"").decode()
 
 
 def _slug(name: str) -> str:
@@ -102,7 +124,7 @@ def _from_csv(path: Path, prefix: str) -> FileColumns:
     return _from_arrow(table, path, prefix)
 
 
-def _from_arrow(table: "pyarrow.Table", path: Path, prefix: str) -> FileColumns:
+def _from_arrow(table: "pyarrow.Table", path: Path | str, prefix: str) -> FileColumns:
     names = table.schema.names
     if len(set(names)) != len(names):
         raise DataError(f"{path} has a column name twice: {sorted({n for n in names if names.count(n) > 1})}")
@@ -122,7 +144,7 @@ def _from_arrow(table: "pyarrow.Table", path: Path, prefix: str) -> FileColumns:
     return FileColumns(keys, [str(s) for s in status], columns)
 
 
-def _numbers(column: "pyarrow.ChunkedArray", name: str, path: Path) -> Floats:
+def _numbers(column: "pyarrow.ChunkedArray", name: str, path: Path | str) -> Floats:
     import pyarrow as pa
 
     try:

@@ -13,9 +13,9 @@ import numpy as np
 
 from .. import taxonomy
 from ..arithmetic import LIKELY_RANGE
-from ..errors import DataError
+from ..errors import DataError, OptionError
 from .metrics import Bools, Floats
-from .prediction_files import FileColumns, read_columns, warning
+from .prediction_files import FileColumns, arrow_table, read_columns, table_columns, warning, warning_of
 
 TOLERATED = 0.01  # the share of images or emotions that may be lacking without --partial
 NAMED = 5  # how many of a long list an error names
@@ -33,7 +33,7 @@ class Predictions:
     """One number of N images and the 40 emotions.
 
     Args:
-        source: the file.
+        source: the file, or "the table".
         keys: N unique keys.
         values: [N, 40] float64 in the guide's order; NaN for rows without scores and emotions without a head.
         has: [40] which emotions have a head.
@@ -49,12 +49,29 @@ class Predictions:
     notes: tuple[str, ...] = ()
 
 
-def read_predictions(path: Path, kind: str = "raw", partial: bool = False) -> Predictions:
-    """The predictions in a `.parquet`, `.csv` or `.jsonl` file. kind: of PREFIX. partial: also fewer emotions.
+def read_predictions(source: object, kind: str = "raw", partial: bool = False) -> Predictions:
+    """The predictions in a `.parquet`, `.csv` or `.jsonl` file, or in a table.
 
-    Raises DataError when the file fails one of the checks at the top of this file.
+    Args:
+        source: the file's path, or Scores or a table of pandas, polars or pyarrow.
+        kind: of PREFIX.
+        partial: also fewer emotions.
+
+    Raises:
+        DataError: when the source is neither, or fails one of the checks at the top of this file.
+        OptionError: for another kind.
     """
-    table = read_columns(path, PREFIX[kind])
+    if kind not in PREFIX:
+        raise OptionError(f"values is {kind!r}; expected one of {', '.join(PREFIX)}")
+    path: Path | str
+    if isinstance(source, str | Path):
+        path = Path(source)
+        table, untrained = read_columns(path, PREFIX[kind]), warning(path)
+    else:
+        path, given = "the table", arrow_table(source, "predictions")
+        table, untrained = table_columns(given, PREFIX[kind]), warning_of(given.schema)
+    if not table.keys:
+        raise DataError(f"{path} has no rows; expected one prediction an image")
     repeated = [k for k, n in Counter(table.keys).items() if n > 1]
     if repeated:
         raise DataError(
@@ -70,7 +87,7 @@ def read_predictions(path: Path, kind: str = "raw", partial: bool = False) -> Pr
     ok = np.array([s == "ok" for s in table.status], dtype=bool)
     _check_numbers(path, table.keys, values[:, has], ok)
     values[~ok] = np.nan
-    notes = [*filter(None, [warning(path)])]
+    notes = [*filter(None, [untrained])]
     notes += [f"{len(others)} heads outside the taxonomy were passed over: {listed(others)}"] if others else []
     if kind == "raw" and ok.any() and np.nanmax(values) <= 1.0 and np.nanmin(values) >= 0.0:
         notes.append(
@@ -99,7 +116,9 @@ def check_share(lacking: Sequence[str], expected: int, what: str, partial: bool)
     return [text]
 
 
-def _check_emotions(path: Path, table: FileColumns, known: dict[str, Floats], kind: str, partial: bool) -> list[str]:
+def _check_emotions(
+    path: Path | str, table: FileColumns, known: dict[str, Floats], kind: str, partial: bool
+) -> list[str]:
     """The file's dimensions that are not of our taxonomy."""
     if not table.columns:
         hint = (
@@ -120,7 +139,7 @@ def _check_emotions(path: Path, table: FileColumns, known: dict[str, Floats], ki
     return others
 
 
-def _check_numbers(path: Path, keys: Sequence[str], values: Floats, ok: Bools) -> None:
+def _check_numbers(path: Path | str, keys: Sequence[str], values: Floats, ok: Bools) -> None:
     bad = ok & ~np.isfinite(values).all(axis=1)
     if bad.any():
         names = [keys[i] for i in np.flatnonzero(bad).tolist()]

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
+from ..errors import OptionError
 from .metrics import NO_INTERVAL, Interval
 
 Origin: TypeAlias = Literal["paper", "ours"]
@@ -60,6 +61,10 @@ class Table:
     digits: int = 3
     brief: bool = True
 
+    def records(self) -> list[dict[str, Cell]]:
+        """A row as a dict by column, as `pandas.DataFrame` takes them; None where a cell is undefined."""
+        return [dict(zip(self.columns, map(_plain, row), strict=True)) for row in self.rows]
+
     @property
     def of_emotions(self) -> tuple[int, ...]:
         """The columns that name emotions."""
@@ -88,7 +93,7 @@ class Chart:
         object.__setattr__(self, "draw", cache(self.draw))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Result:
     """Everything that an evaluation shows.
 
@@ -110,6 +115,17 @@ class Result:
     charts: tuple[Chart, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<Result {self.command}, {len(self.figures)} figures, {len(self.tables)} tables>"
+
+    def figure(self, slug: str) -> Figure:
+        """A figure by its name in JSON, such as "kappa". Raises OptionError, with the names, where there is none."""
+        return _named(self.figures, slug)
+
+    def table(self, slug: str) -> Table:
+        """A table by its name in JSON, such as "emotions". Raises OptionError, with the names, where there is none."""
+        return _named(self.tables, slug)
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON: full precision, null where a figure is undefined."""
         return {
@@ -129,11 +145,21 @@ class Result:
             "tables": {
                 t.slug: {
                     "origin": t.origin,
-                    "rows": [dict(zip(t.columns, map(_plain, row), strict=True)) for row in t.rows],
+                    "rows": t.records(),
                 }
                 for t in self.tables
             },
         }
+
+
+_Named = TypeVar("_Named", Figure, Table)
+
+
+def _named(there: tuple[_Named, ...], slug: str) -> _Named:
+    for one in there:
+        if one.slug == slug:
+            return one
+    raise OptionError(f"there is no {slug!r}; expected one of {', '.join(one.slug for one in there)}")
 
 
 def noted(result: Result) -> Result:

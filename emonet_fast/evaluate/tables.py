@@ -20,7 +20,7 @@ _PUBLISHED_HITS = {"FERD": "0.7829 (152 images)", "AffectNet": "0.7572 (31,002 i
 
 
 def binary_result(figures: BinaryFigures, source: str) -> Result:
-    """Everything of `evaluate_binary` to show. source: where the predictions came from."""
+    """Everything of `binary_figures` to show. source: where the predictions came from."""
     answers = figures.answers
     facts = {
         "predictions": source,
@@ -113,7 +113,7 @@ def _binary_charts(figures: BinaryFigures) -> tuple[Chart, ...]:
 
 
 def any_hit_result(figures: AnyHitFigures, source: str, labels: str) -> Result:
-    """Everything of `evaluate_any_hit` to show. source, labels: where predictions and labels came from."""
+    """Everything of `any_hit_figures` to show. source, labels: where predictions and labels came from."""
     mapping, overall, per = figures.mapping, figures.overall(), figures.by_class()
     facts = {
         "predictions": source,
@@ -162,7 +162,7 @@ def any_hit_result(figures: AnyHitFigures, source: str, labels: str) -> Result:
 
 
 def demographics_result(figures: DemographicFigures, source: str) -> Result:
-    """Everything of `evaluate_demographics` to show. source: where the predictions came from."""
+    """Everything of `demographic_figures` to show. source: where the predictions came from."""
     measures = [m for m in ("score", "error") if m == "score" or figures.error_is]
     facts = {"predictions": source, "data set": figures.source, "images": str(figures.images)}
     facts |= {"an error is": figures.error_is} if figures.error_is else {}

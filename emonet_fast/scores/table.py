@@ -374,6 +374,10 @@ class Scores:
         table = pa.table(arrays)
         return table.replace_schema_metadata({utf8_text(k): utf8_text(v) for k, v in self.metadata.items()})
 
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """`to_arrow()` for libraries that take Arrow tables: `polars.DataFrame(scores)`, `pyarrow.table(scores)`."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
     def to_pandas(self) -> "pandas.DataFrame":
         """A pandas DataFrame of `columns()` (extra `pandas`)."""
         need("pandas", "Scores.to_pandas()")

@@ -45,7 +45,7 @@ def test_the_published_rule(halves):
     rng = np.random.default_rng(0)
     values = rng.normal(0, 1, (200, 40))
     names = [f"faces.tar::{i:04}_{'First' if i % 3 else 'Second'}.jpg" for i in range(200)]
-    got = any_hit.evaluate_any_hit(scored(values, names), halves, "from-name", bootstraps=50)
+    got = any_hit.any_hit_figures(scored(values, names), halves, "from-name", bootstraps=50)
     owner = [0] * 30 + [1] * 10
     true = [0 if i % 3 else 1 for i in range(200)]
     want = np.array([slow_rule(v, owner, t) for v, t in zip(values, true, strict=True)])
@@ -67,14 +67,14 @@ def test_balanced_accuracy_is_scikit_learns(halves):
     sklearn = pytest.importorskip("sklearn.metrics", reason="scikit-learn (extra test) is not installed")
     values = np.random.default_rng(1).normal(0, 1, (60, 40))
     names = [f"{i:04}_{'first' if i % 4 else 'second'}.jpg" for i in range(60)]
-    got = any_hit.evaluate_any_hit(scored(values, names), halves, "from-name", bootstraps=5)
+    got = any_hit.any_hit_figures(scored(values, names), halves, "from-name", bootstraps=5)
     want = sklearn.balanced_accuracy_score(got.true, got.top)
     assert got.overall()["balanced_argmax"] == pytest.approx(want, abs=SAME_FIGURE)
 
 
 def test_noise_baseline_is_that_of_independent_scores(halves):
     """Of 40 equal heads, one class has 30 of them: noise is accepted for it far more often."""
-    got = any_hit.evaluate_any_hit(scored(np.zeros((1, 40)), ["0_first.jpg"]), halves, "from-name", bootstraps=2)
+    got = any_hit.any_hit_figures(scored(np.zeros((1, 40)), ["0_first.jpg"]), halves, "from-name", bootstraps=2)
     rng = np.random.default_rng(7)
     rows = rng.standard_normal((4000, 40))
     share = np.mean([slow_rule(r, [0] * 30 + [1] * 10, 1) for r in rows])
@@ -93,7 +93,7 @@ def test_labels_from_files(tmp_path, halves):
     lines = [json.dumps({"image_path": k, "label": 2 if v == "2" else v}) for k, v in given.items()]
     (tmp_path / "l.jsonl").write_text("\n".join(lines) + "\n")
     for name in ("l.json", "l.csv", "l.jsonl"):
-        got = any_hit.evaluate_any_hit(found, halves, tmp_path / name, bootstraps=2)
+        got = any_hit.any_hit_figures(found, halves, tmp_path / name, bootstraps=2)
         assert got.true.tolist() == [0, 1, 1], name
 
 
@@ -105,7 +105,7 @@ def test_labels_and_predictions_must_meet(tmp_path, halves):
     def refused(given, words, **named):
         labels.write_text(json.dumps(given))
         with pytest.raises(DataError, match=words):
-            any_hit.evaluate_any_hit(found, halves, labels, bootstraps=2, **named)
+            any_hit.any_hit_figures(found, halves, labels, bootstraps=2, **named)
 
     refused({"a.png": "first"}, "1 of 2 images .* have no label: b.png")
     refused({"a.png": "first", "b.png": "first", "c.png": "first"}, "1 of 3 labelled images are lacking .*c.png")
@@ -113,16 +113,16 @@ def test_labels_and_predictions_must_meet(tmp_path, halves):
     refused({"x.png": "first"}, "none of the keys", partial=True)
     refused({"a.png": ["first"]}, "expected one label")
     labels.write_text(json.dumps({"a.png": "first"}))
-    got = any_hit.evaluate_any_hit(found, halves, labels, partial=True, bootstraps=2)
+    got = any_hit.any_hit_figures(found, halves, labels, partial=True, bootstraps=2)
     assert len(got.true) == 1
     assert any("b.png" in n for n in got.notes)
     with pytest.raises(DataError, match="no label in its name"):
-        any_hit.evaluate_any_hit(found, halves, "from-name")
+        any_hit.any_hit_figures(found, halves, "from-name")
     with pytest.raises(DataError, match="there is no file"):
-        any_hit.evaluate_any_hit(found, halves, "labels.json")
+        any_hit.any_hit_figures(found, halves, "labels.json")
     two = scored(values, ["a.png", "a.jpg"])
     with pytest.raises(DataError, match="more than one prediction"):
-        any_hit.evaluate_any_hit(two, halves, labels)
+        any_hit.any_hit_figures(two, halves, labels)
 
 
 def test_names_to_labels():
@@ -163,7 +163,7 @@ def test_mapping_files(tmp_path, halves):
 
 def test_a_class_without_images_is_undefined(halves):
     values = np.random.default_rng(0).normal(0, 1, (5, 40))
-    got = any_hit.evaluate_any_hit(scored(values, [f"{i}_first.jpg" for i in range(5)]), halves, "from-name")
+    got = any_hit.any_hit_figures(scored(values, [f"{i}_first.jpg" for i in range(5)]), halves, "from-name")
     row = table_of(tables.any_hit_result(got, "p", "l"), "classes").rows[1]
     assert row[0] == "second"
     assert row[1] == 0
@@ -199,7 +199,7 @@ def test_the_published_mappings_and_figures(which, hits, images, shown, publishe
     """As many images as published, right ones class by class: the published figure comes out, and each class's own."""
     found, predicted = made_with_outcome(which, hits, images)
     assert found.heads == 40
-    got = any_hit.evaluate_any_hit(predicted, found, "from-name", bootstraps=2)
+    got = any_hit.any_hit_figures(predicted, found, "from-name", bootstraps=2)
     np.testing.assert_array_equal(got.by_class()["any_hit"], np.array(hits) / images)
     figure = tables.any_hit_result(got, "p", "from-name").figures[0]
     assert (f"{figure.value:.4f}", figure.published) == (shown, published)

@@ -94,7 +94,7 @@ def test_detection_is_scikit_learns():
         "made up", tuple(annotations.ImageId(f"i{i}.png") for i in range(n)), np.arange(n),
         np.full(n, SLUGS.index("fear")), yes, total, int(total.sum()), 3,
     )  # fmt: skip
-    got = binary.evaluate_binary(predictions(scores, [f"i{i}.png" for i in range(n)]), made, fixed=2.0, bootstraps=200)
+    got = binary.binary_figures(predictions(scores, [f"i{i}.png" for i in range(n)]), made, fixed=2.0, bootstraps=200)
     e = SLUGS.index("fear")
     triple = (total == 3) & (yes == 3)
     for found, use, positive in (
@@ -123,7 +123,7 @@ def test_scores_that_are_the_answers_are_perfect(answers):
     scores = np.zeros((5, 40))
     scores[0] = 5.0
     found = predictions(scores, [f"x/{k}.jpg" for k in "abcde"])
-    got = binary.evaluate_binary(found, answers, bootstraps=10)
+    got = binary.binary_figures(found, answers, bootstraps=10)
     awe = SLUGS.index("awe")
     assert got.clear.value["auc"][awe] == 1
     assert got.clear.value["average_precision"][awe] == 1

@@ -26,7 +26,7 @@ def hq(tmp_path_factory):
 
 def evaluate(hq, values):
     data, _ = hq
-    return demographics.evaluate_demographics(
+    return demographics.demographic_figures(
         predictions(values, [f"mj_{i}.jpg" for i in range(N)]), data, bootstraps=200
     )
 
@@ -95,7 +95,7 @@ def test_binary_errors_are_wrong_decisions(tmp_path):
     dataset(tmp_path / "t.parquet", labels, [f"{i:05}.jpg" for i in range(12)])
     values = np.zeros((12, 40))
     values[:5] = 4.0  # the sixth positive is missed by any threshold that spares the negatives
-    got = demographics.evaluate_demographics(
+    got = demographics.demographic_figures(
         predictions(values, [f"t.parquet::{i}" for i in range(12)]), open_dataset(tmp_path), bootstraps=20
     )
     assert "best F1" in got.error_is
@@ -108,7 +108,7 @@ def test_big_has_scores_only(tmp_path):
     dataset(tmp_path / "t.parquet", ["joy"] * 12, [f"{i}.jpg" for i in range(12)])
     data = open_dataset(tmp_path, Kind.BIG)
     found = predictions(np.random.default_rng(0).normal(2, 1, (12, 40)), [f"{i}.jpg" for i in range(12)])
-    got = demographics.evaluate_demographics(found, data, bootstraps=20)
+    got = demographics.demographic_figures(found, data, bootstraps=20)
     assert got.error_is == ""
     assert all(g.measure == "score" for g in got.groups)
     assert table_of(tables.demographics_result(got, "p"), "groups_score").rows
@@ -125,7 +125,7 @@ def test_scores_beside_the_shards_are_no_shard(tmp_path):
     pq.write_table(pa.table({"image": pa.array([b"x"], pa.binary()), "url": ["u"]}), tmp_path / "pictures.parquet")
     data = open_dataset(tmp_path, Kind.BIG)
     assert data.skipped == ("pictures.parquet", "scores.parquet")
-    got = demographics.evaluate_demographics(predictions(values, [f"{i}.jpg" for i in range(12)]), data, bootstraps=20)
+    got = demographics.demographic_figures(predictions(values, [f"{i}.jpg" for i in range(12)]), data, bootstraps=20)
     assert got.images == 12
     (tmp_path / "damaged.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"damaged\.parquet cannot be read as parquet"):
@@ -139,4 +139,4 @@ def test_a_data_set_without_the_columns(tmp_path):
     image = pa.array([{"bytes": b"x", "path": "a.png"}], pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
     pq.write_table(pa.table({"path": image}), tmp_path / "t.parquet")
     with pytest.raises(DataError, match="no column age, gender, ethnicity"):
-        demographics.evaluate_demographics(predictions(np.zeros((1, 40)), ["a.png"]), open_dataset(tmp_path))
+        demographics.demographic_figures(predictions(np.zeros((1, 40)), ["a.png"]), open_dataset(tmp_path))

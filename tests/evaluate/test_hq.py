@@ -33,7 +33,7 @@ def evaluated(tmp_path_factory):
     given = ratings(values, [True] * 4 + [False], ["human-1", "human-2", "human-3", "human-4", "Other Model"])
     path = hq_csv(tmp_path_factory.mktemp("hq") / "hq.csv", given)
     read = annotations.hq_from_csv(path)
-    return values, model, hq.evaluate_hq(predictions(model), read, bootstraps=50)
+    return values, model, hq.hq_figures(predictions(model), read, bootstraps=50)
 
 
 def slow_kappa(a, b):
@@ -188,7 +188,7 @@ class TestTruth:
         rng = np.random.default_rng(1)
         human = rng.integers(0, 8, size=(300, 40)).astype(float)
         given = ratings(np.stack([human, human, human]))
-        copy = hq.evaluate_hq(predictions(human), given, bootstraps=20)
+        copy = hq.hq_figures(predictions(human), given, bootstraps=20)
         assert copy.overall_kappa() == (1, 1, 1)
         result = hq_tables.hq_result(copy, "made up")
         assert figure_of(result, "kappa").interval == (1, 1)
@@ -196,7 +196,7 @@ class TestTruth:
         assert figure_of(result, "alpha").value == pytest.approx(1, abs=SAME_FIGURE)
         assert figure_of(result, "kappa_calibrated").value > 0.98  # quantiles of four fifths, so not exactly 1
         assert figure_of(result, "dropped").value == 0
-        chance = hq.evaluate_hq(predictions(rng.uniform(0, 7.99, size=(300, 40))), given, bootstraps=20)
+        chance = hq.hq_figures(predictions(rng.uniform(0, 7.99, size=(300, 40))), given, bootstraps=20)
         result = hq_tables.hq_result(chance, "made up")
         # 40 emotions of 300 images: a deviation of 1 / sqrt(12000), five of them
         for slug in ("kappa", "kappa_rounded", "kappa_calibrated", "spearman"):
@@ -208,7 +208,7 @@ def test_truncation_drops_what_is_counted():
     model = human.copy()
     model[:10] = -1.5  # a quarter of the images has no level after truncation
     model[10:20] += 0.9  # truncated back; rounded to the next level
-    got = hq.evaluate_hq(predictions(model), ratings(np.stack([human, human])), bootstraps=5)
+    got = hq.hq_figures(predictions(model), ratings(np.stack([human, human])), bootstraps=5)
     np.testing.assert_allclose(got.dropped, 0.25)
     assert (got.agreement[2] == 1).all()
     assert (got.rounded < 1).all()
@@ -251,7 +251,7 @@ class TestCalibration:
         truth = rng.integers(0, 8, size=(400, 40)).astype(float)
         given = ratings(np.stack([truth, truth]))
         model = (truth + rng.uniform(-0.3, 0.3, truth.shape)) / 10 - 3
-        got = hq.evaluate_hq(predictions(model), given, bootstraps=5)
+        got = hq.hq_figures(predictions(model), given, bootstraps=5)
         assert np.isnan(got.overall_kappa()[0])  # every score truncates to a level below 0
         assert np.nanmean(got.calibrated) > 0.98
 
@@ -310,7 +310,7 @@ def test_reliability_groups_are_by_alpha(evaluated):
 
 
 def test_one_image_and_one_human_are_undefined_not_wrong():
-    got = hq.evaluate_hq(predictions(np.ones((1, 40))), ratings(np.ones((1, 1, 40))), bootstraps=3)
+    got = hq.hq_figures(predictions(np.ones((1, 40))), ratings(np.ones((1, 1, 40))), bootstraps=3)
     result = hq_tables.hq_result(got, "made up")
     for slug in ("kappa", "spearman", "alpha", "kappa_humans", "mann_whitney_p"):
         assert np.isnan(figure_of(result, slug).value), slug
