@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 
 import click
 
-from ..sources.remote import is_remote
 from ..text import one_line
 
 # A command, before and after click has made one of it.
@@ -49,6 +48,8 @@ class OutputFile(click.Path):
         self.suffixes = suffixes
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from ..sources.remote import is_remote
+
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if is_remote(value):
             self.fail(
