@@ -186,6 +186,7 @@ def test_what_nothing_can_use_and_what_is_beyond_a_size_goes_but_never_what_is_m
     versions = {"x": "2", "graph": 3}
     used = tmp_path / "packed" / "hub.safetensors"
     with used.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ):
+        os.utime(used, (time.time() - 4 * 86400,) * 2)  # where the file system notes no reading
         found = {entry.path.name: reason for entry, reason in cache.prune(tmp_path, 30, 250, versions)}
     assert found == {
         "gone.safetensors": f"{tmp_path / 'nowhere'} is not there any more",

@@ -45,9 +45,8 @@ def list_(options: Options) -> None:
     found = entries(options.cache_dir, _versions())
     for entry in found:
         days = (time.time() - entry.used) / 86400
-        opt.say(
-            f"{entry.kind:11}  {entry.size / 1e6:7.1f} MB  {days:5.1f} days  {entry.path.name}  {entry.about}{_stale(entry)}"
-        )
+        about = f"{entry.about}{_stale(entry)}"
+        opt.say(f"{entry.kind:11}  {entry.size / 1e6:7.1f} MB  {days:5.1f} days  {entry.path.name}  {about}")
     opt.say(f"{counted(len(found), 'file')}, {sum(e.size for e in found) / 1e6:.0f} MB in {options.cache_dir}")
 
 
