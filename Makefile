@@ -48,9 +48,9 @@ else
 WEIGHTS = $(CHECKPOINT)
 endif
 
-demo: $(VENV)/.demo ## Score seven photographs and write a page of them; CHECKPOINT=large and INPUT=folder for your own.
+demo: $(VENV)/.demo ## Score two portraits, whole and cropped, and write a page; CHECKPOINT=large and INPUT=folder for your own.
 	@mkdir -p $(OUTPUT)
-	$(BIN)/emonet-fast score $(if $(INPUT),$(INPUT),$$($(BIN)/python -m benchmarks.pictures)) \
+	$(BIN)/emonet-fast score $(if $(INPUT),$(INPUT),$$($(BIN)/python -m benchmarks.pictures $(OUTPUT)/portraits)) \
 	    --checkpoint $(WEIGHTS) --output $(OUTPUT)/scores.parquet --report $(OUTPUT)/report.html
 	@echo "look at $(OUTPUT)/report.html"
 

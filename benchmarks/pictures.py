@@ -1,9 +1,14 @@
-"""The pictures of the benchmarks and of the tests: scikit-image's photographs (extra `demo`), public domain or CC0.
+"""The pictures of the benchmarks, the tests and the demo (extra `demo`).
 
-`python -m benchmarks.pictures` prints their paths.
+Benchmarks and tests take scikit-image's photographs, public domain or CC0. The demo takes two portraits, both works of
+the US government and so in the public domain: the astronaut Eileen Collins (NASA) of scikit-image, and Rear Admiral
+Grace Hopper (US Navy) of matplotlib.
+
+`python -m benchmarks.pictures DIR` writes the portraits into a folder, whole and cropped, and prints their paths.
 """
 
 import io
+import sys
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -13,7 +18,9 @@ import numpy as np
 from PIL import Image
 
 from emonet_fast.checkpoint.spec import Preprocess
-from emonet_fast.records import Float32Array, UInt8Array
+from emonet_fast.faces import face_crop
+from emonet_fast.preprocess import crop
+from emonet_fast.records import Face, Float32Array, UInt8Array
 
 NAMES = (
     "astronaut.png",
@@ -24,6 +31,12 @@ NAMES = (
     "retina.jpg",
     "rocket.jpg",
 )
+
+# By name: package, path within it, and the face's box as YuNet finds it.
+PORTRAITS = {
+    "astronaut": ("skimage", "data/astronaut.png", Face(181, 66, 86, 113)),
+    "grace-hopper": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg", Face(174, 112, 183, 226)),
+}
 
 
 def normalise(pixels: UInt8Array, spec: Preprocess) -> Float32Array:
@@ -74,5 +87,18 @@ def encoded(picture: Image.Image | np.ndarray, kind: str = "JPEG", **settings: A
     return out.getvalue()
 
 
+def write_portraits(folder: Path) -> list[Path]:
+    """Write each of PORTRAITS whole, and the crop that `--faces` scores of it. Returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, (package, path, face) in PORTRAITS.items():
+        whole = Image.open(str(files(package) / path)).convert("RGB")
+        cropped = Image.fromarray(crop(np.asarray(whole), face_crop(face)))
+        for image, part in ((whole, "whole"), (cropped, "face")):
+            written.append(folder / f"{name}-{part}.png")
+            image.save(written[-1])
+    return written
+
+
 if __name__ == "__main__":
-    print(*paths(), sep="\n")
+    print(*write_portraits(Path(sys.argv[1])), sep="\n")
