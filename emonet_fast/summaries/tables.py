@@ -283,6 +283,6 @@ def _column(values: Any) -> "pyarrow.Array":
     if isinstance(values, np.ndarray):
         return pa.array(values, mask=~np.isfinite(values))
     kinds = {type(v) for v in values} - {type(None)}
-    if kinds <= {int} and kinds:
-        return pa.array(values, pa.int64())
+    if kinds and kinds <= {int, float}:
+        return pa.array(values, pa.float64() if float in kinds else pa.int64())
     return pa.array([None if v is None else utf8_text(str(v)) for v in values], pa.string())
