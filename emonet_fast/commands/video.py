@@ -20,8 +20,6 @@ from ..text import counted
 from . import options as opt
 
 if TYPE_CHECKING:
-    from ..arithmetic import EMOTIONS
-    from ..reliability import reliable
     from ..scorer import Scorer
     from ..video.job import VideoOutputs, VideoRun
     from ..video.summary import VideoSummary
@@ -108,6 +106,8 @@ def video(
     There is a row for each face of a sampled frame, and one for a frame without a face; .json is COCO, .vtt is WebVTT.
     Ctrl-C finishes the files.
     """
+    from ..arithmetic import EMOTIONS
+    from ..reliability import reliable
     from ..scorer import Scorer
     from ..video.job import VideoOutputs, VideoRun
 
