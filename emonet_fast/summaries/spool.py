@@ -3,11 +3,13 @@
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from ..files import writing
 from ..population.measure import quantiles
 from ..records import Float32Array, Float64Array
 from .functionals import Ids
@@ -35,10 +37,11 @@ class GroupSpool:
         """Take in rows: groups [n] from 0, and raw scores [n, D]."""
         rows = np.empty(len(raw), self._record)
         rows["group"], rows["raw"] = group, raw
-        for number in np.unique(group % _FILES).tolist():
-            if number not in self._files:
-                self._files[number] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the spool
-            self._files[number].write(rows[group % _FILES == number].tobytes())
+        with writing(Path(tempfile.gettempdir())):
+            for number in np.unique(group % _FILES).tolist():
+                if number not in self._files:
+                    self._files[number] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the spool
+                self._files[number].write(rows[group % _FILES == number].tobytes())
 
     def quantiles(self, counts: npt.NDArray[np.intp], width: int, at: Sequence[float]) -> Float64Array:
         """[G, len(at), V] quantiles, linear between the nearest rows; NaN for a group without rows.
@@ -68,7 +71,8 @@ class GroupSpool:
     def _blocks(self, number: int, groups: Sequence[int] | Ids) -> Iterator[npt.NDArray[np.void]]:
         """The rows of some groups of a file, piece by piece."""
         file = self._files[number]
-        file.seek(0)
+        with writing(Path(tempfile.gettempdir())):
+            file.seek(0)
         while data := file.read(_READ * self._record.itemsize):
             rows = np.frombuffer(data, self._record)
             yield rows[np.isin(rows["group"], groups)]

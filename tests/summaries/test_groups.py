@@ -1,6 +1,10 @@
 """Which rows are together: columns, folders, a participants' CSV; what is refused; and what a user meets."""
 
 import json
+import os
+import resource
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -198,6 +202,22 @@ def test_mistakes_are_told_and_leave_nothing(tmp_path, arguments, message):
     done = CliRunner().invoke(main.cli, ["summarise", str(file), *arguments])
     assert done.exit_code != 0
     assert message in f"{done.output}{done.exception}"
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_full_disk_under_the_temporary_files_is_told(tmp_path):
+    (file,) = write(tmp_path / "p.parquet", frame(population(300)))
+    before = sorted(tmp_path.iterdir())
+    done = subprocess.run(
+        [sys.executable, "-m", "emonet_fast", "summarise", str(file), "-o", str(tmp_path / "s.csv")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)),
+    )
+    assert done.returncode == 2
+    assert f"error: cannot write {tmp_path}: File too large" in done.stderr
     assert sorted(tmp_path.iterdir()) == before
 
 
