@@ -154,6 +154,11 @@
   function draw() {
     const which = kind();
     const head = heads.get(state.emotion);
+    const emotion = facts.emotions.includes(head);
+    // The controls never say more than the list does.
+    if (!head) state.order = "given";
+    if (!emotion && state.show !== "failed") state.show = "all";
+    for (const name of ["emotion", "order", "show", "name"]) byId(name).value = state[name];
     const places = found(head, which);
     const pages = Math.max(1, Math.ceil(places.length / facts.page));
     state.page = Math.min(Math.max(0, Math.trunc(Number(state.page)) || 0), pages - 1);
@@ -183,7 +188,7 @@
     byId("back").disabled = state.page === 0;
     byId("next").disabled = state.page >= pages - 1;
     byId("order").disabled = !head;
-    for (const option of byId("show").options) option.disabled = option.dataset.emotion === "" && !(head && "group" in head);
+    for (const option of byId("show").options) option.disabled = option.dataset.emotion === "" && !emotion;
     // So that a reload, or whoever gets the link, sees the same. In a frame the address is not ours.
     if (window === window.top) {
       const kept = Object.entries({ ...state, kind: which }).filter(([, value]) => value);
@@ -198,14 +203,14 @@
   }
 
   for (const [name, value] of new URLSearchParams(location.hash.slice(1))) {
-    if (name in state) state[name] = value;
+    const options = [...(byId(name)?.options ?? [])].map((option) => option.value);
+    if (name in state && (!options.length || options.includes(value))) state[name] = value;
     if (name === "kind" && value in facts.kinds) byId(`v-${value}`).checked = true;
   }
   for (const name of ["emotion", "order", "show", "name"]) {
     const field = byId(name);
-    field.value = state[name];
     field.addEventListener("input", () => {
-      if (name === "emotion" && !state.emotion) byId("order").value = state.order = "down";
+      if (name === "emotion" && !state.emotion) state.order = "down";
       state[name] = field.value;
       state.page = 0;
       draw();

@@ -93,7 +93,8 @@ def test_rows_are_filtered_by_what_is_strongest(page, scores):
     html = opened(page, emotion="fear", order="given", show="among", kind="z", name=".jpg")
     assert keys(html) == wanted
     assert 3 < len(wanted) < 100
-    html = opened(page, show="failed")
+    assert said(opened(page, emotion="arousal", order="given", show="strongest")) == "1 to 200 of 254 (255 in all)"
+    html = opened(page, emotion="bogus", order="<b>", kind="nothing", page="x", show="failed")
     assert keys(html) == ["005.jpg"]
     assert said(html) == "1 to 1 of 1 (255 in all)"
 
