@@ -21,6 +21,7 @@ import numpy as np
 from . import taxonomy
 from .errors import DataError, OptionError
 from .records import Float32Array, Float64Array
+from .text import counted
 
 FORMAT, VERSION = "emonet_fast.baseline", 1
 MAD_TO_DEVIATION = 1.4826
@@ -33,7 +34,7 @@ FEW = 100
 _LARGEST_FILE = 64 << 20
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Baseline:
     """What is usual for D heads in a population of scored rows. Two baselines are equal where all figures are.
 
@@ -62,6 +63,9 @@ class Baseline:
     neutral_mean: Float64Array | None = None
     left_out: Mapping[str, int] | None = None
     sources: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Baseline of {counted(self.rows, 'row')}, {counted(len(self.names), 'dimension')}>"
 
     @classmethod
     def of(

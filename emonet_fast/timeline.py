@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .records import Float64Array, UInt8Array
-from .text import utf8_text
+from .text import counted, shorten_middle, utf8_text, visible
 
 if TYPE_CHECKING:
     import pyarrow
@@ -21,7 +21,7 @@ FACTS = ("colours", "interlaced", "cropped")
 _NAMED = 20  # videos that a file's metadata tells of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Timeline:
     """Some consecutive rows of one video: one for each face of a sampled frame, one for a frame without any.
 
@@ -48,6 +48,10 @@ class Timeline:
     reused: npt.NDArray[np.bool_]
     smooth: Float64Array | None = None
     crops: tuple[UInt8Array | None, ...] = ()
+
+    def __repr__(self) -> str:
+        when = f", {self.seconds[0]:.2f} to {self.seconds[-1]:.2f} s" if len(self) else ""
+        return f"<Timeline {counted(len(self), 'row')} of {shorten_middle(visible(self.source), 40)}{when}>"
 
     def __len__(self) -> int:
         return len(self.scores)

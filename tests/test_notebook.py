@@ -4,6 +4,7 @@ import base64
 import io
 import math
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from emonet_fast import taxonomy
 from emonet_fast.bars import shown, watched
 from emonet_fast.records import Face
 from emonet_fast.scores import face_values
+from emonet_fast.timeline import Timeline
 
 from .sinks.test_report import Page
 
@@ -32,6 +34,14 @@ def test_one_line_says_what_there_is():
     assert repr(made(10_000)) == "<Scores 10000 pictures, 40 emotions, 10000 ok>"
     assert len(repr(made(10_000))) < 100
     assert repr(ef.Scores.from_raw([[1.0]], ["Awe"])) == "<Scores 1 picture, 1 emotion, 1 ok>"
+
+
+def test_what_stands_beside_scores_is_one_line_too():
+    scores = made(9)
+    assert repr(scores.as_baseline()) == "<Baseline of 9 rows, 44 dimensions>"
+    seconds, whole = np.arange(9) / 2, np.arange(9)
+    rows = (scores, "a\nb.mp4", whole, seconds, whole, (Fraction(1, 2),) * 9, whole, whole > 0)
+    assert repr(Timeline(*rows)) == "<Timeline 9 rows of a\\nb.mp4, 0.00 to 4.00 s>"
 
 
 def test_the_scorers_line_opens_nothing(tiny_folder, cache_dir, tmp_path):

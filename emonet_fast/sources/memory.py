@@ -53,7 +53,7 @@ def _advice(items: object) -> str:
     if isinstance(items, str) and not items:  # as a path it would be the working folder
         return "an empty text is none; is a variable unset?"
     if isinstance(items, (str, os.PathLike)) and Path(os.fsdecode(items)).is_dir():
-        return f"it is a folder, so list its files: sorted(Path({os.fsdecode(items)!r}).glob('*.jpg'))"
+        return f"it is a folder, so give it to scorer.folder({os.fsdecode(items)!r})"
     one = isinstance(items, (str, bytes, bytearray, memoryview, os.PathLike, Image.Image))
     if one or (hasattr(items, "__dlpack__") and getattr(items, "ndim", 4) in (2, 3)):
         return "put it in a list, [picture]"

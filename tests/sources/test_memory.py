@@ -140,7 +140,7 @@ def test_any_array_gives_a_verdict(array):
         (Path("a.jpg"), "put it in a list"),
         (Image.new("L", (1, 1)), "put it in a list"),
         (gradient(), "put it in a list"),
-        (Path(__file__).parent, r"it is a folder, so list its files: sorted\(Path\('.*sources'\)"),
+        (Path(__file__).parent, r"it is a folder, so give it to scorer.folder\('.*sources'\)"),
         (io.BytesIO(b"x"), r"put its bytes in a list, \[file.read\(\)\]"),
         ({"a": b"x"}, r"give list\(pictures.values\(\)\)"),
         ({"a.jpg"}, r"a set has no order .* give sorted\(paths\) or list\(pictures\)"),
