@@ -143,7 +143,9 @@ class PictureTotals:
         ok = scores.ok
         self._add_sums(self.kinds.tables(scores)[ok])
         starts = self.count.add(scores)
-        room = max(0, min(self.most - self.rows.count, len(scores)))
+        room = min(self.most - self.rows.count, len(scores))
+        if not room:
+            return
         shown = max(0, min(self.cards - self.rows.count, room))
         if shown:
             self.first.append(replace(scores.select(range(shown)), embeddings=None))

@@ -165,7 +165,7 @@ def test_memory_is_bounded(tmp_path):
         report.write(noted, [picture])
     totals = report._totals
     assert len(totals.images) == sum(map(len, totals.first)) == 3
-    assert totals.rows.count == sum(map(len, totals.raw)) == 5
+    assert totals.rows.count == len(totals.raw) == sum(map(len, totals.raw)) == 5
     assert len(totals.notes) <= 20
     report.close()
     assert (tmp_path / "r.html").read_text(encoding="utf-8").count("some rows have raw scores outside") == 1
