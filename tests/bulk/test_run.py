@@ -260,7 +260,7 @@ def test_nothing_scored(tmp_path, tiny):
     summary, _ = run(tmp_path / "data", tiny, tmp_path / "out")
     assert summary.done == summary.shards
     assert dict(summary.counts) == {"empty": 1, "not_an_image": 1}
-    assert "1 of 1 shard done: 2 rows" in summary.text()
+    assert "1 of 1 shard done: 2 pictures as wholes" in summary.text()
 
 
 def test_a_part_without_a_shard_is_done(tiny, tmp_path):
@@ -345,6 +345,7 @@ def test_rows_of_faces(tiny, tmp_path):
     faces = FaceOptions("detect", model)
     summary, _ = run(data, tiny, tmp_path / "out", shard_size=2, faces=faces)
     assert summary.done == summary.shards
+    assert summary.text().endswith("done: 5 pictures, 4 faces: 1 no_face, 1 not_an_image, 4 ok")
     found = rows(tmp_path / "out").to_pylist()
     assert [r["key"].rpartition("parquet")[2] for r in found] == [
         "::0::box0",

@@ -1,5 +1,7 @@
 """Runs that score whole pictures say how many of some hold several or small faces."""
 
+import json
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -102,5 +104,10 @@ def test_the_last_line_says_it_where_the_detector_is_packed(yunet, pictures, tin
     whole = last_line("score", tmp_path / "with.safetensors")
     assert whole.startswith(f"4 pictures: 4 scored as a whole{said}; ")
     assert said not in last_line("score", tiny_folder)
+    bulk = last_line("bulk", tmp_path / "with.safetensors")
+    assert bulk.startswith("1 of 1 shard done: 4 pictures as wholes: 4 ok")
+    (marker,) = tmp_path.glob("bulk-*/00000.json")
+    looked, unfit = json.loads(marker.read_text())["looked"]  # its process keeps to the time
+    assert looked >= 1 <= looked - unfit  # the first of them has no face
     faces = last_line("score", tmp_path / "with.safetensors", "--faces", "detect")
     assert faces.startswith("4 pictures, 4 faces: 4 scored, 1 no_face; ")
