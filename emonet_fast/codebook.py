@@ -89,13 +89,18 @@ def every() -> Iterator[Column]:
                 yield kind
 
 
+def current_name(column: str) -> str:
+    """The name that a stored column has now: until schema version 1, `softmax_*` was `prob_*`."""
+    return re.sub("^prob_", "softmax_", column)
+
+
 def _find(name: str, table: str) -> Column | None:
-    """A column by its name. Tables of schema version 1 have `prob_` where `softmax_` is written now."""
+    """A column by its name."""
     for kind in kinds(table):
         pattern = re.escape(kind.name)
         for hole, any_name in _HOLES.items():
             pattern = pattern.replace(hole, any_name)
-        found = re.fullmatch(pattern, re.sub("^prob_", "softmax_", name), re.DOTALL)
+        found = re.fullmatch(pattern, current_name(name), re.DOTALL)
         if found:
             return _of(kind, name, found.groupdict().get("dim", ""))
     return None

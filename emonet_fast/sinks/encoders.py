@@ -8,7 +8,6 @@ import codecs
 import csv
 import itertools
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,12 +21,6 @@ if TYPE_CHECKING:
 
 # Raised when a reader of older files would misread newer ones; see docs/output-formats.md, "Schema version".
 SCHEMA_VERSION = "2"
-
-
-def current_name(column: str) -> str:
-    """The name that a stored column has now: until schema version 1, `softmax_*` was `prob_*`."""
-    return re.sub("^prob_", "softmax_", column)
-
 
 # A table's rows as bytes. The second argument says whether they begin the file.
 TextEncoder: TypeAlias = Callable[["pyarrow.Table", bool], bytes]

@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from ... import taxonomy
 from ...baseline import Baseline
+from ...codebook import current_name
 from ...errors import DataError
 from ...records import Float64Array
 from ...reliability import reliable
 from ...scores import FACE_COLUMNS
-from ...sinks.encoders import current_name
 from ..folder import Folder
 from ..plan import Plan
 from ..shard_file import KEEP
