@@ -25,6 +25,7 @@ from .sinks.npy import NpySink
 from .sinks.tables import GrowingTable
 from .sources.keys import picture_of
 from .sources.skipped import skipped_text
+from .text import duration
 from .thumbnails import thumbnail
 
 # Seconds of measuring after the first batch, which may warm things up.
@@ -249,6 +250,14 @@ def pace(scorer: Scorer, pictures: Iterable[Picture], faces: PictureFaces | None
         return None
     (first, few), (last, many) = marks[0], marks[-1]
     return (last - first) / (many - few) if many > few else (last - began) / many
+
+
+def pace_text(pace: float | None, pictures: int | None) -> str:
+    """How long a run takes, for people. pace: seconds of work for a picture; pictures: None where that is unknown."""
+    if pace is None:
+        return "the time cannot be said: no picture could be scored; nothing was written"
+    whole = "" if pictures is None else f"about {duration(pictures * pace)} in all, "
+    return f"{whole}{pace:.3g} s a picture, measured on the first ones; nothing was written"
 
 
 def _take(batches: Iterable[ScoredBatch], rows: _Rows, apart: OutputsApart, advance: Callable[[int], None]) -> None:

@@ -97,6 +97,24 @@ def test_a_dry_run_says_how_many_pictures_there_are(inside, folder, tiny_folder,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_of_bulk_writes_nothing_and_counts_what_is_left(inside, folder, tiny_folder, tmp_path):
+    out = tmp_path / "out"
+    command = ("bulk", folder, "-c", tiny_folder, "-o", out, "--shard-size", "1")
+    status, said, errors = inside(*command, "--dry-run")
+    assert (status, out.exists()) == (0, False), errors
+    assert said.splitlines()[0] == "plan: 7 shards, 7 rows; skipped: 1 .txt; faces: none"
+    assert re.fullmatch(r"about \d+:\d\d in all, \S+ s a picture, measured on the first ones; .*", said.splitlines()[1])
+    assert inside(*command, "--shard", "0/2")[0] == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    status, said, errors = inside(*command, "--dry-run")
+    assert status == 0, errors
+    assert "4 of 7 shards are done or failed already" in said
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    status, _, errors = inside("bulk", folder, "-c", tiny_folder, "-o", out, "--shard-size", "2", "--dry-run")
+    assert status == 2
+    assert "shard size: the folder has 1, this run has 2" in errors
+
+
 def test_last_line_has_the_counts(scored):
     done, _ = scored
     last = done.stdout.strip().splitlines()[-1]

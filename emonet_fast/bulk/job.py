@@ -109,7 +109,7 @@ class _Work:
         self.folder.clear_temporary(mine, alone=parts == 1)
         untouched = {s: FoundShard(ShardState.TODO) for s in mine}
         self.shards = untouched if self.fresh else self.folder.look(self.plan, mine)
-        self.todo = [s for s in mine if _wanted(self.shards[s], self.settings.retry_errors)]
+        self.todo = [s for s in mine if wanted(self.shards[s], self.settings.retry_errors)]
         for shard in self.todo:
             if self.shards[shard].reason:
                 self.say(f"shard {shard} is scored again: {self.shards[shard].reason}")
@@ -183,12 +183,15 @@ def _plan(settings: Settings, folder: Folder, say: Callable[[str], None]) -> tup
     _check_boxes(settings, (file.key for file in found_inputs.files if not file.fault), say)
     files_hash = folder.keep_files(found_inputs.files, settings.shard_size)
     plan = make_plan(found_inputs, places, settings.shard_size, settings.image_column, files_hash)
-    rows = plan.rows(range(len(plan.shards)))
-    shown = [counted(len(plan.shards), "shard"), "tars, whose rows are not counted yet"]
-    if rows is not None:
-        shown[1] = counted(rows, "row")
-    say(f"plan: {'; '.join(filter(None, (', '.join(shown), skipped_text(plan.skipped))))}")
+    say(f"plan: {described(plan)}")
     return plan, True
+
+
+def described(plan: Plan) -> str:
+    """What a plan holds, for people."""
+    rows = plan.rows(range(len(plan.shards)))
+    many = "tars, whose rows are not counted yet" if rows is None else counted(rows, "row")
+    return "; ".join(filter(None, (f"{counted(len(plan.shards), 'shard')}, {many}", skipped_text(plan.skipped))))
 
 
 def _check_boxes(settings: Settings, keys: Iterable[str], say: Callable[[str], None]) -> None:
@@ -216,7 +219,8 @@ def _check_boxes_again(work: _Work) -> None:
     _check_boxes(work.settings, keys, lambda note: None)
 
 
-def _wanted(found: FoundShard, retry_errors: bool) -> bool:
+def wanted(found: FoundShard, retry_errors: bool) -> bool:
+    """Whether a run scores the shard."""
     if found.state == ShardState.TODO:
         return True
     if not retry_errors:

@@ -30,15 +30,16 @@ from . import options as opt
 @opt.OUTPUT("--shard-size N", "Put at most this many rows into a shard.", type=int, default=SHARD_SIZE)
 @opt.baseline()
 @opt.OUTPUT("--embeddings", "Write the 1152-d embeddings too.", default="none", choices=EMBEDDINGS)
+@opt.dry_run
 @opt.progress
-def bulk(shard: str, keep: tuple[str, ...], output: Path, progress: str, **fields: Any) -> None:
+def bulk(shard: str, keep: tuple[str, ...], output: Path, dry_run: bool, progress: str, **fields: Any) -> None:
     """Score data sets of any size, and go on after a stop.
 
     Inputs are folders, tar shards, parquet files, or a data set's hub id. The output is a folder with one parquet file
     a shard. Stopped, killed or interrupted at any moment, the same command goes on with what is missing; no row is lost
     or doubled.
     """
-    from ..bulk import job
+    from ..bulk import dry, job
     from ..bulk.settings import Settings, parse_part
 
     columns = tuple(name.strip() for text in keep for name in text.split(","))
@@ -47,6 +48,9 @@ def bulk(shard: str, keep: tuple[str, ...], output: Path, progress: str, **field
     settings = Settings(output=output, part=parse_part(shard), keep=columns, **fields)
     try:
         with steps("packing", show=progress) as done:
+            if dry_run:
+                opt.say(dry.preview(settings, opt.say, done))
+                return
             summary = job.run(settings, _say, done, progress)
     except KeyboardInterrupt:
         _say(f"interrupted: every shard that has its marker in {output} is whole; the same command goes on from there")

@@ -10,7 +10,7 @@ import click
 from ..bars import progress as bar_of
 from ..bars import steps
 from ..options import FaceOptions, Options
-from ..text import counted, duration
+from ..text import counted
 from . import options as opt
 
 if TYPE_CHECKING:
@@ -114,14 +114,13 @@ def score(
 
 def _show(source: "Inputs", faces: FaceOptions, pace: float | None) -> None:
     """What --dry-run shows. pace: seconds of work for a picture."""
+    from .. import job
     from ..sources.skipped import skipped_text
 
     many = "tars, whose pictures are not counted yet" if source.total is None else counted(source.total, "picture")
     skipped = skipped_text(source.skipped)
     opt.say("; ".join(filter(None, (many, skipped, f"faces: {faces.faces}"))))
-    if pace is not None:
-        whole = "" if source.total is None else f"about {duration(source.total * pace)} in all, "
-        opt.say(f"{whole}{pace:.3g} s a picture, measured on the first ones; nothing was written")
+    opt.say(job.pace_text(pace, source.total))
 
 
 def _status(summary: "ScoreSummary") -> opt.Exit:

@@ -1,0 +1,57 @@
+"""What a bulk run would score, and about how long it takes. Nothing is written into its folder."""
+
+from collections.abc import Callable
+from itertools import chain
+
+from ..checkpoint.tensors import Progress
+from ..faces import prepare_faces
+from ..job import pace, pace_text
+from ..sources import Inputs
+from . import inputs as listing
+from .folder import Folder, refuse_different
+from .job import described, wanted
+from .plan import asked, make_plan
+from .settings import Settings, differences, parse_devices, threads_each
+
+# Files that are read for the measurement, at most.
+_FILES = 1000
+
+
+def preview(settings: Settings, say: Callable[[str], None], packing: Progress | None = None) -> str:
+    """How long what is not done yet takes, by the pace of the first pictures on the first device.
+
+    `say` takes lines for people: the plan, and how much of it is done. packing: see Scorer.open.
+    """
+    devices = parse_devices(settings.devices)
+    found = listing.find(
+        settings.inputs,
+        settings.image_column,
+        settings.keep,
+        leave_out=settings.output,
+        cache_dir=settings.options.cache_dir,
+    )
+    for note in found.notes:
+        say(note)
+    places = sorted({listing.canonical(text) for text in settings.inputs})
+    plan = make_plan(found, places, settings.shard_size, settings.image_column, "")
+    part, parts = settings.part
+    mine = todo = list(range(len(plan.shards)))[part::parts]
+    folder = Folder(settings.output) if settings.output.exists() else None
+    kept = folder.read_plan() if folder is not None else None
+    if folder is not None and kept is not None:
+        here = asked(places, settings.shard_size, settings.image_column, settings.keep)
+        refuse_different(folder.path, differences(kept.asked(), here))
+        plan, mine = kept, list(range(len(kept.shards)))[part::parts]
+        todo = [s for s, shard in folder.look(plan, mine).items() if wanted(shard, settings.retry_errors)]
+    say(f"plan: {described(plan)}; faces: {settings.faces.faces}")
+    if len(todo) < len(mine):
+        say(f"{len(mine) - len(todo)} of {len(mine)} shards are done or failed already")
+    files = chain((file for file, _ in found.tables), found.tars, found.files)
+    scorer = settings.scorer(devices[0], threads_each(devices, settings.options.threads))
+    find_faces = prepare_faces(settings.faces, settings.options, settings.checkpoint)
+    with scorer:
+        scorer.open(packing)
+        pictures = Inputs([file.path for file, _ in zip(files, range(_FILES), strict=False)], settings.options)
+        measured = pace(scorer, pictures, find_faces(scorer.place))
+    rows = plan.rows(todo)
+    return pace_text(measured, rows and -(-rows // len(devices)))
