@@ -8,7 +8,6 @@ beside OpenCV's.
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import tempfile
 import threading
 import time
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +77,7 @@ def write_clip(path: Path, seconds: int, rate: int, *, repeats: int = 1) -> None
 def speed(clip: Path, model: Path) -> dict[str, Any]:
     """Decode on its thread, sampling, detection and tracking, without scoring: times real time, medians."""
     from emonet_fast.faces import FaceDetector
+    from emonet_fast.faces.looks import looks_of
     from emonet_fast.faces.track import GapLimit, Tracker
     from emonet_fast.sources.video.ahead import Ahead
     from emonet_fast.sources.video.av import AvSource
@@ -93,7 +93,10 @@ def speed(clip: Path, model: Path) -> dict[str, Any]:
 
         def work(group: list[Any], tracker: Any = tracker) -> int:
             faces_of_group = detector.detect([rgb for _, rgb in group])
-            return sum(len(tracker.update(f.seconds, some)) for (f, _), some in zip(group, faces_of_group, strict=True))
+            return sum(
+                len(tracker.update(frame.seconds, faces, None, frame.scene, looks_of(rgb, faces)))
+                for (frame, rgb), faces in zip(group, faces_of_group, strict=True)
+            )
 
         for item in ahead:
             if isinstance(item, Frame):
@@ -115,35 +118,40 @@ def speed(clip: Path, model: Path) -> dict[str, Any]:
         "faces": faces,
         "times_real_time": SECONDS / wall,
         "rounds": [SECONDS / w for w in walls[1:]],
-        "load_average": os.getloadavg()[0],
         "times_real_time_a_cpu_second": SECONDS / statistics.median(cpu[1:]),
     }
 
 
 def own_share(clip: Path, model: Path) -> dict[str, Any]:
-    """CPU time of the same work on one thread of Python, by our code and by the libraries' calls alone."""
+    """CPU time of the same work on one thread of Python, by our code and by the libraries' calls alone.
+
+    With cuts our code is also what looks for them, mostly in numpy.
+    """
     import numpy as np
     from PIL import Image
 
     from emonet_fast.faces import FaceDetector
     from emonet_fast.faces.letterbox import plan
+    from emonet_fast.faces.looks import looks_of
     from emonet_fast.faces.track import GapLimit, Tracker
     from emonet_fast.sources.video.av import AvSource
     from emonet_fast.sources.video.frames import Frame, Sampling
 
     detector = FaceDetector(model, threads=1)
 
-    def ours() -> list[int]:
+    def ours(*, cuts: bool) -> list[int]:
         tracker, taken = Tracker(GapLimit(1.0)), []
-        source = AvSource(str(clip), Sampling(FPS), threads=1)
+        source = AvSource(str(clip), Sampling(FPS), cuts=cuts, threads=1)
         for item in source:
             if isinstance(item, Frame):
-                tracker.update(item.seconds, detector.detect([item.rgb()])[0])
+                rgb = item.rgb()
+                faces = detector.detect([rgb])[0]
+                tracker.update(item.seconds, faces, None, item.scene, looks_of(rgb, faces))
                 taken.append(item.index)
         source.close()
         return taken
 
-    taken = set(ours())
+    taken = set(ours(cuts=False))
 
     def libraries() -> None:
         """PyAV's decoding and conversion, Pillow's resize, the copy to float32 and OpenVINO's run, and nothing else."""
@@ -167,15 +175,15 @@ def own_share(clip: Path, model: Path) -> dict[str, Any]:
                     request.infer({0: pixels}, share_inputs=True)
 
     libraries()
-    rows = []
-    for _ in range(3 * ROUNDS):  # single pairs differ by a fifth and more where other machines share the processor
-        one = time.process_time()
-        ours()
-        two = time.process_time()
-        libraries()
-        rows.append((two - one, time.process_time() - two))
-    share = statistics.median(1 - theirs / mine for mine, theirs in rows)
-    return {"share": max(0.0, share), "cpu_seconds": [list(row) for row in rows]}
+    ways = {"share": partial(ours, cuts=False), "share_with_cuts": partial(ours, cuts=True), "": libraries}
+    spent: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(2 * ROUNDS):  # single runs differ by a fifth and more where other machines share the processor
+        for name, way in ways.items():
+            began = time.process_time()
+            way()
+            spent[name].append(time.process_time() - began)
+    theirs = np.array(spent.pop(""))
+    return {name: max(0.0, float(np.median(1 - theirs / seconds))) for name, seconds in spent.items()}
 
 
 def memory(clip: Path, model: Path, folder: Path, minutes: int) -> dict[str, Any]:

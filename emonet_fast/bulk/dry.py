@@ -1,11 +1,12 @@
 """What a bulk run would score, and about how long it takes. Nothing is written into its folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import chain
 
 from ..checkpoint.tensors import Progress
-from ..faces import prepare_faces
-from ..job import pace, pace_text
+from ..faces import PictureFaces, prepare_faces
+from ..records import Picture
+from ..scorer import Scorer
 from ..sources import Inputs
 from . import inputs as listing
 from .folder import Folder, refuse_different
@@ -17,10 +18,16 @@ from .settings import Settings, differences, parse_devices, threads_each
 _FILES = 1000
 
 
-def preview(settings: Settings, say: Callable[[str], None], packing: Progress | None = None) -> str:
-    """How long what is not done yet takes, by the pace of the first pictures on the first device.
+def preview(
+    settings: Settings,
+    say: Callable[[str], None],
+    pace: Callable[[Scorer, Iterable[Picture], PictureFaces | None], float | None],
+    packing: Progress | None = None,
+) -> tuple[float | None, int | None]:
+    """Seconds of work for a picture on the first device, and how many pictures each device has; None where unknown.
 
-    `say` takes lines for people: the plan, and how much of it is done. packing: see Scorer.open.
+    `say` takes lines for people: the plan, and how much of it is done. pace: measures the first pictures. packing: see
+    Scorer.open.
     """
     devices = parse_devices(settings.devices)
     found = listing.find(
@@ -54,4 +61,4 @@ def preview(settings: Settings, say: Callable[[str], None], packing: Progress | 
         pictures = Inputs([file.path for file, _ in zip(files, range(_FILES), strict=False)], settings.options)
         measured = pace(scorer, pictures, find_faces(scorer.place))
     rows = plan.rows(todo)
-    return pace_text(measured, rows and -(-rows // len(devices)))
+    return measured, None if rows is None else -(-rows // len(devices))

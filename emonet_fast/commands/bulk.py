@@ -41,6 +41,7 @@ def bulk(shard: str, keep: tuple[str, ...], output: Path, dry_run: bool, progres
     """
     from ..bulk import dry, job
     from ..bulk.settings import Settings, parse_part
+    from ..job import pace, pace_text
 
     columns = tuple(name.strip() for text in keep for name in text.split(","))
     keep_apart((output,), fields["inputs"])
@@ -49,7 +50,7 @@ def bulk(shard: str, keep: tuple[str, ...], output: Path, dry_run: bool, progres
     try:
         with steps("packing", show=progress) as done:
             if dry_run:
-                opt.say(dry.preview(settings, opt.say, done))
+                opt.say(pace_text(*dry.preview(settings, opt.say, pace, done)))
                 return
             summary = job.run(settings, _say, done, progress)
     except KeyboardInterrupt:

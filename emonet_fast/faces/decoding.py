@@ -33,14 +33,15 @@ def candidates(
     """
     rows = []
     for stride in STRIDES:
-        cls, obj, bbox, kps = (np.asarray(outputs[f"{k}_{stride}"][index], np.float64) for k in WIDTHS)
-        score = np.sqrt(np.clip(cls[:, 0], 0, 1) * np.clip(obj[:, 0], 0, 1))
+        cls, obj, bbox, kps = (outputs[f"{kind}_{stride}"][index] for kind in WIDTHS)
+        score = np.sqrt(np.clip(cls[:, 0].astype(np.float64), 0, 1) * np.clip(obj[:, 0].astype(np.float64), 0, 1))
         kept = np.flatnonzero(score >= min_score)
+        bbox, kps = bbox[kept].astype(np.float64), kps[kept].astype(np.float64)  # few of the cells have a face
         columns = width // stride
         cell = np.stack([kept % columns, kept // columns], axis=1)
-        size = np.exp(np.minimum(bbox[kept, 2:], _MAX_EXPONENT)) * stride
-        centre = (cell + bbox[kept, :2]) * stride
-        marks = (np.tile(cell, 5) + kps[kept]) * stride
+        size = np.exp(np.minimum(bbox[:, 2:], _MAX_EXPONENT)) * stride
+        centre = (cell + bbox[:, :2]) * stride
+        marks = (np.tile(cell, 5) + kps) * stride
         rows.append(np.concatenate([centre - size / 2, size, score[kept, None], marks], axis=1))
     every: Float64Array = np.concatenate(rows)
     every = every[np.isfinite(every).all(axis=1)]
