@@ -246,7 +246,8 @@ def test_by_the_command(tmp_path, folder, video):
     assert pq.read_table(out)["seconds"].to_pylist() == SECONDS
 
 
-def test_a_stopped_run_ends_its_download(folder, scorer):
+@pytest.mark.parametrize("before", [[], ["first.mp4"]])
+def test_a_stopped_run_ends_its_download(folder, scorer, before):
     data = padded((folder / "last.mp4").read_bytes(), 30_000_000)
     told: list[int] = []
     options = VideoOptions(faces=FaceOptions(faces="none"), track=False)
@@ -256,10 +257,13 @@ def test_a_stopped_run_ends_its_download(folder, scorer):
             told.append(done)
             run.stop()
 
-        run = VideoRun(scorer, [f"{url}/a.mp4?token=hunter2"], options, VideoOutputs(), tell)
-        assert not run.check()
+        inputs = [*(str(folder / name) for name in before), f"{url}/a.mp4?token=hunter2"]
+        run = VideoRun(scorer, inputs, options, VideoOutputs(), tell)
+        if run.check():
+            run.run(lambda summary: None)
         run.close()
     assert run.summary.messages == [f"{url}/a.mp4?token=***: its download was interrupted"]
+    assert run.summary.scored == 2 * len(before)
     assert told[-1] < len(data)
 
 
