@@ -108,6 +108,12 @@ class TestRowsAndColumns:
         ranked = self.scores.against(self.scores.as_baseline())
         np.testing.assert_array_equal(ranked["valence"], ranked.z[:, SLUGS.index("valence")])
 
+    def test_what_cannot_be_meant_is_not_guessed(self):
+        with pytest.raises(TypeError, match=r"take \.raw, \.score, \.softmax or \.z"):
+            np.asarray(self.scores)
+        with pytest.raises(TypeError):
+            "elation" in self.scores  # noqa: B015
+
     @pytest.mark.parametrize(
         ("name", "said"),
         [

@@ -6,7 +6,7 @@ Over 300 lines: users get one object, and each of its readings (columns, rows, t
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -187,6 +187,12 @@ class Scores:
 
     def __iter__(self) -> Iterator["Scores"]:
         return (self.select([row]) for row in range(len(self)))
+
+    # Keys or columns: a guess would answer `"awe" in scores` with False.
+    __contains__ = None
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> NoReturn:
+        raise TypeError("Scores hold several tables; take .raw, .score, .softmax or .z of them, or to_pandas()")
 
     @overload
     def __getitem__(self, which: str) -> npt.NDArray[Any]: ...
