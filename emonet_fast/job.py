@@ -21,8 +21,9 @@ from .scores import Scores, distinct_notes
 from .sinks import open_sink
 from .sinks.apart import OutputsApart
 from .sinks.encoders import companions
+from .sinks.growing import GrowingTable
 from .sinks.npy import NpySink
-from .sinks.tables import GrowingTable
+from .sinks.streamed import StreamedTable
 from .sources.keys import picture_of
 from .sources.skipped import skipped_text
 from .text import duration
@@ -212,7 +213,7 @@ def run(
                 baseline = spool.of_all() if spool.rows else None
         if report is not None and baseline is not None:
             report.baseline = baseline
-        if table is not None and spool is not None and baseline is not None and outputs.format == "default":
+        if isinstance(table, StreamedTable) and spool is not None and baseline is not None:
             table.annotate(adding(baseline.names, baseline), baseline.facts)
         apart.end_all(early=not whole, empty=not rows.counts and not whole)
     note = scorer.decoder.note()
@@ -307,4 +308,5 @@ def _open_table(outputs: ScoreOutputs, metadata: Mapping[str, str]) -> GrowingTa
     if outputs.table is None:
         return None
     form, embeddings, excel = outputs.format, outputs.embeddings, outputs.excel
-    return open_sink(outputs.table, format=form, metadata=metadata, embeddings=embeddings, excel=excel)
+    own = outputs.baseline == "self" and form == "default"
+    return open_sink(outputs.table, format=form, metadata=metadata, embeddings=embeddings, excel=excel, annotated=own)

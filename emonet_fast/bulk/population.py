@@ -1,13 +1,14 @@
 """A bulk run against its own rows: once every shard is done, z and percentile columns in a second pass over them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ..files import PendingFile, write_whole
+from ..files import PendingFile, write_whole, writing
 from ..population import baseline_of
 from ..population.annotate import adding
-from ..sinks.rewrite import rewrite
+from ..sinks.encoders import AddColumns
+from ..sinks.parquet import ROW_GROUP, ParquetEncoder
 from ..sources.table import open_table
 from .folder import Folder, ShardState
 from .plan import Plan
@@ -34,10 +35,26 @@ def rank_by_own_rows(folder: Folder, plan: Plan, say: Callable[[str], None]) -> 
     write_whole(folder.path / NAME, baseline.to_json().encode(), follow=False)
     for number in todo:
         with PendingFile(paths[number], follow=False) as pending:
-            rewrite(paths[number], pending, adding(baseline.names, baseline), baseline.facts)
+            _rewrite(paths[number], pending, adding(baseline.names, baseline), baseline.facts)
             pending.finish()
             folder.publish_again(plan, number, pending, shards[number].marker or {})
     say(f"{len(todo)} shards have z columns against the run's own rows, whose figures are in {folder.path / NAME}")
+
+
+def _rewrite(path: Path, pending: PendingFile, add: AddColumns, facts: Mapping[str, str]) -> None:
+    """A shard with more columns at its end, and more facts, into a pending file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with writing(path), pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        texts = [f.name for f in schema if str(f.type) in ("string", "large_string") and f.name != "key"]
+        encoder = ParquetEncoder(pending.file, texts)
+        metadata = {k.decode(): v.decode() for k, v in (schema.metadata or {}).items()} | dict(facts)
+        encoder.write(add(schema.empty_table()).replace_schema_metadata(metadata))
+        for batch in file.iter_batches(ROW_GROUP):
+            encoder.write(add(pa.Table.from_batches([batch])).replace_schema_metadata(metadata))
+        encoder.finish()
 
 
 def _has_z(path: Path) -> bool:

@@ -9,7 +9,6 @@ from ..arithmetic import EMOTIONS
 from ..baseline import Baseline
 from ..records import Float32Array, Float64Array
 from ..sinks.encoders import AddColumns
-from ..sinks.rewrite import DOMINANT
 from ..timeline import NO_TRACK
 from .tables import RAW
 
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 # What rows are against: one population, or each person's own by (source, track).
 Populations: TypeAlias = Baseline | Mapping[Hashable, Baseline]
 KINDS = ("z", "percentile")
+# The column that is told anew when its row gets z.
+DOMINANT = "dominant_emotion"
 
 
 def values_against(
@@ -44,11 +45,7 @@ def adding(names: Sequence[str], populations: Populations) -> AddColumns:
 
         raw = np.full((table.num_rows, len(names)), np.nan, np.float32)
         for i, name in enumerate(names):
-            column = table.column(RAW + name)
-            if pa.types.is_string(column.type):  # of CSV: "" is no value
-                raw[:, i] = [float(text) if text else np.nan for text in column.to_pylist()]
-            else:
-                raw[:, i] = column.to_numpy()
+            raw[:, i] = table.column(RAW + name).to_numpy()
         for kind, values in zip(KINDS, values_against(raw, populations, _people(table)), strict=True):
             for i, name in enumerate(names):
                 cells = pa.array(values[:, i], pa.float64(), mask=~np.isfinite(values[:, i]))
@@ -75,4 +72,4 @@ def _people(table: "pyarrow.Table") -> list[Hashable]:
     if "track" not in table.column_names:
         return []
     pairs = zip(table.column("source").to_pylist(), table.column("track").to_pylist(), strict=True)
-    return [(source, NO_TRACK if track in (None, "") else int(track)) for source, track in pairs]
+    return [(source, NO_TRACK if track is None else track) for source, track in pairs]

@@ -12,13 +12,13 @@ from .. import taxonomy
 from ..errors import DataError
 from ..records import Float64Array
 from ..sinks.encoders import beside
-from ..sinks.rewrite import CSV_BLOCK
 from ..sources.json_lines import json_lines
 from ..sources.table import open_table
 
 if TYPE_CHECKING:
     import pyarrow
 
+_CSV_BLOCK = 16 << 20  # bytes
 RAW, SCORE = "raw_", "score_"
 # Rows of a block: in 44 heads 12 MB.
 BLOCK_ROWS = 1 << 16
@@ -135,7 +135,7 @@ def _open_csv(path: Path, columns: Sequence[str] = ()) -> "pyarrow.csv.CSVStream
     )
     return pc.open_csv(
         path,
-        read_options=pc.ReadOptions(block_size=CSV_BLOCK),
+        read_options=pc.ReadOptions(block_size=_CSV_BLOCK),
         parse_options=pc.ParseOptions(newlines_in_values=True),
         convert_options=convert,
     )

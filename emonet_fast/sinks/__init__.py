@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import OptionError
 from .encoders import SCHEMA_VERSION, encode_laion, file_metadata
-from .tables import SUFFIXES, GrowingTable, open_rows
+from .growing import GrowingTable
+from .tables import SUFFIXES, open_rows
 
 if TYPE_CHECKING:
     import pyarrow
@@ -25,6 +26,7 @@ def open_sink(
     metadata: Mapping[str, str],
     embeddings: bool = False,
     excel: bool = False,
+    annotated: bool = False,
 ) -> GrowingTable:
     """Open an output file for rows; its suffix tells its kind (see `open_rows`). `format` "laion" is for .jsonl.
 
@@ -60,4 +62,4 @@ def open_sink(
     if suffix in (".csv", ".jsonl"):
         facts["emonet_fast.format"] = format if format == "laion" else suffix.removeprefix(".")
     encode = encode_laion if format == "laion" else None
-    return open_rows(path, facts, arrow, ("status", "reason"), excel=excel, encode=encode)
+    return open_rows(path, facts, arrow, ("status", "reason"), excel=excel, encode=encode, annotated=annotated)

@@ -76,12 +76,6 @@ def encode_excel_csv(table: "pyarrow.Table", begins: bool) -> bytes:
     return (codecs.BOM_UTF8 if begins else b"") + encode_csv(table, begins)
 
 
-def starts_with_mark(path: Path) -> bytes:
-    """The mark that a CSV begins with; b"" where there is none."""
-    with path.open("rb") as file:
-        return codecs.BOM_UTF8 if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else b""
-
-
 class _Record:
     """Gives the text of a record back: `csv.writer.writerow` returns what this returns."""
 

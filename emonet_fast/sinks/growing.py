@@ -8,14 +8,18 @@ import contextlib
 import io
 import os
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import EmonetError, OptionError
 from ..files import opening, target_of
 from ..text import counted
+from ..timeline import Timeline, VideoFacts
 from .apart import RunOutput
+
+if TYPE_CHECKING:
+    import pyarrow
 
 SUFFIX = ".partial"
 
@@ -140,3 +144,64 @@ class GrowingSink(RunOutput):
             with contextlib.suppress(OSError):
                 self.file.close()
             self.partial.unlink(missing_ok=True)
+
+
+class GrowingTable(GrowingSink):
+    """A table of rows that `write` takes.
+
+    Args:
+        path: The final name.
+        metadata: Facts for the reader, as text.
+        arrow: Makes an Arrow table of what `write` takes.
+
+    Raises:
+        OptionError: when the file cannot be written there.
+    """
+
+    def __init__(self, path: Path, metadata: Mapping[str, str], arrow: Callable[[Any], "pyarrow.Table"]) -> None:
+        super().__init__(path)
+        self._metadata, self._arrow = dict(metadata), arrow
+        self._facts = VideoFacts()
+        self._schema: pyarrow.Schema | None = None
+
+    def write(self, rows: Any) -> None:
+        """Append rows, which have the columns of the first ones.
+
+        Raises OptionError when they have others; EmonetError when the disk is full.
+        """
+        if self.file.closed:
+            raise EmonetError(f"{self.path} is already closed; open a new sink to write more")
+        table = self._arrow(rows)
+        if isinstance(rows, Timeline) and self._facts.add(rows):
+            self._metadata |= self._facts.metadata
+        if self._schema is not None and table.schema != self._schema:
+            raise OptionError(
+                f"a batch for {self.path} has {_describe(table.schema)}; the file was begun with "
+                f"{_describe(self._schema)}. Write scores of one checkpoint to one file"
+            )
+        self._put(table, self._schema is None)
+        self._schema = table.schema
+
+    @abstractmethod
+    def _put(self, table: "pyarrow.Table", begins: bool) -> None:
+        """Append rows; the first begin the file."""
+
+    def close(self) -> None:
+        """Put the table in place; a second call does nothing. Without any batch it has the columns of every table."""
+        if self.file.closed:
+            return
+        if self._schema is None and not self.rows:  # a first batch that failed may have left some
+            import pyarrow as pa
+
+            self._put(pa.schema([(name, pa.string()) for name in ("key", "status", "reason")]).empty_table(), True)
+        self._finish()
+
+    def _finish(self) -> None:
+        super().close()
+
+
+def _describe(schema: "pyarrow.Schema") -> str:
+    counts = {k: sum(name.startswith(k) for name in schema.names) for k in ("raw_", "score_", "softmax_")}
+    listed = ", ".join(f"{n} {k}* columns" for k, n in counts.items())
+    width = schema.field("embedding").type.list_size if "embedding" in schema.names else 0
+    return f"{listed}, embedding width {width}"

@@ -16,7 +16,8 @@ from ..errors import EmonetError, OptionError
 from ..population.stored import StoredScores
 from ..records import Float64Array
 from ..sinks.encoders import file_metadata
-from ..sinks.tables import SUFFIXES, GrowingTable, open_rows
+from ..sinks.growing import GrowingTable
+from ..sinks.tables import SUFFIXES, open_rows
 from ..text import counted, utf8_text
 from .circumplex import SOURCE
 from .functionals import Functionals, GroupMoments, Ids

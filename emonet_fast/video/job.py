@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from ..sinks.apart import OutputsApart
 from ..sinks.encoders import companions, warnings_of
 from ..sinks.growing import GrowingSink
 from ..sinks.overlay import Overlay
-from ..sinks.tables import GrowingTable
+from ..sinks.streamed import StreamedTable
 from ..sinks.timeline import open_timeline
 from ..sources.video.choose import open_video
 from ..sources.video.frames import VideoSource
@@ -191,11 +191,17 @@ class VideoRun:
     def _try_outputs(self) -> None:
         outputs = self._outputs
         for path in outputs.tables:
-            open_timeline(path, {}, excel=outputs.excel).abort()
+            self._open_table(path, {}).abort()
         if outputs.overlay is not None:
             Overlay(outputs.overlay).abort()
         if outputs.report is not None:
             TimelineReport(outputs.report, outputs.title, {}).abort()
+
+    def _open_table(self, path: Path, metadata: Mapping[str, str]) -> GrowingSink:
+        outputs, own = self._outputs, isinstance(self._outputs.baseline, str)
+        return open_timeline(
+            path, metadata, excel=outputs.excel, min_reliability=outputs.min_reliability, annotated=own
+        )
 
     def run(self, progress: Callable[[VideoSummary], None]) -> VideoSummary:
         """Score all inputs, and call `progress` after each batch. Messages say why a video cannot be read."""
@@ -221,9 +227,7 @@ class VideoRun:
         early = True
         try:
             for path in outputs.tables:
-                opened.append(
-                    open_timeline(path, metadata, excel=outputs.excel, min_reliability=outputs.min_reliability)
-                )
+                opened.append(self._open_table(path, metadata))
                 self._add(opened[-1])
             if outputs.report is not None:
                 report = TimelineReport(outputs.report, outputs.title, metadata, outputs.min_reliability)
@@ -257,7 +261,7 @@ class VideoRun:
         """Let tables have z and percentile columns against the run's own rows, now that all are scored."""
         own = populations.facts if isinstance(populations, Baseline) else {"baseline": "each person's own rows"}
         for table in outputs:
-            if isinstance(table, GrowingTable):
+            if isinstance(table, StreamedTable):
                 table.annotate(adding(self._scorer.checkpoint.names, populations), own)
 
     def _ranked(self, batch: VideoBatch) -> VideoBatch:

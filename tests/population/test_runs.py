@@ -60,7 +60,7 @@ def test_score_against_a_file_and_against_itself_gives_the_same_rows(scorer, pic
         assert own.read_bytes() == known.read_bytes()
     pages = [(tmp_path / f"{name}.html").read_text("utf-8") for name in ("known", "own")]
     assert all('id="v-z" checked' in page for page in pages)
-    cards = [page[page.index('<ul class="cards">') :] for page in pages]
+    cards = [page[page.index('<ul class="cards" id="cards">') :] for page in pages]
     assert cards[0] == cards[1]
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from emonet_fast.population.annotate import adding, values_against
 from emonet_fast.population.spool import FEWEST_ROWS, Spool
-from emonet_fast.sinks.rewrite import add_columns
+from emonet_fast.sinks import open_sink
+from emonet_fast.sinks.tables import recover
 
 from .made import SLUGS, population, scores, written
 
@@ -24,11 +25,15 @@ def read(path):
 
 
 @pytest.mark.parametrize("name", ["s.parquet", "s.csv", "s.jsonl"])
-def test_a_written_table_gets_the_columns_that_it_would_have_had(tmp_path, name):
+def test_a_table_gets_the_columns_that_it_would_have_had(tmp_path, name):
     rows = scores(population(40), bad=(7,))
     base = rows.as_baseline()
-    path = written(tmp_path / name, rows)
-    add_columns(path, adding(SLUGS, base), base.facts)
+    path = tmp_path / name
+    table = open_sink(path, metadata=rows.metadata, annotated=True)
+    table.write(rows.select(range(25)))
+    table.write(rows.select(range(25, 40)))
+    table.annotate(adding(SLUGS, base), base.facts)
+    table.close()
     expected = written(tmp_path / f"known{path.suffix}", rows.against(base))
     assert read(path) == read(expected)
     if name == "s.parquet":
@@ -38,6 +43,16 @@ def test_a_written_table_gets_the_columns_that_it_would_have_had(tmp_path, name)
     else:
         facts = json.loads((tmp_path / f"{name}.meta.json").read_text("utf-8"))
         assert (facts["baseline_rows"], facts["emonet_fast.rows"]) == ("39", "40")
+
+
+@pytest.mark.parametrize("name", ["s.csv", "s.jsonl"])
+def test_a_killed_run_against_its_own_rows_leaves_them_without_z(tmp_path, name):
+    rows = scores(population(5))
+    table = open_sink(tmp_path / name, metadata=rows.metadata, annotated=True)
+    table.write(rows)
+    table.file.close()
+    assert recover(tmp_path / name) == 5
+    assert read(tmp_path / name) == read(written(tmp_path / f"plain{table.path.suffix}", rows))
 
 
 def test_a_spool_gives_the_baseline_of_all_its_rows():

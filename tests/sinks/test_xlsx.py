@@ -9,7 +9,7 @@ import pytest
 
 from emonet_fast.errors import EmonetError, OptionError
 from emonet_fast.reliability import record
-from emonet_fast.sinks import open_sink, tables, xlsx
+from emonet_fast.sinks import SCHEMA_VERSION, open_sink, tables, xlsx
 from emonet_fast.sinks.apart import OutputsApart
 from emonet_fast.sinks.tables import recover
 from emonet_fast.sinks.xlsx import write_xlsx
@@ -59,7 +59,7 @@ def test_reads_back_and_every_text_stays_a_text(tmp_path):
         assert {cell.data_type for cell in keys if cell.value} == {"s"}  # "f" would be a formula
         assert not any(cell.hyperlink for cell in keys)
         facts = dict(read["metadata"].iter_rows(min_row=2, values_only=True))
-    assert facts == METADATA | {"emonet_fast.schema_version": "1", "reliability": record()}
+    assert facts == METADATA | {"emonet_fast.schema_version": SCHEMA_VERSION, "reliability": record()}
     assert [p.name for p in tmp_path.iterdir()] == ["out.xlsx"]
 
 
@@ -140,7 +140,7 @@ def test_columns_that_come_at_the_end_are_there_and_a_marked_csv_keeps_its_mark(
         return table.append_column("length", pa.array([len(key) for key in table["key"].to_pylist()], pa.int64()))
 
     for name in ("out.xlsx", "out.csv"):
-        sink = open_sink(tmp_path / name, metadata=METADATA, excel=True)
+        sink = open_sink(tmp_path / name, metadata=METADATA, excel=True, annotated=True)
         sink.write(made(["a", "bcd"]))
         sink.annotate(add, {"baseline": "own"})
         sink.close()
