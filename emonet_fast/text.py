@@ -82,7 +82,7 @@ def value_text(value: float, kind: str) -> str:
     digit; a raw score has none.
     """
     if kind != "softmax":
-        return format(value, {"score": "+.2f", "z": "+.1f"}.get(kind, ".2f"))
+        return format(value, {"score": "+z.2f", "z": "+z.1f"}.get(kind, "z.2f"))
     return f"{value:.0%}" if value >= 0.0995 or value == 0 else f"{value:.1%}"
 
 

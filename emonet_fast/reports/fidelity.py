@@ -156,7 +156,7 @@ def _worst(picture: Mapping[str, Any], heads: Sequence[Mapping[str, Any]]) -> di
                 "emotion": dimension.is_emotion,
                 "want": minus(f"{want:.2f}"),
                 "got": minus(f"{got:.2f}"),
-                "difference": minus(f"{got - want:+.3f}"),
+                "difference": minus(f"{got - want:+z.3f}"),
                 "order": (not dimension.is_emotion, -want),
                 "far": share > 0.25,
             }

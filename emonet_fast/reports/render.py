@@ -52,7 +52,7 @@ def _pieces(template: str, variables: Mapping[str, Any]) -> Iterator[bytes]:
         "share": lambda share: "–" if math.isnan(share) else f"{share:.1%}",
         "short": lambda text, columns: shorten_middle(visible(text), columns),
         "sha256": lambda text: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode(),
-        "signed": lambda value: minus(f"{value:+.2f}"),
+        "signed": lambda value: minus(f"{value:+z.2f}"),
         "value": lambda value, kind: minus(value_text(value, kind)),
         "width_of": lambda value, kind: value_text(value, kind).removeprefix("+"),
         "width": lambda share: f"{min(max(share, 0.0), 1.0):.1%}",
@@ -99,7 +99,7 @@ def _shown(value: Any) -> Any:
 
 def scale_text(value: float, low: float) -> str:
     """A value on an annotators' scale that begins at `low`: with a sign where the scale has two."""
-    return minus(f"{value:+.2f}" if low < 0 else f"{value:.2f}")
+    return minus(f"{value:+z.2f}" if low < 0 else f"{value:z.2f}")
 
 
 def minus(number: str) -> str:

@@ -11,7 +11,7 @@ from emonet_fast import taxonomy
 from emonet_fast.records import Status
 from emonet_fast.scores import Scores
 from emonet_fast.sinks.terminal import table
-from emonet_fast.text import columns, shorten_end, shorten_middle, visible
+from emonet_fast.text import columns, shorten_end, shorten_middle, value_text, visible
 
 from .rows import HOSTILE, NAMES, made
 
@@ -115,3 +115,9 @@ def test_the_middle_goes_first():
     assert shorten_middle("photos/2023/IMG_1234.jpg", 16) == "photo…G_1234.jpg"
     assert shorten_middle("写真/とても長い名前.jpg", 12) == "写真/…前.jpg"
     assert shorten_end("Intoxication/Altered States", 13) == "Intoxication…"
+
+
+def test_what_rounds_to_zero_is_not_below_it():
+    found = [value_text(-0.004, kind) for kind in ("raw", "score", "z", "softmax")]
+    assert found == ["0.00", "+0.00", "+0.0", "-0.4%"]
+    assert [value_text(-0.006, kind) for kind in ("raw", "score")] == ["-0.01", "-0.01"]
