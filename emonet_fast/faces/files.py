@@ -134,6 +134,14 @@ class BoxFile:
                 f"{', '.join(KEYS)} with the pictures' names"
             )
 
+    def need_frames(self) -> None:
+        """Raise InputError where the file names no frame or time of a video."""
+        if not self._videos:
+            raise InputError(
+                f"{self._path} names pictures, and no frame or time of a video; expected a column of "
+                f"{', '.join(FRAMES)}, or of {', '.join(TIMES)} in seconds"
+            )
+
     def detect(self, pictures: Sequence[Any], keys: Sequence[PictureKey]) -> list[tuple[Face, ...]]:
         """See FaceFinder.detect. The pictures are not looked at."""
         del pictures
@@ -174,11 +182,7 @@ class BoxFile:
 
     def of_frame(self, index: int, seconds: float, video: str = "") -> tuple[Face, ...]:
         """The faces of a video's frame: of the row with the nearest index, else of the nearest time."""
-        if not self._videos:
-            raise InputError(
-                f"{self._path} names pictures, and no frame or time of a video; expected a column of "
-                f"{', '.join(FRAMES)}, or of {', '.join(TIMES)} in seconds"
-            )
+        self.need_frames()
         frames = self._videos.get(self._find(self._video_names, utf8_text(video)) or "")
         if frames is None:
             names = ", ".join(map(repr, list(self._videos)[:3]))

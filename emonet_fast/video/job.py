@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..baseline import Baseline
 from ..errors import EmonetError, InputError, OptionError
-from ..faces import FaceFinder, Place, prepare_finder
+from ..faces import BoxFile, FaceFinder, Place, prepare_finder
 from ..files import keep_apart
 from ..optional import require
 from ..options import VideoOptions
@@ -131,6 +131,8 @@ class VideoRun:
             return False
         self._try_outputs()
         self._open_finder = prepare_finder(faces, self._scorer.options, self._scorer.where)
+        if faces.boxes is not None and isinstance(boxes := self._open_finder(None), BoxFile):
+            boxes.need_frames()
         return True
 
     def _open_first(self) -> bool:
@@ -286,7 +288,7 @@ class VideoRun:
         crops = outputs.report is not None or any(p.suffix.lower() == ".json" for p in outputs.tables)
         self._pipeline = VideoPipeline(self._scorer, video, self._options, finder, crops=crops, watch=summary.watch)
         summary.name, summary.duration, first = video.name, self._length(video), None
-        began, frames = time.perf_counter(), summary.frames
+        began, frames, failed = time.perf_counter(), summary.frames, False
         try:
             for batch in map(self._ranked, self._pipeline):
                 self._begun |= bool(len(batch.timeline))
@@ -303,11 +305,11 @@ class VideoRun:
                     progress(summary)
         except EmonetError as error:
             summary.messages.append(str(error))
-            summary.stopped = not isinstance(error, InputError)
+            summary.stopped, failed = not isinstance(error, InputError), True
         finally:
             self._pipeline.close()
             self._pipeline = None
-            summary.end(video, summary.frames - frames, time.perf_counter() - began)
+            summary.end(video, summary.frames - frames, time.perf_counter() - began, failed=failed)
             if overlay is not None:
                 with summary.watch("write"):
                     self._apart.end(overlay, early=summary.early, empty=overlay.empty)

@@ -102,8 +102,8 @@ class VideoSummary:
         self.latencies.extend(now - arrived for arrived in batch.arrived)
         self.notes = distinct_notes((*self.notes, *scores.notes))
 
-    def end(self, source: VideoSource, frames: int, seconds: float) -> None:
-        """Count a video that has ended: its sampled frames, and how long it took."""
+    def end(self, source: VideoSource, frames: int, seconds: float, *, failed: bool = False) -> None:
+        """Count a video that has ended: its sampled frames, and how long it took. failed: a message says why."""
         faults = source.faults
         self.tracks += len(self.present)
         self.present = set()
@@ -123,7 +123,7 @@ class VideoSummary:
             )
         if faults.ended and frames:
             self.messages.append(f"{source.name} ended early: {faults.ended}; its frames up to there are kept")
-        elif not frames and not self.ended:
+        elif not frames and not failed and not self.ended:
             broken = f"{counted(faults.broken, 'packet')} could not be decoded" if faults.broken else ""
             why = faults.ended or broken or "is it empty, or start beyond its end?"
             self.messages.append(f"{source.name} gave no frame: {why}")

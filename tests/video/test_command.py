@@ -364,3 +364,18 @@ def test_server_that_hangs_up(tmp_path, tiny_folder, inside):
         server.server_close()
     assert status == 0, errors
     assert 2 < len(out.read_text().splitlines()) < 16
+
+
+def test_boxes_of_pictures_or_of_another_video_are_told_once(tmp_path, tiny_folder, inside):
+    """Where no box could be any frame's, before weights are read; else beside the video, which is not empty."""
+    clip = write_clip(tmp_path / "a.mp4", range(0, 400, 40))
+    boxes, out = tmp_path / "boxes.csv", tmp_path / "t.csv"
+    boxes.write_text("key,x,y,width,height\na.jpg,4,8,20,20\n")
+    status, _, said = inside(clip, "-c", tmp_path / "none", "--faces", f"boxes:{boxes}", "-o", out)
+    assert status == 2
+    assert said.startswith(f"error: {boxes} names pictures, and no frame or time of a video")
+    boxes.write_text("source,frame,x,y,width,height\nb.mp4,1,4,8,20,20\n")
+    status, _, said = inside(clip, "-c", tiny_folder, "--faces", f"boxes:{boxes}", "-o", out)
+    assert status == 2
+    assert "has the boxes of 'b.mp4'; none of these is" in said
+    assert "gave no frame" not in said
