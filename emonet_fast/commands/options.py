@@ -34,6 +34,7 @@ PATH = click.Path(path_type=Path)
 # Where a command's context keeps the URLs of its outputs, by the paths where they are written.
 _URLS = "emonet_fast.urls"
 PAGES = (".html", ".htm")
+_OWN = ("self", "person")  # what --baseline takes beside files, where it can
 
 
 class Exit(IntEnum):
@@ -287,6 +288,8 @@ def chosen_baseline(text: str | None, *words: str) -> "Baseline | str | None":
     """What --baseline names: one of the words, or the file's baseline."""
     from ..baseline import Baseline
 
+    if text in _OWN and text not in words:
+        raise OptionError(f"--baseline {text} came; expected a file" + "".join(f", or {word}" for word in words))
     return text if text is None or text in words else Baseline.read(Path(text))
 
 
@@ -361,7 +364,7 @@ def files_read(
         *((faces.boxes, faces.model) if faces is not None else ()),
     ):
         yield from files_of(place)
-    if baseline not in ("self", "person"):
+    if baseline not in _OWN:
         yield from files_of(baseline)
 
 

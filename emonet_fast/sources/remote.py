@@ -94,7 +94,8 @@ def open_remote(url: str, *, once: bool = False) -> BinaryIO:
     """
     system, path = system_of(url)
     with plain_errors():
-        streamed = {"block_size": 0} if once and urlsplit(url).scheme.lower() in _WEB else {}
+        # With a size it asks for none, and block_size 0 is a stream: one request.
+        streamed = {"block_size": 0, "size": 1} if once and urlsplit(url).scheme.lower() in _WEB else {}
         return cast(BinaryIO, system.open(path, "rb", **streamed))
 
 
@@ -145,9 +146,11 @@ def plain_errors() -> Iterator[None]:
     """What goes wrong inside becomes an OSError without secrets: every store has errors of its own."""
     try:
         yield
-    except FileNotFoundError:
-        raise FileNotFoundError(errno.ENOENT, "no such file there") from None
     except EmonetError:
         raise
     except Exception as error:
-        raise OSError(without_secrets(f"{type(error).__name__}: {error}")[:_LONGEST]) from None
+        # fsspec says of every fault of a web server that there is no file; what it was stands behind.
+        if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, FileNotFoundError | None):
+            raise FileNotFoundError(errno.ENOENT, "no such file there") from None
+        fault = error.__cause__ if isinstance(error, FileNotFoundError) else error
+        raise OSError(without_secrets(f"{type(fault).__name__}: {fault}".removesuffix(": "))[:_LONGEST]) from None

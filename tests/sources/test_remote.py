@@ -4,6 +4,7 @@ import http.server
 import io
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from emonet_fast.errors import InputError, MissingPackageError, OptionError
 from emonet_fast.options import Options
 from emonet_fast.records import Status
 from emonet_fast.sinks.deliver import Deliveries
-from emonet_fast.sources import Inputs
+from emonet_fast.sources import Inputs, remote
 from emonet_fast.sources.remote import is_remote, stat_remote
 
 from .made import encoded, write_tar
@@ -69,7 +70,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         path, _, query = self.path.partition("?")
-        self.server.seen.append(self.path)
+        if path.startswith("/silent"):
+            self.server.asked_enough.wait(60)
+            return
         if path == "/go":
             self.send_response(302)
             self.send_header("Location", query.removeprefix("to="))
@@ -90,11 +93,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
         self.end_headers()
         if self.command == "GET":
-            try:
+            with suppress(OSError):  # the reader may have enough
                 self.wfile.write(data[start:stop])
-                self.server.sent += stop - start
-            except OSError:
-                pass  # the reader has enough
 
     def log_message(self, *args):
         pass
@@ -104,10 +104,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def web():
     pytest.importorskip("aiohttp", reason="needs the extra remote")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.seen, server.sent = [], 0
+        server.asked_enough = threading.Event()
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         server.url = f"http://127.0.0.1:{server.server_port}"
         yield server
+        server.asked_enough.set()
         server.shutdown()
 
 
@@ -153,6 +154,14 @@ def test_web_pictures_tars_and_tables(web):
 def test_a_web_picture_is_read_up_to_max_bytes(web):
     (row,) = read(f"{web.url}/long.png", max_bytes=1000)
     assert (row.status, row.data, row.reason) == (Status.TOO_LARGE, None, "over 1,000 bytes, which max_bytes allows")
+
+
+def test_a_server_that_does_not_answer_is_given_up(web, monkeypatch):
+    monkeypatch.setattr(remote, "_SILENT", 0.1)
+    rows = read(f"{web.url}/silent.png", f"{web.url}/silent.parquet", "http://127.0.0.1:1/a.png")
+    assert {row.status for row in rows} == {Status.UNREADABLE}
+    assert all("Timeout" in row.reason for row in rows[:2])
+    assert "Connect" in rows[2].reason
 
 
 def test_redirects_lead_to_the_web_alone(web, tmp_path):
