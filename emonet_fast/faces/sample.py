@@ -1,5 +1,6 @@
 """Looks whether some pictures of a run that scores whole ones hold several or small faces, which it should not."""
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -93,7 +94,11 @@ class FaceSample:
         if rgb is None:
             return None
         decoded = time.perf_counter()
-        faces = self._detector.detect([rgb])[0]
+        try:
+            faces = self._detector.detect([rgb])[0]
+        except (CheckpointError, MemoryError, RuntimeError):  # OpenVINO's; a hint ends no run
+            self._spent = math.inf
+            return None
         self._spent += (time.perf_counter() if self._spent else decoded) - began  # the first one compiles
         return _unfit(faces, rgb.shape[1], rgb.shape[0])
 

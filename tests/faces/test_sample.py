@@ -77,6 +77,18 @@ def test_looks_take_no_more_than_their_share_of_the_time(yunet, monkeypatch):
     assert times == [4, 103, 303, 503]
 
 
+def test_a_detector_that_fails_ends_no_run(yunet, pictures, monkeypatch):
+    asked = []
+
+    def failing(self, given):
+        asked.append(given)
+        raise RuntimeError("no memory for this model")
+
+    monkeypatch.setattr(sample.FaceDetector, "detect", failing)
+    assert looked_at(yunet, [Picture("a", pictures["two"])] * 3, monkeypatch) == Looked()
+    assert len(asked) == 1
+
+
 def test_small_is_a_sixteenth_of_the_picture():
     face = Face(0, 0, 25, 25)
     assert sample._unfit((face,), 100, 101)
