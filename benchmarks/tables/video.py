@@ -46,5 +46,8 @@ def tracks(suite: Suite) -> str:
         cells = found.setdefault(row["scene"], {})
         cells.setdefault(row["sampling"], []).append(f"{row['mistaken']:.0%} ({row['split']:.1f})")
     samplings = sorted({sampling for cells in found.values() for sampling in cells})
-    head = ["two numbers became one (new numbers a run)", *(f"{sampling:g} samples/s" for sampling in samplings)]
+    head = [
+        "scenes with one number for two people (new numbers a scene)",
+        *(f"{sampling:g} samples/s" for sampling in samplings),
+    ]
     return "\n".join(table(head, [[name, *(", ".join(cells[s]) for s in samplings)] for name, cells in found.items()]))
