@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
-from functools import partial
 from typing import Any, TypeAlias
 
 from ...errors import InputError
@@ -19,8 +18,7 @@ from ...process import available_cores
 from ...records import UInt8Array
 from ...text import without_secrets
 from .clock import DEFAULT_STEP, Clock
-from .colours import Colours
-from .convert import Crop, Fit, Matrix, PacketDecoder, crop_of, display_matrix, to_rgb
+from .convert import Converter, Crop, PacketDecoder, crop_of
 from .download import Download
 from .fields import Deinterlacer
 from .frames import Fact, Frame, Sampling, Sound, VideoSource
@@ -104,10 +102,10 @@ class AvSource(VideoSource):
             self._stream.codec_context.options = {"max_pixels": str(MAX_FRAME)}
         # Else a crop that H.264 or HEVC states at the left shrinks to a multiple of 32 pixels.
         self._stream.codec_context.flags |= _UNALIGNED
-        self._crop = crop_of(self._av, self._stream)
-        if self._crop != Crop():
-            self.facts["cropped"] = Fact(f"{_listed(self._crop)}, as the container says")
-        self._colours = Colours(self.facts)
+        crop = crop_of(self._av, self._stream)
+        if crop != Crop():
+            self.facts["cropped"] = Fact(f"{_listed(crop)}, as the container says")
+        self._convert = Converter(self.facts, crop)
         self._fields: Deinterlacer[_Place] = Deinterlacer(self.facts, self._stream.codec_context.thread_count)
         self._time_base = self._stream.time_base or Fraction(1, 1_000_000)
         length = self._container.duration
@@ -118,7 +116,6 @@ class AvSource(VideoSource):
         self.rate = self._stream.guessed_rate or self._stream.average_rate
         nvc = opened.nvc
         self._packets = PacketDecoder(self._stream) if nvc is None else NvdecDecoder(self._av, self._stream, nvc)
-        self._turned: tuple[tuple[int, int, int] | None, Matrix | None] = None, None
 
     def __iter__(self) -> Iterator[Frame | Sound]:
         for item in self._placed():
@@ -168,22 +165,9 @@ class AvSource(VideoSource):
 
     def _rgb(self, raw: Any) -> Callable[[], UInt8Array]:
         aspect = getattr(raw, "sample_aspect_ratio", None) or self._stream.sample_aspect_ratio
-        frame = self._packets.keep(raw)
-        fit = Fit.of(frame.width, frame.height, Fraction(aspect or 1), self._crop)
-        way = self._colours.way(frame, *fit.size)
-        return partial(to_rgb, frame, self._colours, way, fit, self._turn(frame))
-
-    def _turn(self, frame: Any) -> Matrix | None:
-        """The frame's display matrix, read anew where its angle or the size changes.
-
-        Not at every frame: PyAV's side data refers to its frame and the frame to it, and such a circle keeps a picture
-        in memory until Python's collector comes by; 200 MB were seen.
-        """
-        kind = (frame.rotation, frame.width, frame.height)
-        if kind != self._turned[0]:
-            self._turned = kind, display_matrix(frame)
-            self.rotation = int(frame.rotation)
-        return self._turned[1]
+        rgb = self._convert(self._packets.keep(raw), Fraction(aspect or 1))
+        self.rotation = self._convert.rotation
+        return rgb
 
     def _decoded(self) -> Generator[Any]:
         """Frames in the order of presentation, and audio packets as Sound where they are met.

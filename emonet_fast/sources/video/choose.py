@@ -15,8 +15,7 @@ from ...records import UInt8Array
 from ..memory import array_fault
 from .av import AvSource
 from .clock import DEFAULT_STEP, Clock
-from .colours import Colours
-from .convert import Crop, Fit, display_matrix, luma, to_rgb
+from .convert import Converter, Crop, luma
 from .download import Download
 from .frames import Fact, Frame, Sampling, Sound, VideoSource
 
@@ -44,7 +43,7 @@ class GivenSource(VideoSource):
         self, pairs: Iterable[Any], sampling: Sampling, *, every: bool = False, live: bool = False, cuts: bool = False
     ) -> None:
         super().__init__("frames", sampling, every, live, cuts)
-        self._pairs, self._colours = pairs, Colours(self.facts)
+        self._pairs, self._convert = pairs, Converter(self.facts, Crop())
 
     def __iter__(self) -> Iterator[Frame | Sound]:
         clock = Clock(DEFAULT_STEP, self.faults)
@@ -83,10 +82,7 @@ class GivenSource(VideoSource):
         if hasattr(frame, "to_ndarray") and hasattr(frame, "pts"):  # an av.VideoFrame
             if frame.interlaced_frame:
                 self.facts["interlaced"] = Fact("fields of given frames are left as they are")
-            fit = Fit.of(frame.width, frame.height, Fraction(1), Crop())
-            # Side data is read only where there is a turn: see AvSource._turn.
-            turn = display_matrix(frame) if frame.rotation else None
-            return to_rgb(frame, self._colours, self._colours.way(frame, *fit.size), fit, turn)
+            return self._convert(frame, Fraction(1))()
         if hasattr(frame, "__dlpack__"):
             kind = int(frame.__dlpack_device__()[0])
             if kind == 1:  # kDLCPU

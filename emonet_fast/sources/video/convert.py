@@ -2,9 +2,10 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from ...optional import need
 from ...records import UInt8Array
 from .colours import Colours, Way
+from .frames import Fact
 
 # (a, b, c, d) of x' = a x + c y, y' = b x + d y.
 Matrix: TypeAlias = tuple[int, int, int, int]
@@ -142,10 +144,41 @@ def _children(data: bytes) -> dict[int, bytes]:
     return found
 
 
-def to_rgb(raw: Any, colours: Colours, way: Way, fit: Fit, matrix: Matrix | None) -> UInt8Array:
-    """[H, W, 3] uint8 RGB of an av.VideoFrame, upright. matrix: its turn."""
-    rgb = colours.rgb(raw, way, *fit.size)
-    return np.ascontiguousarray(upright(rgb[fit.shown], matrix))
+class Converter:
+    """Brings the frames of one video to RGB.
+
+    Args:
+        facts: takes what had to be decided about the colours.
+        crop: what the container hides.
+
+    Attributes:
+        rotation: degrees by which a player turns the frames; None before the first one.
+    """
+
+    def __init__(self, facts: dict[str, Fact], crop: Crop) -> None:
+        self._colours, self._crop = Colours(facts), crop
+        self.rotation: int | None = None
+        self._turned: tuple[tuple[int, int, int] | None, Matrix | None] = None, None
+
+    def __call__(self, frame: Any, aspect: Fraction) -> Callable[[], UInt8Array]:
+        """What makes [H, W, 3] uint8 RGB, upright, of an av.VideoFrame; call it in the order of the frames."""
+        fit = Fit.of(frame.width, frame.height, aspect, self._crop)
+        return partial(self._rgb, frame, self._colours.way(frame, *fit.size), fit, self._turn(frame))
+
+    def _rgb(self, frame: Any, way: Way, fit: Fit, turn: Matrix | None) -> UInt8Array:
+        return np.ascontiguousarray(upright(self._colours.rgb(frame, way, *fit.size)[fit.shown], turn))
+
+    def _turn(self, frame: Any) -> Matrix | None:
+        """The frame's display matrix, read anew where its angle or the size changes.
+
+        Not at every frame: PyAV's side data refers to its frame and the frame to it, and such a circle keeps a picture
+        in memory until Python's collector comes by; 200 MB were seen.
+        """
+        kind = (frame.rotation, frame.width, frame.height)
+        if kind != self._turned[0]:
+            self._turned = kind, display_matrix(frame)
+            self.rotation = int(frame.rotation)
+        return self._turned[1]
 
 
 def square_size(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
