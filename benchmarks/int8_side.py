@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from emonet_fast.backends.base import Outputs
-from emonet_fast.backends.openvino.backend import OpenVinoBackend, release_file_pages
+from emonet_fast.backends.openvino.backend import OpenVinoBackend
 from emonet_fast.backends.openvino.build import compile_options
 from emonet_fast.backends.openvino.observe import observe
+from emonet_fast.backends.openvino.pages import release_file_pages
 from emonet_fast.checkpoint.pack import open_packed
 from emonet_fast.checkpoint.spec import Checkpoint
 from emonet_fast.engines.pictures import generated_pixels

@@ -93,17 +93,16 @@ def _optional(package: str, extra: str) -> str:
 def _cpu_engine() -> dict[str, Any]:
     try:
         from .backends.choose import precisions_of
-        from .backends.openvino.engine import choose_precision
+        from .backends.openvino.engine import capabilities, choose_precision
         from .backends.openvino.streams import auto_streams
 
-        core = openvino_core()
         return {
             "available": True,
-            "name": core.get_property("CPU", "FULL_DEVICE_NAME"),
-            "capabilities": sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")),
+            "name": openvino_core().get_property("CPU", "FULL_DEVICE_NAME"),
+            "capabilities": capabilities(),
             "instructions": instructions() or "unknown on this system",
             "precisions": list(precisions_of("openvino")),
-            "precision_auto": choose_precision(core, "auto"),
+            "precision_auto": choose_precision("auto"),
             "int8_reports": _reports() or "none: `emonet-fast calibrate -c C` makes one",
             "streams_auto": auto_streams(None, None),
         }

@@ -84,9 +84,9 @@ def _cpu(options: Options, why: str, *, notable: bool = False) -> BackendChoice:
 def precisions_of(backend: str, device: str = "auto") -> tuple[str, ...]:
     """The precisions that this machine computes in by a backend, the slowest first; none where it cannot be used."""
     if backend == "openvino":
-        from ..optional import openvino_core
+        from .openvino.engine import capabilities
 
-        able = openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        able = capabilities()
         return ("fp32", *(name for name in ("bf16", "int8") if name.upper() in able))
     if backend == "tensorrt":
         from .tensorrt.libraries import look as look_for_libraries

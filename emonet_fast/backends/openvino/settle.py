@@ -13,11 +13,11 @@ from ...engines.reports import ReportStore
 from ...errors import BackendError
 from ...graph.int8 import recipe_hash
 from ...graph.version import GRAPH_VERSION, INT8_VERSION
-from ...optional import import_openvino, openvino_core
+from ...optional import import_openvino
 from ...options import Options
 from ...process import instructions
 from .certify import Certify, logged
-from .engine import choose_precision, device_name
+from .engine import capabilities, choose_precision, device_name
 
 _log = logging.getLogger("emonet_fast")
 
@@ -43,17 +43,16 @@ def settle(checkpoint: Checkpoint, options: Options) -> Settled:
     Raises BackendError when int8 misses its bars and `accept_fidelity` is not set, or the processor lacks a precision;
     and what Certify raises.
     """
-    core = openvino_core()
     if options.precision not in ("auto", "int8"):
-        return Settled(choose_precision(core, options.precision))
+        return Settled(choose_precision(options.precision))
     store = ReportStore(options.cache_dir)
     if options.precision == "auto":
         report = store.find(place_of(checkpoint))
         if report is not None and serves_auto(report):
             return _int8(store, report)
-        return Settled(choose_precision(core, "auto"))
-    if "INT8" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise BackendError(f"precision int8 was asked for, but OpenVINO has none for {device_name(core)}; use 'auto'")
+        return Settled(choose_precision("auto"))
+    if "INT8" not in capabilities():
+        raise BackendError(f"precision int8 was asked for, but OpenVINO has none for {device_name()}; use 'auto'")
     report = find_report(checkpoint, options)
     if report is None:
         _log.warning(
@@ -82,7 +81,7 @@ def certify(
     checkpoint: Checkpoint, options: Options, pictures: Callable[[], PictureSets], progress: Progress
 ) -> FidelityReport:
     """Calibrate and prove int8 for these options; see Certify."""
-    plain = choose_precision(openvino_core(), "auto")
+    plain = choose_precision("auto")
     place, threads, cache_dir = place_of(checkpoint), options.threads, options.cache_dir
     return Certify(checkpoint, place, plain, threads, cache_dir, options.recipe, progress)(pictures)
 
@@ -100,7 +99,7 @@ def place_of(checkpoint: Checkpoint) -> Place:
 
 def processor() -> str:
     """The processor as reports name it: with what OpenVINO can use of it, and the instructions that it has."""
-    return " ".join([device_name(openvino_core()), *instructions()])
+    return " ".join([device_name(), *instructions()])
 
 
 def _int8(store: ReportStore, report: FidelityReport) -> Settled:

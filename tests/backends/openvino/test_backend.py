@@ -1,17 +1,20 @@
 """The CPU engine against the reference: fidelity, independence of rows, stored engines."""
 
 import logging
+import platform
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from emonet_fast.backends.base import padded
-from emonet_fast.backends.openvino.backend import OpenVinoBackend, release_file_pages
-from emonet_fast.backends.openvino.engine import choose_precision
+from emonet_fast.backends.openvino.backend import OpenVinoBackend
+from emonet_fast.backends.openvino.build import build_in_process
+from emonet_fast.backends.openvino.engine import choose_precision, plan_for
+from emonet_fast.backends.openvino.pages import release_file_pages
+from emonet_fast.engines.cache import EngineCache
 from emonet_fast.engines.fidelity import measure
 from emonet_fast.errors import BackendError
-from emonet_fast.optional import import_openvino
 from emonet_fast.preprocess import resize
 
 from ... import tolerances
@@ -48,7 +51,7 @@ def test_fp32_equals_the_reference(checkpoint, pixels, want, cache_dir):
 def test_bf16_is_as_close_as_pytorch_in_bf16(checkpoint, pixels, photos, want, cache_dir):
     from emonet_fast.backends.reference import Reference
 
-    if choose_precision(import_openvino().Core(), "auto") != "bf16":
+    if choose_precision("auto") != "bf16":
         pytest.skip("this processor has no bf16 instructions")
     theirs = Reference.from_packed(checkpoint, "bf16").score(photos)
     allowed = measure(want, (theirs.embedding, theirs.raw), EMOTIONS)
@@ -119,6 +122,23 @@ def test_damaged_stored_engine_is_built_again(small, photos, tmp_path, caplog):
     assert engine.stat().st_size == len(good)
 
 
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="oneDNN knows other instruction sets there")
+def test_a_stored_engine_of_other_instructions_is_built_again(small, photos, cache_dir, tmp_path, monkeypatch, caplog):
+    pixels = resize(photos[0], small.preprocess)[None]
+    want = OpenVinoBackend(small, "fp32", cache_dir=cache_dir).run(pixels)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")  # for the child that compiles: this process has read it already
+    foreign = build_in_process(small.path, "top", "fp32", 1, tmp_path).engine.read_bytes()
+    monkeypatch.undo()
+    EngineCache(tmp_path / "engines").store(plan_for(small, "top", "fp32", 1), foreign)
+    with caplog.at_level(logging.WARNING, "emonet_fast"):
+        again = OpenVinoBackend(small, "fp32", cache_dir=tmp_path)
+    assert "OpenVINO refuses a stored engine" in caplog.text
+    np.testing.assert_array_equal(again.run(pixels).raw, want.raw)
+    caplog.clear()
+    OpenVinoBackend(small, "fp32", cache_dir=tmp_path)
+    assert not caplog.text
+
+
 def test_cache_that_cannot_be_written_is_said(small, photos, tmp_path, caplog):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
@@ -135,11 +155,12 @@ class _NoBf16:
         return {"OPTIMIZATION_CAPABILITIES": ["FP32", "INT8"], "FULL_DEVICE_NAME": "Old CPU"}[name]
 
 
-def test_precision_follows_the_processor():
-    assert choose_precision(_NoBf16(), "auto") == "fp32"
-    assert choose_precision(_NoBf16(), "fp32") == "fp32"
+def test_precision_follows_the_processor(monkeypatch):
+    monkeypatch.setattr("emonet_fast.backends.openvino.engine.openvino_core", _NoBf16)
+    assert choose_precision("auto") == "fp32"
+    assert choose_precision("fp32") == "fp32"
     with pytest.raises(BackendError, match=r"Old CPU.*no bf16 instructions"):
-        choose_precision(_NoBf16(), "bf16")
+        choose_precision("bf16")
 
 
 def test_padding():
