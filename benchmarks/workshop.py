@@ -14,6 +14,7 @@ from benchmarks.timer import compare
 from emonet_fast import Scorer
 from emonet_fast.backends.base import Outputs
 from emonet_fast.backends.choose import choose
+from emonet_fast.backends.openvino.settle import find_report
 from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.checkpoint.spec import Checkpoint
 from emonet_fast.engines.fidelity import MIN_PICTURES_FOR_RANKS
@@ -135,6 +136,12 @@ class Workshop:
             if (not self.backends or backend in self.backends) and (not self.precisions or precision in self.precisions)
         ]
 
+    def certified(self) -> list[tuple[str, str]]:
+        """(backend, precision) of engines that need a fidelity report, of those asked for."""
+        whole = self.device.type == "cpu" and not self.quick
+        asked = "openvino" in (self.backends or ("openvino",)) and "int8" in (self.precisions or ("int8",))
+        return [("openvino", "int8")] if whole and asked else []
+
     def scorer(self, heads: str, backend: str, precision: str, batch: int | None = None) -> Scorer:
         """An opened Scorer, kept for the cases after.
 
@@ -146,6 +153,8 @@ class Workshop:
             options = {"device": str(self.device), "precision": precision, "backend": backend}
             try:
                 choose(Options(**options))
+                if precision == "int8" and find_report(self.checkpoint(heads), Options(**options)) is None:
+                    raise NotHereError("no fidelity report: `emonet-fast calibrate` makes one")
                 return Scorer(self.checkpoints[heads], **options, batch_size=batch).open()
             except EmonetError as error:
                 raise NotHereError(str(error)) from error

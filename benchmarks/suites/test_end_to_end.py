@@ -17,7 +17,7 @@ BASELINES = {
     "onnxruntime": "fp32",
 }
 # Whom our sides are compared with from run to run, by precision.
-ALIKE = {"fp32": "onnxruntime", "bf16": "batched", "fp8": "compiled"}
+ALIKE = {"fp32": "onnxruntime", "bf16": "batched", "fp8": "compiled", "int8": "published"}
 CPU_RUN, GPU_RUN = 1, 64
 
 
@@ -31,7 +31,7 @@ def cases(shop: Workshop) -> Iterator[Case]:
             name: lambda name=name, heads=heads: shop.baseline(name, heads).scores for name in names
         }
         precisions = {name: BASELINES[name] for name in names}
-        for backend, precision in shop.engines():
+        for backend, precision in [*shop.engines(), *shop.certified()]:
             name = f"{backend} {precision}"
             sides[name] = lambda b=backend, p=precision, heads=heads: whole(shop.scorer(heads, b, p))
             precisions[name] = precision
