@@ -2,17 +2,20 @@
 
 import numpy as np
 
-from emonet_fast.checkpoint.layers import layer_of
+from emonet_fast.checkpoint.layers import layer_behind, layer_names, layer_of
 from emonet_fast.checkpoint.tensors import SafetensorsFile
 
 
 class Tower:
-    """Computes tokens in float32. `largest` is the largest magnitude of each layer's input that it has met."""
+    """Computes tokens in float32. `largest` is the largest magnitude of each layer's input that it has met.
+
+    `means` are those of the inputs of the last picture, see means_of_inputs.
+    """
 
     def __init__(self, checkpoint, recipe=None):
         self.vision, self.affine = checkpoint.vision, checkpoint.preprocess.affine
         self.layers = {} if recipe is None else recipe.layers
-        self.file, self.largest = SafetensorsFile(checkpoint.path), {}
+        self.file, self.largest, self.means = SafetensorsFile(checkpoint.path), {}, {}
 
     def tokens(self, pixels):
         """pixels [3, S, S] uint8 -> [tokens, hidden] float32 after the last LayerNorm."""
@@ -35,11 +38,14 @@ class Tower:
     def _norm(self, x, prefix):
         x = x - x.mean(-1, keepdims=True)
         x = x / np.sqrt((x * x).mean(-1, keepdims=True) + np.float32(self.vision.layer_norm_eps))
+        self.means[layer_behind(prefix)] = x.mean(axis=0)
         return x * self.file.array(f"{prefix}.weight") + self.file.array(f"{prefix}.bias")
 
     def _linear(self, x, prefix):
         name = layer_of(prefix)
         self.largest[name] = max(self.largest.get(name, 0.0), float(np.abs(x).max()))
+        if name.endswith((".out", ".fc2")):
+            self.means[name] = x.mean(axis=0)
         if name in self.layers:
             return self.layers[name].product(prefix, x)
         return x @ self.file.array(f"{prefix}.weight").T + self.file.array(f"{prefix}.bias")
@@ -54,3 +60,14 @@ class Tower:
         weights = np.exp(logits - logits.max(-1, keepdims=True))
         y = (weights / weights.sum(-1, keepdims=True)) @ values
         return self._linear(y.swapaxes(0, 1).reshape(v.tokens, -1), f"{prefix}.out_proj")
+
+
+def means_of_inputs(checkpoint, pixels):
+    """By layer [n, in]: what it takes, as the mean over tokens; of qkv and fc1 before the factors of the LayerNorm."""
+    found = {name: [] for name in layer_names(checkpoint.vision.num_hidden_layers)}
+    for one in pixels:
+        tower = Tower(checkpoint)
+        tower.tokens(one)
+        for name, values in found.items():
+            values.append(tower.means[name])
+    return {name: np.stack(values) for name, values in found.items()}

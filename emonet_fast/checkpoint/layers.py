@@ -20,6 +20,13 @@ def layer_of(prefix: str) -> str | None:
     return None if match is None else f"{match[1]}.{_PROJECTIONS[match[2]]}"
 
 
+def layer_behind(norm: str) -> str:
+    """The layer that alone reads the LayerNorm `norm`; "" where that is not one of the tower's blocks."""
+    block, _, which = norm.removeprefix("vision_model.encoder.layers.").partition(".")
+    part = {"layer_norm1": "qkv", "layer_norm2": "fc1"}.get(which)
+    return f"{block}.{part}" if part else ""
+
+
 def prefixes_of(layer: str) -> tuple[str, ...]:
     """The checkpoint's names of a layer's linears: three for qkv, one for the others."""
     block, _, part = layer.partition(".")

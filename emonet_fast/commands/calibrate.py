@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 )
 @opt.checkpoint
 @opt.images("Calibrate and prove on the pictures of this folder.")
-@opt.INPUT("--limit N", "Take at most this many pictures of the folder.", type=click.IntRange(16), default=88)
+@opt.INPUT("--limit N", "Take at most this many pictures of the folder.", type=click.IntRange(16), default=160)
 @opt.certified_options
 @opt.output(
     "F.safetensors",

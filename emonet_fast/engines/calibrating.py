@@ -6,8 +6,10 @@ block its layers and where the pictures stand are kept in a folder, so that an i
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,8 @@ from ..checkpoint.spec import Checkpoint
 from ..errors import CheckpointError, InputError
 from ..files import write_whole
 from ..graph.int8 import Int8Layer, Int8Recipe, load_recipe, save_recipe
+from ..graph.turned import Turn, random_rotation
+from ..process import available_cores
 from ..records import Float32Array, UInt8Array
 from .int8 import ChosenLayer, LayerInputs, Linears, choose_layer
 from .pictures import MIN_PICTURES
@@ -27,7 +31,10 @@ from .tower import Halt, LayeredTower
 _log = logging.getLogger("emonet_fast")
 
 # Raise it when the same pictures would give another recipe: what an older version began is begun anew.
-CALIBRATION_VERSION = 2
+CALIBRATION_VERSION = 3
+
+# Pictures of which tokens are looked at. Each takes some 10 s on two cores at full depth; more of them gain little.
+WALKED = 16
 
 Progress = Callable[[str, int, int], None]  # (what is under way, steps done, steps in all)
 
@@ -45,18 +52,23 @@ class Int8Calibrated:
     order: tuple[str, ...]
 
 
-def calibrate_int8(checkpoint: Checkpoint, pixels: UInt8Array, folder: Path, progress: Progress) -> Int8Calibrated:
+def calibrate_int8(
+    checkpoint: Checkpoint, pixels: UInt8Array, means: Mapping[str, Float32Array], folder: Path, progress: Progress
+) -> Int8Calibrated:
     """Choose int8 for every layer of the tower by pixels [n, 3, S, S] uint8 of 16 or more different pictures.
 
-    `folder` exists and keeps what is done (27 blocks with 64 pictures: 0.8 GB), until the caller removes it; called
-    again with the same pictures, it goes on. 24 pictures take 8 minutes on two cores. Raises InputError for
-    too few pictures or pictures without spread, and EmonetError when the folder cannot be written.
+    WALKED of them, spread evenly, go through the tower token by token; of all, `means` says what pictures have in
+    common and what tells them apart: by layer [n, in], of qkv and fc1 before the factors of the LayerNorm. `folder`
+    exists and keeps what is done (27 blocks: 0.4 GB), until the caller removes it; called again with the same pictures,
+    it goes on. Raises InputError for too few pictures or pictures without spread, and EmonetError when the folder
+    cannot be written.
     """
     _check(pixels)
-    work = _Calibration(checkpoint, pixels, folder, progress)
+    walked = pixels[np.linspace(0, len(pixels) - 1, min(WALKED, len(pixels))).round().astype(int)]
+    work = _Calibration(checkpoint, walked, means, folder, progress)
     for block in range(work.begin(), checkpoint.vision.num_hidden_layers):
         work.block(block)
-    recipe = Int8Recipe(checkpoint.weights_hash, work.layers)
+    recipe = Int8Recipe(checkpoint.weights_hash, work.layers, work.turn)
     return Int8Calibrated(recipe, tuple(sorted(work.cost, key=lambda name: -work.cost[name])))
 
 
@@ -72,15 +84,26 @@ def _check(pixels: UInt8Array) -> None:
 class _Calibration:
     """One calibration under way."""
 
-    def __init__(self, checkpoint: Checkpoint, pixels: UInt8Array, folder: Path, progress: Progress) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        pixels: UInt8Array,
+        means: Mapping[str, Float32Array],
+        folder: Path,
+        progress: Progress,
+    ) -> None:
         self._checkpoint, self._pixels, self._folder, self._progress = checkpoint, pixels, folder, progress
-        self._tower = LayeredTower(checkpoint)
+        centre = [means[f"{block}.out"].mean(axis=0) for block in range(checkpoint.vision.num_hidden_layers)]
+        self.turn = Turn(random_rotation(checkpoint.vision.hidden_size), np.stack(centre))
+        self._means = means
+        self._tower = LayeredTower(checkpoint, self.turn)
         self.layers: dict[str, Int8Layer] = {}
         self.cost: dict[str, float] = {}
         self._exact: list[Halt] = []
         self._rounded: list[Halt] = []
         digest = hashlib.sha256(f"{CALIBRATION_VERSION} {checkpoint.weights_hash} {pixels.shape}".encode())
-        digest.update(np.ascontiguousarray(pixels).data)
+        for values in (pixels, *(means[name] for name in sorted(means))):
+            digest.update(np.ascontiguousarray(values).data)
         self._key = digest.hexdigest()
 
     def begin(self) -> int:
@@ -118,17 +141,28 @@ class _Calibration:
         tower, total = self._tower, 4 * self._checkpoint.vision.num_hidden_layers
         linears = {prefix: tower.linear(prefix) for prefix in prefixes_of(name)}
         width = next(iter(linears.values()))[0].shape[1]
-        seen = LayerInputs(len(self._pixels), self._checkpoint.vision.tokens, width)
-        for exact, rounded in zip(self._exact, self._rounded, strict=True):
-            seen.add(tower.taken(name, exact), tower.taken(name, rounded))
-        chosen = choose_layer(linears, seen)
-        del seen
-        apply_exact, apply_rounded = _exact_products(linears), _rounded_products(chosen.layer)
-        for i in range(len(self._pixels)):
-            for places, products in ((self._exact, apply_exact), (self._rounded, apply_rounded)):
-                places[i] = tower.given(name, places[i], products(tower.taken(name, places[i])))
+        seen = LayerInputs(len(self._pixels), self._checkpoint.vision.tokens, width, self._between(name))
+        taken = partial(tower.taken, name)
+        # numpy's own steps keep one core busy each: so pictures are computed beside each other
+        with ThreadPoolExecutor(available_cores()) as pool:
+            for exact, rounded in zip(pool.map(taken, self._exact), pool.map(taken, self._rounded), strict=True):
+                seen.add(exact, rounded)
+            chosen = choose_layer(linears, seen)
+            del seen
+            for places, products in (
+                (self._exact, _exact_products(linears)),
+                (self._rounded, _rounded_products(chosen.layer)),
+            ):
+                places[:] = pool.map(lambda at, apply=products: tower.given(name, at, apply(taken(at))), places)
         self._progress("calibration", number + 1, total)
         return chosen
+
+    def _between(self, name: str) -> Float32Array:
+        """How the means of the pictures' inputs differ from each other: [n, in], in the tower's coordinates."""
+        apart: Float32Array = self._means[name] - self._means[name].mean(axis=0)
+        if name.endswith((".qkv", ".fc1")):
+            apart = apart @ self.turn.stream
+        return apart
 
     def _path(self, block: int) -> Path:
         return self._folder / f"block{block}.safetensors"

@@ -14,19 +14,24 @@ import numpy as np
 from ..graph.int8 import Int8Layer, nearest_int8
 from ..records import Float32Array
 from .gptq import Rounding
-from .moments import BETWEEN_PICTURES
 
 # Rows of a layer's input that are kept for its covariance, over all pictures: three for each column of fc2.
 ROWS = 12288
 # Of these, as many decide smoothing and range.
 _TRIED_ROWS = 512
-# GPTQ makes a fifteenth of the error of rounding to nearest at full depth (11% and 2.8% of the spread, squared), and
-# trying GPTQ for each smoothing would take minutes a layer: so much of nearest's error is counted.
-_GPTQ_GAIN = 15.0
+# How much more than the differences between tokens those between whole pictures count. The pooling head takes the mean
+# of some 60 tokens: by so much their noise is less, and what a whole picture has in common is not.
+BETWEEN_PICTURES = 64.0
+# Trying GPTQ for each smoothing would take minutes a layer: the error of rounding to nearest stands for its own. GPTQ
+# makes a tenth of it in what whole pictures have in common, which activations' noise reaches by a tenth to a
+# sixtieth. So this much of it counts.
+_WEIGHTS_COUNT = 2.0
 # Where a range may end, in parts of the largest magnitude that was seen, and beyond: other pictures have more.
-_ENDS = (0.7, 0.85, 1.0, 1.25, 1.6, 2.0, 2.5)
+_ENDS = (0.5, 0.6, 0.7, 0.85, 1.0, 1.25, 1.6)
 # Few of the held-out pictures reach far; of 64 others, four reached twice as far as 24 had (docs/int8-recipe.md).
-_HEADROOM = 1.5
+_HEADROOM = 1.1
+# What no smoothing can do as well, within the chance of a few rows, is left alone.
+_SMOOTHING_GAIN = 0.9
 # Unsigned codes cost a correction for their zero in every product: they must make the error so much smaller.
 _UNSIGNED_GAIN = 0.9
 
@@ -42,10 +47,12 @@ class LayerInputs:
         pictures: how many will be added.
         tokens: of each.
         width: of the input.
+        between: [n, width] float32, of as many pictures as there are, the mean over the tokens less that of all.
         seed: of the choice of tokens.
     """
 
-    def __init__(self, pictures: int, tokens: int, width: int, seed: int = 0) -> None:
+    def __init__(self, pictures: int, tokens: int, width: int, between: Float32Array, seed: int = 0) -> None:
+        self.between = between
         self._rng, self._tokens, self._filled = np.random.default_rng(seed), tokens, 0
         each = min(tokens, max(1, ROWS // pictures))
         self.rows = np.empty((pictures, each, width), np.float32)
@@ -62,16 +69,12 @@ class LayerInputs:
         self.low[i], self.high[i] = rounded.min(axis=0), rounded.max(axis=0)
 
 
-def covariance_of(rows: Float32Array, means: Float32Array) -> Float32Array:
-    """The covariance [in, in] of rows [pictures, m, in], with that of the pictures' means [pictures, in] as in Moments.
-
-    About the mean of `means`, which are over all tokens.
-    """
-    centre = means.mean(axis=0)
-    x = (rows - centre).reshape(-1, rows.shape[2])
-    apart = means - centre
-    total: Float32Array = x.T @ x / np.float32(len(x))
-    total += apart.T @ apart * np.float32(BETWEEN_PICTURES / max(len(means) - 1, 1))
+def covariance_of(rows: Float32Array, centre: Float32Array, between: Float32Array) -> Float32Array:
+    """The covariance [in, in] of rows [pictures, m, in] about `centre`, and BETWEEN_PICTURES times `between`'s."""
+    x: Float32Array = (rows - centre).reshape(-1, rows.shape[2])
+    total: Float32Array = x.T @ x
+    total /= len(x)
+    total += between.T @ between * np.float32(BETWEEN_PICTURES / max(len(between) - 1, 1))
     return total
 
 
@@ -170,12 +173,13 @@ def choose_layer(linears: Linears, seen: LayerInputs) -> ChosenLayer:
     smooth, span = _best_smoothing(weight, seen)
     s = np.ones(weight.shape[1], np.float32) if smooth is None else smooth
     rows, means = seen.rows / s, seen.means / s
-    rounding = Rounding([covariance_of(rows, means)], _nearest, np)
+    rounding = Rounding([covariance_of(rows, means.mean(axis=0), seen.between / s)], _nearest, np)
     codes, scales, biases = {}, {}, {}
     got = span.rounded(rows)
     mean = means.mean(axis=0) + (got - rows).reshape(-1, rows.shape[2]).mean(axis=0)
     errors, outputs = [], []
-    tried = slice(None, None, max(1, rows.shape[1] * len(rows) // _TRIED_ROWS))
+    step = max(1, rows.shape[1] * len(rows) // _TRIED_ROWS)
+    few, few_got = (np.ascontiguousarray(x[:, ::step]) for x in (rows, got))  # numpy's product of strided ones is slow
     for prefix, (one, bias) in linears.items():
         smoothed = one * s
         scales[prefix] = nearest_int8(smoothed)[1]
@@ -183,8 +187,8 @@ def choose_layer(linears: Linears, seen: LayerInputs) -> ChosenLayer:
         codes[prefix] = rounded.astype(np.int8)
         rounded = rounded * scales[prefix][:, None]
         biases[prefix] = bias + one @ seen.exact_means.mean(axis=0) - rounded @ mean
-        outputs.append(rows[:, tried] @ smoothed.T)
-        errors.append(got[:, tried] @ rounded.T - outputs[-1])
+        outputs.append(few @ smoothed.T)
+        errors.append(few_got @ rounded.T - outputs[-1])
     error, power = (_energy(np.concatenate(parts, axis=2)) for parts in (errors, outputs))
     return ChosenLayer(Int8Layer(codes, scales, biases, span.scale, span.zero, smooth), error, power)
 
@@ -205,7 +209,8 @@ def _best_smoothing(weight: Float32Array, seen: LayerInputs) -> tuple[Float32Arr
         span = best_range(x, (w * w).mean(axis=0), *_reach(seen, s, slice(None, None, 2)))
         codes, scales = nearest_int8(w)
         off = (x - x.mean(axis=(0, 1))).reshape(-1, len(largest)) @ (codes * scales[:, None] - w).T
-        tried.append((span.error + float((off * off).mean()) / _GPTQ_GAIN, number, span))
+        error = span.error + float((off * off).mean()) * _WEIGHTS_COUNT
+        tried.append((error if number else error * _SMOOTHING_GAIN, number, span))
     _, number, span = min(tried, key=lambda one: one[0])
     smooth = list(_suggested(seen, largest, slice(None)))[number]
     low, high = _reach(seen, np.float32(1.0) if smooth is None else smooth, slice(None))

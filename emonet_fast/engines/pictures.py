@@ -14,8 +14,10 @@ from ..records import UInt8Array
 from .fidelity import MIN_PICTURES_FOR_RANKS
 
 MIN_PICTURES = 16
-# Of int8. Each takes some 7 s on two cores at full depth, and 40 MB; more of them gain little.
-CALIBRATION_PICTURES = 24
+# Of int8. Each takes 1 to 2 s on two cores at full depth; the first 24 of them some 7 s more, and 40 MB.
+CALIBRATION_PICTURES = 96
+# With fewer of a folder's own, drawn ones stand in.
+_FEWEST = 24
 DRAWN = "drawn by the package"
 # What int8 is proven on. Not the pictures of `verify`: the headroom of its ranges was chosen with an eye on those.
 INT8_PROOF_SEED = 11
@@ -79,9 +81,8 @@ def drawn_pictures(
 def pictures_of(checkpoint: Checkpoint, folder: Path, limit: int, options: Options) -> PictureSets:
     """Take at most `limit` pictures of a folder, spread over its files: half of them for proof, but 64 at most.
 
-    The others are for calibration, and drawn ones beside them where they are fewer than CALIBRATION_PICTURES. A picture
-    that comes twice, by its pixels, is taken once: a copy would be in both sets. Raises InputError where fewer than 16
-    are left.
+    The others are for calibration, and drawn ones beside them where they are fewer than 24. A picture that comes twice,
+    by its pixels, is taken once: a copy would be in both sets. Raises InputError where fewer than 16 are left.
     """
     from ..preprocess import resize
 
@@ -102,12 +103,12 @@ def pictures_of(checkpoint: Checkpoint, folder: Path, limit: int, options: Optio
         more = f" ({left_out} could not be read or came twice)" if left_out else ""
         raise InputError(
             f"{folder} gave {len(names)} different readable pictures{more}; expected {MIN_PICTURES} or more, better "
-            "88, such as will be scored; or leave --images out to use pictures that the package draws"
+            "160, such as will be scored; or leave --images out to use pictures that the package draws"
         )
     everything = np.stack(list(pixels.values()))
     proof = np.linspace(0, len(names) - 1, min(MIN_PICTURES_FOR_RANKS, len(names) // 2)).round().astype(int)
     rest = np.setdiff1d(np.arange(len(names)), proof)
-    lacking = max(0, CALIBRATION_PICTURES - len(rest))
+    lacking = max(0, _FEWEST - len(rest))
     drawn = [generated_pixels(checkpoint, lacking, seed=1)] if lacking else []
     return PictureSets(
         np.concatenate([everything[rest], *drawn]),

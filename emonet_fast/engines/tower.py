@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..checkpoint.spec import Checkpoint
-from ..checkpoint.tensors import SafetensorsFile
+from ..graph.turned import Turn, TurnedFile
 from ..records import Float32Array, UInt8Array
 
 
@@ -27,17 +27,17 @@ class Halt(NamedTuple):
 
 
 class LayeredTower:
-    """The blocks of a checkpoint's tower. Layers are named as in checkpoint/layers.py and come in that order."""
+    """The blocks of a checkpoint's tower, in the coordinates of `turn`. Layers are named as in checkpoint/layers.py."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._checkpoint, self._file = checkpoint, SafetensorsFile(checkpoint.path)
+    def __init__(self, checkpoint: Checkpoint, turn: Turn | None = None) -> None:
+        self._checkpoint, self._file = checkpoint, TurnedFile(checkpoint, turn)
 
     def begin(self, pixels: UInt8Array) -> Halt:
         """The place of a picture [3, S, S] uint8 before the first block."""
         vision, at = self._checkpoint.vision, "vision_model.embeddings"
         factor, shift = (np.array(v, np.float32).reshape(3, 1, 1) for v in self._checkpoint.preprocess.affine)
         side, size = vision.image_size // vision.patch_size, vision.patch_size
-        cut = (pixels * factor + shift).reshape(3, side, size, side, size).transpose(1, 3, 0, 2, 4)
+        cut: Float32Array = (pixels * factor + shift).reshape(3, side, size, side, size).transpose(1, 3, 0, 2, 4)
         filters = self._file.array(f"{at}.patch_embedding.weight").reshape(vision.hidden_size, -1)
         x = cut.reshape(vision.tokens, -1) @ filters.T + self._file.array(f"{at}.patch_embedding.bias")
         return Halt(x + self._file.array(f"{at}.position_embedding.weight"))

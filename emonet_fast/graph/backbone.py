@@ -32,9 +32,7 @@ def _embed(w: GraphWriter, x: str) -> str:
     """Patch embedding plus learned positions: [N, 3, S, S] -> [N, tokens, hidden]."""
     vision = w.checkpoint.vision
     prefix = "vision_model.embeddings"
-    side = [vision.patch_size, vision.patch_size]
-    inputs = [x, w.weight(f"{prefix}.patch_embedding.weight"), w.weight(f"{prefix}.patch_embedding.bias")]
-    x = w.op("Conv", inputs, "patches", {"kernel_shape": side, "strides": side})
+    x = w.patches(x, f"{prefix}.patch_embedding")
     x = w.op("Reshape", [x, w.shape(0, vision.hidden_size, vision.tokens)], "patches/flat")
     x = w.op("Transpose", [x], "patches/tokens", {"perm": [0, 2, 1]})
     return w.op("Add", [x, w.weight(f"{prefix}.position_embedding.weight")], "embeddings")

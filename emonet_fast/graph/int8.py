@@ -24,12 +24,13 @@ from ..checkpoint.tensors import SafetensorsFile
 from ..errors import CheckpointError
 from ..files import write_whole
 from ..records import Float32Array
+from .turned import Turn
 from .version import GRAPH_VERSION
 
 Int8Array: TypeAlias = npt.NDArray[np.int8]
 
 # Raise it when the meaning of a recipe's file changes: older files are refused.
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 _AGAIN = "make one with `emonet-fast calibrate`"
 
 
@@ -40,7 +41,7 @@ class Int8Layer:
     Args:
         codes: by prefix, [out, in] int8 within -127..127.
         scales: by prefix, [out] float32: codes * scales[:, None] stands for weight * smooth. The weight is that of
-            the checkpoint: the queries' without the factor 1 / sqrt(head_dim).
+            the checkpoint, turned by the recipe's turn: the queries' without the factor 1 / sqrt(head_dim).
         biases: by prefix, [out] float32, corrected by what rounding costs on average.
         input_scale: of the layer's input, one number for all of it.
         input_zero: 0 where the input's codes are int8, -128..127; or the code of 0 where they are uint8, 0..255.
@@ -81,11 +82,13 @@ class Int8Recipe:
     Args:
         weights_hash: of the checkpoint.
         layers: by their names in checkpoint/layers.py. Those that are missing stay float32 (bf16 where there is).
+        turn: the coordinates that the layers are of, in which the tower is computed; None for the checkpoint's own.
         graph_version: GRAPH_VERSION.
     """
 
     weights_hash: str
     layers: Mapping[str, Int8Layer] = field(default_factory=dict)
+    turn: Turn | None = None
     graph_version: int = GRAPH_VERSION
 
     @cached_property
@@ -143,6 +146,8 @@ def load_recipe(path: Path, checkpoint: Checkpoint) -> Int8Recipe:
             raise ValueError("its hash is not that of its content")
         for name in recipe.layers:
             _check_shapes(name, recipe.layers[name], checkpoint)
+        if recipe.turn is not None:
+            _check_turn(recipe.turn, checkpoint)
     return recipe
 
 
@@ -184,8 +189,17 @@ def _check_shapes(name: str, layer: Int8Layer, checkpoint: Checkpoint) -> None:
             raise ValueError(f"layer {name!r} has {found}, the checkpoint {expected}")
 
 
+def _check_turn(turn: Turn, checkpoint: Checkpoint) -> None:
+    """Raise ValueError where a turn does not fit the checkpoint."""
+    hidden, blocks = checkpoint.vision.hidden_size, checkpoint.vision.num_hidden_layers
+    found, expected = (turn.stream.shape, turn.centre.shape), ((hidden, hidden), (blocks, hidden))
+    if found != expected:
+        raise ValueError(f"the turn has {found}, expected {expected}")
+
+
 _PER_PREFIX = ("codes", "scales", "biases")
 _PER_LAYER = ("input_scale", "input_zero")
+_PER_TURN = ("stream", "centre")
 
 
 def _flat(recipe: Int8Recipe) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
@@ -198,6 +212,8 @@ def _flat(recipe: Int8Recipe) -> tuple[dict[str, npt.NDArray[Any]], dict[str, An
         if layer.smooth is not None:
             tensors[f"{name}/smooth"] = layer.smooth
         layers[name] = {key: getattr(layer, key) for key in _PER_LAYER}
+    if recipe.turn is not None:
+        tensors |= {f"turn/{kind}": getattr(recipe.turn, kind) for kind in _PER_TURN}
     return tensors, {"weights_hash": recipe.weights_hash, "graph_version": recipe.graph_version, "layers": layers}
 
 
@@ -212,4 +228,5 @@ def _recipe(tensors: Mapping[str, npt.NDArray[Any]], settings: Mapping[str, Any]
         layers[name] = Int8Layer(
             **values, smooth=smooth, input_scale=float(numbers["input_scale"]), input_zero=int(numbers["input_zero"])
         )
-    return Int8Recipe(str(settings["weights_hash"]), layers, int(settings["graph_version"]))
+    turn = Turn(*(tensors[f"turn/{kind}"] for kind in _PER_TURN)) if "turn/stream" in tensors else None
+    return Int8Recipe(str(settings["weights_hash"]), layers, turn, int(settings["graph_version"]))

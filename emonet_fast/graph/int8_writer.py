@@ -8,13 +8,15 @@ codes to codes: scales, bias, GELU and the next quantiser are steps of its kerne
 from pathlib import Path
 from typing import BinaryIO
 
+import ml_dtypes
 import numpy as np
 
-from ..checkpoint.layers import layer_of
+from ..checkpoint.layers import layer_behind, layer_of
 from ..checkpoint.spec import Checkpoint
 from .int8 import Int8Layer, Int8Recipe
 from .model import assemble
 from .stored import StoringWriter
+from .turned import TurnedFile
 
 OPSET = 21
 IR_VERSION = 10
@@ -39,11 +41,27 @@ class Int8Writer(StoringWriter):
 
     def __init__(self, checkpoint: Checkpoint, data: BinaryIO, location: str, recipe: Int8Recipe) -> None:
         super().__init__(checkpoint, data, location)
+        self.file = TurnedFile(checkpoint, recipe.turn)
         self._recipe = recipe
         self._rounded: dict[str, str] = {}  # by the name of the layer
 
+    def patches(self, x: str, prefix: str) -> str:
+        """As in the float graph, but where the rest is bf16 its weights keep 16 bits, as a sum of two.
+
+        All pixels of a patch go one way where it is bright: bf16's rounding of 768 weights then adds up.
+        """
+        weight = self.file.array(f"{prefix}.weight")
+        coarse = weight.astype(ml_dtypes.bfloat16).astype(np.float32)
+        inputs = [x, self.stored(f"{prefix}.weight/coarse", coarse), self.weight(f"{prefix}.bias")]
+        fine = [x, self.stored(f"{prefix}.weight/fine", weight - coarse)]
+        sums = (self.convolution(inputs, "patches/coarse"), self.convolution(fine, "patches/fine"))
+        return self.op("Add", sums, "patches")
+
     def layer_norm(self, x: str, prefix: str, name: str) -> str:
-        layer = self._recipe.layers.get(_layer_behind(prefix))
+        turn = self._recipe.turn
+        if turn is not None and prefix == "vision_model.post_layernorm":
+            x = self.op("MatMul", [x, self.stored("turn/back", turn.stream.T)], f"{name}/turned_back")
+        layer = self._recipe.layers.get(layer_behind(prefix))
         if layer is not None and layer.smooth is not None:
             for part in ("weight", "bias"):  # GraphWriter finds them under their names
                 self.stored(f"{prefix}.{part}", self.file.array(f"{prefix}.{part}") / layer.smooth)
@@ -75,10 +93,3 @@ class Int8Writer(StoringWriter):
         zero = self.inline(f"{at}/zero", np.asarray(layer.input_zero, kind))
         codes = self.op("QuantizeLinear", [x, scale, zero], f"{at}/codes")
         return self.op("DequantizeLinear", [codes, scale, zero], f"{at}/input")
-
-
-def _layer_behind(prefix: str) -> str:
-    """The layer that alone reads the LayerNorm `prefix`; "" where that is not one layer of a block."""
-    block, _, which = prefix.removeprefix("vision_model.encoder.layers.").partition(".")
-    part = {"layer_norm1": "qkv", "layer_norm2": "fc1"}.get(which)
-    return f"{block}.{part}" if part else ""

@@ -5,15 +5,16 @@ from onnx import TensorProto, helper
 
 from ..checkpoint.spec import Checkpoint
 from .backbone import add_pooling, add_tower
-from .writer import GraphWriter, ObservingWriter
+from .writer import AveragingWriter, GraphWriter, ObservingWriter
 
 OPSET = 20  # the first with Gelu
 IR_VERSION = 9
 
 # "all": pixels to scores. "tower": pixels to tokens. "top": tokens to scores. An engine in low precision keeps the top
 # in float32: a quarter of bf16's error in the scores came from it, for 0.04% of the work.
-# "observed": all, and what calibration needs to know of the tower's linear layers, see ObservingWriter.
-PARTS = ("all", "tower", "top", "observed")
+# "observed": all, and what calibration needs to know of the tower's linear layers, see ObservingWriter. "averaged": the
+# tower, and the means of its layers' inputs, see AveragingWriter.
+PARTS = ("all", "tower", "top", "observed", "averaged")
 
 
 def build_model(checkpoint: Checkpoint, part: str = "all") -> onnx.ModelProto:
@@ -27,8 +28,8 @@ def build_model(checkpoint: Checkpoint, part: str = "all") -> onnx.ModelProto:
     """
     if part not in PARTS:
         raise ValueError(f"part is {part!r}; expected one of {PARTS}")
-    w = ObservingWriter(checkpoint) if part == "observed" else GraphWriter(checkpoint)
-    return assemble(w, part, OPSET, IR_VERSION)
+    kind = {"observed": ObservingWriter, "averaged": AveragingWriter}.get(part, GraphWriter)
+    return assemble(kind(checkpoint), part, OPSET, IR_VERSION)
 
 
 def assemble(w: GraphWriter, part: str, opset: int, ir_version: int) -> onnx.ModelProto:
@@ -38,7 +39,7 @@ def assemble(w: GraphWriter, part: str, opset: int, ir_version: int) -> onnx.Mod
     tokens = _value("tokens", TensorProto.FLOAT, vision.tokens, vision.hidden_size)
     inputs = [tokens] if part == "top" else [pixels_of(checkpoint)]
     after_tower = "tokens" if part == "top" else add_tower(w, "pixels")
-    if part == "tower":
+    if part in ("tower", "averaged"):
         w.op("Identity", [after_tower], "tokens")
         outputs = [tokens]
     else:

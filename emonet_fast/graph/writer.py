@@ -7,7 +7,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ..checkpoint.layers import layer_of
+from ..checkpoint.layers import layer_behind, layer_of
 from ..checkpoint.spec import Checkpoint
 
 Attribute = int | float | str | Sequence[int]
@@ -76,6 +76,15 @@ class GraphWriter:
         product = self.op("MatMul", [x, transposed], f"{name}/product")
         return self.op("Add", [product, bias], name)
 
+    def patches(self, x: str, prefix: str) -> str:
+        """The convolution over pixels [N, 3, S, S] that each patch of them is one step of."""
+        return self.convolution([x, self.weight(f"{prefix}.weight"), self.weight(f"{prefix}.bias")], "patches")
+
+    def convolution(self, inputs: Sequence[str], name: str) -> str:
+        """A convolution whose steps are as wide as a patch."""
+        side = [self.checkpoint.vision.patch_size] * 2
+        return self.op("Conv", inputs, name, {"kernel_shape": side, "strides": side})
+
     def layer_norm(self, x: str, prefix: str, name: str) -> str:
         """LayerNorm over the last axis with the checkpoint's epsilon."""
         epsilon = self.checkpoint.vision.layer_norm_eps
@@ -130,6 +139,32 @@ class ObservingWriter(GraphWriter):
         squares = self.op("Mul", [x, x], f"{name}/squares")
         self.op("ReduceMean", [squares, self.shape(0, 1, 2)], name, {"keepdims": 0})
         self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, []))
+
+
+class AveragingWriter(GraphWriter):
+    """A GraphWriter with further outputs: the mean of each layer's input over the tokens.
+
+    `NAME/mean` [N, in], NAME as in checkpoint/layers.py; of qkv and fc1 before the factors of the LayerNorm.
+    """
+
+    def linear(self, x: str, prefix: str, name: str) -> str:
+        layer = layer_of(prefix)
+        if layer is not None and layer.endswith((".out", ".fc2")):
+            self._mean(x, layer)
+        return super().linear(x, prefix, name)
+
+    def layer_norm(self, x: str, prefix: str, name: str) -> str:
+        layer = layer_behind(prefix)
+        if layer:
+            hidden = self.checkpoint.vision.hidden_size
+            one, zero = (self.constant(f"full:{v}", np.full(hidden, v), np.float32) for v in (1.0, 0.0))
+            attributes = {"axis": -1, "epsilon": self.checkpoint.vision.layer_norm_eps}
+            self._mean(self.op("LayerNormalization", [x, one, zero], f"{name}/plain", attributes), layer)
+        return super().layer_norm(x, prefix, name)
+
+    def _mean(self, x: str, layer: str) -> None:
+        self.op("ReduceMean", [x, self.shape(1)], f"{layer}/mean", {"keepdims": 0})
+        self.outputs.append(helper.make_tensor_value_info(f"{layer}/mean", TensorProto.FLOAT, [None] * 2))
 
 
 def external_tensor(

@@ -11,6 +11,7 @@ from emonet_fast.engines.tower import LayeredTower
 from emonet_fast.errors import EmonetError, InputError
 
 from ..tiny import LAYERS
+from ..tower import means_of_inputs
 
 SIZE = 32
 
@@ -30,13 +31,19 @@ def quiet(*_):
 
 
 @pytest.fixture(scope="module")
-def calibrated(tiny, pixels, tmp_path_factory):
-    return calibrate_int8(tiny, pixels, tmp_path_factory.mktemp("calibrated"), quiet)
+def means(tiny, pixels):
+    return means_of_inputs(tiny, pixels)
+
+
+@pytest.fixture(scope="module")
+def calibrated(tiny, pixels, means, tmp_path_factory):
+    return calibrate_int8(tiny, pixels, means, tmp_path_factory.mktemp("calibrated"), quiet)
 
 
 def streams(checkpoint, pixels, recipe=None):
     """[n, tokens, hidden] behind the last block."""
-    tower, places = LayeredTower(checkpoint), []
+    turn = None if recipe is None else recipe.turn
+    tower, places = LayeredTower(checkpoint, turn), []
     for one in pixels:
         place = tower.begin(one)
         for name in layer_names(LAYERS):
@@ -45,7 +52,7 @@ def streams(checkpoint, pixels, recipe=None):
             layer = None if recipe is None else recipe.layers[name]
             outputs = [x @ w.T + b if layer is None else layer.product(p, x) for p, w, b in pairs]
             place = tower.given(name, place, outputs)
-        places.append(place.stream)
+        places.append(place.stream if turn is None else place.stream @ turn.stream.T)
     return np.stack(places)
 
 
@@ -70,7 +77,7 @@ def test_every_layer_is_int8_and_close(tiny, pixels, calibrated):
     assert np.abs(error.mean(axis=(0, 1))).max() < 0.1 * np.sqrt((error**2).mean())
 
 
-def test_an_interrupted_calibration_goes_on(tiny, pixels, calibrated, tmp_path):
+def test_an_interrupted_calibration_goes_on(tiny, pixels, means, calibrated, tmp_path):
     done = []
 
     def interrupt(_, number, __):
@@ -79,40 +86,40 @@ def test_an_interrupted_calibration_goes_on(tiny, pixels, calibrated, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        calibrate_int8(tiny, pixels, tmp_path, interrupt)
+        calibrate_int8(tiny, pixels, means, tmp_path, interrupt)
     again = []
-    got = calibrate_int8(tiny, pixels, tmp_path, lambda _, number, total: again.append((number, total)))
+    got = calibrate_int8(tiny, pixels, means, tmp_path, lambda _, number, total: again.append((number, total)))
     assert again == [(number, 4 * LAYERS) for number in range(5, 4 * LAYERS + 1)]
     assert (got.recipe.hash, got.order) == (calibrated.recipe.hash, calibrated.order)
 
 
 @pytest.mark.parametrize("how", ["cut", "other pictures", "a block gone"])
-def test_what_cannot_be_gone_on_with_is_said_and_begun_anew(tiny, pixels, calibrated, tmp_path, caplog, how):
+def test_what_cannot_be_gone_on_with_is_said_and_begun_anew(tiny, pixels, means, calibrated, tmp_path, caplog, how):
     shown = pixels[::-1] if how == "other pictures" else pixels
-    calibrate_int8(tiny, shown, tmp_path, quiet)
+    calibrate_int8(tiny, shown, means, tmp_path, quiet)
     if how == "cut":
         path = tmp_path / "streams.safetensors"
         path.write_bytes(path.read_bytes()[:-9])
     elif how == "a block gone":
         (tmp_path / "block0.safetensors").unlink()
     numbers = []
-    got = calibrate_int8(tiny, pixels, tmp_path, lambda _, number, __: numbers.append(number))
+    got = calibrate_int8(tiny, pixels, means, tmp_path, lambda _, number, __: numbers.append(number))
     assert numbers[0] == 1
     assert "starts anew" in caplog.text
     assert got.recipe.hash == calibrated.recipe.hash
 
 
-def test_a_folder_that_cannot_be_written_is_an_error(tiny, pixels, tmp_path):
+def test_a_folder_that_cannot_be_written_is_an_error(tiny, pixels, means, tmp_path):
     with pytest.raises(EmonetError, match="gone"):
-        calibrate_int8(tiny, pixels, tmp_path / "gone", quiet)
+        calibrate_int8(tiny, pixels, means, tmp_path / "gone", quiet)
 
 
 @pytest.mark.parametrize("count", [MIN_PICTURES - 1, 0])
-def test_too_few_pictures_are_an_error(tiny, pixels, tmp_path, count):
+def test_too_few_pictures_are_an_error(tiny, pixels, means, tmp_path, count):
     with pytest.raises(InputError, match=f"got {count} pictures.*expected {MIN_PICTURES} or more"):
-        calibrate_int8(tiny, pixels[:count], tmp_path, quiet)
+        calibrate_int8(tiny, pixels[:count], means, tmp_path, quiet)
 
 
-def test_the_same_picture_again_and_again_is_an_error(tiny, pixels, tmp_path):
+def test_the_same_picture_again_and_again_is_an_error(tiny, pixels, means, tmp_path):
     with pytest.raises(InputError, match="got 20 pictures, 1 of them different"):
-        calibrate_int8(tiny, np.repeat(pixels[:1], 20, axis=0), tmp_path, quiet)
+        calibrate_int8(tiny, np.repeat(pixels[:1], 20, axis=0), means, tmp_path, quiet)

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emonet_fast.engines.gptq import Rounding
-from emonet_fast.engines.int8 import LayerInputs, best_range, choose_layer, covariance_of, smoothings
-from emonet_fast.engines.moments import MomentsCollector
+from emonet_fast.engines.int8 import BETWEEN_PICTURES, LayerInputs, best_range, choose_layer, covariance_of, smoothings
 from emonet_fast.graph.int8 import nearest_int8
 
 TOKENS = 64
@@ -24,7 +23,8 @@ def inputs(width: int, seed: int = 0, massive: bool = False, pictures: int = 4):
 
 
 def seen_of(x, exact=None):
-    seen = LayerInputs(len(x), TOKENS, x.shape[2])
+    means = x.mean(axis=1)
+    seen = LayerInputs(len(x), TOKENS, x.shape[2], means - means.mean(axis=0))
     for one, other in zip(x if exact is None else exact, x, strict=True):
         seen.add(one, other)
     return seen
@@ -109,6 +109,13 @@ def test_inputs_of_one_side_get_unsigned_codes():
     assert (found.rounded(np.zeros((1, 1), np.float32)) == 0).all()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_mild_inputs_are_left_as_they_are(seed):
+    """Plain random inputs and weights."""
+    x = np.random.default_rng(seed).normal(size=(8, TOKENS, 200)).astype(np.float32)
+    assert choose_layer(linears(200, out=200), seen_of(x)).layer.smooth is None
+
+
 def test_a_massive_channel_is_smoothed_and_mild_ones_keep_their_codes():
     weight, bias = linears(40)["w"]
     weight[:, 5] /= 300
@@ -140,13 +147,11 @@ def test_each_output_has_a_scale_of_its_own():
     np.testing.assert_allclose(layer.scales["w"], np.abs(weight * s).max(axis=1) / 127, rtol=1e-6)
 
 
-def test_covariance_is_that_of_moments():
-    """Where all tokens are kept, it is what FP8's calibration gathers."""
-    x = inputs(20)
-    collector = MomentsCollector(TOKENS)
-    for one in x:
-        collector.add(one)
-    np.testing.assert_allclose(covariance_of(x, x.mean(axis=1)), collector.moments().covariance, atol=1e-4)
+def test_what_whole_pictures_have_in_common_counts_more_in_the_covariance():
+    x, others = inputs(20), inputs(20, seed=5, pictures=30).mean(axis=1)
+    want = np.cov(x.reshape(-1, 20), rowvar=False, bias=True) + BETWEEN_PICTURES * np.cov(others, rowvar=False)
+    got = covariance_of(x, x.mean(axis=(0, 1)), others - others.mean(axis=0))
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-3)
 
 
 def test_memory_is_bounded_by_rows(monkeypatch):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,11 @@ from ...errors import EmonetError, InputError
 from ...files import opening, write_whole, writing
 from ...graph.int8 import RECIPE_VERSION, Int8Recipe, load_recipe, save_recipe
 from ...process import Stopwatch
-from ...records import UInt8Array
+from ...records import Float32Array, UInt8Array
 from ...reports.fidelity import fidelity_page
 from ...thumbnails import encoded, thumbnail
 from ..base import Outputs
+from .observe import means_of
 from .side import Side, SideOrder, read_outputs
 
 _log = logging.getLogger("emonet_fast")
@@ -205,10 +207,23 @@ class _Certifying:
         path, order = self.folder / "chosen.safetensors", self.folder / "order.json"
         with suppress(OSError, ValueError, EmonetError):
             return load_recipe(path, self.what.checkpoint), json.loads(order.read_text("utf-8"))
-        chosen = calibrate_int8(self.what.checkpoint, self.sets.calibration, self.folder, self.what.progress)
+        checkpoint, pixels, progress = self.what.checkpoint, self.sets.calibration, self.what.progress
+        means = self._means()
+        chosen = calibrate_int8(checkpoint, pixels, means, self.folder, progress)
         write_whole(order, json.dumps(chosen.order).encode(), follow=False)
         save_recipe(path, chosen.recipe)
         return chosen.recipe, list(chosen.order)
+
+    def _means(self) -> dict[str, Float32Array]:
+        """The means of the layers' inputs over the pictures of calibration; read where they are there already."""
+        path = self.folder / "means.npz"
+        with suppress(OSError, ValueError), np.load(path) as file:
+            return dict(file)
+        progress = partial(self.what.progress, "means in float")
+        means = means_of(self.what.checkpoint, self.sets.calibration, self.what.plain, progress)
+        with writing(path):
+            np.savez(path, allow_pickle=False, **means)
+        return means
 
     def _search(self, recipe: Int8Recipe, order: list[str], want: Outputs) -> tuple[Int8Recipe, Outputs, Path]:
         """Give up as few layers as the gate needs. Returns the recipe that is left, its outputs and its file."""
