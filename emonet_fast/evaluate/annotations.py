@@ -12,7 +12,7 @@ import numpy as np
 from ..datasets import DataSet, Record
 from ..datasets.labels import literal, located_slug, ratings
 from ..errors import DataError
-from ..sources.csv_rows import csv_reader, whole_rows
+from ..sources.csv_rows import open_csv, whole_rows
 from .align import ImageId, places
 from .metrics import Bools, Floats, Ints
 from .prediction_files import arrow_table
@@ -246,8 +246,7 @@ def _csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[
     """The rows of a CSV file that has these columns, each with its place in words."""
     before = csv.field_size_limit(_MAX_FIELD)  # of the whole process: put back at the end
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv_reader(file)
+        with open_csv(path) as reader:
             _check_columns(str(path), columns, reader.fieldnames or [])
             for row in whole_rows(reader):
                 yield f"{path}, line {reader.line_num}", row

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..arithmetic import softmax
 from ..errors import DataError
-from ..sources.csv_rows import csv_reader, whole_rows
+from ..sources.csv_rows import open_csv, whole_rows
 from ..sources.json_lines import json_lines
 from ..sources.keys import picture_of, unnumbered
 from .align import ImageId, places
@@ -153,8 +153,7 @@ def read_labels(path: Path) -> dict[str, str]:
         elif ending == ".jsonl":
             pairs = [_pair(line, f"{path}, line {n}") for n, line in json_lines(path)]
         elif ending == ".csv":
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv_reader(file)
+            with open_csv(path) as reader:
                 pairs = [_pair(dict(row), f"{path}, line {reader.line_num}") for row in whole_rows(reader)]
         else:
             raise DataError(f"{path} ends in {ending!r}; expected labels in .csv, .jsonl or .json")

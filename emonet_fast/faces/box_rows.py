@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..records import Face
-from ..sources.csv_rows import csv_reader, whole_rows
+from ..sources.csv_rows import open_csv, whole_rows
 from ..sources.folder import is_image_name, stat_file
 from ..sources.keys import picture_of
 from ..sources.whole_table import read_whole
@@ -84,8 +84,8 @@ def _read(path: Path) -> Iterator[Mapping[str, Any]]:
         if ending == ".json":
             yield from _coco(path, json.loads(path.read_bytes()))
         elif ending == ".csv":
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                yield from whole_rows(csv_reader(file))
+            with open_csv(path) as reader:
+                yield from whole_rows(reader)
         elif ending == ".parquet":
             wanted = {*KEYS, *FRAMES, *TIMES, *_TRACKS, *_SCORES, _VIDEO, *(n for names in _BOXES for n in names)}
             for batch in read_whole(path, wanted.__contains__).to_batches():

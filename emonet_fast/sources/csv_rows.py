@@ -2,7 +2,19 @@
 
 import csv
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
+
+
+@contextmanager
+def open_csv(path: Path) -> "Iterator[csv.DictReader[str]]":
+    """A `csv_reader` of a file in UTF-8. Raises OSError, csv.Error, or ValueError, for another encoding too."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield csv_reader(file)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8 ({error.reason}); save it as UTF-8, in Excel as CSV UTF-8") from None
 
 
 def csv_reader(file: TextIO) -> "csv.DictReader[str]":

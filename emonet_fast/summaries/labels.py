@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import DataError, OptionError
 from ..population.stored import StoredScores
-from ..sources.csv_rows import csv_reader, whole_rows
+from ..sources.csv_rows import open_csv, whole_rows
 from ..sources.keys import AmbiguousKeyError, Names, picture_of
 from .functionals import Ids
 
@@ -30,8 +30,7 @@ def read_participants(path: Path) -> dict[str, dict[str, str]]:
     """The rows of a CSV by their keys. Raises DataError when it has no column `key`, no other one, or a key twice."""
     rows: dict[str, dict[str, str]] = {}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv_reader(file)
+        with open_csv(path) as reader:
             names = list(reader.fieldnames or ())
             if "key" not in names or len(names) < 2:
                 raise ValueError(f"it has the columns {', '.join(names) or 'none'}")
