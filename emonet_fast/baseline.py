@@ -191,7 +191,9 @@ class Baseline:
         """What a reader of z must know, of scores with this metadata."""
         notes = []
         if self.rows < FEW:
-            notes.append(f"the baseline has {self.rows} rows; z and percentiles are rough below {FEW}")
+            notes.append(f"the baseline has {counted(self.rows, 'row')}; z and percentiles are rough below {FEW}")
+        if np.isnan(self.spread).all():
+            notes.append("all rows of the baseline are alike, so there is no z")
         came, own = metadata.get("precision", ""), self.metadata.get("precision", "")
         if came and own and came != own:
             notes.append(f"the baseline was scored in {own}, these rows in {came}")
@@ -257,6 +259,7 @@ def _checked(facts: Mapping[str, Any]) -> Baseline:
         or not all(np.isfinite(one).all() for one in (*figures, quantiles))
         or (figures[1] < 0).any()
         or (np.diff(quantiles, axis=1) < -1e-9).any()
+        or not np.allclose(figures[0], quantiles[:, PROBABILITIES.index(0.5)], rtol=1e-9, atol=1e-9)
         or type(facts["rows"]) is not int
         or facts["rows"] < 1
     ):

@@ -106,6 +106,11 @@ def test_another_checkpoint_is_refused_with_both_names():
         fewer.against(base)
 
 
+def test_the_name_of_a_file_is_no_baseline():
+    with pytest.raises(OptionError, match=r"baseline is 'usual.json'; expected a Baseline, as ef.Baseline.read"):
+        scores(population(8)).against("usual.json")
+
+
 def test_notes_say_what_a_reader_must_know():
     base = scores(population(8)).as_baseline()
     notes = scores(population(8), precision="bf16").against(base).notes
@@ -148,8 +153,21 @@ def test_a_damaged_file_is_refused(tmp_path, change):
         ef.Baseline.read(tmp_path / "missing.json")
 
 
+def test_an_edited_median_is_refused(tmp_path):
+    facts = json.loads(scores(population(9)).as_baseline().to_json())
+    facts["heads"]["awe"]["median"] += 0.1
+    path = tmp_path / "b.json"
+    path.write_text(json.dumps(facts))
+    with pytest.raises(DataError, match="figures that no population has"):
+        ef.Baseline.read(path)
+
+
 def test_a_single_row_has_no_deviation(tmp_path):
-    base = scores(population(1)).as_baseline()
+    rows = scores(population(1))
+    base = rows.as_baseline()
+    notes = "\n".join(rows.against(base).notes)
+    assert "the baseline has 1 row; z and percentiles are rough" in notes
+    assert "all rows of the baseline are alike, so there is no z" in notes
     assert json.loads(base.to_json())["heads"]["awe"]["deviation"] is None
     assert np.isnan(base.deviation).all()
     with pytest.raises(OptionError, match="at least one row"):

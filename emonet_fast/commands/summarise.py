@@ -85,5 +85,6 @@ def summarise(
     rest = "; ".join(
         f"{name.replace('_', ' ')}: {facts[name]}" for name in ("left_out", "not_named") if facts.get(name)
     )
-    opt.say(f"{facts['rows']} rows in {counted(summary.groups.num_rows, 'group')}" + (f"; {rest}" if rest else ""))
+    rows, groups = counted(int(facts["rows"]), "row"), counted(summary.groups.num_rows, "group")
+    opt.say(f"{rows} in {groups}" + (f"; {rest}" if rest else ""))
     return status

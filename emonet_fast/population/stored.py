@@ -49,12 +49,13 @@ class StoredScores:
         left_out: rows without scores by status, once `blocks` was read to its end.
 
     Raises:
-        DataError: when a file cannot be read, has no scores, names no checkpoint, or is of another checkpoint,
-            precision, heads or neutral means than the first one.
+        DataError: when a file is named twice, cannot be read, has no scores, names no checkpoint, or is of another
+            checkpoint, precision, heads or neutral means than the first one.
     """
 
     def __init__(self, places: Sequence[Path], *, anonymous: bool = False) -> None:
         self.files = tuple(file for place in places for file in files_of_scores(place))
+        _check_once(self.files)
         self.left_out: Counter[str] = Counter()
         self._columns: dict[tuple[str, ...], Path] = {}  # each set of columns with its first file
         first: _Head | None = None
@@ -129,6 +130,16 @@ def files_of_scores(place: Path) -> list[Path]:
     if not place.is_file():
         raise DataError(f"{place} is not a file; expected scores, as `emonet-fast score --output` writes them")
     return [place]
+
+
+def _check_once(files: Iterable[Path]) -> None:
+    places: dict[tuple[int, int], Path] = {}
+    for path in files:
+        facts = path.stat()
+        place = facts.st_dev, facts.st_ino
+        if place in places:
+            raise DataError(f"{path} is the file {places[place]}: its rows would count twice; name each file once")
+        places[place] = path
 
 
 def _check_same(path: Path, head: _Head, first: Path, expected: _Head, anonymous: bool) -> None:

@@ -258,8 +258,10 @@ class Scores:
             baseline: of scores of the same checkpoint; see `emonet-fast baseline` and docs/baselines.md.
 
         Raises:
-            OptionError: when the baseline is of another checkpoint (by its hash) or of other heads.
+            OptionError: when the baseline is none, or is of another checkpoint (by its hash) or of other heads.
         """
+        if not isinstance(baseline, Baseline):
+            raise OptionError(f"baseline is {baseline!r}; expected a Baseline, as ef.Baseline.read(path) gives")
         baseline.check(self.names, self.metadata)
         notes = dict.fromkeys([*self.notes, *baseline.notes(self.metadata)])
         return replace(self, baseline=baseline, notes=tuple(notes))

@@ -21,7 +21,8 @@ _TITLES = {
 
 
 def table(scores: "Scores", top: int, width: int, min_reliability: float | None = None) -> str:
-    """One line for each picture: its key, then its `top` strongest emotions, or its status and reason.
+    """One line for each picture: its key, then its `top` strongest emotions, or its status and reason
+    where no emotion can be ranked.
 
     No line is longer than `width` columns, at least 40: keys lose their middle, names their end, and then emotions are
     left out, which the last line says. A mark after a name says that experts do not agree on it. Control characters are
@@ -38,7 +39,7 @@ def table(scores: "Scores", top: int, width: int, min_reliability: float | None 
     widths = _cell_widths(cells, width - key_width - len(_GAP))
     lines = [_line("picture", _TITLES[scores.value_kind] if widths else "status", key_width, width)]
     for i, key in enumerate(keys):
-        if scores.ok[i]:
+        if cells[i]:
             text = _GAP.join(_cell(*c, *w) for c, w in zip(cells[i], widths, strict=False))
         else:
             text = ": ".join(filter(None, [str(scores.status[i]), visible(scores.reason[i])]))

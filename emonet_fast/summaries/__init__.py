@@ -1,5 +1,6 @@
 """Stored scores in few figures: of each track, video, folder, participant or condition; see docs/summaries.md."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -60,13 +61,15 @@ def summarise(
     places = [Path(place) for place in ([scores] if isinstance(scores, str | Path) else scores)]
     if not max_gap > 0:
         raise OptionError(f"max_gap is {max_gap}; expected seconds above 0")
+    if above is not None and not math.isfinite(above):
+        raise OptionError(f"above is {above}; expected a finite value")
     if kind == "z" and baseline is None:
         raise OptionError("kind is z, and there is no baseline; give one, or 'self' for these scores")
     stored = StoredScores(places, anonymous=baseline is None)
-    if isinstance(baseline, str):
-        if baseline != "self":
-            raise OptionError(f"baseline is {baseline!r}; expected a Baseline, or 'self'")
+    if baseline == "self":
         baseline = baseline_of(places)
+    elif not isinstance(baseline, Baseline | None):
+        raise OptionError(f"baseline is {baseline!r}; expected a Baseline, or 'self'")
     readings = Readings(stored.names, stored.neutral_mean, kind, baseline, stored.metadata)
     labels = Labels(stored, by, unit, None if participants is None else Path(participants))
     taken = {column.name for table in ("figures", "groups") for column in codebook.kinds(table)}.intersection(labels.by)
@@ -87,6 +90,11 @@ def summarise(
                 figures.add(group[chosen], cell[chosen], x, strongest, seconds)
                 spool.add(group[chosen], raw)
             progress(len(status))
+        if participants is not None and not labels.groups:
+            raise DataError(
+                f"{participants} names no row of {', '.join(map(str, places))}; expected keys of pictures or videos, "
+                "or the ends of their paths"
+            )
         if not figures.moments.rows.sum():
             raise DataError(f"no row of {', '.join(map(str, places))} has scores and a group; expected some that have")
         figures.finish(len(labels.groups))

@@ -92,6 +92,14 @@ def test_several_files_are_one_population(tmp_path):
     np.testing.assert_allclose(made.mad, Baseline.of(raw, SLUGS, {}).mad, rtol=0, atol=SAME_FIGURE)
 
 
+def test_a_file_counts_once(tmp_path):
+    path = written(tmp_path / "a.parquet", scores(population(5)))
+    (tmp_path / "b.parquet").symlink_to(path)
+    for places in ([path, path], [path, tmp_path / "b.parquet"], [tmp_path]):
+        with pytest.raises(DataError, match="count twice; name each file once"):
+            baseline_of(places)
+
+
 def test_a_folder_is_its_finished_shards(tmp_path):
     raw = population(40)
     for i in range(2):

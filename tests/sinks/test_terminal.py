@@ -69,6 +69,11 @@ def test_no_pictures_and_only_bad_ones():
     assert table(made(["a"], bad={0}), 5, 80) == "picture  status\na        truncated: ends after 12 bytes"
 
 
+def test_a_row_without_a_ranking_says_that_it_is_ok():
+    alone = made(["a"])
+    assert table(alone.against(alone.as_baseline()), 5, 80) == "picture  status\na        ok"
+
+
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=5), st.text(max_size=30), st.integers(40, 200))
 @settings(max_examples=60, deadline=None)
 def test_no_control_character_of_a_key_or_reason_gets_out(keys, reason, width):

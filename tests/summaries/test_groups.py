@@ -90,7 +90,7 @@ def test_a_group_may_have_rows_without_scores_alone(tmp_path):
         (["raw_fear", "status"], None, DataError, "no column 'raw_fear'"),
         (["status"], ["1.jpg,A,rest"], OptionError, "no column of .*people.csv is used"),
         (["condition"], ["1.jpg,A,rest"], DataError, "'p/anna/1.jpg' fits both|fits"),
-        (["condition"], ["none.jpg,A,rest"], DataError, "has scores and a group"),
+        (["condition"], ["none.jpg,A,rest"], DataError, "people.csv names no row of"),
         (["condition"], ["a.jpg,A,rest", "a.jpg,B,rest"], DataError, "the key 'a.jpg' twice"),
         (["condition"], ["a.jpg,A"], DataError, "fewer fields than the header"),
         (["condition"], [], DataError, "it has no rows"),
@@ -105,6 +105,13 @@ def test_what_is_refused(tmp_path, by, rows, error, message):
         keys = {"key": ["1.jpg", *KEYS[1:]]}
     with pytest.raises(error, match=message):
         summarise(pictures(tmp_path, **keys), by, participants=listed)
+
+
+def test_a_csv_of_another_encoding_is_told_what_to_do(tmp_path):
+    listed = tmp_path / "people.csv"
+    listed.write_bytes("key,participant\n1.jpg,Zoë\n".encode("cp1252"))
+    with pytest.raises(DataError, match=r"it is not UTF-8 \(.*\); save it as UTF-8"):
+        summarise(pictures(tmp_path), ["participant"], participants=listed)
 
 
 def test_names_of_figures_and_columns_given_twice_are_refused(tmp_path):
@@ -191,6 +198,8 @@ def test_a_text_and_no_value_are_two_groups_on_the_page(tmp_path):
         (["-o", "OUT/s.csv", "--report", "OUT/s.csv"], ".html"),
         (["-o", "OUT/s.csv", "--kind", "z"], "there is no baseline"),
         (["-o", "OUT/s.csv", "--max-gap", "0"], "x>0"),
+        (["-o", "OUT/s.csv", "--above", "nan"], "above is nan"),
+        (["-o", "OUT/s.csv", "OUT/p0.parquet"], "name each file once"),
         (["-o", "OUT/s.csv", "--baseline", "OUT/none.json"], "none.json cannot be read"),
         (["-o", "OUT/s.csv", "--participants", "OUT/none.csv"], "none.csv cannot be used as participants"),
     ],
