@@ -22,7 +22,7 @@ from emonet_fast.reports.heat import heat_map
 from emonet_fast.reports.timeline import TimelineReport, bands, polylines
 from emonet_fast.reports.timeline_collect import BINS, MAX_TRACKS, TimelineTotals
 from emonet_fast.scores import Scores
-from emonet_fast.sinks import tables
+from emonet_fast.sinks import streamed
 from emonet_fast.sinks.apart import OutputsApart
 from emonet_fast.sinks.coco import CocoJson
 from emonet_fast.sinks.overlay import Overlay
@@ -148,13 +148,13 @@ def test_recover_counts_records_whose_keys_hold_line_breaks(tmp_path, name):
 def test_what_a_killed_run_left_is_readable(tmp_path, kind):
     path = tmp_path / f"a.{kind}"
     sink = open_timeline(path, {"checkpoint": "x"})
-    sink.write(line(0, tables._GROUP_ROWS))
-    sink.write(line(tables._GROUP_ROWS, 5))
+    sink.write(line(0, streamed._GROUP_ROWS))
+    sink.write(line(streamed._GROUP_ROWS, 5))
     with (tmp_path / f"a.{kind}.partial").open("ab") as file:  # a piece that was cut off
         file.write(b"\xff\xff\xff\xff\x10\x02" if kind == "parquet" else b"half a line")
     with pytest.raises(OptionError, match="killed"):
         open_timeline(path, {})
-    whole = tables._GROUP_ROWS + (0 if kind == "parquet" else 5)
+    whole = streamed._GROUP_ROWS + (0 if kind == "parquet" else 5)
     assert recover(path) == whole == len(read(path))
     with pytest.raises(EmonetError, match="expected what a killed run left"):
         recover(path)
@@ -220,7 +220,7 @@ def test_a_disk_that_is_full_in_the_first_batch_keeps_the_rows_that_it_has(tmp_p
 def test_full_disk_keeps_what_was_written(tmp_path, kind):
     path = tmp_path / f"a.{kind}"
     sink = open_timeline(path, {})
-    many = tables._GROUP_ROWS
+    many = streamed._GROUP_ROWS
     disk = sink.file = Full(sink.file, 10**9)
     sink.write(line(0, many))
     size = disk.tell()
