@@ -165,6 +165,7 @@ def test_the_cache_is_listed_and_pruned_by_hand(filled):
     assert "a.safetensors, weights: not used for 40 days\n" in done
     assert ".b.safetensors.0123abcd.tmp, unfinished: left by a killed run\n" in done
     assert names(filled) == {"hub-pins.json", "engines/e.engine", "packed/.c.safetensors.0123abcd.tmp"}
+    assert "nan came; expected a number" in run(cli, ["cache", "prune", "--days", "nan"]).output
     assert "removed 1 file" in run(cli, ["cache", "prune", "--days", "0", "--cache-dir", str(filled)]).output
 
 

@@ -57,9 +57,9 @@ def list_(options: Options) -> None:
 )
 @opt.cache_options
 @opt.INPUT(
-    "--days N", "Remove what was not used for so many days.", type=click.FloatRange(0), default=30.0, show_default=True
+    "--days N", "Remove what was not used for so many days.", type=opt.NumberRange(0), default=30.0, show_default=True
 )
-@opt.INPUT("--max-size GB", "Remove what was used least recently until this much is left.", type=click.FloatRange(0))
+@opt.INPUT("--max-size GB", "Remove what was used least recently until this much is left.", type=opt.NumberRange(0))
 def prune(options: Options, days: float, max_size: float | None) -> None:
     """Remove what was not used lately, or can never be used.
 

@@ -21,6 +21,7 @@ from ..text import one_line, without_secrets
 from .parts import SECTIONS, Function, Option
 from .parts import Argument as Argument
 from .parts import Commands as Commands
+from .parts import NumberRange as NumberRange
 from .parts import OutputFile as OutputFile
 from .parts import command as command
 
@@ -245,7 +246,7 @@ def baseline(more: str = "", words: str = "self the run's own rows") -> Declared
 min_reliability = OUTPUT(
     "--min-reliability X",
     "Leave emotions out of rankings of which the experts' alpha is lower: they agree from 0.3 on, somewhat from 0.1.",
-    type=click.FloatRange(-1, 1),
+    type=NumberRange(-1, 1),
 )
 
 
@@ -270,7 +271,7 @@ unit = INPUT(
 max_gap = INPUT(
     "--max-gap SECONDS",
     "Let samples of a track that lie further apart not follow each other.",
-    type=click.FloatRange(0, min_open=True),
+    type=NumberRange(0, min_open=True),
     show_default="no limit",
 )
 summarised_kind = OUTPUT(

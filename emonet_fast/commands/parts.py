@@ -61,6 +61,14 @@ class OutputFile(click.Path):
         return path
 
 
+class NumberRange(click.FloatRange):
+    """A range that refuses nan, which is neither below nor above any bound."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        return self.fail(f"{value} came; expected a number", param, ctx) if number != number else number
+
+
 class Command(click.Command):
     """A command whose help text has its options by section, and examples at its end."""
 

@@ -67,7 +67,7 @@ def list_files(
     found = FoundFiles(leave_out=None if leave_out is None else leave_out.absolute())
     if is_remote(text):
         return _list_remote(text, found, in_folders, in_globs)
-    if not os.path.lexists(text) and glob.has_magic(text):
+    if not os.path.lexists(text) and glob.has_magic(text) and "\0" not in text:
         search_glob(text, found, in_globs, in_folders)
         return found
     path = text if os.path.lexists(text) else same_letters(text)

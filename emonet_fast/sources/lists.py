@@ -54,6 +54,8 @@ def _lines(path: Path) -> Iterator[str]:
                 raise ValueError(f"a line has more than {_LONGEST:,} bytes: it is no list of paths")
             name = line.removeprefix(b"\xef\xbb\xbf" if start else b"").rstrip(b"\r\n")
             start = False
+            if b"\0" in name:
+                raise ValueError("a line has a zero byte: it is no list of paths, or not in UTF-8")
             if name.strip():
                 yield os.fsdecode(name)
 

@@ -62,12 +62,15 @@ def test_what_is_no_list_is_said(folder):
     assert [p.key for p in Inputs(["@a.png"], Options())] == ["@a.png"]  # it lies here
     (folder / "empty.txt").write_text("\n\n")
     (folder / "binary").write_bytes(b"x" * 70_000)
+    (folder / "zeros").write_text("a.png\n*.png\n", encoding="utf-16")
     (folder / "bad.csv").write_text('path\n"open')
     for text, said in (
         ("@gone.txt", "No such file or directory"),
         ("@lists", "a folder, not a file"),
         ("@empty.txt", "names no input"),
         ("@binary", "it is no list of paths"),
+        ("@zeros", "a line has a zero byte"),
+        ("*\0", "no pictures found"),
         ("@bad.csv:path", "cannot be read"),
     ):
         with pytest.raises(InputError, match=said):
