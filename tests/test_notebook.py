@@ -226,6 +226,13 @@ class TestPlot:
         axes = Figure().subplots()
         assert made(2).plot(axes=axes) is axes
 
+    def test_a_population_that_never_moves_has_no_z_to_show(self):
+        alone = made(1)
+        ranked = alone.against(alone.as_baseline())
+        with pytest.raises(ef.OptionError, match="no row has scores to plot by z"):
+            ranked.plot()
+        assert ">ok</td>" in ranked._repr_html_()
+
     def test_rows_without_scores(self):
         with pytest.raises(ef.OptionError, match="no row has scores to plot"):
             made(2, status=["empty", "failed"]).plot()

@@ -75,7 +75,8 @@ def _rows(scores: "Scores") -> Iterator[str]:
         if alone:
             cells = ["<br>".join(cells)]
         if not top:
-            cells = [escape(f"{scores.status[row]}: {shorten_end(visible(scores.reason[row]), _TEXT)}")]
+            reason = shorten_end(visible(scores.reason[row]), _TEXT)
+            cells = [escape(": ".join(filter(None, [str(scores.status[row]), reason])))]
         head = f"<td>{shown}</td><td>{escape(shorten_middle(visible(scores.keys[row]), _KEY))}</td>"
         span = "" if top else f" colspan={_STRONGEST}"
         yield f"<tr>{head}{''.join(f'<td{span}>{cell}</td>' for cell in cells)}</tr>"
@@ -120,8 +121,8 @@ def plot(scores: "Scores", kind: str | None, axes: "Axes | None") -> "Axes":
     pyplot = need("matplotlib.pyplot", "Scores.plot()")
     kind = kind or scores.value_kind
     slugs, values = scores.ranking(kind)
-    if not scores.ok.any() or not slugs:
-        raise OptionError("no row has scores to plot; look at .status and .reason")
+    if not np.isfinite(values).any():
+        raise OptionError(f"no row has scores to plot by {kind}; look at .status, .reason and .notes")
     size = (7.0, 1.2 + 0.2 * len(slugs)) if len(scores) == 1 else (11.0, 3.5 + 0.2 * min(len(scores), _LABELLED))
     if axes is None:
         axes = pyplot.subplots(figsize=size, layout="constrained")[1]
