@@ -18,9 +18,9 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"[\w.][\w./-]{0,255}", re.ASCII)
 
 _OTHER_WAYS = (
-    "(2) in place of 'large' or 'small', a folder in the published layout: encoder/ and heads/ with the files of "
-    "both repositories; (3) a packed file made where there is a connection: emonet-fast pack --checkpoint large "
-    "-o large.safetensors"
+    "(2) in place of 'large' or 'small', a folder in the published layout (one called small as ./small): encoder/ and "
+    "heads/ with the files of both repositories; (3) a packed file made where there is a connection: "
+    "emonet-fast pack --checkpoint large -o large.safetensors"
 )
 
 
