@@ -293,7 +293,7 @@ def test_boxes_that_could_be_two_pictures_are_refused(tiny, tmp_path):
     boxes.write_text("key,x,y,width,height\ncleo/1.jpg,0,0,30,30\n")
     plan, _ = _plan(settings, Folder(tmp_path / "out"), said.append)
     assert any(line.startswith("2 of 2 pictures have no row in") for line in said)
-    marker = {"counts": {"no_face": 2}, "notes": []}
+    marker = {"counts": {"no_face": 2}, "notes": [], "inputs": 2}
     done = {0: FoundShard(ShardState.DONE, marker)}
     work = _Work(settings, Folder(tmp_path / "out"), said.append, BulkProgress(said.append), plan, True, done)
     assert "no picture that could be read has a face in" in _summary(work).text()

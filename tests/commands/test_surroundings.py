@@ -185,8 +185,9 @@ def test_doctor_says_what_triton_needs_to_compile(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", ["score {} -c c", "bulk {} -c c -o o", "score a.jpg -c {}", "pack -c {} -o o.safetensors", "report {}",
-                "evaluate any-hit --predictions {} --labels l --mapping ferd", "recover {}"]
+    "command", ["score a.jpg -c c --report {}", "bulk {} -c c -o o", "score a.jpg -c {}",
+                "pack -c {} -o o.safetensors", "report {}", "recover {}",
+                "evaluate any-hit --predictions {} --labels l --mapping ferd"]
 )  # fmt: skip
 def test_no_message_shows_the_secrets_of_a_url(command, run, tmp_path, monkeypatch):
     """Also where none is read: such a line ends up in logs and reports of faults as well."""

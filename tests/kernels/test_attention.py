@@ -155,13 +155,13 @@ def test_an_image_does_not_depend_on_its_place_or_batch(device):
 
 
 def test_tile_sizes_agree(device):
-    """Small and large batches take other tiles; a row's sums are made in the same order in both."""
+    """Small and large batches take other tiles. Where sums have another order, single roundings to bf16 flip."""
     qkv = packed(1, 192, 1, 72, device, seed=6)
     out = poisoned((192, 72), torch.bfloat16, device)
     launch(qkv, out, 1, launch_config(100_000, 192, 1, 72, 90))
     small = run(qkv, 1, 192, 1)
-    # On a GPU the layout of the last tile's products may differ: a step of bf16.
-    assert torch.equal(out, small) if device == "cpu" else not excess(out, small.double(), small.double().abs() * 2**-7)
+    # A step of bf16 of the result, or of one weight: of about 1/192 of the sum, times values of up to 4.
+    assert not excess(out, small.double(), small.double().abs() * 2**-7 + 4 * 2**-8 / 192)
 
 
 @pytest.mark.parametrize("tokens", [35, 70])

@@ -15,7 +15,7 @@ from emonet_fast.kernels.head_weights import HeadWeights
 from emonet_fast.kernels.heads import reference, score_heads
 
 from .bounds import excess
-from .conftest import poisoned
+from .conftest import assert_same, poisoned
 
 LARGE, SMALL = (1152, 1024, 512, 256, 1), (1152, 128, 32, 1)
 TYPES = [torch.bfloat16, torch.float32]
@@ -200,12 +200,12 @@ def test_place_and_company_do_not_matter(one, dtype, seed):
     x = x.to(dtype)
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
     together = run(x, weights)
-    assert torch.equal(run(x[order], weights), together[order]), f"seed {seed}"
+    assert_same(run(x[order], weights), together[order])
     # Alone, launched in the same way.
     config = launch_config(len(x), weights.heads, weights.widths, x.element_size(), 90)
     for row in (0, 11, 19):
         scratch = poisoned_scratch(weights, len(x))
-        assert torch.equal(run(x[row : row + 1], weights, scratch=scratch, config=config), together[row : row + 1])
+        assert_same(run(x[row : row + 1], weights, scratch=scratch, config=config), together[row : row + 1])
 
 
 def test_again_with_the_same_scratch(one):
