@@ -8,7 +8,6 @@ codes to codes: scales, bias, GELU and the next quantiser are steps of its kerne
 from pathlib import Path
 from typing import BinaryIO
 
-import ml_dtypes
 import numpy as np
 
 from ..checkpoint.layers import layer_behind, layer_of
@@ -17,6 +16,7 @@ from .int8 import Int8Layer, Int8Recipe
 from .model import assemble
 from .stored import StoringWriter
 from .turned import TurnedFile
+from .writer import halves
 
 OPSET = 21
 IR_VERSION = 10
@@ -46,16 +46,10 @@ class Int8Writer(StoringWriter):
         self._rounded: dict[str, str] = {}  # by the name of the layer
 
     def patches(self, x: str, prefix: str) -> str:
-        """As in the float graph, but where the rest is bf16 its weights keep 16 bits, as a sum of two.
-
-        All pixels of a patch go one way where it is bright: bf16's rounding of 768 weights then adds up.
-        """
-        weight = self.file.array(f"{prefix}.weight")
-        coarse = weight.astype(ml_dtypes.bfloat16).astype(np.float32)
-        inputs = [x, self.stored(f"{prefix}.weight/coarse", coarse), self.weight(f"{prefix}.bias")]
-        fine = [x, self.stored(f"{prefix}.weight/fine", weight - coarse)]
-        sums = (self.convolution(inputs, "patches/coarse"), self.convolution(fine, "patches/fine"))
-        return self.op("Add", sums, "patches")
+        """As in the float graph, but where the rest is bf16 its weights keep 16 bits."""
+        coarse, fine = halves(self.file.array(f"{prefix}.weight"))
+        names = self.stored(f"{prefix}.weight/coarse", coarse), self.stored(f"{prefix}.weight/fine", fine)
+        return self.halved_patches(x, prefix, *names)
 
     def layer_norm(self, x: str, prefix: str, name: str) -> str:
         turn = self._recipe.turn

@@ -5,7 +5,7 @@ from onnx import TensorProto, helper
 
 from ..checkpoint.spec import Checkpoint
 from .backbone import add_pooling, add_tower
-from .writer import AveragingWriter, GraphWriter, ObservingWriter
+from .writer import AveragingWriter, Bf16Writer, GraphWriter, ObservingWriter
 
 OPSET = 20  # the first with Gelu
 IR_VERSION = 9
@@ -17,18 +17,18 @@ IR_VERSION = 9
 PARTS = ("all", "tower", "top", "observed", "averaged")
 
 
-def build_model(checkpoint: Checkpoint, part: str = "all") -> onnx.ModelProto:
+def build_model(checkpoint: Checkpoint, part: str = "all", *, bf16: bool = False) -> onnx.ModelProto:
     """Write the network of a packed checkpoint, or one of PARTS of it.
 
     The input is `pixels` [N, 3, S, S] uint8, RGB planes; of the top, `tokens` [N, tokens, hidden] float32. The outputs
     are `embedding` [N, hidden] float32, not normalised, and `raw` [N, H] float32; of the tower, `tokens`. N is free.
 
     Weights are external data at the checkpoint's file name: save the model beside that file, or read it with that
-    folder as its base.
+    folder as its base. With `bf16` it is written for a compiler that computes in bf16, see Bf16Writer.
     """
     if part not in PARTS:
         raise ValueError(f"part is {part!r}; expected one of {PARTS}")
-    kind = {"observed": ObservingWriter, "averaged": AveragingWriter}.get(part, GraphWriter)
+    kind = {"observed": ObservingWriter, "averaged": AveragingWriter}.get(part, Bf16Writer if bf16 else GraphWriter)
     return assemble(kind(checkpoint), part, OPSET, IR_VERSION)
 
 

@@ -3,14 +3,18 @@
 import shutil
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from emonet_fast.checkpoint import open_checkpoint
+from emonet_fast.checkpoint.tensors import SafetensorsFile
 from emonet_fast.graph.backbone import probe_keys
 from emonet_fast.graph.model import build_model
+from emonet_fast.graph.writer import halves
 
 from ..tiny import write_tiny
 
@@ -28,9 +32,9 @@ def tiny(request, tmp_path_factory):
     return published, checkpoint
 
 
-def evaluate(checkpoint, pixels):
+def evaluate(checkpoint, pixels, **how):
     path = checkpoint.path.with_suffix(".onnx")
-    onnx.save(build_model(checkpoint), path)
+    onnx.save(build_model(checkpoint, **how), path)
     onnx.checker.check_model(str(path), full_check=True)
     embedding, raw = ReferenceEvaluator(str(path)).run(["embedding", "raw"], {"pixels": pixels})
     return embedding, raw
@@ -51,6 +55,26 @@ def test_equals_published_modules(tiny, count):
     np.testing.assert_allclose(embedding, want.embedding, atol=TOLERANCE)
     np.testing.assert_allclose(raw, want.raw, atol=TOLERANCE)
     assert raw.std() > 0.1, "a constant output would pass any comparison"
+
+
+def test_a_graph_for_bf16_keeps_16_bits_of_the_patches(tiny):
+    """A compiler rounds its constants to bf16: two of them are a weight to 2^-17. The network stays the same."""
+    _, checkpoint = tiny
+    name = "vision_model.embeddings.patch_embedding.weight"
+    weight = SafetensorsFile(checkpoint.path).array(name)
+    parts = [t for t in build_model(checkpoint, bf16=True).graph.initializer if t.name.startswith(f"{name}/")]
+    kept = sum(numpy_helper.to_array(t).astype(ml_dtypes.bfloat16).astype(np.float64) for t in parts)
+    assert (abs(kept - weight) <= 2.0**-17 * abs(weight)).all()
+    assert (abs(weight.astype(ml_dtypes.bfloat16) - weight) > 2.0**-12 * abs(weight)).any(), "one part would do"
+    pixels = np.random.default_rng(5).integers(0, 256, (2, 3, 32, 32), dtype=np.uint8)
+    for two, one in zip(evaluate(checkpoint, pixels, bf16=True), evaluate(checkpoint, pixels), strict=True):
+        np.testing.assert_allclose(two, one, atol=TOLERANCE)
+
+
+def test_weights_that_bf16_holds_stay_in_one_part():
+    coarse, fine = halves(np.arange(-128, 128, dtype=np.float32).reshape(2, 2, 8, 8))
+    assert coarse[1, 1, 7, 7] == 127
+    assert not fine.any()
 
 
 def test_reference_from_packed_equals_from_published(tiny):

@@ -63,7 +63,7 @@ def build(packed: Path, part: str, precision: str, batch_size: int, folder: Path
     if recipe is None:
         from ...graph.model import build_model  # here alone: the parent needs no ONNX
 
-        model_bytes = build_model(checkpoint, part).SerializeToString()
+        model_bytes = build_model(checkpoint, part, bf16=precision == "bf16").SerializeToString()
         os.chdir(packed.parent)
         model = core.read_model(model=model_bytes)
     else:
