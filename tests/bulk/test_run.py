@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -324,6 +325,11 @@ def test_rows_of_boxes_from_a_file(tiny, tmp_path):
     assert [r["status"] for r in found] == ["ok", "ok", "not_an_image", "ok", "no_face"]
     assert [r["row"] for r in found] == [0, 0, 1, 2, 3]
     assert [r["face_x"] for r in found] == [1, 20, None, -5, None]
+    collected = write_report(tmp_path / "out", tmp_path / "page.html")
+    assert (collected.pictures, collected.faces, collected.scored) == (4, 3, 3)
+    page = (tmp_path / "page.html").read_text("utf-8")
+    counts = re.findall(r'<b>([\d,]+)</b> <span class="soft">(pictures|faces|scored)<', page)
+    assert counts == [("4", "pictures"), ("3", "faces"), ("3", "scored")]
     run(data, tiny, tmp_path / "out", shard_size=2, faces=FaceOptions(f"boxes:{moved}"))
     boxes.write_text("\n".join(lines[:-1]) + "\n")
     with pytest.raises(DataError, match="face boxes: the folder has sha256:"):

@@ -76,7 +76,10 @@ def write_report(
         if shard.state == ShardState.FAILED
     }
     collected.notes += filter(None, [skipped_text(skipped_by(plan, shards.values()))])
-    collected.notes += sorted({note for number in done for note in (shards[number].marker or {})["notes"]})
+    markers = [shards[number].marker or {} for number in done]
+    collected.notes += sorted({note for marker in markers for note in marker["notes"]})
+    collected.pictures = sum(marker["inputs"] for marker in markers)
+    collected.faces = sum(marker.get("faces", 0) for marker in markers)
     shown = thumbnails(folder, plan, collected, anywhere=bool(pictures)) if pictures is not False else {}
     write_whole(output, render("bulk/report/page.html", _page(collected, shown, str(where))))
     return collected
@@ -90,11 +93,13 @@ def _page(collected: Collected, shown: dict[str, str], title: str) -> dict[str, 
         notes.append(f"{unfinished} of {collected.shards} shards are not done; this page is about the others.")
     notes += [f"Shard {shard} failed: {reason}" for shard, reason in collected.failed.items()]
     lost = collected.total - collected.scored
+    found = [] if collected.fingerprint.get("faces", "none") == "none" else [(f"{collected.faces:,}", "faces", False)]
     return {
         "title": title,
         "notes": notes,
         "counts": [
-            (f"{collected.total:,}", "rows", False),
+            (f"{collected.pictures:,}", "picture" if collected.pictures == 1 else "pictures", False),
+            *found,
             (f"{collected.scored:,}", "scored", False),
             (f"{lost:,}", "without scores", lost > 0),
             (collected.done, f"of {collected.shards} shards", False),

@@ -89,6 +89,7 @@ class Collected:
         unranked: Places of the emotions that do not count among a row's strongest.
         statuses: Rows by status.
         examples: For each status but "ok" the keys and reasons of its first rows.
+        pictures, faces: In the shards that are read here.
         scored: Rows with scores.
         done, shards: Shards that are read here, and in all.
         failed: Reasons by the shards' numbers.
@@ -106,6 +107,8 @@ class Collected:
     unranked: list[int] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    pictures: int = 0
+    faces: int = 0
     scored: int = 0
     done: int = 0
     shards: int = 0
