@@ -73,9 +73,12 @@ def _file() -> dict[str, list[dict[str, Any]]]:
 
 
 def describe(names: Sequence[str]) -> list[Column]:
-    """The columns of a table, in their order. Those that no command writes have UNKNOWN for their meaning."""
+    """The columns of a table, in their order. Those that no command writes have UNKNOWN for their meaning.
+
+    A summary is by columns of the scores, such as track.
+    """
     table = max(tables(), key=lambda kind: sum(_find(name, kind) is not None for name in names))
-    return [_find(name, table) or Column(name, UNKNOWN) for name in names]
+    return [_find(name, table) or _find(name, "scores") or Column(name, UNKNOWN) for name in names]
 
 
 def every() -> Iterator[Column]:

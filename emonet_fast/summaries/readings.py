@@ -85,4 +85,5 @@ class Readings:
 
 def bits(shares: Float64Array) -> Float64Array:
     """[n] Shannon entropy in bits of [n, K] shares; what is 0 adds nothing."""
-    return np.asarray(-np.sum(shares * np.log2(np.where(shares > 0, shares, 1.0)), axis=1))
+    # 0 less the sum: a minus before it would write -0.0 for one share alone
+    return np.asarray(0.0 - np.sum(shares * np.log2(np.where(shares > 0, shares, 1.0)), axis=1))

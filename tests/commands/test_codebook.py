@@ -85,6 +85,12 @@ def test_every_column_of_every_writer_is_described_and_nothing_else_is(tmp_path)
     assert {c.name for c in codebook.every()} >= set(written["scores"]) - {"keep_emotion"}
 
 
+def test_a_summary_is_by_columns_of_the_scores():
+    described = codebook.describe(["track", "answers", "dimension", "kind", "n"])
+    assert [c.name for c in described if c.meaning == codebook.UNKNOWN] == ["answers"]
+    assert described[0] == codebook.describe(["key", "raw_elation", "track"])[2]
+
+
 def test_the_page_has_the_rows_of_the_codebook():
     pages = {"figures": "summaries.md", "groups": "summaries.md", "scores": "output-formats.md"}
     for table in codebook.tables():

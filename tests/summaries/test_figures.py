@@ -14,6 +14,7 @@ from emonet_fast.errors import DataError, OptionError
 from emonet_fast.summaries import spool as spools
 from emonet_fast.summaries import summarise
 from emonet_fast.summaries.circumplex import COORDINATES
+from emonet_fast.summaries.readings import bits
 from emonet_fast.summaries.tables import t_quantile
 
 from ..population.made import SLUGS, population
@@ -95,6 +96,11 @@ def test_groups_have_shares_entropy_and_transitions(tmp_path):
     counts = transitions(good, ("source", "track"))
     assert {(a, b): row[f"{a}_to_{b}"] for a, b in itertools.product(WORDS, WORDS)} == counts
     assert sum(counts.values()) == 58 - 4
+
+
+def test_entropy_of_one_share_is_zero_without_a_sign():
+    assert str(bits(np.eye(7)[:2]).tolist()) == "[0.0, 0.0]"
+    assert bits(np.full((1, 8), 1 / 8)).tolist() == [3.0]
 
 
 def test_entropy_and_derived_pair_by_hand(tmp_path):
