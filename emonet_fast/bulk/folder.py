@@ -21,6 +21,7 @@ from typing import Any
 
 from ..errors import DataError, OptionError
 from ..files import PendingFile, sync_folder, write_whole
+from ..reports.collect import InputCount
 from ..sources.folder import reason_of, stat_file
 from .inputs import PlannedFile
 from .plan import PLAN, VERSION_1_FILES, Plan, files_name
@@ -228,6 +229,13 @@ def skipped_by(plan: Plan, shards: Iterable[FoundShard]) -> Counter[str]:
         if shard.state == ShardState.DONE and shard.marker is not None:
             skipped.update(shard.marker.get("skipped", {}))
     return skipped
+
+
+def input_count(markers: Iterable[Mapping[str, Any]], *, faces: bool) -> InputCount:
+    """How many pictures, and faces where a run looks for them, finished shards hold, by their markers."""
+    known = list(markers)
+    found = sum(marker.get("faces", 0) for marker in known) if faces else None
+    return InputCount(sum(marker["inputs"] for marker in known), found)
 
 
 def check_same(folder: Path, kept: Plan, asked: Plan) -> None:

@@ -13,7 +13,7 @@ from ..sources.keys import picture_of
 from ..sources.skipped import skipped_text
 from ..text import counted, duration
 from . import inputs as listing
-from .folder import Folder, FoundShard, ShardState, check_same, refuse_different, skipped_by
+from .folder import Folder, FoundShard, ShardState, check_same, input_count, refuse_different, skipped_by
 from .local import run_local
 from .lock import BEAT, STALE, Lock
 from .plan import Plan, asked, make_plan
@@ -247,16 +247,13 @@ def _summary(work: _Work) -> BulkSummary:
     shards = work.shards
     counts: Counter[str] = Counter()
     notes: dict[str, None] = {}
-    inputs, looked = InputCount(faces=None if work.settings.faces.faces == "none" else 0), Looked()
-    for found in shards.values():
-        if found.state == ShardState.DONE and found.marker is not None:
-            counts.update(found.marker["counts"])
-            notes |= dict.fromkeys(found.marker["notes"])
-            inputs.pictures += found.marker["inputs"]
-            if inputs.faces is not None:
-                inputs.faces += found.marker.get("faces", 0)
-            pictures, unfit = found.marker.get("looked", (0, 0))
-            looked.pictures, looked.unfit = looked.pictures + pictures, looked.unfit + unfit
+    looked = Looked()
+    markers = [f.marker for f in shards.values() if f.state == ShardState.DONE and f.marker is not None]
+    for marker in markers:
+        counts.update(marker["counts"])
+        notes |= dict.fromkeys(marker["notes"])
+        pictures, unfit = marker.get("looked", (0, 0))
+        looked.pictures, looked.unfit = looked.pictures + pictures, looked.unfit + unfit
     boxes = work.settings.faces.boxes
     if boxes is not None and counts[Status.NO_FACE] and not counts[Status.OK]:
         notes[f"no picture that could be read has a face in {boxes}: do its rows name these pictures?"] = None
@@ -269,6 +266,6 @@ def _summary(work: _Work) -> BulkSummary:
         notes=tuple(notes),
         progress=work.progress,
         skipped=skipped_by(work.plan, shards.values()),
-        inputs=inputs,
+        inputs=input_count(markers, faces=work.settings.faces.faces != "none"),
         looked=looked,
     )

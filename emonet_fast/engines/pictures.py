@@ -14,7 +14,7 @@ from ..records import UInt8Array
 from .fidelity import MIN_PICTURES_FOR_RANKS
 
 MIN_PICTURES = 16
-# Of int8. Each takes 1 to 2 s on two cores at full depth; the first 24 of them some 7 s more, and 40 MB.
+# Of int8. Each takes 1 to 2 s on two cores at full depth; those that are walked take more, see calibrating.py.
 CALIBRATION_PICTURES = 96
 # With fewer of a folder's own, drawn ones stand in.
 _FEWEST = 24

@@ -84,6 +84,12 @@ class InputCount:
         self.faces = (self.faces or 0) + int(np.isfinite(scores.faces[:, 0]).sum())
         return first
 
+    @property
+    def heads(self) -> list[tuple[str, str, bool]]:
+        """The first numbers of a page, as its macro `summary` takes them."""
+        known = [(self.pictures, "picture"), *([] if self.faces is None else [(self.faces, "face")])]
+        return [(f"{number:,}", name if number == 1 else name + "s", False) for number, name in known]
+
     def text(self) -> str:
         """For people."""
         faces = "" if self.faces is None else f", {counted(self.faces, 'face')}"

@@ -114,11 +114,8 @@ class PictureReport(RunOutput):
 
 def _content(totals: PictureTotals, baseline: Baseline | None) -> dict[str, Any]:
     """The template's variables that come from scores."""
-    total, count = totals.statuses.total(), totals.count
-    counts = [(f"{count.pictures:,}", "picture" if count.pictures == 1 else "pictures", False)]
-    if count.faces is not None:
-        counts.append((f"{count.faces:,}", "face" if count.faces == 1 else "faces", False))
-    counts.append((f"{totals.scored:,}", "scored", False))
+    total = totals.statuses.total()
+    counts = [*totals.count.heads, (f"{totals.scored:,}", "scored", False)]
     if total > totals.scored:
         counts.append((f"{total - totals.scored:,}", "without scores", True))
     views = switch(totals.kinds.there([baseline]))

@@ -326,7 +326,7 @@ def test_rows_of_boxes_from_a_file(tiny, tmp_path):
     assert [r["row"] for r in found] == [0, 0, 1, 2, 3]
     assert [r["face_x"] for r in found] == [1, 20, None, -5, None]
     collected = write_report(tmp_path / "out", tmp_path / "page.html")
-    assert (collected.pictures, collected.faces, collected.scored) == (4, 3, 3)
+    assert (collected.count.pictures, collected.count.faces, collected.scored) == (4, 3, 3)
     page = (tmp_path / "page.html").read_text("utf-8")
     counts = re.findall(r'<b>([\d,]+)</b> <span class="soft">(pictures|faces|scored)<', page)
     assert counts == [("4", "pictures"), ("3", "faces"), ("3", "scored")]

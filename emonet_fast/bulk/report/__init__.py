@@ -22,7 +22,7 @@ from ...reliability import reliable
 from ...reports.render import MEASURES, minus, render, scale_text, switch
 from ...sources.skipped import skipped_text
 from ...text import value_text
-from ..folder import Folder, ShardState, skipped_by
+from ..folder import Folder, ShardState, input_count, skipped_by
 from ..settings import SELF
 from .collect import EDGES_OF, STRONGEST, Collected, KindFigures, collect, quantile, scale_edges
 from .pictures import thumbnails
@@ -78,8 +78,7 @@ def write_report(
     collected.notes += filter(None, [skipped_text(skipped_by(plan, shards.values()))])
     markers = [shards[number].marker or {} for number in done]
     collected.notes += sorted({note for marker in markers for note in marker["notes"]})
-    collected.pictures = sum(marker["inputs"] for marker in markers)
-    collected.faces = sum(marker.get("faces", 0) for marker in markers)
+    collected.count = input_count(markers, faces=collected.fingerprint.get("faces", "none") != "none")
     shown = thumbnails(folder, plan, collected, anywhere=bool(pictures)) if pictures is not False else {}
     write_whole(output, render("bulk/report/page.html", _page(collected, shown, str(where))))
     return collected
@@ -93,13 +92,11 @@ def _page(collected: Collected, shown: dict[str, str], title: str) -> dict[str, 
         notes.append(f"{unfinished} of {collected.shards} shards are not done; this page is about the others.")
     notes += [f"Shard {shard} failed: {reason}" for shard, reason in collected.failed.items()]
     lost = collected.total - collected.scored
-    found = [] if collected.fingerprint.get("faces", "none") == "none" else [(f"{collected.faces:,}", "faces", False)]
     return {
         "title": title,
         "notes": notes,
         "counts": [
-            (f"{collected.pictures:,}", "picture" if collected.pictures == 1 else "pictures", False),
-            *found,
+            *collected.count.heads,
             (f"{collected.scored:,}", "scored", False),
             (f"{lost:,}", "without scores", lost > 0),
             (collected.done, f"of {collected.shards} shards", False),

@@ -14,6 +14,7 @@ from ...codebook import current_name
 from ...errors import DataError
 from ...records import Float64Array
 from ...reliability import reliable
+from ...reports.collect import InputCount
 from ...scores import FACE_COLUMNS
 from ..folder import Folder
 from ..plan import Plan
@@ -89,7 +90,7 @@ class Collected:
         unranked: Places of the emotions that do not count among a row's strongest.
         statuses: Rows by status.
         examples: For each status but "ok" the keys and reasons of its first rows.
-        pictures, faces: In the shards that are read here.
+        count: Of pictures and faces in the shards that are read here.
         scored: Rows with scores.
         done, shards: Shards that are read here, and in all.
         failed: Reasons by the shards' numbers.
@@ -107,8 +108,7 @@ class Collected:
     unranked: list[int] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    pictures: int = 0
-    faces: int = 0
+    count: InputCount = field(default_factory=InputCount)
     scored: int = 0
     done: int = 0
     shards: int = 0
