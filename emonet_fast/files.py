@@ -5,6 +5,8 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -137,6 +139,28 @@ class PendingFile:
         with contextlib.suppress(OSError):  # closing flushes, and a full disk must not hide the first error
             self.file.close()
         self._temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to fill, which becomes `path` at the end; where anything fails nothing of it stays.
+
+    Raises OptionError where `path` exists and is not an empty folder.
+    """
+    if path.is_dir() and any(path.iterdir()):
+        raise OptionError(f"{path} exists and is not empty; give a new folder, or remove it first")
+    if path.exists() and not path.is_dir():
+        raise OptionError(f"{path} is a file; expected a new or an empty folder")
+    with opening(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    try:
+        yield unfinished
+        unfinished.chmod(0o755)  # mkdtemp makes private folders
+        unfinished.rename(path)  # replaces an empty folder, refuses a filled one
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from PIL import Image
 
 import emonet_fast as ef
 from emonet_fast import taxonomy
+from emonet_fast.checkpoint.heads import MEANS_FILE
 from emonet_fast.commands import main
 from emonet_fast.sinks.tables import recover
 
@@ -84,7 +85,7 @@ def test_score_writes_a_row_for_every_input(scored, published_small):
 
 
 def _mean(folder: Path, slug: str) -> float:
-    stats = json.loads((folder / "heads" / "neutral_stats_cache.json").read_text())
+    stats = json.loads((folder / "heads" / MEANS_FILE).read_text())
     return float(stats[taxonomy.find(slug).file_stem]["mean"])
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 import emonet_fast as ef
 from emonet_fast import taxonomy
+from emonet_fast.checkpoint.heads import MEANS_FILE
 from emonet_fast.scorer import UNTRAINED
 
 from . import tolerances
@@ -44,7 +45,7 @@ def test_equals_the_reference_from_files_to_scores(scorer, published_small, phot
     found = resolve_published(published_small, scorer.options.cache_dir)
     names = [d.slug for d in taxonomy.DIMENSIONS]
     want = Reference.from_published(found, tuple(names), True).score(photos).raw.astype(np.float64)
-    stats = json.loads((published_small / "heads" / "neutral_stats_cache.json").read_text())
+    stats = json.loads((published_small / "heads" / MEANS_FILE).read_text())
     subtracted = want - np.array([stats[d.file_stem]["mean"] for d in taxonomy.DIMENSIONS])
     e = np.exp(subtracted[:, :40])
     scores = scorer(photos, embeddings=True)

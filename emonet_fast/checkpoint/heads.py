@@ -104,11 +104,12 @@ def read_head(path: Path) -> Layers:
             if f"layers.{i}.{part}" not in state:
                 raise CheckpointError(f"{path} has layers.{i} without its {part}; expected both.")
         layers.append((state[f"layers.{i}.weight"], state[f"layers.{i}.bias"]))
-    _check_chain(path, indices, layers)
+    check_chain(path, indices, layers)
     return layers
 
 
-def _check_chain(path: Path, indices: list[int], layers: Layers) -> None:
+def check_chain(path: Path | str, indices: list[int], layers: Layers) -> None:
+    """Raise CheckpointError where Linear layers at these places of a module are no head; `path` names it in errors."""
     if indices[0] != 0 or any(b - a not in _STEPS for a, b in pairwise(indices)):
         raise CheckpointError(
             f"{path} has Linear layers at {indices}; expected 0, 3, 6, ... (ReLU and Dropout between them). "

@@ -10,8 +10,6 @@ inputs of fc2 hold massive activations, which int8 finds hard.
 import itertools
 import json
 import math
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,9 +17,12 @@ import numpy as np
 
 from .. import taxonomy
 from ..checkpoint.expected import tower_tensors
+from ..checkpoint.heads import Layers
+from ..checkpoint.heads_writer import write_heads
 from ..errors import OptionError
+from ..files import new_folder
 from ..records import Float32Array, UInt8Array
-from .synthetic_files import SafetensorsStream, write_torch_state_dict
+from .synthetic_files import SafetensorsStream
 from .synthetic_maths import HIDDEN, IMAGE
 from .synthetic_tower import Tower, generator, rounded, vision_config
 
@@ -52,35 +53,24 @@ def write_synthetic(
     or `out_dir` exists and is not an empty folder.
     """
     out_dir = Path(out_dir)
-    _check(out_dir, heads, layers, seed)
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", suffix=".partial", dir=out_dir.parent))
-    try:
+    _check(heads, layers, seed)
+    with new_folder(out_dir) as folder:
         if pictures is None:
             from ..engines.drawing import calibration_pictures  # needs Pillow to draw
 
             pictures = calibration_pictures(_CALIBRATION_PICTURES, _CALIBRATION_SEED + seed)
-        embeddings = _write_encoder(partial / "encoder", layers, seed, pictures, progress)
-        _write_heads(partial / "heads", HEADS[heads], HEAD_WIDTHS[heads], seed, embeddings)
+        embeddings = _write_encoder(folder / "encoder", layers, seed, pictures, progress)
+        _write_heads(folder / "heads", HEADS[heads], HEAD_WIDTHS[heads], seed, embeddings)
         progress(layers + 2, layers + 2, "heads")
-        partial.chmod(0o755)  # mkdtemp makes private folders
-        partial.rename(out_dir)  # replaces an empty folder, refuses a filled one
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
-def _check(out_dir: Path, heads: str, layers: int, seed: int) -> None:
+def _check(heads: str, layers: int, seed: int) -> None:
     if heads not in HEAD_WIDTHS:
         raise OptionError(f"heads is {heads!r}; expected {' or '.join(map(repr, HEAD_WIDTHS))}")
     if type(layers) is not int or not 1 <= layers <= MAX_LAYERS:
         raise OptionError(f"layers is {layers!r}; expected a whole number from 1 to {MAX_LAYERS}")
     if type(seed) is not int or seed < 0:
         raise OptionError(f"seed is {seed!r}; expected a whole number from 0")
-    if out_dir.is_dir() and any(out_dir.iterdir()):
-        raise OptionError(f"{out_dir} exists and is not empty; give a new folder, or remove it first")
-    if out_dir.exists() and not out_dir.is_dir():
-        raise OptionError(f"{out_dir} is a file; expected a new or an empty folder")
 
 
 def _write_json(path: Path, value: object) -> None:
@@ -169,16 +159,11 @@ def _write_heads(
     embeddings: Float32Array,
 ) -> None:
     """A head of each dimension, the neutral statistics, and the mark that all this is untrained."""
-    folder.mkdir()
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     loud = _loud_directions(unit)
-    neutral: dict[str, dict[str, float]] = {}
-    for dimension in dimensions:
-        state, mean, std = _head(dimension, widths, seed, unit, loud)
-        write_torch_state_dict(folder / f"{dimension.file_stem}.pth", state)
-        neutral[dimension.file_stem] = {"mean": mean, "std": std}
-    _write_json(folder / "neutral_stats_cache.json", neutral)
-    _write_json(folder / "emonet_fast.json", {"untrained": True, "l2_normalise": True})
+    made = {dimension.name: _head(dimension, widths, seed, unit, loud) for dimension in dimensions}
+    neutral = {name: statistics for name, (_, statistics) in made.items()}
+    write_heads(folder, {name: layers for name, (layers, _) in made.items()}, neutral, untrained=True)
 
 
 def _loud_directions(unit: Float32Array) -> tuple[Float32Array, Float32Array]:
@@ -197,13 +182,13 @@ def _head(
     seed: int,
     unit: Float32Array,
     loud: tuple[Float32Array, Float32Array],
-) -> tuple[dict[str, Float32Array], float, float]:
-    """One head's state dict, and the mean and standard deviation of its scores.
+) -> tuple[Layers, tuple[float, float]]:
+    """One head's layers, and the mean and standard deviation of its scores.
 
     unit: [N, 1152] float32, the calibration pictures' embeddings at norm 1. loud: what `_loud_directions` gave.
     """
     rng = generator(seed, dimension.file_stem)
-    state: dict[str, Float32Array] = {}
+    layers: Layers = []
     x = unit
     for i, (columns, rows) in enumerate(itertools.pairwise(widths[:-1])):
         # inputs have norm 1 at first (not elements of size 1), and half the energy after each ReLU
@@ -212,17 +197,15 @@ def _head(
         if i == 0:
             directions, shares = loud
             w -= ((w @ directions) * shares) @ directions.T
-        state |= {f"layers.{3 * i}.weight": w, f"layers.{3 * i}.bias": b}
+        layers.append((w, b))
         x = np.maximum(x @ w.T + b, 0.0)
     low, high = dimension.scale
     middle = (low + high) / 2 + rng.uniform(-0.5, 0.5)
     # A quarter of the scale, and at least 1.5: on photographs the quietest of 44 heads has about a third of the
     # deviation that it has on the calibration pictures (measured 0.31 to 0.41), and 0.5 is promised.
     w, b = _last_layer(rng, x, middle, max((high - low) / 4, 1.5))
-    last = 3 * (len(widths) - 2)
     scores = x @ w.T + b
-    state |= {f"layers.{last}.weight": w, f"layers.{last}.bias": b}
-    return state, float(rounded(scores.mean())), float(rounded(scores.std()))
+    return [*layers, (w, b)], (float(rounded(scores.mean())), float(rounded(scores.std())))
 
 
 def _last_layer(

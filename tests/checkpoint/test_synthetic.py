@@ -10,7 +10,9 @@ from PIL import Image
 from safetensors import safe_open
 
 from emonet_fast import taxonomy
+from emonet_fast.checkpoint import heads_writer
 from emonet_fast.checkpoint.expected import tower_tensors
+from emonet_fast.checkpoint.heads import MEANS_FILE
 from emonet_fast.engines.drawing import calibration_pictures
 from emonet_fast.errors import OptionError
 from emonet_fast.testing import synthetic, synthetic_tower
@@ -117,7 +119,7 @@ def test_files_and_tensors_are_the_published_ones(published_small):
     stems = {d.file_stem for d in taxonomy.DIMENSIONS}
     heads = published_small / "heads"
     assert {p.stem for p in heads.glob("*.pth")} == stems
-    assert set(json.loads((heads / "neutral_stats_cache.json").read_text())) == stems
+    assert set(json.loads((heads / MEANS_FILE).read_text())) == stems
     assert json.loads((heads / "emonet_fast.json").read_text()) == {"untrained": True, "l2_normalise": True}
     preprocessor = json.loads((published_small / "encoder/preprocessor_config.json").read_text())
     assert preprocessor["resample"] == 2
@@ -185,7 +187,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     def full_disk(*_: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(synthetic, "write_torch_state_dict", full_disk)
+    monkeypatch.setattr(heads_writer, "write_torch_state_dict", full_disk)
     monkeypatch.setattr(synthetic, "_CALIBRATION_PICTURES", 6)
     with pytest.raises(OSError, match="no space left"):
         write_synthetic(tmp_path / "new", heads="small", layers=1)
@@ -208,7 +210,7 @@ def test_scores_spread_over_the_scale(published_small, scores):
     assert scores.std(axis=0).min() >= 0.5
     emotions = scores[:, : len(taxonomy.EMOTIONS)]
     assert ((emotions > 0) & (emotions < 7)).mean() > 0.85  # most; the published ones are not clipped either
-    statistics = json.loads((published_small / "heads/neutral_stats_cache.json").read_text())
+    statistics = json.loads((published_small / "heads" / MEANS_FILE).read_text())
     means = np.array([statistics[d.file_stem]["mean"] for d in taxonomy.EMOTIONS])
     assert len(set((emotions - means).argmax(axis=1).tolist())) >= 4
 
