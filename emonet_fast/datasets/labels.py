@@ -55,6 +55,12 @@ def emotion_slug(name: str) -> str | None:
     )
 
 
+def head_slug(name: str) -> str:
+    """The column name of any spelling of a head, as of taxonomy.find; it knows Binary's name of Helplessness, too."""
+    slug = taxonomy.find(name).slug
+    return _SPELLINGS.get(slug, slug)
+
+
 def located_slug(name: str, where: str) -> str | None:
     """`emotion_slug`, with the row's name in its error."""
     try:

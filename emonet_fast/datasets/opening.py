@@ -38,7 +38,7 @@ def open_dataset(
     skipped: tuple[str, ...] = ()
     if path.is_dir():
         found = sorted(p for p in path.rglob("*.parquet") if not p.name.startswith("."))
-        files = [p for p in found if _is_shard(p)] or found  # of none the reader says what lacks
+        files = [p for p in found if is_shard(p)] or found  # of none the reader says what lacks
         skipped = tuple(p.name for p in found if p not in files)
     elif path.is_file():
         files = [path]
@@ -58,7 +58,7 @@ def check_kind(data: DataSet, kind: Kind | None) -> None:
         )
 
 
-def _is_shard(path: Path) -> bool:
+def is_shard(path: Path) -> bool:
     """Whether a table has an image column and a column that the published layout says of images; damage counts so."""
     try:
         with open_table(str(path)) as file:

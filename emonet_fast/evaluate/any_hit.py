@@ -26,8 +26,8 @@ from .predictions import SLUGS, Predictions, check_share, listed
 CUTOFF = 1.5
 FROM_NAME = "from-name"
 _DRAWS = 100_000
-_NAME_FIELDS = ("key", "image_path", "path", "image", "file_name", "file")
-_LABEL_FIELDS = ("label", "emotion", "class", "expression")
+NAME_FIELDS = ("key", "image_path", "path", "image", "file_name", "file")
+LABEL_FIELDS = ("label", "emotion", "class", "expression")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +169,12 @@ def read_labels(path: Path) -> dict[str, str]:
 
 
 def _pair(row: dict[str, object], where: str) -> tuple[object, object]:
-    name = next((row[f] for f in _NAME_FIELDS if row.get(f) not in (None, "")), None)
-    label = next((row[f] for f in _LABEL_FIELDS if row.get(f) not in (None, "")), None)
+    name = next((row[f] for f in NAME_FIELDS if row.get(f) not in (None, "")), None)
+    label = next((row[f] for f in LABEL_FIELDS if row.get(f) not in (None, "")), None)
     if name is None or label is None:
         raise DataError(
-            f"{where} has no image or no label; expected one of {', '.join(_NAME_FIELDS)} and one of "
-            f"{', '.join(_LABEL_FIELDS)}"
+            f"{where} has no image or no label; expected one of {', '.join(NAME_FIELDS)} and one of "
+            f"{', '.join(LABEL_FIELDS)}"
         )
     return name, label
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import taxonomy
-from ..datasets.labels import emotion_slug
+from ..datasets.labels import head_slug
 from ..errors import DataError
 from ..sinks.encoders import beside
 from ..sources.json_lines import json_lines
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     import pyarrow
 
 _LAION_FIELD = {"raw_": "raw", "score_": "mean_subtracted"}
-_DATASET_ONLY = "hopelessness"
 _LARGEST = 1e300  # JSON knows whole numbers that no float64 holds; refused with NaN and infinities
 
 
@@ -88,12 +86,6 @@ def warning_of(schema: "pyarrow.Schema") -> str:
     return ((schema.metadata or {}).get(b"untrained") or b"").decode()
 
 
-def _slug(name: str) -> str:
-    """As taxonomy.slug, but it knows the Binary data set's name of Helplessness."""
-    slug = taxonomy.find(name).slug
-    return emotion_slug(slug) or slug if slug == _DATASET_ONLY else slug
-
-
 def _from_parquet(path: Path, prefix: str) -> FileColumns:
     try:
         table = read_whole(path, lambda name: name in ("key", "status") or name.startswith(prefix))
@@ -137,7 +129,7 @@ def _from_arrow(table: "pyarrow.Table", path: Path | str, prefix: str) -> FileCo
     columns: dict[str, Floats] = {}
     for name in names:
         if name.startswith(prefix):
-            slug = _slug(name.removeprefix(prefix))
+            slug = head_slug(name.removeprefix(prefix))
             if slug in columns:
                 raise DataError(f"{path} has {slug} twice, in two spellings")
             columns[slug] = _numbers(table.column(name), name, path)
@@ -191,7 +183,7 @@ def _laion_row(line: Mapping[str, Any], prefix: str, where: str) -> tuple[str, s
 def _cells(cells: Mapping[str, Any], where: str) -> dict[str, float]:
     out: dict[str, float] = {}
     for name, value in cells.items():
-        slug = _slug(name)
+        slug = head_slug(name)
         if slug in out:
             raise DataError(f"{where} has {slug} twice, in two spellings")
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):

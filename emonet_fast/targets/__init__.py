@@ -1,0 +1,6 @@
+"""Labels that people or machines gave pictures, from any table or published data set: what heads are trained on."""
+
+from .read import read_targets
+from .record import Annotators, Joined, Reading, Targets, agreement, join
+
+__all__ = ["Annotators", "Joined", "Reading", "Targets", "agreement", "join", "read_targets"]

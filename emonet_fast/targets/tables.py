@@ -1,0 +1,264 @@
+"""Labels in a table: a column for each head (wide), one label a row (long), or one column of classes or numbers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import taxonomy
+from ..datasets.labels import head_slug
+from ..errors import DataError
+from ..evaluate.any_hit import LABEL_FIELDS, NAME_FIELDS
+from ..evaluate.metrics import Floats, Ints
+from ..evaluate.predictions import listed
+from ..sources.json_lines import json_lines
+from ..sources.whole_table import read_whole
+from .record import Reading
+from .rows import LabelRows
+
+if TYPE_CHECKING:
+    import pyarrow
+
+TABLES = (".parquet", ".csv", ".jsonl")
+ANNOTATORS = ("annotator", "rater", "coder", "completed_by", "user")
+GROUPS = ("person", "participant", "subject", "identity", "source", "video")
+_NAMES, _VALUES = ("name", "emotion", "dimension"), ("value", "rating", "intensity")
+_EMPTY = ("", "na", "n/a", "null", "none")
+_YES, _NO = ("true", "yes"), ("false", "no")
+_MOST_CLASSES = 200
+_KNOWN = {d.slug for d in taxonomy.DIMENSIONS}
+
+
+def read_table(path: Path) -> "pyarrow.Table":
+    """The table of a file in TABLES, of a CSV every cell as text. Raises DataError where it cannot be read."""
+    import pyarrow as pa
+    import pyarrow.csv as pc
+
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".parquet":
+            return read_whole(path, lambda name: True)
+        if suffix == ".csv":
+            lines = pc.ParseOptions(newlines_in_values=True)
+            with pc.open_csv(path, parse_options=lines) as stream:
+                texts = dict.fromkeys(stream.schema.names, pa.string())
+            options = pc.ConvertOptions(column_types=texts, null_values=[""], strings_can_be_null=True)
+            return pc.read_csv(path, parse_options=lines, convert_options=options)
+        rows = [line for _, line in json_lines(path)]
+        return pa.table({name: [row.get(name) for row in rows] for name in dict.fromkeys(n for r in rows for n in r)})
+    except DataError:
+        raise
+    except Exception as error:  # pyarrow's errors have no base of their own
+        raise DataError(f"{path} cannot be read as a table of labels ({str(error)[:200]})") from None
+
+
+def table_rows(table: "pyarrow.Table", source: str, how: Reading) -> LabelRows:
+    """The labels of a table. Raises DataError where it has no pictures or no labels, or a cell is neither."""
+    there = table.column_names
+    twice = sorted({name for name in there if there.count(name) > 1})
+    if twice:
+        raise DataError(f"{source} has the column {twice[0]!r} twice; expected each once")
+    long = _long(there, how)
+    groups = how.groups or tuple(name for name in GROUPS if name in there)
+    for asked in groups if long else (*groups, *how.labels):
+        _chosen(asked, (), there, source, "")
+    key = _chosen(how.key, NAME_FIELDS, there, source, "pictures (--key)")
+    annotator = _first(how.annotator, ANNOTATORS, there, source)
+    place, keys = _codes(table, key, source)
+    if "" in keys:
+        raise DataError(f"{source}, row {int(np.argmax(place == keys.index('')))} has no {key}; expected a picture's")
+    who, people = (np.full(len(place), -1), []) if annotator is None else _codes(table, annotator, source)
+    notes = [] if len(people) > 1 else ["one annotator: nothing says how far people agree"]
+    if long is None:
+        names, at, name, value, yes_no = _wide(table, source, how, {key, annotator, *groups}, notes)
+    else:
+        names, at, name, value, yes_no = _lines(table, source, how, long)
+    columns = _slugs(names, source)
+    together = {g: _group(table, g, place, keys, source) for g in groups}
+    return LabelRows(source, keys, columns, place[at], name, who[at], value, yes_no, together, notes)
+
+
+def _long(there: Sequence[str], how: Reading) -> tuple[str, str] | None:
+    """The columns of names and values of a long table; None where it has no such pair."""
+    name, value = (next((n for n in fields if n in there), None) for fields in (_NAMES, _VALUES))
+    return None if name is None or value is None or name in how.labels or value in how.labels else (name, value)
+
+
+def _wide(
+    table: "pyarrow.Table", source: str, how: Reading, taken: set[str | None], notes: list[str]
+) -> tuple[list[str], Ints, Ints, Floats, bool]:
+    """Names, and for each label its row, its name's place, its value; and whether they are yes and no."""
+    columns = list(how.labels) or _label_columns(table, source, taken, notes)
+    parts: dict[str, Floats] = {}  # [rows] of each name
+    kinds = set()
+    for column in columns:
+        found = None if how.classes else _numbers(table.column(column), f"{source}, column {column}")
+        if found is not None:
+            parts[column] = found[0]
+            kinds.add(found[1])
+            continue
+        before = "" if len(columns) == 1 else f"{column} "
+        parts |= {before + name: values for name, values in _one_hot(table, column, source).items()}
+        kinds.add(True)
+    if len(kinds) > 1:
+        raise DataError(f"{source} mixes numbers with yes and no, or classes; name columns of one kind with --label")
+    rows, size = table.num_rows, len(parts)
+    values = np.concatenate(list(parts.values()))
+    return list(parts), np.tile(np.arange(rows), size), np.repeat(np.arange(size), rows), values, kinds == {True}
+
+
+def _one_hot(table: "pyarrow.Table", column: str, source: str) -> dict[str, Floats]:
+    """class -> [rows] 1 where it is the row's, 0 where another is, NaN where none is."""
+    codes, texts = _codes(table, column, source)
+    classes = [text for text in texts if text]
+    if not 2 <= len(classes) <= _MOST_CLASSES:
+        raise DataError(
+            f"{source}, column {column} has {len(classes)} different texts, such as {listed(classes)}; expected "
+            f"numbers, yes and no, or 2 to {_MOST_CLASSES} classes"
+        )
+    empty = np.array([text == "" for text in texts])[codes]
+    return {text: np.where(empty, np.nan, codes == code) for code, text in enumerate(texts) if text}
+
+
+def _label_columns(table: "pyarrow.Table", source: str, taken: set[str | None], notes: list[str]) -> list[str]:
+    """The columns of the taxonomy's heads, else one of LABEL_FIELDS, else every column of numbers."""
+    free = [name for name in table.column_names if name not in taken]
+    known = [n for n in free if head_slug(n) in _KNOWN]
+    known = known or [n for n in free if n.startswith("raw_") and head_slug(n.removeprefix("raw_")) in _KNOWN]
+    if known:
+        others = [n for n in free if n not in known]
+        notes += [f"{len(others)} other columns are not read as labels: {listed(others)}"] if others else []
+        return known
+    for name in LABEL_FIELDS:
+        if name in free:
+            return [name]
+    numeric = [n for n in free if _numbers(table.column(n), f"{source}, column {n}", False) is not None]
+    if not numeric:
+        raise DataError(
+            f"{source} has no labels; expected columns of the 40 emotions, one of {', '.join(LABEL_FIELDS)}, or "
+            f"numbers; name your own with --label. Its columns: {listed(table.column_names)}"
+        )
+    return numeric
+
+
+def _lines(
+    table: "pyarrow.Table", source: str, how: Reading, long: tuple[str, str]
+) -> tuple[list[str], Ints, Ints, Floats, bool]:
+    codes, texts = _codes(table, long[0], source)
+    found = _numbers(table.column(long[1]), f"{source}, column {long[1]}")
+    if found is None:
+        raise DataError(f"{source}, column {long[1]} holds texts; expected numbers, or yes and no")
+    kept = [t for t in texts if t] if not how.labels else list(how.labels)
+    missing = [t for t in kept if t not in texts]
+    if missing:
+        raise DataError(f"{source} has no label named {listed(missing)}; it has {listed(texts)}")
+    # Two spellings of one head are one name.
+    slugs = {t: head_slug(t) for t in kept}
+    names = list({slugs[t]: t for t in reversed(kept)}.values())[::-1]
+    by_slug = {slugs[n]: i for i, n in enumerate(names)}
+    place = np.array([by_slug.get(slugs.get(t, ""), -1) for t in texts])[codes]
+    at = np.flatnonzero(place >= 0)
+    return names, at, place[at], found[0][at], found[1]
+
+
+def _slugs(names: Sequence[str], source: str) -> list[str]:
+    """Each name as the column name of a head."""
+    out: dict[str, str] = {}
+    for name in names:
+        bare = name.removeprefix("raw_") if head_slug(name.removeprefix("raw_")) in _KNOWN else name
+        slug = head_slug(bare)
+        if not slug or slug in out:
+            why = "has no letter a-z or digit" if not slug else f"gives the same column as {out[slug]!r}"
+            raise DataError(f"{source}: the label {name!r} {why}; heads need names apart. Rename it")
+        out[slug] = name
+    return list(out)
+
+
+def _codes(table: "pyarrow.Table", column: str, source: str) -> tuple[Ints, list[str]]:
+    """[rows] place of each cell's text among the distinct texts; an empty cell is ""."""
+    import pyarrow as pa
+
+    try:
+        texts = table.column(column).cast(pa.string()).combine_chunks().fill_null("")
+        encoded = texts.dictionary_encode()
+        return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise DataError(f"{source}, column {column} holds no texts ({str(error)[:100]})") from None
+
+
+def _numbers(column: "pyarrow.ChunkedArray", where: str, strict: bool = True) -> tuple[Floats, bool] | None:
+    """[rows] float64 of a column, NaN where it is empty, and whether it is yes and no; None for texts.
+
+    Raises DataError for infinities, and where `strict` for a column of both numbers and texts.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.types as kinds
+
+    if kinds.is_string(column.type) or kinds.is_large_string(column.type):
+        words = pc.utf8_lower(pc.utf8_trim_whitespace(column))
+        words = pc.if_else(pc.is_in(words, pa.array(_EMPTY, words.type)), pa.scalar(None, words.type), words)
+        known = pc.unique(words.drop_null()).to_pylist()
+        if known and set(known) <= {*_YES, *_NO}:
+            return _floats(pc.is_in(words, pa.array(_YES, words.type)), words.is_valid()), True
+        numeric = [word for word in known if _is_number(word)]
+        if known and not numeric:
+            return None
+        if len(numeric) < len(known):
+            if not strict:
+                return None
+            texts = listed(w for w in known if w not in set(numeric))
+            raise DataError(f"{where} has both numbers and texts ({texts}); expected one kind")
+        column = words.cast(pa.float64())
+    if kinds.is_boolean(column.type):
+        return _floats(column, column.is_valid()), True
+    if not (kinds.is_integer(column.type) or kinds.is_floating(column.type) or kinds.is_null(column.type)):
+        return None
+    values = np.array(column.cast(pa.float64()).combine_chunks().to_numpy(zero_copy_only=False))
+    if np.isinf(values).any():
+        raise DataError(f"{where}, row {int(np.argmax(np.isinf(values)))} is infinite; expected a number")
+    return values, False
+
+
+def _floats(column: "pyarrow.ChunkedArray", valid: "pyarrow.ChunkedArray") -> Floats:
+    values = column.fill_null(False).to_numpy().astype(np.float64)
+    return np.where(valid.to_numpy(), values, np.nan)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return "_" not in word and word.isascii()
+
+
+def _group(table: "pyarrow.Table", column: str, place: Ints, keys: Sequence[str], source: str) -> tuple[str, ...]:
+    """The group of each key."""
+    codes, texts = _codes(table, column, source)
+    out = np.full(len(keys), -1)
+    out[place[::-1]] = codes[::-1]
+    other = np.flatnonzero(out[place] != codes)
+    if len(other):
+        key = keys[place[other[0]]]
+        first, second = texts[out[place[other[0]]]], texts[codes[other[0]]]
+        raise DataError(f"{source} says two {column}s of {key}: {first!r} and {second!r}; expected one")
+    return tuple(texts[c] for c in out.tolist())
+
+
+def _chosen(asked: str | None, known: Sequence[str], there: Sequence[str], source: str, what: str) -> str:
+    if asked is not None:
+        if asked not in there:
+            raise DataError(f"{source} has no column {asked!r}; it has {listed(there)}")
+        return asked
+    found = next((name for name in known if name in there), None)
+    if found is None:
+        raise DataError(f"{source} has no column of {what}; expected {', '.join(known)}; it has {listed(there)}")
+    return found
+
+
+def _first(asked: str | None, known: Sequence[str], there: Sequence[str], source: str) -> str | None:
+    if asked is None and not set(known) & set(there):
+        return None
+    return _chosen(asked, known, there, source, "")
