@@ -47,6 +47,11 @@ def _place(path: str | Path) -> tuple[int, int] | str:
     return found.st_dev, found.st_ino
 
 
+def beside(path: Path) -> Path:
+    """Where the metadata lies of a file that has no place for it, as a text table."""
+    return path.with_name(path.name + ".meta.json")
+
+
 def files_of(place: str | Path | None, wanted: Callable[[str], bool] = lambda name: True) -> list[str]:
     """The files below a folder whose names are wanted; another name is itself the one file, and None is none."""
     if place is None:

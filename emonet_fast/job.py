@@ -20,7 +20,7 @@ from .scorer import ScoredBatch, Scorer
 from .scores import Scores, distinct_notes
 from .sinks import open_sink
 from .sinks.apart import OutputsApart
-from .sinks.encoders import companions
+from .sinks.encoders import companions, file_metadata
 from .sinks.growing import GrowingTable
 from .sinks.npy import NpySink
 from .sinks.streamed import StreamedTable
@@ -72,7 +72,7 @@ class ScoreOutputs:
     @property
     def files(self) -> tuple[Path | None, ...]:
         """Every file that is written; None is one that nobody wants."""
-        return (*companions(self.table), self.report, self.npy)
+        return (*companions(self.table), self.report, *companions(self.npy))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def check(outputs: ScoreOutputs) -> None:
     if table is not None:
         table.abort()
     if outputs.npy is not None:
-        NpySink(outputs.npy, 1).abort()
+        NpySink(outputs.npy, 1, {}).abort()
     if outputs.report is not None:
         PictureReport(outputs.report, outputs.title, {}, top=outputs.top).abort()
 
@@ -288,7 +288,7 @@ def _open(
     if table is not None:
         apart.add(table, lambda batch: table.write(batch.scores))
     if outputs.npy is not None:
-        vectors = NpySink(outputs.npy, width)
+        vectors = NpySink(outputs.npy, width, file_metadata(metadata), outputs.table)
         apart.add(vectors, lambda batch: vectors.write(batch.scores))
     if outputs.report is None:
         return table, None

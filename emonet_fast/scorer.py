@@ -22,7 +22,7 @@ from .backends.choose import open_backend
 from .backends.pixels import run_pixels
 from .bars import shown
 from .cache import sweep
-from .checkpoint import open_checkpoint
+from .checkpoint import encoder_hash, open_checkpoint
 from .checkpoint.spec import Checkpoint
 from .checkpoint.tensors import Progress
 from .decoders import Decoder, FaceLocator, Prepared, open_decoder
@@ -54,6 +54,7 @@ class Opened:
     """What a scorer has open."""
 
     checkpoint: Checkpoint
+    encoder_hash: str
     backend: Backend
     decoder: Decoder
     faces: PictureFaces | None
@@ -190,6 +191,7 @@ class Scorer:
             find_faces = prepare_faces(self.faces, options, where)  # it is smaller than the weights, so it goes first
             sweep(options.cache_dir)
             checkpoint = open_checkpoint(where, options.cache_dir, revision=options.revision, progress=progress)
+            encoder = encoder_hash(checkpoint)
             backend = open_backend(checkpoint, options, pictures)
             place = backend.place() if isinstance(backend, DeviceBackend) else (None, None)
             threads = options.threads or available_cores()
@@ -207,7 +209,7 @@ class Scorer:
             except BaseException:
                 backend.close()
                 raise
-            return Opened(checkpoint, backend, decoder, faces)
+            return Opened(checkpoint, encoder, backend, decoder, faces)
 
     def close(self) -> None:
         """Wait for the calls of other threads, then free the engine. The scorer opens again at the next use."""
@@ -249,6 +251,7 @@ class Scorer:
             "package_version": __version__,
             "checkpoint": self.checkpoint.source,
             "checkpoint_hash": self.checkpoint.weights_hash,
+            "encoder_hash": self._open().encoder_hash,
             "backend": self.backend.name,
             "precision": self.backend.precision,
             **self.backend.proof,

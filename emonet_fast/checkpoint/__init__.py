@@ -8,14 +8,14 @@ from ..errors import CheckpointError
 from .copies import cached
 from .fetch import VARIANTS, fetch_published
 from .heads import HEAD_PATTERN, MEANS_PATTERN
-from .pack import open_packed, verify_hash
+from .pack import encoder_hash, open_packed, verify_hash
 from .pack import pack as _pack  # `checkpoint.pack` stays the module
 from .packed_metadata import VERSION
 from .published import Published
 from .spec import Checkpoint
 from .tensors import Progress
 
-__all__ = ["open_checkpoint", "pack_to", "resolve_published", "verify_hash"]
+__all__ = ["encoder_hash", "open_checkpoint", "pack_to", "resolve_published", "verify_hash"]
 
 
 def open_checkpoint(

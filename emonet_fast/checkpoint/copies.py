@@ -49,6 +49,8 @@ def _unchanged(path: Path, record: Path) -> Checkpoint:
     if fault is not None:
         raise CheckpointError(f"{fault}.")
     checkpoint = open_packed(path)
+    if not checkpoint.stated_encoder:
+        raise CheckpointError("it does not state its encoder's hash, as an earlier version of emonet-fast left it.")
     try:
         noted = {} if foreign(record) else jsonfile.read(record)
     except (OSError, CheckpointError):

@@ -13,6 +13,7 @@ from .encoder import check_preprocess, check_vision, three
 from .spec import RESAMPLE_NAMES, Description, Preprocess, VisionConfig
 
 KEY = "emonet_fast"
+ENCODER_KEY = "emonet_fast.encoder_hash"
 FORMAT = "emonet-fast packed checkpoint"
 VERSION = 1
 NO_HASH = "sha256:" + "0" * 64  # keeps the place of a hash that is known only when the data is written
@@ -38,6 +39,12 @@ def _scoring(description: Description) -> dict[str, Any]:
 def scoring_json(description: Description) -> str:
     """What decides a score, in one spelling: sorted keys, no spaces, ASCII, numbers as Python's repr."""
     return json.dumps(_scoring(description), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def encoder_json(description: Description) -> str:
+    """What decides an embedding beside the tower's tensors, spelt likewise."""
+    facts = {"vision": asdict(description.vision), "preprocess": asdict(description.preprocess)}
+    return json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def to_json(description: Description, weights_hash: str) -> str:

@@ -118,10 +118,13 @@ class Checkpoint(Description):
     Args:
         path: the packed safetensors file.
         weights_hash: "sha256:..." of everything that decides a score.
+        stated_encoder: "sha256:..." of everything that decides an embedding: tower, its sizes, preprocessing; "" in a
+            file of an earlier emonet-fast. See pack.encoder_hash.
         tensors: by name, all float32: `vision_model.*` as published, and for the heads' i-th Linear layer
             `heads.{i}.weight` [H, out, in] and `heads.{i}.bias` [H, out].
     """
 
     path: Path
     weights_hash: str
+    stated_encoder: str
     tensors: Mapping[str, TensorInfo]

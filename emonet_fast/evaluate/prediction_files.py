@@ -10,7 +10,7 @@ import numpy as np
 
 from ..datasets.labels import head_slug
 from ..errors import DataError
-from ..sinks.encoders import beside
+from ..files import beside
 from ..sources.json_lines import json_lines
 from ..sources.whole_table import read_whole
 from .metrics import Floats

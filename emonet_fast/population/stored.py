@@ -1,6 +1,5 @@
 """Stored scores as blocks of raw values: parquet, CSV, JSON lines, LAION's JSON lines, and folders of bulk."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,13 +11,13 @@ import numpy as np
 from ..baseline import known_facts
 from ..errors import DataError
 from ..records import Float32Array, Float64Array, Status
+from ..sources.finished import finished_tables
 from .tables import BLOCK_ROWS, RAW, SCORE, facts_of, fields_of, names_of, read_blocks
 
 if TYPE_CHECKING:
     import pyarrow
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
-_SHARD = re.compile(r"\d{5,}\.parquet")
 # Raw scores are float32, their neutral mean is taken off in float64: what reading a text back may cost.
 _SAME_MEAN = 1e-6
 
@@ -119,12 +118,7 @@ def files_of_scores(place: Path) -> list[Path]:
     Raises DataError where there is none.
     """
     if place.is_dir():
-        found = sorted(p for p in place.glob("*.parquet") if not p.name.startswith((".", "_")))
-        if (place / "plan.json").is_file():
-            found = [p for p in found if _SHARD.fullmatch(p.name) and p.with_suffix(".json").is_file()]
-        if not found:
-            raise DataError(f"{place} has no finished parquet files; expected scores, as of `emonet-fast bulk`")
-        return found
+        return finished_tables(place)
     if place.suffix.lower() not in SUFFIXES:
         raise DataError(f"{place} ends in {place.suffix!r}; expected scores in {', '.join(SUFFIXES)}, or a folder")
     if not place.is_file():

@@ -10,8 +10,8 @@ import numpy as np
 
 from .. import taxonomy
 from ..errors import DataError
+from ..files import beside
 from ..records import Float64Array
-from ..sinks.encoders import beside
 from ..sources.json_lines import json_lines
 from ..sources.table import open_table
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import reliability, taxonomy
+from ..files import beside
 from ..records import Status
 from ..text import utf8_text
 
@@ -40,15 +41,10 @@ def file_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def companions(path: Path | None) -> tuple[Path, ...]:
-    """The files that a table comes with, itself the last; none for None."""
+    """The files that a table or a .npy comes with, itself the last; none for None."""
     if path is None:
         return ()
-    return (beside(path), path) if path.suffix.lower() in (".csv", ".jsonl") else (path,)
-
-
-def beside(path: Path) -> Path:
-    """Where the metadata of a text table lies."""
-    return path.with_name(path.name + ".meta.json")
+    return (beside(path), path) if path.suffix.lower() in (".csv", ".jsonl", ".npy") else (path,)
 
 
 def sidecar(metadata: Mapping[str, str], rows: int) -> bytes:

@@ -1,13 +1,18 @@
-"""Embeddings as a NumPy file: [rows, width] float32, row i of row i of the table; NaN where it has no scores."""
+"""Embeddings as a NumPy file: [rows, width] float32, row i of row i of the table; NaN where it has no scores.
+
+What made them, and the table of the same run, are told by `<name>.meta.json`.
+"""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from ..errors import EmonetError, OptionError
-from ..files import writing
+from ..files import beside, write_whole, writing
+from .encoders import sidecar
 from .growing import GrowingSink
 
 if TYPE_CHECKING:
@@ -15,11 +20,12 @@ if TYPE_CHECKING:
 
 
 class NpySink(GrowingSink):
-    """The embeddings of a run. width: numbers of one."""
+    """The embeddings of a run. width: numbers of one. metadata: of the run. table: where it writes its rows."""
 
-    def __init__(self, path: Path, width: int) -> None:
+    def __init__(self, path: Path, width: int, metadata: Mapping[str, str], table: Path | None = None) -> None:
         super().__init__(path)
         self._width = width
+        self._metadata = dict(metadata) | ({} if table is None else {"emonet_fast.table": table.name})
         with self.piece():
             _write_header(self.file, 0, width)
 
@@ -36,6 +42,7 @@ class NpySink(GrowingSink):
             self.file.seek(0)
             _write_header(self.file, self.rows, self._width)
             self.file.seek(0, os.SEEK_END)
+        write_whole(beside(self.path), sidecar(self._metadata, self.rows), follow=False)
         super().close()
 
 
@@ -52,6 +59,7 @@ def recover_npy(partial: Path, target: Path) -> int:
             _write_header(file, rows, width)
     except ValueError as error:
         raise EmonetError(f"{partial} is damaged ({error}); expected embeddings as a killed run leaves them") from None
+    beside(target).unlink(missing_ok=True)  # of an older file
     partial.rename(target)
     return rows
 

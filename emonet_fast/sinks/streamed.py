@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 
 from ..errors import EmonetError
-from ..files import PendingFile, write_whole
+from ..files import PendingFile, beside, write_whole
 from ..optional import require
-from .encoders import AddColumns, TextEncoder, beside, sidecar
+from .encoders import AddColumns, TextEncoder, sidecar
 from .growing import GrowingTable
 from .xlsx import XlsxEncoder, check_fits
 

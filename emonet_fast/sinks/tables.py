@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EmonetError, OptionError
-from ..files import PendingFile, write_whole
-from .encoders import TextEncoder, beside, encode_csv, encode_excel_csv, encode_jsonl, sidecar
+from ..files import PendingFile, beside, write_whole
+from .encoders import TextEncoder, encode_csv, encode_excel_csv, encode_jsonl, sidecar
 from .growing import GrowingTable, partial_of
 from .npy import recover_npy
 from .parquet import ParquetEncoder

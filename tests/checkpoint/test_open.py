@@ -92,6 +92,10 @@ def open_to_all(copy: Path) -> None:
     copy.chmod(0o666)
 
 
+def of_an_earlier_version(copy: Path) -> None:
+    copy.write_bytes(copy.read_bytes().replace(b'"emonet_fast.encoder_hash"', b'"emonet_fast.encoder_hasx"'))
+
+
 def replaced_by_another(copy: Path) -> None:
     other = pack_to(write_published(copy.parent / "other", seed=9), copy.parent / "other.safetensors", copy.parent)
     other.path.replace(copy)
@@ -103,6 +107,7 @@ def replaced_by_another(copy: Path) -> None:
         (cut, "is not a complete safetensors file"),
         (flip, "The file was damaged or changed"),
         (open_to_all, "everybody may write"),
+        (of_an_earlier_version, "it does not state its encoder's hash"),
         (replaced_by_another, "and its record says sha256:"),
     ],
 )

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from emonet_fast import taxonomy
 from emonet_fast.checkpoint.detector import packed_detector
-from emonet_fast.checkpoint.pack import open_packed, pack, verify_hash, write_packed
+from emonet_fast.checkpoint.pack import encoder_hash, open_packed, pack, verify_hash, write_packed
 from emonet_fast.checkpoint.packed_metadata import KEY
 from emonet_fast.checkpoint.published import Published
 from emonet_fast.checkpoint.spec import Checkpoint
@@ -146,6 +146,8 @@ def test_whatever_decides_a_score_is_in_the_hash(tiny: Path, packed: Checkpoint,
     changed = pack(_published(tiny), tmp_path / "p.safetensors")
     assert changed.weights_hash != packed.weights_hash
     assert verify_hash(changed) == changed.weights_hash
+    # Heads do not decide an embedding, pictures' preprocessing does.
+    assert (encoder_hash(changed) == encoder_hash(packed)) == (what != "resample")
 
 
 def test_source_and_mark_are_not_in_the_hash(tiny: Path, packed: Checkpoint, tmp_path: Path) -> None:
@@ -234,6 +236,8 @@ def test_rewriting_by_the_library_keeps_it_valid(packed: Checkpoint, tmp_path: P
     found = open_packed(path)
     assert verify_hash(found) == packed.weights_hash
     assert found.names == packed.names
+    assert found.stated_encoder == ""  # as of an earlier version: it is computed
+    assert encoder_hash(found) == packed.stated_encoder != ""
 
 
 CONTRACT: list[tuple[Callable[[dict[str, Any], dict[str, Any]], object], str]] = [

@@ -1,5 +1,7 @@
 """Embeddings as a NumPy file, read back by NumPy."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from .rows import made
 
 def test_reads_back_row_by_row_with_nan_where_there_are_no_scores(tmp_path):
     batches = [made(["a", "b"], bad={1}), made([]), made([str(i) for i in range(2000)], seed=1)]
-    sink = NpySink(tmp_path / "e.npy", 6)
+    sink = NpySink(tmp_path / "e.npy", 6, {"a": "b"})
     for batch in batches:
         sink.write(batch)
     sink.close()
@@ -24,17 +26,18 @@ def test_reads_back_row_by_row_with_nan_where_there_are_no_scores(tmp_path):
     assert (found.dtype, found.shape) == (np.float32, (2002, 6))
     np.testing.assert_array_equal(found, expected)
     assert np.load(tmp_path / "e.npy", mmap_mode="r").shape == (2002, 6)
-    assert [p.name for p in tmp_path.iterdir()] == ["e.npy"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["e.npy", "e.npy.meta.json"]
+    assert json.loads((tmp_path / "e.npy.meta.json").read_text()) == {"a": "b", "emonet_fast.rows": "2002"}
 
 
 def test_a_run_without_rows_gives_an_empty_array(tmp_path):
-    NpySink(tmp_path / "e.npy", 6).close()
+    NpySink(tmp_path / "e.npy", 6, {}).close()
     assert np.load(tmp_path / "e.npy").shape == (0, 6)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 24, 25])
 def test_a_killed_run_is_recovered_up_to_its_last_whole_row(tmp_path, cut):
-    sink = NpySink(tmp_path / "e.npy", 6)
+    sink = NpySink(tmp_path / "e.npy", 6, {})
     scores = made(["a", "b", "c"])
     sink.write(scores)
     sink.file.truncate(sink.file.tell() - cut)
@@ -51,14 +54,15 @@ def test_what_is_none_is_said_and_stays(tmp_path):
         recover(tmp_path / "e.npy")
     assert (tmp_path / "e.npy.partial").exists()
     with pytest.raises(OptionError, match="these scores have none"):
-        NpySink(tmp_path / "f.npy", 6).write(Scores.from_raw([[1.0]], ["awe"]))
+        NpySink(tmp_path / "f.npy", 6, {}).write(Scores.from_raw([[1.0]], ["awe"]))
 
 
 def test_an_early_end_leaves_the_older_file(tmp_path):
-    NpySink(tmp_path / "e.npy", 6).close()
-    apart, sink = OutputsApart(), NpySink(tmp_path / "e.npy", 6)
+    NpySink(tmp_path / "e.npy", 6, {}).close()
+    apart, sink = OutputsApart(), NpySink(tmp_path / "e.npy", 6, {})
     apart.add(sink, sink.write)
     apart.write(made(["a"]))
     apart.end_all(early=True, empty=False)
     assert np.load(tmp_path / "e.npy").shape == (0, 6)
     assert recover(tmp_path / "e.npy") == 1
+    assert not (tmp_path / "e.npy.meta.json").exists()  # it told of the older file

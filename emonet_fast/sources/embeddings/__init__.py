@@ -1,0 +1,151 @@
+"""Stored embeddings, block by block: our tables (parquet, folders of bulk) and NumPy files, checked row by row.
+
+The contract is docs/embeddings.md. A row that cannot be used keeps its place, with a status and a reason.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import DataError
+from ...records import Float32Array
+from ..finished import finished_tables
+from ..folder import reason_of
+from ..table import is_table_name
+from .arrays import array_batches, open_array
+from .rows import EmbeddingBatch, EmbeddingFile
+from .tables import open_vectors, table_batches
+
+__all__ = ["EmbeddingBatch", "EmbeddingFile", "Embeddings", "is_embeddings_name"]
+
+ENCODER = "encoder_hash"
+BATCH_ROWS = 8192
+# Norms this near to 1 are those of normalised vectors: float16 rounds each number by 5e-4 of it at most.
+_NEAR_ONE = 2e-3
+
+
+class Embeddings:
+    """The stored embeddings of some files, in the order given.
+
+    Args:
+        inputs: parquet tables, folders of `emonet-fast bulk` or of parquet files, NumPy files [rows, width].
+        columns: further columns of the tables that batches carry.
+        column: of the embeddings in tables; None takes `embedding`, else the only column of lists of floats.
+
+    Attributes:
+        files: what each file says of itself.
+        rows: how many rows there are.
+        width: numbers of an embedding.
+        dtype: as stored, "float16", "float32" or "float64"; the first one's where files differ.
+        encoder: "sha256:..." of what made the embeddings, as checkpoint.encoder_hash gives it; None where a file
+            does not say.
+        metadata: of the first file.
+        notes: what a reader must know.
+
+    Raises:
+        DataError: when a file is missing, damaged or without embeddings, or of another width or encoder than the first.
+        InputError: when a table has several columns that may be embeddings, and none is named.
+    """
+
+    def __init__(
+        self, inputs: "str | Path | Sequence[str | Path]", columns: Sequence[str] = (), *, column: str | None = None
+    ) -> None:
+        places = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+        paths = [path for place in places for path in _files_of(os.fspath(place))]
+        if not paths:
+            raise DataError("no embeddings were named; expected parquet tables, folders of them, or .npy files")
+        self._columns = tuple(columns)
+        self.files = tuple(_opened(path, column, self._columns) for path in paths)
+        known = [file for file in self.files if file.width]
+        if not known:
+            raise DataError(f"{paths[0]} has no embedding in any row; expected some, of as many numbers each")
+        first = known[0]
+        for file in known:
+            _check_same(file, first)
+        self.rows = sum(file.rows for file in self.files)
+        self.width, self.dtype, self.metadata = first.width, first.dtype, first.metadata
+        stated = [file.metadata.get(ENCODER) for file in self.files]
+        self.encoder = stated[0] if all(stated) else None
+        self.notes = tuple(dict.fromkeys(note for file in self.files for note in _notes_of(file)))
+
+    @cached_property
+    def normalized(self) -> bool:
+        """Whether the first rows that can be used have norm 1; ours are stored as they come, longer."""
+        for batch in self.batches():
+            if batch.ok.any():
+                norms = np.linalg.norm(batch.values[batch.ok].astype(np.float64), axis=1)
+                return bool((np.abs(norms - 1) < _NEAR_ONE).all())
+        return False
+
+    def check(self, encoder: str, width: int) -> None:
+        """Raise DataError where embeddings are not of this encoder and width, so that its heads would be wrong.
+
+        A file that does not say its encoder passes, see `notes`.
+
+        Args:
+            encoder: as checkpoint.encoder_hash gives it.
+            width: numbers of its embeddings.
+        """
+        for file in self.files:
+            if file.width not in (0, width):
+                raise DataError(
+                    f"{file.path} has embeddings of {file.width} numbers; the checkpoint's encoder gives {width}. Take "
+                    "the checkpoint whose encoder made them, or score the pictures again"
+                )
+            stated = file.metadata.get(ENCODER)
+            if stated is not None and stated != encoder:
+                raise DataError(
+                    f"{file.path} has embeddings of the encoder {stated}; the checkpoint's encoder is {encoder}. Take "
+                    "a checkpoint with the encoder that made them, or score the pictures again"
+                )
+
+    def batches(self, rows: int = BATCH_ROWS) -> Iterator[EmbeddingBatch]:
+        """All rows in order, at most so many at once, in memory that does not grow with the files.
+
+        A part of a file that cannot be read gives rows with status UNREADABLE.
+        """
+        for file in self.files:
+            read = array_batches if file.column is None else table_batches
+            yield from read(file, self.width, self._columns, rows)
+
+    def array(self) -> Float32Array:
+        """[rows, width] float32 of all rows, NaN where one cannot be used: 4.6 kB a row of 1152 numbers."""
+        return np.concatenate([batch.values for batch in self.batches()] or [np.empty((0, self.width), np.float32)])
+
+
+def is_embeddings_name(name: str) -> bool:
+    """Whether a file name is that of a NumPy file, which can only hold embeddings."""
+    return name.lower().endswith(".npy")
+
+
+def _files_of(place: str) -> list[str]:
+    if Path(place).is_dir():
+        return [str(path) for path in finished_tables(Path(place))]
+    if not (is_embeddings_name(place) or is_table_name(place)):
+        raise DataError(f"{place!r} came as embeddings; expected a .parquet table, a folder of them, or a .npy file")
+    return [place]
+
+
+def _opened(path: str, column: str | None, columns: Sequence[str]) -> EmbeddingFile:
+    try:
+        return open_array(path, columns) if is_embeddings_name(path) else open_vectors(path, column, columns)
+    except (OSError, ValueError, EOFError) as error:  # pyarrow's errors are ValueErrors
+        raise DataError(f"{path} cannot be read as embeddings: {reason_of(error)}") from None
+
+
+def _check_same(file: EmbeddingFile, first: EmbeddingFile) -> None:
+    came, wanted = file.metadata.get(ENCODER), first.metadata.get(ENCODER)
+    if file.width != first.width:
+        raise DataError(f"{file.path} has embeddings of {file.width} numbers, {first.path} of {first.width}")
+    if came and wanted and came != wanted:
+        raise DataError(f"{file.path} has embeddings of the encoder {came}, {first.path} of {wanted}")
+
+
+def _notes_of(file: EmbeddingFile) -> Iterator[str]:
+    if ENCODER not in file.metadata:
+        yield "the embeddings do not say which encoder made them: only their width was checked"
+    if file.column is None and file.table is None:
+        yield "a .npy file without the table of its run: the keys are row numbers"
