@@ -14,8 +14,9 @@ import numpy as np
 from .. import taxonomy
 from ..arithmetic import LIKELY_RANGE
 from ..errors import DataError, OptionError
+from ..population.tables import facts_of, facts_of_schema
 from .metrics import Bools, Floats
-from .prediction_files import FileColumns, arrow_table, read_columns, table_columns, warning, warning_of
+from .prediction_files import FileColumns, arrow_table, read_columns, table_columns
 
 TOLERATED = 0.01  # the share of images or emotions that may be lacking without --partial
 NAMED = 5  # how many of a long list an error names
@@ -66,10 +67,10 @@ def read_predictions(source: object, kind: str = "raw", partial: bool = False) -
     path: Path | str
     if isinstance(source, str | Path):
         path = Path(source)
-        table, untrained = read_columns(path, PREFIX[kind]), warning(path)
+        table, facts = read_columns(path, PREFIX[kind]), facts_of(path)
     else:
         path, given = "the table", arrow_table(source, "predictions")
-        table, untrained = table_columns(given, PREFIX[kind]), warning_of(given.schema)
+        table, facts = table_columns(given, PREFIX[kind]), facts_of_schema(given.schema)
     if not table.keys:
         raise DataError(f"{path} has no rows; expected one prediction an image")
     repeated = [k for k, n in Counter(table.keys).items() if n > 1]
@@ -87,7 +88,7 @@ def read_predictions(source: object, kind: str = "raw", partial: bool = False) -
     ok = np.array([s == "ok" for s in table.status], dtype=bool)
     _check_numbers(path, table.keys, values[:, has], ok)
     values[~ok] = np.nan
-    notes = [*filter(None, [untrained])]
+    notes = [facts["untrained"]] if facts.get("untrained") else []
     notes += [f"{len(others)} heads outside the taxonomy were passed over: {listed(others)}"] if others else []
     if kind == "raw" and ok.any() and np.nanmax(values) <= 1.0 and np.nanmin(values) >= 0.0:
         notes.append(

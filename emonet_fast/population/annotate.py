@@ -10,7 +10,7 @@ from ..baseline import Baseline
 from ..records import Float32Array, Float64Array
 from ..sinks.encoders import AddColumns
 from ..timeline import NO_TRACK
-from .tables import RAW
+from .json_rows import RAW
 
 if TYPE_CHECKING:
     import pyarrow

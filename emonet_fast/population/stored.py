@@ -12,7 +12,8 @@ from ..baseline import known_facts
 from ..errors import DataError
 from ..records import Float32Array, Float64Array, Status
 from ..sources.finished import finished_tables
-from .tables import BLOCK_ROWS, RAW, SCORE, facts_of, fields_of, names_of, read_blocks
+from .json_rows import RAW, SCORE
+from .tables import BLOCK_ROWS, facts_of, fields_of, names_of, read_blocks
 
 if TYPE_CHECKING:
     import pyarrow

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,12 +15,12 @@ from ..files import beside
 from ..records import Float64Array
 from ..sources.json_lines import json_lines
 from ..sources.table import open_table
+from .json_rows import RAW, SCORE, json_rows
 
 if TYPE_CHECKING:
     import pyarrow
 
 _CSV_BLOCK = 16 << 20  # bytes
-RAW, SCORE = "raw_", "score_"
 # Rows of a block: in 44 heads 12 MB.
 BLOCK_ROWS = 1 << 16
 
@@ -28,13 +29,18 @@ def facts_of(path: Path) -> dict[str, str]:
     """The metadata of a table, or of the file beside it; {} without any."""
     if path.suffix.lower() == ".parquet":
         with _reading(path), open_table(str(path)) as file:
-            found: Mapping[bytes, bytes] = file.schema_arrow.metadata or {}
-            return {k.decode("utf-8", "replace"): v.decode("utf-8", "replace") for k, v in found.items()}
+            return facts_of_schema(file.schema_arrow)
     try:
         facts = json.loads(beside(path).read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
     return {str(k): str(v) for k, v in facts.items()} if isinstance(facts, dict) else {}
+
+
+def facts_of_schema(schema: "pyarrow.Schema") -> dict[str, str]:
+    """The metadata of a table in memory."""
+    found: Mapping[bytes, bytes] = schema.metadata or {}
+    return {k.decode("utf-8", "replace"): v.decode("utf-8", "replace") for k, v in found.items()}
 
 
 def columns_of(path: Path) -> tuple[str, ...]:
@@ -45,7 +51,7 @@ def columns_of(path: Path) -> tuple[str, ...]:
             with open_table(str(path)) as file:
                 return tuple(file.schema_arrow.names)
         if suffix == ".csv":
-            with _open_csv(path) as stream:
+            with open_csv(path) as stream:
                 return tuple(stream.schema.names)
         return next((tuple(line) for _, line in json_lines(path)), ())
 
@@ -54,11 +60,10 @@ def fields_of(path: Path) -> tuple[str, ...]:
     """The columns of a table with our names; of JSON lines those of the first line with scores."""
     if path.suffix.lower() != ".jsonl":
         return columns_of(path)
-    with _reading(path):
-        scored = ((line, found) for _, line in json_lines(path) if (found := _line_values(line, RAW)))
-        line, found = next(scored, ({}, {}))
-    own = ("key" if name == "image_path" and "results" in line else name for name in line)  # LAION's name
-    return tuple(dict.fromkeys([*own, *found]))
+    row = next((row for row in json_rows(path, RAW) if row.scores), None)
+    if row is None:
+        return ()
+    return (*(name for name in row.cells if not name.startswith(RAW)), *(RAW + slug for slug in row.scores))
 
 
 def names_of(path: Path, columns: Sequence[str]) -> tuple[str, ...]:
@@ -83,7 +88,7 @@ def read_blocks(
     suffix = path.suffix.lower()
     with _reading(path):
         if suffix == ".jsonl":
-            yield from _read_lines(path, wanted, prefix, rows, more)
+            yield from _read_lines(path, names, prefix, rows, more)
             return
         needed = [*dict.fromkeys(("status", *more)), *wanted]
         batches = _parquet_batches(path, needed, rows) if suffix == ".parquet" else _csv_batches(path, needed)
@@ -114,13 +119,14 @@ def _parquet_batches(path: Path, wanted: list[str], rows: int) -> "Iterator[pyar
 
 
 def _csv_batches(path: Path, wanted: list[str]) -> "Iterator[pyarrow.RecordBatch]":
-    with _open_csv(path) as stream:
+    with open_csv(path) as stream:
         there = [name for name in wanted if name in stream.schema.names]
-    with _open_csv(path, there) as stream:
+    with open_csv(path, there) as stream:
         yield from stream
 
 
-def _open_csv(path: Path, columns: Sequence[str] = ()) -> "pyarrow.csv.CSVStreamingReader":
+def open_csv(path: Path, columns: Sequence[str] = ()) -> "pyarrow.csv.CSVStreamingReader":
+    """A CSV with columns of the types that we write. columns: those to read; without any, all."""
     import pyarrow as pa
     import pyarrow.csv as pc
 
@@ -141,43 +147,14 @@ def _open_csv(path: Path, columns: Sequence[str] = ()) -> "pyarrow.csv.CSVStream
     )
 
 
-def _read_lines(path: Path, wanted: list[str], prefix: str, rows: int, more: Sequence[str]) -> Iterator[_Part]:
+def _read_lines(path: Path, names: tuple[str, ...], prefix: str, rows: int, more: Sequence[str]) -> Iterator[_Part]:
     import pyarrow as pa
 
-    status: list[str] = []
-    table: list[list[float]] = []
-    others: dict[str, list[Any]] = {name: [] for name in more}
-
-    def part() -> _Part:
-        return np.array(status), np.array(table), {name: pa.array(values) for name, values in others.items()}
-
-    for number, line in json_lines(path):
-        values = _line_values(line, prefix)
-        status.append(str(line.get("status", "ok")))
-        for name, column in others.items():
-            column.append(line.get("image_path" if name == "key" and "results" in line else name))
-        try:
-            table.append([float("nan") if values.get(n) is None else float(values[n]) for n in wanted])
-        except (TypeError, ValueError, OverflowError):
-            raise DataError(f"{path}, line {number} has something else than numbers as scores") from None
-        if len(table) == rows:
-            yield part()
-            status, table, others = [], [], {name: [] for name in more}
-    if table:
-        yield part()
-
-
-def _line_values(line: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """A row's numbers by the names that their columns have, of our lines and of LAION's."""
-    results = line.get("results")
-    if not isinstance(results, Mapping):
-        return {k: v for k, v in line.items() if k.startswith(prefix)}
-    kind = "raw" if prefix == RAW else "mean_subtracted"
-    return {
-        prefix + taxonomy.find(head).slug: values.get(kind)
-        for head, values in results.items()
-        if isinstance(values, Mapping)
-    }
+    lines = json_rows(path, prefix)
+    while block := list(islice(lines, rows)):
+        values = np.array([[row.scores.get(name, np.nan) for name in names] for row in block])
+        others = {name: pa.array([row.cells.get(name) for row in block]) for name in more}
+        yield np.array([row.status for row in block]), values, others
 
 
 @contextmanager

@@ -78,6 +78,23 @@ def test_every_kind_of_file_gives_the_figures_of_its_rows(tmp_path, name):
     assert made.metadata == METADATA
 
 
+def test_a_published_row_without_results_has_no_scores(tmp_path):
+    path = written(tmp_path / "laion.jsonl", scores(population(3)), "laion")
+    with path.open("a") as file:
+        file.write('{"image_path": "z.png", "results": null}\n')
+    made = baseline_of([path])
+    assert (made.rows, made.left_out) == (3, {"failed": 1})
+
+
+@pytest.mark.parametrize(("cell", "words"), [('"1.5"', "expected a number or null"), ("true", "is True")])
+def test_a_score_is_a_number(tmp_path, cell, words):
+    path = written(tmp_path / "s.jsonl", scores(population(2)))
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, '{"key": "z", "raw_awe": ' + cell + "}"]))
+    with pytest.raises(DataError, match=f"line 3: awe .*{words}"):
+        baseline_of([path])
+
+
 def _file(folder, made):
     path = folder / "b.json"
     path.write_text(made.to_json(), "utf-8")
