@@ -35,27 +35,6 @@ class ImageId:
         return self.name or self.key
 
 
-class _Index:
-    """Images by their names and by their rows in tables, found by the rule of sources/keys.py."""
-
-    def __init__(self, images: Sequence[ImageId]) -> None:
-        self._images: dict[str, list[int]] = {}
-        for i, image in enumerate(images):
-            for name in filter(None, dict.fromkeys((image.key, image.name))):
-                self._images.setdefault(name, []).append(i)
-        self._names = Names(self._images, endings=False)
-
-    def place(self, key: str) -> int | None:
-        """The place of a key's image; None if there is none. Raises AmbiguousKeyError if several images fit."""
-        name = self._names.find(key)
-        if name is None:
-            return None
-        found = self._images[name]
-        if len(found) > 1:
-            raise AmbiguousKeyError(f"{key!r} fits {len(found)} images of the name {name!r}")
-        return found[0]
-
-
 def align(predictions: Predictions, images: Sequence[ImageId], partial: bool) -> tuple[Floats, tuple[str, ...]]:
     """Scores [M, 40] in the order of M images, NaN where there is no prediction, and notes for the reader.
 
@@ -90,20 +69,26 @@ def places(images: Sequence[ImageId], keys: Sequence[str], source: str) -> list[
 
     Raises DataError when a key fits several images, or two keys fit one image.
     """
-    index = _Index(images)
+    by_name: dict[str, list[int]] = {}
+    for i, image in enumerate(images):
+        for known in filter(None, dict.fromkeys((image.key, image.name))):
+            by_name.setdefault(known, []).append(i)
+    names = Names(by_name, endings=False)
     image_places: list[int | None] = []
     ambiguous = []
     for key in keys:
+        found: list[int] = []
         try:
-            image_places.append(index.place(key))
+            name = names.find(key)
+            found = [] if name is None else by_name[name]
         except AmbiguousKeyError as error:
-            image_places.append(None)
             ambiguous.append(str(error))
-    rows: dict[int, list[str]] = {}
-    for key, place in zip(keys, image_places, strict=True):
-        if place is not None:
-            rows.setdefault(place, []).append(key)
-    repeated = [key for several in rows.values() for key in several[1:]]
+        if len(found) > 1:
+            ambiguous.append(f"{key!r} fits {len(found)} images of the name {name!r}")
+        image_places.append(found[0] if len(found) == 1 else None)
+    first: dict[int, str] = {}
+    placed = [(key, place) for key, place in zip(keys, image_places, strict=True) if place is not None]
+    repeated = [key for key, place in placed if first.setdefault(place, key) != key]
     if repeated:
         raise DataError(
             f"{source} has more than one prediction for {len(repeated)} images, under different keys: "
