@@ -120,29 +120,13 @@ class Scorer:
         faces: str | FaceOptions = "none",
         options: Options | None = None,
     ) -> None:
+        given: dict[str, Any] = dict(locals())
         if not isinstance(checkpoint, str | os.PathLike):
             raise OptionError(
                 f"checkpoint is {checkpoint!r:.200}; expected 'large', 'small', a packed file or a folder"
             )
         self.where, self.faces = checkpoint, FaceOptions.of(faces)
-        keywords: dict[str, Any] = {
-            "device": device,
-            "precision": precision,
-            "batch_size": batch_size,
-            "decoder": decoder,
-            "exif": exif,
-            "revision": revision,
-            "threads": threads,
-            "streams": streams,
-            "max_pixels": max_pixels,
-            "max_bytes": max_bytes,
-            "max_memory": max_memory,
-            "max_seconds": max_seconds,
-            "backend": backend,
-            "trust_engine": trust_engine,
-            "recipe": recipe,
-            "accept_fidelity": accept_fidelity,
-        }
+        keywords = {one.name: given[one.name] for one in _WITH_DEFAULT}
         if options is None:
             options = Options(**keywords, cache_dir=Path(cache_dir or default_cache_dir()))
         elif cache_dir is not None or any(keywords[one.name] != one.default for one in _WITH_DEFAULT):
