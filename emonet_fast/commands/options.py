@@ -1,110 +1,45 @@
-"""Every option of the command line, once; and what commands share: exit statuses, messages, files to write.
+"""Every option of the command line, once; and, by their names here, what commands say and write (outputs.py).
 
 An option is a decorator. Some options together make one record: `@engine_options` gives a command `options`, an
 `Options`, and `@face_options()` gives it `faces`, a `FaceOptions`. Defaults come from those records.
 """
 
-import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from enum import IntEnum
+from collections.abc import Iterator
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..bars import SHOWN
-from ..errors import EmonetError, OptionError
+from ..errors import OptionError
 from ..options import BACKENDS, DECODERS, PRECISIONS, FaceOptions, Options
-from ..text import one_line, without_secrets
-from .parts import SECTIONS, Function, Option
+from .outputs import STATUSES as STATUSES
+from .outputs import URLS
+from .outputs import Exit as Exit
+from .outputs import say as say
+from .outputs import title as title
+from .outputs import try_files as try_files
+from .outputs import write_apart as write_apart
+from .outputs import write_json as write_json
+from .outputs import wrote as wrote
+from .parts import SECTIONS, Function, declare
 from .parts import Argument as Argument
 from .parts import Commands as Commands
+from .parts import Declared as Declared
+from .parts import Decorator as Decorator
 from .parts import NumberRange as NumberRange
 from .parts import OutputFile as OutputFile
 from .parts import command as command
+from .parts import together as together
 
 if TYPE_CHECKING:
     from ..baseline import Baseline
 
-Decorator: TypeAlias = Callable[[Function], Function]
-# Adds an option to a command; takes further names and settings.
-Declared: TypeAlias = Callable[..., Function]
 PATH = click.Path(path_type=Path)
-# Where a command's context keeps the URLs of its outputs, by the paths where they are written.
-_URLS = "emonet_fast.urls"
 PAGES = (".html", ".htm")
 _OWN = ("self", "person")  # what --baseline takes beside files, where it can
-
-
-class Exit(IntEnum):
-    """How a command ends."""
-
-    DONE = 0
-    MISSED = 1
-    FAILED = 2
-    INCOMPLETE = 3
-    INTERRUPTED = 130
-
-
-STATUSES = {
-    Exit.DONE: "done",
-    Exit.MISSED: "verify, calibrate: a precision misses its bar; an output is not whole",
-    Exit.FAILED: "an error, or no row has scores",
-    Exit.INCOMPLETE: "bulk: some shards failed, the others are done",
-    Exit.INTERRUPTED: "interrupted by Ctrl-C, SIGTERM or SIGHUP",
-}
-
-
-def declare(section: str, usage: str, text: str, choices: Sequence[str] = (), **settings: Any) -> Declared:
-    """Declare an option of a section of the help text.
-
-    usage: the option as a line of usage shows it ("--output -o FILE"). settings: what click.option takes besides.
-    """
-    names = [word for word in usage.split() if word.startswith("-")]
-    metavar = next((word for word in usage.split() if not word.startswith("-")), None)
-    if choices:
-        settings["type"] = click.Choice(choices)
-    settings = {"metavar": metavar, "help": text, "show_default": True} | settings
-
-    def add(function: Function, *more: str, **further: Any) -> Function:
-        return click.option(*names, *more, cls=Option, section=section, **(further | settings))(function)
-
-    return add
-
-
-def together(name: str, make: Function, defaults: object = None, **options: Declared) -> Decorator:
-    """Options that make one record: the command takes `name`, what `make` gives for their values as keywords.
-
-    options: by the keyword of `make`. defaults: a record whose fields are the options' defaults. An option without a
-    value is left out, so that `make` takes its own default.
-    """
-
-    def decorate(function: Function) -> Function:
-        @wraps(function)
-        def with_record(**values: Any) -> Any:
-            own = {keyword: values.pop(keyword) for keyword in options}
-            try:
-                record = make(**{keyword: value for keyword, value in own.items() if value is not None})
-            except OptionError as error:
-                raise OptionError(_by_option(str(error))) from None
-            return function(**values, **{name: record})
-
-        command: Function = with_record
-        for keyword, declared in reversed(options.items()):
-            known = {"default": getattr(defaults, keyword)} if hasattr(defaults, keyword) else {}
-            command = declared(command, keyword, **known)
-        return command
-
-    return decorate
-
-
-def _by_option(message: str) -> str:
-    """A record's message with the option in place of the field that it begins with: "min_score is 5"."""
-    field, _, rest = message.partition(" is ")
-    options = {p.name: p.opts[0] for p in click.get_current_context().command.params}
-    return f"{options[field]} is {rest}" if field in options else message
 
 
 INPUT, FACES, ENGINE, OUTPUT = (partial(declare, section) for section in SECTIONS)
@@ -315,7 +250,7 @@ def tables_output(kinds: str, text: str, **settings: Any) -> Decorator:
 
             names = output if several else (output,) if output is not None else ()
             deliveries = Deliveries(names, values.get("inputs", ()))
-            click.get_current_context().meta[_URLS] = deliveries.urls
+            click.get_current_context().meta[URLS] = deliveries.urls
             for path, url in deliveries.urls.items():
                 say(f"{url} comes at the end; until then its rows are in {path.parent}", err=True)
             status: Any = Exit.FAILED
@@ -367,60 +302,3 @@ def files_read(
         yield from files_of(place)
     if baseline not in _OWN:
         yield from files_of(baseline)
-
-
-def title(names: Sequence[str]) -> str:
-    """What a page of these inputs is called, without secrets of URLs."""
-    return without_secrets(names[0]) + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-
-
-def try_files(*paths: Path | None, inputs: Iterable[object] = ()) -> None:
-    """Raise OptionError where a file cannot be written, or is an input, before anything is computed.
-
-    None is a file nobody wants. inputs: as of files.keep_apart.
-    """
-    from ..files import PendingFile, keep_apart
-
-    keep_apart(paths, inputs)
-    for path in paths:
-        if path is not None:
-            PendingFile(path).discard()
-
-
-def say(*lines: str, err: bool = False) -> None:
-    """Print lines, each fit for a terminal: the one way from texts, which may quote anything, to people."""
-    click.echo("\n".join(map(one_line, lines)), err=err)
-
-
-def wrote(*paths: Path | None) -> None:
-    """Say which files were written, but for those that are still to be put to their URLs."""
-    context = click.get_current_context(silent=True)
-    elsewhere = context.meta.get(_URLS, {}) if context is not None else {}
-    for path in paths:
-        if path is not None and path not in elsewhere:
-            say(f"wrote {path}")
-
-
-def write_apart(*writes: Callable[[], Iterable[Path]]) -> Exit:
-    """Write outputs, each of which stands or falls alone, and say what became of them.
-
-    writes: for each a function that writes it, and returns the files. Returns MISSED where one failed, else DONE.
-    """
-    status = Exit.DONE
-    for write in writes:
-        try:
-            wrote(*write())
-        except EmonetError as error:
-            say(f"error: {error}", err=True)
-            status = Exit.MISSED
-    return status
-
-
-def write_json(path: Path | None, figures: Mapping[str, Any]) -> list[Path]:
-    """Write figures, where a file is wanted for them. Returns the file."""
-    from ..files import write_whole
-
-    if path is None:
-        return []
-    write_whole(path, json.dumps(figures, indent=1).encode() + b"\n")
-    return [path]

@@ -1,17 +1,22 @@
 """What click's options, arguments and commands are in this program: filled, of known suffixes, in sections."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, TypeAlias
 
 import click
 
+from ..errors import OptionError
 from ..text import one_line
 
 # A command, before and after click has made one of it.
 Function: TypeAlias = Callable[..., Any]
+Decorator: TypeAlias = Callable[[Function], Function]
+# Adds an option to a command; takes further names and settings.
+Declared: TypeAlias = Callable[..., Function]
 SECTIONS = ("Input", "Faces", "Engine", "Output")
 
 
@@ -106,3 +111,53 @@ def command(*examples: tuple[str, str], name: str | None = None) -> Callable[[Fu
         return made
 
     return decorate
+
+
+def declare(section: str, usage: str, text: str, choices: Sequence[str] = (), **settings: Any) -> Declared:
+    """Declare an option of a section of the help text.
+
+    usage: the option as a line of usage shows it ("--output -o FILE"). settings: what click.option takes besides.
+    """
+    names = [word for word in usage.split() if word.startswith("-")]
+    metavar = next((word for word in usage.split() if not word.startswith("-")), None)
+    if choices:
+        settings["type"] = click.Choice(choices)
+    settings = {"metavar": metavar, "help": text, "show_default": True} | settings
+
+    def add(function: Function, *more: str, **further: Any) -> Function:
+        return click.option(*names, *more, cls=Option, section=section, **(further | settings))(function)
+
+    return add
+
+
+def together(name: str, make: Function, defaults: object = None, **options: Declared) -> Decorator:
+    """Options that make one record: the command takes `name`, what `make` gives for their values as keywords.
+
+    options: by the keyword of `make`. defaults: a record whose fields are the options' defaults. An option without a
+    value is left out, so that `make` takes its own default.
+    """
+
+    def decorate(function: Function) -> Function:
+        @wraps(function)
+        def with_record(**values: Any) -> Any:
+            own = {keyword: values.pop(keyword) for keyword in options}
+            try:
+                record = make(**{keyword: value for keyword, value in own.items() if value is not None})
+            except OptionError as error:
+                raise OptionError(_by_option(str(error))) from None
+            return function(**values, **{name: record})
+
+        command: Function = with_record
+        for keyword, declared in reversed(options.items()):
+            known = {"default": getattr(defaults, keyword)} if hasattr(defaults, keyword) else {}
+            command = declared(command, keyword, **known)
+        return command
+
+    return decorate
+
+
+def _by_option(message: str) -> str:
+    """A record's message with the option in place of the field that it begins with: "min_score is 5"."""
+    field, _, rest = message.partition(" is ")
+    options = {p.name: p.opts[0] for p in click.get_current_context().command.params}
+    return f"{options[field]} is {rest}" if field in options else message
