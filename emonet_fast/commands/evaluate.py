@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,16 +44,7 @@ class _Task:
 
     def show(self, result: "Result") -> None:
         """Print the result, write it where it is wanted, and end with the exit status."""
-        from ..evaluate import report
-
-        opt.say(*report.text(result).split("\n"))
-        writers = {
-            self.json_path: report.write_json,
-            self.charts: report.write_charts,
-            self.report: report.write_report,
-        }
-        wanted = {path: write for path, write in writers.items() if path is not None}
-        sys.exit(opt.write_apart(*(partial(write, result, path) for path, write in wanted.items())))
+        sys.exit(opt.show_result(result, json_path=self.json_path, charts=self.charts, report=self.report))
 
 
 _run = opt.together(

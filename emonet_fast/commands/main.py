@@ -22,6 +22,7 @@ from .calibrate import calibrate
 from .checkpoint import build, pack, synthetic
 from .codebook import codebook
 from .evaluate import evaluate
+from .labels import labels
 from .options import OUTPUT, STATUSES, Exit, say
 from .parts import Commands, command
 from .profile import profile
@@ -68,6 +69,7 @@ for _command in (
     pack,
     build,
     evaluate,
+    labels,
     profile,
     doctor,
     cache,

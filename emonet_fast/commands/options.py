@@ -19,6 +19,7 @@ from .outputs import STATUSES as STATUSES
 from .outputs import URLS
 from .outputs import Exit as Exit
 from .outputs import say as say
+from .outputs import show_result as show_result
 from .outputs import title as title
 from .outputs import try_files as try_files
 from .outputs import write_apart as write_apart
@@ -218,6 +219,55 @@ above = OUTPUT(
     type=float,
     show_default="1 for raw and score, 0.1 for softmax, 2 for z",
 )
+
+
+def _reading(scale: str | None = None, **how: Any) -> Any:
+    """A targets.Reading, whose room is imported only where it is wanted."""
+    from ..targets import Reading
+
+    try:
+        ends = None if scale is None else tuple(map(float, scale.split(",")))
+    except ValueError:
+        ends = ()
+    if ends is not None and len(ends) != 2:
+        raise OptionError(f"scale is {scale!r}; expected two numbers, as 0,7")
+    return Reading(scale=ends, **how)
+
+
+# How labels are to be read: `how`, a targets.Reading.
+labels_reading = together(
+    "how",
+    _reading,
+    key=INPUT("--key COLUMN", "Find the pictures' names in this column of the labels.", show_default="by its name"),
+    labels=INPUT(
+        "--label COLUMN",
+        "Read the labels in this column of numbers, yes and no, or classes; several times for several.",
+        multiple=True,
+        show_default="those of the emotions",
+    ),
+    annotator=INPUT(
+        "--annotator COLUMN", "Find in this column who gave a label.", show_default="annotator, rater, coder, user"
+    ),
+    groups=INPUT(
+        "--group-by COLUMN",
+        "Keep the rows of one person or source in this column of the labels together; several times for several.",
+        multiple=True,
+        show_default="person, participant, subject, identity, source, video",
+    ),
+    combine=INPUT("--combine", "Make this of several annotators' labels.", ("mean", "median", "share"), default="mean"),
+    classes=INPUT("--classes", "Take the numbers in --label for codes of classes.", is_flag=True),
+    scale=INPUT("--scale LOW,HIGH", "Refuse labels outside; else the taxonomy's scale counts.", show_default="0,7"),
+)
+
+
+def stored_embeddings(required: bool = False) -> Declared:
+    return INPUT(
+        "--embeddings E",
+        "Read stored embeddings: a table of `score --embeddings`, bulk's folder, or .npy; several times for several.",
+        type=PATH,
+        multiple=True,
+        required=required,
+    )
 
 
 def chosen_baseline(text: str | None, *words: str) -> "Baseline | str | None":

@@ -3,13 +3,17 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import EmonetError
 from ..text import one_line, without_secrets
+
+if TYPE_CHECKING:
+    from ..evaluate.result import Result
 
 # Where a command's context keeps the URLs of its outputs, by the paths where they are written.
 URLS = "emonet_fast.urls"
@@ -79,6 +83,17 @@ def write_apart(*writes: Callable[[], Iterable[Path]]) -> Exit:
             say(f"error: {error}", err=True)
             status = Exit.MISSED
     return status
+
+
+def show_result(
+    result: "Result", *, json_path: Path | None = None, charts: Path | None = None, report: Path | None = None
+) -> Exit:
+    """Print what evaluate, or what measures as it does, gives, and write it where it is wanted."""
+    from ..evaluate import report as pages
+
+    say(*pages.text(result).split("\n"))
+    writers = {json_path: pages.write_json, charts: pages.write_charts, report: pages.write_report}
+    return write_apart(*(partial(write, result, path) for path, write in writers.items() if path is not None))
 
 
 def write_json(path: Path | None, figures: Mapping[str, Any]) -> list[Path]:

@@ -63,7 +63,8 @@ def text(result: Result) -> str:
         (f.label, show(f.value, f.digits), show_interval(f.interval, f.digits), _origin(f.origin), f.published)
         for f in result.figures
     ]
-    lines += ["", *_grid([("", "figure", "95% interval", "definition", "published"), *figures])]
+    if figures:
+        lines += ["", *_grid([("", "figure", "95% interval", "definition", "published"), *figures])]
     brief = [table for table in result.tables if table.brief]
     for table in brief:
         rows = [tuple(visible(_shown(table, i, cell)) for i, cell in enumerate(row)) for row in table.rows]

@@ -98,7 +98,7 @@ class Result:
     """Everything that an evaluation shows.
 
     Args:
-        command: hq, binary, any-hit or demographics.
+        command: which one gave it, as hq or any-hit.
         title: for a reader.
         facts: what was evaluated, by name.
         figures: single numbers.

@@ -1,5 +1,6 @@
 """Labels from wherever they are: a table, a published file, a data set, or an export of Label Studio."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..datasets import DataSet, open_dataset
@@ -7,6 +8,7 @@ from ..datasets.opening import is_shard
 from ..errors import DataError
 from ..evaluate.annotations import hq_from_csv
 from ..evaluate.prediction_files import arrow_table
+from .label_studio import export_table, is_export, mended
 from .published import dataset_rows, rating_rows
 from .record import Reading, Targets
 from .rows import LabelRows, combined
@@ -61,9 +63,15 @@ def _rows(place: object, how: Reading, revision: str | None, cache_dir: Path | N
         if suffix in TABLES or not _is_hub_id(str(place)):
             raise DataError(f"{place} is not a file; expected labels in {', '.join(TABLES)}, or a data set")
         return dataset_rows(open_dataset(str(place), revision=revision, cache_dir=cache_dir))
+    if suffix == ".json":
+        table, notes = export_table(path)
+        rows = table_rows(table, str(path), how)
+        return replace(rows, notes=[*rows.notes, *notes])
     if suffix not in TABLES:
-        raise DataError(f"{path} ends in {path.suffix!r}; expected labels in {', '.join(TABLES)}")
+        raise DataError(f"{path} ends in {path.suffix!r}; expected labels in {', '.join(TABLES)} or .json")
     table = read_table(path)
+    if is_export(table.column_names):
+        table = mended(table, str(path))
     if set(table.column_names) >= _HQ:
         return rating_rows(hq_from_csv(path if suffix == ".csv" else table, partial=True))
     return table_rows(table, str(path), how)
