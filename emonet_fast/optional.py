@@ -27,6 +27,12 @@ EXTRAS = {
     "xlsxwriter": "excel",
     "fsspec": "remote",
     "aiohttp": "remote",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "websockets": "serve",
+    "python_multipart": "serve",
+    "prometheus_client": "serve",
+    "httpx": "client",
 }
 
 

@@ -47,6 +47,18 @@ _RANGES: dict[str, tuple[float, float]] = {
     "score_every": (1, 10**6),
     "score_change": (0.0, 1.0),
     "stream": (0, 10**6),
+    "port": (0, 65535),
+    "workers_per_device": (1, 64),
+    "max_batch": (1, 1024),
+    "max_wait_ms": (0.0, 10_000.0),
+    "max_queue": (1, 10**6),
+    "max_body": (1, 2**40),
+    "max_held": (1, 2**50),
+    "max_files": (1, 10**5),
+    "max_connections": (1, 10**6),
+    "max_streams": (0, 4096),
+    "deadline": (0.01, 86_400.0),
+    "patience": (0.01, 86_400.0),
 }
 # By the type of a field: in words, whether a value is taken for it, and how it is kept.
 _TAKEN: dict[object, tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = {
@@ -72,6 +84,21 @@ def default_cache_dir() -> Path:
         raise OptionError(
             "this user has no home folder to keep engines in; name a folder by --cache-dir, or in EMONET_FAST_CACHE"
         ) from None
+
+
+def token_of(file: Path | None) -> str | None:
+    """The secret that a server asks of its clients: the text of a file, else `$EMONET_FAST_TOKEN`, else None.
+
+    Raises OptionError where the file cannot be read, or a secret is shorter than 16 signs or not plain ASCII.
+    """
+    try:
+        text = os.environ.get("EMONET_FAST_TOKEN") if file is None else file.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise OptionError(f"{file} cannot be read ({getattr(error, 'strerror', None) or error}); name a file") from None
+    token = None if text is None else text.strip()
+    if token is not None and (len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token):
+        raise OptionError("the token is no line of 16 ASCII signs or more; make one by: openssl rand -hex 32")
+    return token
 
 
 def check_choices(options: object, **choices: tuple[str, ...]) -> None:
@@ -210,6 +237,47 @@ class VideoOptions:
             raise OptionError("people are joined from the tracks of faces; they need track and faces")
         if not self.track and (self.score_every is not None or self.score_change is not None):
             raise OptionError("score_every and score_change follow tracks; they need track")
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """How a server takes pictures and puts them together into batches.
+
+    Args:
+        host: address to listen at; any other than this machine's own needs a token.
+        port: to listen at; 0 takes a free one.
+        workers_per_device: engines, each with its own copy of what it computes with.
+        max_batch: rows in one call of an engine; "auto" takes its batch size.
+        max_wait_ms: milliseconds that a row waits for others at most, while a batch is not full.
+        max_queue: pictures that are taken and not scored yet; more are refused for now.
+        max_body: bytes of a request, and of a frame of a stream.
+        max_held: bytes of all requests together.
+        max_files: pictures of a request.
+        max_connections: connections at once, idle ones too.
+        max_streams: WebSocket streams at once.
+        deadline: seconds from a request's last byte to its answer at most.
+        patience: seconds in which a request's head, and then its body, must have come.
+
+    Raises:
+        OptionError: for a value that cannot work.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers_per_device: int = 1
+    max_batch: Literal["auto"] | int = "auto"
+    max_wait_ms: float = 5.0
+    max_queue: int = 1024
+    max_body: int = 64 << 20
+    max_held: int = 1 << 30
+    max_files: int = 64
+    max_connections: int = 1024
+    max_streams: int = 16
+    deadline: float = 30.0
+    patience: float = 30.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -323,7 +323,7 @@ class Scorer:
             if len(names) != n:
                 raise InputError(f"{len(names)} keys came with {n} rows of pixels; expected one for each")
             decoded = [Decoded(name, None) for name in names]
-            return self._scores(decoded, outputs.raw, outputs.embedding if embeddings else None)
+            return self.scores_of(decoded, outputs.raw, outputs.embedding if embeddings else None)
 
     def batches(
         self,
@@ -378,7 +378,7 @@ class Scorer:
         """Scores of no rows, with the columns that this checkpoint's scores have."""
         raw = np.empty((0, len(self.checkpoint.names)), np.float32)
         vectors = np.empty((0, self.checkpoint.vision.hidden_size), np.float32)
-        return self._scores([], raw, vectors if embeddings else None, faces)
+        return self.scores_of([], raw, vectors if embeddings else None, faces)
 
     def _submit(self, batch: Prepared, embeddings: bool, faces: bool) -> Callable[[], ScoredBatch]:
         """Hand the batch's pixels to the engine; the result is what the returned function gives."""
@@ -401,18 +401,26 @@ class Scorer:
                     found = outputs()
                     raw[places], vectors[places] = found.raw, found.embedding
             with self._timed("scores"):
-                scores = self._scores(batch.rows, raw, vectors if embeddings else None, faces)
+                scores = self.scores_of(batch.rows, raw, vectors if embeddings else None, faces)
             return ScoredBatch(scores, batch.rows)
 
         return result
 
-    def _scores(
+    def scores_of(
         self,
         decoded: Sequence[Decoded],
         raw: Float32Array,
         embeddings: Float32Array | None,
         faces: bool = False,
     ) -> Scores:
+        """Scores of what the engine gave, by the published arithmetic, whichever batches the rows were in.
+
+        Args:
+            decoded: the N rows.
+            raw: [N, D] float32 of `Outputs`; NaN in rows without scores.
+            embeddings: [N, hidden] float32 likewise; None where nobody asked for them.
+            faces: scores carry the boxes of the rows.
+        """
         names, means, proof = self.checkpoint.names, self.checkpoint.neutral_means, self.backend.proof
         return Scores.of_checked(
             raw,

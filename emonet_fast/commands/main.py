@@ -27,6 +27,7 @@ from .options import OUTPUT, STATUSES, Exit, say
 from .parts import Commands, command
 from .profile import profile
 from .score import score
+from .serve import serve
 from .summarise import summarise
 from .surroundings import end_by_signals, final_status, open_streams
 from .verify import verify
@@ -63,6 +64,7 @@ for _command in (
     report,
     baseline,
     summarise,
+    serve,
     codebook,
     calibrate,
     verify,

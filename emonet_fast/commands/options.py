@@ -43,7 +43,7 @@ PAGES = (".html", ".htm")
 _OWN = ("self", "person")  # what --baseline takes beside files, where it can
 
 
-INPUT, FACES, ENGINE, OUTPUT = (partial(declare, section) for section in SECTIONS)
+INPUT, FACES, ENGINE, SERVER, OUTPUT = (partial(declare, section) for section in SECTIONS)
 
 inputs = click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", cls=Argument)
 image_column = INPUT(

@@ -17,7 +17,7 @@ Function: TypeAlias = Callable[..., Any]
 Decorator: TypeAlias = Callable[[Function], Function]
 # Adds an option to a command; takes further names and settings.
 Declared: TypeAlias = Callable[..., Function]
-SECTIONS = ("Input", "Faces", "Engine", "Output")
+SECTIONS = ("Input", "Faces", "Engine", "Server", "Output")
 
 
 class _Filled(click.Parameter):
