@@ -36,7 +36,7 @@ class FullError(Exception):
 
 
 @dataclass(slots=True)
-class Row:
+class TakenRow:
     """A row on its way: what was decoded, and what the engine gave, [D] raw and [hidden] embedding."""
 
     decoded: Decoded
@@ -57,7 +57,7 @@ class Taken:
     pictures: Sequence[Picture]
     faces: PictureFaces | None
     finished: Callable[[], None]
-    rows: list[list[Row]] = field(init=False)
+    rows: list[list[TakenRow]] = field(init=False)
     left: int = field(init=False)  # pictures that are not decoded, and rows that are not scored
     cancelled: bool = False
 
@@ -80,7 +80,7 @@ class _Ready:
     """A row that waits for the engine, since `since` (time.monotonic())."""
 
     taken: Taken
-    row: Row
+    row: TakenRow
     pixels: UInt8Array
     since: float
 
@@ -168,7 +168,7 @@ class Batcher:
             with self._changed:
                 self._decoding -= 1
                 now = time.monotonic()
-                made = [(Row(decoded), pixels) for decoded, pixels in rows]
+                made = [(TakenRow(decoded), pixels) for decoded, pixels in rows]
                 taken.rows[place] = [row for row, _ in made]
                 waiting = [_Ready(taken, row, pixels, now) for row, pixels in made if pixels is not None]
                 if not taken.cancelled:
