@@ -57,7 +57,10 @@ def nncf_default(checkpoint: Checkpoint, rest: str, calibration: int) -> Network
 
     core, here = ov.Core(), Path.cwd()
     os.chdir(checkpoint.path.parent)
-    models = [core.read_model(model=build_model(checkpoint, part).SerializeToString()) for part in ("tower", "top")]
+    models = [
+        core.read_model(model=build_model(checkpoint, part).SerializeToString())
+        for part in ("tower", "pooling", "heads")
+    ]
     os.chdir(here)
     for model in models:
         model.reshape({port: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
@@ -68,13 +71,13 @@ def nncf_default(checkpoint: Checkpoint, rest: str, calibration: int) -> Network
         "fp32" if rest == "fp32" or "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "bf16"
     )
     tower = core.compile_model(quantised, "CPU", compile_options(precision)).create_infer_request()
-    top = core.compile_model(models[1], "CPU", compile_options("fp32")).create_infer_request()
+    pooling, heads = (core.compile_model(m, "CPU", compile_options("fp32")).create_infer_request() for m in models[1:])
     release_file_pages(checkpoint.path)
 
     def run(pixels: Any) -> Outputs:
         tokens = tower.infer({"pixels": pixels}, share_inputs=True)["tokens"]
-        result = top.infer({"tokens": tokens}, share_inputs=True)
-        return Outputs(result["embedding"].copy(), result["raw"].copy())
+        embedding = pooling.infer({"tokens": tokens}, share_inputs=True)["embedding"].copy()
+        return Outputs(embedding, heads.infer({"embedding": embedding}, share_inputs=True)["raw"].copy())
 
     return run
 

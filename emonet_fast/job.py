@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .baseline import Baseline
+from .decoders.vectors import VectorDecoder
 from .errors import EmonetError
 from .faces import FaceSample, Looked, PictureFaces
 from .files import keep_apart
@@ -115,11 +116,14 @@ class ScoreSummary:
     def line(self) -> str:
         """The last line of a run: how many inputs became what, and how fast."""
         whole = self.inputs.faces is None
-        parts = [f"{self.scored} scored" + " as a whole" * whole]
+        parts = [f"{self.scored} scored" + " as a whole" * (whole and self.decoder != VectorDecoder.name)]
         parts += [f"{n} {status}" for status, n in sorted(self.counts.items()) if status != Status.OK]
+        stored = self.decoder == VectorDecoder.name
         speed = f"{self.seconds['engine'] / self.scored:.2f} s/{'image' if whole else 'face'}" if self.scored else ""
+        if self.scored and stored:
+            speed = f"{self.scored / self.seconds['engine']:,.0f} rows/s"
         facts = filter(None, (self.skipped, self.looked.text(), speed))
-        by = f"({self.engine}, decoded by {self.decoder})"
+        by = f"({self.engine}, {'from stored embeddings' if stored else f'decoded by {self.decoder}'})"
         return f"{self.inputs.text()}: {'; '.join((', '.join(parts), *facts))} {by}"
 
 
@@ -169,6 +173,7 @@ def run(
     faces: PictureFaces | None = None,
     skipped: Mapping[str, int] | None = None,
     sample: FaceSample | None = None,
+    notes: Iterable[str] = (),
 ) -> ScoreSummary:
     """Score pictures and write the outputs. `advance` takes the number of rows of each batch that is done.
 
@@ -177,6 +182,7 @@ def run(
     checkpoint or an engine that cannot be opened is an error before any picture is scored.
 
     `skipped` is read at the end: how much of what was passed over, by kind. `sample` looks at some of the pictures.
+    `notes` are what a reader must know of the inputs.
     """
     looked = Looked()
     pictures = pictures if sample is None else sample.of(pictures, looked)
@@ -222,6 +228,7 @@ def run(
         seconds=dict(scorer.timings),
         first=_first(rows.first, baseline),
         notes=(
+            *notes,
             *rows.notes,
             *(baseline.notes({}) if spool is not None and baseline is not None else ()),
             *(faces.notes() if faces is not None else ()),

@@ -349,3 +349,12 @@ class Options:
         for name in names:
             if getattr(self, name) != defaults[name]:
                 raise OptionError(f"{name} is {getattr(self, name)!r}, which changes nothing in {where}; leave it out")
+
+
+def check_for_embeddings(options: Options, faces: FaceOptions) -> None:
+    """Raise OptionError where an option is set that is for pictures, and embeddings come in their place."""
+    where = "stored embeddings, whose pictures were decoded long ago"
+    options.without_effect(("decoder", "exif", "max_pixels", "max_bytes", "max_memory", "max_seconds"), where)
+    options.without_effect(("trust_engine", "recipe", "accept_fidelity"), "stored embeddings: heads are float32")
+    if faces.faces != "none":
+        raise OptionError(f"faces is {faces.faces!r}, and stored embeddings have no pictures to find faces in")

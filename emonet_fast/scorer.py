@@ -8,17 +8,19 @@ Over 300 lines: a quarter of it documents the public class, and its two halves s
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ._version import __version__
 from .arithmetic import missing_note
 from .backends.base import Backend, DeviceBackend, Outputs
-from .backends.choose import open_backend
+from .backends.choose import open_backend, open_heads
 from .backends.pixels import run_pixels
 from .bars import shown
 from .cache import sweep
@@ -26,13 +28,24 @@ from .checkpoint import encoder_hash, open_checkpoint
 from .checkpoint.spec import Checkpoint
 from .checkpoint.tensors import Progress
 from .decoders import Decoder, FaceLocator, Prepared, open_decoder
-from .errors import InputError, OptionError
+from .decoders.vectors import VectorDecoder
+from .errors import DataError, InputError, OptionError
 from .faces import PictureFaces, prepare_faces
-from .options import MAX_BYTES, MAX_MEMORY, MAX_PIXELS, MAX_SECONDS, FaceOptions, Options, default_cache_dir
+from .options import (
+    MAX_BYTES,
+    MAX_MEMORY,
+    MAX_PIXELS,
+    MAX_SECONDS,
+    FaceOptions,
+    Options,
+    check_for_embeddings,
+    default_cache_dir,
+)
 from .process import Stopwatch, available_cores
 from .records import Decoded, Float32Array, Picture
 from .scores import Scores, face_values
 from .shared import Shared
+from .sources.embeddings import Embeddings, batch_of
 from .sources.memory import Memory
 from .text import counted, shorten_middle, visible
 
@@ -136,6 +149,9 @@ class Scorer:
         self._timed = Stopwatch("open", "decode", "preprocess", "engine", "wait", "scores")
         # A copy in another process opens its own engine.
         self._shared: Shared[Opened] = Shared(_release)
+        # What is said of the stored embeddings that this scorer is for; None where it is for pictures.
+        self._stored: Mapping[str, str] | None = None
+        self._of_embeddings: Scorer | None = None
 
     def __repr__(self) -> str:
         """One line, which opens nothing: `<Scorer large, openvino bf16, open>`."""
@@ -145,6 +161,24 @@ class Scorer:
         else:
             how = f"{opened.backend.name} {opened.backend.precision}, open"
         return f"<Scorer {shorten_middle(visible(str(self.where)), 40)}, {how}>"
+
+    def of_embeddings(self, facts: Mapping[str, str] = MappingProxyType({})) -> "Scorer":
+        """A scorer of the same checkpoint and options that takes stored embeddings in place of pictures.
+
+        It opens the heads alone: the encoder is neither read nor compiled. Its pictures have embeddings [width] float32
+        as their data, as `Embeddings.pictures` gives them. Its scores are those that the pictures had, bit for bit,
+        where OpenVINO computed them and the embeddings are float32.
+
+        Args:
+            facts: what its outputs say of the embeddings, as `Embeddings.facts` gives it.
+
+        Raises:
+            OptionError: when an option can have no effect on embeddings.
+        """
+        check_for_embeddings(self.options, self.faces)
+        scorer = Scorer(self.where, options=self.options)
+        scorer._stored = dict(facts)
+        return scorer
 
     def __enter__(self) -> "Scorer":
         return self
@@ -176,6 +210,8 @@ class Scorer:
             sweep(options.cache_dir)
             checkpoint = open_checkpoint(where, options.cache_dir, revision=options.revision, progress=progress)
             encoder = encoder_hash(checkpoint)
+            if self._stored is not None:
+                return Opened(checkpoint, encoder, open_heads(checkpoint, options), VectorDecoder(), None)
             backend = open_backend(checkpoint, options, pictures)
             place = backend.place() if isinstance(backend, DeviceBackend) else (None, None)
             threads = options.threads or available_cores()
@@ -198,6 +234,8 @@ class Scorer:
     def close(self) -> None:
         """Wait for the calls of other threads, then free the engine. The scorer opens again at the next use."""
         self._shared.close()
+        if self._of_embeddings is not None:
+            self._of_embeddings.close()
 
     @property
     def timings(self) -> dict[str, float]:
@@ -242,6 +280,7 @@ class Scorer:
             "batch_size": str(self.backend.batch_size),
             "decoder": self.decoder.name,
             **lacks,
+            **(self._stored or {}),
         }
 
     def __call__(self, images: Iterable[object], *, embeddings: bool = False, progress: bool | None = None) -> Scores:
@@ -324,6 +363,47 @@ class Scorer:
                 raise InputError(f"{len(names)} keys came with {n} rows of pixels; expected one for each")
             decoded = [Decoded(name, None) for name in names]
             return self.scores_of(decoded, outputs.raw, outputs.embedding if embeddings else None)
+
+    def score_embeddings(
+        self,
+        embeddings: "npt.ArrayLike | Embeddings",
+        *,
+        keys: Sequence[str] | None = None,
+        keep: bool = False,
+        progress: bool | None = None,
+    ) -> Scores:
+        """Score stored embeddings. The encoder is neither read nor compiled; see `of_embeddings`.
+
+        A row with NaN or infinity, or of zeros only, gets a status.
+
+        Args:
+            embeddings: [n, width] numbers as the encoder gave them, or Embeddings of files, whose encoder is checked.
+            keys: n names of the rows of an array; None takes "#0", "#1", ...
+            keep: scores carry the embeddings too.
+            progress: as of a call.
+
+        Raises:
+            InputError: when shape, width or the number of keys is another one.
+            DataError: when files are of another encoder or width; see Embeddings.check.
+            BackendError: when the options ask for another device or precision.
+        """
+        self._of_embeddings = scorer = self._of_embeddings or self.of_embeddings()
+        if isinstance(embeddings, Embeddings):
+            scorer.check_embeddings(embeddings)
+            total, pictures = embeddings.rows, embeddings.pictures()
+        else:
+            batch = batch_of(embeddings, scorer.checkpoint.vision.hidden_size, keys)
+            total, pictures = len(batch), batch.pictures()
+        return scorer._all(pictures, total, keep, progress)
+
+    def check_embeddings(self, embeddings: Embeddings) -> None:
+        """Raise DataError where the heads would be wrong for stored embeddings: by encoder, width or scaling."""
+        embeddings.check(self._open().encoder_hash, self.checkpoint.vision.hidden_size)
+        if not self.checkpoint.l2_normalise and embeddings.normalized:
+            raise DataError(
+                f"the embeddings of {embeddings.files[0].path} have norm 1, and the heads of {self.checkpoint.source} "
+                "take them as the encoder gives them; score the pictures again"
+            )
 
     def batches(
         self,

@@ -4,9 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from ..records import Float32Array, UInt8Array
 
@@ -95,8 +96,8 @@ class DeviceBackend(ABC):
         """Return the GPU's index, and the handle of the CUDA stream on which `submit_device` works."""
 
 
-def padded(pixels: UInt8Array, batch_size: int) -> UInt8Array:
-    """Return pixels [n, ...] with rows of zeros added up to batch_size; no copy where n is that already."""
+def padded(pixels: npt.NDArray[Any], batch_size: int) -> npt.NDArray[Any]:
+    """Return pixels or embeddings [n, ...] with rows of zeros added up to batch_size; no copy where n is that."""
     n = len(pixels)
     if not 1 <= n <= batch_size:
         raise ValueError(f"a batch has {n} rows; expected 1 to {batch_size}")

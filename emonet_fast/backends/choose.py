@@ -149,3 +149,20 @@ def open_backend(checkpoint: Checkpoint, options: Options, pictures: int | None 
         recipe=settled.recipe,
         proof=settled.proof,
     )
+
+
+def open_heads(checkpoint: Checkpoint, options: Options) -> Backend:
+    """Open the heads alone, for stored embeddings: in float32 on the CPU, whatever the encoder computed in.
+
+    Raises BackendError when another device or precision is asked for by name.
+    """
+    asked = {"device": ("auto", "cpu"), "backend": ("auto", "openvino"), "precision": ("auto", "fp32")}
+    for name, known in asked.items():
+        if getattr(options, name) not in known:
+            raise BackendError(
+                f"{name} {getattr(options, name)!r} was asked for, and stored embeddings are scored by the heads "
+                f"alone, in float32 on the CPU; expected {' or '.join(known)}"
+            )
+    from .openvino.heads import HeadsBackend
+
+    return HeadsBackend(checkpoint, options.batch_size, options.threads, cache_dir=options.cache_dir)

@@ -49,6 +49,11 @@ inputs = click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", c
 image_column = INPUT(
     "--image-column NAME", "Read the pictures from this column of parquet tables.", show_default="by its type"
 )
+embedding_column = INPUT(
+    "--embedding-column NAME",
+    "Score the stored embeddings in this column of parquet tables, not pictures.",
+    show_default="`embedding`, in tables without pictures",
+)
 checkpoint = ENGINE(
     "--checkpoint -c C",
     "Take these weights: 'large' or 'small' (from the hub), a packed file, or a folder with encoder/ and heads/.",

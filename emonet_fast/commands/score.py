@@ -9,21 +9,24 @@ import click
 
 from ..bars import progress as bar_of
 from ..bars import steps
-from ..options import FaceOptions, Options
+from ..options import FaceOptions, Options, check_for_embeddings
 from ..text import counted
 from . import options as opt
 
 if TYPE_CHECKING:
     from ..job import ScoreSummary
     from ..sources import Inputs
+    from ..sources.embeddings.chosen import StoredInputs
 
 
 @opt.command(
     ("A folder, as a table and as a page to look at:", "photos/ -c small -o scores.parquet --report scores.html"),
     ("Every face of a picture, found by YuNet:", "party.jpg -c large --faces detect"),
+    ("Other heads on stored embeddings, without the encoder:", "scores.parquet -c heads/ -o again.parquet"),
 )
 @opt.inputs
 @opt.image_column
+@opt.embedding_column
 @opt.checkpoint
 @opt.face_options()
 @opt.engine_options()
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
 def score(
     inputs: tuple[str, ...],
     image_column: str | None,
+    embedding_column: str | None,
     checkpoint: str,
     faces: FaceOptions,
     options: Options,
@@ -63,7 +67,7 @@ def score(
     dry_run: bool,
     progress: str,
 ) -> None:
-    """Score pictures: files, folders, globs, tar shards, tables.
+    """Score pictures: files, folders, globs, tar shards, tables. Or score stored embeddings: tables, .npy.
 
     Every input gives a row: scores, or a status and a reason. With --faces detect, a row a face, and a row with
     status no_face for a picture without any. Ctrl-C keeps what was scored.
@@ -76,11 +80,19 @@ def score(
     from ..scorer import Scorer
     from ..sinks.terminal import table
     from ..sources import Inputs
+    from ..sources.embeddings.chosen import StoredInputs, stored_embeddings
 
     population = opt.chosen_baseline(baseline, "self")
     reliable(EMOTIONS, min_reliability)  # refuses what would leave no emotion
-    with Scorer(checkpoint, options=options) as scorer:
+    scorer, notes = Scorer(checkpoint, options=options), tuple[str, ...]()
+    source: Inputs | StoredInputs
+    stored = stored_embeddings(inputs, image_column, embedding_column)
+    if stored is None:
         source = Inputs(inputs, options, image_column=image_column)
+    else:
+        check_for_embeddings(options, faces)
+        scorer, source, notes = scorer.of_embeddings(stored.facts), StoredInputs(stored), stored.notes
+    with scorer:
         outputs = job.ScoreOutputs(
             output, format, report, opt.title(inputs), embeddings, top, excel, npy, population, min_reliability
         )
@@ -88,17 +100,19 @@ def score(
         keep_apart(outputs.files, (*source.paths(), *opt.files_read(checkpoint, options, faces, baseline)))
         find_faces = prepare_faces(faces, options, checkpoint)
         sample = None
-        if faces.faces == "none" and not dry_run:
+        if faces.faces == "none" and not dry_run and stored is None:
             sample = FaceSample.where_known(checkpoint, options)
         with steps("packing", show=progress) as done:
             scorer.open(done, pictures=source.total)
+        if stored is not None:
+            scorer.check_embeddings(stored)
         locator = find_faces(scorer.place)
         if dry_run:
             _show(source, faces, job.pace(scorer, source, locator))
             return
         # With faces, how many rows there will be is known at the end.
         with bar_of(source.total if locator is None else None, show=progress) as bar:
-            summary = job.run(scorer, source, outputs, bar.update, locator, source.skipped, sample)
+            summary = job.run(scorer, source, outputs, bar.update, locator, source.skipped, sample, notes)
     if summary.first is not None:
         columns = shutil.get_terminal_size((100, 40)).columns
         click.echo(table(summary.first, outputs.top, columns, min_reliability))
@@ -112,7 +126,7 @@ def score(
     sys.exit(_status(summary))
 
 
-def _show(source: "Inputs", faces: FaceOptions, pace: float | None) -> None:
+def _show(source: "Inputs | StoredInputs", faces: FaceOptions, pace: float | None) -> None:
     """What --dry-run shows. pace: seconds of work for a picture."""
     from .. import job
     from ..sources.skipped import skipped_text

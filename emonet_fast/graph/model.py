@@ -10,18 +10,20 @@ from .writer import AveragingWriter, Bf16Writer, GraphWriter, ObservingWriter
 OPSET = 20  # the first with Gelu
 IR_VERSION = 9
 
-# "all": pixels to scores. "tower": pixels to tokens. "top": tokens to scores. An engine in low precision keeps the top
-# in float32: a quarter of bf16's error in the scores came from it, for 0.04% of the work.
+# "all": pixels to scores. "tower": pixels to tokens. "pooling": tokens to embedding. "heads": embedding to scores. An
+# engine in low precision keeps the last two in float32: a quarter of bf16's error in the scores came from them, for
+# 0.04% of the work. The heads stand alone for stored embeddings, too.
 # "observed": all, and what calibration needs to know of the tower's linear layers, see ObservingWriter. "averaged": the
 # tower, and the means of its layers' inputs, see AveragingWriter.
-PARTS = ("all", "tower", "top", "observed", "averaged")
+PARTS = ("all", "tower", "pooling", "heads", "observed", "averaged")
 
 
 def build_model(checkpoint: Checkpoint, part: str = "all", *, bf16: bool = False) -> onnx.ModelProto:
     """Write the network of a packed checkpoint, or one of PARTS of it.
 
-    The input is `pixels` [N, 3, S, S] uint8, RGB planes; of the top, `tokens` [N, tokens, hidden] float32. The outputs
-    are `embedding` [N, hidden] float32, not normalised, and `raw` [N, H] float32; of the tower, `tokens`. N is free.
+    The input is `pixels` [N, 3, S, S] uint8, RGB planes; of pooling, `tokens` [N, tokens, hidden] float32. The outputs
+    are `embedding` [N, hidden] float32, not normalised, and `raw` [N, H] float32; of a part, what the next one takes. N
+    is free.
 
     Weights are external data at the checkpoint's file name: save the model beside that file, or read it with that
     folder as its base. With `bf16` it is written for a compiler that computes in bf16, see Bf16Writer.
@@ -37,25 +39,30 @@ def assemble(w: GraphWriter, part: str, opset: int, ir_version: int) -> onnx.Mod
     checkpoint = w.checkpoint
     vision = checkpoint.vision
     tokens = _value("tokens", TensorProto.FLOAT, vision.tokens, vision.hidden_size)
-    inputs = [tokens] if part == "top" else [pixels_of(checkpoint)]
-    after_tower = "tokens" if part == "top" else add_tower(w, "pixels")
+    embedding, raw = scores_of(checkpoint)
     if part in ("tower", "averaged"):
-        w.op("Identity", [after_tower], "tokens")
-        outputs = [tokens]
+        w.op("Identity", [add_tower(w, "pixels")], "tokens")
+        inputs, outputs = [pixels_of(checkpoint)], [tokens]
+    elif part == "pooling":
+        w.op("Identity", [add_pooling(w, "tokens")], "embedding")
+        inputs, outputs = [tokens], [embedding]
+    elif part == "heads":
+        w.op("Identity", [add_heads(w, "embedding")], "raw")
+        inputs, outputs = [embedding], [raw]
     else:
-        embedding = add_pooling(w, after_tower)
-        w.op("Identity", [embedding], "embedding")
-        w.op("Identity", [add_heads(w, embedding)], "raw")
-        outputs = scores_of(checkpoint)
+        pooled = add_pooling(w, add_tower(w, "pixels"))
+        w.op("Identity", [pooled], "embedding")
+        w.op("Identity", [add_heads(w, pooled)], "raw")
+        inputs, outputs = [pixels_of(checkpoint)], [embedding, raw]
     return w.model(f"emonet_{part}", inputs, outputs + w.outputs, opset, ir_version)
 
 
-def scores_of(checkpoint: Checkpoint) -> list[onnx.ValueInfoProto]:
+def scores_of(checkpoint: Checkpoint) -> tuple[onnx.ValueInfoProto, onnx.ValueInfoProto]:
     """Describe the outputs `embedding` and `raw`."""
-    return [
+    return (
         _value("embedding", TensorProto.FLOAT, checkpoint.vision.hidden_size),
         _value("raw", TensorProto.FLOAT, len(checkpoint.names)),
-    ]
+    )
 
 
 def pixels_of(checkpoint: Checkpoint) -> onnx.ValueInfoProto:

@@ -11,6 +11,7 @@ from ...records import UInt8Array
 from ..base import Outputs
 from .build import compile_options
 from .engine import LoadedEngine, choose_precision, load_engine, plan_for
+from .heads import heads_batch
 from .requests import Requests
 from .streams import share_of_cores
 
@@ -20,7 +21,7 @@ DEFAULT_BATCH = 1
 
 
 class OpenVinoBackend:
-    """Two compiled engines of one batch size: the tower in `precision`, the top in float32.
+    """Three compiled engines: the tower in `precision`, pooling and heads in float32.
 
     Thread-safe. batch_size None means DEFAULT_BATCH, threads None all cores; engines are kept in cache_dir. Each of
     `streams` works on a batch of its own, on its share of the threads; they share the weights, and give the same bits.
@@ -52,15 +53,17 @@ class OpenVinoBackend:
         self.batch_size = batch_size or DEFAULT_BATCH
         self._engines: list[LoadedEngine] = []
         precision = self.precision if recipe is None else f"int8+{choose_precision(rest)}"
+        share, cache = share_of_cores(streams, threads), EngineCache(cache_dir / "engines")
+        plan = plan_for(checkpoint, "tower", precision, self.batch_size, recipe)
+        self._engines.append(load_engine(plan, checkpoint, cache, recipe, compile_options(precision) | share))
         # The pooling head and the heads stay in float32: see graph.PARTS.
-        for part, part_precision, file in (("tower", precision, recipe), ("top", "fp32", None)):
-            plan = plan_for(checkpoint, part, part_precision, self.batch_size, file)
-            options = compile_options(part_precision) | share_of_cores(streams, threads)
-            self._engines.append(load_engine(plan, checkpoint, EngineCache(cache_dir / "engines"), file, options))
-        tower, top = (engine.compiled for engine in self._engines)
+        for part, rows in (("pooling", self.batch_size), ("heads", heads_batch(self.batch_size))):
+            plan = plan_for(checkpoint, part, "fp32", rows)
+            self._engines.append(load_engine(plan, checkpoint, cache, None, compile_options("fp32") | share))
+        tower, pooling, heads = (engine.compiled for engine in self._engines)
         self.streams = int(tower.get_property("NUM_STREAMS"))  # never more than threads
         self.depth = self.streams if self.streams > 1 else 0
-        self._requests = Requests(tower, top, self.streams, self.batch_size)
+        self._requests = Requests(tower, pooling, heads, self.streams, self.batch_size)
 
     def run(self, pixels: UInt8Array) -> Outputs:
         return self._requests.run(pixels)

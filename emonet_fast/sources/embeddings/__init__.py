@@ -9,17 +9,19 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from ...errors import DataError
-from ...records import Float32Array
+from ...errors import DataError, InputError
+from ...records import Float32Array, Picture, Status
+from ...text import utf8_text
 from ..finished import finished_tables
 from ..folder import reason_of
 from ..table import is_table_name
 from .arrays import array_batches, open_array
-from .rows import EmbeddingBatch, EmbeddingFile
+from .rows import EmbeddingBatch, EmbeddingFile, checked_batch
 from .tables import open_vectors, table_batches
 
-__all__ = ["EmbeddingBatch", "EmbeddingFile", "Embeddings", "is_embeddings_name"]
+__all__ = ["EmbeddingBatch", "EmbeddingFile", "Embeddings", "batch_of", "is_embeddings_name"]
 
 ENCODER = "encoder_hash"
 BATCH_ROWS = 8192
@@ -111,9 +113,45 @@ class Embeddings:
             read = array_batches if file.column is None else table_batches
             yield from read(file, self.width, self._columns, rows)
 
+    def pictures(self) -> Iterator[Picture]:
+        """All rows as what a Scorer `of_embeddings` takes."""
+        for batch in self.batches():
+            yield from batch.pictures()
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What scores of these embeddings say of them.
+
+        The precision is that of the encoder, as heads are float32 behind every one: the scores are the same bits.
+        """
+        names = [file.path for file in self.files]
+        precision = dict.fromkeys(file.metadata.get("precision", "unknown") for file in self.files)
+        return {
+            "embeddings": ", ".join(names[:3]) + (", ..." if len(names) > 3 else ""),
+            "embedding_dtype": "; ".join(dict.fromkeys(file.dtype for file in self.files)),
+            "precision": "; ".join(precision),
+        }
+
     def array(self) -> Float32Array:
         """[rows, width] float32 of all rows, NaN where one cannot be used: 4.6 kB a row of 1152 numbers."""
         return np.concatenate([batch.values for batch in self.batches()] or [np.empty((0, self.width), np.float32)])
+
+
+def batch_of(values: npt.ArrayLike, width: int, keys: Sequence[str] | None = None) -> EmbeddingBatch:
+    """An array in memory as a checked batch. keys: None for `#0`, `#1`, ... Raises InputError for another shape."""
+    import pyarrow as pa
+
+    try:
+        with np.errstate(over="ignore"):
+            vectors = np.asarray(values).astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{type(values).__name__} came as embeddings ({error}); expected numbers [n, width]") from None
+    if vectors.ndim != 2 or vectors.shape[1] != width:
+        raise InputError(f"embeddings of shape {list(vectors.shape)} came; expected [n, {width}] of this encoder")
+    names = [f"#{i}" for i in range(len(vectors))] if keys is None else [utf8_text(key) for key in keys]
+    if len(names) != len(vectors):
+        raise InputError(f"{len(names)} keys came with {len(vectors)} embeddings; expected one for each")
+    return checked_batch([(name, Status.OK, "") for name in names], vectors, None, pa.table({}))
 
 
 def is_embeddings_name(name: str) -> bool:

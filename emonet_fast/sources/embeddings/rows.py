@@ -1,5 +1,6 @@
 """The records of stored embeddings: a file as it tells of itself, a batch of rows that are checked."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ...records import Float32Array, Status
+from ...records import Float32Array, Picture, Status
 from ...text import utf8_text
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ class EmbeddingBatch:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def pictures(self) -> Iterator[Picture]:
+        """The rows as what a Scorer `of_embeddings` takes."""
+        for key, vector, status, reason in zip(self.keys, self.values, self.status, self.reason, strict=True):
+            yield Picture(key, vector if status == Status.OK else None, status, reason)
 
     @property
     def ok(self) -> npt.NDArray[np.bool_]:
