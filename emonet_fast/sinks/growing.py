@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EmonetError, OptionError
-from ..files import opening, target_of
+from ..files import PendingFile, beside, opening, target_of, write_whole
 from ..text import counted
 from ..timeline import Timeline, VideoFacts
 from .apart import RunOutput
+from .encoders import sidecar
 
 if TYPE_CHECKING:
     import pyarrow
@@ -153,13 +154,19 @@ class GrowingTable(GrowingSink):
         path: The final name.
         metadata: Facts for the reader, as text.
         arrow: Makes an Arrow table of what `write` takes.
+        text: Whether it is a text, whose metadata go to `<name>.meta.json`.
 
     Raises:
         OptionError: when the file cannot be written there.
     """
 
-    def __init__(self, path: Path, metadata: Mapping[str, str], arrow: Callable[[Any], "pyarrow.Table"]) -> None:
+    def __init__(
+        self, path: Path, metadata: Mapping[str, str], arrow: Callable[[Any], "pyarrow.Table"], *, text: bool = False
+    ) -> None:
+        if text:
+            PendingFile(beside(path), follow=False).discard()
         super().__init__(path)
+        self._text = text
         self._metadata, self._arrow = dict(metadata), arrow
         self._facts = VideoFacts()
         self._schema: pyarrow.Schema | None = None
@@ -179,12 +186,24 @@ class GrowingTable(GrowingSink):
                 f"a batch for {self.path} has {_describe(table.schema)}; the file was begun with "
                 f"{_describe(self._schema)}. Write scores of one checkpoint to one file"
             )
-        self._put(table, self._schema is None)
+        self._put(table)
         self._schema = table.schema
 
+    def _put(self, table: "pyarrow.Table") -> None:
+        """Append rows, or as many of them as there is room for."""
+        try:
+            with self.piece():
+                self._append(table, begins=not self._whole)
+            self.rows += table.num_rows
+        except EmonetError:
+            if table.num_rows < 2:
+                raise
+            for i in range(table.num_rows):
+                GrowingTable._put(self, table.slice(i, 1))
+
     @abstractmethod
-    def _put(self, table: "pyarrow.Table", begins: bool) -> None:
-        """Append rows; the first begin the file."""
+    def _append(self, table: "pyarrow.Table", *, begins: bool) -> None:
+        """Write rows, which begin the file or follow others."""
 
     def close(self) -> None:
         """Put the table in place; a second call does nothing. Without any batch it has the columns of every table."""
@@ -193,11 +212,23 @@ class GrowingTable(GrowingSink):
         if self._schema is None and not self.rows:  # a first batch that failed may have left some
             import pyarrow as pa
 
-            self._put(pa.schema([(name, pa.string()) for name in ("key", "status", "reason")]).empty_table(), True)
+            self._put(pa.schema([(name, pa.string()) for name in ("key", "status", "reason")]).empty_table())
         self._finish()
 
     def _finish(self) -> None:
+        refused = self._write_beside()
         super().close()
+        if refused is not None:
+            raise refused
+
+    def _write_beside(self) -> EmonetError | None:
+        """Write what belongs to a text: before it, so that once the table is there, all is. Returns why it cannot."""
+        try:
+            if self._text:
+                write_whole(beside(self.path), sidecar(self._metadata, self.rows), follow=False)
+        except EmonetError as error:
+            return EmonetError(f"{error}; the table itself is in place")
+        return None
 
 
 def _describe(schema: "pyarrow.Schema") -> str:

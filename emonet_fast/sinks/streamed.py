@@ -1,18 +1,16 @@
 """Tables that are made at their end, of an Arrow stream that grows with the run: Parquet, Excel, some texts."""
 
 import contextlib
-import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 
 from ..errors import EmonetError
-from ..files import PendingFile, beside, write_whole
-from ..optional import require
-from .encoders import AddColumns, TextEncoder, sidecar
+from ..files import PendingFile
+from .encoders import AddColumns, TextEncoder
 from .growing import GrowingTable
-from .xlsx import XlsxEncoder, check_fits
+from .xlsx import check_fits
 
 if TYPE_CHECKING:
     import pyarrow
@@ -39,7 +37,7 @@ class StreamedTable(GrowingTable):
     the table, a group at a time.
 
     Args:
-        path, metadata, arrow: as of GrowingTable.
+        path, metadata, arrow, text: as of GrowingTable.
         encoder: of the kind of table.
     """
 
@@ -49,8 +47,10 @@ class StreamedTable(GrowingTable):
         metadata: Mapping[str, str],
         arrow: Callable[[Any], "pyarrow.Table"],
         encoder: MakeEncoder,
+        *,
+        text: bool = False,
     ) -> None:
-        super().__init__(path, metadata, arrow)
+        super().__init__(path, metadata, arrow, text=text)
         self._encoder = encoder
         self._stream: pyarrow.RecordBatchStreamWriter | None = None
         self._waiting: list[pyarrow.Table] = []
@@ -66,10 +66,10 @@ class StreamedTable(GrowingTable):
     def empty(self) -> bool:
         return not self.rows and not self._waiting
 
-    def _put(self, table: "pyarrow.Table", begins: bool) -> None:
+    def _put(self, table: "pyarrow.Table") -> None:
         self._waiting.append(table.replace_schema_metadata(self._metadata))
         late = time.monotonic() - self._since > _GROUP_SECONDS
-        if begins or late or sum(t.num_rows for t in self._waiting) >= _GROUP_ROWS:
+        if self._schema is None or late or sum(t.num_rows for t in self._waiting) >= _GROUP_ROWS:
             self._flush()
 
     def _flush(self) -> None:
@@ -79,24 +79,15 @@ class StreamedTable(GrowingTable):
             return
         table = pa.concat_tables(self._waiting).combine_chunks()
         self._waiting, self._since = [], time.monotonic()  # now: what a full disk refuses is not tried again
-        self._append(table)
+        super()._put(table)
 
-    def _append(self, table: "pyarrow.Table") -> None:
+    def _append(self, table: "pyarrow.Table", *, begins: bool) -> None:
         import pyarrow as pa
 
-        try:
-            with self.piece():
-                if self._stream is None:
-                    self._stream = pa.ipc.new_stream(self.file, table.schema)
-                self._stream.write_table(table)
-            self.rows += table.num_rows
-        except EmonetError:
-            if not self.rows:
-                self._stream = None  # its schema is not in the file
-            if table.num_rows < 2:
-                raise
-            for i in range(table.num_rows):  # as many as there is room for
-                self._append(table.slice(i, 1))
+        if begins:
+            self._stream = pa.ipc.new_stream(self.file, table.schema)
+        assert self._stream is not None  # noqa: S101 (for the type checker)
+        self._stream.write_table(table)
 
     def _finish(self) -> None:
         refused: EmonetError | None = None
@@ -110,17 +101,11 @@ class StreamedTable(GrowingTable):
         with contextlib.suppress(OSError):
             self.file.close()
         if self.rows or refused is None:
-            try:
-                self._write_beside()
-            except EmonetError as error:
-                refused = refused or error
+            refused = self._write_beside() or refused
             of_stream(self._encoder, self.partial, self.target, self._metadata, self._add)
         self.partial.unlink(missing_ok=True)
         if refused is not None:
             raise refused
-
-    def _write_beside(self) -> None:
-        """Write what belongs to the table: before it, so that once the table is there, all is."""
 
     def leave(self) -> str:
         self._flush()
@@ -128,28 +113,11 @@ class StreamedTable(GrowingTable):
 
 
 class XlsxTable(StreamedTable):
-    """An Excel workbook. Raises MissingPackageError without the extra `excel`."""
+    """An Excel workbook."""
 
-    def __init__(self, path: Path, metadata: Mapping[str, str], arrow: Callable[[Any], "pyarrow.Table"]) -> None:
-        require("xlsxwriter", "writing .xlsx")
-        super().__init__(path, metadata, arrow, XlsxEncoder)
-
-    def _put(self, table: "pyarrow.Table", begins: bool) -> None:
+    def _put(self, table: "pyarrow.Table") -> None:
         check_fits(self.path, table, self.rows + sum(t.num_rows for t in self._waiting))
-        super()._put(table, begins)
-
-
-class StreamedText(StreamedTable):
-    """CSV or JSON lines that get columns at the end."""
-
-    def __init__(
-        self, path: Path, metadata: Mapping[str, str], arrow: Callable[[Any], "pyarrow.Table"], encode: TextEncoder
-    ) -> None:
-        PendingFile(beside(path), follow=False).discard()
-        super().__init__(path, metadata, arrow, functools.partial(TextRows, encode))
-
-    def _write_beside(self) -> None:
-        write_whole(beside(self.path), sidecar(self._metadata, self.rows), follow=False)
+        super()._put(table)
 
 
 class TextRows:

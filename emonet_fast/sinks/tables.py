@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EmonetError, OptionError
-from ..files import PendingFile, beside, write_whole
-from .encoders import TextEncoder, encode_csv, encode_excel_csv, encode_jsonl, sidecar
+from ..files import PendingFile
+from ..optional import require
+from .encoders import TextEncoder, encode_csv, encode_excel_csv, encode_jsonl
 from .growing import GrowingTable, partial_of
 from .npy import recover_npy
 from .parquet import ParquetEncoder
-from .streamed import StreamedTable, StreamedText, TextRows, XlsxTable, of_stream
+from .streamed import StreamedTable, TextRows, XlsxTable, of_stream
 from .xlsx import XlsxEncoder
 
 if TYPE_CHECKING:
@@ -24,35 +25,16 @@ SUFFIXES = (".parquet", ".csv", ".jsonl", ".xlsx")
 
 
 class TextTable(GrowingTable):
-    """CSV or JSON lines; the metadata goes to `<name>.meta.json` at the end."""
+    """CSV or JSON lines."""
 
     def __init__(
         self, path: Path, metadata: Mapping[str, str], arrow: Callable[[Any], "pyarrow.Table"], encode: TextEncoder
     ) -> None:
-        PendingFile(beside(path), follow=False).discard()
-        super().__init__(path, metadata, arrow)
+        super().__init__(path, metadata, arrow, text=True)
         self._encode = encode
 
-    def _put(self, table: "pyarrow.Table", begins: bool) -> None:
-        try:
-            with self.piece():
-                self.file.write(self._encode(table, begins))
-            self.rows += table.num_rows
-        except EmonetError:
-            if table.num_rows < 2:
-                raise
-            for i in range(table.num_rows):  # as many as there is room for
-                self._put(table.slice(i, 1), begins and not i)
-
-    def _finish(self) -> None:
-        refused: EmonetError | None = None
-        try:  # first: once the table is there, so is all that belongs to it
-            write_whole(beside(self.path), sidecar(self._metadata, self.rows), follow=False)
-        except EmonetError as error:
-            refused = error
-        super()._finish()
-        if refused is not None:
-            raise EmonetError(f"{refused}; the table itself is in place") from refused
+    def _append(self, table: "pyarrow.Table", *, begins: bool) -> None:
+        self.file.write(self._encode(table, begins))
 
 
 def open_rows(
@@ -84,9 +66,12 @@ def open_rows(
     if suffix == ".parquet":
         return StreamedTable(path, metadata, arrow, functools.partial(ParquetEncoder, dictionary=dictionary))
     if suffix == ".xlsx":
-        return XlsxTable(path, metadata, arrow)
-    by_suffix = encode_jsonl if suffix == ".jsonl" else encode_excel_csv if excel else encode_csv
-    return (StreamedText if annotated else TextTable)(path, metadata, arrow, encode or by_suffix)
+        require("xlsxwriter", "writing .xlsx")
+        return XlsxTable(path, metadata, arrow, XlsxEncoder)
+    encode = encode or (encode_jsonl if suffix == ".jsonl" else encode_excel_csv if excel else encode_csv)
+    if annotated:
+        return StreamedTable(path, metadata, arrow, functools.partial(TextRows, encode), text=True)
+    return TextTable(path, metadata, arrow, encode)
 
 
 def recover(path: Path) -> int | None:

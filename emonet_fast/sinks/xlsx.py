@@ -5,13 +5,12 @@ Texts are always texts: none becomes a formula, a link or a number. Numbers have
 
 import math
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..errors import EmonetError, OptionError
-from ..files import PendingFile
-from ..optional import need, require
+from ..optional import need
 
 if TYPE_CHECKING:
     import pyarrow
@@ -109,29 +108,3 @@ def _put(sheet: Any, row: int, place: int, value: Any) -> None:
         sheet.write_number(row, place, value)
     elif value is not None:
         sheet.write_string(row, place, str(value))
-
-
-def write_xlsx(path: Path, table: "pyarrow.Table", metadata: Mapping[str, str]) -> None:
-    """Write a table as a workbook that appears whole or not at all.
-
-    Args:
-        path: the file.
-        table: of texts, truth values and numbers; null cells are empty, as are NaN and infinities.
-        metadata: for the second sheet.
-
-    Raises:
-        MissingPackageError: without the extra `excel`.
-        OptionError: when the table does not fit into a sheet, or the file cannot be written there.
-        EmonetError: when the disk refuses.
-    """
-    require("xlsxwriter", "writing .xlsx")
-    check_fits(path, table, 0)
-    with PendingFile(path) as pending:
-        encoder = XlsxEncoder(pending.file)
-        try:
-            encoder.write(table.replace_schema_metadata(dict(metadata)))
-            encoder.finish()
-        finally:
-            encoder.abandon()
-        pending.finish()
-        pending.publish()

@@ -11,8 +11,7 @@ from emonet_fast.errors import EmonetError, OptionError
 from emonet_fast.reliability import record
 from emonet_fast.sinks import SCHEMA_VERSION, open_sink, tables, xlsx
 from emonet_fast.sinks.apart import OutputsApart
-from emonet_fast.sinks.tables import recover
-from emonet_fast.sinks.xlsx import write_xlsx
+from emonet_fast.sinks.tables import open_rows, recover
 
 from .rows import HOSTILE, METADATA, made
 
@@ -63,6 +62,15 @@ def test_reads_back_and_every_text_stays_a_text(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["out.xlsx"]
 
 
+def write_xlsx(path, table):
+    sink = open_rows(path, {}, lambda rows: rows, dictionary=True)
+    try:
+        sink.write(table)
+        sink.close()
+    finally:
+        sink.abort()
+
+
 def test_a_table_of_every_type(tmp_path):
     table = pa.table({
         "n": pa.array([1, None, 10**15], pa.int64()),
@@ -70,7 +78,7 @@ def test_a_table_of_every_type(tmp_path):
         "yes": [True, False, None],
         "text": ["=1+1", None, "a"],
     })  # fmt: skip
-    write_xlsx(tmp_path / "t.xlsx", table, {"by": "track"})
+    write_xlsx(tmp_path / "t.xlsx", table)
     assert rows(tmp_path / "t.xlsx") == [
         {"n": 1, "x": 0.1, "yes": True, "text": "=1+1"},
         {"n": None, "x": None, "yes": False, "text": None},
@@ -96,10 +104,10 @@ def test_a_killed_run_is_recovered_and_an_early_end_leaves_the_older_file(tmp_pa
 
 def test_excels_limits_are_said_and_the_rows_before_are_kept(tmp_path, monkeypatch):
     with pytest.raises(OptionError, match=r"16,385 columns came; Excel takes 16,384.*\.parquet or \.csv"):
-        write_xlsx(tmp_path / "w.xlsx", pa.table({f"c{i}": [0] for i in range(16_385)}), {})
-    write_xlsx(tmp_path / "long.xlsx", pa.table({"t": ["x" * 32_767]}), {})
+        write_xlsx(tmp_path / "w.xlsx", pa.table({f"c{i}": [0] for i in range(16_385)}))
+    write_xlsx(tmp_path / "long.xlsx", pa.table({"t": ["x" * 32_767]}))
     with pytest.raises(OptionError, match=r"a text in column 't' has 32,768 characters"):
-        write_xlsx(tmp_path / "w.xlsx", pa.table({"t": ["", "x" * 32_768]}), {})
+        write_xlsx(tmp_path / "w.xlsx", pa.table({"t": ["", "x" * 32_768]}))
     assert xlsx.MOST_ROWS == 2**20
     monkeypatch.setattr(xlsx, "MOST_ROWS", 4)
     apart, sink = OutputsApart(), open_sink(tmp_path / "out.xlsx", metadata=METADATA)
