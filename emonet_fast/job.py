@@ -1,6 +1,5 @@
 """One run of `emonet-fast score`: inputs in, output files, report and table out. Streams in bounded memory."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,9 +10,8 @@ from .decoders.vectors import VectorDecoder
 from .errors import EmonetError
 from .faces import FaceSample, Looked, PictureFaces
 from .files import keep_apart
-from .population.annotate import adding
-from .population.spool import Spool
-from .process import held_signals
+from .population.ranking import Ranking
+from .process import Pace, held_signals
 from .records import Picture, Status
 from .reports.collect import InputCount
 from .reports.pictures import PictureReport
@@ -24,14 +22,11 @@ from .sinks.apart import OutputsApart
 from .sinks.encoders import companions, file_metadata
 from .sinks.growing import GrowingTable
 from .sinks.npy import NpySink
-from .sinks.streamed import StreamedTable
 from .sources.keys import picture_of
 from .sources.skipped import skipped_text
 from .text import duration
 from .thumbnails import thumbnail
 
-# Seconds of measuring after the first batch, which may warm things up.
-_MEASURED_SECONDS = 3.0
 # Rows kept for the table on the terminal; files get all of them.
 TABLE_ROWS = 40
 
@@ -64,11 +59,6 @@ class ScoreOutputs:
     npy: Path | None = None
     baseline: Baseline | str | None = None
     min_reliability: float | None = None
-
-    @property
-    def known_baseline(self) -> Baseline | None:
-        """The population that is known before a row is scored."""
-        return self.baseline if isinstance(self.baseline, Baseline) else None
 
     @property
     def files(self) -> tuple[Path | None, ...]:
@@ -133,23 +123,17 @@ def check(outputs: ScoreOutputs) -> None:
     Raises OptionError when a file is of an unknown kind or another output, or cannot be written.
     """
     keep_apart(outputs.files)
-    table = _open_table(outputs, {})
-    if table is not None:
-        table.abort()
-    if outputs.npy is not None:
-        NpySink(outputs.npy, 1, {}).abort()
-    if outputs.report is not None:
-        PictureReport(outputs.report, outputs.title, {}, top=outputs.top).abort()
+    apart = OutputsApart()
+    try:
+        _open(outputs, {}, apart, width=1)
+    finally:
+        apart.end_all(early=True, empty=True)
 
 
 class _Rows:
-    """What a run keeps of its rows: how many of each status, their notes, and the first ones for the terminal.
+    """What a run keeps of its rows: how many of each status, their notes, and the first ones for the terminal."""
 
-    spool: takes all of them, where they are the population.
-    """
-
-    def __init__(self, spool: Spool | None) -> None:
-        self.spool = spool
+    def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.notes: tuple[str, ...] = ()
         self.first: list[Scores] = []
@@ -159,8 +143,6 @@ class _Rows:
         self.inputs.add(scores)
         self.counts.update(scores.status)
         self.notes = distinct_notes((*self.notes, *scores.notes))
-        if self.spool is not None:
-            self.spool.add(scores)
         if sum(map(len, self.first)) < TABLE_ROWS:
             self.first.append(scores)
 
@@ -186,25 +168,17 @@ def run(
     """
     looked = Looked()
     pictures = pictures if sample is None else sample.of(pictures, looked)
-    baseline = outputs.known_baseline
-    if baseline is not None:
-        baseline.check(scorer.checkpoint.names, scorer.metadata)
-    spool = Spool(scorer.checkpoint.names, scorer.metadata) if outputs.baseline == "self" else None
-    rows, apart, whole = _Rows(spool), OutputsApart(), False
+    ranking = Ranking(outputs.baseline, scorer.checkpoint.names, scorer.metadata)
+    metadata = scorer.metadata | (faces.metadata if faces is not None else {}) | ranking.facts
+    rows, apart, whole = _Rows(), OutputsApart(), False
     ended: BaseException | None = None
-    metadata = scorer.metadata | (faces.metadata if faces is not None else {})
-    metadata |= baseline.facts if baseline is not None else {}
     table: GrowingTable | None = None
     report: PictureReport | None = None
     try:
         table, report = _open(outputs, metadata, apart, scorer.checkpoint.vision.hidden_size)
-        thumbnails = outputs.report is not None
         vectors = outputs.embeddings or outputs.npy is not None
-        batches = scorer.batches(pictures, embeddings=vectors, keep_rgb=thumbnails, faces=faces)
-        if baseline is not None:
-            known = baseline
-            batches = (replace(batch, scores=batch.scores.against(known)) for batch in batches)
-        _take(batches, rows, apart, advance)
+        batches = scorer.batches(pictures, embeddings=vectors, keep_rgb=report is not None, faces=faces)
+        _take(batches, ranking, rows, apart, advance)
         whole = not apart.lost
     except (EmonetError, KeyboardInterrupt) as error:
         if not rows.counts:
@@ -212,28 +186,18 @@ def run(
         ended = error
     finally:
         passed_over = skipped_text(skipped or {})
-        if report is not None and passed_over:
-            report.add_note(passed_over)
-        if spool is not None:
-            with spool:
-                baseline = spool.of_all() if spool.rows else None
-        if report is not None and baseline is not None:
-            report.baseline = baseline
-        if isinstance(table, StreamedTable) and spool is not None and baseline is not None:
-            table.annotate(adding(baseline.names, baseline), baseline.facts)
+        ranking.end([table])
+        if report is not None:
+            report.baseline = ranking.baseline
+            if passed_over:
+                report.add_note(passed_over)
         apart.end_all(early=not whole, empty=not rows.counts and not whole)
     note = scorer.decoder.note()
     return ScoreSummary(
         counts={str(k): v for k, v in rows.counts.items()},
         seconds=dict(scorer.timings),
-        first=_first(rows.first, baseline),
-        notes=(
-            *notes,
-            *rows.notes,
-            *(baseline.notes({}) if spool is not None and baseline is not None else ()),
-            *(faces.notes() if faces is not None else ()),
-            *apart.notes,
-        ),
+        first=_first(rows.first, ranking.baseline),
+        notes=(*notes, *rows.notes, *ranking.notes(), *(faces.notes() if faces is not None else ()), *apart.notes),
         engine=f"{metadata['backend']} {metadata['precision']}",
         decoder=scorer.decoder.name + (f", {note}" if note else ""),
         skipped=passed_over,
@@ -247,17 +211,12 @@ def run(
 
 def pace(scorer: Scorer, pictures: Iterable[Picture], faces: PictureFaces | None = None) -> float | None:
     """Seconds of work for a picture, measured on the first ones for some seconds; None where there is none."""
-    marks: list[tuple[float, int]] = []
-    began, done = time.perf_counter(), 0
+    measured, done = Pace(), 0
     for batch in scorer.batches(pictures, faces=faces):
         done += len({picture_of(key) for key in batch.scores.keys})
-        marks.append((time.perf_counter(), done))
-        if marks[-1][0] - marks[0][0] >= _MEASURED_SECONDS:
+        if measured.add(done):
             break
-    if not marks:
-        return None
-    (first, few), (last, many) = marks[0], marks[-1]
-    return (last - first) / (many - few) if many > few else (last - began) / many
+    return measured.seconds
 
 
 def pace_text(pace: float | None, pictures: int | None) -> str:
@@ -268,13 +227,16 @@ def pace_text(pace: float | None, pictures: int | None) -> str:
     return f"{whole}{pace:.3g} s a picture, measured on the first ones; nothing was written"
 
 
-def _take(batches: Iterable[ScoredBatch], rows: _Rows, apart: OutputsApart, advance: Callable[[int], None]) -> None:
+def _take(
+    batches: Iterable[ScoredBatch], ranking: Ranking, rows: _Rows, apart: OutputsApart, advance: Callable[[int], None]
+) -> None:
     """Write the batches, each whole, until there is none, or no output that has not failed."""
     for batch in batches:
         with held_signals():
-            rows.add(batch.scores)
-            apart.write(batch)
-        advance(len(batch.scores))
+            scores = ranking.ranked(batch.scores)
+            rows.add(scores)
+            apart.write(replace(batch, scores=scores))
+        advance(len(scores))
         if apart.lost:
             return
 
@@ -291,9 +253,18 @@ def _open(
     outputs: ScoreOutputs, metadata: Mapping[str, str], apart: OutputsApart, width: int
 ) -> tuple[GrowingTable | None, PictureReport | None]:
     """Open the output files; each takes batches of the scorer. Returns table and page. width: of an embedding."""
-    table = _open_table(outputs, metadata)
-    if table is not None:
-        apart.add(table, lambda batch: table.write(batch.scores))
+    table: GrowingTable | None = None
+    if outputs.table is not None:
+        own = outputs.baseline == "self" and outputs.format == "default"
+        table = sink = open_sink(
+            outputs.table,
+            format=outputs.format,
+            metadata=metadata,
+            embeddings=outputs.embeddings,
+            excel=outputs.excel,
+            annotated=own,
+        )
+        apart.add(table, lambda batch: sink.write(batch.scores))
     if outputs.npy is not None:
         vectors = NpySink(outputs.npy, width, file_metadata(metadata), outputs.table)
         apart.add(vectors, lambda batch: vectors.write(batch.scores))
@@ -309,11 +280,3 @@ def _open(
 
     apart.add(report, show)
     return table, report
-
-
-def _open_table(outputs: ScoreOutputs, metadata: Mapping[str, str]) -> GrowingTable | None:
-    if outputs.table is None:
-        return None
-    form, embeddings, excel = outputs.format, outputs.embeddings, outputs.excel
-    own = outputs.baseline == "self" and form == "default"
-    return open_sink(outputs.table, format=form, metadata=metadata, embeddings=embeddings, excel=excel, annotated=own)

@@ -13,6 +13,8 @@ from typing import Any
 # What asks a run to end: Ctrl-C, `kill`, a closed terminal. Windows has no SIGHUP.
 ENDING = frozenset({signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)})
 
+# Seconds of work that are enough to tell its pace.
+_MEASURED_SECONDS = 3.0
 # x86, then Arm: without VNNI or i8mm, int8 products are summed in steps that may overflow, or are no faster.
 _X86 = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 _INSTRUCTIONS = (*_X86, "asimddp", "i8mm", "bf16", "sve")
@@ -54,6 +56,27 @@ def signals_to(handler: Callable[[int, Any], object], wanted: Callable[[Any], bo
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+class Pace:
+    """Seconds of work for a thing, measured for some seconds after the first batch, which may warm things up."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._marks: list[tuple[float, int]] = []
+
+    def add(self, done: int) -> bool:
+        """Take in how many things are done after a batch; whether that was long enough."""
+        self._marks.append((time.perf_counter(), done))
+        return self._marks[-1][0] - self._marks[0][0] >= _MEASURED_SECONDS
+
+    @property
+    def seconds(self) -> float | None:
+        """For one thing; None where nothing was done."""
+        if not self._marks:
+            return None
+        (first, few), (last, many) = self._marks[0], self._marks[-1]
+        return (last - first) / (many - few) if many > few else (last - self._began) / many
 
 
 @contextmanager

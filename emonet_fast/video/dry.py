@@ -2,13 +2,13 @@
 
 import math
 import tempfile
-import time
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..options import VideoOptions
+from ..process import Pace
 from ..scorer import Scorer
 from ..sources.video.frames import Frame, VideoSource
 from ..sources.video.names import kind_of
@@ -16,8 +16,7 @@ from ..text import counted, duration
 from .job import VideoOutputs, VideoRun
 from .summary import VideoSummary
 
-# Seconds of measuring a video after its first batch, and how many videos are measured.
-_SECONDS = 3.0
+# Videos that are measured, at most.
 _MEASURED = 5
 
 
@@ -77,33 +76,23 @@ def pace(scorer: Scorer, source: object, options: VideoOptions, outputs: VideoOu
 
     None where the video has no frame to score.
     """
-    marks: list[tuple[float, int]] = []
+    measured = Pace()
 
     def note(now: VideoSummary) -> None:
-        marks.append((time.perf_counter(), now.frames))
-        if marks[-1][0] - marks[0][0] >= _SECONDS:
+        if measured.add(now.frames):
             run.stop()
 
-    began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        aside = _below(Path(folder), outputs)
+        aside = replace(
+            outputs,
+            tables=tuple(Path(folder, f"{i}{path.suffix}") for i, path in enumerate(outputs.tables)),
+            overlay=outputs.overlay and Path(folder, f"overlay{outputs.overlay.suffix}"),
+            report=outputs.report and Path(folder, "report.html"),
+        )
         with closing(VideoRun(scorer, [source], options, aside)) as run:
             if run.check():
                 run.run(note)
-    if not marks:
-        return None
-    (first, few), (last, many) = marks[0], marks[-1]
-    return (last - first) / (many - few) if many > few else (last - began) / many
-
-
-def _below(folder: Path, outputs: VideoOutputs) -> VideoOutputs:
-    """The same outputs in another folder."""
-    return replace(
-        outputs,
-        tables=tuple(folder / f"{i}{path.suffix}" for i, path in enumerate(outputs.tables)),
-        overlay=outputs.overlay and folder / f"overlay{outputs.overlay.suffix}",
-        report=outputs.report and folder / "report.html",
-    )
+    return measured.seconds
 
 
 def estimate(

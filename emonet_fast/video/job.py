@@ -13,15 +13,13 @@ from ..faces import BoxFile, FaceFinder, Place, prepare_finder
 from ..files import keep_apart
 from ..optional import require
 from ..options import VideoOptions
-from ..population.annotate import Populations, adding
-from ..population.spool import Spool
+from ..population.ranking import Ranking
 from ..reports.timeline import TimelineReport
 from ..scorer import Scorer
 from ..sinks.apart import OutputsApart
 from ..sinks.encoders import companions, warnings_of
 from ..sinks.growing import GrowingSink
 from ..sinks.overlay import Overlay
-from ..sinks.streamed import StreamedTable
 from ..sinks.timeline import open_timeline
 from ..sources.video.choose import open_video
 from ..sources.video.frames import VideoSource
@@ -98,7 +96,7 @@ class VideoRun:
         self._pipeline: VideoPipeline | None = None
         self._apart = OutputsApart()
         self._begun = False  # whether rows were handed to the outputs
-        self._spool: Spool | None = None
+        self._ranking: Ranking
 
     def stop(self) -> None:
         """End the run as if the present video ended here; the files are finished. For signal handlers."""
@@ -219,12 +217,9 @@ class VideoRun:
             "smooth_seconds": f"{options.smooth:g}",
             "embedding_dim": str(scorer.checkpoint.vision.hidden_size),
         }
-        if isinstance(self._outputs.baseline, Baseline):
-            self._outputs.baseline.check(scorer.checkpoint.names, metadata)
-            metadata |= self._outputs.baseline.facts
-        elif self._outputs.baseline is not None:
-            self._spool = Spool(scorer.checkpoint.names, scorer.metadata)
         outputs, opened = self._outputs, list[GrowingSink]()
+        self._ranking = ranking = Ranking(outputs.baseline, scorer.checkpoint.names, scorer.metadata)
+        metadata |= ranking.facts
         report: TimelineReport | None = None
         early = True
         try:
@@ -239,41 +234,17 @@ class VideoRun:
             self.summary.notes += () if finder is None else tuple(finder.notes())
             early = self.summary.early
         finally:
+            ranking.end(opened)
             if report is not None:
-                report.facts = self.summary.facts()
-            populations = self._populations()
-            if report is not None and populations is not None:
-                report.baseline = populations
-            if populations is not None:
-                self._annotate(opened, populations)
+                report.facts, report.baseline = self.summary.facts(), ranking.populations
             self._apart.end_all(early=early, empty=not self._begun)
             self.summary.take(self._apart)
         return self.summary
 
-    def _populations(self) -> Populations | None:
-        """What the run's own rows are against, now that all are scored; None where they have their baseline."""
-        if self._spool is None:
-            return None
-        with self._spool as spool:
-            if not spool.rows:
-                return None
-            return spool.of_people() if self._outputs.baseline == "person" else spool.of_all()
-
-    def _annotate(self, outputs: Sequence[GrowingSink], populations: Populations) -> None:
-        """Let tables have z and percentile columns against the run's own rows, now that all are scored."""
-        own = populations.facts if isinstance(populations, Baseline) else {"baseline": "each person's own rows"}
-        for table in outputs:
-            if isinstance(table, StreamedTable):
-                table.annotate(adding(self._scorer.checkpoint.names, populations), own)
-
     def _ranked(self, batch: VideoBatch) -> VideoBatch:
-        """The batch against its baseline, where that is known; else it is kept for one."""
-        timeline, baseline = batch.timeline, self._outputs.baseline
-        if self._spool is not None:
-            self._spool.add(timeline.scores, [(utf8_text(timeline.source), track) for track in timeline.track.tolist()])
-        if not isinstance(baseline, Baseline):
-            return batch
-        return replace(batch, timeline=replace(timeline, scores=timeline.scores.against(baseline)))
+        timeline = batch.timeline
+        people = [(utf8_text(timeline.source), track) for track in timeline.track.tolist()]
+        return replace(batch, timeline=replace(timeline, scores=self._ranking.ranked(timeline.scores, people)))
 
     def _add(self, output: GrowingSink | TimelineReport) -> None:
         self._apart.add(output, lambda batch: output.write(batch.timeline) if len(batch.timeline) else None)
