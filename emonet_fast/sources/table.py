@@ -1,15 +1,16 @@
 """Parquet tables with a column of encoded images, read in small batches of rows."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..records import Picture, Status
+from ..text import shorten_end, shorten_middle
 from .folder import open_file, reason_of, stat_file, too_many_bytes
-from .pages import Chunk, read_chunks, readable_rows
+from .pages import Chunk, Readable, read_chunks, readable_rows
 from .remote import file_of, is_remote
 
 if TYPE_CHECKING:
@@ -99,11 +100,9 @@ def choose_column(schema: "pyarrow.Schema", image_column: str | None, path: str)
 
 def _text(path: str, what: str, schema: "pyarrow.Schema") -> str:
     """An error's text, of _LONGEST characters at most: a table may have thousands of columns."""
-    path, what = (text if len(text) <= 100 else text[:49] + " … " + text[-48:] for text in (path, what))
-    text = f"{path} has {what}; name one with --image-column; its columns are: "
-    columns = [f"{f.name} ({_short(f.type)})" for f in schema] or ["none"]
-    listed = ", ".join(columns)
-    return text + (listed if len(text) + len(listed) <= _LONGEST else listed[: _LONGEST - len(text) - 2] + " …")
+    path, what = (shorten_middle(text, 100) for text in (path, what))
+    columns = ", ".join(f"{f.name} ({shorten_end(str(f.type), 60)})" for f in schema) or "none"
+    return shorten_end(f"{path} has {what}; name one with --image-column; its columns are: {columns}", _LONGEST)
 
 
 def read_table(path: str, key: str, column: str, max_bytes: int) -> Iterator[Picture]:
@@ -142,25 +141,18 @@ def read_rows(
     metadata = file.metadata
     stop = metadata.num_rows if stop is None else min(stop, metadata.num_rows)
     wanted = [f"{column}.bytes" if _is_struct(file.schema_arrow.field(column).type) else column, *keep]
-    numbers = numbers_of(file, wanted)
-    flat = [file.schema.column(i).max_repetition_level == 0 for i in numbers]
-    chunks: list[list[Chunk]] | None = None
-    end = 0
+    readable_of, end = _limits(file, path, wanted, max_bytes, _BATCH_ROWS), 0
     for group in range(metadata.num_row_groups):
         begin, end = end, end + metadata.row_group(group).num_rows
         row, last = max(begin, start), min(end, stop)
         if row >= last:
             continue
         try:
-            with open_file(path) as raw:
-                chunks = read_chunks(raw, numbers) if chunks is None else chunks
-                columns = zip(chunks[group], flat, strict=True)
-                readable = readable_rows(raw, end - begin, columns, max_bytes, _BATCH_ROWS)
+            readable = readable_of(group)
             status, reason = readable.status, readable.reason
             until = min(last, begin + readable.rows)
-            for cell, values in _read_group(
-                file, group, wanted, column, keep, readable.batch, row - begin, until - begin
-            ):
+            batches = file.iter_batches(readable.batch, row_groups=[group], columns=wanted, use_threads=False)
+            for cell, values in _rows(batches, column, keep, row - begin, until - begin):
                 picture = _picture(f"{key}::{row}", cell, max_bytes)
                 if bad := [name for name, value in zip(keep, values, strict=True) if isinstance(value, ValueError)]:
                     picture = Picture(picture.key, None, Status.UNREADABLE, f"column {bad[0]!r} cannot be read")
@@ -177,15 +169,29 @@ def read_batches(
     file: "pyarrow.parquet.ParquetFile", path: str, columns: Sequence[str], max_bytes: int, most: int
 ) -> Iterator["pyarrow.RecordBatch"]:
     """All rows of columns, at most `most` at once. Raises ValueError where a row group cannot be read to its end."""
+    readable_of = _limits(file, path, columns, max_bytes, most)
+    for group in range(file.metadata.num_row_groups):
+        readable = readable_of(group)
+        if readable.rows < file.metadata.row_group(group).num_rows:
+            raise ValueError(f"row group {group}: {readable.reason}")
+        yield from file.iter_batches(readable.batch, [group], list(columns), use_threads=False)
+
+
+def _limits(
+    file: "pyarrow.parquet.ParquetFile", path: str, columns: Sequence[str], max_bytes: int, most: int
+) -> Callable[[int], Readable]:
+    """Tells how much of a row group, by its number, may be read. It raises OSError or ValueError for a damaged file."""
     numbers = numbers_of(file, columns)
     flat = [file.schema.column(i).max_repetition_level == 0 for i in numbers]
-    with open_file(path) as raw:
-        for group, chunks in enumerate(read_chunks(raw, numbers)):
+    chunks: list[list[Chunk]] = []
+
+    def readable(group: int) -> Readable:
+        with open_file(path) as raw:
+            chunks.extend([] if chunks else read_chunks(raw, numbers))
             rows = file.metadata.row_group(group).num_rows
-            readable = readable_rows(raw, rows, zip(chunks, flat, strict=True), max_bytes, most)
-            if readable.rows < rows:
-                raise ValueError(f"row group {group}: {readable.reason}")
-            yield from file.iter_batches(readable.batch, [group], list(columns), use_threads=False)
+            return readable_rows(raw, rows, zip(chunks[group], flat, strict=True), max_bytes, most)
+
+    return readable
 
 
 def numbers_of(file: "pyarrow.parquet.ParquetFile", columns: Sequence[str]) -> list[int]:
@@ -195,21 +201,12 @@ def numbers_of(file: "pyarrow.parquet.ParquetFile", columns: Sequence[str]) -> l
     return [i for i, path in enumerate(paths) if path in named or path.startswith(parts)]
 
 
-def _read_group(
-    file: "pyarrow.parquet.ParquetFile",
-    group: int,
-    columns: Sequence[str],
-    column: str,
-    keep: Sequence[str],
-    rows: int,
-    start: int,
-    stop: int,
+def _rows(
+    batches: "Iterator[pyarrow.RecordBatch]", column: str, keep: Sequence[str], start: int, stop: int
 ) -> Iterator[tuple[Any, tuple[Any, ...]]]:
-    """Rows start to stop of a row group, so many at once: the binary scalar of `column`, and the kept values."""
+    """Rows start to stop of a row group: the binary scalar of `column`, and the kept values."""
     at = 0
-    if start >= stop:
-        return
-    for batch in file.iter_batches(rows, row_groups=[group], columns=list(columns), use_threads=False):
+    for batch in batches if start < stop else ():
         part = batch.slice(max(start - at, 0), stop - max(start, at))
         at += batch.num_rows
         kept = zip(*(_values(part.column(name)) for name in keep), strict=True) if keep else repeat(())
@@ -247,11 +244,6 @@ def open_table(path: str, dictionaries: Sequence[str] = ()) -> "pyarrow.parquet.
     # A text must be UTF-8, which names of files need not be.
     source = pa.PythonFile(open_file(path), "r") if is_remote(path) else pa.OSFile(os.fsencode(path))
     return pq.ParquetFile(source, buffer_size=_BUFFER, pre_buffer=False, read_dictionary=list(dictionaries))
-
-
-def _short(kind: "pyarrow.DataType") -> str:
-    text = str(kind)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _is_binary(kind: "pyarrow.DataType") -> bool:
