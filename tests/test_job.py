@@ -25,7 +25,7 @@ class Scorer:
     metadata = {"backend": "none", "precision": "fp32"}  # noqa: RUF012
     timings = {"engine": 1.0}  # noqa: RUF012
     decoder = SimpleNamespace(name="none", note=lambda: "")
-    checkpoint = SimpleNamespace(vision=SimpleNamespace(hidden_size=6))
+    checkpoint = SimpleNamespace(vision=SimpleNamespace(hidden_size=6), names=())
 
     def __init__(self, rows, error=None):
         self._rows, self._error = rows, error

@@ -8,11 +8,10 @@ from ..faces import PictureFaces, prepare_faces
 from ..records import Picture
 from ..scorer import Scorer
 from ..sources import Inputs
-from . import inputs as listing
-from .folder import Folder, refuse_different
-from .job import described, wanted
-from .plan import asked, make_plan
-from .settings import Settings, differences, parse_devices, threads_each
+from .folder import Folder
+from .job import described, find_inputs, kept_plan, wanted
+from .plan import make_plan
+from .settings import Settings, parse_devices, threads_each
 
 # Files that are read for the measurement, at most.
 _FILES = 1000
@@ -30,25 +29,13 @@ def preview(
     Scorer.open.
     """
     devices = parse_devices(settings.devices)
-    found = listing.find(
-        settings.inputs,
-        settings.image_column,
-        settings.keep,
-        leave_out=settings.output,
-        cache_dir=settings.options.cache_dir,
-    )
-    for note in found.notes:
-        say(note)
-    places = sorted({listing.canonical(text) for text in settings.inputs})
-    plan = make_plan(found, places, settings.shard_size, settings.image_column, "")
-    part, parts = settings.part
-    mine = todo = list(range(len(plan.shards)))[part::parts]
+    found = find_inputs(settings, say)
+    plan = make_plan(found, settings.places, settings.shard_size, settings.image_column, "")
+    mine = todo = settings.mine(plan)
     folder = Folder(settings.output) if settings.output.exists() else None
-    kept = folder.read_plan() if folder is not None else None
+    kept = kept_plan(settings, folder) if folder is not None else None
     if folder is not None and kept is not None:
-        here = asked(places, settings.shard_size, settings.image_column, settings.keep)
-        refuse_different(folder.path, differences(kept.asked(), here))
-        plan, mine = kept, list(range(len(kept.shards)))[part::parts]
+        plan, mine = kept, settings.mine(kept)
         todo = [s for s, shard in folder.look(plan, mine).items() if wanted(shard, settings.retry_errors)]
     say(f"plan: {described(plan)}; faces: {settings.faces.faces}")
     if len(todo) < len(mine):

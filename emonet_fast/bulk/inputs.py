@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from ..datasets import open_dataset
 from ..datasets.reader import class_names
@@ -21,9 +22,6 @@ from ..sources.skipped import NO_COLUMN, NO_ROWS, skipped_text
 from ..sources.table import NoImageColumnError, TableFooter, is_table_name
 from ..text import without_secrets
 from .state import FileState, Kind, state_of
-
-if TYPE_CHECKING:
-    import pyarrow
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _READERS = 8  # footers of many files on a network file system are read side by side
@@ -64,7 +62,7 @@ class Listing:
     files: list[PlannedFile] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
-    keep: "dict[str, pyarrow.DataType]" = field(default_factory=dict)
+    keep: dict[str, pa.DataType] = field(default_factory=dict)
 
 
 def canonical(text: str) -> str:
@@ -160,15 +158,11 @@ def _state(path: str) -> FileState:
         return FileState(0)
 
 
-def _kept_types(
-    tables: Sequence[tuple[PlannedFile, TableFooter]], keep: Sequence[str]
-) -> "dict[str, pyarrow.DataType]":
+def _kept_types(tables: Sequence[tuple[PlannedFile, TableFooter]], keep: Sequence[str]) -> dict[str, pa.DataType]:
     """Each kept column's type as it will be written: class labels as their names."""
-    import pyarrow as pa
-
     if keep and not tables:
         raise InputError(f"columns {', '.join(keep)} are to be kept, but no input is a readable parquet file")
-    types: dict[str, pyarrow.DataType] = {}
+    types: dict[str, pa.DataType] = {}
     for table, footer in tables if keep else ():
         schema = footer.schema
         missing = [name for name in keep if schema.names.count(name) != 1]

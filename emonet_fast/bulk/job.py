@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+import pyarrow.parquet as pq
+
 from ..checkpoint import open_checkpoint
 from ..checkpoint.tensors import Progress
 from ..faces import Looked, open_faces
@@ -103,7 +105,7 @@ class _Work:
     def look(self) -> None:
         """Find out what is to be done."""
         part, parts = self.settings.part
-        mine = [s for s in range(len(self.plan.shards)) if s % parts == part]
+        mine = self.settings.mine(self.plan)
         if not mine:
             self.say(f"part {part}/{parts} has nothing to do: the plan has {len(self.plan.shards)} shards")
         self.folder.clear_temporary(mine, alone=parts == 1)
@@ -167,24 +169,39 @@ def run(
 
 def _plan(settings: Settings, folder: Folder, say: Callable[[str], None]) -> tuple[Plan, bool]:
     """The folder's plan, held to the settings; or a new one, not written yet, and True."""
-    places = sorted({listing.canonical(text) for text in settings.inputs})
-    kept = folder.read_plan()
+    kept = kept_plan(settings, folder)
     if kept is not None:
-        wanted = asked(places, settings.shard_size, settings.image_column, settings.keep)
-        refuse_different(folder.path, differences(kept.asked(), wanted))
         folder.move_files(kept)
         return kept, False
-    cache_dir = settings.options.cache_dir
-    found_inputs = listing.find(
-        settings.inputs, settings.image_column, settings.keep, leave_out=folder.path, cache_dir=cache_dir
-    )
-    for note in found_inputs.notes:
-        say(note)
-    _check_boxes(settings, (file.key for file in found_inputs.files if not file.fault), say)
-    files_hash = folder.keep_files(found_inputs.files, settings.shard_size)
-    plan = make_plan(found_inputs, places, settings.shard_size, settings.image_column, files_hash)
+    found = find_inputs(settings, say)
+    _check_boxes(settings, (file.key for file in found.files if not file.fault), say)
+    files_hash = folder.keep_files(found.files, settings.shard_size)
+    plan = make_plan(found, settings.places, settings.shard_size, settings.image_column, files_hash)
     say(f"plan: {described(plan)}")
     return plan, True
+
+
+def kept_plan(settings: Settings, folder: Folder) -> Plan | None:
+    """The folder's plan; None where it has none. Raises DataError where it is not what the settings ask for."""
+    plan = folder.read_plan()
+    if plan is not None:
+        wanted = asked(settings.places, settings.shard_size, settings.image_column, settings.keep)
+        refuse_different(folder.path, differences(plan.asked(), wanted))
+    return plan
+
+
+def find_inputs(settings: Settings, say: Callable[[str], None]) -> listing.Listing:
+    """What the inputs hold. `say` takes notes on them."""
+    found = listing.find(
+        settings.inputs,
+        settings.image_column,
+        settings.keep,
+        leave_out=settings.output,
+        cache_dir=settings.options.cache_dir,
+    )
+    for note in found.notes:
+        say(note)
+    return found
 
 
 def described(plan: Plan) -> str:
@@ -211,8 +228,6 @@ def _check_boxes_again(work: _Work) -> None:
     """Look up the pictures of all shards that are there: what is in tars and tables was not known before."""
     if work.settings.faces.boxes is None or all(source.kind == "files" for source in work.plan.sources):
         return
-    import pyarrow.parquet as pq
-
     paths = (work.folder.stem(work.plan, shard).with_suffix(".parquet") for shard in range(len(work.plan.shards)))
     tables = (pq.read_table(path, columns=["key"]) for path in paths if path.exists())
     keys = dict.fromkeys(picture_of(key) for table in tables for key in table.column("key").to_pylist())

@@ -19,20 +19,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..backends.base import DeviceBackend
 from ..baseline import Baseline
 from ..decoders import FaceLocator, Prepared
 from ..errors import EmonetError
-from ..faces import FaceSample, Looked
+from ..faces import FaceSample, Looked, open_faces
 from ..records import Picture, Status
+from ..reports.collect import InputCount
 from ..scorer import ScoredBatch, Scorer
 from ..scores import Scores, distinct_notes
 from .channel import Channel, ClosedError
 from .folder import Folder
 from .plan import Plan
 from .rows import Origin, read_spans
+from .settings import Settings
 from .shard_file import ShardFile
 
 # How many wait at most: shards, encoded pictures (and their bytes), batches for the engine, results to be written.
@@ -79,17 +79,39 @@ class Job:
     looked: Looked = field(default_factory=Looked)
 
 
-class ShardPipeline:
-    """Scores shards of one plan with one open scorer.
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An open scorer, and what a run needs beside it.
 
     Args:
         scorer: open.
-        plan: of the output folder.
-        folder: the output folder.
-        place: the device's name, for markers.
         faces: finds each picture's faces; None scores pictures as they are.
         sample: looks at some of these.
         baseline: what the rows are ranked against; None ranks them by themselves.
+    """
+
+    scorer: Scorer
+    faces: FaceLocator | None
+    sample: FaceSample | None
+    baseline: Baseline | None
+
+    @classmethod
+    def open(cls, settings: Settings, scorer: Scorer) -> "Engine":
+        """Open the scorer and what the settings ask for beside it."""
+        scorer.open(pictures=None)
+        faces = open_faces(settings.faces, scorer.options, scorer.place, scorer.where)
+        sample = FaceSample.where_known(scorer.where, scorer.options) if faces is None else None
+        return cls(scorer, faces, sample, settings.population())
+
+
+class ShardPipeline:
+    """Scores shards of one plan with one engine.
+
+    Args:
+        engine: open.
+        plan: of the output folder.
+        folder: the output folder.
+        place: the device's name, for markers.
         done: the writer's thread calls it with the marker of each finished shard, in order.
         advance: the engine's thread calls it with the shard, the rows scored, and those of them without scores.
 
@@ -99,18 +121,15 @@ class ShardPipeline:
 
     def __init__(
         self,
-        scorer: Scorer,
+        engine: Engine,
         plan: Plan,
         folder: Folder,
         place: str,
-        *,
-        faces: FaceLocator | None,
-        baseline: Baseline | None,
-        sample: FaceSample | None = None,
         done: Callable[[dict[str, Any]], None],
         advance: Callable[[int, int, int], None] = lambda shard, rows, bad: None,
     ) -> None:
-        self._scorer, self._plan, self._folder, self._place = scorer, plan, folder, place
+        self._engine, self._plan, self._folder, self._place = engine, plan, folder, place
+        self._scorer = scorer = engine.scorer
         self._done, self._advance = done, advance
         self.shards: Channel[int] = Channel(_SHARDS)
         self._pictures: Channel[Any] = Channel(_PICTURES, _PICTURE_BYTES)
@@ -123,7 +142,6 @@ class ShardPipeline:
         self._last_done = time.perf_counter()
         self._keep = plan.keep_schema()
         self._embeddings = plan.fingerprint["embeddings"]
-        self._faces, self._baseline, self._sample = faces, baseline, sample
 
     def run(self) -> None:
         """Score the shards that come until the channel `shards` is closed.
@@ -181,9 +199,9 @@ class ShardPipeline:
         self._batches.close()
 
     def _prepared(self, job: Job, pictures: Iterable[Picture]) -> Iterator[Prepared]:
-        if self._sample is not None:
-            pictures = self._sample.of(pictures, job.looked)
-        return self._scorer.prepare(_counted(job, pictures), faces=self._faces)
+        if self._engine.sample is not None:
+            pictures = self._engine.sample.of(pictures, job.looked)
+        return self._scorer.prepare(_counted(job, pictures), faces=self._engine.faces)
 
     def _score(self) -> None:
         embeddings = self._embeddings != "none"
@@ -191,7 +209,7 @@ class ShardPipeline:
             self._results.put(job)
             with _at(job.shard):
                 batches = items if self._threaded else self._prepared(job, items)
-                faces = self._faces is not None
+                faces = self._engine.faces is not None
                 for scored in self._scorer.score_prepared(batches, embeddings=embeddings, faces=faces):
                     self._results.put(scored)
                     bad = sum(s != Status.OK for s in scored.scores.status)
@@ -208,7 +226,8 @@ class ShardPipeline:
         path = self._folder.stem(self._plan, job.shard).with_suffix(".parquet")
         file = ShardFile(path, self._keep, self._embeddings, dict(self._plan.fingerprint) | {"plan": self._plan.id})
         notes: tuple[str, ...] = ()
-        inputs = rows = faces = 0
+        inputs = rows = 0
+        seen = InputCount()
         last: object = None
         try:
             for scored in results:
@@ -219,9 +238,9 @@ class ShardPipeline:
                     last = origin
                 file.write(self._ranked(scored.scores), origins)
                 rows += len(origins)
-                faces += 0 if scored.scores.faces is None else int(np.isfinite(scored.scores.faces[:, 0]).sum())
+                seen.add(scored.scores)
                 notes = distinct_notes((*notes, *scored.scores.notes))
-            empty = self._scorer.empty(embeddings=self._embeddings != "none", faces=self._faces is not None)
+            empty = self._scorer.empty(embeddings=self._embeddings != "none", faces=self._engine.faces is not None)
             file.finish(self._ranked(empty))
             planned = self._plan.rows([job.shard])
             if inputs != job.read or (planned is not None and inputs != planned):
@@ -229,14 +248,14 @@ class ShardPipeline:
             counts, skipped = (dict(sorted(counted.items())) for counted in (file.counts, job.skipped))
             facts = {"rows": rows, "inputs": inputs, "counts": counts, "skipped": skipped, "notes": list(notes)}
             # Keys that markers of older runs lack.
-            facts |= {"faces": faces, "looked": [job.looked.pictures, job.looked.unfit]}
+            facts |= {"faces": seen.faces or 0, "looked": [job.looked.pictures, job.looked.unfit]}
             marker = self._folder.publish(self._plan, job.shard, file.pending, facts | self._rates(rows))
         finally:
             file.discard()
         self._done(marker)
 
     def _ranked(self, scores: Scores) -> Scores:
-        return scores if self._baseline is None else scores.against(self._baseline)
+        return scores if self._engine.baseline is None else scores.against(self._engine.baseline)
 
     def _rates(self, rows: int) -> dict[str, Any]:
         """Seconds since the last shard was done, rows a second, and how long each stage has waited since."""

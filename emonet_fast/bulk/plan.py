@@ -12,14 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import pyarrow as pa
 
 from ..errors import InputError
 from .inputs import Listing, PlannedFile
 from .state import FileState, change
-
-if TYPE_CHECKING:
-    import pyarrow
 
 PLAN = "plan.json"
 FORMAT = "emonet_fast.bulk.plan"
@@ -122,10 +121,8 @@ class Plan:
         """The name of the list of image files."""
         return files_name(self.files_hash)
 
-    def keep_schema(self) -> "pyarrow.Schema":
+    def keep_schema(self) -> pa.Schema:
         """Names and types of the kept columns."""
-        import pyarrow as pa
-
         return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(self.keep))) if self.keep else pa.schema([])
 
     def asked(self) -> dict[str, str]:
@@ -183,8 +180,6 @@ def make_plan(
 
     Raises InputError when there is no row at all.
     """
-    import pyarrow as pa
-
     tables = [_source("table", file, sum(footer.groups), footer.column) for file, footer in listing.tables]
     tars = [_source("tar", file, None) for file in listing.tars]
     files = [Source("files", "", "", len(listing.files), 0)] if listing.files else []

@@ -4,11 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from ..files import PendingFile, write_whole, writing
 from ..population import baseline_of
 from ..population.annotate import adding
 from ..sinks.encoders import AddColumns
 from ..sinks.parquet import ROW_GROUP, ParquetEncoder
+from ..sinks.streamed import encode
 from ..sources.table import open_table
 from .folder import Folder, ShardState
 from .plan import Plan
@@ -43,18 +46,11 @@ def rank_by_own_rows(folder: Folder, plan: Plan, say: Callable[[str], None]) -> 
 
 def _rewrite(path: Path, pending: PendingFile, add: AddColumns, facts: Mapping[str, str]) -> None:
     """A shard with more columns at its end, and more facts, into a pending file."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     with writing(path), pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         texts = [f.name for f in schema if str(f.type) in ("string", "large_string") and f.name != "key"]
-        encoder = ParquetEncoder(pending.file, texts)
         metadata = {k.decode(): v.decode() for k, v in (schema.metadata or {}).items()} | dict(facts)
-        encoder.write(add(schema.empty_table()).replace_schema_metadata(metadata))
-        for batch in file.iter_batches(ROW_GROUP):
-            encoder.write(add(pa.Table.from_batches([batch])).replace_schema_metadata(metadata))
-        encoder.finish()
+        encode(ParquetEncoder(pending.file, texts), schema, file.iter_batches(ROW_GROUP), metadata, add)
 
 
 def _has_z(path: Path) -> bool:

@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BackendError, EmonetError, OptionError
-from ..faces import FaceSample, PictureFaces, open_faces
 from ..files import write_whole
 from ..optional import need
 from ..scorer import Scorer
 from ..sources.folder import reason_of
 from .folder import Folder, small_text
 from .local import ATTEMPTS
-from .pipeline import ShardError, ShardPipeline, no_space
+from .pipeline import Engine, ShardError, ShardPipeline, no_space
 from .plan import Plan
 from .progress import BulkProgress
 from .settings import Settings, differences, parse_devices, threads_each
@@ -134,9 +133,7 @@ class _ShardActor:
         self._settings, self._device, self._run = settings, device, run
         self._scorer: Scorer = settings.scorer(device, threads)
         self._folder = Folder(Path(settings.output))
-        self._plan: Plan | None = None
-        self._faces: PictureFaces | None = None
-        self._sample: FaceSample | None = None
+        self._opened: tuple[Engine, Plan] | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         return {"result": [json.dumps(self._result(int(shard))) for shard in batch["shard"]]}
@@ -148,14 +145,14 @@ class _ShardActor:
             return {"fatal": str(error)}
 
     def _marker(self, shard: int) -> dict[str, Any]:
-        plan = self._open()
+        engine, plan = self._open()
         while True:
             attempt = self._attempt(plan, shard)
             if attempt > ATTEMPTS:
                 marker = self._folder.give_up(plan, shard, "its actor died each time", ATTEMPTS)
                 break
             try:
-                marker = self._score(plan, shard)
+                marker = self._score(engine, plan, shard)
                 break
             except ShardError as error:
                 full = no_space(self._folder.path, error)
@@ -168,37 +165,23 @@ class _ShardActor:
             self._attempts(plan, shard).unlink()
         return marker
 
-    def _open(self) -> Plan:
-        """The plan, if this actor's engine is the plan's; on a cluster with several kinds of GPU it may not be."""
-        if self._plan is None:
-            plan = self._folder.plan()
-            mine = self._settings.fingerprint(self._scorer.open(pictures=None))
+    def _open(self) -> tuple[Engine, Plan]:
+        """The engine, if it is the plan's, and the plan; on a cluster with several kinds of GPU it may not be."""
+        if self._opened is None:
+            plan, engine = self._folder.plan(), Engine.open(self._settings, self._scorer)
+            mine = self._settings.fingerprint(self._scorer)
             different = differences(dict(plan.fingerprint), mine)
             if different:
                 raise BackendError(
                     f"an actor's engine is not the plan's; {'; '.join(different)}; name --precision, --backend and "
                     "--batch-size, or use nodes of one kind"
                 )
-            scorer = self._scorer
-            self._faces = open_faces(self._settings.faces, scorer.options, scorer.place, scorer.where)
-            if self._faces is None:
-                self._sample = FaceSample.where_known(scorer.where, scorer.options)
-            self._plan = plan
-        return self._plan
+            self._opened = engine, plan
+        return self._opened
 
-    def _score(self, plan: Plan, shard: int) -> dict[str, Any]:
+    def _score(self, engine: Engine, plan: Plan, shard: int) -> dict[str, Any]:
         markers: list[dict[str, Any]] = []
-        place = f"ray {self._device}"
-        pipeline = ShardPipeline(
-            self._scorer,
-            plan,
-            self._folder,
-            place,
-            faces=self._faces,
-            sample=self._sample,
-            baseline=self._settings.population(),
-            done=markers.append,
-        )
+        pipeline = ShardPipeline(engine, plan, self._folder, f"ray {self._device}", markers.append)
         pipeline.shards.put(shard)
         pipeline.shards.close()
         pipeline.run()

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from ..datasets.reader import class_names
 from ..errors import DataError
 from ..records import Picture, Status
@@ -115,9 +118,6 @@ def read_planned(file: PlannedFile, max_bytes: int) -> Picture:
 
 def write_files(files: Iterable[PlannedFile], shard_size: int) -> bytes:
     """The list of image files, a parquet file with a row group a shard. Paths as the bytes they are."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     rows = [
         {
             "path": os.fsencode(file.path),
@@ -137,8 +137,6 @@ def write_files(files: Iterable[PlannedFile], shard_size: int) -> bytes:
 
 def read_files(path: Path, span: Span, shard_size: int) -> Iterator[PlannedFile]:
     """The image files of a span, which is one row group of the list. Raises DataError when it cannot be read."""
-    import pyarrow.parquet as pq
-
     try:
         with pq.ParquetFile(path) as file:
             rows = file.read_row_group(span.start // shard_size).to_pylist()

@@ -20,6 +20,8 @@ from ..options import EMBEDDINGS, ENGINES, SHARD_SIZE, FaceOptions, Options, che
 from ..process import available_cores
 from ..scorer import Scorer
 from ..sinks.encoders import SCHEMA_VERSION
+from .inputs import canonical
+from .plan import Plan
 from .state import hash_of
 
 SELF = "self"
@@ -97,6 +99,16 @@ class Settings:
             object.__setattr__(self, "baseline", str(Path(str(self.baseline)).absolute()))
         if self.checkpoint not in VARIANTS and Path(self.checkpoint).exists():
             object.__setattr__(self, "checkpoint", str(Path(self.checkpoint).absolute()))
+
+    @property
+    def places(self) -> list[str]:
+        """The inputs as the plan keeps them. Raises InputError, see `inputs.canonical`."""
+        return sorted({canonical(text) for text in self.inputs})
+
+    def mine(self, plan: Plan) -> list[int]:
+        """Return the shards of this run's part of a plan."""
+        part, parts = self.part
+        return list(range(part, len(plan.shards), parts))
 
     def population(self) -> Baseline | None:
         """Return the baseline of the file; None for the run's own rows, or for none."""

@@ -6,9 +6,10 @@ The bytes depend on the rows, the plan and the fingerprint alone: the same shard
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from ..files import PendingFile, writing
 from ..scores import Scores, embedding_column
@@ -16,9 +17,6 @@ from ..sinks.encoders import file_metadata
 from ..sinks.parquet import ParquetEncoder
 from ..text import utf8_text
 from .rows import Origin
-
-if TYPE_CHECKING:
-    import pyarrow
 
 KEEP = "keep_"
 # Rows turned into a table at once: one at a time would cost more than a small model.
@@ -40,7 +38,7 @@ class ShardFile:
         OptionError: when the file cannot be written there.
     """
 
-    def __init__(self, path: Path, keep: "pyarrow.Schema", embeddings: str, metadata: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, keep: pa.Schema, embeddings: str, metadata: Mapping[str, str]) -> None:
         self.path = path
         self.counts: Counter[str] = Counter()
         self.pending = PendingFile(path, follow=False)
@@ -80,9 +78,7 @@ class ShardFile:
         with writing(self.path):
             self._encoder.write(table)
 
-    def _table(self, scores: Scores, rows: list[Origin]) -> "pyarrow.Table":
-        import pyarrow as pa
-
+    def _table(self, scores: Scores, rows: list[Origin]) -> pa.Table:
         table = scores.to_arrow()
         columns = dict(zip(table.column_names, table.columns, strict=True))
         vectors = columns.pop("embedding", None)

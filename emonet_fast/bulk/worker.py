@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EmonetError
-from ..faces import FaceSample, open_faces
 from ..process import ENDING
 from .channel import ClosedError
 from .folder import Folder
-from .pipeline import ShardError, ShardPipeline, no_space
+from .pipeline import Engine, ShardError, ShardPipeline, no_space
 from .settings import Settings
 
 FINISH, STOP = "finish", "stop"
@@ -66,19 +65,15 @@ def serve(connection: Connection, settings: Settings, device: str, threads: int 
     send = partial(_send, connection, threading.Lock())
     try:
         with settings.scorer(device, threads) as scorer:
-            scorer.open(pictures=None)
-            faces = open_faces(settings.faces, scorer.options, scorer.place, scorer.where)
+            engine = Engine.open(settings, scorer)
             send(Ready(settings.fingerprint(scorer)))
             first = connection.recv()  # the plan is written before anything is asked for
             folder = Folder(Path(settings.output))
             pipeline = ShardPipeline(
-                scorer,
+                engine,
                 folder.plan(),
                 folder,
                 device,
-                faces=faces,
-                sample=FaceSample.where_known(scorer.where, scorer.options) if faces is None else None,
-                baseline=settings.population(),
                 done=lambda marker: send(Done(marker)),
                 advance=lambda *rows: send(Advance(*rows)),
             )

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 
@@ -147,26 +147,36 @@ def of_stream(
     """
     import pyarrow as pa
 
-    rows = 0
     try:
         with PendingFile(target) as pending, partial.open("rb") as file, pa.ipc.open_stream(file) as stream:
-            facts = stream.schema.metadata if metadata is None else dict(metadata)
-
-            def whole(table: pa.Table) -> pa.Table:
-                return add(table).replace_schema_metadata(facts)
-
-            with contextlib.ExitStack() as stack:
-                encoder = encoder_of(pending.file)
-                stack.callback(encoder.abandon)
-                encoder.write(whole(stream.schema.empty_table()))
-                for batch in _whole_batches(stream):
-                    encoder.write(whole(pa.Table.from_batches([batch])))
-                    rows += batch.num_rows
-                encoder.finish()
+            facts = stream.schema.metadata if metadata is None else metadata
+            rows = encode(encoder_of(pending.file), stream.schema, _whole_batches(stream), facts, add)
             pending.finish()
             pending.publish()
     except (EmonetError, OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
         raise EmonetError(f"cannot make {target} of {partial}: {error}; the rows are still in the latter") from error
+    return rows
+
+
+def encode(
+    encoder: Encoder,
+    schema: "pyarrow.Schema",
+    batches: "Iterable[pyarrow.RecordBatch]",
+    metadata: Mapping[Any, Any] | None,
+    add: AddColumns,
+) -> int:
+    """Write all rows, with more columns and this metadata, to an encoder's file. Returns their number."""
+    import pyarrow as pa
+
+    rows = 0
+    try:
+        encoder.write(add(schema.empty_table()).replace_schema_metadata(metadata))
+        for batch in batches:
+            encoder.write(add(pa.Table.from_batches([batch])).replace_schema_metadata(metadata))
+            rows += batch.num_rows
+        encoder.finish()
+    finally:
+        encoder.abandon()
     return rows
 
 

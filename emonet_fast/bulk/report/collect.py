@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.parquet as pq
 
 from ... import taxonomy
 from ...baseline import Baseline
@@ -137,8 +138,6 @@ def collect(
     baseline: what z is against; None takes the shards' own columns, where they have some. min_reliability: of the
     emotions that count as strongest, as of `Scores.ranking`.
     """
-    import pyarrow.parquet as pq
-
     collected: Collected | None = None
     for shard in shards:
         path = folder.stem(plan, shard).with_suffix(".parquet")
