@@ -87,7 +87,6 @@ class ScoredBatch:
 
 
 def _release(opened: Opened) -> None:
-    opened.decoder.close()
     opened.backend.close()
 
 

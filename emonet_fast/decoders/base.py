@@ -85,15 +85,12 @@ class Decoder(Protocol):
 
         Each picture, encoded or as pixels, is decoded once. It gives one row, or one for each of its boxes, in order.
         With keep_rgb rows carry their pixels before the resize. Memory does not grow with the number of pictures.
+        Buffers and threads end with the iteration.
         """
         ...
 
     def note(self) -> str:
         """Which decoder has read how many pictures so far, for people; "" where one has read all."""
-        ...
-
-    def close(self) -> None:
-        """Free buffers and threads. The decoder opens again at its next use."""
         ...
 
 

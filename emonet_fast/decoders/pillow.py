@@ -41,9 +41,6 @@ class PillowDecoder:
         """See Decoder.note."""
         return ""
 
-    def close(self) -> None:
-        """See Decoder.close: nothing is kept."""
-
     def _rows(self, pictures: Iterable[Picture], keep_rgb: bool, faces: FaceLocator | None) -> Iterator[Row]:
         def finish(whole: Whole) -> list[Row]:
             return resized(whole, self._spec, self._options, keep_rgb, self._timed, faces)

@@ -95,9 +95,6 @@ class DaliDecoder:
         """See Decoder.note."""
         return f"{self._by_pillow} by Pillow" if self._by_pillow else ""
 
-    def close(self) -> None:
-        """See Decoder.close. Nothing to free: pipelines and threads end with a call of `batches`."""
-
     def _device_rows(
         self,
         device: DevicePictures,
