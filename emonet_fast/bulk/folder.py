@@ -10,28 +10,31 @@ import hashlib
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, OptionError
 from ..files import PendingFile, sync_folder, write_whole
-from ..reports.collect import InputCount
-from ..sources.folder import reason_of, stat_file
+from ..sources.folder import reason_of
 from .inputs import PlannedFile
+from .marker import (
+    MARKER_FORMAT,
+    MARKER_VERSION,
+    FoundShard,
+    ShardState,
+    file_fault,
+    hash_or_none,
+    read_marker,
+    small_text,
+)
 from .plan import PLAN, VERSION_1_FILES, Plan, files_name
 from .plan_file import plan_of
 from .rows import write_files
 from .settings import differences
-from .state import hash_of
 
-MARKER_FORMAT = "emonet_fast.bulk.shard"
-MARKER_VERSION = 1
 _FILES = r"_files-[0-9a-f]{16}\.list"
 _TEMPORARY = re.compile(
     rf"\.(plan\.json|baseline\.json|{_FILES}|(\d{{5,}})\.(parquet|json|failed\.json))\.[0-9a-f]{{8}}\.tmp"
@@ -42,29 +45,6 @@ _OURS = re.compile(
 _HASHERS = 4
 # What a marker says of the file and of itself, beside what came of the shard.
 _OF_THE_FILE = frozenset({"sha256", "bytes", "format", "version", "shard", "written", "plan", "fingerprint"})
-
-
-class ShardState(StrEnum):
-    """What became of a shard."""
-
-    DONE = "done"
-    FAILED = "failed"
-    TODO = "todo"
-
-
-@dataclass(frozen=True, slots=True)
-class FoundShard:
-    """A shard as its files show it.
-
-    Args:
-        state: what became of it.
-        marker: of a shard that is done or failed, else None.
-        reason: why a file that is there counts for nothing; "" otherwise.
-    """
-
-    state: ShardState
-    marker: dict[str, Any] | None = None
-    reason: str = ""
 
 
 class Folder:
@@ -100,7 +80,7 @@ class Folder:
         except (OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read ({reason_of(error)})") from error
         plan = plan_of(text, path)
-        if plan.files_hash and _hash_or_none(self.files(plan)) != plan.files_hash:
+        if plan.files_hash and hash_or_none(self.files(plan)) != plan.files_hash:
             raise DataError(f"{self.files(plan)} is not the list that {path} was made with; begin in a new folder")
         return plan
 
@@ -200,12 +180,12 @@ class Folder:
 
     def _look(self, plan: Plan, shard: int, hashes: bool) -> FoundShard:
         stem = self.stem(plan, shard)
-        marker, fault = _read_marker(stem.with_suffix(".json"), plan, shard)
+        marker, fault = read_marker(stem.with_suffix(".json"), plan, shard)
         if marker is not None:
-            fault = _file_fault(stem.with_suffix(".parquet"), marker, hashes)
+            fault = file_fault(stem.with_suffix(".parquet"), marker, hashes)
             if not fault:
                 return FoundShard(ShardState.DONE, marker)
-        failed, _ = _read_marker(stem.with_suffix(".failed.json"), plan, shard)
+        failed, _ = read_marker(stem.with_suffix(".failed.json"), plan, shard)
         if failed is not None and "failed" in failed:
             return FoundShard(ShardState.FAILED, failed, fault)
         return FoundShard(ShardState.TODO, None, fault)
@@ -222,22 +202,6 @@ class Folder:
                 (self.path / name).unlink(missing_ok=True)
 
 
-def skipped_by(plan: Plan, shards: Iterable[FoundShard]) -> Counter[str]:
-    """How many of what the inputs held are no rows, by kind: of the listing, and of the tars that are done."""
-    skipped = Counter(plan.skipped)
-    for shard in shards:
-        if shard.state == ShardState.DONE and shard.marker is not None:
-            skipped.update(shard.marker.get("skipped", {}))
-    return skipped
-
-
-def input_count(markers: Iterable[Mapping[str, Any]], *, faces: bool) -> InputCount:
-    """How many pictures, and faces where a run looks for them, finished shards hold, by their markers."""
-    known = list(markers)
-    found = sum(marker.get("faces", 0) for marker in known) if faces else None
-    return InputCount(sum(marker["inputs"] for marker in known), found)
-
-
 def check_same(folder: Path, kept: Plan, asked: Plan) -> None:
     """Raises DataError where the folder's plan is not the asked one."""
     different = differences(kept.asked(), asked.asked())
@@ -252,56 +216,3 @@ def refuse_different(folder: Path, different: list[str]) -> None:
             f"{folder} was begun by another run; {'; '.join(different)}. "
             "Use the same settings, or another output folder"
         )
-
-
-def _read_marker(path: Path, plan: Plan, shard: int) -> tuple[dict[str, Any] | None, str]:
-    """A marker that belongs to the plan, or why there is none ("" where there is no file)."""
-    try:
-        marker = json.loads(small_text(path))
-        if not isinstance(marker, dict) or marker.get("format") != MARKER_FORMAT or not _typed(marker):
-            return None, f"{path.name} is no marker"
-        if (marker["plan"], marker["shard"]) != (plan.id, shard):
-            return None, f"{path.name} belongs to another plan"
-        if marker["fingerprint"] != dict(plan.fingerprint):
-            return None, f"{path.name} has another fingerprint"
-    except FileNotFoundError:
-        return None, ""
-    except (OSError, ValueError, KeyError, RecursionError) as error:
-        return None, f"{path.name} cannot be read ({type(error).__name__})"
-    return marker, ""
-
-
-def _typed(marker: dict[str, Any]) -> bool:
-    """Whether what is read of a marker is what it should be: of one that is done, or of one that failed."""
-    if "failed" in marker:
-        return isinstance(marker["failed"], str)
-    notes = marker.get("notes")
-    for counts in (marker.get("counts"), marker.get("skipped", {})):
-        if not isinstance(counts, dict) or not all(type(number) is int for number in counts.values()):
-            return False
-    return isinstance(notes, list) and all(isinstance(note, str) for note in notes)
-
-
-def small_text(path: Path) -> str:
-    """A file's text. Raises OSError where it is no regular file: a pipe would be waited for."""
-    stat_file(path)
-    return path.read_text(encoding="utf-8")
-
-
-def _file_fault(path: Path, marker: dict[str, Any], hashes: bool) -> str:
-    try:
-        size = stat_file(path).st_size
-    except OSError as error:
-        return f"{path.name}: {error.strerror}"
-    if size != marker.get("bytes"):
-        return f"{path.name} has {size} bytes, its marker says {marker.get('bytes')}"
-    if hashes and _hash_or_none(path) != marker.get("sha256"):
-        return f"{path.name} is damaged: its SHA-256 is not its marker's"
-    return ""
-
-
-def _hash_or_none(path: Path) -> str | None:
-    try:
-        return hash_of(path)
-    except OSError:
-        return None

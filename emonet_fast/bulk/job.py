@@ -15,9 +15,10 @@ from ..sources.keys import picture_of
 from ..sources.skipped import skipped_text
 from ..text import counted, duration
 from . import inputs as listing
-from .folder import Folder, FoundShard, ShardState, check_same, input_count, refuse_different, skipped_by
+from .folder import Folder, check_same, refuse_different
 from .local import run_local
 from .lock import BEAT, STALE, Lock
+from .marker import FoundShard, ShardState, failures, input_count, skipped_by
 from .plan import Plan, asked, make_plan
 from .population import rank_by_own_rows
 from .progress import BulkProgress
@@ -272,12 +273,11 @@ def _summary(work: _Work) -> BulkSummary:
     boxes = work.settings.faces.boxes
     if boxes is not None and counts[Status.NO_FACE] and not counts[Status.OK]:
         notes[f"no picture that could be read has a face in {boxes}: do its rows name these pictures?"] = None
-    failed = {s: str((f.marker or {}).get("failed")) for s, f in shards.items() if f.state == ShardState.FAILED}
     return BulkSummary(
         counts=dict(counts),
         shards=len(shards),
         done=sum(f.state == ShardState.DONE for f in shards.values()),
-        failed=failed,
+        failed=failures(shards),
         notes=tuple(notes),
         progress=work.progress,
         skipped=skipped_by(work.plan, shards.values()),

@@ -13,7 +13,8 @@ from ..sinks.encoders import AddColumns
 from ..sinks.parquet import ROW_GROUP, ParquetEncoder
 from ..sinks.streamed import encode
 from ..sources.table import open_table
-from .folder import Folder, ShardState
+from .folder import Folder
+from .marker import ShardState
 from .plan import Plan
 
 NAME = "baseline.json"

@@ -20,8 +20,9 @@ from ..files import write_whole
 from ..optional import need
 from ..scorer import Scorer
 from ..sources.folder import reason_of
-from .folder import Folder, small_text
+from .folder import Folder
 from .local import ATTEMPTS
+from .marker import small_text
 from .pipeline import Engine, ShardError, ShardPipeline, no_space
 from .plan import Plan
 from .progress import BulkProgress

@@ -5,8 +5,9 @@ import os
 
 import pytest
 
-from emonet_fast.bulk.folder import Folder, ShardState
+from emonet_fast.bulk.folder import Folder
 from emonet_fast.bulk.lock import Lock, LockedError
+from emonet_fast.bulk.marker import ShardState
 from emonet_fast.bulk.plan import PLAN
 from emonet_fast.bulk.plan_file import plan_of
 from emonet_fast.bulk.report import write_report

@@ -20,10 +20,11 @@ import pytest
 from PIL import Image
 
 from emonet_fast import Scorer
-from emonet_fast.bulk.folder import Folder, FoundShard, ShardState
+from emonet_fast.bulk.folder import Folder
 from emonet_fast.bulk.job import _check_boxes_again, _plan, _summary, _Work
 from emonet_fast.bulk.local import run_local
 from emonet_fast.bulk.lock import Lock, LockedError
+from emonet_fast.bulk.marker import FoundShard, ShardState
 from emonet_fast.bulk.progress import BulkProgress
 from emonet_fast.bulk.report import write_report
 from emonet_fast.bulk.settings import Settings

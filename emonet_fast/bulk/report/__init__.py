@@ -22,7 +22,8 @@ from ...reliability import reliable
 from ...reports.render import MEASURES, minus, render, scale_text, switch
 from ...sources.skipped import skipped_text
 from ...text import value_text
-from ..folder import Folder, ShardState, input_count, skipped_by
+from ..folder import Folder
+from ..marker import ShardState, failures, input_count, skipped_by
 from ..settings import SELF
 from .collect import EDGES_OF, STRONGEST, Collected, KindFigures, collect, quantile, scale_edges
 from .pictures import thumbnails
@@ -70,11 +71,7 @@ def write_report(
         baseline.check(baseline.names, plan.fingerprint)
     collected = collect(folder, plan, done, baseline if isinstance(baseline, Baseline) else None, min_reliability)
     collected.shards = len(plan.shards)
-    collected.failed = {
-        number: str((shard.marker or {}).get("failed"))
-        for number, shard in shards.items()
-        if shard.state == ShardState.FAILED
-    }
+    collected.failed = failures(shards)
     collected.notes += filter(None, [skipped_text(skipped_by(plan, shards.values()))])
     markers = [shards[number].marker or {} for number in done]
     collected.notes += sorted({note for marker in markers for note in marker["notes"]})
