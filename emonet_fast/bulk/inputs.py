@@ -98,7 +98,7 @@ def find(
     skipped: Counter[str] = Counter()
     paths: dict[str, tuple[str, str]] = {}  # absolute path -> (as it was named, fault)
     for text, listed in ((text, list_of(str(name)) is not None) for name in inputs for text in expand(str(name))):
-        found = _find_listed(text, leave_out) if listed else _find_one(text, cache_dir, leave_out)
+        found = _find_one(text, listed, cache_dir, leave_out)
         skipped.update(found.skipped)
         fresh = found.paths
         if leave_out is not None:
@@ -180,24 +180,21 @@ def _kept_types(tables: Sequence[tuple[PlannedFile, TableFooter]], keep: Sequenc
     return types
 
 
-def _find_one(text: str, cache_dir: Path | None, leave_out: Path | None) -> FoundFiles:
-    if _is_hub_id(text):
+def _find_one(text: str, listed: bool, cache_dir: Path | None, leave_out: Path | None) -> FoundFiles:
+    """The files of an input. What a list names in vain is a row that says so: it must not end a long run."""
+    if _is_hub_id(text) and not listed:
         try:
             return FoundFiles([str(path) for path in open_dataset(text, cache_dir=cache_dir).files])
         except DataError as error:
             raise InputError(str(error)) from None
     found = list_files(text, _wanted, _wanted, leave_out)
+    if listed:
+        return FoundFiles([text], {text: "no such file or folder"}) if found is None or not found.paths else found
     if found is not None and is_remote(text) and found.faults:
         raise InputError(f"{without_secrets(text)}: {found.faults[text]}")
     if found is None:
         raise InputError(f"there is no file or folder {text!r}; name one, a pattern, or a data set's hub id")
     return found
-
-
-def _find_listed(text: str, leave_out: Path | None) -> FoundFiles:
-    """As `_find_one`, but what a list names in vain is a row that says so: it must not end a long run."""
-    found = list_files(text, _wanted, _wanted, leave_out)
-    return FoundFiles([text], {text: "no such file or folder"}) if found is None or not found.paths else found
 
 
 def _is_hub_id(text: str) -> bool:

@@ -77,15 +77,13 @@ class FaceSample:
         """The same pictures; `looked` says what was seen in some of them."""
         step = 1
         for number, picture in enumerate(pictures):
-            if number % step == 0 and self._affordable():
+            affordable = self._spent <= _SHARE * (time.perf_counter() - self._began)
+            if number % step == 0 and affordable:
                 unfit = self._look(picture)
                 if unfit is not None:
                     step *= 2 if len(looked.seen) + 1 >= _MOST else 1
                     looked.add(number, unfit, step)
             yield picture
-
-    def _affordable(self) -> bool:
-        return self._spent <= _SHARE * (time.perf_counter() - self._began)
 
     def _look(self, picture: Picture) -> bool | None:
         """Whether it holds several or small faces; None where it cannot be told."""

@@ -17,7 +17,9 @@ _PICTURE = re.compile(
 NO_COLUMN, NO_ROWS = "table without a picture column", "table without rows"
 NO_FILES, NO_MEMBERS = "folder without files", "tar without members"
 LINK, SPECIAL, END = "symbolic link", "special member", "end of an archive within a tar"
-_NOUNS = (NO_COLUMN, NO_ROWS, NO_FILES, NO_MEMBERS, LINK, SPECIAL, END)
+_NOUNS = {NO_COLUMN: "table", NO_ROWS: "table", NO_FILES: "folder", NO_MEMBERS: "tar"}
+_NOUNS |= {LINK: "link", SPECIAL: "member", END: "end"}
+_SEVERAL = {kind: kind.replace(noun, f"{noun}s", 1) for kind, noun in _NOUNS.items()}  # suffixes have no plural
 _FINDERS = "of Finder's (._*, __MACOSX)"
 _SHOWN = 8
 
@@ -54,17 +56,7 @@ def starts_as_picture(head: bytes) -> bool:
 def skipped_text(skipped: Mapping[str, int]) -> str:
     """Such as "skipped: 3 .heic, 1 .mp4", the most frequent kinds first; "" where nothing was skipped."""
     kinds = sorted(((n, kind) for kind, n in skipped.items() if n), key=lambda one: (-one[0], one[1]))
-    texts = [f"{n:,} {_several(kind) if n > 1 else kind}" for n, kind in kinds[:_SHOWN]]
+    texts = [f"{n:,} {_SEVERAL.get(kind, kind) if n > 1 else kind}" for n, kind in kinds[:_SHOWN]]
     if len(kinds) > _SHOWN:
         texts.append(f"{sum(n for n, _ in kinds[_SHOWN:]):,} others")
     return "skipped: " + ", ".join(texts) if texts else ""
-
-
-def _several(kind: str) -> str:
-    """The plural: "tables without rows"; suffixes and the like stay as they are."""
-    if kind not in _NOUNS:
-        return kind
-    words = kind.split()
-    place = 1 if kind in (LINK, SPECIAL) else 0
-    words[place] += "s"
-    return " ".join(words)

@@ -189,19 +189,29 @@ class VideoRun:
             raise OptionError(f"{single[0].name} holds one video, and {len(self._inputs)} came; run them one by one")
 
     def _try_outputs(self) -> None:
-        outputs = self._outputs
-        for path in outputs.tables:
-            self._open_table(path, {}).abort()
-        if outputs.overlay is not None:
-            Overlay(outputs.overlay).abort()
-        if outputs.report is not None:
-            TimelineReport(outputs.report, outputs.title, {}).abort()
+        try:
+            self._open_outputs({})
+        finally:
+            self._apart.end_all(early=True, empty=True)
+        if self._outputs.overlay is not None:
+            Overlay(self._outputs.overlay).abort()
 
-    def _open_table(self, path: Path, metadata: Mapping[str, str]) -> GrowingSink:
+    def _open_outputs(self, metadata: Mapping[str, str]) -> tuple[list[GrowingSink], TimelineReport | None]:
+        """Open the tables and the page of all videos; each takes batches."""
         outputs, own = self._outputs, isinstance(self._outputs.baseline, str)
-        return open_timeline(
-            path, metadata, excel=outputs.excel, min_reliability=outputs.min_reliability, annotated=own
-        )
+        tables: list[GrowingSink] = []
+        for path in outputs.tables:
+            tables.append(
+                open_timeline(
+                    path, metadata, excel=outputs.excel, min_reliability=outputs.min_reliability, annotated=own
+                )
+            )
+            self._add(tables[-1])
+        if outputs.report is None:
+            return tables, None
+        report = TimelineReport(outputs.report, outputs.title, metadata, outputs.min_reliability)
+        self._add(report)
+        return tables, report
 
     def run(self, progress: Callable[[VideoSummary], None]) -> VideoSummary:
         """Score all inputs, and call `progress` after each batch. Messages say why a video cannot be read."""
@@ -217,24 +227,18 @@ class VideoRun:
             "smooth_seconds": f"{options.smooth:g}",
             "embedding_dim": str(scorer.checkpoint.vision.hidden_size),
         }
-        outputs, opened = self._outputs, list[GrowingSink]()
-        self._ranking = ranking = Ranking(outputs.baseline, scorer.checkpoint.names, scorer.metadata)
-        metadata |= ranking.facts
+        self._ranking = ranking = Ranking(self._outputs.baseline, scorer.checkpoint.names, scorer.metadata)
+        tables: list[GrowingSink] = []
         report: TimelineReport | None = None
         early = True
         try:
-            for path in outputs.tables:
-                opened.append(self._open_table(path, metadata))
-                self._add(opened[-1])
-            if outputs.report is not None:
-                report = TimelineReport(outputs.report, outputs.title, metadata, outputs.min_reliability)
-                self._add(report)
+            tables, report = self._open_outputs(metadata | ranking.facts)
             for _, video in self.videos():
                 self._video(video, finder, progress)
             self.summary.notes += () if finder is None else tuple(finder.notes())
             early = self.summary.early
         finally:
-            ranking.end(opened)
+            ranking.end(tables)
             if report is not None:
                 report.facts, report.baseline = self.summary.facts(), ranking.populations
             self._apart.end_all(early=early, empty=not self._begun)
