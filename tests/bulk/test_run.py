@@ -77,7 +77,7 @@ def test_resume_mends_and_leaves_the_rest(whole, tiny, faces_set, tmp_path):
     assert contents(output) == before
     assert not list(output.glob(".*"))
     assert sum("scored again" in line for line in said) == 2
-    assert any("rows/s on cpu; 20 of 60 rows, ETA 0:0" in line for line in said)
+    assert any(re.search(r"rows/s on cpu; 20 of 60 rows, ETA \d", line) for line in said)
     assert any("00011.parquet has" in line for line in said)
     assert any("00005.parquet is damaged" in line for line in said)
     untouched = [p for p in shards(output) if p.stat().st_mtime_ns == (whole / p.name).stat().st_mtime_ns]
