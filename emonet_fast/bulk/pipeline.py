@@ -80,7 +80,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class ShardEngine:
     """An open scorer, and what a run needs beside it.
 
     Args:
@@ -96,7 +96,7 @@ class Engine:
     baseline: Baseline | None
 
     @classmethod
-    def open(cls, settings: Settings, scorer: Scorer) -> "Engine":
+    def open(cls, settings: Settings, scorer: Scorer) -> "ShardEngine":
         """Open the scorer and what the settings ask for beside it."""
         scorer.open(pictures=None)
         faces = open_faces(settings.faces, scorer.options, scorer.place, scorer.where)
@@ -121,7 +121,7 @@ class ShardPipeline:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: ShardEngine,
         plan: Plan,
         folder: Folder,
         place: str,

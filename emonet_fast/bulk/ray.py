@@ -23,7 +23,7 @@ from ..sources.folder import reason_of
 from .folder import Folder
 from .local import ATTEMPTS
 from .marker import small_text
-from .pipeline import Engine, ShardError, ShardPipeline, no_space
+from .pipeline import ShardEngine, ShardError, ShardPipeline, no_space
 from .plan import Plan
 from .progress import BulkProgress
 from .settings import Settings, differences, parse_devices, threads_each
@@ -134,7 +134,7 @@ class _ShardActor:
         self._settings, self._device, self._run = settings, device, run
         self._scorer: Scorer = settings.scorer(device, threads)
         self._folder = Folder(Path(settings.output))
-        self._opened: tuple[Engine, Plan] | None = None
+        self._opened: tuple[ShardEngine, Plan] | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         return {"result": [json.dumps(self._result(int(shard))) for shard in batch["shard"]]}
@@ -166,10 +166,10 @@ class _ShardActor:
             self._attempts(plan, shard).unlink()
         return marker
 
-    def _open(self) -> tuple[Engine, Plan]:
+    def _open(self) -> tuple[ShardEngine, Plan]:
         """The engine, if it is the plan's, and the plan; on a cluster with several kinds of GPU it may not be."""
         if self._opened is None:
-            plan, engine = self._folder.plan(), Engine.open(self._settings, self._scorer)
+            plan, engine = self._folder.plan(), ShardEngine.open(self._settings, self._scorer)
             mine = self._settings.fingerprint(self._scorer)
             different = differences(dict(plan.fingerprint), mine)
             if different:
@@ -180,7 +180,7 @@ class _ShardActor:
             self._opened = engine, plan
         return self._opened
 
-    def _score(self, engine: Engine, plan: Plan, shard: int) -> dict[str, Any]:
+    def _score(self, engine: ShardEngine, plan: Plan, shard: int) -> dict[str, Any]:
         markers: list[dict[str, Any]] = []
         pipeline = ShardPipeline(engine, plan, self._folder, f"ray {self._device}", markers.append)
         pipeline.shards.put(shard)

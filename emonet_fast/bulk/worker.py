@@ -18,7 +18,7 @@ from ..errors import EmonetError
 from ..process import ENDING
 from .channel import ClosedError
 from .folder import Folder
-from .pipeline import Engine, ShardError, ShardPipeline, no_space
+from .pipeline import ShardEngine, ShardError, ShardPipeline, no_space
 from .settings import Settings
 
 FINISH, STOP = "finish", "stop"
@@ -65,7 +65,7 @@ def serve(connection: Connection, settings: Settings, device: str, threads: int 
     send = partial(_send, connection, threading.Lock())
     try:
         with settings.scorer(device, threads) as scorer:
-            engine = Engine.open(settings, scorer)
+            engine = ShardEngine.open(settings, scorer)
             send(Ready(settings.fingerprint(scorer)))
             first = connection.recv()  # the plan is written before anything is asked for
             folder = Folder(Path(settings.output))
