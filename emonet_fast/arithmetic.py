@@ -14,6 +14,7 @@ import numpy as np
 from . import taxonomy
 from .errors import OptionError
 from .records import Float32Array, Float64Array, Status
+from .text import listed
 
 LIKELY_RANGE = (-20.0, 20.0)
 EMOTIONS: tuple[str, ...] = tuple(d.slug for d in taxonomy.EMOTIONS)
@@ -44,8 +45,7 @@ def missing_note(slugs: tuple[str, ...]) -> list[str]:
     missing = [s for s in EMOTIONS if s not in slugs]
     if not missing:
         return []
-    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-    return [f"no head for {len(missing)} of the 40 emotions ({', '.join(missing[:_NAMED])}{more}): no softmax"]
+    return [f"no head for {len(missing)} of the 40 emotions ({listed(missing, _NAMED)}): no softmax"]
 
 
 def scaling_note(raw: Float32Array) -> list[str]:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 # Joiners change how neighbours are drawn and nothing else: emoji and several scripts need them.
 _JOINERS = "\u200c\u200d"
@@ -73,6 +74,12 @@ def visible(text: str) -> str:
 def counted(number: int, noun: str) -> str:
     """Returns "1 row", "0 rows", "2 rows"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def listed(names: Iterable[str], most: int = 5) -> str:
+    """The first few names and how many more."""
+    known = list(names)
+    return ", ".join(known[:most]) + (f" and {len(known) - most} more" if len(known) > most else "")
 
 
 def value_text(value: float, kind: str) -> str:

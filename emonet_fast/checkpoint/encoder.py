@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
+from ..text import listed
 from . import jsonfile
 from .expected import tower_tensors
 from .spec import RESAMPLE_NAMES, Preprocess, VisionConfig
@@ -13,7 +14,6 @@ from .tensors import EncoderFiles
 FLOAT_DTYPES = ("F32", "F16", "BF16", "F64")
 _SIGLIP, _TOWER = "siglip", "siglip_vision_model"
 _MAX_LAYERS = 1024  # far beyond any SigLIP; a damaged number must not make a list of billions of names
-_NAMED = 5  # tensors listed in one error; a wrong model has hundreds
 
 
 def read_vision_config(path: Path) -> VisionConfig:
@@ -141,11 +141,8 @@ def check_tensors(files: EncoderFiles, vision: VisionConfig) -> None:
     ]
     missing = [name for name in expected if name not in files.infos]
     unknown = [f"{name} in {files.file_of(name).name}" for name in files.infos if name not in expected]
-    faults = []
-    for kind, items in (("missing", missing), ("wrong", wrong), ("unknown", unknown)):
-        if items:
-            more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-            faults.append(f"{kind} ({len(items)}): {', '.join(items[:_NAMED])}{more}")
+    kinds = {"missing": missing, "wrong": wrong, "unknown": unknown}
+    faults = [f"{kind} ({len(items)}): {listed(items)}" for kind, items in kinds.items() if items]
     if faults:
         raise CheckpointError(
             f"{files.paths[0]} does not fit config.json ({vision.num_hidden_layers} layers "

@@ -13,8 +13,9 @@ import numpy as np
 
 from ..errors import DataError
 from ..sources.keys import AmbiguousKeyError, Names
+from ..text import listed
 from .metrics import Floats
-from .predictions import NAMED, Predictions, check_share, listed
+from .predictions import NAMED, Predictions, check_share
 
 _ROW = re.compile(r".*\.parquet::\d+", re.IGNORECASE | re.DOTALL)
 

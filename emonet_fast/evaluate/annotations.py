@@ -13,10 +13,11 @@ from ..datasets import DataSet, Record
 from ..datasets.labels import literal, located_slug, ratings
 from ..errors import DataError
 from ..sources.csv_rows import open_csv, whole_rows
+from ..text import listed
 from .align import ImageId, places
 from .metrics import Bools, Floats, Ints
 from .prediction_files import arrow_table
-from .predictions import SLUGS, check_share, listed
+from .predictions import SLUGS, check_share
 
 _HUME, _HUME_SCALE = "Hume Face*", 7.0  # published on 0..1; the notebook multiplies it
 _TRUE, _FALSE = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})

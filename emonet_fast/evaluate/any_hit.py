@@ -18,10 +18,11 @@ from ..errors import DataError
 from ..sources.csv_rows import open_csv, whole_rows
 from ..sources.json_lines import json_lines
 from ..sources.keys import picture_of, unnumbered
+from ..text import listed
 from .align import ImageId, places
 from .mapping import Mapping
 from .metrics import BOOTSTRAPS, SEED, Bools, Floats, Interval, Ints, count_chunks, interval, mean_known, ratio
-from .predictions import SLUGS, Predictions, check_share, listed
+from .predictions import SLUGS, Predictions, check_share
 
 CUTOFF = 1.5
 FROM_NAME = "from-name"

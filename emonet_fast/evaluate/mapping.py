@@ -9,7 +9,8 @@ from typing import Any
 
 from .. import taxonomy
 from ..errors import DataError
-from .predictions import SLUGS, listed
+from ..text import listed
+from .predictions import SLUGS
 
 # Published mappings, kept beside this file.
 PUBLISHED = ("ferd", "affectnet")

@@ -9,7 +9,7 @@ import numpy as np
 from ..datasets.labels import head_slug
 from ..errors import DataError
 from ..population.json_rows import json_rows
-from ..population.tables import open_csv
+from ..population.tables import open_scores
 from ..sources.whole_table import read_whole
 from .metrics import Floats
 
@@ -73,9 +73,9 @@ def _from_parquet(path: Path, prefix: str) -> FileColumns:
 
 def _from_csv(path: Path, prefix: str) -> FileColumns:
     try:
-        with open_csv(path) as stream:
+        with open_scores(path) as stream:
             names = stream.schema.names
-        with open_csv(path, [n for n in names if n in ("key", "status") or n.startswith(prefix)]) as stream:
+        with open_scores(path, [n for n in names if n in ("key", "status") or n.startswith(prefix)]) as stream:
             table = stream.read_all()
     except Exception as error:  # pyarrow's errors have no base of their own
         raise DataError(

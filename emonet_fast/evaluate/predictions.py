@@ -5,23 +5,24 @@ that scores can have.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from .. import taxonomy
-from ..arithmetic import LIKELY_RANGE
+from ..arithmetic import EMOTIONS, LIKELY_RANGE
 from ..errors import DataError, OptionError
 from ..population.tables import facts_of, facts_of_schema
+from ..text import listed
 from .metrics import Bools, Floats
 from .prediction_files import FileColumns, arrow_table, read_columns, table_columns
 
 TOLERATED = 0.01  # the share of images or emotions that may be lacking without --partial
 NAMED = 5  # how many of a long list an error names
 
-SLUGS: tuple[str, ...] = tuple(d.slug for d in taxonomy.EMOTIONS)
+SLUGS = EMOTIONS
 NAMES: tuple[str, ...] = tuple(d.name for d in taxonomy.EMOTIONS)
 
 
@@ -96,13 +97,6 @@ def read_predictions(source: object, kind: str = "raw", partial: bool = False) -
             "or every level is 0 after truncation"
         )
     return Predictions(str(path), tuple(table.keys), values, has, tuple(table.status), tuple(notes))
-
-
-def listed(names: Sequence[str] | Iterable[str]) -> str:
-    """The first few names and how many more."""
-    known = list(names)
-    rest = len(known) - NAMED
-    return ", ".join(known[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def check_share(lacking: Sequence[str], expected: int, what: str, partial: bool) -> list[str]:

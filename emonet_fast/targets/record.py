@@ -17,9 +17,9 @@ from ..evaluate.metrics import (
     count_chunks,
     interval,
 )
-from ..evaluate.predictions import listed
 from ..records import Float32Array, Float64Array
 from ..sources.keys import AmbiguousKeyError, Names
+from ..text import listed
 
 COMBINED = ("mean", "median", "share")
 

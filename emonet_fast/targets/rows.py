@@ -8,7 +8,7 @@ import numpy as np
 from .. import taxonomy
 from ..errors import DataError
 from ..evaluate.metrics import Floats, Ints
-from ..evaluate.predictions import listed
+from ..text import listed
 from .record import Annotators, Reading, Targets
 
 _TIE = 0.5  # the weight of yes and no in equal number: ours

@@ -11,9 +11,9 @@ from ..datasets.labels import head_slug
 from ..errors import DataError
 from ..evaluate.any_hit import LABEL_FIELDS, NAME_FIELDS
 from ..evaluate.metrics import Floats, Ints
-from ..evaluate.predictions import listed
 from ..sources.json_lines import json_lines
 from ..sources.whole_table import read_whole
+from ..text import listed
 from .record import Reading
 from .rows import LabelRows
 
