@@ -27,18 +27,18 @@ def keep_apart(outputs: Iterable[Path | None], inputs: Iterable[object] = ()) ->
     taken: dict[object, Path] = {}
     for path in outputs:
         if path is not None:
-            place = _place(path)
+            place = place_of(path)
             if place in taken:
                 both = f"output {str(path)!r} is the same file as output {str(taken[place])!r}"
                 raise OptionError(f"{both}; give each its own name")
             taken[place] = path
     for name in inputs if taken else ():
-        replaced = taken.get(_place(name)) if isinstance(name, str | Path) else None
+        replaced = taken.get(place_of(name)) if isinstance(name, str | Path) else None
         if replaced is not None:
             raise OptionError(f"output {str(replaced)!r} is an input too: {str(name)!r}; give each file its own name")
 
 
-def _place(path: str | Path) -> tuple[int, int] | str:
+def place_of(path: str | Path) -> tuple[int, int] | str:
     """The file's device and number, the same for every link to it; where there is none, its real path."""
     try:
         found = os.stat(path)  # noqa: PTH116 - a Path for each of millions of inputs would double the time

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..baseline import known_facts
 from ..errors import DataError
+from ..files import place_of
 from ..records import Float32Array, Float64Array, Status
 from ..sources.finished import finished_tables
 from .json_rows import RAW, SCORE
@@ -128,10 +129,9 @@ def files_of_scores(place: Path) -> list[Path]:
 
 
 def _check_once(files: Iterable[Path]) -> None:
-    places: dict[tuple[int, int], Path] = {}
+    places: dict[object, Path] = {}
     for path in files:
-        facts = path.stat()
-        place = facts.st_dev, facts.st_ino
+        place = place_of(path)
         if place in places:
             raise DataError(f"{path} is the file {places[place]}: its rows would count twice; name each file once")
         places[place] = path

@@ -51,7 +51,7 @@ def columns_of(path: Path) -> tuple[str, ...]:
             with open_table(str(path)) as file:
                 return tuple(file.schema_arrow.names)
         if suffix == ".csv":
-            with open_csv(path) as stream:
+            with open_scores(path) as stream:
                 return tuple(stream.schema.names)
         return next((tuple(line) for _, line in json_lines(path)), ())
 
@@ -119,13 +119,13 @@ def _parquet_batches(path: Path, wanted: list[str], rows: int) -> "Iterator[pyar
 
 
 def _csv_batches(path: Path, wanted: list[str]) -> "Iterator[pyarrow.RecordBatch]":
-    with open_csv(path) as stream:
+    with open_scores(path) as stream:
         there = [name for name in wanted if name in stream.schema.names]
-    with open_csv(path, there) as stream:
+    with open_scores(path, there) as stream:
         yield from stream
 
 
-def open_csv(path: Path, columns: Sequence[str] = ()) -> "pyarrow.csv.CSVStreamingReader":
+def open_scores(path: Path, columns: Sequence[str] = ()) -> "pyarrow.csv.CSVStreamingReader":
     """A CSV with columns of the types that we write. columns: those to read; without any, all."""
     import pyarrow as pa
     import pyarrow.csv as pc
@@ -139,7 +139,7 @@ def open_csv(path: Path, columns: Sequence[str] = ()) -> "pyarrow.csv.CSVStreami
     convert = pc.ConvertOptions(
         column_types=kinds, include_columns=list(columns), null_values=[""], strings_can_be_null=False
     )
-    return pc.open_csv(
+    return pc.open_scores(
         path,
         read_options=pc.ReadOptions(block_size=_CSV_BLOCK),
         parse_options=pc.ParseOptions(newlines_in_values=True),
