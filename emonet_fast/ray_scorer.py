@@ -13,6 +13,7 @@ import numpy.typing as npt
 from .errors import InputError
 from .options import Options
 from .scorer import Scorer
+from .sources.embeddings import batch_of_cells
 
 Columns = dict[str, npt.NDArray[Any]]
 _OURS = ("status", "reason", "embedding")
@@ -31,6 +32,8 @@ class EmoNetScorer:
         image_column: name of the column of images, which does not come back. It holds one a row: encoded bytes,
             structs with `bytes` (Hugging Face's image feature) or [H, W, 3] uint8 RGB arrays; or one array
             [N, H, W, 3] for all rows.
+        embedding_column: name of a column of stored embeddings, which are scored in place of images, by the heads
+            alone; it does not come back. It holds an array or list of numbers a row, or None; or one array [N, hidden].
         embeddings: whether the column `embedding` is made too, [N, hidden] float32.
         options: of the Scorer; None for the defaults. Ray shows a worker only its own GPU.
     """
@@ -40,11 +43,14 @@ class EmoNetScorer:
         checkpoint: str | Path,
         *,
         image_column: str = "image",
+        embedding_column: str | None = None,
         embeddings: bool = False,
         options: Options | None = None,
     ) -> None:
-        self._scorer = Scorer(checkpoint, options=options or Options())
-        self._column, self._embeddings = image_column, embeddings
+        scorer = Scorer(checkpoint, options=options or Options())
+        self._column, self._embeddings = embedding_column or image_column, embeddings
+        self._stored = embedding_column is not None
+        self._scorer = scorer.of_embeddings() if self._stored else scorer
 
     def __call__(self, batch: Mapping[str, Sequence[Any] | npt.NDArray[Any]]) -> Columns:
         """Score a batch. A bad image never raises an error.
@@ -62,12 +68,16 @@ class EmoNetScorer:
         """
         if self._column not in batch:
             raise InputError(f"the batch has no column {self._column!r}; its columns are: {', '.join(batch)}")
-        taken = [n for n in batch if n in _OURS or n.startswith(_PREFIXES)]
+        taken = [n for n in batch if n != self._column and (n in _OURS or n.startswith(_PREFIXES))]
         if taken:
             raise InputError(f"the batch has a column {taken[0]!r} already, which scoring would overwrite; rename it")
-        self._scorer.open(pictures=None)
-        images = [_image(cell) for cell in batch[self._column]]
-        scores = self._scorer(images, embeddings=self._embeddings)
+        if self._stored:
+            cells = batch_of_cells(batch[self._column], self._scorer.checkpoint.vision.hidden_size)
+            scores = self._scorer.score_embeddings(cells, keep=self._embeddings)
+        else:
+            self._scorer.open(pictures=None)
+            images = [_image(cell) for cell in batch[self._column]]
+            scores = self._scorer(images, embeddings=self._embeddings)
         out: Columns = {n: np.asarray(v) for n, v in batch.items() if n != self._column}
         for name, values in scores.columns().items():
             if name != "key":  # texts are objects, which every library takes

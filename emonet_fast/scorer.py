@@ -29,7 +29,7 @@ from .checkpoint.spec import Checkpoint
 from .checkpoint.tensors import Progress
 from .decoders import Decoder, FaceLocator, Prepared, open_decoder
 from .decoders.vectors import VectorDecoder
-from .errors import DataError, InputError, OptionError
+from .errors import InputError, OptionError
 from .faces import PictureFaces, prepare_faces
 from .options import (
     MAX_BYTES,
@@ -45,7 +45,7 @@ from .process import Stopwatch, available_cores
 from .records import Decoded, Float32Array, Picture
 from .scores import Scores, face_values
 from .shared import Shared
-from .sources.embeddings import Embeddings, batch_of
+from .sources.embeddings import EmbeddingBatch, Embeddings, batch_of
 from .sources.memory import Memory
 from .text import counted, shorten_middle, visible
 
@@ -365,7 +365,7 @@ class Scorer:
 
     def score_embeddings(
         self,
-        embeddings: "npt.ArrayLike | Embeddings",
+        embeddings: "npt.ArrayLike | EmbeddingBatch | Embeddings",
         *,
         keys: Sequence[str] | None = None,
         keep: bool = False,
@@ -376,7 +376,8 @@ class Scorer:
         A row with NaN or infinity, or of zeros only, gets a status.
 
         Args:
-            embeddings: [n, width] numbers as the encoder gave them, or Embeddings of files, whose encoder is checked.
+            embeddings: [n, width] numbers as the encoder gave them, or Embeddings of files, whose encoder is checked,
+                or a batch of them.
             keys: n names of the rows of an array; None takes "#0", "#1", ...
             keep: scores carry the embeddings too.
             progress: as of a call.
@@ -386,23 +387,24 @@ class Scorer:
             DataError: when files are of another encoder or width; see Embeddings.check.
             BackendError: when the options ask for another device or precision.
         """
-        self._of_embeddings = scorer = self._of_embeddings or self.of_embeddings()
+        scorer = self
+        if self._stored is None:
+            self._of_embeddings = scorer = self._of_embeddings or self.of_embeddings()
         if isinstance(embeddings, Embeddings):
             scorer.check_embeddings(embeddings)
             total, pictures = embeddings.rows, embeddings.pictures()
         else:
-            batch = batch_of(embeddings, scorer.checkpoint.vision.hidden_size, keys)
+            width, batch = scorer.checkpoint.vision.hidden_size, embeddings
+            if not isinstance(batch, EmbeddingBatch):
+                batch = batch_of(batch, width, keys)
             total, pictures = len(batch), batch.pictures()
         return scorer._all(pictures, total, keep, progress)
 
     def check_embeddings(self, embeddings: Embeddings) -> None:
         """Raise DataError where the heads would be wrong for stored embeddings: by encoder, width or scaling."""
-        embeddings.check(self._open().encoder_hash, self.checkpoint.vision.hidden_size)
-        if not self.checkpoint.l2_normalise and embeddings.normalized:
-            raise DataError(
-                f"the embeddings of {embeddings.files[0].path} have norm 1, and the heads of {self.checkpoint.source} "
-                "take them as the encoder gives them; score the pictures again"
-            )
+        known = self._open()
+        checkpoint = known.checkpoint
+        embeddings.check(known.encoder_hash, checkpoint.vision.hidden_size, l2_normalise=checkpoint.l2_normalise)
 
     def batches(
         self,

@@ -135,7 +135,7 @@ def test_a_stored_file_is_scored_to_the_same_table(name, run, scored, tiny_folde
     before, after = pq.read_table(scored / "e.parquet"), pq.read_table(scored / "n.parquet")
     assert values(after).equals(values(before))
     facts, was = after.schema.metadata, before.schema.metadata
-    assert facts[b"embeddings"] == str(scored / name).encode()
+    assert facts[b"embedding_source"] == str(scored / name).encode()
     assert facts[b"embedding_dtype"] == b"float32"
     for same in (b"encoder_hash", b"checkpoint_hash", b"precision"):
         assert facts[same] == was[same]
@@ -185,5 +185,5 @@ def test_heads_that_take_the_encoders_scale_refuse_normalised_embeddings(tmp_pat
     np.save(tmp_path / "unit.npy", vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
     with Scorer(folder, cache_dir=tmp_path / "cache") as scorer:
         assert scorer.score_embeddings(Embeddings(tmp_path / "long.npy")).ok.all()
-        with pytest.raises(DataError, match=r"unit\.npy have norm 1, and the heads"):
+        with pytest.raises(DataError, match=r"unit\.npy have norm 1, and these heads"):
             scorer.score_embeddings(Embeddings(tmp_path / "unit.npy"))

@@ -8,6 +8,7 @@ from ..faces import PictureFaces, prepare_faces
 from ..records import Picture
 from ..scorer import Scorer
 from ..sources import Inputs
+from ..sources.embeddings import Embeddings
 from .folder import Folder
 from .job import described, find_inputs, kept_plan, wanted
 from .plan import make_plan
@@ -30,6 +31,7 @@ def preview(
     """
     devices = parse_devices(settings.devices)
     found = find_inputs(settings, say)
+    settings = settings if found.stored is None else settings.of_embeddings(found.stored)
     plan = make_plan(found, settings.places, settings.shard_size, settings.image_column, "")
     mine = todo = settings.mine(plan)
     folder = Folder(settings.output) if settings.output.exists() else None
@@ -45,7 +47,13 @@ def preview(
     find_faces = prepare_faces(settings.faces, settings.options, settings.checkpoint)
     with scorer:
         scorer.open(packing)
-        pictures = Inputs([file.path for file, _ in zip(files, range(_FILES), strict=False)], settings.options)
+        pictures: Iterable[Picture]
+        if found.stored is not None:
+            embeddings = Embeddings([file.path for file, _ in found.tables], column=settings.embedding_column)
+            scorer.check_embeddings(embeddings)
+            pictures = embeddings.pictures()
+        else:
+            pictures = Inputs([file.path for file, _ in zip(files, range(_FILES), strict=False)], settings.options)
         measured = pace(scorer, pictures, find_faces(scorer.place))
     rows = plan.rows(todo)
     return measured, None if rows is None else -(-rows // len(devices))

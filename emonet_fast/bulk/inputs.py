@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,15 +13,15 @@ import pyarrow as pa
 from ..datasets import open_dataset
 from ..datasets.reader import class_names
 from ..errors import DataError, InputError
+from ..sources.embeddings import Embeddings
 from ..sources.folder import FoundFiles, UniqueKeys, is_image_name
 from ..sources.inputs import InputFile, inspect_file, is_input_name, key_of, list_files
 from ..sources.lists import expand, list_of
 from ..sources.remote import is_remote
-from ..sources.shards import is_shard_name
 from ..sources.skipped import NO_COLUMN, NO_ROWS, skipped_text
-from ..sources.table import NoImageColumnError, TableFooter, is_table_name
+from ..sources.table import NoImageColumnError, TableFooter, open_table
 from ..text import without_secrets
-from .state import FileState, Kind, state_of
+from .state import FileState, kind_of_state, state_of
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _READERS = 8  # footers of many files on a network file system are read side by side
@@ -55,6 +55,8 @@ class Listing:
         notes: what a user must know.
         skipped: how many of what the inputs hold are no rows, by kind; members of tars are not known yet.
         keep: type of each kept column by name, in the order asked for.
+        stored: where `tables` are stored embeddings, NumPy files among them, what they say of themselves
+            (Embeddings.facts); then nothing else is there.
     """
 
     tables: list[tuple[PlannedFile, TableFooter]] = field(default_factory=list)
@@ -63,6 +65,7 @@ class Listing:
     notes: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     keep: dict[str, pa.DataType] = field(default_factory=dict)
+    stored: Mapping[str, str] | None = None
 
 
 def canonical(text: str) -> str:
@@ -116,6 +119,22 @@ def find(
     return listing
 
 
+def find_stored(embeddings: Embeddings, keep: Sequence[str] = ()) -> Listing:
+    """List files of stored embeddings, as `find` lists pictures. Raises InputError for columns that are not there."""
+    unique, listing = UniqueKeys(), Listing(stored=embeddings.facts, notes=list(embeddings.notes))
+    for file in sorted(embeddings.files, key=lambda one: one.path):
+        place = file.path if is_remote(file.path) else str(Path(file.path).absolute())
+        planned = PlannedFile(place, unique(key_of(file.path)), "", _state(place))
+        footer = TableFooter(pa.schema([]), "", (file.rows,))
+        if file.column is not None:
+            with open_table(place) as table:
+                groups = tuple(table.metadata.row_group(i).num_rows for i in range(table.num_row_groups))
+                footer = TableFooter(table.schema_arrow, file.column, groups)
+        listing.tables.append((planned, footer))
+    listing.keep = _kept_types(listing.tables, keep)
+    return listing
+
+
 def _sort_out(listing: Listing, paths: dict[str, tuple[str, str]], image_column: str | None) -> None:
     """Look at each path, and add it to its kind."""
     unique = UniqueKeys()
@@ -151,9 +170,8 @@ def _sort_out(listing: Listing, paths: dict[str, tuple[str, str]], image_column:
 
 
 def _state(path: str) -> FileState:
-    kind: Kind = "shard" if is_shard_name(path) else "table" if is_table_name(path) else "file"
     try:
-        return state_of(path, kind)
+        return state_of(path, kind_of_state(path))
     except (OSError, ValueError):  # its row will say so
         return FileState(0)
 

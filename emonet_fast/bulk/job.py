@@ -6,11 +6,13 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow.parquet as pq
 
-from ..checkpoint import open_checkpoint
+from ..checkpoint import encoder_hash, open_checkpoint
 from ..checkpoint.tensors import Progress
 from ..faces import Looked, open_faces
 from ..records import Picture, Status
 from ..reports.collect import InputCount
+from ..sources.embeddings import Embeddings
+from ..sources.embeddings.chosen import stored_embeddings
 from ..sources.keys import picture_of
 from ..sources.skipped import skipped_text
 from ..text import counted, duration
@@ -145,6 +147,7 @@ def run(
     folder = Folder(settings.output)
     with Lock(folder.path, settings.part, patience=STALE + BEAT):
         plan, fresh = _plan(settings, folder, say)
+        settings = settings if plan.stored is None else settings.of_embeddings(plan.stored)
         settings = settings if fresh else settings.pinned(plan.fingerprint)
         work = _Work(settings, folder, say, BulkProgress(say, show), plan, fresh)
         expected = settings.known() | settings.face_file()  # the detector is smaller than the weights, so it goes first
@@ -152,6 +155,11 @@ def run(
             settings.checkpoint, settings.options.cache_dir, revision=settings.options.revision, progress=packing
         )
         expected["checkpoint_hash"] = known.weights_hash
+        if settings.stored is not None:
+            expected["encoder_hash"] = encoder_hash(known)
+            if fresh:
+                embeddings = Embeddings([source.path for source in plan.sources], column=settings.embedding_column)
+                embeddings.check(expected["encoder_hash"], known.vision.hidden_size, l2_normalise=known.l2_normalise)
         population = settings.population()
         if population is not None:
             population.check(known.names, expected)
@@ -175,11 +183,13 @@ def _plan(settings: Settings, folder: Folder, say: Callable[[str], None]) -> tup
         folder.move_files(kept)
         return kept, False
     found = find_inputs(settings, say)
+    if found.stored is not None:
+        settings = settings.of_embeddings(found.stored)
     _check_boxes(settings, (file.key for file in found.files if not file.fault), say)
     files_hash = folder.keep_files(found.files, settings.shard_size)
     plan = make_plan(found, settings.places, settings.shard_size, settings.image_column, files_hash)
     say(f"plan: {described(plan)}")
-    return plan, True
+    return (replace(plan, fingerprint=found.stored) if found.stored is not None else plan), True
 
 
 def kept_plan(settings: Settings, folder: Folder) -> Plan | None:
@@ -193,13 +203,17 @@ def kept_plan(settings: Settings, folder: Folder) -> Plan | None:
 
 def find_inputs(settings: Settings, say: Callable[[str], None]) -> listing.Listing:
     """What the inputs hold. `say` takes notes on them."""
-    found = listing.find(
-        settings.inputs,
-        settings.image_column,
-        settings.keep,
-        leave_out=settings.output,
-        cache_dir=settings.options.cache_dir,
-    )
+    embeddings = stored_embeddings(settings.inputs, settings.image_column, settings.embedding_column)
+    if embeddings is not None:
+        found = listing.find_stored(embeddings, settings.keep)
+    else:
+        found = listing.find(
+            settings.inputs,
+            settings.image_column,
+            settings.keep,
+            leave_out=settings.output,
+            cache_dir=settings.options.cache_dir,
+        )
     for note in found.notes:
         say(note)
     return found

@@ -100,7 +100,8 @@ class ShardEngine:
         """Open the scorer and what the settings ask for beside it."""
         scorer.open(pictures=None)
         faces = open_faces(settings.faces, scorer.options, scorer.place, scorer.where)
-        sample = FaceSample.where_known(scorer.where, scorer.options) if faces is None else None
+        sampled = faces is None and settings.stored is None
+        sample = FaceSample.where_known(scorer.where, scorer.options) if sampled else None
         return cls(scorer, faces, sample, settings.population())
 
 

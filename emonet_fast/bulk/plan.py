@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from ..errors import InputError
 from .inputs import Listing, PlannedFile
-from .state import FileState, change
+from .state import FileState, change, kind_of_state
 
 PLAN = "plan.json"
 FORMAT = "emonet_fast.bulk.plan"
@@ -32,7 +32,8 @@ class Source:
     """Where rows come from.
 
     Args:
-        kind: "table", "tar", or "files" for all image files together, which the list of files names.
+        kind: "table", "tar", "embeddings" for stored ones (a table or .npy), or "files" for all image files together,
+            which the list of files names.
         path: absolute; "" for "files".
         key: of the file; "" for "files".
         rows: how many it has; None for a tar.
@@ -40,7 +41,7 @@ class Source:
         column: name of a table's image column.
     """
 
-    kind: Literal["table", "tar", "files"]
+    kind: Literal["table", "tar", "embeddings", "files"]
     path: str
     key: str
     rows: int | None
@@ -52,7 +53,7 @@ class Source:
     def changed(self) -> str:
         """What has changed in its file since the plan was made; see `state.change`."""
         planned = FileState(self.size, self.mtime_ns, self.digest)
-        return change(planned, self.path, "table" if self.kind == "table" else "shard")
+        return change(planned, self.path, "shard" if self.kind == "tar" else kind_of_state(self.path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,14 @@ class Plan:
                 return None
             total += span.stop - span.start
         return total
+
+    @property
+    def stored(self) -> dict[str, str] | None:
+        """What the run says of the stored embeddings that it scores, see Embeddings.facts; None for pictures."""
+        if all(source.kind != "embeddings" for source in self.sources):
+            return None
+        names = ("embedding_source", "embedding_dtype", "precision")
+        return {name: self.fingerprint[name] for name in names if name in self.fingerprint}
 
     @property
     def files_name(self) -> str:
@@ -180,7 +189,8 @@ def make_plan(
 
     Raises InputError when there is no row at all.
     """
-    tables = [_source("table", file, sum(footer.groups), footer.column) for file, footer in listing.tables]
+    kind: Literal["table", "embeddings"] = "table" if listing.stored is None else "embeddings"
+    tables = [_source(kind, file, sum(footer.groups), footer.column) for file, footer in listing.tables]
     tars = [_source("tar", file, None) for file in listing.tars]
     files = [Source("files", "", "", len(listing.files), 0)] if listing.files else []
     shards = list(cut([footer.groups for _, footer in listing.tables], shard_size))
@@ -204,7 +214,9 @@ def make_plan(
     )
 
 
-def _source(kind: Literal["table", "tar"], file: PlannedFile, rows: int | None, column: str = "") -> Source:
+def _source(
+    kind: Literal["table", "tar", "embeddings"], file: PlannedFile, rows: int | None, column: str = ""
+) -> Source:
     state = file.state
     return Source(kind, file.path, file.key, rows, state.size, column, state.mtime_ns, state.digest)
 

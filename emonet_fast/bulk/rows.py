@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from ..datasets.reader import class_names
 from ..errors import DataError
 from ..records import Picture, Status
+from ..sources.embeddings import batches_of, open_embeddings
 from ..sources.folder import read_file, reason_of
 from ..sources.shards import read_shard
 from ..sources.table import open_table, read_rows
@@ -47,6 +48,8 @@ def read_spans(
         source = plan.sources[span.source]
         if span.stop is None:  # of a tar
             yield from _tar(source, (None,) * len(plan.keep_names), max_bytes, skipped)
+        elif source.kind == "embeddings":
+            yield from _embeddings(source, span.start, span.stop, plan.keep_names)
         elif source.kind == "table":
             yield from _table(source, span.start, span.stop, plan.keep_names, max_bytes)
         else:
@@ -69,6 +72,26 @@ def _table(source: Source, start: int, stop: int, keep: Sequence[str], max_bytes
             fault = "the file has fewer rows than when the plan was made"
     except Exception as error:  # pyarrow's errors have no base of their own
         status, fault = Status.UNREADABLE, f"parquet file: {reason_of(error)}"
+    for lost in range(at, stop):
+        origin = Origin(source.key, lost, (None,) * len(keep))
+        yield Picture(f"{source.key}::{lost}", None, status, fault, origin=origin)
+
+
+def _embeddings(source: Source, start: int, stop: int, keep: Sequence[str]) -> Iterator[Picture]:
+    """Rows of a file of stored embeddings; as `_table`."""
+    at, status = start, Status.CHANGED
+    try:
+        fault = source.changed()
+        if not fault:
+            file = open_embeddings(source.path, source.column or None, keep)
+            for batch in batches_of(file, file.width, keep, start=start, stop=stop):
+                kept = zip(*(batch.columns.column(name).to_pylist() for name in keep), strict=True) if keep else None
+                for picture in batch.pictures():
+                    yield replace(picture, origin=Origin(source.key, at, next(kept) if kept is not None else ()))
+                    at += 1
+            fault = "the file has fewer rows than when the plan was made"
+    except Exception as error:  # pyarrow's errors have no base of their own
+        status, fault = Status.UNREADABLE, f"embeddings: {reason_of(error)}"
     for lost in range(at, stop):
         origin = Origin(source.key, lost, (None,) * len(keep))
         yield Picture(f"{source.key}::{lost}", None, status, fault, origin=origin)

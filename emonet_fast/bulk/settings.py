@@ -16,7 +16,15 @@ from ..errors import DataError, InputError, OptionError
 from ..faces.finder import find_model
 from ..gpu import Gpu, look
 from ..optional import need
-from ..options import EMBEDDINGS, ENGINES, SHARD_SIZE, FaceOptions, Options, check_choices
+from ..options import (
+    EMBEDDINGS,
+    ENGINES,
+    SHARD_SIZE,
+    FaceOptions,
+    Options,
+    check_choices,
+    check_for_embeddings,
+)
 from ..process import available_cores
 from ..scorer import Scorer
 from ..sinks.encoders import SCHEMA_VERSION
@@ -51,9 +59,13 @@ class Settings:
         retry_errors: also score failed shards again, and shards with rows that could not be read.
         keep: columns of the tables to carry along.
         image_column: column of the tables that holds the pictures; None tells it by its type.
+        embedding_column: column of the tables that holds stored embeddings, which are scored instead of pictures; None
+            tells it by its name or type, in tables without pictures.
         baseline: file of the population that rows are ranked against; "self" is the run's own rows, once all shards are
             done; None ranks them by themselves.
         ray_address: of a running cluster, for engine "ray"; None starts a Ray of its own.
+        stored: what the run says of stored embeddings, see Embeddings.facts; None where it scores pictures. The run
+            finds it out.
 
     Raises:
         OptionError: for a value that cannot work.
@@ -72,8 +84,10 @@ class Settings:
     retry_errors: bool = False
     keep: tuple[str, ...] = ()
     image_column: str | None = None
+    embedding_column: str | None = None
     baseline: str | None = None
     ray_address: str | None = None
+    stored: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         check_choices(self, embeddings=EMBEDDINGS, engine=ENGINES)
@@ -116,7 +130,13 @@ class Settings:
 
     def scorer(self, device: str, threads: int | None) -> Scorer:
         """Return a scorer, not opened yet, for one device; threads None takes all cores."""
-        return Scorer(self.checkpoint, options=replace(self.options, device=device, threads=threads))
+        scorer = Scorer(self.checkpoint, options=replace(self.options, device=device, threads=threads))
+        return scorer if self.stored is None else scorer.of_embeddings(self.stored)
+
+    def of_embeddings(self, facts: Mapping[str, str]) -> "Settings":
+        """Return these settings for stored embeddings, which the CPU scores. Raises OptionError as Scorer does."""
+        check_for_embeddings(self.options, self.faces)
+        return replace(self, stored=dict(facts), devices="cpu" if self.devices == "auto" else self.devices)
 
     def known(self) -> dict[str, str]:
         """Return the part of the fingerprint that is known before an engine is open; see `fingerprint`."""
@@ -152,6 +172,8 @@ class Settings:
 
         Raises DataError when the run's int8 recipe is not in the cache any more, and none is named.
         """
+        if self.stored is not None:  # the encoder's precision; the heads have one only
+            return self
         options, precision, recipe = self.options, fingerprint.get("precision", "auto"), fingerprint.get("recipe", "")
         if options.precision == "auto":
             options = replace(options, precision=precision)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..sources.folder import open_file, stat_file
+from ..sources.shards import is_shard_name
+from ..sources.table import is_table_name
 
 Kind = Literal["file", "shard", "table"]
 _BEGINNING = 1 << 16
@@ -29,6 +31,11 @@ class FileState:
     size: int
     mtime_ns: int = 0
     digest: str = ""
+
+
+def kind_of_state(path: str) -> Kind:
+    """What a file's state is taken of, by its name."""
+    return "shard" if is_shard_name(path) else "table" if is_table_name(path) else "file"
 
 
 def state_of(path: str, kind: Kind) -> FileState:

@@ -13,10 +13,12 @@ from . import options as opt
 
 @opt.command(
     ("A folder and tar shards, on every GPU of this machine:", "photos/ shards/*.tar -c large -o scores/"),
+    ("Other heads on a finished run's embeddings, without the encoder:", "scores/ -c heads/ -o again/"),
     ("The first of eight jobs on a cluster, for faces:", "photos/ -c large -o scores/ --faces detect --shard 0/8"),
 )
 @opt.inputs
 @opt.image_column
+@opt.embedding_column
 @opt.INPUT("--keep COLUMNS", "Carry these columns of the tables along, as a,b.", multiple=True)
 @opt.checkpoint
 @opt.face_options()

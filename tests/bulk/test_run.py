@@ -203,7 +203,7 @@ def test_a_process_that_dies_costs_its_shard_alone(tiny, tmp_path):
     names = {"inputs": (str(tmp_path / "data"),), "checkpoint": str(tiny), "output": output}
     settings = Settings(**names, shard_size=20, options=Options(batch_size=4, threads=1), devices="cpu")
     folder = Folder(output)
-    plan, _ = _plan(settings, folder, said.append)
+    plan, *_ = _plan(settings, folder, said.append)
     killer.begin(plan, range(4))
 
     def settle(fingerprint):
@@ -293,7 +293,7 @@ def test_boxes_that_could_be_two_pictures_are_refused(tiny, tmp_path):
         with pytest.raises(InputError, match=words):
             _plan(settings, Folder(tmp_path / "out"), said.append)
     boxes.write_text("key,x,y,width,height\ncleo/1.jpg,0,0,30,30\n")
-    plan, _ = _plan(settings, Folder(tmp_path / "out"), said.append)
+    plan, *_ = _plan(settings, Folder(tmp_path / "out"), said.append)
     assert any(line.startswith("2 of 2 pictures have no row in") for line in said)
     marker = {"counts": {"no_face": 2}, "notes": [], "inputs": 2}
     done = {0: FoundShard(ShardState.DONE, marker)}
@@ -302,7 +302,7 @@ def test_boxes_that_could_be_two_pictures_are_refused(tiny, tmp_path):
     boxes.write_text("key,x,y,width,height\n1.jpg,0,0,30,30\n")
     settings = replace(settings, inputs=(str(tmp_path / "*.tar"),), output=tmp_path / "tars")
     work.folder = Folder(settings.output)
-    work.plan, _ = _plan(settings, work.folder, said.append)
+    work.plan, *_ = _plan(settings, work.folder, said.append)
     _check_boxes_again(work)
     for shard, name in enumerate(("anna", "bert")):
         keys = pa.table({"key": [f"{name}.tar::1.jpg::box0"]})

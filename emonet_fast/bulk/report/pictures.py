@@ -101,7 +101,7 @@ def _read(
                     file, source.path, source.key, source.column, MAX_BYTES, number, number + 1
                 ):
                     yield number, picture
-    else:
+    elif source.kind == "tar":
         members = read_shard(source.path, source.key, MAX_BYTES)
         for number, picture in enumerate(islice(members, max(rows) + 1)):
             if number in rows:

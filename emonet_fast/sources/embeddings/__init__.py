@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,18 @@ from ..table import is_table_name
 from .arrays import array_batches, open_array
 from .rows import EmbeddingBatch, EmbeddingFile, checked_batch
 from .tables import open_vectors, table_batches
+from .vectors import vectors_of
 
-__all__ = ["EmbeddingBatch", "EmbeddingFile", "Embeddings", "batch_of", "is_embeddings_name"]
+__all__ = [
+    "EmbeddingBatch",
+    "EmbeddingFile",
+    "Embeddings",
+    "batch_of",
+    "batch_of_cells",
+    "batches_of",
+    "is_embeddings_name",
+    "open_embeddings",
+]
 
 ENCODER = "encoder_hash"
 BATCH_ROWS = 8192
@@ -60,7 +71,7 @@ class Embeddings:
         if not paths:
             raise DataError("no embeddings were named; expected parquet tables, folders of them, or .npy files")
         self._columns = tuple(columns)
-        self.files = tuple(_opened(path, column, self._columns) for path in paths)
+        self.files = tuple(open_embeddings(path, column, self._columns) for path in paths)
         known = [file for file in self.files if file.width]
         if not known:
             raise DataError(f"{paths[0]} has no embedding in any row; expected some, of as many numbers each")
@@ -82,15 +93,21 @@ class Embeddings:
                 return bool((np.abs(norms - 1) < _NEAR_ONE).all())
         return False
 
-    def check(self, encoder: str, width: int) -> None:
-        """Raise DataError where embeddings are not of this encoder and width, so that its heads would be wrong.
+    def check(self, encoder: str, width: int, *, l2_normalise: bool = True) -> None:
+        """Raise DataError where embeddings are not of this encoder, width and scale, so that heads would be wrong.
 
         A file that does not say its encoder passes, see `notes`.
 
         Args:
             encoder: as checkpoint.encoder_hash gives it.
             width: numbers of its embeddings.
+            l2_normalise: whether the heads take embeddings of any scale.
         """
+        if not l2_normalise and self.normalized:
+            raise DataError(
+                f"the embeddings of {self.files[0].path} have norm 1, and these heads take them as the encoder gives "
+                "them; score the pictures again"
+            )
         for file in self.files:
             if file.width not in (0, width):
                 raise DataError(
@@ -110,8 +127,7 @@ class Embeddings:
         A part of a file that cannot be read gives rows with status UNREADABLE.
         """
         for file in self.files:
-            read = array_batches if file.column is None else table_batches
-            yield from read(file, self.width, self._columns, rows)
+            yield from batches_of(file, self.width, self._columns, rows)
 
     def pictures(self) -> Iterator[Picture]:
         """All rows as what a Scorer `of_embeddings` takes."""
@@ -127,7 +143,7 @@ class Embeddings:
         names = [file.path for file in self.files]
         precision = dict.fromkeys(file.metadata.get("precision", "unknown") for file in self.files)
         return {
-            "embeddings": ", ".join(names[:3]) + (", ..." if len(names) > 3 else ""),
+            "embedding_source": ", ".join(names[:3]) + (", ..." if len(names) > 3 else ""),
             "embedding_dtype": "; ".join(dict.fromkeys(file.dtype for file in self.files)),
             "precision": "; ".join(precision),
         }
@@ -154,6 +170,19 @@ def batch_of(values: npt.ArrayLike, width: int, keys: Sequence[str] | None = Non
     return checked_batch([(name, Status.OK, "") for name in names], vectors, None, pa.table({}))
 
 
+def batch_of_cells(cells: Sequence[Any] | npt.NDArray[Any], width: int) -> EmbeddingBatch:
+    """A column in memory, a list or array of numbers or None in each row, as a checked batch with keys `#0`, ..."""
+    import pyarrow as pa
+
+    try:
+        column = pa.array([None if one is None else np.asarray(one, np.float64).ravel() for one in cells])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"a column of embeddings came with something else ({error}); expected numbers") from None
+    values, widths = vectors_of(column.cast(pa.list_(pa.float64())), width)
+    rows = [(f"#{i}", Status.OK, "") for i in range(len(values))]
+    return checked_batch(rows, values, widths, pa.table({}))
+
+
 def is_embeddings_name(name: str) -> bool:
     """Whether a file name is that of a NumPy file, which can only hold embeddings."""
     return name.lower().endswith(".npy")
@@ -167,7 +196,21 @@ def _files_of(place: str) -> list[str]:
     return [place]
 
 
-def _opened(path: str, column: str | None, columns: Sequence[str]) -> EmbeddingFile:
+def batches_of(
+    file: EmbeddingFile,
+    width: int,
+    columns: Sequence[str] = (),
+    rows: int = BATCH_ROWS,
+    start: int = 0,
+    stop: int | None = None,
+) -> Iterator[EmbeddingBatch]:
+    """Rows start to stop of one file in order, at most so many at once; see Embeddings.batches."""
+    read = array_batches if file.column is None else table_batches
+    return read(file, width, columns, rows, start, stop)
+
+
+def open_embeddings(path: str, column: str | None, columns: Sequence[str] = ()) -> EmbeddingFile:
+    """What one file says of itself. Raises DataError where it cannot be read as embeddings."""
     try:
         return open_array(path, columns) if is_embeddings_name(path) else open_vectors(path, column, columns)
     except (OSError, ValueError, EOFError) as error:  # pyarrow's errors are ValueErrors

@@ -69,20 +69,25 @@ def _facts_beside(path: Path) -> dict[str, str]:
     return {str(k): str(v) for k, v in facts.items()} if isinstance(facts, dict) else {}
 
 
-def array_batches(file: EmbeddingFile, width: int, columns: Sequence[str], most: int) -> Iterator[EmbeddingBatch]:
-    """The rows of a NumPy file, at most so many at once. Raises DataError where another number of them have names."""
+def array_batches(
+    file: EmbeddingFile, width: int, columns: Sequence[str], most: int, start: int = 0, stop: int | None = None
+) -> Iterator[EmbeddingBatch]:
+    """Rows start to stop of a NumPy file, at most so many at once.
+
+    Raises DataError where another number of rows have names.
+    """
     import pyarrow as pa
 
     del columns  # it has none, see open_array
     _, name, place = _npy_header(file.path)
-    rows = _rows_of(file)
+    rows, end = islice(_rows_of(file), start, None), file.rows if stop is None else min(stop, file.rows)
     # Read, not mapped: what is mapped counts as this process' memory until somebody else needs it.
     with open_file(file.path) as raw:
-        raw.seek(place)
-        done = 0
-        while done < file.rows:
-            n = min(most, file.rows - done)
-            data = raw.read(n * file.width * int(_KINDS[name][1]))
+        size, done = file.width * int(_KINDS[name][1]), start
+        raw.seek(place + start * size)
+        while done < end:
+            n = min(most, end - done)
+            data = raw.read(n * size)
             with np.errstate(over="ignore"):
                 values = np.frombuffer(data, "<" + _KINDS[name]).reshape(n, file.width).astype(np.float32)
             own, done = list(islice(rows, n)), done + n

@@ -45,8 +45,10 @@ def _widths(file: "pyarrow.parquet.ParquetFile", column: str) -> Iterator[int]:
             continue
 
 
-def table_batches(file: EmbeddingFile, width: int, columns: Sequence[str], most: int) -> Iterator[EmbeddingBatch]:
-    """The rows of a table, at most so many at once; those of a damaged row group are UNREADABLE."""
+def table_batches(
+    file: EmbeddingFile, width: int, columns: Sequence[str], most: int, start: int = 0, stop: int | None = None
+) -> Iterator[EmbeddingBatch]:
+    """Rows start to stop of a table, at most so many at once; those of a damaged row group are UNREADABLE."""
     import pyarrow as pa
 
     assert file.column is not None  # noqa: S101 - a table's
@@ -60,23 +62,29 @@ def table_batches(file: EmbeddingFile, width: int, columns: Sequence[str], most:
         end = 0
         for group, found in enumerate(chunks):
             row, end = end, end + table.metadata.row_group(group).num_rows
+            till = end if stop is None else min(end, stop)
+            if till <= max(row, start):
+                continue
             fault = "it has fewer rows than the footer says"
             try:
                 flat = [table.schema.column(i).max_repetition_level == 0 for i in numbers]
                 fine = readable_rows(raw, end - row, zip(found, flat, strict=True), 8, most)
                 fault, last = fine.reason, row + fine.rows
                 for batch in table.iter_batches(min(most, fine.rows or 1), [group], wanted, use_threads=False):
-                    part = pa.Table.from_batches([batch.slice(0, last - row)])
+                    before = min(max(start - row, 0), batch.num_rows)
+                    part = pa.Table.from_batches([batch.slice(before, min(last, till) - row - before)])
+                    row += before
                     if part.num_rows:
                         yield _table_batch(file, part, row, width, own, columns)
                     row += part.num_rows
-                    if row >= last:
+                    if row >= min(last, till):
                         break
             except Exception as error:  # pyarrow's errors have no base of their own
                 fault = reason_of(error)
             kinds = pa.schema([schema.field(name) for name in columns])
-            while row < end:
-                n = min(most, end - row)
+            row = max(row, start)
+            while row < till:
+                n = min(most, till - row)
                 lost = [(number_key(file.path, i), Status.UNREADABLE, fault) for i in range(row, row + n)]
                 nothing = pa.table([pa.nulls(n, one.type) for one in kinds], kinds)
                 yield checked_batch(lost, np.full((n, width), np.nan, np.float32), None, nothing)
