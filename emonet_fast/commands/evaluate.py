@@ -1,4 +1,4 @@
-"""`emonet-fast evaluate ...`: what scores are worth, by the paper's definitions."""
+"""`emonet-fast evaluate ...`: what scores are worth, by the paper's definitions and beside each other."""
 
 import sys
 from dataclasses import dataclass
@@ -12,15 +12,16 @@ from . import options as opt
 
 if TYPE_CHECKING:
     from ..evaluate.result import Result
+    from ..targets import Reading
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
     """What every evaluation is told: the predictions, how to go about them, and which files to write."""
 
-    predictions: Path
-    partial: bool
-    bootstraps: int
+    bootstraps: int = 1000
+    predictions: Path | None = None
+    partial: bool = False
     report: Path | None = None
     charts: Path | None = None
     json_path: Path | None = None
@@ -47,6 +48,14 @@ class _Task:
         sys.exit(opt.show_result(result, json_path=self.json_path, charts=self.charts, report=self.report))
 
 
+_files = {
+    "json_path": opt.json_file,
+    "charts": opt.OUTPUT("--charts DIR", "Write the charts as PNG files into this folder.", type=opt.OutputFile()),
+    "report": opt.report_page("Write one page with figures, charts and tables."),
+}
+_bootstraps = opt.OUTPUT(
+    "--bootstraps N", "Draw this many resamples an interval.", default=1000, type=click.IntRange(1, 10**6)
+)
 _run = opt.together(
     "run",
     _Task,
@@ -57,13 +66,11 @@ _run = opt.together(
         type=opt.PATH,
     ),
     partial=opt.INPUT("--partial", "Evaluate what is there, even if images or emotions are missing.", is_flag=True),
-    bootstraps=opt.OUTPUT(
-        "--bootstraps N", "Draw this many resamples an interval.", default=1000, type=click.IntRange(1, 10**6)
-    ),
-    json_path=opt.json_file,
-    charts=opt.OUTPUT("--charts DIR", "Write the charts as PNG files into this folder.", type=opt.OutputFile()),
-    report=opt.report_page("Write one page with figures, charts and tables."),
+    bootstraps=_bootstraps,
+    **_files,
 )
+_compared = opt.together("run", _Task, bootstraps=_bootstraps, **_files)
+_leaking = opt.together("run", _Task, json_path=_files["json_path"], report=_files["report"])
 _annotations = opt.INPUT("--annotations F.csv", "Read people's answers from their published file.", type=opt.PATH)
 _values = opt.INPUT("--values", "Evaluate this number of each head.", default="raw", choices=["raw", "score"])
 
@@ -83,9 +90,9 @@ def _dataset(required: bool = False) -> opt.Declared:
 
 @click.group(cls=opt.Commands)
 def evaluate() -> None:
-    """Compare scores with people's ratings, as the paper does.
+    """Compare scores with people's ratings, and with each other.
 
-    The figures come from a table of predictions, of ours or of any other model. Needs the extra `eval`.
+    The figures come from tables of predictions, of ours or of any other model. Needs the extra `eval`.
     """
 
 
@@ -188,5 +195,65 @@ def demographics(run: _Task, dataset: str, values: str, no_annotations: bool, op
     run.show(evaluate_demographics(dataset=dataset, annotations=experts, values=values, options=options, **run.how))
 
 
-for _command in (hq, binary, any_hit, demographics):
+@opt.command(
+    ("Two checkpoints against people's labels:", "small.parquet large.parquet --truth labels.csv --report both.html"),
+    ("Two precisions, without a truth:", "fp32.parquet int8.parquet"),
+)
+@opt.place("a", "A")
+@opt.place("b", "B")
+@_compared
+@opt.INPUT(
+    "--truth T", "Take the truth from these labels: a table, a published file, a data set, Label Studio's export."
+)
+@_values
+@opt.labels_reading
+@opt.INPUT(
+    "--unit COLUMN",
+    "Draw the persons or sources in this column of the truth in a resample, or each picture (picture).",
+    show_default="the first such column, else picture",
+)
+@opt.progress
+def compare(
+    run: _Task, a: Path, b: Path, truth: str | None, values: str, how: "Reading", unit: str | None, progress: str
+) -> None:
+    """Two sets of predictions side by side.
+
+    A and B are tables of `score`, of two checkpoints, precisions or heads, or of other models. With --truth each has
+    its figures, and their difference an interval and p by a paired bootstrap; without, A and B are compared alone.
+    """
+    from ..compare import compare_predictions
+
+    run.check(a, b, truth)
+    run.show(
+        compare_predictions(
+            a, b, truth, values=values, how=how, unit=unit, bootstraps=run.bootstraps, progress=progress
+        )
+    )
+
+
+@opt.command(
+    (
+        "What test pictures are in the training set too:",
+        "train.parquet test.parquet --group-by person --report leaks.html",
+    ),
+)
+@opt.place("a", "A")
+@opt.place("b", "B")
+@_leaking
+@opt.group_by()
+@opt.duplicate
+@opt.progress
+def leaks(run: _Task, a: Path, b: Path, group_by: tuple[str, ...], duplicate: float, progress: str) -> None:
+    """What two parts of a data set share: pictures, people.
+
+    A and B are stored embeddings, such as of a training and a test set: a table of `score --embeddings`, the folder of
+    `bulk --embeddings`, or .npy. Near-duplicates are pairs whose embeddings have a cosine of --duplicate or more.
+    """
+    from ..compare import find_leaks
+
+    run.check(a, b)
+    run.show(find_leaks(a, b, by=group_by, threshold=duplicate, progress=progress))
+
+
+for _command in (hq, binary, any_hit, demographics, compare, leaks):
     evaluate.add_command(_command)

@@ -198,6 +198,12 @@ by = INPUT(
     multiple=True,
     show_default="track where there are tracks, else all rows",
 )
+duplicate = INPUT(
+    "--duplicate X",
+    "Take two pictures for one from this cosine of their embeddings on.",
+    type=NumberRange(0, 1, min_open=True),
+    default=0.98,
+)
 participants = INPUT(
     "--participants F.csv",
     "Take further columns from this CSV: key (of a picture or video) and others, such as participant, condition.",
@@ -239,6 +245,15 @@ def _reading(scale: str | None = None, **how: Any) -> Any:
     return Reading(scale=ends, **how)
 
 
+def group_by(shown: str | None = None) -> Declared:
+    return INPUT(
+        "--group-by COLUMN",
+        "Take the values in this column for people or sources, whose rows belong together; several times for several.",
+        multiple=True,
+        show_default=shown,
+    )
+
+
 # How labels are to be read: `how`, a targets.Reading.
 labels_reading = together(
     "how",
@@ -253,12 +268,7 @@ labels_reading = together(
     annotator=INPUT(
         "--annotator COLUMN", "Find in this column who gave a label.", show_default="annotator, rater, coder, user"
     ),
-    groups=INPUT(
-        "--group-by COLUMN",
-        "Keep the rows of one person or source in this column of the labels together; several times for several.",
-        multiple=True,
-        show_default="person, participant, subject, identity, source, video",
-    ),
+    groups=group_by("person, participant, subject, identity, source, video"),
     combine=INPUT("--combine", "Make this of several annotators' labels.", ("mean", "median", "share"), default="mean"),
     classes=INPUT("--classes", "Take the numbers in --label for codes of classes.", is_flag=True),
     scale=INPUT("--scale LOW,HIGH", "Refuse labels outside; else the taxonomy's scale counts.", show_default="0,7"),

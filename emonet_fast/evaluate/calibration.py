@@ -47,8 +47,15 @@ def reliability_curve(predicted: Floats, observed: Floats, bins: int = BINS) -> 
 def error(predicted: Floats, observed: Floats, counts: Floats, bins: int = BINS) -> Floats:
     """[B] expected calibration error: the mean over rows of |mean prediction - mean truth| of the row's bin; NaN
     without rows. The bins are those of the sample. Takes what `line` does."""
-    if not len(predicted):
-        return np.full(len(counts), np.nan)
+    return error_of_sums(counts @ gaps(predicted, observed, bins))
+
+
+def gaps(predicted: Floats, observed: Floats, bins: int = BINS) -> Floats:
+    """[N, 1 + bins]: for each row 1, and prediction less truth in the place of its bin; `error` is of sums of these."""
     inside = bins_of(predicted, bins)[:, None] == np.arange(bins)
-    gaps = counts @ (inside * (predicted - observed)[:, None])
-    return ratio(np.abs(gaps).sum(axis=1), counts.sum(axis=1))
+    return np.concatenate([np.ones((len(predicted), 1)), inside * (predicted - observed)[:, None]], axis=1)
+
+
+def error_of_sums(sums: Floats) -> Floats:
+    """The expected calibration error of [..., 1 + bins] sums of `gaps` over rows."""
+    return ratio(np.abs(sums[..., 1:]).sum(axis=-1), sums[..., 0])

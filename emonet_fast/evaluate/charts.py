@@ -24,7 +24,7 @@ _DARK = {"black": "#eceef2", INK: "#eceef2", GRID: "#2b303a"}
 _DARK_PAGE = "#191c23"
 # Of the series of a chart, in their order.
 _MARKERS = (("o", BLUE), ("s", RED), ("D", YELLOW), ("|", INK))
-_NAME = 34
+_NAME, _PANEL_NAME = 34, 22
 _DPI = 150
 
 
@@ -110,12 +110,50 @@ def grouped_png(names: Sequence[str], series: Sequence[tuple[str, Floats]]) -> P
     return _png(figure)
 
 
-def _figure(width: float, height: float) -> tuple["Figure", Any]:
+def panels_png(
+    names: Sequence[str],
+    series: Sequence[Mapping[str, tuple[Floats, Floats]]],
+    labels: tuple[str, str],
+    *,
+    joined: bool,
+) -> Pictures:
+    """Draw a small panel for each of N names, all on one scale, with the line of equal values.
+
+    series: for each panel (x, y) of each series by its name, as dots, or joined by lines. labels: of x and y.
+    """
+    across = min(5, len(names))
+    down = -(-len(names) // across)
+    figure, _ = _figure(max(4.5, 1.9 * across), 1.9 * down + 0.9, panels=(down, across))
+    ends = [v for panel in series for xy in panel.values() for v in xy if len(v)]
+    low, high = (float(f([f(v) for v in ends])) if ends else 0.0 for f in (np.min, np.max))
+    edge = 0.04 * (high - low) or 0.5
+    for axes, name, panel in zip(figure.axes, names, series, strict=False):
+        axes.plot([low, high], [low, high], color=GREY, linewidth=1)
+        for (label, (x, y)), (marker, colour) in zip(panel.items(), _MARKERS, strict=False):
+            style = {"markersize": 3.5, "linewidth": 1.2} if joined else {"markersize": 1.5, "linestyle": "none"}
+            axes.plot(x, y, marker=marker, color=colour, label=label, rasterized=True, **style)
+        axes.set_title(_name(name, _PANEL_NAME), fontsize=8, loc="left")
+        axes.set_xlim(low - edge, high + edge)
+        axes.set_ylim(low - edge, high + edge)
+        axes.tick_params(labelsize=7)
+        _frame(axes, "both")
+    for axes in figure.axes[len(names) :]:
+        axes.remove()
+    figure.supxlabel(_name(labels[0]), fontsize=9)
+    figure.supylabel(_name(labels[1]), fontsize=9)
+    if series and len(series[0]) > 1:
+        figure.legend(
+            *figure.axes[0].get_legend_handles_labels(), loc="outside upper right", fontsize=8, frameon=False, ncols=2
+        )
+    return _png(figure)
+
+
+def _figure(width: float, height: float, panels: tuple[int, int] | None = None) -> tuple["Figure", Any]:
     need("matplotlib", "a chart of emonet-fast evaluate")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    return figure, figure.add_subplot()
+    return figure, figure.add_subplot() if panels is None else figure.subplots(*panels, sharex=True, sharey=True)
 
 
 def _lines(axes: Any, at: Any, names: Sequence[str]) -> None:
@@ -138,9 +176,9 @@ def _cell(value: float, low: float, high: float) -> tuple[str, str]:
     return f"{round(value, 2) + 0.0:.2f}".replace("-", "−"), "white" if value < low + 0.6 * (high - low) else INK
 
 
-def _name(text: str) -> str:
+def _name(text: str, most: int = _NAME) -> str:
     """A name as plain text: no control characters, and no "$", which would begin a formula."""
-    return shorten_middle(visible(text), _NAME).replace("$", r"\$")
+    return shorten_middle(visible(text), most).replace("$", r"\$")
 
 
 def _darken(figure: "Figure") -> None:

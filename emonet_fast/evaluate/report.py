@@ -2,14 +2,21 @@
 
 import base64
 import json
+import os
 from pathlib import Path
 
 from .. import taxonomy
+from ..decode import decode
 from ..errors import OptionError
 from ..files import write_whole
+from ..options import Options
 from ..reliability import LEGEND, marked, reliability
 from ..reports.render import render
+from ..sources.folder import read_file
+from ..sources.keys import picture_of
+from ..sources.remote import is_remote
 from ..text import columns, pad, shorten_end, visible
+from ..thumbnails import encoded, thumbnail
 from .result import Cell, Result, Table, show, show_interval
 
 _CELL = 40  # columns of a cell at most
@@ -25,9 +32,19 @@ def write_report(result: Result, path: Path) -> list[Path]:
         "show_interval": show_interval,
         "png": lambda chart, dark: base64.b64encode(chart.draw()[dark]).decode("ascii"),
         "numeric": _numeric,
+        "picture": _picture,
     }
     write_whole(path, render("evaluate/report.html", variables))
     return [path]
+
+
+def _picture(key: str) -> str:
+    """The picture that a key names as base64 JPEG; "" where it names no file of this machine that can be shown."""
+    path = picture_of(key)
+    if is_remote(path) or not os.path.isfile(path):  # noqa: PTH113 - a key may be no path at all
+        return ""
+    options = Options()
+    return encoded(thumbnail(decode(read_file(path, key, options.max_bytes), options).rgb))
 
 
 def write_charts(result: Result, folder: Path) -> list[Path]:

@@ -93,18 +93,41 @@ class Chart:
         object.__setattr__(self, "draw", cache(self.draw))
 
 
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Pictures to look at, a card each.
+
+    Args:
+        slug: its name.
+        title: its name for a reader.
+        lead: what it shows, in words.
+        cards: for each the keys of its pictures, which are shown where they name files, and what stands below them, by
+            name.
+    """
+
+    slug: str
+    title: str
+    lead: str
+    cards: tuple[tuple[tuple[str, ...], Mapping[str, str]], ...]
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Result:
     """Everything that an evaluation shows.
 
-    Args:
-        command: which one gave it, as hq or any-hit.
-        title: for a reader.
-        facts: what was evaluated, by name.
-        figures: single numbers.
-        tables: in the order to show.
-        charts: in the order to show.
-        notes: what a reader must know.
+        Args:
+    <<<<<<< HEAD
+            command: which one gave it, as hq or any-hit.
+    =======
+            command: of `emonet-fast evaluate`.
+    >>>>>>> b3c1a04 (wip2)
+            title: for a reader.
+            facts: what was evaluated, by name.
+            figures: single numbers.
+            tables: in the order to show.
+            charts: in the order to show.
+            notes: what a reader must know.
+            galleries: pictures for the page.
     """
 
     command: str
@@ -114,6 +137,7 @@ class Result:
     tables: tuple[Table, ...] = ()
     charts: tuple[Chart, ...] = ()
     notes: tuple[str, ...] = ()
+    galleries: tuple[Gallery, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Result {self.command}, {len(self.figures)} figures, {len(self.tables)} tables>"

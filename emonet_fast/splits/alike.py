@@ -24,7 +24,7 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 Step: TypeAlias = Callable[[int, int], None]
 
 DUPLICATE = 0.98
-_ROWS = 2048  # of a block: its products take 16 MB
+_ROWS = 1024  # of a block: its products take 4 MB, which the cache holds
 _SAMPLE = 2048  # rows that the directions are chosen by
 _PAIRS = 8192  # computed at once where few of a block are: 75 MB of gathered rows at 1152
 _SLACK = 1e-5  # what float32 sums of a bound may be off by; the cosines themselves are good to 1e-6
@@ -83,16 +83,14 @@ def similar_pairs(
     for start in range(0, len(left), _ROWS):
         for other in range(start if others is None else 0, len(right), _ROWS):
             mine, theirs = slice(start, start + _ROWS), slice(other, other + _ROWS)
-            apart = None if groups is None else groups[mine, None] != groups[None, theirs]
-            if apart is not None and not apart.any():
+            if groups is not None and (groups[mine] == groups[start]).all() and (groups[theirs] == groups[start]).all():
                 continue
             upper = a[mine] @ b[theirs].T
-            near = upper >= threshold - (_SLACK if units else 0)
-            if others is None and start == other:
-                near = np.triu(near, 1)
-            if apart is not None:
-                near &= apart
-            found = _exact(upper, near, units, mine, theirs, threshold)
+            i, j = np.divmod(np.flatnonzero(upper >= threshold - (_SLACK if units else 0)), upper.shape[1])
+            wanted = i < j if others is None and start == other else np.ones(len(i), dtype=bool)
+            if groups is not None:
+                wanted &= groups[i + start] != groups[j + other]
+            found = _exact(upper, i[wanted], j[wanted], units, mine, theirs, threshold)
             if len(found.left):
                 yield found
         if step is not None:
@@ -130,7 +128,7 @@ class _Units:
         if values.ndim != 2:
             raise DataError(f"an array of shape {values.shape} came as embeddings; expected [rows, numbers of one row]")
         self._values, self.width = values, values.shape[1]
-        blocks = [values[i : i + _ROWS].astype(np.float32) for i in range(0, len(values), _ROWS)]
+        blocks = (values[i : i + _ROWS].astype(np.float32) for i in range(0, len(values), _ROWS))
         lengths = [np.linalg.norm(block, axis=1) for block in blocks]
         self._lengths = np.concatenate([*lengths, np.empty(0, np.float32)])[:, None]
         bad = np.flatnonzero(~(np.isfinite(self._lengths) & (self._lengths > 0)))
@@ -181,16 +179,21 @@ def _directions(left: _Units, right: _Units, threshold: float) -> Float32Array |
 
 
 def _exact(
-    upper: Float32Array, near: Bools, units: tuple[_Units, _Units] | None, rows: slice, columns: slice, threshold: float
+    upper: Float32Array,
+    i: Ints,
+    j: Ints,
+    units: tuple[_Units, _Units] | None,
+    rows: slice,
+    columns: slice,
+    threshold: float,
 ) -> Pairs:
-    """The pairs of a block [n, m] that reach the threshold, among those that are near.
+    """Those of the pairs (i, j) of a block [n, m] that reach the threshold.
 
     upper: [n, m] cosines where there are no units, else bounds of them.
     """
-    i, j = np.nonzero(near)
     if units is None:
         cosine = upper[i, j]
-    elif _APART * len(i) > near.size:
+    elif _APART * len(i) > upper.size:
         cosine = (units[0][rows] @ units[1][columns].T)[i, j]
     else:
         parts = [slice(p, p + _PAIRS) for p in range(0, len(i), _PAIRS)]

@@ -1,0 +1,160 @@
+"""Two files of predictions, and the truth where there is one, joined by their keys."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import DataError, OptionError
+from ..evaluate.align import ImageId, places
+from ..evaluate.metrics import Floats, Ints
+from ..evaluate.predictions import NAMES, SLUGS, Predictions
+from ..population.tables import facts_of
+from ..splits.split import first_rows, unknown
+from ..targets import Targets, join
+from ..text import listed
+
+# What our files say of how they were made, and what a reader must know where it differs.
+_MADE_BY = ("checkpoint", "checkpoint_hash", "precision", "backend", "baseline", "neutral_hash", "encoder_hash")
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """N pictures that both files have scores for, of K emotions that both have.
+
+    Args:
+        keys: N keys of the first file.
+        emotions: K places among the 40.
+        a: [N, K] float64 of the first file.
+        b: [N, K] of the second.
+        truth: [N, K], NaN where there is none; None without a truth.
+        scales: K pairs, the lowest and highest value that the truth can have; None without.
+        unit: [N] numbers from 0: rows of one number are drawn together.
+        unit_name: what a unit is: "picture", or the column.
+        facts: what was joined, by name.
+        notes: what a reader must know.
+    """
+
+    keys: tuple[str, ...]
+    emotions: tuple[int, ...]
+    a: Floats
+    b: Floats
+    truth: Floats | None
+    scales: tuple[tuple[float, float], ...] | None
+    unit: Ints
+    unit_name: str
+    facts: dict[str, str]
+    notes: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """K names of emotions."""
+        return [NAMES[e] for e in self.emotions]
+
+
+def join_predictions(a: Predictions, b: Predictions, values: str) -> SideBySide:
+    """The pictures that both have, in the order of the first; others are counted in notes.
+
+    A key of the second finds its picture by the rule of sources/keys.py. Raises DataError when keys fit several
+    pictures, or none joins.
+    """
+    at = places([ImageId(name=key) for key in a.keys], b.keys, b.source)
+    row_of = np.full(len(a.keys), -1)
+    for row, place in enumerate(at):
+        if place is not None:
+            row_of[place] = row
+    there = row_of >= 0
+    if not there.any():
+        raise DataError(
+            f"none of the {len(b.keys)} keys of {b.source} names a picture of {a.source}: {listed(b.keys)}; expected "
+            f"names such as {listed(a.keys[:3])}, of which one is the end of the other, folders included"
+        )
+    scored = there & (np.array(a.status) == "ok") & (np.array(b.status)[row_of] == "ok")
+    if not scored.any():
+        raise DataError(f"{a.source} and {b.source} have no picture with scores in both")
+    emotions = np.flatnonzero(a.has & b.has)
+    if not len(emotions):
+        raise DataError(f"{a.source} and {b.source} have no emotion in common")
+    rows = np.flatnonzero(scored)
+    notes = [f"{name}: {note}" for name, given in (("A", a), ("B", b)) for note in given.notes]
+    alone = {
+        "A": [a.keys[i] for i in np.flatnonzero(~there)],
+        "B": [key for key, place in zip(b.keys, at, strict=True) if place is None],
+    }
+    notes += [f"{len(keys)} pictures are in {name} alone: {listed(keys)}" for name, keys in alone.items() if keys]
+    if without := int((there & ~scored).sum()):
+        notes.append(f"{without} pictures in both have no scores in one of them")
+    for name, has, other in (("A", a.has, b.has), ("B", b.has, a.has)):
+        if lacking := [NAMES[e] for e in np.flatnonzero(has & ~other)]:
+            notes.append(f"{len(lacking)} emotions are in {name} alone: {listed(lacking)}")
+    facts = {"A": a.source, "B": b.source, "values": values, "pictures": str(len(rows)), "emotions": str(len(emotions))}
+    made, differ = _how_made(a, b, values)
+    return SideBySide(
+        tuple(a.keys[i] for i in rows), tuple(emotions.tolist()), a.values[rows][:, emotions],
+        b.values[row_of[rows]][:, emotions], None, None, np.arange(len(rows)), "picture", facts | made,
+        tuple(notes + differ),
+    )  # fmt: skip
+
+
+def with_truth(joined: SideBySide, targets: Targets, unit: str | None) -> SideBySide:
+    """With the truth of these pictures, and units drawn by a column of its groups.
+
+    unit: the column; None takes the first one, if there is any, and "picture" none. Raises DataError when no picture or
+    emotion has a truth, OptionError when there is no such column.
+    """
+    found = join(targets, joined.keys, "the predictions")
+    names = [SLUGS[e] for e in joined.emotions]
+    if not set(names) & set(targets.names):
+        raise DataError(
+            f"{targets.source} has labels of {listed(targets.names)}, of none of the emotions that both files have"
+        )
+    rows = np.flatnonzero(found.rows >= 0)
+    truth = np.full((len(rows), len(names)), np.nan)
+    for i, name in enumerate(names):
+        if name in targets.names:
+            truth[:, i] = targets.values[found.rows[rows], targets.names.index(name)]
+    ends = [targets.scales.get(name, (0.0, 7.0)) for name in names]
+    unit = unit or next(iter(targets.groups), "picture")
+    if unit != "picture" and unit not in targets.groups:
+        raise OptionError(
+            f"unit is {unit!r}; expected picture, or a column of persons or sources of {targets.source}: "
+            f"{', '.join(targets.groups) or 'it has none'}. Name others with --group-by"
+        )
+    labels = None if unit == "picture" else [targets.groups[unit][r] for r in found.rows[rows]]
+    facts = joined.facts | {"truth": targets.source, "pictures": str(len(rows))}
+    return replace(
+        joined, keys=tuple(joined.keys[i] for i in rows), a=joined.a[rows], b=joined.b[rows], truth=truth,
+        scales=tuple(ends), unit=_units(labels, len(rows)), unit_name=unit, facts=facts,
+        notes=(*joined.notes, *targets.notes, *found.notes, *_unknown_note(labels, unit)),
+    )  # fmt: skip
+
+
+def _units(labels: Sequence[str] | None, rows: int) -> Ints:
+    return np.arange(rows) if labels is None else np.unique(first_rows(labels), return_inverse=True)[1]
+
+
+def _unknown_note(labels: Sequence[str] | None, unit: str) -> list[str]:
+    without = sum(map(unknown, labels or ()))
+    return [f"{without} pictures have no {unit}: each counts as one of its own"] if without else []
+
+
+def _how_made(a: Predictions, b: Predictions, values: str) -> tuple[dict[str, str], list[str]]:
+    """What the files say of how they were made, and a note on what differs."""
+    from pathlib import Path
+
+    told = [facts_of(Path(p.source)) if Path(p.source).suffix else {} for p in (a, b)]
+    facts, differ = {}, []
+    for name in _MADE_BY:
+        mine, theirs = (t.get(name, "") for t in told)
+        if mine == theirs and mine:
+            facts[name] = mine
+        elif mine or theirs:
+            facts |= {f"{name} of A": mine or "not said", f"{name} of B": theirs or "not said"}
+            differ.append(name)
+    notes = []
+    if values == "score" and "checkpoint_hash" in differ:
+        notes.append("the scores are of two checkpoints, each less its own neutral means: a shift may come from these")
+    if not all(told):
+        silent = " and ".join(name for name, facts_told in zip("AB", told, strict=True) if not facts_told)
+        notes.append(f"{silent}: nothing says how these scores were made, and so whether that differs")
+    return facts, notes
