@@ -1,0 +1,115 @@
+"""How long it takes to train heads, and how near they come to a hidden teacher: time, processor time, memory, Spearman.
+
+    python -m benchmarks.training [--layout small] [--rows 200000] [--heads 40] [--noise 1.0] [--precision auto]
+                                  [--epochs N] [--threads N] [--clean]
+
+Embeddings are drawn: a Gaussian whose variances fall as those of real embeddings do (1 / k), with a mean as long as
+the rest, divided by their norm. Each head's teacher is an MLP of 64 hidden numbers, whose answers lie on 0..7; an
+annotator's label is the answer plus normal noise, rounded to a level. Spearman is that of held-out scores with the
+teacher's answers before the noise. --clean trains on those, too: what the same network reaches without noise.
+"""
+
+import argparse
+import os
+import resource
+import time
+
+import numpy as np
+
+from emonet_fast.evaluate.metrics import spearman
+from emonet_fast.training import Examples, Training, train
+from emonet_fast.training.stack import scores_of
+
+WIDTH, HIDDEN, BLOCK = 1152, 64, 8192
+
+
+def embeddings(rows: int, rng: np.random.Generator) -> np.ndarray:
+    """[rows, WIDTH] float32 of norm 1."""
+    turn = np.linalg.qr(rng.standard_normal((WIDTH, WIDTH)))[0].astype(np.float32)
+    deviation = (1 / np.arange(1, WIDTH + 1)) ** 0.5
+    mean = rng.standard_normal(WIDTH).astype(np.float32)
+    mean *= np.linalg.norm(deviation) / np.linalg.norm(mean)
+    out = np.empty((rows, WIDTH), np.float32)
+    for start in range(0, rows, BLOCK):
+        n = min(BLOCK, rows - start)
+        drawn = rng.standard_normal((n, WIDTH), np.float32) * deviation.astype(np.float32)
+        block = drawn @ turn + mean
+        out[start : start + n] = block / np.linalg.norm(block, axis=1, keepdims=True)
+    return out
+
+
+def answers(values: np.ndarray, heads: int, rng: np.random.Generator) -> np.ndarray:
+    """[rows, heads] float32 of the teachers, within 0..7."""
+    sample = values[:20_000].astype(np.float64)
+    centre, gain = sample.mean(axis=0).astype(np.float32), np.float32(1 / sample.std(axis=0).mean())
+    first = rng.standard_normal((WIDTH, heads * HIDDEN), np.float32) / np.float32(WIDTH**0.5)
+    last = rng.standard_normal((heads, HIDDEN)).astype(np.float32)
+    out = np.empty((len(values), heads), np.float32)
+    for start in range(0, len(values), BLOCK):
+        inner = np.maximum((values[start : start + BLOCK] - centre) * gain @ first, 0)
+        out[start : start + BLOCK] = np.einsum("nhk,hk->nh", inner.reshape(-1, heads, HIDDEN), last)
+    out = (out - out.mean(axis=0)) / out.std(axis=0)
+    return np.asarray(3.5 + 3.5 * np.tanh(0.6 * out), np.float32)
+
+
+def run(name: str, truth: np.ndarray, examples: Examples, how: Training) -> float:
+    """Train, and print a row. Returns the mean Spearman of the held-out scores with the truth."""
+    began, used = time.perf_counter(), time.process_time()
+    said = [began]
+
+    def step(done: int, total: int, words: str) -> None:
+        if time.perf_counter() - said[0] > 30:
+            said[0] = time.perf_counter()
+            print(f"  {done} of {total} steps, {time.process_time() - used:.0f} s of processor, {words}", flush=True)
+
+    trained = train(examples, how, step=step)
+    took, cost = time.perf_counter() - began, time.process_time() - used
+    rows = examples.stopping
+    scores = scores_of(trained.heads, examples.values[rows])
+    rho = float(
+        np.mean([spearman(*(np.float64(a[:, h]) for a in (scores, truth[rows]))) for h in range(truth.shape[1])])
+    )
+    print(*(f"  {key}: {value}" for key, value in trained.facts.items()), sep="\n")
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(
+        f"{name}: {took:.0f} s, {cost:.0f} s of processor, at most {memory:.2f} GB, Spearman with the teacher {rho:.3f}, "
+        f"best epochs {min(trained.best.values())} to {max(trained.best.values())}",
+        flush=True,
+    )
+    return rho
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layout", default="small")
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--heads", type=int, default=40)
+    parser.add_argument("--noise", type=float, default=1.0)
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--clean", action="store_true")
+    asked = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(asked.threads)
+    rng = np.random.default_rng(0)
+    values = embeddings(asked.rows, rng)
+    truth = answers(values, asked.heads, rng)
+    labels = np.clip(np.rint(truth + asked.noise * rng.standard_normal(truth.shape, np.float32)), 0, 7)
+    order = rng.permutation(asked.rows)
+    parts = np.split(order, [int(0.9 * asked.rows)])
+    how = Training(layout=asked.layout, precision=asked.precision, epochs=asked.epochs)
+    names = tuple(f"head {h}" for h in range(asked.heads))
+    for name, targets in (("noisy", labels), ("clean", truth))[: 1 + asked.clean]:
+        weights = np.ones_like(targets)
+        run(
+            name,
+            truth,
+            Examples(values, targets, weights, names, ((0.0, 7.0),) * asked.heads, *map(np.sort, parts)),
+            how,
+        )
+
+
+if __name__ == "__main__":
+    main()
