@@ -72,8 +72,8 @@ def run(name: str, truth: np.ndarray, examples: Examples, how: Training) -> floa
     print(*(f"  {key}: {value}" for key, value in trained.facts.items()), sep="\n")
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(
-        f"{name}: {took:.0f} s, {cost:.0f} s of processor, at most {memory:.2f} GB, Spearman with the teacher {rho:.3f}, "
-        f"best epochs {min(trained.best.values())} to {max(trained.best.values())}",
+        f"{name}: {took:.0f} s, {cost:.0f} s of processor, at most {memory:.2f} GB, Spearman with the teacher "
+        f"{rho:.3f}, best epochs {min(trained.best.values())} to {max(trained.best.values())}",
         flush=True,
     )
     return rho

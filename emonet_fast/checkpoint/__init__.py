@@ -8,7 +8,7 @@ from ..errors import CheckpointError
 from .copies import cached
 from .fetch import VARIANTS, fetch_published
 from .heads import HEAD_PATTERN, MEANS_PATTERN
-from .pack import encoder_hash, open_packed, verify_hash
+from .pack import encoder_hash, open_packed, pack_heads, verify_hash
 from .pack import pack as _pack  # `checkpoint.pack` stays the module
 from .packed_metadata import VERSION
 from .published import Published
@@ -75,8 +75,14 @@ def pack_to(
     revision: str | None = None,
     progress: Progress | None = None,
     detector: bytes | None = None,
+    heads: Path | None = None,
 ) -> Checkpoint:
-    """Pack "large", "small" or a published folder into the file `out_path`. See `open_checkpoint` and `pack.pack`."""
+    """Pack "large", "small" or a published folder into the file `out_path`. See `open_checkpoint` and `pack.pack`.
+
+    heads: a folder whose heads take the place of the checkpoint's own, which may then be a packed file.
+    """
+    if heads is not None:
+        return pack_heads(open_checkpoint(where, cache_dir, revision, progress), heads, out_path, progress, detector)
     published = resolve_published(where, cache_dir, revision)
     if published is None:
         raise CheckpointError(f"{where} is a file; expected weights that are not packed yet. Copy it instead.")

@@ -4,6 +4,7 @@ import fnmatch
 import re
 import reprlib
 from collections.abc import Collection
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -58,8 +59,8 @@ def find_heads(folder: Path) -> dict[str, Path]:
     return {slug: found[slug] for slug in taxonomy.canonical_order(found)}
 
 
-def read_heads(folder: Path, hidden_size: int) -> dict[str, Layers]:
-    """Every head's layers by slug, in canonical order; each takes an embedding of `hidden_size` values.
+def read_heads(folder: Path, hidden_size: int | None) -> dict[str, Layers]:
+    """Every head's layers by slug, in canonical order; each takes an embedding of `hidden_size` values, if not None.
 
     Raises CheckpointError when the heads have different widths, or as `find_heads` and `read_head` do.
     """
@@ -69,7 +70,7 @@ def read_heads(folder: Path, hidden_size: int) -> dict[str, Layers]:
     for slug, path in find_heads(folder).items():
         heads[slug] = read_head(path)
         widths = widths_of(heads[slug])
-        if widths[0] != hidden_size:
+        if hidden_size is not None and widths[0] != hidden_size:
             raise CheckpointError(
                 f"{path} takes {widths[0]} values; expected {hidden_size}, the hidden_size of the encoder."
             )
@@ -182,11 +183,30 @@ def read_means(path: Path, heads: Collection[str]) -> dict[str, float]:
     return {slug: means[slug] for slug in heads}
 
 
-def read_switches(folder: Path) -> tuple[bool, bool]:
-    """(untrained, l2_normalise) as `emonet_fast.json` beside the heads says; published folders have no such file."""
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """What `emonet_fast.json` beside the heads says; published folders have no such file.
+
+    Args:
+        untrained: whether the weights mean nothing.
+        l2_normalise: whether the heads take embeddings of norm 1.
+        encoder: "sha256:..." of the encoder whose embeddings the heads take, as pack.encoder_hash gives it, or "".
+    """
+
+    untrained: bool = False
+    l2_normalise: bool = True
+    encoder: str = ""
+
+
+def read_switches(folder: Path) -> Switches:
+    """The switches of a folder of heads. Raises CheckpointError where the file has anything else."""
     path = folder / SWITCHES_FILE
     doc = jsonfile.read(path) if path.exists() else {}
-    unknown = sorted(set(doc) - {"untrained", "l2_normalise"})
+    unknown = sorted(set(doc) - {"untrained", "l2_normalise", "encoder"})
     if unknown:
-        raise CheckpointError(f"{path} has {', '.join(unknown)}; expected only untrained and l2_normalise.")
-    return jsonfile.flag(doc, "untrained", str(path), False), jsonfile.flag(doc, "l2_normalise", str(path), True)
+        raise CheckpointError(f"{path} has {', '.join(unknown)}; expected only untrained, l2_normalise and encoder.")
+    encoder = doc.get("encoder", "")
+    if not isinstance(encoder, str):
+        raise CheckpointError(f"{path}: encoder is {reprlib.repr(encoder)}; expected a text, sha256:<64 digits>.")
+    untrained = jsonfile.flag(doc, "untrained", str(path), False)
+    return Switches(untrained, jsonfile.flag(doc, "l2_normalise", str(path), True), encoder)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from .. import taxonomy
 from ..errors import CheckpointError
 from ..files import write_whole
-from .heads import MEANS_FILE, SWITCHES_FILE, Layers, check_chain, widths_of
+from .heads import MEANS_FILE, SWITCHES_FILE, Layers, Switches, check_chain, widths_of
 from .torchzip_writer import write_torch_state_dict
 
 _STEP = 3  # Linear, ReLU and Dropout follow each other in the published modules
@@ -20,8 +21,7 @@ def write_heads(
     heads: Mapping[str, Layers],
     neutral: Mapping[str, tuple[float, float]] | None = None,
     *,
-    l2_normalise: bool = True,
-    untrained: bool = False,
+    switches: Switches = Switches(),  # noqa: B008 - it is frozen
 ) -> tuple[Path, ...]:
     """Write heads as they are published, into a new folder of an existing one. Returns the files, heads first.
 
@@ -33,8 +33,7 @@ def write_heads(
         heads: by name in any spelling of the taxonomy, or of their own: weights [out, in] and biases [out] of the
             Linear layers in the order of data, all float32 and finite, of the same widths, the last of width 1.
         neutral: mean and standard deviation of each head's raw scores of neutral pictures; None writes no such file.
-        l2_normalise: whether the heads take embeddings of norm 1, as the published ones do.
-        untrained: whether the numbers mean nothing.
+        switches: are written where they are not those of published heads.
 
     Raises:
         CheckpointError: a name has no letters or stands for another head too, or the layers are no such chain.
@@ -56,8 +55,9 @@ def write_heads(
     if neutral is not None:
         entries = {Path(files[name]).stem: {"mean": mean, "std": std} for name, (mean, std) in neutral.items()}
         paths.append(_write_json(folder / MEANS_FILE, entries))
-    if untrained or not l2_normalise:
-        paths.append(_write_json(folder / SWITCHES_FILE, {"untrained": untrained, "l2_normalise": l2_normalise}))
+    if switches != Switches():
+        told = {name: value for name, value in asdict(switches).items() if value != ""}
+        paths.append(_write_json(folder / SWITCHES_FILE, told))
     return tuple(paths)
 
 

@@ -16,8 +16,9 @@ from ..errors import CheckpointError
 from ..files import keep_apart
 from .detector import DETECTOR_KEY, detector_json
 from .expected import PREFIX, head_tensors, packed_tensors, tower_tensors
+from .heads import read_switches
 from .packed_metadata import ENCODER_KEY, KEY, NO_HASH, encoder_json, from_json, scoring_json, to_json
-from .published import Contents, Published
+from .published import Contents, Published, joined
 from .spec import Checkpoint, Description
 from .tensors import Array, Entry, Progress, SafetensorsFile, write_safetensors
 
@@ -36,18 +37,40 @@ def pack(
     CheckpointError when the encoder holds NaN, out_path cannot be written, or the disk has too little room; OptionError
     when out_path is an input; and as `Published.read` does.
     """
-    _check_target(published, out_path)
-    contents = published.read()
+    _check_target(published.files(), out_path)
+    return _pack(published.read(), out_path, progress, detector)
+
+
+def pack_heads(
+    checkpoint: Checkpoint, heads: Path, out_path: Path, progress: Progress | None = None, detector: bytes | None = None
+) -> Checkpoint:
+    """Write the encoder of a packed checkpoint with the heads of a folder. Takes and raises what `pack` does, and
+
+    CheckpointError where the folder says that the heads take embeddings of another encoder.
+    """
+    encoder, wanted = encoder_hash(checkpoint), read_switches(heads).encoder
+    if wanted and wanted != encoder:
+        raise CheckpointError(
+            f"{heads} has heads for embeddings of the encoder {wanted}; {checkpoint.path} has {encoder}. Take the "
+            "checkpoint whose embeddings they were trained on."
+        )
+    _check_target((checkpoint.path, *heads.iterdir()), out_path)
+    source = f"{checkpoint.source}, with the heads of {heads}"
+    file = SafetensorsFile(checkpoint.path)
+    return _pack(joined(checkpoint.vision, checkpoint.preprocess, file, heads, source), out_path, progress, detector)
+
+
+def _pack(contents: Contents, out_path: Path, progress: Progress | None, detector: bytes | None) -> Checkpoint:
     size = _check_space(contents, out_path.parent)
-    _log.info("packing %s into %s (%d bytes)", published.source, out_path, size)
+    _log.info("packing %s into %s (%d bytes)", contents.source, out_path, size)
     return write_packed(out_path, contents, _entries(contents), progress, detector)
 
 
-def _check_target(published: Published, out_path: Path) -> None:
+def _check_target(files: Sequence[Path], out_path: Path) -> None:
     if out_path.is_dir() or not out_path.parent.is_dir():
         found = "a folder" if out_path.is_dir() else f"no folder {out_path.parent}"
         raise CheckpointError(f"{out_path}: found {found}; expected a file's name in a folder that exists.")
-    keep_apart((out_path,), published.files())
+    keep_apart((out_path,), files)
 
 
 def _check_space(contents: Contents, folder: Path) -> int:

@@ -8,8 +8,8 @@ from ..errors import CheckpointError
 from . import heads as heads_folder
 from .encoder import check_tensors, read_preprocess, read_vision_config
 from .heads import Layers
-from .spec import Description
-from .tensors import EncoderFiles
+from .spec import Description, Preprocess, VisionConfig
+from .tensors import EncoderFiles, SafetensorsFile
 
 CONFIG_FILE, PREPROCESS_FILE = "config.json", "preprocessor_config.json"
 
@@ -67,21 +67,7 @@ class Published:
         preprocess = read_preprocess(self.encoder / PREPROCESS_FILE, vision.image_size)
         tensors = EncoderFiles(self.encoder)
         check_tensors(tensors, vision)
-        heads = heads_folder.read_heads(self.heads, vision.hidden_size)
-        means = heads_folder.find_means(self.heads)
-        untrained, l2_normalise = heads_folder.read_switches(self.heads)
-        return Contents(
-            vision=vision,
-            preprocess=preprocess,
-            names=tuple(heads),
-            head_widths=heads_folder.widths_of(next(iter(heads.values()))),
-            neutral_means=heads_folder.read_means(means, tuple(heads)) if means else None,
-            l2_normalise=l2_normalise,
-            untrained=untrained,
-            source=self.source,
-            tensors=tensors,
-            heads=heads,
-        )
+        return joined(vision, preprocess, tensors, self.heads, self.source)
 
 
 @dataclass(frozen=True)
@@ -93,5 +79,26 @@ class Contents(Description):
         heads: each head's layers by slug, in the order of `names`.
     """
 
-    tensors: EncoderFiles
+    tensors: EncoderFiles | SafetensorsFile
     heads: Mapping[str, Layers]
+
+
+def joined(
+    vision: VisionConfig, preprocess: Preprocess, tensors: EncoderFiles | SafetensorsFile, heads: Path, source: str
+) -> Contents:
+    """An encoder with the heads of a folder. Raises CheckpointError as `read` does, where the heads do not fit."""
+    found = heads_folder.read_heads(heads, vision.hidden_size)
+    means = heads_folder.find_means(heads)
+    switches = heads_folder.read_switches(heads)
+    return Contents(
+        vision=vision,
+        preprocess=preprocess,
+        names=tuple(found),
+        head_widths=heads_folder.widths_of(next(iter(found.values()))),
+        neutral_means=heads_folder.read_means(means, tuple(found)) if means else None,
+        l2_normalise=switches.l2_normalise,
+        untrained=switches.untrained,
+        source=source,
+        tensors=tensors,
+        heads=found,
+    )

@@ -17,22 +17,28 @@ if TYPE_CHECKING:
 
 @opt.command(
     ("Weights of the hub as one file, for machines without a connection:", "-c large -o large.safetensors"),
-    ("A downloaded or trained folder with encoder/ and heads/:", "-c weights/ -o packed.safetensors"),
+    ("A downloaded folder with encoder/ and heads/:", "-c weights/ -o packed.safetensors"),
+    ("The encoder of a checkpoint with heads of `emonet-fast train`:", "-c large --heads mine/ -o mine.safetensors"),
 )
 @opt.checkpoint
 @opt.hub_options
+@opt.ENGINE("--heads DIR", "Take the heads of this folder, such as a training's, not the checkpoint's.", type=opt.PATH)
 @opt.detector_model
 @opt.output("F.safetensors", "Write the packed weights to this file.", opt.OutputFile(".safetensors"), required=True)
-def pack(checkpoint: str, options: Options, detector_model: Path | None, output: Path) -> None:
+def pack(checkpoint: str, options: Options, heads: Path | None, detector_model: Path | None, output: Path) -> None:
     """Put all weights into one safetensors file.
 
     It holds encoder, heads, neutral means and preprocessing, and the face detector where it can be had: with it, a
     machine without a connection finds faces too.
     """
     from ..checkpoint import pack_to
+    from ..checkpoint.given_heads import heads_folder
     from ..faces import FaceDetector
     from ..faces.finder import find_model
 
+    folder = heads_folder(heads) if heads is not None else None
+    if heads is not None and folder is None:
+        raise CheckpointError(f"{heads} is no folder of heads; expected files model_*_best.pth, or heads/ with them.")
     detector, fault = None, ""
     try:
         detector = find_model(detector_model, options.cache_dir)
@@ -42,7 +48,7 @@ def pack(checkpoint: str, options: Options, detector_model: Path | None, output:
             raise
         fault = str(error).partition(". Expected")[0]
     with steps("packing") as done:
-        packed = pack_to(checkpoint, output, options.cache_dir, options.revision, done, detector)
+        packed = pack_to(checkpoint, output, options.cache_dir, options.revision, done, detector, folder)
     if detector is None:
         opt.say(f"without the face detector, which then needs a connection or --detector-model: {fault}")
     size = output.stat().st_size / 1e6

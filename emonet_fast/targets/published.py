@@ -50,7 +50,9 @@ def rating_rows(rated: Ratings) -> LabelRows:
     values = rated.values[humans]
     who, key, name = np.nonzero(~np.isnan(values))
     keys = [image.key or image.name for image in rated.images]
-    return LabelRows(rated.source, keys, SLUGS, key, name, who, values[who, key, name], False, notes=list(rated.notes))
+    return LabelRows(
+        rated.source, keys, SLUGS, key, name, who, values[who, key, name], False, notes=list(rated.notes), experts=True
+    )
 
 
 def _said(record: Record, kind: Kind) -> Iterator[tuple[str, Mapping[str, float], bool]]:

@@ -88,6 +88,7 @@ class Targets:
         groups: column -> each row's person or source, "" where unknown.
         annotators: what they said; None where one annotator, or nobody known, labelled everything.
         notes: what a reader must know.
+        experts: whether they are the experts' of HQ, which models are proved on.
     """
 
     source: str
@@ -99,6 +100,7 @@ class Targets:
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     annotators: Annotators | None = None
     notes: tuple[str, ...] = ()
+    experts: bool = False
 
     @property
     def counts(self) -> dict[str, int]:

@@ -27,6 +27,7 @@ class LabelRows:
         yes_no: whether the values are yes and no, or classes.
         groups: column -> N persons or sources.
         notes: what a reader must know.
+        experts: as of Targets.
     """
 
     source: str
@@ -39,6 +40,7 @@ class LabelRows:
     yes_no: bool
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    experts: bool = False
 
 
 def combined(rows: LabelRows, how: Reading) -> Targets:
@@ -78,6 +80,7 @@ def combined(rows: LabelRows, how: Reading) -> Targets:
         dict(rows.groups),
         told,
         tuple(notes),
+        rows.experts,
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import taxonomy
 from ..checkpoint.expected import tower_tensors
-from ..checkpoint.heads import Layers
+from ..checkpoint.heads import Layers, Switches
 from ..checkpoint.heads_writer import write_heads
 from ..errors import OptionError
 from ..files import new_folder
@@ -163,7 +163,8 @@ def _write_heads(
     loud = _loud_directions(unit)
     made = {dimension.name: _head(dimension, widths, seed, unit, loud) for dimension in dimensions}
     neutral = {name: statistics for name, (_, statistics) in made.items()}
-    write_heads(folder, {name: layers for name, (layers, _) in made.items()}, neutral, untrained=True)
+    layers = {name: one for name, (one, _) in made.items()}
+    write_heads(folder, layers, neutral, switches=Switches(untrained=True))
 
 
 def _loud_directions(unit: Float32Array) -> tuple[Float32Array, Float32Array]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emonet_fast import taxonomy
-from emonet_fast.checkpoint.heads import MEANS_FILE, Layers, find_means, read_heads, read_means, read_switches
+from emonet_fast.checkpoint.heads import MEANS_FILE, Layers, Switches, find_means, read_heads, read_means, read_switches
 from emonet_fast.checkpoint.heads_writer import write_heads
 from emonet_fast.checkpoint.torchzip_writer import write_torch_state_dict
 from emonet_fast.errors import CheckpointError, EmonetError
@@ -60,13 +60,14 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, widths: list[int],
 
 def test_statistics_and_switches(tmp_path: Path) -> None:
     heads = {name: layers_of((5, 1)) for name in NAMES}
-    write_heads(tmp_path / "h", heads, {name: (0.1 + i, 2.0) for i, name in enumerate(NAMES)}, l2_normalise=False)
+    neutral = {name: (0.1 + i, 2.0) for i, name in enumerate(NAMES)}
+    write_heads(tmp_path / "h", heads, neutral, switches=Switches(l2_normalise=False))
     found = find_means(tmp_path / "h")
     assert found is not None
     assert found.name == MEANS_FILE
     assert json.loads(found.read_text())["model_jealousy_&_envy_best"] == {"mean": 0.1, "std": 2.0}
     assert read_means(found, ("jealousy_envy", "smile_of_my_own")) == {"jealousy_envy": 0.1, "smile_of_my_own": 2.1}
-    assert read_switches(tmp_path / "h") == (False, False)
+    assert read_switches(tmp_path / "h") == Switches(l2_normalise=False)
     write_heads(tmp_path / "plain", heads)
     assert find_means(tmp_path / "plain") is None
     assert len(list((tmp_path / "plain").iterdir())) == len(heads)

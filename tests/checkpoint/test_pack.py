@@ -15,7 +15,11 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from emonet_fast import taxonomy
+from emonet_fast.checkpoint import pack_to
 from emonet_fast.checkpoint.detector import packed_detector
+from emonet_fast.checkpoint.given_heads import given_heads
+from emonet_fast.checkpoint.heads import Switches
+from emonet_fast.checkpoint.heads_writer import write_heads
 from emonet_fast.checkpoint.pack import encoder_hash, open_packed, pack, verify_hash, write_packed
 from emonet_fast.checkpoint.packed_metadata import KEY
 from emonet_fast.checkpoint.published import Published
@@ -23,7 +27,18 @@ from emonet_fast.checkpoint.spec import Checkpoint
 from emonet_fast.checkpoint.tensors import Entry, write_safetensors
 from emonet_fast.errors import CheckpointError, OptionError
 
-from .layouts import EMOTIONS, IMAGE, WIDTHS, head_state, mean_of, tower, write_head, write_json, write_published
+from .layouts import (
+    EMOTIONS,
+    HIDDEN,
+    IMAGE,
+    WIDTHS,
+    head_state,
+    mean_of,
+    tower,
+    write_head,
+    write_json,
+    write_published,
+)
 
 
 def _published(folder: Path, source: str = "a test") -> Published:
@@ -391,3 +406,22 @@ def test_a_damaged_or_too_large_detector_is_refused(tiny: Path, tmp_path: Path) 
     with pytest.raises(CheckpointError, match="has 2000001 bytes; expected at most 2000000"):
         pack(_published(tiny), tmp_path / "q.safetensors", detector=b"0" * 2_000_001)
     assert not (tmp_path / "q.safetensors").exists()
+
+
+def test_heads_of_a_folder_take_the_place_of_the_checkpoints_own(packed: Checkpoint, tmp_path: Path) -> None:
+    heads = {"smile": [(np.full((1, HIDDEN), 0.5, np.float32), np.ones(1, np.float32))]}
+    folder, path = tmp_path / "mine" / "heads", tmp_path / "p.safetensors"
+    folder.parent.mkdir()
+    write_heads(folder, heads, switches=Switches(encoder=encoder_hash(packed)))
+    made = pack_to(packed.path, path, tmp_path, heads=folder)
+    assert (made.names, made.head_widths, made.neutral_means) == (("smile",), (HIDDEN, 1), None)
+    assert encoder_hash(made) == encoder_hash(packed)
+    assert verify_hash(made) == made.weights_hash
+    for whole in (path, folder, folder.parent, packed.path):
+        assert given_heads(whole, tmp_path).encoder == encoder_hash(packed)
+    assert np.array_equal(given_heads(path, tmp_path).heads["smile"][0][0], heads["smile"][0][0])
+    assert given_heads(packed.path, tmp_path).heads["awe"][1][0].shape == WIDTHS[2:0:-1]
+    write_heads(tmp_path / "other", heads, switches=Switches(encoder="sha256:" + "1" * 64))
+    with pytest.raises(CheckpointError, match="for embeddings of the encoder sha256:1111"):
+        pack_to(packed.path, tmp_path / "no.safetensors", tmp_path, heads=tmp_path / "other")
+    assert not (tmp_path / "no.safetensors").exists()
