@@ -30,6 +30,7 @@ from .score import score
 from .serve import serve
 from .summarise import summarise
 from .surroundings import end_by_signals, final_status, open_streams
+from .train import train
 from .verify import verify
 from .video import recover, video
 
@@ -72,6 +73,7 @@ for _command in (
     build,
     evaluate,
     labels,
+    train,
     profile,
     doctor,
     cache,

@@ -148,6 +148,21 @@ def panels_png(
     return _png(figure)
 
 
+def lines_png(at: Any, series: Mapping[str, Floats], label: str) -> Pictures:
+    """Draw for each series [E, H] H thin lines over E places, and the median of those that go on as a thick one.
+
+    label: of the axis of places.
+    """
+    figure, axes = _figure(9.0, 4.2)
+    for (name, values), (_, colour) in zip(series.items(), _MARKERS, strict=False):
+        axes.plot(at, values, color=colour, linewidth=0.5, alpha=0.35)
+        axes.plot(at, np.nanmedian(values, axis=1), color=colour, linewidth=2, label=name)
+    axes.set_xlabel(label, fontsize=9)
+    _frame(axes, "both")
+    figure.legend(loc="outside lower center", fontsize=8, frameon=False, ncols=2)
+    return _png(figure)
+
+
 def _figure(width: float, height: float, panels: tuple[int, int] | None = None) -> tuple["Figure", Any]:
     need("matplotlib", "a chart of emonet-fast evaluate")
     from matplotlib.figure import Figure

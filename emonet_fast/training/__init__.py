@@ -1,6 +1,21 @@
 """Heads trained on stored embeddings: all at once as stacked products, each stopped by itself."""
 
+from .card import Licence, model_card
+from .job import TrainJob, run
 from .loop import Trained, train
+from .neutral import Neutral
 from .settings import LAYOUTS, LOSSES, Examples, Training
 
-__all__ = ["LAYOUTS", "LOSSES", "Examples", "Trained", "Training", "train"]
+__all__ = [
+    "LAYOUTS",
+    "LOSSES",
+    "Examples",
+    "Licence",
+    "Neutral",
+    "TrainJob",
+    "Trained",
+    "Training",
+    "model_card",
+    "run",
+    "train",
+]
