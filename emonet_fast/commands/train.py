@@ -42,7 +42,7 @@ _LOSSES = ("mae", "mse", "bce", "ordinal")
 @opt.ENGINE("--device", "Compute on this.", ("auto", "cpu", "cuda"), default="auto")
 @opt.ENGINE("--checkpoint -c C", "Pack the heads with this checkpoint's encoder, into packed.safetensors.")
 @opt.hub_options
-@opt.OUTPUT("--license ID", "Write this licence into the model card, such as cc-by-4.0.", default="")
+@opt.OUTPUT("--license ID", "Write this licence into the model card, such as cc-by-4.0.")
 @opt.OUTPUT("--base-model ID", "Name the base model in the card; several times for several.", multiple=True)
 @opt.OUTPUT("--dataset ID", "Name a data set in the card; several times for several.", multiple=True)
 @opt.output("DIR", "Write heads, figures and the model card to this new folder.", opt.PATH, required=True)
@@ -65,7 +65,7 @@ def train(
     device: str,
     checkpoint: str | None,
     options: Options,
-    license: str,
+    license: str | None,
     base_model: tuple[str, ...],
     dataset: tuple[str, ...],
     output: Path,
@@ -104,7 +104,7 @@ def train(
         held_out=held_out,
         neutral=None if neutral is None else Neutral.of(neutral),
         experts=train_on_hq,
-        rights=Licence(license, base_model, dataset),
+        rights=Licence(license or "", base_model, dataset),
     )
     bars: list[Any] = []
 

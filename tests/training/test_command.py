@@ -1,0 +1,224 @@
+"""`emonet-fast train` as a user runs it, on made data of the published layouts."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from emonet_fast.checkpoint.heads import MEANS_FILE
+from emonet_fast.commands.main import cli
+from emonet_fast.errors import DataError, EmonetError, OptionError
+from emonet_fast.evaluate.metrics import spearman
+from emonet_fast.training.card import Licence, model_card
+
+torch = pytest.importorskip("torch", reason="the reference (extra reference) is not installed")
+WIDTH, ROWS = 16, 240
+ENCODER = "sha256:" + "a" * 64
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Products this small wait for each other's threads; one is quicker, and the same on every machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def run(*arguments):
+    """The command's output; errors made on purpose are raised."""
+    done = CliRunner().invoke(cli, [*map(str, arguments)])
+    if isinstance(done.exception, EmonetError):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+class World:
+    """Pictures with a truth of two emotions on 0..7, their embeddings and their names."""
+
+    def __init__(self, folder, seed=0, rows=ROWS, start=0):
+        rng = np.random.default_rng(seed)
+        self.values = rng.normal(size=(rows, WIDTH)).astype(np.float32)
+        self.values *= (3 / np.linalg.norm(self.values, axis=1))[:, None]  # as an encoder gives them, not of norm 1
+        self.truth = 7 / (1 + np.exp(-1.5 * self.values @ np.random.default_rng(1).normal(size=(WIDTH, 2))))
+        self.keys = [f"{start + i:04}.jpg" for i in range(rows)]
+        self.folder = folder
+
+    def embeddings(self, name, width=WIDTH, encoder=ENCODER, **columns):
+        values = pa.array(self.values[:, :width].tolist(), pa.list_(pa.float32(), width))
+        table = pa.table({"key": self.keys, "embedding": values, **columns})
+        pq.write_table(table.replace_schema_metadata({"encoder_hash": encoder}), self.folder / name)
+        return self.folder / name
+
+    def labels(self, name, noise=0.7):
+        drawn = self.truth + noise * np.random.default_rng(2).normal(size=self.truth.shape)
+        rows = [f"{k},{a:.3f},{b:.3f}" for k, (a, b) in zip(self.keys, np.clip(drawn, 0, 7), strict=True)]
+        (self.folder / name).write_text("\n".join(["key,Awe,Jealousy & Envy", *rows]) + "\n")
+        return self.folder / name
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path)
+
+
+def names_of(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_heads_figures_and_card(world, tmp_path):
+    emotion = ["Neutral" if i % 5 == 0 else "other" for i in range(ROWS)]
+    given = (
+        "train",
+        "--embeddings",
+        world.embeddings("e.parquet", emotion=emotion),
+        "--targets",
+        world.labels("l.csv"),
+    )
+    more = (
+        "--held-out",
+        0.3,
+        "--epochs",
+        15,
+        "--neutral",
+        "emotion=Neutral",
+        "--license",
+        "cc-by-4.0",
+        "--base-model",
+        "a/encoder",
+    )
+    text = run(*given, *more, "-o", tmp_path / "out")
+    assert "Spearman, mean over heads" in text
+    out = tmp_path / "out"
+    files = ["model_awe_best.pth", "model_jealousy_&_envy_best.pth", MEANS_FILE, "emonet_fast.json"]
+    assert names_of(out) == sorted(["README.md", "evaluation.json", "training.html", *(f"heads/{f}" for f in files)])
+    assert not (tmp_path / "out.state.safetensors").exists()
+    # The heads, by PyTorch alone, are worth what the card says
+    unit = torch.from_numpy(world.values / np.linalg.norm(world.values, axis=1, keepdims=True))
+    scores = []
+    for file in files[:2]:
+        steps = [torch.nn.Linear(WIDTH, 128), torch.nn.ReLU(), torch.nn.Dropout(), torch.nn.Linear(128, 32)]
+        layers = torch.nn.Sequential(*steps, torch.nn.ReLU(), torch.nn.Dropout(), torch.nn.Linear(32, 1))
+        module = torch.nn.Module()
+        module.layers = layers
+        module.load_state_dict(torch.load(out / "heads" / file, weights_only=True), strict=True)
+        scores.append(module.eval().layers(unit)[:, 0].detach().numpy())
+    for h in range(2):
+        assert spearman(scores[h].astype(float), world.truth[:, h]) > 0.9
+    found = json.loads((out / "heads" / MEANS_FILE).read_text())
+    picked = np.array(emotion) == "Neutral"
+    for file, one in zip(files[:2], scores, strict=True):
+        assert found[file.removesuffix(".pth")] == {
+            "mean": pytest.approx(one[picked].mean(), abs=1e-4),
+            "std": pytest.approx(one[picked].std(), abs=1e-4),
+        }
+    assert json.loads((out / "heads" / "emonet_fast.json").read_text())["encoder"] == ENCODER
+    card = (out / "README.md").read_text()
+    front = card.split("---\n")[1]
+    assert 'license: "cc-by-4.0"\n' in front
+    assert 'base_model: ["a/encoder"]\n' in front
+    figures = json.loads((out / "evaluation.json").read_text())
+    assert figures["figures"]["Spearman"]["value"] > 0.8
+    assert figures["figures"]["Spearman"]["low"] < figures["figures"]["Spearman"]["value"]
+    for word in ("| awe |", "rows that judge heads", "Neutral statistics: 48 rows, by emotion=Neutral", "Article 5"):
+        assert word in card
+    with pytest.raises(OptionError, match="is there and not an empty folder"):
+        run(*given, "-o", out)
+
+
+def test_the_same_command_gives_the_same_files(world, tmp_path):
+    given = ("train", "--embeddings", world.embeddings("e.parquet"), "--targets", world.labels("l.csv"), "--epochs", 2)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        run(*given, "-o", tmp_path / name / "out")
+    for name in names_of(tmp_path / "a" / "out"):
+        assert (tmp_path / "a" / "out" / name).read_bytes() == (tmp_path / "b" / "out" / name).read_bytes(), name
+
+
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(world, tmp_path, monkeypatch):
+    given = ("train", "--embeddings", world.embeddings("e.parquet"), "--targets", world.labels("l.csv"), "--epochs", 3)
+    from emonet_fast.training import loop
+
+    steps = []
+    learn = loop._Run._learn
+
+    def interrupted(self, total):
+        steps.append(total)
+        if len(steps) == 3:
+            raise KeyboardInterrupt
+        return learn(self, total)
+
+    monkeypatch.setattr(loop._Run, "_learn", interrupted)
+    done = CliRunner().invoke(cli, [*map(str, given), "-o", str(tmp_path / "out")])
+    assert "holds the epochs that are done; the same command goes on" in done.output
+    assert names_of(tmp_path) == ["e.parquet", "l.csv", "out.state.safetensors"]
+    run(*given, "-o", tmp_path / "out")
+    assert len(steps) == 4  # the third epoch alone
+    assert not (tmp_path / "out.state.safetensors").exists()
+
+
+def test_a_full_disk_leaves_no_folder_and_the_state(world, tmp_path, monkeypatch):
+    from emonet_fast.training import job
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(job, "write_report", full)
+    given = ("train", "--embeddings", world.embeddings("e.parquet"), "--targets", world.labels("l.csv"), "--epochs", 1)
+    done = CliRunner().invoke(cli, [*map(str, given), "-o", str(tmp_path / "out")])
+    assert done.exit_code != 0
+    assert names_of(tmp_path) == ["e.parquet", "l.csv", "out.state.safetensors"]
+
+
+def test_what_does_not_fit_is_refused_before_training(world, tmp_path):
+    labels = world.labels("l.csv")
+    given = ("train", "--targets", labels, "-o", tmp_path / "out")
+    run(*given[:3], "--embeddings", world.embeddings("e.parquet"), "--epochs", 1, "-o", tmp_path / "first")
+    narrow = world.embeddings("n.parquet", width=8)
+    with pytest.raises(DataError, match=r"have 8 numbers, and the heads of .*first take 16"):
+        run(*given, "--embeddings", narrow, "--init", tmp_path / "first")
+    foreign = world.embeddings("f.parquet", encoder="sha256:" + "b" * 64)
+    with pytest.raises(DataError, match=r"embeddings of the encoder sha256:bbb"):
+        run(*given, "--embeddings", foreign, "--init", tmp_path / "first")
+    (tmp_path / "more.csv").write_text(labels.read_text().replace("Awe", "Fear"))
+    with pytest.raises(DataError, match="lack fear, which have labels"):
+        run(
+            "train", "--targets", tmp_path / "more.csv", "--embeddings", tmp_path / "e.parquet",
+            "--init", tmp_path / "first", "-o", tmp_path / "out",
+        )  # fmt: skip
+    with pytest.raises(OptionError, match="expected those of large"):
+        run(*given, "--embeddings", tmp_path / "e.parquet", "--init", tmp_path / "first", "--layout", "large")
+    (tmp_path / "list.txt").write_text("nobody.jpg\n")
+    with pytest.raises(DataError, match="no row of the embeddings is neutral"):
+        run(*given, "--embeddings", tmp_path / "e.parquet", "--neutral", tmp_path / "list.txt")
+    with pytest.raises(OptionError, match="expected auto or a whole number"):
+        run(*given, "--embeddings", tmp_path / "e.parquet", "--epochs", "many")
+    assert not (tmp_path / "out").exists()
+
+
+def test_rows_that_cannot_be_used_are_counted(world, tmp_path):
+    world.values[3] = np.nan
+    done = CliRunner().invoke(
+        cli, ["train", "--embeddings", str(world.embeddings("e.parquet")), "--targets", str(world.labels("l.csv")),
+              "--epochs", "1", "-o", str(tmp_path / "out")],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "note: 1 row of the embeddings cannot be used" in done.output
+    assert "1 row of the embeddings cannot be used" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_card_without_figures_is_refused(world):
+    from emonet_fast.evaluate.result import Figure, Result, Table
+
+    with pytest.raises(DataError, match="not written without one"):
+        model_card(Result("train", "t", {}), ("awe",), Licence(), "none", "")
+    columns = ("head", "rows", "Spearman")
+    table = Table("heads", "t", "", columns, (("awe", 5, 0.5), ("fear", 0, float("nan"))))
+    result = Result("train", "t", {}, (Figure("s", "s", 0.5),), (table,))
+    with pytest.raises(DataError, match="fear have no figure on held-out rows"):
+        model_card(result, ("awe", "fear"), Licence(), "none", "")
+    assert "| awe | 5 | 0.500 |" in model_card(result, ("awe",), Licence(), "none", "")
