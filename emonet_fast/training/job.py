@@ -23,7 +23,7 @@ from .card import Licence, model_card
 from .judge import judged
 from .loop import Step, train
 from .neutral import Neutral, neutral_statistics
-from .prepared import Prepared, prepare
+from .prepared import Dealt, prepare
 from .settings import LAYOUTS, Training
 from .stack import PURPOSE
 
@@ -177,7 +177,7 @@ def _first(init: GivenHeads, names: Sequence[str]) -> list[Layers]:
     return [init.heads[name] for name in names]
 
 
-def _scale_notes(how: Training, init: GivenHeads | None, prepared: Prepared) -> list[str]:
+def _scale_notes(how: Training, init: GivenHeads | None, prepared: Dealt) -> list[str]:
     if init is None or how.loss == "bce" or (0.0, 1.0) not in prepared.examples.scales:
         return []
     return [f"labels of 0..1 with the loss {how.loss} move the heads to 0..1; --loss bce keeps their scale"]

@@ -9,12 +9,12 @@ from ..evaluate.charts import lines_png
 from ..evaluate.held_out import held_out_figures
 from ..evaluate.result import Chart, Result
 from .loop import Trained
-from .prepared import Prepared
+from .prepared import Dealt
 from .stack import scores_of
 
 
 def judged(
-    trained: Trained, heads: Mapping[str, Layers], prepared: Prepared, facts: Mapping[str, str], meaning: str
+    trained: Trained, heads: Mapping[str, Layers], prepared: Dealt, facts: Mapping[str, str], meaning: str
 ) -> Result:
     """Figures of the heads on the judging rows, which neither taught nor stopped them.
 

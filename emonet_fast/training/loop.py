@@ -76,10 +76,10 @@ def train(
         MissingPackageError: without PyTorch (extra `reference`).
     """
     examples.check(how.loss)
-    return _Run(examples, how, init, state, step).heads()
+    return _Course(examples, how, init, state, step).heads()
 
 
-class _Run:
+class _Course:
     def __init__(
         self, examples: Examples, how: Training, init: Sequence[Layers] | None, state: Path | None, step: Step
     ) -> None:

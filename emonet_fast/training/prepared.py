@@ -15,7 +15,7 @@ _HALF = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class Dealt:
     """What a training begins with.
 
     Args:
@@ -33,7 +33,7 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def prepare(both: Labelled, targets: Targets, held_out: float, seed: int, experts: bool = False) -> Prepared:
+def prepare(both: Labelled, targets: Targets, held_out: float, seed: int, experts: bool = False) -> Dealt:
     """Split labelled rows in three. Half of the held-out rows, by clusters, stop the heads, the other half judges them.
 
     A row and its near-duplicates, and rows of one person or source, are all in one part.
@@ -83,4 +83,4 @@ def prepare(both: Labelled, targets: Targets, held_out: float, seed: int, expert
     judging = held[halves.held_out]
     facts = {name: f"{count:,}" for name, count in split.facts.items()}
     facts |= {"rows that stop heads": f"{len(examples.stopping):,}", "rows that judge heads": f"{len(judging):,}"}
-    return Prepared(examples, judging, split.cluster[judging], facts, tuple(dict.fromkeys(notes)))
+    return Dealt(examples, judging, split.cluster[judging], facts, tuple(dict.fromkeys(notes)))

@@ -144,7 +144,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(world, tmp_path,
     from emonet_fast.training import loop
 
     steps = []
-    learn = loop._Run._learn
+    learn = loop._Course._learn
 
     def interrupted(self, total):
         steps.append(total)
@@ -152,7 +152,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(world, tmp_path,
             raise KeyboardInterrupt
         return learn(self, total)
 
-    monkeypatch.setattr(loop._Run, "_learn", interrupted)
+    monkeypatch.setattr(loop._Course, "_learn", interrupted)
     done = CliRunner().invoke(cli, [*map(str, given), "-o", str(tmp_path / "out")])
     assert "holds the epochs that are done; the same command goes on" in done.output
     assert names_of(tmp_path) == ["e.parquet", "l.csv", "out.state.safetensors"]
