@@ -32,17 +32,22 @@ PictureKey: TypeAlias = str | tuple[int, float, str]
 
 
 class FaceFinder(Protocol):
-    """Finds faces in pictures.
+    """Finds faces in pictures."""
 
-    Attributes:
-        name: for metadata.
-        needs_pixels: whether it looks at the pictures' pixels; else it goes by their keys alone.
-        identities: the largest identity (Face.track) that any of its faces has; 0 where none has one.
-    """
+    @property
+    def name(self) -> str:
+        """For metadata."""
+        ...
 
-    name: str
-    needs_pixels: bool
-    identities: int
+    @property
+    def needs_pixels(self) -> bool:
+        """Whether it looks at the pictures' pixels; else it goes by their keys alone."""
+        ...
+
+    @property
+    def identities(self) -> int:
+        """The largest identity (Face.track) that any of its faces has; 0 where none has one."""
+        ...
 
     def detect(self, pictures: Sequence[Any], keys: Sequence[PictureKey]) -> list[tuple[Face, ...]]:
         """The faces of each picture, strongest first.

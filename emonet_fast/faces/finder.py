@@ -13,7 +13,7 @@ from ..errors import CheckpointError
 from ..gpu import driver_present, torch_uses
 from ..options import FaceOptions, Options
 from ..records import Face, Picture
-from .detector import FaceDetector, FaceFinder
+from .detector import FaceDetector, FaceFinder, PictureKey
 from .files import BoxFile
 from .geometry import MARGIN, face_crop
 
@@ -32,7 +32,7 @@ Place: TypeAlias = tuple[int, int] | None
 
 
 class PictureFaces:
-    """Finds the faces of a run's pictures and crops them; see decoders.base.FaceLocator.
+    """Finds the faces of a run's pictures and crops them; see decoders.base.FaceLocator and FaceFinder.
 
     Args:
         finder: the detector, or the boxes of a file.
@@ -66,10 +66,19 @@ class PictureFaces:
         """What a user must know of the pictures so far, see FaceFinder.notes."""
         return self._finder.notes()
 
+    @property
+    def identities(self) -> int:
+        """See FaceFinder."""
+        return self._finder.identities
+
+    def detect(self, pictures: Sequence[Any], keys: Sequence[PictureKey]) -> list[tuple[Face, ...]]:
+        """See FaceFinder; threads take turns."""
+        with self._lock:
+            return self._finder.detect(pictures, keys)
+
     def locate(self, pictures: Sequence[Picture], pixels: Sequence[Any]) -> list[Picture]:
         """See FaceLocator.locate."""
-        with self._lock:
-            found = self._finder.detect(pixels, [picture.key for picture in pictures])
+        found = self.detect(pixels, [picture.key for picture in pictures])
         return [
             replace(picture, faces=faces, boxes=tuple(face_crop(face, self._margin) for face in faces))
             for picture, faces in zip(pictures, found, strict=True)

@@ -19,7 +19,7 @@ from .limits import RefusedError
 ARROW = "application/vnd.apache.arrow.stream"
 FIELDS = ("raw", "score", "softmax", "z", "embedding")
 _DEFAULT = ("raw", "score", "softmax")
-_MOST_TOP = 40
+MOST_TOP = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ class Wanted:
         faces, top, deadline = query.get("faces"), query.get("top", "0"), query.get("deadline")
         if faces not in (None, "none", "detect"):
             raise _unfit("faces", faces, "none or detect")
-        if not (top.isascii() and top.isdecimal() and int(top) <= _MOST_TOP):
-            raise _unfit("top", top, f"0 to {_MOST_TOP}")
+        if not (top.isascii() and top.isdecimal() and int(top) <= MOST_TOP):
+            raise _unfit("top", top, f"0 to {MOST_TOP}")
         fields = tuple(query["fields"].split(",")) if "fields" in query else None
         if fields is not None and not set(fields) <= set(FIELDS):
             raise _unfit("fields", query["fields"], f"some of {','.join(FIELDS)}")
@@ -116,10 +116,10 @@ def rows_of(scores: Scores, wanted: Wanted) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"key": utf8_text(key), "status": scores.status[i], "reason": utf8_text(scores.reason[i])}
         if scores.faces is not None:
             columns = (*FACE_COLUMNS, *QUALITY_COLUMNS)
-            values = dict(zip(columns, map(_number, scores.faces[i].tolist()), strict=True))
+            values = dict(zip(columns, map(number, scores.faces[i].tolist()), strict=True))
             row["face"] = {"index": face_index(key), **values} if values["face_x"] is not None else None
         for kind, (names, table) in tables.items():
-            row[kind] = dict(zip(names, map(_number, table[i].tolist()), strict=True)) if ok[i] else None
+            row[kind] = dict(zip(names, map(number, table[i].tolist()), strict=True)) if ok[i] else None
         if wanted.embeddings and scores.embeddings is not None:
             row["embedding"] = scores.embeddings[i].tolist() if ok[i] else None
         if top is not None:
@@ -167,5 +167,6 @@ def as_arrow(scores: Scores, wanted: Wanted) -> bytes:
     return content
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
+    """A number as JSON has it: None where it is not finite."""
     return value if math.isfinite(value) else None

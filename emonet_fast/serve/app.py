@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -22,7 +22,10 @@ from ..reliability import reliability
 from .answers import ARROW, Wanted, as_arrow, as_json, dumped
 from .bodies import body_of
 from .limits import RefusedError
+from .openapi import document
+from .page import page
 from .service import Service
+from .stream import stream
 
 _log = logging.getLogger("emonet_fast")
 # Probes of an orchestrator, which has no token.
@@ -31,6 +34,13 @@ _OPEN = ("/healthz", "/readyz")
 _LEFT = 499
 # Answers of more rows are written beside the event loop.
 _FEW = 8
+# Beside the policy in the page itself: no page may frame it, and the webcam is for it alone.
+_PAGE = {
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Permissions-Policy": "camera=(self)",
+    "Cache-Control": "no-store",
+}
 
 
 def make_app(service: Service) -> Starlette:
@@ -54,9 +64,12 @@ def make_app(service: Service) -> Starlette:
             Route("/v1/score", routes.score, methods=["POST"]),
             Route("/v1/taxonomy", routes.taxonomy),
             Route("/v1/codebook", routes.codebook),
+            WebSocketRoute("/v1/stream", routes.stream),
             Route("/healthz", routes.health),
             Route("/readyz", routes.ready),
             Route("/metrics", routes.metrics),
+            Route("/openapi.json", routes.openapi),
+            Route("/", routes.page),
         ],
         middleware=[*([cors] if service.access.origins else []), Middleware(_Door, service=service)],
         exception_handlers={RefusedError: _refused, HTTPException: _refused, ClientDisconnect: _left},
@@ -128,7 +141,7 @@ class _Routes:
     """One method a route."""
 
     def __init__(self, service: Service) -> None:
-        self._service = service
+        self._service, self._page = service, page()
 
     async def score(self, request: Request) -> Response:
         service = self._service
@@ -149,6 +162,9 @@ class _Routes:
         few = len(scores) <= _FEW
         content = write(scores, wanted) if few else await asyncio.to_thread(write, scores, wanted)
         return Response(content, media_type=ARROW if arrow else "application/json")
+
+    async def stream(self, socket: WebSocket) -> None:
+        await stream(socket, self._service)
 
     async def taxonomy(self, request: Request) -> Response:
         dimensions = [
@@ -173,6 +189,13 @@ class _Routes:
     async def ready(self, request: Request) -> Response:
         self._service.working()
         return Response(dumped({"status": "ready"}), media_type="application/json")
+
+    async def openapi(self, request: Request) -> Response:
+        content = document(self._service.settings, self._service.baselines)
+        return Response(dumped(content), media_type="application/json")
+
+    async def page(self, request: Request) -> Response:
+        return Response(self._page, headers=_PAGE, media_type="text/html")
 
     async def metrics(self, request: Request) -> Response:
         text, kind = self._service.metrics.text()

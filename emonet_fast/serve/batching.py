@@ -49,7 +49,7 @@ class Taken:
     """The pictures of one request, and their rows as they come.
 
     Args:
-        pictures: in the order sent.
+        pictures: in the order sent; one or more.
         faces: finds the faces of each; None scores whole pictures, or the boxes that they have.
         finished: called once, by any thread, when every row is there. Not called for what was cancelled.
     """

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import PurePath
 
@@ -12,7 +13,7 @@ from ..checkpoint.fetch import VARIANTS
 from ..errors import BackendError
 from ..faces import PictureFaces, open_faces
 from ..options import FaceOptions, Options, ServeOptions
-from ..records import Picture
+from ..records import Decoded, Picture
 from ..scorer import Scorer
 from ..scores import Scores
 from .answers import Wanted
@@ -36,6 +37,8 @@ class Service:
 
     Attributes:
         stopping: no new work is taken.
+        streams: how many are open.
+        stream_threads: where their frames are worked on.
         failure: why the engines could not be opened; None where they could, or still are.
     """
 
@@ -57,6 +60,7 @@ class Service:
         self.stopping = False
         self.failure: BaseException | None = None
         self.streams = 0
+        self.stream_threads = ThreadPoolExecutor(max(1, settings.max_streams), "emonet-fast-stream")
         self._opening = threading.Thread(target=self._open, name="emonet-fast-open", daemon=True)
 
     def start(self) -> None:
@@ -81,6 +85,7 @@ class Service:
         self._opening.join()
         if self.batcher is not None:
             self.batcher.close()
+        self.stream_threads.shutdown()
         for scorer in self.scorers:
             scorer.close()
 
@@ -109,7 +114,7 @@ class Service:
 
         Raises RefusedError: 429 where the queue is full, 504 at the deadline.
         """
-        batcher, scorer = self.working(), self.scorers[0]
+        batcher = self.working()
         if len(pictures) > self.settings.max_queue:
             raise RefusedError(413, f"{len(pictures)} pictures came at once; {self.settings.max_queue} may wait")
         faces = self.finder(wanted.faces)
@@ -133,13 +138,28 @@ class Service:
         finally:
             waiting.cancel()
             batcher.cancel(taken)
-        checkpoint = scorer.checkpoint
-        rows, raw, embeddings = taken.result(len(checkpoint.names), checkpoint.vision.hidden_size)
-        scores = scorer.scores_of(rows, raw, embeddings if wanted.embeddings else None, faces is not None)
-        scores = replace(scores, metadata=self.metadata(scores, faces))
+        scores = self._scores(taken, wanted.embeddings)[1]
         for status in scores.status:
             self.metrics.rows.labels(status).inc()
         return wanted.applied(scores)
+
+    def score_now(self, pictures: Sequence[Picture], embeddings: bool) -> tuple[list[Decoded], Scores]:
+        """The rows and scores of pictures that carry their boxes; waits for them, so not on the event loop.
+
+        Raises FullError where they do not fit into the queue.
+        """
+        batcher, there = self.working(), threading.Event()
+        taken = Taken(pictures, None, there.set)
+        batcher.take(taken)
+        there.wait()
+        return self._scores(taken, embeddings)
+
+    def _scores(self, taken: Taken, embeddings: bool) -> tuple[list[Decoded], Scores]:
+        scorer = self.scorers[0]
+        checkpoint = scorer.checkpoint
+        rows, raw, vectors = taken.result(len(checkpoint.names), checkpoint.vision.hidden_size)
+        scores = scorer.scores_of(rows, raw, vectors if embeddings else None, taken.faces is not None)
+        return rows, replace(scores, metadata=self.metadata(scores, taken.faces))
 
 
 def _from_threads(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> Callable[[], None]:

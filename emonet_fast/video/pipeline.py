@@ -2,28 +2,21 @@
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from ..errors import OptionError
 from ..faces import FaceFinder, open_finder
-from ..faces.people import People
-from ..faces.track import GapLimit
 from ..options import FaceOptions, VideoOptions
 from ..process import Stopwatch
-from ..records import Picture, Status, UInt8Array
+from ..records import UInt8Array
 from ..scorer import NoScoresWarning, Scorer
-from ..scores import Scores
 from ..sources.video.ahead import Ahead
 from ..sources.video.choose import open_video
 from ..sources.video.frames import Frame, Sound, VideoSource
-from ..timeline import NO_TRACK, Timeline
-from .faces import FaceFollower, FrameFaces
-from .scoring import FrameScorer, Smoother
+from ..timeline import Timeline
+from .rows import FrameRows
 
 # Sampled frames that are worked on together, and their pixels: 150 MB of RGB.
 _MAX_FRAMES = 16
@@ -33,8 +26,6 @@ _MIN_FRAMES = 4
 _FRAMES_A_STREAM = 8
 # Frames and audio packets between two sampled frames that are held.
 _MAX_BETWEEN = 8
-# After a gap of more than so many time constants, and than a track's memory, a smoothed curve begins anew.
-_GAP = 3.0
 _DEFAULT = VideoOptions()
 
 
@@ -77,17 +68,8 @@ class VideoPipeline:
         crops: bool = False,
         watch: Stopwatch | None = None,
     ) -> None:
-        self._name, self._facts, self._crops = source.name, source.facts, crops
         self._watch = watch or Stopwatch()
-        self._follower = FaceFollower(source.name, finder, options)
-        self._score = FrameScorer(scorer, options)
-        self._embeddings = options.embeddings
-        self._people = None
-        if options.people is not None and finder is not None:
-            self._people = People(options.people, finder.identities + 1)
-        one_curve_a_track = options.track or finder is None
-        gap = GapLimit(max(options.track_memory, _GAP * options.smooth))
-        self._smoother = Smoother(options.smooth, gap) if options.smooth and one_curve_a_track else None
+        self._rows = FrameRows(scorer, source.name, source.facts, options, finder, crops=crops, watch=self._watch)
         # One frame where it must not wait for the next, or where those between two would be held; else a few.
         backend = scorer.backend
         few = max(_MIN_FRAMES, min(backend.batch_size, _MAX_FRAMES), _FRAMES_A_STREAM * backend.depth)
@@ -128,57 +110,11 @@ class VideoPipeline:
             raise failure
 
     def _batch(self, items: list[Frame | Sound], sampled: list[tuple[Frame, UInt8Array]]) -> VideoBatch:
-        with self._watch("detect"):
-            faces = self._follower.find(sampled)
-        with self._watch("track"):
-            frames = [self._follower.follow(*pair, some) for pair, some in zip(sampled, faces, strict=True)]
-        with self._watch("score"):
-            scores, reused = self._score(frames)
-        timeline = self._timeline(frames, scores, reused)
+        timeline, frames = self._rows(sampled)
         starts = accumulate((len(frame.tracks) for frame in frames), initial=0)
         places = {one.frame.index: range(i, i + len(one.tracks)) for one, i in zip(frames, starts, strict=False)}
         placed = tuple((item, places.get(item.index) if isinstance(item, Frame) else None) for item in items)
         return VideoBatch(timeline, placed, tuple(frame.arrived for frame, _ in sampled))
-
-    def _timeline(self, frames: list[FrameFaces], scores: Scores, reused: npt.NDArray[np.bool_]) -> Timeline:
-        rows = [frame.frame for frame in frames for _ in frame.tracks]
-        tracks = [track for frame in frames for track in frame.tracks]
-        if self._people is not None:
-            tracks = self._joined(self._people, frames, scores, reused)
-            scores = scores if self._embeddings else replace(scores, embeddings=None)
-        smooth = None
-        if self._smoother is not None:
-            smooth = np.full(scores.raw.shape, np.nan)
-            curves = [(curve, frame.number) for frame in frames for curve in frame.curves()]
-            for i in np.flatnonzero(scores.ok).tolist():
-                smooth[i] = self._smoother(*curves[i], rows[i].seconds, scores.raw[i].astype(np.float64))
-        return Timeline(
-            scores=replace(
-                scores, metadata={**scores.metadata, **{name: fact.text for name, fact in self._facts.items()}}
-            ),
-            source=self._name,
-            pts=np.array([row.pts for row in rows], np.int64),
-            seconds=np.array([row.seconds for row in rows], np.float64),
-            frame=np.array([row.index for row in rows], np.int64),
-            time_bases=tuple(row.time_base for row in rows),
-            track=np.array(tracks, np.int64),
-            reused=reused,
-            smooth=smooth,
-            crops=tuple(crop for frame in frames for crop in _crops(frame.picture)) if self._crops else (),
-        )
-
-    def _joined(
-        self, people: People, frames: list[FrameFaces], scores: Scores, reused: npt.NDArray[np.bool_]
-    ) -> list[int]:
-        """The number of each row's person, NO_TRACK where that is not clear."""
-        embeddings = np.full((len(scores), 1), np.nan) if scores.embeddings is None else scores.embeddings
-        numbers: list[int] = []
-        for frame in frames:
-            rows = slice(len(numbers), len(numbers) + len(frame.tracks))
-            faces = frame.picture.faces or ()
-            values = embeddings[rows].astype(np.float64)
-            numbers += people.numbers(frame.frame.scene, faces, frame.tracks, values, ~reused[rows]) or [NO_TRACK]
-        return numbers
 
     def stop(self) -> None:
         """Let the iteration end after the frames that were read; for signal handlers, as it takes no lock."""
@@ -187,17 +123,6 @@ class VideoPipeline:
     def close(self) -> None:
         """End the decoding thread and close the source."""
         self._ahead.close()
-
-
-def _crops(picture: Picture) -> list[UInt8Array | None]:
-    """The pixels of each row's crop, as far as it lies in the picture."""
-    if picture.status != Status.OK:
-        return [None]
-    rgb = np.asarray(picture.data)
-    if not picture.boxes:
-        return [rgb]
-    parts = [box.inside(rgb.shape[1], rgb.shape[0]) for box in picture.boxes]
-    return [None if part is None else rgb[part.top : part.bottom, part.left : part.right] for part in parts]
 
 
 def stream(

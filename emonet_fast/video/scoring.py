@@ -2,9 +2,10 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from ..faces.geometry import boxes_of, overlaps
 from ..faces.track import GapLimit
 from ..options import VideoOptions
 from ..records import Face, Float64Array, Picture, Status
-from ..scorer import Scorer
+from ..scorer import ScoredBatch
 from ..scores import Scores, face_values
 from ..timeline import NO_TRACK
 from .faces import Curve, FrameFaces
@@ -31,10 +32,18 @@ class _Kept:
     scores: Scores | None = None
 
 
+class BatchScorer(Protocol):
+    """What scores the crops of frames: a Scorer, or a server's queue. For both methods see Scorer."""
+
+    def batches(self, pictures: Iterable[Picture], *, embeddings: bool = False) -> Iterator[ScoredBatch]: ...
+
+    def empty(self, *, embeddings: bool = False) -> Scores: ...
+
+
 class FrameScorer:
     """Scores the rows of one video's sampled frames. Call it with the frames in their order."""
 
-    def __init__(self, scorer: Scorer, options: VideoOptions) -> None:
+    def __init__(self, scorer: BatchScorer, options: VideoOptions) -> None:
         self._scorer, self._options = scorer, options
         self._embeddings = options.embeddings or options.people is not None
         self._scores_all = options.score_every == 1 or (options.score_every is None and options.score_change is None)
