@@ -23,10 +23,10 @@ _ERRORS = {
 }
 _MESSAGE = (
     "Messages of the client: seconds (float64), width and height (uint32), little-endian, then a picture file "
-    "(width 0) or width x height x 3 bytes of RGB. The first answer has `metadata` and `notes`, every other one a frame: "
-    "`frame`, `seconds`, `status`, `reason`, `dropped` (frames that gave way to this one), `waited_ms`, `worked_ms`, and `rows` "
-    "as of /v1/score with `track`, `reused` and `smooth`. Parameters besides those of /v1/score: smooth, track_memory, "
-    "score_every, score_change, people."
+    "(width 0) or width x height x 3 bytes of RGB. The first answer has `metadata` and `notes`, every other one a "
+    "frame: `frame`, `seconds`, `status`, `reason`, `dropped` (frames that gave way to this one), `waited_ms`, "
+    "`worked_ms`, and `rows` as of /v1/score with `track`, `reused` and `smooth`. Parameters besides those of "
+    "/v1/score: smooth, track_memory, score_every, score_change, people."
 )
 _EXAMPLE = {
     "rows": [
