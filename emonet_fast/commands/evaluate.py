@@ -53,9 +53,6 @@ _files = {
     "charts": opt.OUTPUT("--charts DIR", "Write the charts as PNG files into this folder.", type=opt.OutputFile()),
     "report": opt.report_page("Write one page with figures, charts and tables."),
 }
-_bootstraps = opt.OUTPUT(
-    "--bootstraps N", "Draw this many resamples an interval.", default=1000, type=click.IntRange(1, 10**6)
-)
 _run = opt.together(
     "run",
     _Task,
@@ -66,10 +63,10 @@ _run = opt.together(
         type=opt.PATH,
     ),
     partial=opt.INPUT("--partial", "Evaluate what is there, even if images or emotions are missing.", is_flag=True),
-    bootstraps=_bootstraps,
+    bootstraps=opt.bootstraps,
     **_files,
 )
-_compared = opt.together("run", _Task, bootstraps=_bootstraps, **_files)
+_compared = opt.together("run", _Task, bootstraps=opt.bootstraps, **_files)
 _leaking = opt.together("run", _Task, json_path=_files["json_path"], report=_files["report"])
 _annotations = opt.INPUT("--annotations F.csv", "Read people's answers from their published file.", type=opt.PATH)
 _values = opt.INPUT("--values", "Evaluate this number of each head.", default="raw", choices=["raw", "score"])

@@ -25,6 +25,7 @@ from .evaluate import evaluate
 from .labels import labels
 from .options import OUTPUT, STATUSES, Exit, say
 from .parts import Commands, command
+from .probe import probe
 from .profile import profile
 from .score import score
 from .serve import serve
@@ -73,6 +74,7 @@ for _command in (
     build,
     evaluate,
     labels,
+    probe,
     train,
     profile,
     doctor,

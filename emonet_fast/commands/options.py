@@ -59,6 +59,7 @@ checkpoint = ENGINE(
     "Take these weights: 'large' or 'small' (from the hub), a packed file, or a folder with encoder/ and heads/.",
     required=True,
 )
+packed_with = ENGINE("--checkpoint -c C", "Pack the heads with this checkpoint's encoder, into packed.safetensors.")
 _hub = {
     "revision": ENGINE("--revision REV", "Take this branch, tag or commit of the hub.", show_default="the pinned one"),
     "cache_dir": ENGINE(
@@ -173,6 +174,9 @@ dry_run = OUTPUT(
 )
 embeddings = OUTPUT("--embeddings", "Write the 1152-d embeddings too.", is_flag=True)
 excel = OUTPUT("--excel", "Let a .csv begin with the mark by which Excel knows UTF-8; .xlsx needs none.", is_flag=True)
+bootstraps = OUTPUT(
+    "--bootstraps N", "Draw this many resamples an interval.", default=1000, type=click.IntRange(1, 10**6)
+)
 json_file = OUTPUT("--json F.json", "Write every figure in full precision to this file too.", type=OutputFile(".json"))
 
 
@@ -232,7 +236,7 @@ above = OUTPUT(
 )
 
 
-def _reading(scale: str | None = None, **how: Any) -> Any:
+def _reading(scale: str | None = None, columns: tuple[str, ...] = (), **how: Any) -> Any:
     """A targets.Reading, whose room is imported only where it is wanted."""
     from ..targets import Reading
 
@@ -242,7 +246,7 @@ def _reading(scale: str | None = None, **how: Any) -> Any:
         ends = ()
     if ends is not None and len(ends) != 2:
         raise OptionError(f"scale is {scale!r}; expected two numbers, as 0,7")
-    return Reading(scale=ends, **how)
+    return Reading(labels=columns, scale=ends, **how)
 
 
 def group_by(shown: str | None = None) -> Declared:
@@ -259,7 +263,7 @@ labels_reading = together(
     "how",
     _reading,
     key=INPUT("--key COLUMN", "Find the pictures' names in this column of the labels.", show_default="by its name"),
-    labels=INPUT(
+    columns=INPUT(
         "--label COLUMN",
         "Read the labels in this column of numbers, yes and no, or classes; several times for several.",
         multiple=True,

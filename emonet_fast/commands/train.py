@@ -40,7 +40,7 @@ _LOSSES = ("mae", "mse", "bce", "ordinal")
 @opt.ENGINE("--seed N", "Draw the first weights, the split and the order of rows from this.", type=int, default=0)
 @opt.ENGINE("--precision", "Multiply in this precision.", ("auto", "fp32", "bf16"), default="auto")
 @opt.ENGINE("--device", "Compute on this.", ("auto", "cpu", "cuda"), default="auto")
-@opt.ENGINE("--checkpoint -c C", "Pack the heads with this checkpoint's encoder, into packed.safetensors.")
+@opt.packed_with
 @opt.hub_options
 @opt.OUTPUT("--license ID", "Write this licence into the model card, such as cc-by-4.0.")
 @opt.OUTPUT("--base-model ID", "Name the base model in the card; several times for several.", multiple=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import calibration
-from .metrics import SEED, Floats, across, count_chunks, interval, kappa_of_sums, mean_known, ratio, rounded
+from .metrics import SEED, Floats, across, count_chunks, interval, kappa_of_sums, mean_known, ratio
 from .metrics import spearman_weighted as spearman
 from .ranking import curve, roc_auc
 from .result import Cell, Figure, Table
@@ -18,7 +18,7 @@ from .result import Cell, Figure, Table
 RESAMPLES = 200
 # What a score is: a label, the log-odds of yes, or a number of which only the order means something.
 MEANINGS = ("label", "log-odds", "order")
-_LEVELS = (0.0, 7.0)  # the scale of which kappa counts the levels
+_COUNTS = 1 << 22  # of rows held at a time: 32 MB
 # (scores, labels, [B, N] counts) -> [B]
 Measure = Callable[[Floats, Floats, Floats], Floats]
 
@@ -36,7 +36,7 @@ def held_out_figures(
 
     Spearman for every head; the area under the ROC curve (more yes than no against more no than yes) where labels are
     shares of yes (scale 0..1); the mean absolute error, the slope of labels over scores and the calibration error where
-    a score means a label or log-odds; quadratic weighted kappa of rounded levels on the scale 0..7.
+    a score means a label or log-odds; quadratic weighted kappa of whole levels within the scale.
 
     Args:
         names: of the heads.
@@ -94,8 +94,7 @@ def _measures(scale: tuple[float, float], meaning: str) -> Mapping[str, Measure]
     found["mean absolute error"] = lambda s, y, n: ratio(n @ np.abs(predicted(s) - y), n.sum(axis=1))
     found["calibration slope"] = lambda s, y, n: calibration.line(predicted(s), y, n)[0]
     found["calibration error"] = lambda s, y, n: calibration.error(predicted(s), y, n)
-    if scale == _LEVELS:
-        found["kappa"] = _kappa
+    found["kappa"] = lambda s, y, n: _kappa(scale, predicted(s), y, n)
     return found
 
 
@@ -104,8 +103,8 @@ def _auc(scores: Floats, labels: Floats, counts: Floats) -> Floats:
     return roc_auc(curve(scores[told], labels[told] > 0.5, counts[:, told])) if told.any() else counts[:, 0] * np.nan
 
 
-def _kappa(scores: Floats, labels: Floats, counts: Floats) -> Floats:
-    a, b = rounded(scores), rounded(labels)
+def _kappa(scale: tuple[float, float], scores: Floats, labels: Floats, counts: Floats) -> Floats:
+    a, b = (np.clip(np.floor(values + 0.5), *scale) for values in (scores, labels))
     return kappa_of_sums(counts @ np.stack([np.ones_like(a), a, b, a * a, b * b, a * b], axis=1))
 
 
@@ -115,4 +114,6 @@ def _measured(measure: Measure, scores: Floats, labels: Floats, at: Any, resampl
     clusters = int(at.max()) + 1
     whole = float(measure(scores, labels, np.ones((1, len(scores))))[0])
     chunks = count_chunks(np.random.default_rng(SEED), clusters, resamples)
-    return whole, np.concatenate([measure(scores, labels, counts[:, at]) for counts in chunks])
+    few = max(1, _COUNTS // len(at))
+    parts = (counts[i : i + few, at] for counts in chunks for i in range(0, len(counts), few))
+    return whole, np.concatenate([measure(scores, labels, counts) for counts in parts])

@@ -1,0 +1,85 @@
+"""`emonet-fast probe`: labels of your own become heads, by linear regression on stored embeddings."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..options import Options
+from . import options as opt
+
+if TYPE_CHECKING:
+    from ..targets import Reading
+
+_KINDS = ("ridge", "linear")
+
+
+@opt.command(
+    (
+        "A head of each emotion in a table of labels:",
+        "--embeddings e.parquet --labels labels.csv -c large -o probe/",
+    ),
+    (
+        "Classes of your own, nobody on both sides of a fold:",
+        "--embeddings e.parquet --labels l.csv --label expression --group-by person -o own/ --report own.html",
+    ),
+)
+@opt.stored_embeddings(required=True)
+@opt.INPUT(
+    "--labels L",
+    "Read the labels from this table, export of Label Studio, or data set; docs/labels.md shows them.",
+    required=True,
+)
+@opt.labels_reading
+@opt.INPUT(
+    "--kind",
+    "Choose the strength of ridge by inner folds, or take least squares.",
+    ("ridge", "linear"),
+    default="ridge",
+)
+@opt.INPUT("--folds N", "Cross-validate by so many folds.", type=click.IntRange(2, 20), default=5)
+@opt.INPUT("--seed N", "Draw the folds from this seed.", type=click.IntRange(0), default=0)
+@opt.duplicate
+@opt.bootstraps
+@opt.packed_with
+@opt.hub_options
+@opt.output("DIR", "Write the heads, and their figures, into this new folder.", required=True)
+@opt.json_file
+@opt.report_page("Write one page with figures, charts and tables.")
+@opt.progress
+def probe(
+    embeddings: tuple[Path, ...], labels: str, how: "Reading", kind: str, folds: int, seed: int,
+    duplicate: float, bootstraps: int, checkpoint: str | None, options: Options,
+    output: Path, json: Path | None, report: Path | None, progress: str,
+) -> None:  # fmt: skip
+    """Make heads of your own labels, and say what they are worth.
+
+    A linear probe of each name learns from stored embeddings. Its figures are of rows that it did not see, nor anything
+    of their person or source. With -c, or by `pack --heads`, they score as any others do.
+    """
+    from ..bars import phases
+    from ..checkpoint import encoder_hash, open_checkpoint
+    from ..optional import need
+    from ..probes import check_folder, run_probe, save_probe
+    from ..sources.embeddings import Embeddings
+    from ..targets import read_targets
+
+    if report is not None:
+        need("matplotlib", "--report")
+    check_folder(output)
+    opt.try_files(json, report, inputs=[labels, *embeddings])
+    found = Embeddings(embeddings)
+    opened = None
+    if checkpoint is not None:
+        opened = open_checkpoint(checkpoint, options.cache_dir, options.revision)
+        found.check(encoder_hash(opened), opened.vision.hidden_size)
+    targets = read_targets(labels, how)
+    with phases(show=progress) as step:
+        probed = run_probe(
+            found, targets, kind=kind, folds=folds, seed=seed, duplicate=duplicate, bootstraps=bootstraps, step=step
+        )
+    save_probe(probed, output, opened)
+    status = opt.show_result(probed.result, json_path=json, report=report)
+    opt.wrote(output)
+    sys.exit(status)
