@@ -13,7 +13,7 @@ SYNTHETIC := models/synthetic-27
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fuzz lint format docs compile-check test-lowest bench bench-quick bench-track bench-spread bench-scaling \
-    bench-others bench-int8 fidelity pages gpu-check trt-check clean
+    bench-others bench-int8 bench-serving fidelity pages gpu-check trt-check clean
 
 help: ## Name every target.
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \
@@ -122,6 +122,12 @@ bench-others: $(VENV)/.test ## Measure other people's packages, each in an envir
 INT8 ?=
 bench-int8: $(VENV)/.test ## Measure int8 on the CPU beside the published pipeline, side by side: five minutes.
 	$(BIN)/python -m benchmarks.int8 --keep $(INT8)
+	$(BIN)/python -m benchmarks.pages
+
+# The load generator, locust, gets an environment of its own. SERVING takes options of benchmarks.serving.
+SERVING ?=
+bench-serving: $(VENV)/.test ## Measure what the server costs beside its scorer, and what it bears: ten minutes.
+	$(BIN)/python -m benchmarks.serving $(SERVING)
 	$(BIN)/python -m benchmarks.pages
 
 fidelity: $(VENV)/.test ## Compare 64 pictures at full depth with the published pipeline: longer than bench.

@@ -109,6 +109,34 @@ def others(suite: Suite | None) -> str:
     return "\n".join([first, "", *table(["package", "what it does", "img/s"], rows)])
 
 
+def serving(suite: Suite | None) -> str:
+    """What the server costs beside its scorer, and what it bears."""
+    if suite is None:
+        return "Not measured yet: `make bench-serving` measures them."
+    rows = []
+    for part, value in suite.values.items():
+        if part == "rate":
+            told = f"{statistics.median(value['http']):.1f} of {statistics.median(value['scorer']):.1f} rows/s"
+            rows.append(
+                [f"rows through HTTP, {value['clients']} clients, of Scorer's", f"{value['ratio']:.2f} ({told})"]
+            )
+        elif part == "latency":
+            told = (
+                f"{statistics.median(value['http_ms']):.1f} ms, Scorer {statistics.median(value['scorer_ms']):.1f} ms"
+            )
+            rows.append(["p50 of one picture beyond Scorer's own", f"{value['overhead_ms']:.1f} ms ({told})"])
+        elif part == "crowd":
+            rows.append(
+                ["rows/s beside 200 idle and 50 slow connections", f"{value['beside']:.1f}, alone {value['alone']:.1f}"]
+            )
+        else:
+            counts = ", ".join(f"{number:,} {name}" for name, number in sorted(value["counts"].items()))
+            before, after = value["memory_mb"]
+            rows.append(["requests and what became of them", counts])
+            rows.append(["memory before and after them", f"{before:.0f} MB, {after:.0f} MB; {value['left']:.0f} left"])
+    return "\n".join([f"{suite.machine}, {suite.date}.", "", *table(["what", "figure"], rows)])
+
+
 def spread(suite: Suite | None) -> str:
     """How far the ratios vary from run to run."""
     if suite is None:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
+from uvicorn.protocols.utils import ClientDisconnected
 
 from .. import codebook, taxonomy
 from ..reliability import reliability
@@ -120,6 +121,8 @@ class _Door:
                 await self._app(scope, receive, counted)
             except RefusedError as error:
                 await _deny(scope, receive, counted, error_answer(error.status, str(error), error.headers))
+            except ClientDisconnected:
+                pass
             except Exception as error:
                 _log.error("a request failed: %s", type(error).__name__, exc_info=_log.isEnabledFor(logging.DEBUG))
                 if status == 500:

@@ -6,7 +6,7 @@ cases share and returns the function that runs the case of a seed and raises Ass
 
 import random
 
-KINDS: tuple[str, ...] = ("archives", "checkpoints", "pictures", "tables", "videos")
+KINDS: tuple[str, ...] = ("archives", "checkpoints", "pictures", "requests", "tables", "videos")
 
 
 def mutated(data: bytes, rng: random.Random, changes: int = 8) -> bytes:

@@ -1,0 +1,207 @@
+"""What the server costs beside the scorer in it, and what it bears: `make bench-serving`, some minutes.
+
+    python -m benchmarks.serving [--locust PROGRAM] [--only rate latency soak crowd] [--requests 10000]
+
+rate     rows a second through HTTP with 32 clients, and of Scorer on the same pictures, in turns
+latency  one picture over loopback, beside Scorer's own time for it, in turns
+soak     10,000 requests, 5% damaged, 2% cut off, 1% too large; memory and what is left afterwards
+crowd    the rate with 200 idle and 50 slow connections beside it
+
+The load comes from locust, in an environment of its own (.venv-others/locust), to this machine alone. `rate` and
+`latency` use two layers of full width, so that overhead shows; --tiny names a smaller network for `soak`.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks import measurements
+from benchmarks.others import HOME
+from benchmarks.pictures import encoded, face
+from emonet_fast import Scorer
+from emonet_fast.testing.synthetic import write_synthetic
+
+LOAD = Path(__file__).with_name("serving_load.py")
+CLIENTS, ROUNDS, SECONDS = 32, 3, 120
+LIMIT = 300_000  # bytes of a request
+
+
+def locust() -> str:
+    """The program, installed where it is not yet."""
+    program = HOME / "locust" / "bin" / "locust"
+    if not program.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(HOME / "locust")], check=True)
+        subprocess.run(
+            [str(program.with_name("python")), "-m", "pip", "install", "--quiet", "locust>=2.40"], check=True
+        )
+    return str(program)
+
+
+@contextmanager
+def server(checkpoint: Path, cache: Path, *more: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The command in a process of its own: its URL once it takes pictures, and the process."""
+    command = [sys.executable, "-m", "emonet_fast", "serve", "-c", str(checkpoint), "--port", "0"]
+    process = subprocess.Popen(
+        [*command, "--cache-dir", str(cache), *more], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[-1]
+        while httpx.get(f"{url}/readyz").status_code != 200:
+            time.sleep(0.1)
+        yield url, process
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+
+
+def load(program: str, url: str, pictures: Path, requests: int, **shares: float) -> dict[str, Any]:
+    """What locust counted and measured: at most so many requests, and SECONDS a thousand of them."""
+    output = pictures / "counts.json"
+    facts = {"REQUESTS": requests, "PICTURES": pictures, "OUTPUT": output, "LIMIT": LIMIT, **shares}
+    limit = SECONDS * max(1, requests // 1000)
+    command = [program, "-f", str(LOAD), "--headless", "--only-summary", "--host", url, "-u", str(CLIENTS)]
+    done = subprocess.run(
+        [*command, "-r", str(CLIENTS), "--run-time", f"{limit}s", "--json", "--stop-timeout", "60"],
+        capture_output=True, text=True, timeout=limit + 120, check=False,
+        env={**os.environ, **{f"LOAD_{name}": str(value) for name, value in facts.items()}},
+    )  # fmt: skip
+    if not output.exists():
+        raise RuntimeError(done.stderr[-2000:])
+    by_name = {one["name"]: one for one in json.loads(done.stdout)}
+    good = by_name["good"]
+    seconds = good["last_request_timestamp"] - good["start_time"]
+    return {
+        "counts": json.loads(output.read_text()),
+        "rate": good["num_requests"] / seconds,
+    }
+
+
+def scorer_rate(scorer: Scorer, pictures: list[bytes], rows: int) -> float:
+    """Rows a second of a call."""
+    began = time.perf_counter()
+    assert scorer([pictures[i % len(pictures)] for i in range(rows)], progress=False).ok.all()
+    return rows / (time.perf_counter() - began)
+
+
+def p50(call: Any, times: int = 60) -> float:
+    """Median milliseconds of a call."""
+    taken = []
+    for _ in range(times):
+        began = time.perf_counter()
+        call()
+        taken.append(1000 * (time.perf_counter() - began))
+    return statistics.median(taken[5:])
+
+
+def rate(program: str, checkpoint: Path, folder: Path, rows: int) -> dict[str, Any]:
+    pictures = [path.read_bytes() for path in sorted(folder.glob("*.jpg"))]
+    http, own = [], []
+    with server(checkpoint, folder) as (url, _), Scorer(checkpoint, cache_dir=folder) as scorer:
+        scorer.open(pictures=None)
+        scorer_rate(scorer, pictures, 20)
+        for _ in range(ROUNDS):
+            own.append(scorer_rate(scorer, pictures, rows))
+            http.append(load(program, url, folder, rows)["rate"])
+    return {"scorer": own, "http": http, "ratio": statistics.median(http) / statistics.median(own), "clients": CLIENTS}
+
+
+def latency(checkpoint: Path, folder: Path) -> dict[str, Any]:
+    picture = next(iter(sorted(folder.glob("*.jpg")))).read_bytes()
+    with (
+        server(checkpoint, folder) as (url, _),
+        Scorer(checkpoint, cache_dir=folder) as scorer,
+        httpx.Client() as client,
+    ):
+        scorer([picture], progress=False)
+        jpeg = {"Content-Type": "image/jpeg"}
+        own, http = [], []
+        for _ in range(ROUNDS):
+            own.append(p50(lambda: scorer([picture], progress=False)))
+            http.append(p50(lambda: client.post(f"{url}/v1/score", content=picture, headers=jpeg)))
+    return {"scorer_ms": own, "http_ms": http, "overhead_ms": statistics.median(http) - statistics.median(own)}
+
+
+def soak(program: str, checkpoint: Path, folder: Path, requests: int) -> dict[str, Any]:
+    with server(checkpoint, folder, "--max-body", str(LIMIT)) as (url, process):
+        load(program, url, folder, requests // 20, BAD=5, CUT=2, LARGE=1)  # what is opened once is not growth
+        before = memory(process.pid)
+        done = load(program, url, folder, requests, BAD=5, CUT=2, LARGE=1)
+        time.sleep(1)
+        text = httpx.get(f"{url}/metrics").text
+        return done | {
+            "memory_mb": [before, memory(process.pid)],
+            "left": float(re.findall(r"^emonet_fast_queue ([\d.]+)", text, re.M)[0]),
+            "threads": len(list(Path(f"/proc/{process.pid}/task").iterdir())),
+            "sockets": sum(
+                str(one.readlink()).startswith("socket") for one in Path(f"/proc/{process.pid}/fd").iterdir()
+            ),
+        }
+
+
+def crowd(program: str, checkpoint: Path, folder: Path, rows: int) -> dict[str, Any]:
+    head = b"POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: 100000\r\n\r\n"
+    with server(checkpoint, folder, "--patience", "600") as (url, _):
+        load(program, url, folder, rows // 4)
+        alone = load(program, url, folder, rows)["rate"]
+        where = url.removeprefix("http://").split(":")
+        crowd = [socket.create_connection((where[0], int(where[1]))) for _ in range(250)]
+        for one in crowd[200:]:
+            one.sendall(head + b"x")
+        beside = load(program, url, folder, rows)
+        for one in crowd:
+            one.close()
+    return {"alone": alone, "beside": beside["rate"], "counts": beside["counts"]}
+
+
+def memory(process: int) -> float:
+    """Resident MB."""
+    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process}/status").read_text())
+    assert found is not None
+    return int(found[1]) / 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--locust", help="this program instead of one of its own environment")
+    parser.add_argument("--only", nargs="+", choices=("rate", "latency", "soak", "crowd"))
+    parser.add_argument("--tiny", type=Path, help="a smaller checkpoint for soak, such as one of tests/tiny.py")
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--rows", type=int, default=300)
+    options = parser.parse_args()
+    program = options.locust or locust()
+    with tempfile.TemporaryDirectory(prefix="emonet-fast-serving-") as name:
+        folder = Path(name)
+        for i in range(16):
+            (folder / f"{i:02}.jpg").write_bytes(encoded(face().resize((256 + 8 * i, 256)), quality=90))
+        shallow = folder / "shallow"
+        write_synthetic(shallow, heads="small", layers=2, seed=0)
+        work = {
+            "rate": lambda: rate(program, shallow, folder, options.rows),
+            "latency": lambda: latency(shallow, folder),
+            "soak": lambda: soak(program, options.tiny or shallow, folder, options.requests),
+            "crowd": lambda: crowd(program, shallow, folder, options.rows),
+        }
+        for part in options.only or work:
+            figures = work[part]()
+            print(part, json.dumps(figures), flush=True)
+            measurements.keep("serving", {part: figures})
+
+
+if __name__ == "__main__":
+    main()

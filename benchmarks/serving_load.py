@@ -1,0 +1,99 @@
+"""The load of benchmarks/serving.py: a file of locust (https://locust.io), in a process of its own.
+
+    locust -f benchmarks/serving_load.py --headless --host http://127.0.0.1:8000 -u 32 -r 32 --run-time 60s
+
+It asks loopback addresses alone, at most LOAD_REQUESTS times, and ends by itself. Of each hundred requests LOAD_BAD
+have a damaged picture, LOAD_CUT are cut off in the middle, LOAD_LARGE are too large. Every answer is held to what the
+first answer for the same picture was.
+"""
+
+import ipaddress
+import itertools
+import json
+import os
+import random
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from locust import FastHttpUser, constant, events, task
+
+REQUESTS = int(os.environ["LOAD_REQUESTS"])
+BAD, CUT, LARGE = (float(os.environ.get(f"LOAD_{name}", "0")) for name in ("BAD", "CUT", "LARGE"))
+PICTURES = [path.read_bytes() for path in sorted(Path(os.environ["LOAD_PICTURES"]).glob("*.jpg"))]
+TOO_LARGE = b"\xff\xd8" + bytes(int(os.environ.get("LOAD_LIMIT", "0")))
+JPEG = {"Content-Type": "image/jpeg"}
+numbers = itertools.count()
+known: dict[int, str] = {}
+counts: dict[str, int] = {}
+
+
+@events.test_start.add_listener
+def only_this_machine(environment, **_):
+    host = urlsplit(environment.host).hostname
+    assert ipaddress.ip_address(host).is_loopback, f"{host} is not this machine"
+
+
+@events.test_stop.add_listener
+def tell(environment, **_):
+    Path(os.environ["LOAD_OUTPUT"]).write_text(json.dumps(counts))
+
+
+def count(what: str) -> None:
+    counts[what] = counts.get(what, 0) + 1
+
+
+class Sender(FastHttpUser):
+    """Sends one request after the other."""
+
+    wait_time = constant(0)
+    network_timeout = connection_timeout = 120.0
+
+    @task
+    def send(self) -> None:
+        number = next(numbers)
+        if number >= REQUESTS:
+            self.environment.runner.quit()
+            return
+        chance = random.Random(number).random() * 100  # noqa: S311 - the same load in every run
+        which = number % len(PICTURES)
+        if chance < BAD:
+            self.ask(PICTURES[which][: 40 + number % 200], 200, "bad", ("truncated", "not_an_image"))
+        elif chance < BAD + CUT:
+            self.cut(PICTURES[which])
+        elif chance < BAD + CUT + LARGE:
+            self.ask(TOO_LARGE, 413, "large", ())
+        else:
+            self.ask(PICTURES[which], 200, "good", ("ok",), which)
+
+    def ask(self, body: bytes, status: int, kind: str, states: tuple[str, ...], which: int | None = None) -> None:
+        """Send a body, and hold the answer to what it must be."""
+        with self.client.post(
+            "/v1/score?fields=raw", data=body, headers=JPEG, name=kind, catch_response=True
+        ) as answer:
+            fault = ""
+            if answer.status_code in (429, 503):
+                count(f"{kind} {answer.status_code}")
+            elif answer.status_code != status:
+                fault = f"{answer.status_code}: {answer.error}"
+            elif states:
+                (row,) = answer.json()["rows"]
+                if row["status"] not in states:
+                    fault = f"{row['status']} came"
+                elif which is not None and known.setdefault(which, json.dumps(row["raw"])) != json.dumps(row["raw"]):
+                    fault = "other scores than before"
+            if fault:
+                count(f"{kind} wrong")
+                answer.failure(fault)
+            else:
+                count(kind)
+                answer.success()
+
+    def cut(self, body: bytes) -> None:
+        """Send half of a request, or a whole one, and leave."""
+        where = urlsplit(self.host)
+        head = "POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
+        head += f"Content-Length: {len(body)}\r\n\r\n"
+        with socket.create_connection((where.hostname, where.port), timeout=60) as connection:
+            connection.sendall(head.encode() + (body if len(body) % 2 else body[: len(body) // 2]))
+        count("cut")
