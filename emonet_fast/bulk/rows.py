@@ -72,9 +72,7 @@ def _table(source: Source, start: int, stop: int, keep: Sequence[str], max_bytes
             fault = "the file has fewer rows than when the plan was made"
     except Exception as error:  # pyarrow's errors have no base of their own
         status, fault = Status.UNREADABLE, f"parquet file: {reason_of(error)}"
-    for lost in range(at, stop):
-        origin = Origin(source.key, lost, (None,) * len(keep))
-        yield Picture(f"{source.key}::{lost}", None, status, fault, origin=origin)
+    yield from _lost(source, range(at, stop), len(keep), status, fault)
 
 
 def _embeddings(source: Source, start: int, stop: int, keep: Sequence[str]) -> Iterator[Picture]:
@@ -92,9 +90,13 @@ def _embeddings(source: Source, start: int, stop: int, keep: Sequence[str]) -> I
             fault = "the file has fewer rows than when the plan was made"
     except Exception as error:  # pyarrow's errors have no base of their own
         status, fault = Status.UNREADABLE, f"embeddings: {reason_of(error)}"
-    for lost in range(at, stop):
-        origin = Origin(source.key, lost, (None,) * len(keep))
-        yield Picture(f"{source.key}::{lost}", None, status, fault, origin=origin)
+    yield from _lost(source, range(at, stop), len(keep), status, fault)
+
+
+def _lost(source: Source, rows: range, kept: int, status: Status, fault: str) -> Iterator[Picture]:
+    """Rows that did not come, each of which says why."""
+    for row in rows:
+        yield Picture(f"{source.key}::{row}", None, status, fault, origin=Origin(source.key, row, (None,) * kept))
 
 
 def _named(values: tuple[Any, ...], labels: tuple[Sequence[str] | None, ...]) -> tuple[Any, ...]:
