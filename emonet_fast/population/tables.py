@@ -139,7 +139,7 @@ def open_scores(path: Path, columns: Sequence[str] = ()) -> "pyarrow.csv.CSVStre
     convert = pc.ConvertOptions(
         column_types=kinds, include_columns=list(columns), null_values=[""], strings_can_be_null=False
     )
-    return pc.open_scores(
+    return pc.open_csv(
         path,
         read_options=pc.ReadOptions(block_size=_CSV_BLOCK),
         parse_options=pc.ParseOptions(newlines_in_values=True),
