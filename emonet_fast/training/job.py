@@ -188,10 +188,15 @@ def _facts(job: TrainJob, embeddings: Embeddings, targets: Targets, init: GivenH
         "name": job.output.name,
         "embeddings": f"{', '.join(p.name for p in job.embeddings)} ({embeddings.rows:,} of {embeddings.width})",
         "encoder": embeddings.encoder or "not stated by the embeddings",
-        "labels": targets.source,
-        "heads before": "none" if init is None else init.source,
+        "labels": _shown(targets.source),
+        "heads before": "none" if init is None else _shown(init.source),
         "made by": f"emonet-fast {__version__}",
     }
+
+
+def _shown(source: str) -> str:
+    """What a card says of a source: of a place on this machine its name alone, as cards are published."""
+    return Path(source).name if Path(source).exists() else source
 
 
 def _base(embeddings: Embeddings, init: GivenHeads | None) -> tuple[str, ...]:

@@ -126,6 +126,7 @@ def test_heads_figures_and_card(world, tmp_path):
     assert figures["figures"]["Spearman"]["low"] < figures["figures"]["Spearman"]["value"]
     for word in ("| awe |", "rows that judge heads", "Neutral statistics: 48 rows, by emotion=Neutral", "Article 5"):
         assert word in card
+    assert str(tmp_path) not in card  # cards are published
     with pytest.raises(OptionError, match="is there and not an empty folder"):
         run(*given, "-o", out)
 
