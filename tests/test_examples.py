@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -48,6 +49,7 @@ def test_every_example_is_tested():
         "from_raw.py",
         "pipeline.py",
         "pycuda_batches.py",
+        "train_stages.sh",
     }
     assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == tested
 
@@ -113,3 +115,57 @@ def test_pycuda_batches(pictures):
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "No module named 'pycuda': pip install pycuda\n"
+
+
+def test_train_stages(tiny_folder, tmp_path):
+    """Heads of 40 emotions that a machine and then people taught stand beside experts, on made data of the layouts."""
+    from emonet_fast.checkpoint import encoder_hash, open_checkpoint
+
+    from .evaluate.made import dataset, hq_label
+
+    width = 48
+    encoder = {"encoder_hash": encoder_hash(open_checkpoint(tiny_folder, tmp_path / "cache"))}
+    rng = np.random.default_rng(0)
+    turn = rng.normal(size=(width, 40)) / width**0.5
+
+    def stored(name, rows, keys):
+        """Embeddings of rows, and what is true of them, on 0..7."""
+        values = rng.normal(size=(rows, width)).astype(np.float32)
+        column = pa.array(list(values), pa.list_(pa.float32(), width))
+        table = pa.table({"key": keys, "embedding": column}).replace_schema_metadata(encoder)
+        pq.write_table(table, tmp_path / f"{name}-embeddings.parquet")
+        return 7 / (1 + np.exp(-2 * values @ turn))
+
+    keys = [f"{i}.jpg" for i in range(400)]
+    truth = np.clip(stored("big", 400, keys) + rng.normal(size=(400, 40)), 0, 7)
+    columns = {d.name: truth[:, e] for e, d in enumerate(taxonomy.EMOTIONS)}
+    pq.write_table(pa.table({"key": keys, **columns}), tmp_path / "big.parquet")
+
+    truth = stored("binary", 400, [f"train.parquet::{i}" for i in range(400)])
+    told = [truth + 2 * rng.normal(size=truth.shape) > 3.5 for _ in range(3)]
+    emotions = [d.name for d in taxonomy.EMOTIONS]
+    answers = [
+        repr([{f"human-{a}": dict(zip(emotions, one[i].tolist(), strict=True))} for a, one in enumerate(told)])
+        for i in range(400)
+    ]
+    truth = stored("hq", 40, [f"train.parquet::{i}" for i in range(40)])
+    experts = [np.clip(np.rint(truth + rng.normal(size=truth.shape)), 0, 7) for _ in range(3)]
+    ratings = [hq_label({f"human-{a}": one[i] for a, one in enumerate(experts)}) for i in range(40)]
+    for name, labels in (("binary", answers), ("hq", ratings)):
+        (tmp_path / name).mkdir()
+        dataset(tmp_path / name / "train.parquet", labels, [f"{i}.png" for i in range(len(labels))])
+
+    given = [
+        tmp_path / name for name in ("big.parquet", "big-embeddings.parquet", "binary", "binary-embeddings.parquet")
+    ]
+    out = tmp_path / "out"
+    run(
+        "train_stages.sh", tiny_folder, out, "linear", *given, tmp_path / "hq", tmp_path / "hq-embeddings.parquet",
+        EMONET_FAST_CACHE=str(tmp_path / "cache"), OMP_NUM_THREADS="1",
+    )  # fmt: skip
+    figures = json.loads((out / "hq.json").read_text())["figures"]
+    assert figures["spearman"]["value"] > 0.7  # the heads before they learn anything have 0
+    card = (out / "refined" / "README.md").read_text()
+    assert "| heads before | big |" in card
+    scores = pq.read_table(out / "hq.parquet", columns=["raw_awe", "raw_fear"])
+    assert all(2 < np.mean(column) < 5 for column in scores.columns)  # still on 0..7
