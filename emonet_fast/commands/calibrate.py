@@ -58,12 +58,12 @@ def calibrate(checkpoint: str, images: Path | None, limit: int, options: Options
 
 def _int8(opened: "Checkpoint", images: Path | None, limit: int, options: Options) -> "FidelityReport":
     from ..backends.openvino.settle import certify
-    from ..engines.pictures import INT8_PROOF_SEED, PictureSets, drawn_pictures, pictures_of
+    from ..engines.pictures import PictureSets, int8_pictures, pictures_of
     from ..engines.reports import ReportStore
 
     def pictures() -> PictureSets:
         if images is None:
-            return drawn_pictures(opened, seed=INT8_PROOF_SEED)
+            return int8_pictures(opened)
         found = pictures_of(opened, images, limit, options)
         if found.left_out:
             opt.say(f"{found.left_out} pictures of {images} could not be read or came twice: left out", err=True)

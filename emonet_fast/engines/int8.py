@@ -39,34 +39,31 @@ Linears = Mapping[str, tuple[Float32Array, Float32Array]]  # prefix -> weight [o
 
 
 class LayerInputs:
-    """What a layer takes over the calibration pictures, of which rows are kept evenly: memory is bounded.
+    """What a layer takes over the calibration pictures, behind layers that are int8 already.
 
-    `exact` is its input in the float32 network, `rounded` that behind layers that are int8 already.
+    Of each picture rows are kept evenly: memory is bounded.
 
     Args:
         pictures: how many will be added.
         tokens: of each.
-        width: of the input.
-        between: [n, width] float32, of as many pictures as there are, the mean over the tokens less that of all.
+        exact: [in] float32, the mean over the same pictures in the float32 network.
+        between: [n, in] float32, of as many pictures as there are, the mean over the tokens less that of all.
         seed: of the choice of tokens.
     """
 
-    def __init__(self, pictures: int, tokens: int, width: int, between: Float32Array, seed: int = 0) -> None:
-        self.between = between
-        self._rng, self._tokens, self._filled = np.random.default_rng(seed), tokens, 0
-        each = min(tokens, max(1, ROWS // pictures))
-        self.rows = np.empty((pictures, each, width), np.float32)
-        self.exact_rows = np.empty_like(self.rows)
-        self.means, self.exact_means = np.empty((2, pictures, width), np.float32)
-        self.low, self.high = np.empty((2, pictures, width), np.float32)  # of each picture's tokens
+    def __init__(self, pictures: int, tokens: int, exact: Float32Array, between: Float32Array, seed: int = 0) -> None:
+        self.exact, self.between = exact, between
+        each, rng = min(tokens, max(1, ROWS // pictures)), np.random.default_rng(seed)
+        self._kept = [np.sort(rng.permutation(tokens)[:each]) for _ in range(pictures)]
+        self.rows = np.empty((pictures, each, len(exact)), np.float32)
+        self.means = np.empty((pictures, len(exact)), np.float32)
+        self.low, self.high = np.empty((2, pictures, len(exact)), np.float32)  # of each picture's tokens
 
-    def add(self, exact: Float32Array, rounded: Float32Array) -> None:
-        """Add one picture's inputs [tokens, width]."""
-        i, self._filled = self._filled, self._filled + 1
-        at = np.sort(self._rng.permutation(self._tokens)[: self.rows.shape[1]])
-        self.rows[i], self.exact_rows[i] = rounded[at], exact[at]
-        self.means[i], self.exact_means[i] = rounded.mean(axis=0), exact.mean(axis=0)
-        self.low[i], self.high[i] = rounded.min(axis=0), rounded.max(axis=0)
+    def add(self, number: int, x: Float32Array) -> None:
+        """Add a picture's inputs [tokens, in]; pictures may come from several threads."""
+        self.rows[number] = x[self._kept[number]]
+        self.means[number] = x.mean(axis=0)
+        self.low[number], self.high[number] = x.min(axis=0), x.max(axis=0)
 
 
 def covariance_of(rows: Float32Array, centre: Float32Array, between: Float32Array) -> Float32Array:
@@ -186,7 +183,7 @@ def choose_layer(linears: Linears, seen: LayerInputs) -> ChosenLayer:
         rounded = rounding([smoothed], [scales[prefix]])[0]
         codes[prefix] = rounded.astype(np.int8)
         rounded = rounded * scales[prefix][:, None]
-        biases[prefix] = bias + one @ seen.exact_means.mean(axis=0) - rounded @ mean
+        biases[prefix] = bias + one @ seen.exact - rounded @ mean
         outputs.append(few @ smoothed.T)
         errors.append(few_got @ rounded.T - outputs[-1])
     error, power = (_energy(np.concatenate(parts, axis=2)) for parts in (errors, outputs))

@@ -60,12 +60,15 @@ class Int8Layer:
         """The lowest and the highest code of the input."""
         return (0, 255) if self.input_zero else (-128, 127)
 
-    def rounded(self, x: Float32Array) -> npt.NDArray[np.int32]:
+    def rounded(self, x: Float32Array) -> Float32Array:
         """The codes of an input x [..., in], less input_zero."""
-        smoothed = x if self.smooth is None else x * (1 / self.smooth)
-        steps = np.rint(smoothed / np.float32(self.input_scale)) + self.input_zero
-        codes: npt.NDArray[np.int32] = np.clip(steps, *self.limits).astype(np.int32) - self.input_zero
-        return codes
+        steps = x.copy()
+        if self.smooth is not None:
+            steps *= 1 / self.smooth
+        steps /= np.float32(self.input_scale)
+        np.rint(steps, out=steps)
+        low, high = self.limits
+        return np.clip(steps, low - self.input_zero, high - self.input_zero, out=steps)
 
     def product(self, prefix: str, x: Float32Array) -> Float32Array:
         """What the layer's linear gives for its input x [..., in]: [..., out] float32, the sums exact."""

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from onnx import TensorProto, helper
 
 from ..checkpoint.layers import layer_behind, layer_of
 from ..checkpoint.spec import Checkpoint
 from .int8 import Int8Layer, Int8Recipe
 from .model import assemble
 from .stored import StoringWriter
-from .turned import TurnedFile
+from .turned import Turn, TurnedFile
 from .writer import halves
 
 OPSET = 21
@@ -54,12 +55,28 @@ class Int8Writer(StoringWriter):
     def layer_norm(self, x: str, prefix: str, name: str) -> str:
         turn = self._recipe.turn
         if turn is not None and prefix == "vision_model.post_layernorm":
-            x = self.op("MatMul", [x, self.stored("turn/back", turn.stream.T)], f"{name}/turned_back")
+            x = self._turned_back(x, turn)
         layer = self._recipe.layers.get(layer_behind(prefix))
         if layer is not None and layer.smooth is not None:
             for part in ("weight", "bias"):  # GraphWriter finds them under their names
                 self.stored(f"{prefix}.{part}", self.file.array(f"{prefix}.{part}") / layer.smooth)
         return super().layer_norm(x, prefix, name)
+
+    def _turned_back(self, x: str, turn: Turn) -> str:
+        """The residual stream in the checkpoint's coordinates.
+
+        Where OpenVINO computes in bf16, it leaves in float32 what no product follows. So the stream is an output too,
+        which nobody reads: else this product would put all of it into bf16.
+        """
+        vision = self.checkpoint.vision
+        self.outputs.append(
+            helper.make_tensor_value_info(x, TensorProto.FLOAT, ["N", vision.tokens, vision.hidden_size])
+        )
+        parts = []
+        for part, values in zip(("coarse", "fine"), halves(turn.stream), strict=True):
+            weight = self.op("Transpose", [self.stored(f"turn/{part}", values)], f"turn/{part}/back", {"perm": [1, 0]})
+            parts.append(self.op("MatMul", [x, weight], f"turned_back/{part}"))
+        return self.op("Add", parts, "turned_back")
 
     def linear(self, x: str, prefix: str, name: str) -> str:
         at = layer_of(prefix)

@@ -4,4 +4,4 @@
 GRAPH_VERSION = 4
 
 # The same for what an int8 tower adds to it (int8_writer.py).
-INT8_VERSION = 2
+INT8_VERSION = 3

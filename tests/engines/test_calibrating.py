@@ -37,7 +37,7 @@ def means(tiny, pixels):
 
 @pytest.fixture(scope="module")
 def calibrated(tiny, pixels, means, tmp_path_factory):
-    return calibrate_int8(tiny, pixels, means, tmp_path_factory.mktemp("calibrated"), quiet)
+    return calibrate_int8(tiny, pixels, means, means, tmp_path_factory.mktemp("calibrated"), quiet)
 
 
 def streams(checkpoint, pixels, recipe=None):
@@ -86,9 +86,9 @@ def test_an_interrupted_calibration_goes_on(tiny, pixels, means, calibrated, tmp
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        calibrate_int8(tiny, pixels, means, tmp_path, interrupt)
+        calibrate_int8(tiny, pixels, means, means, tmp_path, interrupt)
     again = []
-    got = calibrate_int8(tiny, pixels, means, tmp_path, lambda _, number, total: again.append((number, total)))
+    got = calibrate_int8(tiny, pixels, means, means, tmp_path, lambda _, number, total: again.append((number, total)))
     assert again == [(number, 4 * LAYERS) for number in range(5, 4 * LAYERS + 1)]
     assert (got.recipe.hash, got.order) == (calibrated.recipe.hash, calibrated.order)
 
@@ -96,14 +96,14 @@ def test_an_interrupted_calibration_goes_on(tiny, pixels, means, calibrated, tmp
 @pytest.mark.parametrize("how", ["cut", "other pictures", "a block gone"])
 def test_what_cannot_be_gone_on_with_is_said_and_begun_anew(tiny, pixels, means, calibrated, tmp_path, caplog, how):
     shown = pixels[::-1] if how == "other pictures" else pixels
-    calibrate_int8(tiny, shown, means, tmp_path, quiet)
+    calibrate_int8(tiny, shown, means, means, tmp_path, quiet)
     if how == "cut":
         path = tmp_path / "streams.safetensors"
         path.write_bytes(path.read_bytes()[:-9])
     elif how == "a block gone":
         (tmp_path / "block0.safetensors").unlink()
     numbers = []
-    got = calibrate_int8(tiny, pixels, means, tmp_path, lambda _, number, __: numbers.append(number))
+    got = calibrate_int8(tiny, pixels, means, means, tmp_path, lambda _, number, __: numbers.append(number))
     assert numbers[0] == 1
     assert "starts anew" in caplog.text
     assert got.recipe.hash == calibrated.recipe.hash
@@ -111,15 +111,15 @@ def test_what_cannot_be_gone_on_with_is_said_and_begun_anew(tiny, pixels, means,
 
 def test_a_folder_that_cannot_be_written_is_an_error(tiny, pixels, means, tmp_path):
     with pytest.raises(EmonetError, match="gone"):
-        calibrate_int8(tiny, pixels, means, tmp_path / "gone", quiet)
+        calibrate_int8(tiny, pixels, means, means, tmp_path / "gone", quiet)
 
 
 @pytest.mark.parametrize("count", [MIN_PICTURES - 1, 0])
 def test_too_few_pictures_are_an_error(tiny, pixels, means, tmp_path, count):
     with pytest.raises(InputError, match=f"got {count} pictures.*expected {MIN_PICTURES} or more"):
-        calibrate_int8(tiny, pixels[:count], means, tmp_path, quiet)
+        calibrate_int8(tiny, pixels[:count], means, means, tmp_path, quiet)
 
 
 def test_the_same_picture_again_and_again_is_an_error(tiny, pixels, means, tmp_path):
     with pytest.raises(InputError, match="got 20 pictures, 1 of them different"):
-        calibrate_int8(tiny, np.repeat(pixels[:1], 20, axis=0), means, tmp_path, quiet)
+        calibrate_int8(tiny, np.repeat(pixels[:1], 20, axis=0), means, means, tmp_path, quiet)

@@ -24,9 +24,10 @@ def inputs(width: int, seed: int = 0, massive: bool = False, pictures: int = 4):
 
 def seen_of(x, exact=None):
     means = x.mean(axis=1)
-    seen = LayerInputs(len(x), TOKENS, x.shape[2], means - means.mean(axis=0))
-    for one, other in zip(x if exact is None else exact, x, strict=True):
-        seen.add(one, other)
+    wanted = (x if exact is None else exact).mean(axis=(0, 1))
+    seen = LayerInputs(len(x), TOKENS, wanted, means - means.mean(axis=0))
+    for number, one in enumerate(x):
+        seen.add(number, one)
     return seen
 
 

@@ -52,7 +52,8 @@ def certified(checkpoint: Checkpoint, gpu: Gpu, cache_dir: Path, pictures: Pictu
         check_memory(gpu, certifying_bytes(checkpoint, _BATCH), "certifying FP8, once for these weights,", _BF16)
         _log.info("certifying FP8 for these weights on this GPU (once)")
         sets = pictures or drawn_pictures(checkpoint, CALIBRATION_PICTURES)
-        certificate = certify(checkpoint, device, sets.calibration, sets.proof)
+        shown = sets.calibration if pictures is None else np.concatenate([sets.calibration, sets.search])
+        certificate = certify(checkpoint, device, shown, sets.proof)
         store_certificate(path, key, certificate)
     return certificate
 

@@ -44,7 +44,7 @@ def means_of(
 ) -> dict[str, Float32Array]:
     """The mean [n, in] of each layer's input over the tokens of pixels [n, 3, S, S] uint8, see AveragingWriter.
 
-    precision: "fp32" or "bf16", which hardly changes means. Raises BackendError as observe does.
+    precision: "fp32", or "bf16", which tells pictures apart as well. Raises BackendError as observe does.
     """
     names = list(layer_names(checkpoint.vision.num_hidden_layers))
     means: dict[str, list[Float32Array]] = {name: [] for name in names}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...checkpoint.spec import Checkpoint
 from ...engines.calibrating import Progress
-from ...engines.pictures import DRAWN, INT8_PROOF_SEED, PictureSets, drawn_pictures
+from ...engines.pictures import DRAWN, PictureSets, int8_pictures
 from ...engines.report import FidelityReport, Place
 from ...engines.reports import ReportStore
 from ...errors import BackendError
@@ -60,8 +60,7 @@ def settle(checkpoint: Checkpoint, options: Options) -> Settled:
             "once, on pictures %s; this takes minutes (`emonet-fast calibrate --images DIR` takes your own)",
             DRAWN,
         )
-        sets = lambda: drawn_pictures(checkpoint, seed=INT8_PROOF_SEED)  # noqa: E731 - drawn only if needed
-        report = certify(checkpoint, options, sets, logged())
+        report = certify(checkpoint, options, lambda: int8_pictures(checkpoint), logged())
     if not report.gate.passed and not options.accept_fidelity:
         raise BackendError(
             f"int8 is refused for these weights on this processor: it {report.verdict()}; its page is "

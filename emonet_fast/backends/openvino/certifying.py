@@ -1,0 +1,194 @@
+"""The steps of one certification of int8, in the order of time.
+
+The float32 network scores the proof's pictures; a recipe for all layers is chosen by others; by a third set layers
+go back to float; the engine that is left scores the proof's pictures, once; both engines take turns for their speed.
+Each step leaves its result in a folder of the cache: a stopped run goes on.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ... import taxonomy
+from ..._version import __version__
+from ...checkpoint.layers import layer_names
+from ...checkpoint.spec import Checkpoint
+from ...engines.calibrating import calibrate_int8, walked_of
+from ...engines.fidelity import INT8_RMS, INT8_SPEARMAN, INT8_TOP1, Fidelity, measure
+from ...engines.pictures import PictureSets
+from ...engines.report import FORMAT, REPORT_VERSION, FidelityReport, Place, compared
+from ...errors import EmonetError, InputError
+from ...files import write_whole, writing
+from ...graph.int8 import RECIPE_VERSION, Int8Recipe, load_recipe, save_recipe
+from ...process import Stopwatch
+from ...records import Float32Array
+from ...thumbnails import encoded, thumbnail
+from ..base import Outputs
+from .observe import means_of
+from .sides import Sides
+
+_log = logging.getLogger("emonet_fast")
+
+# How close int8 is to come on the pictures of the search: of two strongest emotions that lie close together, errors of
+# this size change the order on about one picture of a hundred, and the bar is at three (docs/int8-recipe.md).
+_AIM = 0.02
+# So much of the tower's multiplications may be in float, step by step, until it is that close. One in bf16 takes twice
+# the time of one in int8, one in float32 four times: either way the last step costs an eighth of the speed.
+_SHARES = {"bf16": (0.0, 1 / 12, 1 / 6), "fp32": (0.0, 1 / 36, 1 / 18)}
+_STEPS = ("reference", "means", "recipe", "search", "proof", "speed")
+# The pictures differ by less than float32's own rounding, see gate_fp32.
+_NO_SPREAD = 1e-3
+
+
+@dataclass
+class Certifying:
+    """One certification under way.
+
+    Args:
+        checkpoint: what is certified.
+        place: what the report will hold for.
+        plain: the precision that "auto" takes without int8.
+        sides: the engines; knows the sets "search" and "proof".
+        sets: the pictures.
+        pictures: what the report says of them.
+        given: a recipe that is to be proven as it is; None chooses one.
+    """
+
+    checkpoint: Checkpoint
+    place: Place
+    plain: str
+    sides: Sides
+    sets: PictureSets
+    pictures: dict[str, Any]
+    given: Int8Recipe | None
+    tried: dict[int, Fidelity] = field(default_factory=dict)
+    watch: Stopwatch = field(default_factory=lambda: Stopwatch(*_STEPS))
+
+    def run(self) -> tuple[FidelityReport, Path]:
+        """Do all steps; returns the report and the recipe's file. Raises as Certify does."""
+        with self.watch("reference"):
+            want = self.sides.outputs("proof", "fp32")
+        self._check_spread(want)
+        file = self.sides.folder / "candidate.safetensors"
+        recipe = self.given
+        if recipe is None:
+            recipe = self._search(*self._chosen(), file)
+        save_recipe(file, recipe)
+        with self.watch("proof"):
+            got = self.sides.outputs("proof", "int8", file)
+        self.sides.keep(recipe.hash)
+        with self.watch("speed"):
+            engines = self.sides.speed(self.plain, file)
+        return self._report(recipe, want, got, engines), file
+
+    def _chosen(self) -> tuple[Int8Recipe, list[str]]:
+        """The recipe of all layers, and its layers in the order in which they go back to float."""
+        folder = self.sides.folder
+        path, order = folder / "chosen.safetensors", folder / "order.json"
+        with suppress(OSError, ValueError, EmonetError):
+            return load_recipe(path, self.checkpoint), json.loads(order.read_text("utf-8"))
+        with self.watch("means"):
+            means = self._means("means", self.plain, slice(None))
+            exact = self._means("exact", "fp32", walked_of(len(self.sets.calibration)))
+        with self.watch("recipe"):
+            chosen = calibrate_int8(self.checkpoint, self.sets.calibration, means, exact, folder, self.sides.progress)
+            write_whole(order, json.dumps(chosen.order).encode(), follow=False)
+            save_recipe(path, chosen.recipe)
+        return chosen.recipe, list(chosen.order)
+
+    def _means(self, name: str, precision: str, of: slice | npt.NDArray[np.intp]) -> dict[str, Float32Array]:
+        """The means of the layers' inputs over pictures of calibration; read where they are there already."""
+        path = self.sides.folder / f"{name}.npz"
+        with suppress(OSError, ValueError), np.load(path) as file:
+            return dict(file)
+        progress = partial(self.sides.progress, f"{name} in {precision}")
+        means = means_of(self.checkpoint, self.sets.calibration[of], precision, progress)
+        with writing(path):
+            np.savez(path, allow_pickle=False, **means)
+        return means
+
+    def _search(self, recipe: Int8Recipe, order: Sequence[str], file: Path) -> Int8Recipe:
+        """Give up layers, those that cost most for their size first, until int8 is as close as _AIM."""
+        with self.watch("search"):
+            want = self.sides.outputs("search", "fp32")
+            for kept in _lengths(recipe, order, _SHARES[self.plain]):
+                left = replace(recipe, layers={k: v for k, v in recipe.layers.items() if k not in order[:kept]})
+                save_recipe(file, left)
+                what = f", {kept} layers in float" if kept else ""
+                got = self.sides.outputs("search", "int8", file, f"int8-{kept}", what)
+                f = self.tried[kept] = self._measure(want, got)
+                _log.info(
+                    "int8%s: RMS error %.2f%% of the spread, lowest Spearman %.4f, top-1 %.1f%%, on %d pictures",
+                    what, 100 * f.rms_relative, f.spearman_min, 100 * f.top1_agreement, f.pictures,
+                )  # fmt: skip
+                if f.rms_relative <= _AIM:
+                    break
+        return left
+
+    def _measure(self, want: Outputs, got: Outputs) -> Fidelity:
+        emotions = [i for i, slug in enumerate(self.checkpoint.names) if taxonomy.find(slug).is_emotion]
+        return measure((want.embedding, want.raw), (got.embedding, got.raw), emotions)
+
+    def _report(self, recipe: Int8Recipe, want: Outputs, got: Outputs, engines: list[dict[str, Any]]) -> FidelityReport:
+        checkpoint = self.checkpoint
+        facts = {
+            "format": FORMAT,
+            "version": REPORT_VERSION,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "precision": "int8",
+            "checkpoint": checkpoint.source,
+            "untrained": checkpoint.untrained,
+            "place": asdict(self.place),
+            "versions": {"emonet_fast": __version__, "recipe": RECIPE_VERSION, "numpy": np.__version__},
+            "bars": {"spearman": INT8_SPEARMAN, "rms": INT8_RMS, "top1": INT8_TOP1},
+            "recipe": {
+                "hash": recipe.hash,
+                "layers": checkpoint.vision.num_hidden_layers * 4,
+                "float": [n for n in layer_names(checkpoint.vision.num_hidden_layers) if n not in recipe.layers],
+            },
+            "given": self.given is not None,
+            "pictures": self.pictures,
+            "engines": engines,
+            "tried": [
+                {"float": k, "rms": f.rms_relative, "spearman": f.spearman_min} for k, f in sorted(self.tried.items())
+            ],
+            "seconds": {step: round(seconds, 1) for step, seconds in self.watch.seconds.items()},
+            **compared((want.embedding, want.raw), (got.embedding, got.raw), checkpoint.names, self.sets.names),
+        }
+        for worst in facts["worst"]:
+            worst["image"] = self._thumbnail(worst["index"])
+        return FidelityReport(json.loads(json.dumps(facts), parse_constant=lambda _: None))
+
+    def _thumbnail(self, index: int) -> str:
+        """A picture of the proof as it was before it was squashed to a square."""
+        height, width = self.sets.shapes[index]
+        side = max(height, width)
+        rgb = Image.fromarray(np.ascontiguousarray(self.sets.proof[index].transpose(1, 2, 0)))
+        small = rgb.resize((max(1, 224 * width // side), max(1, 224 * height // side)))
+        return encoded(thumbnail(np.asarray(small)))
+
+    def _check_spread(self, want: Outputs) -> None:
+        """Raise InputError where the pictures' scores hardly differ: nothing can be told from their order."""
+        spread = float(want.raw.std(axis=0).max())
+        if not spread > _NO_SPREAD:
+            raise InputError(
+                f"the {len(want.raw)} pictures {self.sets.source} have no spread: no score differs by more than "
+                f"{spread:.1e} between them; expected different pictures, such as will be scored"
+            )
+
+
+def _lengths(recipe: Int8Recipe, order: Sequence[str], steps: Sequence[float]) -> list[int]:
+    """How many layers of `order` make up each of these shares of the multiplications, at most."""
+    sizes = [sum(codes.size for codes in recipe.layers[name].codes.values()) for name in order]
+    shares = np.cumsum([0, *sizes]) / max(sum(sizes), 1)
+    return sorted({int(np.searchsorted(shares, share, side="right")) - 1 for share in steps})
