@@ -16,7 +16,9 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import gevent
 from locust import FastHttpUser, constant, events, task
+from locust.exception import StopUser
 
 REQUESTS = int(os.environ["LOAD_REQUESTS"])
 BAD, CUT, LARGE = (float(os.environ.get(f"LOAD_{name}", "0")) for name in ("BAD", "CUT", "LARGE"))
@@ -53,8 +55,9 @@ class Sender(FastHttpUser):
     def send(self) -> None:
         number = next(numbers)
         if number >= REQUESTS:
-            self.environment.runner.quit()
-            return
+            if number == REQUESTS:
+                gevent.spawn_later(1, self.environment.runner.quit)
+            raise StopUser
         chance = random.Random(number).random() * 100  # noqa: S311 - the same load in every run
         which = number % len(PICTURES)
         if chance < BAD:

@@ -27,10 +27,13 @@ class Server(uvicorn.Server):
     Args:
         service: is opened and closed by it.
         listener: bound to its address.
+        told: gets the server's URL once it listens.
     """
 
-    def __init__(self, service: Service, listener: socket.socket) -> None:
-        self.service, self._listener = service, listener
+    def __init__(
+        self, service: Service, listener: socket.socket, told: Callable[[str], None] = lambda url: None
+    ) -> None:
+        self.service, self._listener, self._told = service, listener, told
         settings = service.settings
         config = uvicorn.Config(
             make_app(service),
@@ -59,6 +62,10 @@ class Server(uvicorn.Server):
     def stop(self) -> None:
         """Take no new work, finish what was taken, and end; by any thread, and in signal handlers."""
         self.service.stopping = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._told(url_of(self._listener))
 
     async def on_tick(self, counter: int) -> bool:
         # Streams end by themselves, as uvicorn would cut them off before their last answer.
@@ -115,5 +122,4 @@ def serve(service: Service, told: Callable[[str], None]) -> None:
     """
     listener = listen(service.settings, service.access.token)
     with listener:
-        told(url_of(listener))
-        Server(service, listener).serve_forever()
+        Server(service, listener, told).serve_forever()
