@@ -1,12 +1,14 @@
 """How long it takes to train heads, and how near they come to a hidden teacher: time, processor time, memory, Spearman.
 
-    python -m benchmarks.training [--layout small] [--rows 200000] [--heads 40] [--noise 1.0] [--precision auto]
-                                  [--epochs N] [--threads N] [--clean]
+    python -m benchmarks.training [--layout small] [--rows 200000] [--heads 40] [--noise 1.0] [--precision fp32 bf16]
+                                  [--epochs N] [--steps N] [--threads N] [--clean]
 
 Embeddings are drawn: a Gaussian whose variances fall as those of real embeddings do (1 / k), with a mean as long as
 the rest, divided by their norm. Each head's teacher is an MLP of 64 hidden numbers, whose answers lie on 0..7; an
 annotator's label is the answer plus normal noise, rounded to a level. Spearman is that of held-out scores with the
-teacher's answers before the noise. --clean trains on those, too: what the same network reaches without noise.
+teacher's answers before the noise, and the error is the mean absolute one. --clean trains on those, too: what the
+same network reaches without noise. Two precisions are compared head by head. --steps ends after so many steps and
+says what all of them would take.
 """
 
 import argparse
@@ -52,31 +54,46 @@ def answers(values: np.ndarray, heads: int, rng: np.random.Generator) -> np.ndar
     return np.asarray(3.5 + 3.5 * np.tanh(0.6 * out), np.float32)
 
 
-def run(name: str, truth: np.ndarray, examples: Examples, how: Training) -> float:
-    """Train, and print a row. Returns the mean Spearman of the held-out scores with the truth."""
+class EnoughError(Exception):
+    """All steps that were asked for are done."""
+
+
+def run(name: str, truth: np.ndarray, examples: Examples, how: Training, steps: int | None) -> np.ndarray | None:
+    """Train, and print a row. Returns [2, heads] Spearman and mean absolute error of held-out rows to the truth."""
     began, used = time.perf_counter(), time.process_time()
-    said = [began]
+    said, first = [began], [began, used]
 
     def step(done: int, total: int, words: str) -> None:
-        if time.perf_counter() - said[0] > 30:
-            said[0] = time.perf_counter()
-            print(f"  {done} of {total} steps, {time.process_time() - used:.0f} s of processor, {words}", flush=True)
+        now, cost = time.perf_counter(), time.process_time()
+        if done == 1:
+            first[:] = now, cost
+        if now - said[0] > 30:
+            said[0] = now
+            print(f"  {done} of {total} steps, {cost - used:.0f} s of processor, {words}", flush=True)
+        if done == steps:
+            each, costs = ((b - a) / (done - 1) for a, b in zip(first, (now, cost), strict=True))
+            print(f"{name}: {each:.3f} s a step and {costs:.3f} s of processor; all {total}: {each * total:.0f} s")
+            raise EnoughError
 
-    trained = train(examples, how, step=step)
+    try:
+        trained = train(examples, how, step=step)
+    except EnoughError:
+        return None
     took, cost = time.perf_counter() - began, time.process_time() - used
     rows = examples.stopping
-    scores = scores_of(trained.heads, examples.values[rows])
-    rho = float(
-        np.mean([spearman(*(np.float64(a[:, h]) for a in (scores, truth[rows]))) for h in range(truth.shape[1])])
-    )
+    scores = scores_of(trained.heads, examples.values[rows]).astype(np.float64)
+    answers = truth[rows].astype(np.float64)
+    rho = [spearman(scores[:, h], answers[:, h]) for h in range(truth.shape[1])]
+    figures = np.array([rho, np.abs(scores - answers).mean(axis=0)])
     print(*(f"  {key}: {value}" for key, value in trained.facts.items()), sep="\n")
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(
         f"{name}: {took:.0f} s, {cost:.0f} s of processor, at most {memory:.2f} GB, Spearman with the teacher "
-        f"{rho:.3f}, best epochs {min(trained.best.values())} to {max(trained.best.values())}",
+        f"{figures[0].mean():.4f}, error {figures[1].mean():.4f}, best epochs {min(trained.best.values())} to "
+        f"{max(trained.best.values())}",
         flush=True,
     )
-    return rho
+    return figures
 
 
 def main() -> None:
@@ -85,8 +102,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--heads", type=int, default=40)
     parser.add_argument("--noise", type=float, default=1.0)
-    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--precision", nargs="+", default=["auto"])
     parser.add_argument("--epochs", type=int)
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--clean", action="store_true")
     asked = parser.parse_args()
@@ -99,16 +117,20 @@ def main() -> None:
     labels = np.clip(np.rint(truth + asked.noise * rng.standard_normal(truth.shape, np.float32)), 0, 7)
     order = rng.permutation(asked.rows)
     parts = np.split(order, [int(0.9 * asked.rows)])
-    how = Training(layout=asked.layout, precision=asked.precision, epochs=asked.epochs)
     names = tuple(f"head {h}" for h in range(asked.heads))
     for name, targets in (("noisy", labels), ("clean", truth))[: 1 + asked.clean]:
-        weights = np.ones_like(targets)
-        run(
-            name,
-            truth,
-            Examples(values, targets, weights, names, ((0.0, 7.0),) * asked.heads, *map(np.sort, parts)),
-            how,
-        )
+        scales = ((0.0, 7.0),) * asked.heads
+        examples = Examples(values, targets, np.ones_like(targets), names, scales, *map(np.sort, parts))
+        found = []
+        for precision in asked.precision:
+            how = Training(layout=asked.layout, precision=precision, epochs=asked.epochs)
+            found.append(run(f"{name}, {precision}", truth, examples, how, asked.steps))
+        if len(found) == 2 and found[0] is not None and found[1] is not None:
+            rho, error = found[1] - found[0]
+            print(
+                f"{name}, {asked.precision[1]} less {asked.precision[0]}: Spearman {rho.mean():+.4f} ({rho.min():+.4f} "
+                f"to {rho.max():+.4f}), error {error.mean():+.4f} ({error.min():+.4f} to {error.max():+.4f})"
+            )
 
 
 if __name__ == "__main__":

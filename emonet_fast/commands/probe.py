@@ -56,7 +56,8 @@ def probe(
     """Make heads of your own labels, and say what they are worth.
 
     A linear probe of each name learns from stored embeddings. Its figures are of rows that it did not see, nor anything
-    of their person or source. With -c, or by `pack --heads`, they score as any others do.
+    of their person or source. With -c, or by `pack --heads`, they score as any others do. For heads of more layers,
+    other losses and a model card there is `train`, whose layout ridge is this probe, judged on held-out rows.
     """
     from ..bars import phases
     from ..checkpoint import encoder_hash, open_checkpoint

@@ -13,7 +13,7 @@ from . import options as opt
 if TYPE_CHECKING:
     from ..targets import Reading
 
-_LAYOUTS = ("small", "large", "linear")
+_LAYOUTS = ("small", "large", "linear", "ridge")
 _LOSSES = ("mae", "mse", "bce", "ordinal")
 
 
@@ -31,9 +31,14 @@ _LOSSES = ("mae", "mse", "bce", "ordinal")
     "Take the neutral statistics of rows with this value in a column of the embeddings, or of the pictures in a list.",
 )
 @opt.INPUT("--train-on-hq", "Learn HQ's experts, too: nothing can be proved on HQ then.", is_flag=True)
-@opt.ENGINE("--layout", "Make heads of this shape.", _LAYOUTS, show_default="that of --init, else small")
+@opt.ENGINE(
+    "--layout",
+    "Make heads of this shape; ridge is a linear one, solved for.",
+    _LAYOUTS,
+    show_default="that of --init, else small",
+)
 @opt.ENGINE("--init C", "Go on from these heads: a training's folder, a packed file, large or small.")
-@opt.ENGINE("--loss", "Make this small.", _LOSSES, default="mae")
+@opt.ENGINE("--loss", "Make this small.", _LOSSES, show_default="mae; mse of ridge")
 @opt.ENGINE("--epochs auto|N", "See all rows at most so many times.", default="auto")
 @opt.ENGINE("--batch-size N", "Learn from this many rows in one step.", type=click.IntRange(1), show_default="by rows")
 @opt.ENGINE("--learning-rate X", "Learn at most this fast.", type=opt.NumberRange(0, min_open=True))
@@ -56,7 +61,7 @@ def train(
     train_on_hq: bool,
     layout: str | None,
     init: str | None,
-    loss: str,
+    loss: str | None,
     epochs: str,
     batch_size: int | None,
     learning_rate: float | None,
@@ -74,7 +79,8 @@ def train(
     """Train heads on stored embeddings.
 
     All heads learn at once, and each stops by itself. A run that was stopped goes on with the same command: what is
-    done lies in DIR.state.safetensors until the end. See docs/training.md.
+    done lies in DIR.state.safetensors until the end. With fewer than some thousand labels take `probe`: its linear
+    heads learn from all of them, and are judged on all of them. See docs/training.md.
     """
     from ..evaluate.report import text
     from ..training import Licence, Neutral, Training, TrainJob, run
@@ -82,7 +88,7 @@ def train(
     if epochs != "auto" and not epochs.isdecimal():
         raise OptionError(f"--epochs {epochs} came; expected auto or a whole number")
     settings = Training(
-        loss=loss,
+        loss=loss or ("mse" if layout == "ridge" else "mae"),
         epochs=None if epochs == "auto" else int(epochs),
         seed=seed,
         batch_size=batch_size,

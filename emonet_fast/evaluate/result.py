@@ -115,19 +115,15 @@ class Gallery:
 class Result:
     """Everything that an evaluation shows.
 
-        Args:
-    <<<<<<< HEAD
-            command: which one gave it, as hq or any-hit.
-    =======
-            command: of `emonet-fast evaluate`.
-    >>>>>>> b3c1a04 (wip2)
-            title: for a reader.
-            facts: what was evaluated, by name.
-            figures: single numbers.
-            tables: in the order to show.
-            charts: in the order to show.
-            notes: what a reader must know.
-            galleries: pictures for the page.
+    Args:
+        command: which one gave it, as hq or any-hit.
+        title: for a reader.
+        facts: what was evaluated, by name.
+        figures: single numbers.
+        tables: in the order to show.
+        charts: in the order to show.
+        notes: what a reader must know.
+        galleries: pictures for the page.
     """
 
     command: str

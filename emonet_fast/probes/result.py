@@ -34,7 +34,7 @@ def probe_result(
     names = list(probe.heads)
     figures, whole = held_out_figures(names, probe.predicted, labels, cluster, scales, "label", bootstraps)
     charts = _dots(whole, "AUC" if "AUC" in whole.columns else "Spearman"), _panels(probe, names, labels)
-    tables = _brief(whole, probe), whole, _strengths(probe), *more
+    tables = _brief(whole, probe), whole, strengths_table(probe), *more
     return Result("probe", "Linear probes", facts, figures, tables, charts, (*probe.notes, *notes))
 
 
@@ -49,7 +49,8 @@ def _brief(whole: Table, probe: Probe) -> Table:
     return Table("names", "Each head", lead, columns, tuple(rows))
 
 
-def _strengths(probe: Probe) -> Table:
+def strengths_table(probe: Probe) -> Table:
+    """The strength of each head, and of each fold's probe."""
     rows: list[tuple[Cell, ...]] = []
     for head, alpha, folds in zip(probe.heads, probe.alpha.tolist(), probe.folds_alpha.T.tolist(), strict=True):
         rows.append((head, alpha, *folds))

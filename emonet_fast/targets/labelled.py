@@ -71,9 +71,10 @@ def labelled(embeddings: Embeddings, targets: Targets) -> Labelled:
 
 
 def _values(embeddings: Embeddings, wanted: "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]") -> Float32Array:
-    parts, at = [], 0
+    out, at, done = np.empty((int(wanted.sum()), embeddings.width), np.float32), 0, 0
     for batch in embeddings.batches():
         rows = batch.values[wanted[at : at + len(batch)]]
         at += len(batch)
-        parts.append(rows / np.linalg.norm(rows, axis=1, keepdims=True))
-    return np.concatenate(parts)
+        np.divide(rows, np.linalg.norm(rows, axis=1, keepdims=True), out=out[done : done + len(rows)])
+        done += len(rows)
+    return out

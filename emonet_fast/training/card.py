@@ -62,7 +62,7 @@ def model_card(result: Result, names: tuple[str, ...], rights: Licence, neutral:
             _front_matter(result, rights),
             f"# {one_line(result.facts.get('name', 'Heads'))}",
             "",
-            f"{len(names)} heads for faces, each an MLP on the embedding of a frozen encoder, trained by "
+            f"{len(names)} heads for faces, on the embedding of a frozen encoder, trained by "
             "[emonet-fast](https://pypi.org/project/emonet-fast/).",
             "",
             "## Use",

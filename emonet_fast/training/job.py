@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from .._version import __version__
@@ -25,6 +25,7 @@ from .loop import Step, train
 from .neutral import Neutral, neutral_statistics
 from .prepared import Dealt, prepare
 from .settings import LAYOUTS, Training
+from .solved import RIDGE, solve
 from .stack import PURPOSE
 
 _HUB = re.compile(r"[\w.-]+/[\w.-]+(?=@[0-9a-f]{7})")
@@ -39,7 +40,8 @@ class TrainJob:
         targets: labels, as read_targets takes them.
         output: a new folder.
         training: settings, but for the layout.
-        layout: of the heads; None takes that of `init`, else "small".
+        layout: of the heads, of LAYOUTS, or "ridge", which takes the loss mse and no setting but the seed; None takes
+            that of `init`, else "small".
         reading: how the labels are to be read.
         init: heads to go on from; those without labels here stay as they are.
         checkpoint: whose encoder the heads are packed with; None packs nothing.
@@ -89,6 +91,7 @@ def run(job: TrainJob, step: Step = lambda done, total, words: None, say: Callab
     require("torch", PURPOSE)
     require("matplotlib", PURPOSE)
     _check_output(job.output)
+    _check_ridge(job)
     embeddings = Embeddings([str(place) for place in job.embeddings])
     checkpoint = _checkpoint(job, embeddings)
     init = _init(job, embeddings)
@@ -96,12 +99,15 @@ def run(job: TrainJob, step: Step = lambda done, total, words: None, say: Callab
     neutral = None if job.neutral is None else job.neutral.values(job.embeddings, True)
     prepared = prepare(labelled(embeddings, targets), targets, job.held_out, job.training.seed, job.experts)
     names = prepared.examples.names
-    how = replace(job.training, layout=_layout(job.layout, init))
+    how = job.training if job.layout == RIDGE else replace(job.training, layout=_layout(job.layout, init))
     prepared = replace(prepared, notes=(*prepared.notes, *_scale_notes(how, init, prepared)))
     for note in prepared.notes:
         say(note)
-    first = None if init is None else _first(init, names)
-    trained = train(prepared.examples, how, init=first, state=job.state, step=step)
+    if job.layout == RIDGE:
+        trained = solve(prepared, how.seed, step)
+    else:
+        first = None if init is None else _first(init, names)
+        trained = train(prepared.examples, how, init=first, state=job.state, step=step)
     heads = {**(init.heads if init is not None else {}), **trained.heads}
     meaning = "label" if how.loss != "bce" else "log-odds" if init is None else "order"
     result = judged(trained, heads, prepared, _facts(job, embeddings, targets, init), meaning)
@@ -126,6 +132,19 @@ def _check_output(output: Path) -> None:
         raise OptionError(f"{output} is there and not an empty folder; give a new folder, or remove it first")
     if not output.absolute().parent.is_dir():
         raise OptionError(f"there is no folder {output.absolute().parent}; create it first")
+
+
+def _check_ridge(job: TrainJob) -> None:
+    if job.layout != RIDGE:
+        return
+    own = {"layout", "loss", "seed", "device"}
+    came = [f.name for f in fields(Training) if f.name not in own and getattr(job.training, f.name) != f.default]
+    came += ["init"] * (job.init is not None) + [f"loss {job.training.loss}"] * (job.training.loss != "mse")
+    if came:
+        raise OptionError(
+            f"{', '.join(came)} came with the layout ridge, which is solved in closed form from nothing and makes the "
+            "squared error small; leave that out, or take the layout linear, which is trained by steps"
+        )
 
 
 def _checkpoint(job: TrainJob, embeddings: Embeddings) -> Checkpoint | None:

@@ -30,25 +30,24 @@ def judged(
         examples.names,
         scores_of({name: heads[name] for name in examples.names}, examples.values[rows]).astype(np.float64),
         examples.targets[rows].astype(np.float64),
-        prepared.clusters,
+        prepared.clusters[rows],
         examples.scales,
         meaning,
     )
     epochs = np.arange(1, len(trained.stopping) + 1)
     curves = {"on rows to learn from": trained.learning, "on rows that stop heads": trained.stopping}
+    losses = Chart(
+        "losses",
+        f"Loss ({trained.facts['loss']}) of each head after each epoch",
+        "Thin lines are heads, the thick one is their median. A line ends where its head stopped.",
+        lambda: lines_png(epochs, curves, "epoch"),
+    )
     return Result(
         "train",
         "Trained heads",
-        {**facts, **trained.facts, **prepared.facts},
+        {**facts, **prepared.facts, **trained.facts},
         figures,
-        (table,),
-        (
-            Chart(
-                "losses",
-                f"Loss ({trained.facts['loss']}) of each head after each epoch",
-                "Thin lines are heads, the thick one is their median. A line ends where its head stopped.",
-                lambda: lines_png(epochs, curves, "epoch"),
-            ),
-        ),
-        prepared.notes,
+        (table, *trained.tables),
+        (losses,) if len(epochs) else (),
+        (*prepared.notes, *trained.notes),
     )

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..checkpoint.heads import Layers, widths_of
 from ..errors import OptionError
+from ..evaluate.result import Table
 from ..optional import need
 from ..records import Float64Array
 from .losses import Link, head_losses
@@ -42,6 +43,8 @@ class Trained:
         stopping: [E, H] loss on the stopping part, likewise. Losses are those of standardised labels for mae and mse,
             so divided by the spread (or its square) they would be of the labels; here they are on the labels' scale.
         facts: what was done, for people.
+        tables: of what was chosen, for people.
+        notes: what a reader must know.
     """
 
     heads: dict[str, Layers]
@@ -49,6 +52,8 @@ class Trained:
     learning: Float64Array
     stopping: Float64Array
     facts: dict[str, str]
+    tables: tuple[Table, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def train(
@@ -213,7 +218,6 @@ class _Course:
         return spread if self._how.loss == "mae" else spread**2 if self._how.loss == "mse" else 1.0
 
     def _facts(self) -> dict[str, str]:
-        threads = self._torch.get_num_threads()
         threads = self._torch.get_num_threads()
         return {
             "layout": f"{self._how.layout}: {'-'.join(map(str, self._widths))}, dropout {self._layout.dropout:g}",

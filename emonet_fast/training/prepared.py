@@ -21,7 +21,7 @@ class Dealt:
     Args:
         examples: of the heads that have labels.
         judging: [T] rows that nothing was learnt from, and that stopped nothing.
-        clusters: [T] which of these rows are of one person, source or picture.
+        clusters: [N] which rows are of one person, source or picture.
         facts: of the split, for people.
         notes: what a reader must know.
     """
@@ -83,4 +83,4 @@ def prepare(both: Labelled, targets: Targets, held_out: float, seed: int, expert
     judging = held[halves.held_out]
     facts = {name: f"{count:,}" for name, count in split.facts.items()}
     facts |= {"rows that stop heads": f"{len(examples.stopping):,}", "rows that judge heads": f"{len(judging):,}"}
-    return Dealt(examples, judging, split.cluster[judging], facts, tuple(dict.fromkeys(notes)))
+    return Dealt(examples, judging, split.cluster, facts, tuple(dict.fromkeys(notes)))

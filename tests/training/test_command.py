@@ -12,7 +12,10 @@ from emonet_fast.checkpoint.heads import MEANS_FILE
 from emonet_fast.commands.main import cli
 from emonet_fast.errors import DataError, EmonetError, OptionError
 from emonet_fast.evaluate.metrics import spearman
+from emonet_fast.sources.embeddings import Embeddings
+from emonet_fast.targets import labelled, read_targets
 from emonet_fast.training.card import Licence, model_card
+from emonet_fast.training.prepared import prepare
 
 torch = pytest.importorskip("torch", reason="the reference (extra reference) is not installed")
 WIDTH, ROWS = 16, 240
@@ -129,6 +132,32 @@ def test_heads_figures_and_card(world, tmp_path):
     assert str(tmp_path) not in card  # cards are published
     with pytest.raises(OptionError, match="is there and not an empty folder"):
         run(*given, "-o", out)
+
+
+def test_ridge_is_that_of_scikit_learn_judged_as_other_heads_are(world, tmp_path):
+    linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
+    given = ("train", "--embeddings", world.embeddings("e.parquet"), "--targets", world.labels("l.csv"))
+    out = tmp_path / "out"
+    run(*given, "--layout", "ridge", "--held-out", 0.3, "-o", out)
+    heads = ["model_awe_best.pth", "model_jealousy_&_envy_best.pth"]
+    files = ["README.md", "evaluation.json", "training.html", *(f"heads/{f}" for f in [*heads, "emonet_fast.json"])]
+    assert names_of(out) == sorted(files)
+    told = json.loads((out / "evaluation.json").read_text())
+    assert told["figures"]["Spearman"]["value"] > 0.8
+    assert "| rows that stop heads | none: they teach, too |" in (out / "README.md").read_text()
+    targets = read_targets(world.folder / "l.csv")
+    dealt = prepare(labelled(Embeddings(world.folder / "e.parquet"), targets), targets, 0.3, seed=0)
+    rows = np.setdiff1d(np.arange(ROWS), dealt.judging)
+    for h, file in enumerate(heads):
+        alpha = told["tables"]["strengths"]["rows"][h]["alpha"]
+        x, y = dealt.examples.values[rows].astype(np.float64), dealt.examples.targets[rows, h].astype(np.float64)
+        ridge = linear_model.Ridge(alpha=alpha, solver="svd").fit(x, y)
+        state = torch.load(out / "heads" / file, weights_only=True)
+        np.testing.assert_allclose(state["layers.0.weight"][0], ridge.coef_, atol=1e-6 * np.abs(ridge.coef_).max())
+        np.testing.assert_allclose(state["layers.0.bias"][0], ridge.intercept_, rtol=1e-6)
+    for words, text in ((("--loss", "bce"), "loss bce"), (("--epochs", 3), "epochs"), (("--init", out), "init")):
+        with pytest.raises(OptionError, match=f"^{text} came with the layout ridge, which is solved in closed form"):
+            run(*given, "--layout", "ridge", *words, "-o", tmp_path / "other")
 
 
 def test_the_same_command_gives_the_same_files(world, tmp_path):
