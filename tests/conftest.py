@@ -94,6 +94,16 @@ def large(published_large: Path, cache_dir: Path, tmp_path_factory: pytest.TempP
         return open_checkpoint(published_large, cache_dir)
 
 
+@pytest.fixture
+def one_thread():
+    """Products as small as tests have wait for each other's threads; one is quicker, and the same on every machine."""
+    torch = pytest.importorskip("torch", reason="the reference (extra reference) is not installed")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A published folder of tests.tiny, shared by tests that need any scores, not certain ones."""

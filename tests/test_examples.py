@@ -11,9 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from emonet_fast import taxonomy
+from emonet_fast.commands.main import cli
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMES = {dimension.slug for dimension in taxonomy.EMOTIONS}
@@ -117,7 +119,8 @@ def test_pycuda_batches(pictures):
     assert done.stderr == "No module named 'pycuda': pip install pycuda\n"
 
 
-def test_train_stages(tiny_folder, tmp_path):
+@pytest.mark.usefixtures("one_thread")
+def test_train_stages(tiny_folder, tmp_path, monkeypatch):
     """Heads of 40 emotions that a machine and then people taught stand beside experts, on made data of the layouts."""
     from emonet_fast.checkpoint import encoder_hash, open_checkpoint
 
@@ -159,10 +162,21 @@ def test_train_stages(tiny_folder, tmp_path):
         tmp_path / name for name in ("big.parquet", "big-embeddings.parquet", "binary", "binary-embeddings.parquet")
     ]
     out = tmp_path / "out"
+    # The script's commands run in this process, in its order: four that load PyTorch anew take half a minute.
+    recorder, said = tmp_path / "bin" / "emonet-fast", tmp_path / "said"
+    recorder.parent.mkdir()
+    recorder.write_text(f"#!/bin/bash\nprintf '%s\\0' \"$@\" >>'{said}'; echo >>'{said}'\n")
+    recorder.chmod(0o755)
     run(
         "train_stages.sh", tiny_folder, out, "linear", *given, tmp_path / "hq", tmp_path / "hq-embeddings.parquet",
-        EMONET_FAST_CACHE=str(tmp_path / "cache"), OMP_NUM_THREADS="1",
+        PATH=f"{recorder.parent}{os.pathsep}{os.environ['PATH']}",
     )  # fmt: skip
+    monkeypatch.setenv("EMONET_FAST_CACHE", str(tmp_path / "cache"))
+    commands = [line.split("\0")[:-1] for line in said.read_text().splitlines()]
+    assert [command[0] for command in commands] == ["train", "train", "score", "evaluate"]
+    for command in commands:
+        done = CliRunner().invoke(cli, command)
+        assert done.exit_code == 0, (command, done.output, done.exception)
     figures = json.loads((out / "hq.json").read_text())["figures"]
     assert figures["spearman"]["value"] > 0.7  # the heads before they learn anything have 0
     card = (out / "refined" / "README.md").read_text()

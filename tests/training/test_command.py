@@ -22,13 +22,7 @@ WIDTH, ROWS = 16, 240
 ENCODER = "sha256:" + "a" * 64
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Products this small wait for each other's threads; one is quicker, and the same on every machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def run(*arguments):

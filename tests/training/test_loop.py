@@ -12,13 +12,7 @@ torch = pytest.importorskip("torch", reason="the reference (extra reference) is 
 WIDTH, ROWS = 12, 400
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Products this small wait for each other's threads; one is quicker, and the same on every machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def examples(heads=3, noise=0.2, seed=0, scale=(0.0, 7.0)):

@@ -9,6 +9,7 @@ from emonet_fast.training.losses import Link, head_losses
 from emonet_fast.training.stack import Standard, draw_masks, forward, from_layers, new_stack, scores_of, to_layers
 
 torch = pytest.importorskip("torch", reason="the reference (extra reference) is not installed")
+pytestmark = pytest.mark.usefixtures("one_thread")
 HEADS, ROWS, WIDTHS = 3, 16, (7, 5, 4, 1)
 SCALES = np.array([[0.0, 7.0], [-3.0, 3.0], [0.0, 5.0]])
 

@@ -15,6 +15,7 @@ from emonet_fast.training import LAYOUTS
 from emonet_fast.training.stack import Standard, new_stack, to_layers
 
 torch = pytest.importorskip("torch", reason="the reference (extra reference) is not installed")
+pytestmark = pytest.mark.usefixtures("one_thread")
 WIDTH, NAMES = 48, ("awe", "tired_of_it")
 
 
