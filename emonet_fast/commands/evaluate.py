@@ -233,6 +233,7 @@ def compare(
         "What test pictures are in the training set too:",
         "train.parquet test.parquet --group-by person --report leaks.html",
     ),
+    ("Copies alone, of the embeddings of two bulk runs:", "train/ test/ --duplicate 0.99"),
 )
 @opt.place("a", "A")
 @opt.place("b", "B")

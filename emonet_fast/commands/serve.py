@@ -60,7 +60,7 @@ def serve(
     cors: tuple[str, ...],
     baseline: tuple[str, ...],
 ) -> None:
-    """Score pictures that come by HTTP, and frames that come by WebSocket.
+    """Score pictures that come by HTTP, and frames by WebSocket.
 
     POST /v1/score takes pictures, /v1/stream frames; / is a page to try it, /openapi.json describes everything. Rows
     of all requests share the engine's batches. Ctrl-C and SIGTERM finish what was taken. The extra `serve` is needed.

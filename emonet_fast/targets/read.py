@@ -11,7 +11,7 @@ from ..evaluate.prediction_files import arrow_table
 from .label_studio import export_table, is_export, mended
 from .published import dataset_rows, rating_rows
 from .record import Reading, Targets
-from .rows import LabelRows, combined
+from .rows import Labels, combined
 from .tables import TABLES, read_table, table_rows
 
 _HQ = {"image", "annotator", "annotations"}
@@ -50,7 +50,7 @@ def read_targets(
     return combined(_rows(place, how, revision, cache_dir), how)
 
 
-def _rows(place: object, how: Reading, revision: str | None, cache_dir: Path | None) -> LabelRows:
+def _rows(place: object, how: Reading, revision: str | None, cache_dir: Path | None) -> Labels:
     if isinstance(place, DataSet):
         return dataset_rows(place)
     if not isinstance(place, str | Path):
@@ -69,7 +69,7 @@ def _rows(place: object, how: Reading, revision: str | None, cache_dir: Path | N
         return replace(rows, notes=[*rows.notes, *notes])
     if suffix not in TABLES:
         raise DataError(f"{path} ends in {path.suffix!r}; expected labels in {', '.join(TABLES)} or .json")
-    table = read_table(path)
+    table = read_table(path, how)
     if is_export(table.column_names):
         table = mended(table, str(path))
     if set(table.column_names) >= _HQ:

@@ -15,7 +15,7 @@ from ..sources.json_lines import json_lines
 from ..sources.whole_table import read_whole
 from ..text import listed
 from .record import Reading
-from .rows import LabelRows
+from .rows import LabelMatrix, LabelRows, Labels
 
 if TYPE_CHECKING:
     import pyarrow
@@ -30,21 +30,22 @@ _MOST_CLASSES = 200
 _KNOWN = {d.slug for d in taxonomy.DIMENSIONS}
 
 
-def read_table(path: Path) -> "pyarrow.Table":
-    """The table of a file in TABLES, of a CSV every cell as text. Raises DataError where it cannot be read."""
+def read_table(path: Path, how: Reading) -> "pyarrow.Table":
+    """The table of a file in TABLES; of a CSV, cells are texts, or numbers in columns of labels.
+
+    Raises DataError where it cannot be read.
+    """
     import pyarrow as pa
-    import pyarrow.csv as pc
 
     suffix = path.suffix.lower()
     try:
         if suffix == ".parquet":
             return read_whole(path, lambda name: True)
         if suffix == ".csv":
-            lines = pc.ParseOptions(newlines_in_values=True)
-            with pc.open_csv(path, parse_options=lines) as stream:
-                texts = dict.fromkeys(stream.schema.names, pa.string())
-            options = pc.ConvertOptions(column_types=texts, null_values=[""], strings_can_be_null=True)
-            return pc.read_csv(path, parse_options=lines, convert_options=options)
+            try:
+                return _read_csv(path, None if how.classes else {how.key, how.annotator, *how.groups})
+            except pa.ArrowInvalid:  # labels are words, or hold some
+                return _read_csv(path, None)
         rows = [line for _, line in json_lines(path)]
         return pa.table({name: [row.get(name) for row in rows] for name in dict.fromkeys(n for r in rows for n in r)})
     except DataError:
@@ -53,7 +54,26 @@ def read_table(path: Path) -> "pyarrow.Table":
         raise DataError(f"{path} cannot be read as a table of labels ({str(error)[:200]})") from None
 
 
-def table_rows(table: "pyarrow.Table", source: str, how: Reading) -> LabelRows:
+def _read_csv(path: Path, texts: set[str | None] | None) -> "pyarrow.Table":
+    """A CSV, with the columns of the taxonomy and of values as float64, unless they are in `texts`; None: all texts."""
+    import pyarrow as pa
+    import pyarrow.csv as pc
+
+    lines = pc.ParseOptions(newlines_in_values=True)
+    with pc.open_csv(path, parse_options=lines) as stream:
+        names = dict.fromkeys(stream.schema.names)
+    numeric = set() if texts is None else {n for n in names if n in _VALUES or _is_known(n)} - texts
+    types = {name: pa.float64() if name in numeric else pa.string() for name in names}
+    options = pc.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True)
+    return pc.read_csv(path, parse_options=lines, convert_options=options)
+
+
+def _is_known(column: str) -> bool:
+    """Whether a column has the name of a head."""
+    return head_slug(column.removeprefix("raw_")) in _KNOWN
+
+
+def table_rows(table: "pyarrow.Table", source: str, how: Reading) -> Labels:
     """The labels of a table. Raises DataError where it has no pictures or no labels, or a cell is neither."""
     there = table.column_names
     twice = sorted({name for name in there if there.count(name) > 1})
@@ -70,13 +90,19 @@ def table_rows(table: "pyarrow.Table", source: str, how: Reading) -> LabelRows:
         raise DataError(f"{source}, row {int(np.argmax(place == keys.index('')))} has no {key}; expected a picture's")
     who, people = (np.full(len(place), -1), []) if annotator is None else _codes(table, annotator, source)
     notes = [] if len(people) > 1 else ["one annotator: nothing says how far people agree"]
-    if long is None:
-        names, at, name, value, yes_no = _wide(table, source, how, {key, annotator, *groups}, notes)
-    else:
-        names, at, name, value, yes_no = _lines(table, source, how, long)
-    columns = _slugs(names, source)
     together = {g: _group(table, g, place, keys, source) for g in groups}
-    return LabelRows(source, keys, columns, place[at], name, who[at], value, yes_no, together, notes)
+    if long is not None:
+        names, at, name, value, yes_no = _lines(table, source, how, long)
+        return LabelRows(source, keys, _slugs(names, source), place[at], name, who[at], value, yes_no, together, notes)
+    parts, yes_no = _wide(table, source, how, {key, annotator, *groups}, notes)
+    columns = _slugs(list(parts), source)
+    if len(keys) == table.num_rows:
+        return LabelMatrix(source, keys, columns, list(parts.values()), yes_no, together, notes)
+    size = len(parts)
+    name, value = np.repeat(np.arange(size), len(place)), np.concatenate(list(parts.values()))
+    return LabelRows(
+        source, keys, columns, np.tile(place, size), name, np.tile(who, size), value, yes_no, together, notes
+    )
 
 
 def _long(there: Sequence[str], how: Reading) -> tuple[str, str] | None:
@@ -87,10 +113,10 @@ def _long(there: Sequence[str], how: Reading) -> tuple[str, str] | None:
 
 def _wide(
     table: "pyarrow.Table", source: str, how: Reading, taken: set[str | None], notes: list[str]
-) -> tuple[list[str], Ints, Ints, Floats, bool]:
-    """Names, and for each label its row, its name's place, its value; and whether they are yes and no."""
+) -> tuple[dict[str, Floats], bool]:
+    """name -> [rows] values, and whether they are yes and no."""
     columns = list(how.labels) or _label_columns(table, source, taken, notes)
-    parts: dict[str, Floats] = {}  # [rows] of each name
+    parts: dict[str, Floats] = {}
     kinds = set()
     for column in columns:
         found = None if how.classes else _numbers(table.column(column), f"{source}, column {column}")
@@ -103,9 +129,7 @@ def _wide(
         kinds.add(True)
     if len(kinds) > 1:
         raise DataError(f"{source} mixes numbers with yes and no, or classes; name columns of one kind with --label")
-    rows, size = table.num_rows, len(parts)
-    values = np.concatenate(list(parts.values()))
-    return list(parts), np.tile(np.arange(rows), size), np.repeat(np.arange(size), rows), values, kinds == {True}
+    return parts, kinds == {True}
 
 
 def _one_hot(table: "pyarrow.Table", column: str, source: str) -> dict[str, Floats]:
@@ -199,7 +223,10 @@ def _numbers(column: "pyarrow.ChunkedArray", where: str, strict: bool = True) ->
     if kinds.is_string(column.type) or kinds.is_large_string(column.type):
         words = pc.utf8_lower(pc.utf8_trim_whitespace(column))
         words = pc.if_else(pc.is_in(words, pa.array(_EMPTY, words.type)), pa.scalar(None, words.type), words)
-        known = pc.unique(words.drop_null()).to_pylist()
+        try:
+            return _finite(words.cast(pa.float64()), where), False
+        except pa.ArrowInvalid:  # not all are numbers as Arrow writes them
+            known = pc.unique(words.drop_null()).to_pylist()
         if known and set(known) <= {*_YES, *_NO}:
             return _floats(pc.is_in(words, pa.array(_YES, words.type)), words.is_valid()), True
         numeric = [word for word in known if _is_number(word)]
@@ -210,15 +237,19 @@ def _numbers(column: "pyarrow.ChunkedArray", where: str, strict: bool = True) ->
                 return None
             texts = listed(w for w in known if w not in set(numeric))
             raise DataError(f"{where} has both numbers and texts ({texts}); expected one kind")
-        column = words.cast(pa.float64())
+        column = pa.chunked_array([[None if word is None else float(word) for word in words.to_pylist()]], pa.float64())
     if kinds.is_boolean(column.type):
         return _floats(column, column.is_valid()), True
     if not (kinds.is_integer(column.type) or kinds.is_floating(column.type) or kinds.is_null(column.type)):
         return None
-    values = np.array(column.cast(pa.float64()).combine_chunks().to_numpy(zero_copy_only=False))
+    return _finite(column.cast(pa.float64()), where), False
+
+
+def _finite(column: "pyarrow.ChunkedArray", where: str) -> Floats:
+    values = np.array(column.combine_chunks().to_numpy(zero_copy_only=False))
     if np.isinf(values).any():
         raise DataError(f"{where}, row {int(np.argmax(np.isinf(values)))} is infinite; expected a number")
-    return values, False
+    return values
 
 
 def _floats(column: "pyarrow.ChunkedArray", valid: "pyarrow.ChunkedArray") -> Floats:

@@ -20,7 +20,7 @@ from emonet_fast.options import FaceOptions, Options, VideoOptions
 COMMANDS = Path(emonet_fast.__file__).parent / "commands"
 ENGINE = ("score", "video", "bulk", "verify", "build", "profile")
 FACES = ("score", "video", "bulk")
-DECLARING = ("INPUT", "FACES", "ENGINE", "OUTPUT", "option")
+DECLARING = ("INPUT", "FACES", "ENGINE", "SERVER", "OUTPUT", "option")
 # What would change nothing: videos are frames, an engine is built from weights alone, bulk knows engines by their plan,
 # verify scores one picture after the other.
 WITHOUT = {
@@ -43,11 +43,22 @@ WITHOUT = {
 }
 # Declared twice, as another kind of value is meant.
 TWO_MEANINGS = {
+    "--baseline": "files of this command; serve: each with a name",
+    "--batch-size": "pictures of a call; train: rows of a step",
+    "--checkpoint": "weights to take; train: optional, whose encoder is packed",
+    "--dataset": "a data set to read; train: one to name in the card",
+    "--device": "any place of an engine; train: cpu or cuda",
     "--embeddings": "a switch; bulk: a number type",
+    "--heads": "a folder to take; checkpoint demo: a size to make",
+    "--images": "pictures to calibrate with; labels template: to label",
     "--json": "a file; doctor: a switch",
+    "--kind": "which value; probe: how its strength is chosen",
+    "--labels": "any labels; evaluate any-hit: classes, or names that say them",
     "--pictures": "how many; report: a switch",
-    "--precision": "what an engine computes in; calibrate: what is certified",
+    "--precision": "what an engine computes in; calibrate: what is certified; train: what it multiplies in",
     "--recipe": "what int8 computes by; calibrate: what is proven",
+    "--seed": "what is drawn from it: weights, folds, or a training",
+    "--unit": "columns of people; evaluate compare: one, or none",
 }
 
 
@@ -113,7 +124,7 @@ def test_help_has_sections_and_examples(name):
     command, text = every()[name], help_of(*name.split())
     declared = {option.section for option in command.params if isinstance(option, click.Option)}
     titles = [line[:-1] for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert titles == [s for s in ("Input", "Faces", "Engine", "Output") if s in declared] + [
+    assert titles == [s for s in ("Input", "Faces", "Engine", "Server", "Output") if s in declared] + [
         "Other options",
         "Examples",
     ]
