@@ -17,9 +17,12 @@ from ..evaluate.calibration import error_of_sums, gaps
 from ..evaluate.demographics import holm
 from ..evaluate.influence import auc_influence, spearman_influence
 from ..evaluate.metrics import (
+    CORRELATION,
+    ERROR,
     LEVELS,
     NO_INTERVAL,
     SEED,
+    SHARE,
     Bools,
     Floats,
     Interval,
@@ -120,19 +123,21 @@ class Measured:
         label: its name for a reader.
         better: 1 where more is better, -1 where less is.
         measure: computes it.
+        ends: its lowest and highest value.
     """
 
     slug: str
     label: str
     better: int
     measure: _Measure
+    ends: Interval
 
 
-SPEARMAN = Measured("spearman", "Spearman", 1, _spearman)
-AUC = Measured("auc", "ROC AUC", 1, _auc)
-MAE = Measured("mae", "Mean absolute error", -1, _error)
-KAPPA = Measured("kappa", "Weighted kappa (rounded)", 1, _kappa)
-ECE = Measured("calibration_error", "Calibration error", -1, _calibration)
+SPEARMAN = Measured("spearman", "Spearman", 1, _spearman, CORRELATION)
+AUC = Measured("auc", "ROC AUC", 1, _auc, SHARE)
+MAE = Measured("mae", "Mean absolute error", -1, _error, ERROR)
+KAPPA = Measured("kappa", "Weighted kappa (rounded)", 1, _kappa, CORRELATION)
+ECE = Measured("calibration_error", "Calibration error", -1, _calibration, ERROR)
 KINDS = (SPEARMAN, AUC, KAPPA, MAE, ECE)
 
 
@@ -200,15 +205,15 @@ def agreement(joined: SideBySide, draws: Draws) -> Likeness:
     kinds = []
     for kind in (SPEARMAN, MAE):
         value, drawn = _each(kind, a, b, draws)
-        kinds.append((value, drawn, tuple(interval(v, d) for v, d in zip(value, drawn.T, strict=True))))
+        kinds.append((value, drawn, tuple(interval(v, d, kind.ends) for v, d in zip(value, drawn.T, strict=True))))
     (rho, of_rho, rho_intervals), (gap, _, gap_intervals) = kinds
     spread = a.std(axis=0)
     same = (a.argmax(axis=1) == b.argmax(axis=1)).astype(np.float64)
     distance = mean_known(np.where(spread > 0, np.abs(b - a) / np.where(spread > 0, spread, 1.0), np.nan), axis=1)
     return Likeness(
         (rho, rho_intervals), (gap, gap_intervals), (b - a).mean(axis=0), spread,
-        (float(same.mean()), interval(float(same.mean()), draws.means(every, same))),
-        (float(mean_known(rho)), across(rho, of_rho)), np.nan_to_num(distance),
+        (float(same.mean()), interval(float(same.mean()), draws.means(every, same), SHARE)),
+        (float(mean_known(rho)), across(rho, of_rho, CORRELATION)), np.nan_to_num(distance),
     )  # fmt: skip
 
 
@@ -254,22 +259,23 @@ def _each(kind: Measured, x: Floats, t: Floats, draws: Draws) -> tuple[Floats, F
 
 
 def _compared(kind: Measured, a: tuple[Floats, Floats], b: tuple[Floats, Floats]) -> Compared:
-    gaps_of = [_gap(a[0][k], b[0][k], a[1][:, k], b[1][:, k]) for k in range(len(a[0]))]
+    gaps_of = [_gap(kind, a[0][k], b[0][k], a[1][:, k], b[1][:, k]) for k in range(len(a[0]))]
     corrected = holm([gap.p for gap in gaps_of])
     both = ~(np.isnan(a[0]) | np.isnan(b[0]))
     if not both.any():
         mean = Difference(np.nan, np.nan, NO_INTERVAL, NO_INTERVAL, NO_INTERVAL, np.nan)
     else:
         of_a, of_b = (np.asarray(mean_known(v[1][:, both], axis=1)) for v in (a, b))
-        mean = _gap(float(a[0][both].mean()), float(b[0][both].mean()), of_a, of_b)
+        mean = _gap(kind, float(a[0][both].mean()), float(b[0][both].mean()), of_a, of_b)
     return Compared(kind, tuple(replace(g, p_holm=p) for g, p in zip(gaps_of, corrected, strict=True)), mean)
 
 
-def _gap(a: float, b: float, of_a: Floats, of_b: Floats) -> Difference:
+def _gap(kind: Measured, a: float, b: float, of_a: Floats, of_b: Floats) -> Difference:
     gap, drawn = b - a, of_b - of_a
     return Difference(
-        float(a), float(b), interval(a, of_a), interval(b, of_b), interval(gap, drawn), _p(float(gap), known(drawn))
-    )
+        float(a), float(b), interval(a, of_a, kind.ends), interval(b, of_b, kind.ends), interval(gap, drawn),
+        _p(float(gap), known(drawn)),
+    )  # fmt: skip
 
 
 def _p(gap: float, drawn: Floats) -> float:

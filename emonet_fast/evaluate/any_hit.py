@@ -21,7 +21,7 @@ from ..sources.keys import picture_of, unnumbered
 from ..text import listed
 from .align import ImageId, places
 from .mapping import Mapping
-from .metrics import BOOTSTRAPS, SEED, Bools, Floats, Interval, Ints, count_chunks, interval, mean_known, ratio
+from .metrics import BOOTSTRAPS, SEED, SHARE, Bools, Floats, Interval, Ints, count_chunks, interval, mean_known, ratio
 from .predictions import SLUGS, Predictions, check_share
 
 CUTOFF = 1.5
@@ -232,4 +232,4 @@ def _intervals(true: Ints, hits: Bools, top: Ints, bootstraps: int) -> dict[str,
 
     whole = figures(np.ones((1, n)))
     parts = [figures(counts) for counts in count_chunks(np.random.default_rng(SEED), n, bootstraps)]
-    return {k: interval(float(v[0]), np.concatenate([part[k] for part in parts])) for k, v in whole.items()}
+    return {k: interval(float(v[0]), np.concatenate([part[k] for part in parts]), SHARE) for k, v in whole.items()}

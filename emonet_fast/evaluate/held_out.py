@@ -10,7 +10,20 @@ from typing import Any
 import numpy as np
 
 from . import calibration
-from .metrics import SEED, Floats, across, count_chunks, interval, kappa_of_sums, mean_known, ratio
+from .metrics import (
+    CORRELATION,
+    ERROR,
+    SEED,
+    SHARE,
+    Floats,
+    Interval,
+    across,
+    count_chunks,
+    interval,
+    kappa_of_sums,
+    mean_known,
+    ratio,
+)
 from .metrics import spearman_weighted as spearman
 from .ranking import curve, roc_auc
 from .result import Cell, Figure, Table
@@ -62,7 +75,7 @@ def held_out_figures(
     for h, name in enumerate(names):
         cells: list[Cell] = [name, int((~np.isnan(labels[:, h])).sum())]
         for title in titles:
-            cells += [float(value[title][h]), *interval(float(value[title][h]), drawn[title][:, h])]
+            cells += [float(value[title][h]), *interval(float(value[title][h]), drawn[title][:, h], _TITLES[title])]
         rows.append(tuple(cells))
     columns = ("head", "rows", *(f"{title}{end}" for title in titles for end in ("", " low", " high")))
     figures = tuple(
@@ -70,7 +83,7 @@ def held_out_figures(
             title.replace(" ", "_"),
             f"{title}, mean over heads",
             float(mean_known(value[title])),
-            across(value[title], drawn[title]),
+            across(value[title], drawn[title], _TITLES[title]),
         )
         for title in titles
     )
@@ -78,7 +91,11 @@ def held_out_figures(
     return figures, Table("heads", "Heads on held-out rows", lead, columns, tuple(rows), brief=False)
 
 
-_TITLES = ("Spearman", "AUC", "mean absolute error", "calibration slope", "calibration error", "kappa")
+# In the order to show, with the lowest and highest value of each.
+_TITLES: Mapping[str, Interval] = {
+    "Spearman": CORRELATION, "AUC": SHARE, "mean absolute error": ERROR, "calibration slope": (-np.inf, np.inf),
+    "calibration error": ERROR, "kappa": CORRELATION,
+}  # fmt: skip
 
 
 def _measures(scale: tuple[float, float], meaning: str) -> Mapping[str, Measure]:

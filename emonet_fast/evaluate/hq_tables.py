@@ -8,7 +8,7 @@ import numpy as np
 from .agreement import heat_map
 from .charts import Pictures, dots_png, heat_map_png
 from .hq import MODEL, HqFigures
-from .metrics import across, interval, known, mean_interval, mean_known, percentiles
+from .metrics import CORRELATION, across, interval, known, mean_interval, mean_known, percentiles
 from .predictions import NAMES
 from .result import Cell, Chart, Figure, Result, Table, noted
 
@@ -51,10 +51,10 @@ def _overall(figures: HqFigures) -> tuple[Figure, ...]:
     comparison = next(c for c in figures.comparisons if c.rater == figures.ratings.raters[MODEL])
     return (
         Figure("kappa", "Weighted kappa, model with humans", model,
-               across(figures.agreement[MODEL], figures.kappa_b), "paper", _PUBLISHED_KAPPA),
+               across(figures.agreement[MODEL], figures.kappa_b, CORRELATION), "paper", _PUBLISHED_KAPPA),
         Figure(
             "kappa_humans", "Weighted kappa, humans among them", humans,
-            across(figures.humans, figures.human_kappa_b), "paper", _PUBLISHED_HUMANS,
+            across(figures.humans, figures.human_kappa_b, CORRELATION), "paper", _PUBLISHED_HUMANS,
         ),
         Figure(
             "kappa_difference", "Mean kappa of the model's pairs minus the humans' pairs",
@@ -82,7 +82,7 @@ def _emotions(figures: HqFigures) -> Table:
     )
     rows: list[tuple[Cell, ...]] = []
     for e in _by_alpha(figures):
-        cells = [(float(value[e]), *interval(value[e], resampled[:, e])) for value, resampled in ours]
+        cells = [(float(value[e]), *interval(value[e], resampled[:, e], CORRELATION)) for value, resampled in ours]
         cells.append((float(figures.alpha[e]), *percentiles(figures.alpha_b[:, e])))
         rows.append((NAMES[e], *chain(*cells)))
     names = ("kappa", "humans' kappa", "Spearman", "humans' alpha")
@@ -172,7 +172,7 @@ def _charts(figures: HqFigures) -> tuple[Chart, ...]:
             "Spearman with the median human": figures.rho[MODEL],
             "Krippendorff alpha of the humans": figures.alpha,
         }
-        intervals = [interval(figures.agreement[MODEL][e], figures.kappa_b[:, e]) for e in order]
+        intervals = [interval(figures.agreement[MODEL][e], figures.kappa_b[:, e], CORRELATION) for e in order]
         return dots_png([NAMES[e] for e in order], intervals, {k: v[order] for k, v in series.items()}, reference=0)
 
     model, among, _ = figures.overall_kappa()

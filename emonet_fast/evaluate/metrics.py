@@ -5,6 +5,7 @@ notebook `statistics/analysis-hq.ipynb` of LAION-AI/emonet-face for which figure
 of `default_rng(42)`; Cohen (1968) for the weighted kappa; Krippendorff (2011) for alpha; Spearman (1904).
 """
 
+import math
 import warnings
 from collections.abc import Iterator
 from typing import Any, TypeAlias
@@ -24,6 +25,8 @@ LEVELS = 8  # ratings 0..7
 SEED = 42
 BOOTSTRAPS = 1000
 NO_INTERVAL: Interval = (float("nan"), float("nan"))
+# The lowest and highest value of a correlation or kappa, of a share, of an error; for `interval`.
+CORRELATION, SHARE, ERROR = (-1.0, 1.0), (0.0, 1.0), (0.0, math.inf)
 _CHUNK = 1 << 22  # counts held at a time: 32 MB of float64
 _CACHED = 1 << 16  # numbers worked on at once: 0.5 MB
 
@@ -178,18 +181,20 @@ def percentiles(values: Floats) -> Interval:
     return float(low), float(high)
 
 
-def interval(value: float, resampled: Floats) -> Interval:
+def interval(value: float, resampled: Floats, ends: Interval = (-math.inf, math.inf)) -> Interval:
     """Our 95% interval of a figure: percentiles of its resamples, whose median is moved onto the figure; NaN without.
 
     A resample repeats images and so has fewer different ones, which shifts kappas by more than their spread: 0.293
     stood in an interval of 0.251 to 0.277. Efron's corrections (BC, BCa) hold such a figure no better, and shrink to
     its resamples' end: 0.771 got 0.774 to 0.775.
+
+    ends: the lowest and highest value that the figure can have; the move would else give a correlation above 1.
     """
     defined = known(resampled)
     if len(defined) == 0 or np.isnan(value):
         return NO_INTERVAL
     low, middle, high = np.percentile(defined, [2.5, 50, 97.5])
-    return float(value + (low - middle)), float(value + (high - middle))
+    return float(max(value + (low - middle), ends[0])), float(min(value + (high - middle), ends[1]))
 
 
 def mean_interval(values: Floats, bootstraps: int) -> Interval:
@@ -215,6 +220,6 @@ def difference_interval(a: Floats, b: Floats, bootstraps: int) -> Interval:
     return percentiles(np.array(differences))
 
 
-def across(value: Floats, resampled: Floats) -> Interval:
-    """The interval of the mean over K figures [K], of which there are resamples [bootstraps, K]."""
-    return interval(float(mean_known(value)), np.asarray(mean_known(resampled, axis=1)))
+def across(value: Floats, resampled: Floats, ends: Interval = (-math.inf, math.inf)) -> Interval:
+    """The interval of the mean over K figures [K], of which there are resamples [bootstraps, K]. ends: see interval."""
+    return interval(float(mean_known(value)), np.asarray(mean_known(resampled, axis=1)), ends)

@@ -72,8 +72,8 @@ def _numeric(table: Table) -> list[bool]:
     return [all(not isinstance(cell, str) for cell in column) for column in zip(*table.rows, strict=True)]
 
 
-def text(result: Result) -> str:
-    """Facts, figures and the brief tables; --report and --json hold the long tables too."""
+def text(result: Result, whole: str = "--report and --json") -> str:
+    """Facts, figures and the brief tables. whole: what holds the long tables too."""
     lines = [result.title, ""]
     lines += [f"{k}: {visible(v)}" for k, v in result.facts.items() if v]
     figures = [
@@ -81,7 +81,7 @@ def text(result: Result) -> str:
         for f in result.figures
     ]
     if figures:
-        lines += ["", *_grid([("", "figure", "95% interval", "definition", "published"), *figures])]
+        lines += ["", *_grid([("figure", "value", "95% interval", "definition", "published"), *figures])]
     brief = [table for table in result.tables if table.brief]
     for table in brief:
         rows = [tuple(visible(_shown(table, i, cell)) for i, cell in enumerate(row)) for row in table.rows]
@@ -90,7 +90,7 @@ def text(result: Result) -> str:
         lines += ["", LEGEND]
     hidden = [t.title for t in result.tables if not t.brief]
     if hidden:
-        lines += ["", f"in --report and --json: {'; '.join(hidden)}"]
+        lines += ["", f"in {whole}: {'; '.join(hidden)}"]
     lines += ["", *(f"note: {visible(n)}" for n in result.notes)] if result.notes else []
     return "\n".join(line.rstrip() for line in lines)
 

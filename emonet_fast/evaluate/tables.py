@@ -6,7 +6,7 @@ from .any_hit import CUTOFF, AnyHitFigures
 from .binary import MEASURES, BinaryFigures, Detection, overall_shares
 from .charts import Pictures, dots_png, grouped_png, stacked_png
 from .demographics import CAVEAT, DemographicFigures
-from .metrics import NO_INTERVAL, Floats, Ints, across, interval, mean_known, ratio
+from .metrics import NO_INTERVAL, SHARE, Floats, Ints, across, interval, mean_known, ratio
 from .predictions import NAMES
 from .result import Cell, Chart, Figure, Result, Table, noted
 
@@ -35,7 +35,7 @@ def binary_result(figures: BinaryFigures, source: str) -> Result:
     macro = [
         Figure(
             f"{slug}_{m}", f"{_LABELS[m]}, macro, {name}", float(mean_known(d.value[m])),
-            across(d.value[m], d.resampled[m]),
+            across(d.value[m], d.resampled[m], SHARE),
         )
         for slug, name, d in sets
         for m in MEASURES
@@ -75,7 +75,10 @@ def _detection(slug: str, name: str, detection: Detection) -> Table:
     for e in _by(-np.nan_to_num(detection.value["auc"], nan=-1.0)):
         cells: list[Cell] = [NAMES[e], int(detection.positives[e]), int(detection.negatives[e])]
         for m in MEASURES:
-            cells += [float(detection.value[m][e]), *interval(detection.value[m][e], detection.resampled[m][:, e])]
+            cells += [
+                float(detection.value[m][e]),
+                *interval(detection.value[m][e], detection.resampled[m][:, e], SHARE),
+            ]
         rows.append((*cells, float(detection.threshold[e])))
     measures = ("AUC", "AP", "best F1", "fixed F1")
     columns = ("emotion", "positive", "negative", *(c for m in measures for c in (m, f"{m} low", f"{m} high")))
@@ -103,7 +106,7 @@ def _binary_charts(figures: BinaryFigures) -> tuple[Chart, ...]:
         value, resampled = figures.clear.value["auc"], figures.clear.resampled["auc"]
         at = [e for e in _by(-np.nan_to_num(value, nan=-1.0)) if not np.isnan(value[e])]
         label = "ROC AUC, triple-positive against true-negative pairs, 95% interval"
-        intervals = [interval(value[e], resampled[:, e]) for e in at]
+        intervals = [interval(value[e], resampled[:, e], SHARE) for e in at]
         return dots_png([NAMES[e] for e in at], intervals, {"AUC": value[at]}, label, 0.5)
 
     return (

@@ -153,8 +153,8 @@ def join(targets: Targets, keys: Sequence[str], source: str = "the embeddings") 
     if several:
         rows[several] = -1
         notes.append(
-            f"{len(several)} rows of {source} share a label with others, as faces of one picture do, and have none: "
-            f"{listed(keys[i] for i in several)}. Label faces by their own keys"
+            f"{len(several)} rows of {source} share a label with others, as faces of one picture or "
+            f"a file that came twice, and have none: {listed(keys[i] for i in several)}. Label faces by their own keys"
         )
     found = set(rows.tolist())
     if found <= {-1}:
@@ -183,7 +183,7 @@ def agreement(targets: Targets, bootstraps: int = BOOTSTRAPS) -> dict[str, tuple
             continue
         alpha = float(alpha_of_sums(sums.sum(axis=0)))
         drawn = [alpha_of_sums(n @ sums) for n in count_chunks(np.random.default_rng(SEED), len(sums), bootstraps)]
-        out[name] = alpha, interval(alpha, np.concatenate(drawn))
+        out[name] = alpha, interval(alpha, np.concatenate(drawn), (-np.inf, 1.0))
     return out
 
 

@@ -71,3 +71,13 @@ def test_a_head_without_labels_has_no_figures():
     assert table.rows[1][1] == 0
     assert all(np.isnan(cell) for cell in table.rows[1][2:])
     assert figures[0].value == pytest.approx(table.rows[0][2])
+
+
+def test_intervals_hold_no_figure_that_cannot_be():
+    truth = np.arange(10.0) % 8
+    scores = truth + np.random.default_rng(2).normal(0, 0.8, 10)
+    table = held_out_figures(("a",), scores[:, None], truth[:, None], np.arange(10), SCALES[:1])[1]
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    for title, ends in (("Spearman", (-1, 1)), ("kappa", (-1, 1)), ("mean absolute error", (0, np.inf))):
+        assert ends[0] <= row[f"{title} low"] < row[title] < row[f"{title} high"] <= ends[1], title
+    assert row["Spearman high"] == 1.0  # the moved resamples reach 1.007
