@@ -42,11 +42,14 @@ def pack(
 
 
 def pack_heads(
-    checkpoint: Checkpoint, heads: Path, out_path: Path, progress: Progress | None = None, detector: bytes | None = None
-) -> Checkpoint:
+    checkpoint: Checkpoint, heads: Path, out_path: Path, progress: Progress | None = None,
+    detector: bytes | None = None, named: str = "",
+) -> Checkpoint:  # fmt: skip
     """Write the encoder of a packed checkpoint with the heads of a folder. Takes and raises what `pack` does, and
 
     CheckpointError where the folder says that the heads take embeddings of another encoder.
+
+    named: what the file says of where the heads are from; "" takes their folder, which is to be one that stays.
     """
     encoder, wanted = encoder_hash(checkpoint), read_switches(heads).encoder
     if wanted and wanted != encoder:
@@ -55,7 +58,7 @@ def pack_heads(
             "checkpoint whose embeddings they were trained on."
         )
     _check_target((checkpoint.path, *heads.iterdir()), out_path)
-    source = f"{checkpoint.source}, with the heads of {heads}"
+    source = f"{checkpoint.source}, with the heads of {named or heads}"
     file = SafetensorsFile(checkpoint.path)
     return _pack(joined(checkpoint.vision, checkpoint.preprocess, file, heads, source), out_path, progress, detector)
 

@@ -129,7 +129,7 @@ def train(
     finally:
         for shown in bars:
             shown.close()
-    opt.say(*text(result).split("\n"), f"wrote {output}")
+    opt.say(*text(result, "training.html and evaluation.json").split("\n"), f"wrote {output}")
 
 
 def _device(asked: str) -> str:

@@ -133,7 +133,7 @@ def save_probe(probed: Probed, folder: Path, checkpoint: Checkpoint | None = Non
         write_heads(unfinished / HEADS, probed.probe.heads, switches=Switches(encoder=probed.encoder or ""))
         write_json(probed.result, unfinished / FIGURES)
         if checkpoint is not None:
-            pack_heads(checkpoint, unfinished / HEADS, unfinished / PACKED)
+            pack_heads(checkpoint, unfinished / HEADS, unfinished / PACKED, named=folder.name)
 
 
 def check_folder(folder: Path) -> None:

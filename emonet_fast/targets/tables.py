@@ -27,6 +27,8 @@ _NAMES, _VALUES = ("name", "emotion", "dimension"), ("value", "rating", "intensi
 _EMPTY = ("", "na", "n/a", "null", "none")
 _YES, _NO = ("true", "yes"), ("false", "no")
 _MOST_CLASSES = 200
+_LONGEST = 200  # letters of a name: a head's file is named by it, and file systems take 255 bytes
+_BLOCK = 1 << 26  # bytes of a CSV at once: a row must fit, however long its texts are
 _KNOWN = {d.slug for d in taxonomy.DIMENSIONS}
 
 
@@ -60,12 +62,13 @@ def _read_csv(path: Path, texts: set[str | None] | None) -> "pyarrow.Table":
     import pyarrow.csv as pc
 
     lines = pc.ParseOptions(newlines_in_values=True)
-    with pc.open_csv(path, parse_options=lines) as stream:
+    blocks = pc.ReadOptions(block_size=_BLOCK)
+    with pc.open_csv(path, blocks, lines) as stream:
         names = dict.fromkeys(stream.schema.names)
     numeric = set() if texts is None else {n for n in names if n in _VALUES or _is_known(n)} - texts
     types = {name: pa.float64() if name in numeric else pa.string() for name in names}
     options = pc.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True)
-    return pc.read_csv(path, parse_options=lines, convert_options=options)
+    return pc.read_csv(path, blocks, lines, options)
 
 
 def _is_known(column: str) -> bool:
@@ -195,6 +198,10 @@ def _slugs(names: Sequence[str], source: str) -> list[str]:
         if not slug or slug in out:
             why = "has no letter a-z or digit" if not slug else f"gives the same column as {out[slug]!r}"
             raise DataError(f"{source}: the label {name!r} {why}; heads need names apart. Rename it")
+        if len(slug) > _LONGEST:
+            raise DataError(
+                f"{source}: the label {name[:40]!r}... has {len(slug)} letters; expected {_LONGEST} at most"
+            )
         out[slug] = name
     return list(out)
 

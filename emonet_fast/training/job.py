@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from .._version import __version__
-from ..checkpoint import encoder_hash, open_checkpoint, pack_to
+from ..checkpoint import encoder_hash, open_checkpoint
 from ..checkpoint.given_heads import GivenHeads, given_heads
 from ..checkpoint.heads import Layers, Switches, widths_of
 from ..checkpoint.heads_writer import write_heads
+from ..checkpoint.pack import pack_heads
 from ..checkpoint.spec import Checkpoint
 from ..errors import DataError, OptionError
 from ..evaluate.report import write_json, write_report
@@ -121,7 +122,7 @@ def run(job: TrainJob, step: Step = lambda done, total, words: None, say: Callab
         write_json(result, folder / "evaluation.json")
         write_report(result, folder / "training.html")
         if checkpoint is not None:
-            pack_to(checkpoint.path, folder / "packed.safetensors", job.cache_dir, heads=folder / "heads")
+            pack_heads(checkpoint, folder / "heads", folder / "packed.safetensors", named=job.output.name)
     with suppress(FileNotFoundError):
         job.state.unlink()
     return result

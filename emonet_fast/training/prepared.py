@@ -9,6 +9,7 @@ import numpy.typing as npt
 from ..errors import DataError, OptionError
 from ..splits import split_rows
 from ..targets import Labelled, Targets
+from ..text import listed
 from .settings import Examples
 
 _HALF = 0.5
@@ -81,6 +82,24 @@ def prepare(both: Labelled, targets: Targets, held_out: float, seed: int, expert
         held[~halves.held_out],
     )
     judging = held[halves.held_out]
+    _check_judging(examples, judging)
     facts = {name: f"{count:,}" for name, count in split.facts.items()}
     facts |= {"rows that stop heads": f"{len(examples.stopping):,}", "rows that judge heads": f"{len(judging):,}"}
     return Dealt(examples, judging, split.cluster, facts, tuple(dict.fromkeys(notes)))
+
+
+def _check_judging(examples: Examples, judging: npt.NDArray[np.int64]) -> None:
+    """Raise DataError where a head could learn and have no figure in the end, before any time goes into it."""
+    labels = examples.targets[judging]
+    known = ~np.isnan(labels)
+    lowest, highest = (
+        end(labels, axis=0, where=known, initial=at) for end, at in ((np.min, np.inf), (np.max, -np.inf))
+    )
+    alike = (lowest >= highest).tolist()
+    lacking = [name for name, one in zip(examples.names, alike, strict=True) if one]
+    if lacking:
+        raise DataError(
+            f"{listed(lacking)} have no labels, or all alike, in the {len(judging)} rows that judge heads, and would "
+            "have no figure: a model card is not written without its evaluation. Give more data, hold out more, or "
+            "leave these heads out"
+        )

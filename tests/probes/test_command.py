@@ -11,6 +11,7 @@ from PIL import Image, ImageEnhance
 from sklearn.linear_model import Ridge
 
 from emonet_fast.checkpoint.heads import read_heads, read_switches
+from emonet_fast.checkpoint.pack import open_packed
 from emonet_fast.commands.main import cli
 from emonet_fast.errors import CheckpointError, DataError, EmonetError, OptionError
 from emonet_fast.sources.embeddings import Embeddings
@@ -91,6 +92,7 @@ def test_a_probe_is_a_head_that_scores(folder, tmp_path, encoder):
         scores[name] = rows.values.astype(np.float64) @ ridge.coef_ + ridge.intercept_
 
     packed = out / "packed.safetensors"
+    assert open_packed(packed).source.endswith("with the heads of probe")  # not of a folder that is gone
     run("score", folder / "faces", "-c", packed, "-o", tmp_path / "s.csv", *ENGINE)
     run("score", folder / "e.parquet", "-c", packed, "-o", tmp_path / "again.csv", *ENGINE)
     for table in (pc.read_csv(tmp_path / "s.csv"), pc.read_csv(tmp_path / "again.csv")):

@@ -185,6 +185,7 @@ BAD = {
     "gives the same column": "key,jealousy envy,Jealousy & Envy\na,1,2\n",
     "no letter a-z": "key,幸福\na,1\n",
     "cannot be read": "key,awe\na,1,2\n",
+    "has 300 letters": f"key,{'x' * 300}\na,1\n",
     "mixes numbers with yes and no": "key,awe,fear\na,1.5,yes\nb,2,no\n",
     "column 'awe' twice": "key,awe,awe\na,1,2\n",
 }
@@ -195,6 +196,11 @@ def test_what_is_refused(tmp_path, fault):
     with pytest.raises(DataError) as error:
         read_targets(write(tmp_path / "bad.csv", BAD[fault]))
     assert fault in str(error.value)
+
+
+def test_a_text_of_any_length_may_stand_beside_the_labels(tmp_path):
+    rows = "".join(f"{name},{i},{'y' * 3_000_000}\n" for i, name in enumerate("abc"))
+    assert read_targets(write(tmp_path / "notes.csv", "key,awe,note\n" + rows)).values[:, 0].tolist() == [0, 1, 2]
 
 
 def test_files_that_are_none(tmp_path):

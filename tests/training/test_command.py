@@ -90,6 +90,8 @@ def test_heads_figures_and_card(world, tmp_path):
     )
     text = run(*given, *more, "-o", tmp_path / "out")
     assert "Spearman, mean over heads" in text
+    assert "in training.html and evaluation.json: Heads on held-out rows" in text
+    assert "\nfigure " in text  # a heading for each column
     out = tmp_path / "out"
     files = ["model_awe_best.pth", "model_jealousy_&_envy_best.pth", MEANS_FILE, "emonet_fast.json"]
     assert names_of(out) == sorted(["README.md", "evaluation.json", "training.html", *(f"heads/{f}" for f in files)])

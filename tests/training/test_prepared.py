@@ -50,3 +50,13 @@ def test_one_person_cannot_stop_and_judge():
     both, targets = given(people=3)
     with pytest.raises(DataError, match="of one person, source or picture; expected two at least"):
         prepare(both, targets, 0.34, seed=0)
+
+
+@pytest.mark.parametrize("label", [np.nan, 0.0])
+def test_a_head_that_nothing_could_judge_is_refused_at_once(label):
+    both, targets = given()
+    judging = prepare(both, targets, 0.3, seed=0).judging
+    labels = both.targets.copy()
+    labels[judging, 0] = label
+    with pytest.raises(DataError, match="awe have no labels, or all alike, in the 30 rows that judge heads"):
+        prepare(replace(both, targets=labels), targets, 0.3, seed=0)
