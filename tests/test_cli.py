@@ -243,12 +243,16 @@ def test_a_signal_ends_a_run_and_keeps_its_rows(published_small, photos, tmp_pat
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "interrupted: what was scored until then is kept"
     assert "`emonet-fast recover" in said
-    assert sorted(p.name for p in out.parent.iterdir()) == ["page.html", "scores.csv", "scores.csv.partial"]
+    kept = ["page.html", "scores.csv", "scores.csv.partial", "scores.csv.partial.meta.json"]
+    assert sorted(p.name for p in out.parent.iterdir()) == kept
     assert out.read_text() == "older"
     rows = recover(out)
     assert 0 < rows < 400
     assert f"{rows} scored" in said.splitlines()[-1]
     assert len(out.read_text().splitlines()) == rows + 1
+    facts = json.loads(out.with_name("scores.csv.meta.json").read_text("utf-8"))
+    assert facts["emonet_fast.rows"] == str(rows)
+    assert facts["checkpoint_hash"].startswith("sha256:")
 
 
 def test_pack_then_score_gives_the_same(folder, published_small, tmp_path, cache_dir):

@@ -2,10 +2,13 @@
 
 import io
 import json
+import os
+import signal
 import sys
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -18,8 +21,10 @@ from emonet_fast.checkpoint.tensors import SafetensorsFile
 from emonet_fast.commands import main
 from emonet_fast.errors import BackendError, DataError, InputError, OptionError
 from emonet_fast.records import Status
+from emonet_fast.sinks.tables import recover
 from emonet_fast.sources.embeddings import Embeddings
 
+from .processes import running
 from .tiny import write_tiny
 
 VALUES = ("raw_", "score_", "softmax_")
@@ -187,3 +192,35 @@ def test_heads_that_take_the_encoders_scale_refuse_normalised_embeddings(tmp_pat
         assert scorer.score_embeddings(Embeddings(tmp_path / "long.npy")).ok.all()
         with pytest.raises(DataError, match=r"unit\.npy have norm 1, and these heads"):
             scorer.score_embeddings(Embeddings(tmp_path / "unit.npy"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_rescoring_run_that_ends_early_is_recovered_and_read_again(how, tiny_folder, tmp_path):
+    """Its table and its .npy over older files: whole rows, the same as an undisturbed run's, and what made them."""
+    vectors = np.random.default_rng(0).normal(size=(60_000, 48)).astype(np.float32)
+    np.save(tmp_path / "in.npy", vectors)
+    table, array = tmp_path / "n.csv", tmp_path / "n.npy"
+    for older in (table, array):
+        older.write_text("older")
+    arguments = ("score", tmp_path / "in.npy", "-c", tiny_folder, "-o", table, "--npy", array)
+    with running(*arguments, until=tmp_path / "n.npy.partial", size=100_000) as process:
+        process.send_signal(how)
+        process.communicate(timeout=60)
+    assert process.returncode == (130 if how == signal.SIGINT else -how)
+    assert table.read_text() == array.read_text() == "older"
+    rows, stored = recover(table), recover(array)
+    assert 0 < stored <= rows < len(vectors)  # the array comes after the table
+    assert sorted(p.name for p in tmp_path.glob("n.*")) == ["n.csv", "n.csv.meta.json", "n.npy", "n.npy.meta.json"]
+    np.testing.assert_array_equal(np.load(array), vectors[:stored])
+    facts = [json.loads((tmp_path / f"{name}.meta.json").read_text("utf-8")) for name in ("n.csv", "n.npy")]
+    assert [one["emonet_fast.rows"] for one in facts] == [str(rows), str(stored)]
+    assert facts[0]["encoder_hash"] == facts[1]["encoder_hash"]
+    assert facts[1]["embedding_source"] == str(tmp_path / "in.npy")
+    again = Embeddings(array)
+    assert again.encoder == facts[1]["encoder_hash"]
+    with Scorer(tiny_folder, cache_dir=tmp_path / "cache") as scorer:
+        expected = scorer.score_embeddings(vectors[:rows]).raw
+    found = csv.read_csv(table)
+    raw = np.stack([found.column(n).to_numpy() for n in found.column_names if n.startswith("raw_")], axis=1)
+    np.testing.assert_array_equal(raw.astype(np.float32), expected)

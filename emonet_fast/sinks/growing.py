@@ -2,10 +2,12 @@
 
 While it grows, the file is `<name>.partial`. The end of the run, Ctrl-C and an error too, renames it to its name; but
 a run that was cut short does not replace an older file. A partial file is also what a killed process leaves behind.
+The metadata of a kind that has no place for them lie beside it from the start, as `<name>.partial.meta.json`.
 """
 
 import contextlib
 import io
+import json
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -66,6 +68,24 @@ def left_in(partial: Path, path: Path) -> str:
     )
 
 
+def recover_beside(partial: Path, target: Path, rows: int) -> None:
+    """Write the metadata of a partial file beside the file that was made of it; an older file's go in any case.
+
+    Raises EmonetError where they are damaged: without them, the file does not say what made it.
+    """
+    kept = beside(partial)
+    if not kept.is_file():
+        beside(target).unlink(missing_ok=True)
+        return
+    try:
+        facts = {str(name): str(value) for name, value in json.loads(kept.read_bytes()).items()}
+    except (ValueError, AttributeError) as error:
+        beside(target).unlink(missing_ok=True)
+        raise EmonetError(f"{kept} is damaged ({error}); {target} is in place without it") from None
+    write_whole(beside(target), sidecar(facts, rows), follow=False)
+    kept.unlink()
+
+
 class GrowingSink(RunOutput):
     """One output, readable while it grows: `.file` is open for writing at `.partial`.
 
@@ -84,6 +104,14 @@ class GrowingSink(RunOutput):
         self.file = claim(path)
         self.target, self.partial = Path(os.path.realpath(path)), partial_of(path)
         self._whole = 0
+
+    def _keep_beside(self, metadata: Mapping[str, str]) -> None:
+        """Write the metadata beside the partial file, for `recover`. Raises EmonetError when the disk refuses."""
+        try:
+            write_whole(beside(self.partial), sidecar(metadata, 0), follow=False)
+        except BaseException:
+            self.abort()
+            raise
 
     @property
     def empty(self) -> bool:
@@ -128,6 +156,7 @@ class GrowingSink(RunOutput):
             with contextlib.closing(self.file):
                 os.fsync(self.file.fileno())
             self.partial.replace(self.target)
+            beside(self.partial).unlink(missing_ok=True)
         except OSError as error:
             raise EmonetError(
                 f"cannot rename {self.partial} to {self.path.name}: {error.strerror or error}; "
@@ -145,6 +174,7 @@ class GrowingSink(RunOutput):
             with contextlib.suppress(OSError):
                 self.file.close()
             self.partial.unlink(missing_ok=True)
+            beside(self.partial).unlink(missing_ok=True)
 
 
 class GrowingTable(GrowingSink):
@@ -168,6 +198,8 @@ class GrowingTable(GrowingSink):
         super().__init__(path)
         self._text = text
         self._metadata, self._arrow = dict(metadata), arrow
+        if text:
+            self._keep_beside(self._metadata)
         self._facts = VideoFacts()
         self._schema: pyarrow.Schema | None = None
 

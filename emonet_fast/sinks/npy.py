@@ -26,6 +26,7 @@ class NpySink(GrowingSink):
         super().__init__(path)
         self._width = width
         self._metadata = dict(metadata) | ({} if table is None else {"emonet_fast.table": table.name})
+        self._keep_beside(self._metadata)
         with self.piece():
             _write_header(self.file, 0, width)
 
@@ -59,7 +60,6 @@ def recover_npy(partial: Path, target: Path) -> int:
             _write_header(file, rows, width)
     except ValueError as error:
         raise EmonetError(f"{partial} is damaged ({error}); expected embeddings as a killed run leaves them") from None
-    beside(target).unlink(missing_ok=True)  # of an older file
     partial.rename(target)
     return rows
 

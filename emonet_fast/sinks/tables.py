@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import EmonetError, OptionError
 from ..files import PendingFile
 from ..optional import require
-from .encoders import TextEncoder, encode_csv, encode_excel_csv, encode_jsonl
-from .growing import GrowingTable, partial_of
+from .encoders import TextEncoder, companions, encode_csv, encode_excel_csv, encode_jsonl
+from .growing import GrowingTable, partial_of, recover_beside
 from .npy import recover_npy
 from .parquet import ParquetEncoder
 from .streamed import StreamedTable, TextRows, XlsxTable, of_stream
@@ -77,8 +77,9 @@ def open_rows(
 def recover(path: Path) -> int | None:
     """Make the file of the `<path>.partial` that a run left. Returns the number of rows of a table.
 
-    A table (one of SUFFIXES) and .npy get the whole rows. Of other kinds the partial file is the file itself: it is
-    renamed, uncounted. Raises EmonetError when there is no partial file, or nothing whole is in it.
+    A table (one of SUFFIXES) and .npy get the whole rows, and their `<name>.meta.json`. Of other kinds the partial file
+    is the file itself: it is renamed, uncounted. Raises EmonetError when there is no partial file, or nothing whole is
+    in it.
     """
     partial = partial_of(path)
     if not partial.is_file():
@@ -90,6 +91,8 @@ def recover(path: Path) -> int | None:
         return None
     rows = recover_kind(partial, target)
     partial.unlink(missing_ok=True)
+    if len(companions(target)) > 1:
+        recover_beside(partial, target, rows)
     return rows
 
 

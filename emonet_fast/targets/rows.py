@@ -144,7 +144,7 @@ def _of_annotators(
         weights[(counts > 1) & (mean == 0.5)] *= _TIE
 
     def matrix(flat: Floats | Ints) -> Floats:
-        return flat.reshape(len(rows.keys), len(rows.names))[:, columns]
+        return np.asarray(flat.reshape(len(rows.keys), len(rows.names))[:, columns], np.float64)
 
     told = None
     if (counts > 1).any():
@@ -195,8 +195,8 @@ def _filled(rows: LabelRows, share: bool, notes: list[str]) -> LabelRows:
         raise _none_known(rows.source)
     _say_empty(int((~known).sum()), rows.source, notes)
     if not known.all():
-        cells = (rows.key[known], rows.name[known], rows.annotator[known], rows.value[known])
-        rows = replace(rows, **dict(zip(("key", "name", "annotator", "value"), cells, strict=True)))
+        key, name, annotator = rows.key[known], rows.name[known], rows.annotator[known]
+        rows = replace(rows, key=key, name=name, annotator=annotator, value=rows.value[known])
     value = (rows.value > 0).astype(np.float64) if share else rows.value
     return replace(rows, value=value, yes_no=rows.yes_no or bool(((value == 0) | (value == 1)).all()))
 

@@ -37,7 +37,7 @@ def test_a_run_without_rows_gives_an_empty_array(tmp_path):
 
 @pytest.mark.parametrize("cut", [0, 1, 24, 25])
 def test_a_killed_run_is_recovered_up_to_its_last_whole_row(tmp_path, cut):
-    sink = NpySink(tmp_path / "e.npy", 6, {})
+    sink = NpySink(tmp_path / "e.npy", 6, {"a": "b"}, tmp_path / "e.parquet")
     scores = made(["a", "b", "c"])
     sink.write(scores)
     sink.file.truncate(sink.file.tell() - cut)
@@ -45,7 +45,9 @@ def test_a_killed_run_is_recovered_up_to_its_last_whole_row(tmp_path, cut):
     rows = 3 - -(-cut // 24)  # a row has 24 bytes
     assert recover(tmp_path / "e.npy") == rows
     np.testing.assert_array_equal(np.load(tmp_path / "e.npy"), scores.embeddings[:rows])
-    assert [p.name for p in tmp_path.iterdir()] == ["e.npy"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["e.npy", "e.npy.meta.json"]
+    facts = json.loads((tmp_path / "e.npy.meta.json").read_text())
+    assert facts == {"a": "b", "emonet_fast.table": "e.parquet", "emonet_fast.rows": str(rows)}
 
 
 def test_what_is_none_is_said_and_stays(tmp_path):
@@ -58,11 +60,28 @@ def test_what_is_none_is_said_and_stays(tmp_path):
 
 
 def test_an_early_end_leaves_the_older_file(tmp_path):
-    NpySink(tmp_path / "e.npy", 6, {}).close()
-    apart, sink = OutputsApart(), NpySink(tmp_path / "e.npy", 6, {})
+    NpySink(tmp_path / "e.npy", 6, {"run": "old"}).close()
+    apart, sink = OutputsApart(), NpySink(tmp_path / "e.npy", 6, {"run": "new"})
     apart.add(sink, sink.write)
     apart.write(made(["a"]))
     apart.end_all(early=True, empty=False)
     assert np.load(tmp_path / "e.npy").shape == (0, 6)
     assert recover(tmp_path / "e.npy") == 1
-    assert not (tmp_path / "e.npy.meta.json").exists()  # it told of the older file
+    facts = json.loads((tmp_path / "e.npy.meta.json").read_text())
+    assert facts == {"run": "new", "emonet_fast.rows": "1"}
+
+
+def test_metadata_that_are_damaged_or_lost_are_not_an_older_files(tmp_path):
+    for damage in (None, b"{", b"[]"):
+        NpySink(tmp_path / "e.npy", 6, {"run": "old"}).close()
+        sink = NpySink(tmp_path / "e.npy", 6, {"run": "new"})
+        sink.file.close()
+        kept = tmp_path / "e.npy.partial.meta.json"
+        kept.unlink() if damage is None else kept.write_bytes(damage)
+        if damage is None:
+            assert recover(tmp_path / "e.npy") == 0
+        else:
+            with pytest.raises(EmonetError, match=r"e\.npy\.partial\.meta\.json is damaged"):
+                recover(tmp_path / "e.npy")
+        assert not (tmp_path / "e.npy.meta.json").exists()
+        kept.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """`emonet-fast labels` as a user runs it."""
 
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ from PIL import Image
 
 from emonet_fast.commands.main import cli
 from emonet_fast.errors import DataError, EmonetError, InputError, OptionError
+from emonet_fast.targets import read_targets
 
 
 def run(*arguments):
@@ -37,6 +39,42 @@ def test_template_writes_a_project_with_its_tasks(tmp_path):
         run("template", "-o", output, "--images", faces)
     with pytest.raises(InputError, match="no folder with pictures"):
         run("template", "-o", output, "--images", tmp_path / "none", "--tasks", tasks)
+
+
+def test_a_template_is_labelled_exported_and_read_back(tmp_path):
+    """Tasks of the command, answered as Label Studio's export does, come back as labels by the pictures' keys."""
+    faces, tasks = tmp_path / "faces", tmp_path / "t.json"
+    names = ("anna/1.png", "anna/ü #2.png", "b.png")
+    for name in names:
+        (faces / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(faces / name)
+    run("template", "-o", tmp_path / "e.xml", "--images", faces, "--tasks", tasks)
+    controls = re.findall(r'<Number name="(\w+)"', (tmp_path / "e.xml").read_text("utf-8"))
+    answers = np.random.default_rng(0).integers(0, 8, (3, 2, 40))  # by picture, annotator, control
+    export = json.loads(tasks.read_text("utf-8"))
+    place = {task["data"]["key"]: i for i, task in enumerate(export)}
+    for task, of_task in zip(export, answers.tolist(), strict=True):
+        task["annotations"] = [
+            {
+                "completed_by": who,
+                "result": [
+                    {"from_name": name, "to_name": "image", "type": "number", "value": {"number": number}}
+                    for name, number in zip(controls, numbers, strict=True)
+                ],
+            }
+            for who, numbers in enumerate(of_task)
+        ]
+    (tmp_path / "export.json").write_text(json.dumps(export), "utf-8")
+    text = run("check", tmp_path / "export.json", "--json", tmp_path / "j.json")
+    assert "pictures: 3" in text
+    assert "annotators: 2" in text
+    rows = json.loads((tmp_path / "j.json").read_text())["tables"]["labels"]["rows"]
+    assert [row["labels"] for row in rows] == [3] * 40
+    targets = read_targets(tmp_path / "export.json")
+    assert sorted(targets.keys) == sorted(names)
+    for key in names:
+        found = targets.values[targets.keys.index(key)][[targets.names.index(name) for name in controls]]
+        np.testing.assert_array_equal(found, answers[place[key]].mean(axis=0))
 
 
 @pytest.fixture
