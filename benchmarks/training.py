@@ -7,8 +7,8 @@ Embeddings are drawn: a Gaussian whose variances fall as those of real embedding
 the rest, divided by their norm. Each head's teacher is an MLP of 64 hidden numbers, whose answers lie on 0..7; an
 annotator's label is the answer plus normal noise, rounded to a level. Spearman is that of held-out scores with the
 teacher's answers before the noise, and the error is the mean absolute one. --clean trains on those, too: what the
-same network reaches without noise. Two precisions are compared head by head. --steps ends after so many steps and
-says what all of them would take.
+same network reaches without noise. Precisions are compared head by head, beside what another seed changes. --steps
+ends after so many steps and says what all of them would take.
 """
 
 import argparse
@@ -121,16 +121,20 @@ def main() -> None:
     for name, targets in (("noisy", labels), ("clean", truth))[: 1 + asked.clean]:
         scales = ((0.0, 7.0),) * asked.heads
         examples = Examples(values, targets, np.ones_like(targets), names, scales, *map(np.sort, parts))
+        runs = [(precision, 0) for precision in asked.precision]
+        runs += [(asked.precision[0], 1)] * (len(runs) > 1)
         found = []
-        for precision in asked.precision:
-            how = Training(layout=asked.layout, precision=precision, epochs=asked.epochs)
-            found.append(run(f"{name}, {precision}", truth, examples, how, asked.steps))
-        if len(found) == 2 and found[0] is not None and found[1] is not None:
-            rho, error = found[1] - found[0]
-            print(
-                f"{name}, {asked.precision[1]} less {asked.precision[0]}: Spearman {rho.mean():+.4f} ({rho.min():+.4f} "
-                f"to {rho.max():+.4f}), error {error.mean():+.4f} ({error.min():+.4f} to {error.max():+.4f})"
-            )
+        for precision, seed in runs:
+            how = Training(layout=asked.layout, precision=precision, epochs=asked.epochs, seed=seed)
+            found.append(run(f"{name}, {precision}, seed {seed}", truth, examples, how, asked.steps))
+        for (precision, seed), figures in zip(runs[1:], found[1:], strict=True):
+            if figures is not None and found[0] is not None:
+                rho, error = figures - found[0]
+                print(
+                    f"{name}, {precision} of seed {seed} less {runs[0][0]} of seed 0: Spearman {rho.mean():+.4f} "
+                    f"({rho.min():+.4f} to {rho.max():+.4f}), error {error.mean():+.4f} ({error.min():+.4f} to "
+                    f"{error.max():+.4f})"
+                )
 
 
 if __name__ == "__main__":

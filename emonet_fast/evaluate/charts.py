@@ -158,6 +158,7 @@ def lines_png(at: Any, series: Mapping[str, Floats], label: str) -> Pictures:
         axes.plot(at, values, color=colour, linewidth=0.5, alpha=0.35)
         axes.plot(at, np.nanmedian(values, axis=1), color=colour, linewidth=2, label=name)
     axes.set_xlabel(label, fontsize=9)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     _frame(axes, "both")
     figure.legend(loc="outside lower center", fontsize=8, frameon=False, ncols=2)
     return _png(figure)

@@ -33,7 +33,7 @@ def probe_result(
     """
     names = list(probe.heads)
     figures, whole = held_out_figures(names, probe.predicted, labels, cluster, scales, "label", bootstraps)
-    charts = _dots(whole, "AUC" if "AUC" in whole.columns else "Spearman"), _panels(probe, names, labels)
+    charts = heads_chart(whole), _panels(probe, names, labels)
     tables = _brief(whole, probe), whole, strengths_table(probe), *more
     return Result("probe", "Linear probes", facts, figures, tables, charts, (*probe.notes, *notes))
 
@@ -59,7 +59,10 @@ def strengths_table(probe: Probe) -> Table:
     return Table("strengths", "Strengths", lead, columns, tuple(rows), digits=4, brief=False)
 
 
-def _dots(whole: Table, figure: str) -> Chart:
+def heads_chart(whole: Table) -> Chart:
+    """AUC or Spearman of each head with its interval, of the table of held_out_figures."""
+    figure = "AUC" if "AUC" in whole.columns else "Spearman"
+
     def draw() -> Pictures:
         known = [row for row in whole.records() if row[figure] is not None]
         known.sort(key=lambda row: -float(row[figure] or 0.0))

@@ -8,6 +8,7 @@ from ..checkpoint.heads import Layers
 from ..evaluate.charts import lines_png
 from ..evaluate.held_out import held_out_figures
 from ..evaluate.result import Chart, Result
+from ..probes.result import heads_chart
 from .loop import Trained
 from .prepared import Dealt
 from .stack import scores_of
@@ -48,6 +49,6 @@ def judged(
         {**facts, **prepared.facts, **trained.facts},
         figures,
         (table, *trained.tables),
-        (losses,) if len(epochs) else (),
+        (heads_chart(table), losses) if len(epochs) > 1 else (heads_chart(table),),
         (*prepared.notes, *trained.notes),
     )
