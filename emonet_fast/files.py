@@ -146,16 +146,21 @@ class PendingFile:
         self._temporary.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Give a folder to fill, which becomes `path` at the end; where anything fails nothing of it stays.
-
-    Raises OptionError where `path` exists and is not an empty folder.
-    """
+def check_new_folder(path: Path) -> None:
+    """Raise OptionError where `path` exists and is not an empty folder: `new_folder` would replace something."""
     if path.is_dir() and any(path.iterdir()):
         raise OptionError(f"{path} exists and is not empty; give a new folder, or remove it first")
     if path.exists() and not path.is_dir():
         raise OptionError(f"{path} is a file; expected a new or an empty folder")
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to fill, which becomes `path` at the end; where anything fails nothing of it stays.
+
+    Raises OptionError as `check_new_folder` does.
+    """
+    check_new_folder(path)
     with opening(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))

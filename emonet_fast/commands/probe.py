@@ -61,14 +61,15 @@ def probe(
     """
     from ..bars import phases
     from ..checkpoint import encoder_hash, open_checkpoint
+    from ..files import check_new_folder
     from ..optional import need
-    from ..probes import check_folder, run_probe, save_probe
+    from ..probes import run_probe, save_probe
     from ..sources.embeddings import Embeddings
     from ..targets import read_targets
 
     if report is not None:
         need("matplotlib", "--report")
-    check_folder(output)
+    check_new_folder(output)
     opt.try_files(json, report, inputs=[labels, *embeddings])
     found = Embeddings(embeddings)
     opened = None

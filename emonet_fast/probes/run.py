@@ -136,11 +136,5 @@ def save_probe(probed: Probed, folder: Path, checkpoint: Checkpoint | None = Non
             pack_heads(checkpoint, unfinished / HEADS, unfinished / PACKED, named=folder.name)
 
 
-def check_folder(folder: Path) -> None:
-    """Raise OptionError where probes cannot be written without replacing something."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OptionError(f"{folder} is there and not an empty folder; name a new one for the heads")
-
-
 def _named(names: Sequence[str]) -> str:
     return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")

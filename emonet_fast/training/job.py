@@ -16,7 +16,7 @@ from ..checkpoint.spec import Checkpoint
 from ..errors import DataError, OptionError
 from ..evaluate.report import write_json, write_report
 from ..evaluate.result import Result
-from ..files import new_folder, write_whole
+from ..files import check_new_folder, new_folder, write_whole
 from ..optional import require
 from ..sources.embeddings import Embeddings
 from ..targets import Reading, Targets, labelled, read_targets
@@ -129,8 +129,7 @@ def run(job: TrainJob, step: Step = lambda done, total, words: None, say: Callab
 
 
 def _check_output(output: Path) -> None:
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise OptionError(f"{output} is there and not an empty folder; give a new folder, or remove it first")
+    check_new_folder(output)
     if not output.absolute().parent.is_dir():
         raise OptionError(f"there is no folder {output.absolute().parent}; create it first")
 

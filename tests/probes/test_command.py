@@ -6,32 +6,22 @@ import numpy as np
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 from PIL import Image, ImageEnhance
 from sklearn.linear_model import Ridge
 
 from emonet_fast.checkpoint.heads import read_heads, read_switches
 from emonet_fast.checkpoint.pack import open_packed
-from emonet_fast.commands.main import cli
-from emonet_fast.errors import CheckpointError, DataError, EmonetError, OptionError
+from emonet_fast.errors import CheckpointError, DataError, OptionError
 from emonet_fast.sources.embeddings import Embeddings
 from emonet_fast.targets import labelled, read_targets
 
+from ..commanding import run
 from ..pictures import photographs
 from ..tiny import write_tiny
 
 N, PEOPLE = 72, 12
 ENGINE = "--device", "cpu", "--precision", "fp32"
 ALIKE = "--duplicate", 0.99999
-
-
-def run(*arguments):
-    """The command's output; errors made on purpose are raised."""
-    done = CliRunner().invoke(cli, [*map(str, arguments)])
-    if isinstance(done.exception, EmonetError):
-        raise done.exception
-    assert done.exit_code == 0, done.output
-    return done.output
 
 
 @pytest.fixture(scope="module")
@@ -140,5 +130,5 @@ def test_what_is_refused_leaves_nothing(folder, tmp_path):
         assert not (tmp_path / "p").exists()
     (tmp_path / "p").mkdir()
     (tmp_path / "p/mine").touch()
-    with pytest.raises(OptionError, match="not an empty folder"):
+    with pytest.raises(OptionError, match="exists and is not empty"):
         run(*arguments)

@@ -7,21 +7,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
-from emonet_fast.commands.main import cli
-from emonet_fast.errors import DataError, EmonetError, InputError, OptionError
+from emonet_fast.errors import DataError, InputError, OptionError
 from emonet_fast.targets import read_targets
+
+from ..commanding import run as run_command
 
 
 def run(*arguments):
-    """The command's output; errors made on purpose are raised."""
-    done = CliRunner().invoke(cli, ["labels", *map(str, arguments)])
-    if isinstance(done.exception, EmonetError):
-        raise done.exception
-    assert done.exit_code == 0, done.output
-    return done.output
+    return run_command("labels", *arguments)
 
 
 def test_template_writes_a_project_with_its_tasks(tmp_path):

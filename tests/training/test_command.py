@@ -10,12 +10,14 @@ from click.testing import CliRunner
 
 from emonet_fast.checkpoint.heads import MEANS_FILE
 from emonet_fast.commands.main import cli
-from emonet_fast.errors import DataError, EmonetError, OptionError
+from emonet_fast.errors import DataError, OptionError
 from emonet_fast.evaluate.metrics import spearman
 from emonet_fast.sources.embeddings import Embeddings
 from emonet_fast.targets import labelled, read_targets
 from emonet_fast.training.card import Licence, model_card
 from emonet_fast.training.prepared import prepare
+
+from ..commanding import run
 
 torch = pytest.importorskip("torch", reason="the reference (extra reference) is not installed")
 WIDTH, ROWS = 16, 240
@@ -23,15 +25,6 @@ ENCODER = "sha256:" + "a" * 64
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def run(*arguments):
-    """The command's output; errors made on purpose are raised."""
-    done = CliRunner().invoke(cli, [*map(str, arguments)])
-    if isinstance(done.exception, EmonetError):
-        raise done.exception
-    assert done.exit_code == 0, done.output
-    return done.output
 
 
 class World:
@@ -126,7 +119,7 @@ def test_heads_figures_and_card(world, tmp_path):
     for word in ("| awe |", "rows that judge heads", "Neutral statistics: 48 rows, by emotion=Neutral", "Article 5"):
         assert word in card
     assert str(tmp_path) not in card  # cards are published
-    with pytest.raises(OptionError, match="is there and not an empty folder"):
+    with pytest.raises(OptionError, match="exists and is not empty"):
         run(*given, "-o", out)
 
 
