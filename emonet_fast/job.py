@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .baseline import Baseline
 from .decoders.vectors import VectorDecoder
@@ -27,6 +28,9 @@ from .sources.skipped import skipped_text
 from .text import duration
 from .thumbnails import thumbnail
 
+if TYPE_CHECKING:
+    import pyarrow
+
 # Rows kept for the table on the terminal; files get all of them.
 TABLE_ROWS = 40
 
@@ -47,6 +51,7 @@ class ScoreOutputs:
         baseline: the population that rows are ranked against; "self" takes the run's own rows, once all are scored;
             None ranks them by themselves.
         min_reliability: leave emotions out of rankings of which the experts' alpha is lower; None leaves none out.
+        carried: further columns of the table, whose cells are the pictures' origins; None for none.
     """
 
     table: Path | None = None
@@ -59,6 +64,7 @@ class ScoreOutputs:
     npy: Path | None = None
     baseline: Baseline | str | None = None
     min_reliability: float | None = None
+    carried: "pyarrow.Schema | None" = None
 
     @property
     def files(self) -> tuple[Path | None, ...]:
@@ -263,8 +269,12 @@ def _open(
             embeddings=outputs.embeddings,
             excel=outputs.excel,
             annotated=own,
+            carried=outputs.carried,
         )
-        apart.add(table, lambda batch: sink.write(batch.scores))
+        if outputs.carried is None:
+            apart.add(table, lambda batch: sink.write(batch.scores))
+        else:
+            apart.add(table, lambda batch: sink.write((batch.scores, [one.origin for one in batch.decoded])))
     if outputs.npy is not None:
         vectors = NpySink(outputs.npy, width, file_metadata(metadata), outputs.table)
         apart.add(vectors, lambda batch: vectors.write(batch.scores))

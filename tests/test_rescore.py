@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from emonet_fast import Scorer
@@ -224,3 +225,54 @@ def test_a_rescoring_run_that_ends_early_is_recovered_and_read_again(how, tiny_f
     found = csv.read_csv(table)
     raw = np.stack([found.column(n).to_numpy() for n in found.column_names if n.startswith("raw_")], axis=1)
     np.testing.assert_array_equal(raw.astype(np.float32), expected)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_what_a_table_of_ours_has_beside_scores_is_carried_through(suffix, run, scored, tiny_folder):
+    """Columns as of faces and videos, in the rows that they were in; those of scores are made anew."""
+    own = pq.read_table(scored / "e.parquet")
+    beside = {
+        "face_x": pa.array([1.5, None, 3, 4, 5, 6]),
+        "track": pa.array([1, 1, 2, None, 2, 3], pa.int64()),
+        "reused": pa.array([True, False] * 3),
+        "time_base": pa.array(["1/90000"] * 6).dictionary_encode(),
+        "smooth_awe": pa.array([0.0] * 6),
+        "thumbnail": pa.array([b"x"] * 6),
+    }
+    for name, column in beside.items():
+        own = own.append_column(name, column)
+    pq.write_table(own, scored / "video.parquet")
+    run(scored / "video.parquet", "-c", tiny_folder, "-o", scored / f"n{suffix}", "--baseline", "self")
+    after = (pq.read_table if suffix == ".parquet" else csv.read_csv)(scored / f"n{suffix}")
+    for name in ("face_x", "track", "reused", "time_base"):
+        assert after.column(name).to_pylist() == beside[name].to_pylist()
+    assert not {"smooth_awe", "thumbnail", "embedding"} & set(after.column_names)
+    assert after.column("key").to_pylist() == own.column("key").to_pylist()
+    assert "z_awe" in after.column_names
+    both = (scored / "video.parquet", scored / "e.parquet")
+    assert "were left out: face_x, reused, time_base, track" in run(*both, "-c", tiny_folder)
+    for table in (scored / "e.npy", scored / "e.parquet"):  # the one has no columns, one none beside
+        run(table, "-c", tiny_folder, "-o", scored / "m.parquet")
+        assert not set(beside) & set(pq.read_schema(scored / "m.parquet").names)
+
+
+def test_a_rescored_table_of_a_video_is_summarised_by_its_tracks(run, scored, tiny_folder):
+    own = pq.read_table(scored / "e.parquet").slice(0, 4)
+    for name, column in (
+        ("source", pa.array(["talk.mp4"] * 4)),
+        ("seconds", pa.array([0.0, 0.5, 0.0, 0.5])),
+        ("track", pa.array([1, 1, 2, 2], pa.int64())),
+    ):
+        own = own.append_column(name, column)
+    pq.write_table(own, scored / "video.parquet")
+    run(scored / "video.parquet", "-c", tiny_folder, "-o", scored / "n.parquet")
+    summaries = []
+    for name in ("video", "n"):
+        output = scored / f"summary-{name}.csv"
+        done = CliRunner().invoke(
+            main.cli, ["summarise", str(scored / f"{name}.parquet"), "--by", "track", "-o", str(output)]
+        )
+        assert done.exit_code == 0, done.output
+        summaries.append(output.read_text("utf-8"))
+    assert summaries[0] == summaries[1]
+    assert len(summaries[0].splitlines()) > 2

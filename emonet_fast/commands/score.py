@@ -91,10 +91,12 @@ def score(
         source = Inputs(inputs, options, image_column=image_column)
     else:
         check_for_embeddings(options, faces)
-        scorer, source, notes = scorer.of_embeddings(stored.facts), StoredInputs(stored), stored.notes
+        scorer, source = scorer.of_embeddings(stored.facts), StoredInputs(stored)
+        notes = source.notes
     with scorer:
+        carried = source.carried if isinstance(source, StoredInputs) else None
         outputs = job.ScoreOutputs(
-            output, format, report, opt.title(inputs), embeddings, top, excel, npy, population, min_reliability
+            output, format, report, opt.title(inputs), embeddings, top, excel, npy, population, min_reliability, carried
         )
         job.check(outputs)
         keep_apart(outputs.files, (*source.paths(), *opt.files_read(checkpoint, options, faces, baseline)))

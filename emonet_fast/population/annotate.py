@@ -69,7 +69,7 @@ def _dominant(names: Sequence[str], z: Float64Array) -> list[str | None]:
 
 
 def _people(table: "pyarrow.Table") -> list[Hashable]:
-    if "track" not in table.column_names:
+    if not {"source", "track"} <= set(table.column_names):  # not of a video
         return []
     pairs = zip(table.column("source").to_pylist(), table.column("track").to_pylist(), strict=True)
     return [(source, NO_TRACK if track is None else track) for source, track in pairs]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import OptionError
 from .encoders import SCHEMA_VERSION, encode_laion, file_metadata
@@ -27,8 +27,11 @@ def open_sink(
     embeddings: bool = False,
     excel: bool = False,
     annotated: bool = False,
+    carried: "pyarrow.Schema | None" = None,
 ) -> GrowingTable:
     """Open an output file for rows; its suffix tells its kind (see `open_rows`). `format` "laion" is for .jsonl.
+
+    With `carried`, rows are (Scores, the cells of these columns for each row), which stand after those of the scores.
 
     Its partial file is made at once, so that a folder that cannot be written is known before anything is scored.
     Raises OptionError then, and when the suffix or the format is unknown.
@@ -49,14 +52,19 @@ def open_sink(
     if embeddings and suffix == ".xlsx":
         raise OptionError(f"Excel has no place for embeddings; write {path.name!r} as .parquet, or leave them out")
 
-    def arrow(scores: "Scores") -> "pyarrow.Table":
+    def arrow(rows: "Scores | tuple[Scores, list[tuple[Any, ...]]]") -> "pyarrow.Table":
+        scores, cells = rows if isinstance(rows, tuple) else (rows, [])
         if embeddings and scores.embeddings is None:
             raise OptionError(
                 f"{path} was opened with embeddings=True, but these scores have none; "
                 "rows without scores need a row of NaN there"
             )
         table = scores.to_arrow()
-        return table if embeddings or scores.embeddings is None else table.drop_columns(["embedding"])
+        if not embeddings and scores.embeddings is not None:
+            table = table.drop_columns(["embedding"])
+        for at, field in enumerate(carried or () if format == "default" else ()):
+            table = table.append_column(field, [[row[at] for row in cells]])
+        return table
 
     facts = file_metadata(metadata)
     if suffix in (".csv", ".jsonl"):

@@ -70,7 +70,7 @@ class Embeddings:
         paths = [path for place in places for path in _files_of(os.fspath(place))]
         if not paths:
             raise DataError("no embeddings were named; expected parquet tables, folders of them, or .npy files")
-        self._columns = tuple(columns)
+        self._columns, self._column = tuple(columns), column
         self.files = tuple(open_embeddings(path, column, self._columns) for path in paths)
         known = [file for file in self.files if file.width]
         if not known:
@@ -83,6 +83,10 @@ class Embeddings:
         stated = [file.metadata.get(ENCODER) for file in self.files]
         self.encoder = stated[0] if all(stated) else None
         self.notes = tuple(dict.fromkeys(note for file in self.files for note in _notes_of(file)))
+
+    def with_columns(self, columns: Sequence[str]) -> "Embeddings":
+        """The same files, whose batches carry these columns. Raises DataError where one has not all of them."""
+        return Embeddings([file.path for file in self.files], columns, column=self._column)
 
     @cached_property
     def normalized(self) -> bool:

@@ -6,20 +6,40 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...errors import InputError
 from ...records import Picture
+from ...text import listed
 from ..lists import expand
 from ..remote import is_remote
 from ..table import NoImageColumnError, choose_column, is_table_name, open_table
 from . import Embeddings, is_embeddings_name
+from .tables import columns_beside
 from .vectors import is_vectors
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 class StoredInputs:
-    """Stored embeddings where a run expects pictures: a row each, whose data is the embedding. See `sources.Inputs`."""
+    """Stored embeddings where a run expects pictures: a row each, whose data is the embedding. See `sources.Inputs`.
+
+    Attributes:
+        carried: what the tables have beside scores, such as faces and tracks, and in this order each picture's origin;
+            None where some file is no table of ours.
+        notes: what a reader of the scores must know of the embeddings.
+    """
 
     def __init__(self, embeddings: Embeddings) -> None:
+        self.carried: pyarrow.Schema | None = None
+        known = [columns_beside(file) for file in embeddings.files]
+        if known[0] and all(known[0].equals(one) for one in known):
+            self.carried = known[0]
+            embeddings = embeddings.with_columns(known[0].names)
+        lost = {name for one in known for name in one.names} if self.carried is None else set[str]()
+        note = f"columns that not all inputs have, or of another type, were left out: {listed(sorted(lost))}"
+        self.notes = (*embeddings.notes, *([note] if lost else []))
         self.embeddings, self.total = embeddings, embeddings.rows
         self.skipped: Counter[str] = Counter()
 

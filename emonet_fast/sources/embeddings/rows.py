@@ -42,9 +42,11 @@ class EmbeddingBatch:
         return len(self.keys)
 
     def pictures(self) -> Iterator[Picture]:
-        """The rows as what a Scorer `of_embeddings` takes."""
-        for key, vector, status, reason in zip(self.keys, self.values, self.status, self.reason, strict=True):
-            yield Picture(key, vector if status == Status.OK else None, status, reason)
+        """The rows as what a Scorer `of_embeddings` takes; a picture's origin is its cells of `columns`."""
+        cells = list(zip(*(column.to_pylist() for column in self.columns.columns), strict=True)) or [()] * len(self)
+        rows = zip(self.keys, self.values, self.status, self.reason, cells, strict=True)
+        for key, vector, status, reason, own in rows:
+            yield Picture(key, vector if status == Status.OK else None, status, reason, origin=own)
 
     @property
     def ok(self) -> npt.NDArray[np.bool_]:

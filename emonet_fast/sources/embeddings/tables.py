@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import pyarrow.parquet
 
 _OURS = "emonet_fast.schema_version"
+# What every table of scores has of its own.
+_MADE = ("key", "status", "reason", "file_name", "dominant_emotion", "embedding")
+_SCORES = ("raw_", "score_", "softmax_", "z_", "percentile_", "smooth_")
 
 
 def open_vectors(path: str, column: str | None, columns: Sequence[str]) -> EmbeddingFile:
@@ -34,6 +37,27 @@ def open_vectors(path: str, column: str | None, columns: Sequence[str]) -> Embed
         dtype = {"halffloat": "float16", "float": "float32", "double": "float64"}[str(kind.value_type)]
         width = getattr(kind, "list_size", 0) or next(filter(None, _widths(file, chosen)), 0)
     return EmbeddingFile(path, rows, width, dtype, facts, chosen)
+
+
+def columns_beside(file: EmbeddingFile) -> "pyarrow.Schema":
+    """The columns of texts, numbers and truths in a table of ours that no rescoring makes; none of another file."""
+    import pyarrow as pa
+    import pyarrow.types as kinds
+
+    if file.column is None or _OURS not in file.metadata:
+        return pa.schema([])
+    known = (kinds.is_string, kinds.is_integer, kinds.is_float32, kinds.is_float64, kinds.is_boolean)
+    with open_table(file.path) as table:
+        fields = [pa.field(one.name, getattr(one.type, "value_type", one.type)) for one in table.schema_arrow]
+        nested = {one.name for one in table.schema_arrow if kinds.is_nested(one.type)}
+    made = {*_MADE, *nested}
+    return pa.schema(
+        [
+            one
+            for one in fields
+            if one.name not in made and not one.name.startswith(_SCORES) and any(is_kind(one.type) for is_kind in known)
+        ]
+    )
 
 
 def _widths(file: "pyarrow.parquet.ParquetFile", column: str) -> Iterator[int]:
