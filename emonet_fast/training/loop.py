@@ -38,7 +38,7 @@ class Trained:
 
     Args:
         heads: by name: the layers of the best epoch, which take plain embeddings and give plain scores.
-        best: by name, the epoch (from 1) that they are of.
+        best: by name, the epoch (from 1) that they are of; 0 where none was better than the head that came.
         learning: [E, H] mean loss of each epoch on the rows it learnt from, with dropout; NaN after a head's end.
         stopping: [E, H] loss on the stopping part, likewise. Losses are those of standardised labels for mae and mse,
             so divided by the spread (or its square) they would be of the labels; here they are on the labels' scale.
@@ -114,9 +114,11 @@ class _Course:
                 came, wanted = ("-".join(map(str, w)) for w in (widths_of(init[0]), self._widths))
                 raise OptionError(f"the heads to go on from have widths {came}; expected {wanted}. Choose their layout")
             stack = from_layers(init, self._standard)
-        else:
-            stack = new_stack(heads, self._widths, self._how.seed)
-        return State.new(stack, heads)
+            state = State.new(stack, heads)
+            there = [(weight.to(self._how.device), bias.to(self._how.device)) for weight, bias in stack]
+            state.best_loss = self._lost(there, state.active)  # a head that only gets worse stays as it came
+            return state
+        return State.new(new_stack(heads, self._widths, self._how.seed), heads)
 
     def heads(self) -> Trained:
         state = self._state

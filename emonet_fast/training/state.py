@@ -31,7 +31,7 @@ class State:
         best: layers of all H heads at their best epoch.
         active: [h] which heads go on.
         best_loss: [H] on the stopping part.
-        best_epoch: [H] from 1; 0 before the first.
+        best_epoch: [H] from 1; 0 as they came.
         epoch: how many are done.
         learning: for each epoch, each head's loss; NaN after its end.
         stopping: likewise.

@@ -118,6 +118,9 @@ def test_heads_go_on_from_others():
     np.testing.assert_allclose(
         scores_of(on.heads, data.values), scores_of(before.heads, data.values), atol=1e-4
     )  # folded and unfolded in float32
+    worse = train(data, Training(epochs=3, learning_rate=10.0), init=init)
+    assert set(worse.best.values()) == {0}
+    np.testing.assert_allclose(scores_of(worse.heads, data.values), scores_of(before.heads, data.values), atol=1e-4)
     with pytest.raises(OptionError, match="have widths 12-128-32-1; expected 12-1"):
         train(data, Training(layout="linear"), init=init)
 
