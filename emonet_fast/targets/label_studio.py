@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from ..errors import DataError
 from ..evaluate.any_hit import NAME_FIELDS
 from ..sources.folder import stat_file
+from ..text import utf8_text
 
 if TYPE_CHECKING:
     import pyarrow
@@ -42,7 +43,7 @@ def export_table(path: Path) -> tuple["pyarrow.Table", list[str]]:
         raise DataError(f"{path} is no export of Label Studio; expected a list of tasks")
     left_out: Counter[str] = Counter()
     rows = [row for number, task in enumerate(tasks) for row in _rows(task, f"{path}, task {number}", left_out)]
-    notes = [f"{n} {what} were left out" for what, n in left_out.items()]
+    notes = [f"{n} {what} were left out" for what, n in left_out.items() if n]
     if not rows:
         raise DataError(f"{path} has no annotations" + (f": {'; '.join(notes)}" if notes else ""))
     return _table(rows), notes
@@ -148,4 +149,8 @@ def _table(rows: list[dict[str, Any]]) -> "pyarrow.Table":
     import pyarrow as pa
 
     names = dict.fromkeys(name for row in rows for name in row)
-    return pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
+
+    def texts(name: str) -> list[str | None]:
+        return [None if (cell := row.get(name)) is None else utf8_text(cell) for row in rows]
+
+    return pa.table({utf8_text(name): pa.array(texts(name), pa.string()) for name in names})

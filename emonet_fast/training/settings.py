@@ -79,6 +79,8 @@ class Training:
         for name, count in (("epochs", self.epochs), ("patience", self.patience), ("batch_size", self.batch_size)):
             if count is not None and count < 1:
                 raise OptionError(f"{name} is {count}; expected 1 or more")
+        if not 0 <= self.seed < 2**63:
+            raise OptionError(f"seed is {self.seed}; expected a whole number from 0 to 2**63 - 1")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise OptionError(f"learning_rate is {self.learning_rate}; expected a number above 0")
 

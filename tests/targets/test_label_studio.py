@@ -195,3 +195,11 @@ def test_tasks_come_back_with_the_keys_of_their_pictures(tmp_path):
     assert [picture_name(row["data"]["image"]) for row in made] == [f"faces/{key}" for key in keys]
     export = [row | {"annotations": [annotation({"awe": i}, 1)]} for i, row in enumerate(made)]
     assert read_targets(save(tmp_path, export)).keys == tuple(keys)
+
+
+def test_texts_that_no_file_can_hold_become_visible(tmp_path):
+    names = "\ud800a", "b", "c"
+    tasks_of = [{"data": {"key": name}, "annotations": [annotation({"awe": i}, 1)]} for i, name in enumerate(names)]
+    targets = read_targets(save(tmp_path, tasks_of))
+    assert targets.keys == ("\\ud800a", "b", "c")
+    assert not any("left out" in note for note in targets.notes)

@@ -169,6 +169,8 @@ def test_what_cannot_be_learnt_is_refused(case):
         ({"layout": "huge"}, "layout is 'huge'; expected one of small, large, linear"),
         ({"loss": "hinge"}, "loss is 'hinge'"),
         ({"epochs": 0}, "epochs is 0"),
+        ({"seed": -1}, "seed is -1; expected a whole number from 0"),
+        ({"seed": 2**63}, "seed is 9223372036854775808"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
     ],
 )
