@@ -86,10 +86,7 @@ def load(program: str, url: str, pictures: Path, requests: int, **shares: float)
     by_name = {one["name"]: one for one in json.loads(done.stdout)}
     good = by_name["good"]
     seconds = good["last_request_timestamp"] - good["start_time"]
-    return {
-        "counts": json.loads(output.read_text()),
-        "rate": good["num_requests"] / seconds,
-    }
+    return json.loads(output.read_text()) | {"rate": good["num_requests"] / seconds}
 
 
 def scorer_rate(scorer: Scorer, pictures: list[bytes], rows: int) -> float:
@@ -164,7 +161,7 @@ def crowd(program: str, checkpoint: Path, folder: Path, rows: int) -> dict[str, 
         beside = load(program, url, folder, rows)
         for one in crowd:
             one.close()
-    return {"alone": alone, "beside": beside["rate"], "counts": beside["counts"]}
+    return {"alone": alone, "beside": beside["rate"], "counts": beside["counts"], "faults": beside["faults"]}
 
 
 def memory(process: int) -> float:

@@ -4,7 +4,8 @@
 
 It asks loopback addresses alone, at most LOAD_REQUESTS times, and ends by itself. Of each hundred requests LOAD_BAD
 have a damaged picture, LOAD_CUT are cut off in the middle, LOAD_LARGE are too large. Every answer is held to what the
-first answer for the same picture was.
+first answer for the same picture was. What is refused for now has its status as a name; "stopped" is what came to
+nothing while the whole machine stood still; "wrong" is a fault, and `faults` says what came.
 """
 
 import ipaddress
@@ -13,6 +14,7 @@ import json
 import os
 import random
 import socket
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,24 +27,51 @@ BAD, CUT, LARGE = (float(os.environ.get(f"LOAD_{name}", "0")) for name in ("BAD"
 PICTURES = [path.read_bytes() for path in sorted(Path(os.environ["LOAD_PICTURES"]).glob("*.jpg"))]
 TOO_LARGE = b"\xff\xd8" + bytes(int(os.environ.get("LOAD_LIMIT", "0")))
 JPEG = {"Content-Type": "image/jpeg"}
+FOR_NOW = (408, 429, 503, 504)
+STILL = 5.0  # seconds without a turn of this process's loop: it, and the server with it, was stopped
 numbers = itertools.count()
 known: dict[int, str] = {}
 counts: dict[str, int] = {}
+faults: dict[str, int] = {}
 
 
 @events.test_start.add_listener
 def only_this_machine(environment, **_):
     host = urlsplit(environment.host).hostname
     assert ipaddress.ip_address(host).is_loopback, f"{host} is not this machine"
+    gevent.spawn(clock.run)
 
 
 @events.test_stop.add_listener
 def tell(environment, **_):
-    Path(os.environ["LOAD_OUTPUT"]).write_text(json.dumps(counts))
+    Path(os.environ["LOAD_OUTPUT"]).write_text(json.dumps({"counts": counts, "faults": faults}))
 
 
-def count(what: str) -> None:
-    counts[what] = counts.get(what, 0) + 1
+def count(what: str, of: dict[str, int] = counts) -> None:
+    of[what] = of.get(what, 0) + 1
+
+
+class Clock:
+    """Knows when this process stood still."""
+
+    def __init__(self) -> None:
+        self._turn = self._stood = 0.0
+
+    def run(self) -> None:
+        while True:
+            self.stood_since(0)
+            gevent.sleep(0.5)
+
+    def stood_since(self, began: float) -> bool:
+        """Whether it did after `began` (time.monotonic())."""
+        now = time.monotonic()
+        if self._turn and now - self._turn > STILL:
+            self._stood = now
+        self._turn = now
+        return self._stood > began
+
+
+clock = Clock()
 
 
 class Sender(FastHttpUser):
@@ -71,11 +100,15 @@ class Sender(FastHttpUser):
 
     def ask(self, body: bytes, status: int, kind: str, states: tuple[str, ...], which: int | None = None) -> None:
         """Send a body, and hold the answer to what it must be."""
+        began = time.monotonic()
         with self.client.post(
             "/v1/score?fields=raw", data=body, headers=JPEG, name=kind, catch_response=True
         ) as answer:
             fault = ""
-            if answer.status_code in (429, 503):
+            stood = clock.stood_since(began)
+            if answer.status_code != status and stood:
+                count(f"{kind} stopped")
+            elif answer.status_code in FOR_NOW:
                 count(f"{kind} {answer.status_code}")
             elif answer.status_code != status:
                 fault = f"{answer.status_code}: {answer.error}"
@@ -85,11 +118,15 @@ class Sender(FastHttpUser):
                     fault = f"{row['status']} came"
                 elif which is not None and known.setdefault(which, json.dumps(row["raw"])) != json.dumps(row["raw"]):
                     fault = "other scores than before"
-            if fault:
-                count(f"{kind} wrong")
-                answer.failure(fault)
+                else:
+                    count(kind)
             else:
                 count(kind)
+            if fault:
+                count(f"{kind} wrong")
+                count(f"{kind}: {fault}"[:200], faults)
+                answer.failure(fault)
+            else:
                 answer.success()
 
     def cut(self, body: bytes) -> None:

@@ -133,6 +133,8 @@ def serving(suite: Suite | None) -> str:
             counts = ", ".join(f"{number:,} {name}" for name, number in sorted(value["counts"].items()))
             before, after = value["memory_mb"]
             rows.append(["requests and what became of them", counts])
+            faults = value.get("faults", {})
+            rows += [["what was wrong", f"{number:,} {fault}"] for fault, number in faults.items()]
             rows.append(["memory before and after them", f"{before:.0f} MB, {after:.0f} MB; {value['left']:.0f} left"])
     return "\n".join([f"{suite.machine}, {suite.date}.", "", *table(["what", "figure"], rows)])
 
