@@ -238,10 +238,14 @@ def compare(
 @opt.place("a", "A")
 @opt.place("b", "B")
 @_leaking
+@opt.embedding_column
 @opt.group_by()
 @opt.duplicate
 @opt.progress
-def leaks(run: _Task, a: Path, b: Path, group_by: tuple[str, ...], duplicate: float, progress: str) -> None:
+def leaks(
+    run: _Task, a: Path, b: Path, embedding_column: str | None, group_by: tuple[str, ...], duplicate: float,
+    progress: str,
+) -> None:  # fmt: skip
     """What two parts of a data set share: pictures, people.
 
     A and B are stored embeddings, such as of a training and a test set: a table of `score --embeddings`, the folder of
@@ -250,7 +254,7 @@ def leaks(run: _Task, a: Path, b: Path, group_by: tuple[str, ...], duplicate: fl
     from ..compare import find_leaks
 
     run.check(a, b)
-    run.show(find_leaks(a, b, by=group_by, threshold=duplicate, progress=progress))
+    run.show(find_leaks(a, b, column=embedding_column, by=group_by, threshold=duplicate, progress=progress))
 
 
 for _command in (hq, binary, any_hit, demographics, compare, leaks):

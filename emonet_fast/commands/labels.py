@@ -59,9 +59,13 @@ def template(output: Path, images: Path | None, tasks: Path | None) -> None:
 @opt.place("source", "LABELS")
 @opt.labels_reading
 @opt.stored_embeddings()
+@opt.embedding_column
 @opt.json_file
 @opt.report_page("Write one page with the tables.")
-def check(source: Path, how: "Reading", embeddings: tuple[Path, ...], json: Path | None, report: Path | None) -> None:
+def check(
+    source: Path, how: "Reading", embeddings: tuple[Path, ...], embedding_column: str | None, json: Path | None,
+    report: Path | None,
+) -> None:  # fmt: skip
     """Say what labels hold, and how far annotators agree.
 
     LABELS is a table (.csv, .parquet, .jsonl), Label Studio's export (.json), or a data set as of `evaluate`.
@@ -72,7 +76,7 @@ def check(source: Path, how: "Reading", embeddings: tuple[Path, ...], json: Path
 
     opt.try_files(json, report, inputs=[source, *embeddings])
     targets = read_targets(str(source), how)
-    both = labelled(Embeddings(embeddings), targets) if embeddings else None
+    both = labelled(Embeddings(embeddings, column=embedding_column), targets) if embeddings else None
     result = labels_result(targets, *(() if both is None else (both.joined, both.notes)))
     sys.exit(opt.show_result(result, json_path=json, report=report))
 

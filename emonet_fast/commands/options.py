@@ -51,8 +51,8 @@ image_column = INPUT(
 )
 embedding_column = INPUT(
     "--embedding-column NAME",
-    "Score the stored embeddings in this column of parquet tables, not pictures.",
-    show_default="`embedding`, in tables without pictures",
+    "Take the stored embeddings in this column of parquet tables, even where they have pictures.",
+    show_default="`embedding`, or the only such column, in tables without pictures",
 )
 checkpoint = ENGINE(
     "--checkpoint -c C",

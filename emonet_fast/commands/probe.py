@@ -26,6 +26,7 @@ _KINDS = ("ridge", "linear")
     ),
 )
 @opt.stored_embeddings(required=True)
+@opt.embedding_column
 @opt.INPUT(
     "--labels L",
     "Read the labels from this table, export of Label Studio, or data set; docs/labels.md shows them.",
@@ -49,7 +50,8 @@ _KINDS = ("ridge", "linear")
 @opt.report_page("Write one page with figures, charts and tables.")
 @opt.progress
 def probe(
-    embeddings: tuple[Path, ...], labels: str, how: "Reading", kind: str, folds: int, seed: int,
+    embeddings: tuple[Path, ...], embedding_column: str | None, labels: str, how: "Reading", kind: str, folds: int,
+    seed: int,
     duplicate: float, bootstraps: int, checkpoint: str | None, options: Options,
     output: Path, json: Path | None, report: Path | None, progress: str,
 ) -> None:  # fmt: skip
@@ -71,7 +73,7 @@ def probe(
         need("matplotlib", "--report")
     check_new_folder(output)
     opt.try_files(json, report, inputs=[labels, *embeddings])
-    found = Embeddings(embeddings)
+    found = Embeddings(embeddings, column=embedding_column)
     opened = None
     if checkpoint is not None:
         opened = open_checkpoint(checkpoint, options.cache_dir, options.revision)

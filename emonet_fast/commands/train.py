@@ -23,6 +23,7 @@ _LOSSES = ("mae", "mse", "bce", "ordinal")
     ("Heads of your own words, packed for use:", "--embeddings e.parquet --targets own.csv -c large -o own/"),
 )
 @opt.stored_embeddings(required=True)
+@opt.embedding_column
 @opt.INPUT("--targets T", "Learn these labels: a table, a data set, or Label Studio's export.", required=True)
 @opt.labels_reading
 @opt.INPUT("--held-out X", "Hold out this part of the rows.", type=opt.NumberRange(0, 1, True, True), default=0.1)
@@ -54,6 +55,7 @@ _LOSSES = ("mae", "mse", "bce", "ordinal")
 @opt.progress
 def train(
     embeddings: tuple[Path, ...],
+    embedding_column: str | None,
     targets: str,
     how: "Reading",
     held_out: float,
@@ -102,6 +104,7 @@ def train(
         output,
         options.cache_dir,
         settings,
+        column=embedding_column,
         layout=layout,
         reading=how,
         init=init,

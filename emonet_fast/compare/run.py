@@ -71,6 +71,7 @@ def find_leaks(
     a: str | Path,
     b: str | Path,
     *,
+    column: str | None = None,
     by: Sequence[str] = (),
     threshold: float = DUPLICATE,
     progress: str = "none",
@@ -79,6 +80,7 @@ def find_leaks(
 
     Args:
         a, b: stored embeddings: a table of `score --embeddings`, bulk's folder, or .npy.
+        column: of the embeddings, as of Embeddings.
         by: columns of both, such as person or source; rows of one label belong together.
         threshold: the cosine from which two rows are one picture.
         progress: of bars.SHOWN.
@@ -88,7 +90,7 @@ def find_leaks(
         OptionError: when the threshold cannot be.
     """
     notes: list[str] = []
-    stored = [Embeddings(place, tuple(by)) for place in (a, b)]
+    stored = [Embeddings(place, tuple(by), column=column) for place in (a, b)]
     stated = [one.encoder for one in stored]
     if all(stated) and stated[0] != stated[1]:
         raise DataError(f"{a} has embeddings of the encoder {stated[0]}, {b} of {stated[1]}: their cosines say nothing")

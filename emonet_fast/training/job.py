@@ -41,6 +41,7 @@ class TrainJob:
         targets: labels, as read_targets takes them.
         output: a new folder.
         training: settings, but for the layout.
+        column: of the embeddings, as of Embeddings.
         layout: of the heads, of LAYOUTS, or "ridge", which takes the loss mse and no setting but the seed; None takes
             that of `init`, else "small".
         reading: how the labels are to be read.
@@ -59,6 +60,7 @@ class TrainJob:
     output: Path
     cache_dir: Path
     training: Training = field(default_factory=Training)
+    column: str | None = None
     layout: str | None = None
     reading: Reading = field(default_factory=Reading)
     init: str | None = None
@@ -93,11 +95,11 @@ def run(job: TrainJob, step: Step = lambda done, total, words: None, say: Callab
     require("matplotlib", PURPOSE)
     _check_output(job.output)
     _check_ridge(job)
-    embeddings = Embeddings([str(place) for place in job.embeddings])
+    embeddings = Embeddings([str(place) for place in job.embeddings], column=job.column)
     checkpoint = _checkpoint(job, embeddings)
     init = _init(job, embeddings)
     targets = read_targets(job.targets, job.reading)
-    neutral = None if job.neutral is None else job.neutral.values(job.embeddings, True)
+    neutral = None if job.neutral is None else job.neutral.values(embeddings, True)
     prepared = prepare(labelled(embeddings, targets), targets, job.held_out, job.training.seed, job.experts)
     names = prepared.examples.names
     how = job.training if job.layout == RIDGE else replace(job.training, layout=_layout(job.layout, init))

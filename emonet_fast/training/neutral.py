@@ -47,12 +47,12 @@ class Neutral:
             raise OptionError(f"--neutral {text} is empty; expected a picture's name in each line")
         return cls(text, keys)
 
-    def values(self, places: "list[Path] | tuple[Path, ...]", l2_normalise: bool) -> Float32Array:
+    def values(self, embeddings: Embeddings, l2_normalise: bool) -> Float32Array:
         """[n, width] float32 embeddings of the neutral pictures, as heads take them.
 
         Raises DataError where there is none, or the column is missing.
         """
-        embeddings = Embeddings([str(p) for p in places], (self.column,) if self.column else ())
+        embeddings = embeddings.with_columns((self.column,) if self.column else ())
         names = Names(self.keys, endings=False) if self.keys else None
         found = []
         for batch in embeddings.batches():

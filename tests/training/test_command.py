@@ -1,6 +1,7 @@
 """`emonet-fast train` as a user runs it, on made data of the published layouts."""
 
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -8,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from emonet_fast.checkpoint.heads import MEANS_FILE
+from emonet_fast.checkpoint.heads import MEANS_FILE, read_heads
 from emonet_fast.commands.main import cli
-from emonet_fast.errors import DataError, OptionError
+from emonet_fast.errors import DataError, InputError, OptionError
 from emonet_fast.evaluate.metrics import spearman
 from emonet_fast.sources.embeddings import Embeddings
 from emonet_fast.targets import labelled, read_targets
@@ -241,3 +242,27 @@ def test_a_card_without_figures_is_refused(world):
     with pytest.raises(DataError, match="fear have no figure on held-out rows"):
         model_card(result, ("awe", "fear"), Licence(), "none", "")
     assert "| awe | 5 | 0.500 |" in model_card(result, ("awe",), Licence(), "none", "")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train --embeddings {e} --targets {l} --epochs 1 --neutral mood=calm -o {out}",
+        "probe --embeddings {e} --labels {l} --folds 2 --bootstraps 10 -o {out}",
+        "labels check {l} --embeddings {e}",
+        "evaluate leaks {e} {e} --duplicate 0.99999",
+    ],
+)
+def test_a_table_with_two_columns_of_embeddings_needs_a_name(world, tmp_path, command):
+    table = pq.read_table(world.embeddings("e.parquet", mood=["calm"] * ROWS))
+    left = pa.array(np.ones((ROWS, 2), np.float32).tolist(), pa.list_(pa.float32(), 2))
+    pq.write_table(table.rename_columns({"embedding": "right"}).append_column("left", left), tmp_path / "e.parquet")
+    places = {"e": tmp_path / "e.parquet", "l": world.labels("l.csv"), "out": tmp_path / "out"}
+    given = command.format(**places).split()
+    with pytest.raises(InputError, match=r"left.*--embedding-column"):
+        run(*given)
+    text = run(*given, "--embedding-column", "right")
+    if "leaks" in command:
+        assert re.search(rf"Pairs of near-duplicates\W+{ROWS}\b", text), text  # of `left` all are alike
+    if "-o" in given:
+        assert list(read_heads(tmp_path / "out" / "heads", WIDTH)) == ["awe", "jealousy_envy"]

@@ -44,9 +44,8 @@ def choose_vectors(schema: "pyarrow.Schema", column: str | None, path: str) -> s
         return EMBEDDING
     if len(there) > 1:
         raise InputError(
-            f"{path} has several columns that may be embeddings ({', '.join(there)}); name one (`score`, `bulk`: "
-            "--embedding-column), "
-            "or give a table with one of them alone"
+            f"{path} has several columns that may be embeddings ({', '.join(there)}); name one by "
+            "--embedding-column, or give a table with one of them alone"
         )
     if not there:
         raise NoEmbeddingError(
