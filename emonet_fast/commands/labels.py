@@ -76,7 +76,7 @@ def check(
 
     opt.try_files(json, report, inputs=[source, *embeddings])
     targets = read_targets(str(source), how)
-    both = labelled(Embeddings(embeddings, column=embedding_column), targets) if embeddings else None
+    both = labelled(Embeddings(embeddings, column=embedding_column, once=True), targets) if embeddings else None
     result = labels_result(targets, *(() if both is None else (both.joined, both.notes)))
     sys.exit(opt.show_result(result, json_path=json, report=report))
 

@@ -73,7 +73,7 @@ def probe(
         need("matplotlib", "--report")
     check_new_folder(output)
     opt.try_files(json, report, inputs=[labels, *embeddings])
-    found = Embeddings(embeddings, column=embedding_column)
+    found = Embeddings(embeddings, column=embedding_column, once=True)
     opened = None
     if checkpoint is not None:
         opened = open_checkpoint(checkpoint, options.cache_dir, options.revision)

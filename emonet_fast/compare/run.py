@@ -90,7 +90,7 @@ def find_leaks(
         OptionError: when the threshold cannot be.
     """
     notes: list[str] = []
-    stored = [Embeddings(place, tuple(by), column=column) for place in (a, b)]
+    stored = [Embeddings(place, tuple(by), column=column, once=True) for place in (a, b)]
     stated = [one.encoder for one in stored]
     if all(stated) and stated[0] != stated[1]:
         raise DataError(f"{a} has embeddings of the encoder {stated[0]}, {b} of {stated[1]}: their cosines say nothing")

@@ -76,6 +76,12 @@ def unnumbered(key: str) -> str:
     return _REPEAT.sub("", file) + mark + inside
 
 
+def numbered(key: str, number: int) -> str:
+    """The key that `unnumbered` takes back: that of the same file, given for the second or a later time."""
+    file, mark, inside = key.partition("::")
+    return f"{file}#{number}{mark}{inside}"
+
+
 def _by_tail(key: str, path: str, names: _Sorted) -> str | None:
     """The name of which `path` is the tail, or else the longest one that is a tail of `path`."""
     # A longer path from its end begins with the shorter one, so that all of which this is a tail are neighbours.

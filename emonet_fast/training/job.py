@@ -95,7 +95,7 @@ def run(job: TrainJob, step: Step = lambda done, total, words: None, say: Callab
     require("matplotlib", PURPOSE)
     _check_output(job.output)
     _check_ridge(job)
-    embeddings = Embeddings([str(place) for place in job.embeddings], column=job.column)
+    embeddings = Embeddings([str(place) for place in job.embeddings], column=job.column, once=True)
     checkpoint = _checkpoint(job, embeddings)
     init = _init(job, embeddings)
     targets = read_targets(job.targets, job.reading)

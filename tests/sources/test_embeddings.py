@@ -16,6 +16,7 @@ from emonet_fast.sinks.encoders import file_metadata
 from emonet_fast.sinks.npy import NpySink
 from emonet_fast.sources.embeddings import Embeddings
 from emonet_fast.sources.embeddings.vectors import NoEmbeddingError
+from emonet_fast.sources.keys import unnumbered
 
 from ..sinks.rows import HOSTILE, made
 
@@ -269,3 +270,18 @@ def test_rows_come_one_for_one_whatever_they_hold(tmp_path_factory, cells, size)
         assert (one == Status.OK) == fine
         if fine:
             np.testing.assert_array_equal(row, np.float32(cell))
+
+
+def test_a_file_that_comes_again_has_the_keys_that_pictures_have(tmp_path):
+    keys = ["x/a.jpg", "t.tar::b.jpg", "c.jpg::box1"]
+    path = write(tmp_path / "e.parquet", listed([[1.0], [2.0], [3.0]]), key=keys)
+    link = tmp_path / "link.parquet"
+    link.symlink_to(path)
+    found = Embeddings([path, link])
+    came = [key for batch in found.batches() for key in batch.keys]
+    assert came == [*keys, "x/a.jpg#2", "t.tar#2::b.jpg", "c.jpg#2::box1"]
+    assert [unnumbered(key) for key in came[3:]] == keys
+    assert [picture.key for picture in found.with_columns(["key"]).pictures()] == came
+    once = Embeddings([path, link], once=True)
+    assert (once.rows, only([path, link], once=True).keys) == (3, keys)
+    assert f"embeddings that came again count once: {link.name}" in once.notes

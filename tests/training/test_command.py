@@ -266,3 +266,28 @@ def test_a_table_with_two_columns_of_embeddings_needs_a_name(world, tmp_path, co
         assert re.search(rf"Pairs of near-duplicates\W+{ROWS}\b", text), text  # of `left` all are alike
     if "-o" in given:
         assert list(read_heads(tmp_path / "out" / "heads", WIDTH)) == ["awe", "jealousy_envy"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train --embeddings {e} --embeddings {link} --targets {l} --epochs 1 -o {out}",
+        "probe --embeddings {e} --embeddings {link} --labels {l} --folds 2 --bootstraps 10 -o {out}",
+        "labels check {l} --embeddings {e} --embeddings {link}",
+        "evaluate leaks {links} {other}",
+    ],
+)
+def test_embeddings_that_come_again_count_once(world, tmp_path, command):
+    e, links = world.embeddings("e.parquet"), tmp_path / "links"
+    links.mkdir()
+    for name in ("a.parquet", "b.parquet"):
+        (links / name).symlink_to(e)
+    places = {"e": e, "link": links / "b.parquet", "links": links, "l": world.labels("l.csv"), "out": tmp_path / "out"}
+    other = World(tmp_path, seed=5, rows=3).embeddings("other.parquet")
+    done = CliRunner().invoke(cli, command.format(other=other, **places).split())
+    assert done.exit_code == 0, done.output
+    assert "embeddings that came again count once: " in done.output
+    wanted = rf"\brows( of A)?: {ROWS}\n|\b{ROWS} of {ROWS} rows of embeddings have labels"
+    assert re.search(wanted, done.output), done.output
+    if command.startswith("train"):
+        assert str(tmp_path) not in (tmp_path / "out" / "README.md").read_text()  # cards are published

@@ -4,7 +4,9 @@ The contract is docs/embeddings.md. A row that cannot be used keeps its place, w
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DataError, InputError
+from ...files import place_of
 from ...records import Float32Array, Picture, Status
-from ...text import utf8_text
+from ...text import listed, utf8_text
 from ..finished import finished_tables
 from ..folder import reason_of
+from ..keys import numbered
 from ..table import is_table_name
 from .arrays import array_batches, open_array
 from .rows import EmbeddingBatch, EmbeddingFile, checked_batch
@@ -47,6 +51,8 @@ class Embeddings:
         inputs: parquet tables, folders of `emonet-fast bulk` or of parquet files, NumPy files [rows, width].
         columns: further columns of the tables that batches carry.
         column: of the embeddings in tables; None takes `embedding`, else the only column of lists of floats.
+        once: whether a file that comes again is left out, with a note. Else its keys get a number, as those of pictures
+            do: `a.jpg#2`.
 
     Attributes:
         files: what each file says of itself.
@@ -64,12 +70,26 @@ class Embeddings:
     """
 
     def __init__(
-        self, inputs: "str | Path | Sequence[str | Path]", columns: Sequence[str] = (), *, column: str | None = None
+        self,
+        inputs: "str | Path | Sequence[str | Path]",
+        columns: Sequence[str] = (),
+        *,
+        column: str | None = None,
+        once: bool = False,
     ) -> None:
         places = [inputs] if isinstance(inputs, str | Path) else list(inputs)
         paths = [path for place in places for path in _files_of(os.fspath(place))]
         if not paths:
             raise DataError("no embeddings were named; expected parquet tables, folders of them, or .npy files")
+        seen: Counter[object] = Counter()
+        times = []
+        for place in map(place_of, paths):
+            seen[place] += 1
+            times.append(seen[place])
+        again = [Path(path).name for path, time in zip(paths, times, strict=True) if time > 1] if once else []
+        if again:
+            paths = [path for path, time in zip(paths, times, strict=True) if time == 1]
+        self._times = [1] * len(paths) if once else times
         self._columns, self._column = tuple(columns), column
         self.files = tuple(open_embeddings(path, column, self._columns) for path in paths)
         known = [file for file in self.files if file.width]
@@ -82,7 +102,9 @@ class Embeddings:
         self.width, self.dtype, self.metadata = first.width, first.dtype, first.metadata
         stated = [file.metadata.get(ENCODER) for file in self.files]
         self.encoder = stated[0] if all(stated) else None
-        self.notes = tuple(dict.fromkeys(note for file in self.files for note in _notes_of(file)))
+        notes = [note for file in self.files for note in _notes_of(file)]
+        notes += [f"embeddings that came again count once: {listed(dict.fromkeys(again))}"] if again else []
+        self.notes = tuple(dict.fromkeys(notes))
 
     def with_columns(self, columns: Sequence[str]) -> "Embeddings":
         """The same files, whose batches carry these columns. Raises DataError where one has not all of them."""
@@ -130,8 +152,9 @@ class Embeddings:
 
         A part of a file that cannot be read gives rows with status UNREADABLE.
         """
-        for file in self.files:
-            yield from batches_of(file, self.width, self._columns, rows)
+        for file, time in zip(self.files, self._times, strict=True):
+            for batch in batches_of(file, self.width, self._columns, rows):
+                yield batch if time == 1 else replace(batch, keys=[numbered(key, time) for key in batch.keys])
 
     def pictures(self) -> Iterator[Picture]:
         """All rows as what a Scorer `of_embeddings` takes."""
