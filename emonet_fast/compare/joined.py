@@ -5,14 +5,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .. import taxonomy
 from ..errors import DataError, OptionError
 from ..evaluate.align import ImageId, places
 from ..evaluate.metrics import Floats, Ints
-from ..evaluate.predictions import NAMES, SLUGS, Predictions
+from ..evaluate.predictions import SLUGS, Predictions
 from ..population.tables import facts_of
 from ..splits.split import first_rows, unknown
 from ..targets import Targets, join
-from ..text import listed
+from ..text import counted, listed
 
 # What our files say of how they were made, and what a reader must know where it differs.
 _MADE_BY = ("checkpoint", "checkpoint_hash", "precision", "backend", "baseline", "neutral_hash", "encoder_hash")
@@ -20,11 +21,11 @@ _MADE_BY = ("checkpoint", "checkpoint_hash", "precision", "backend", "baseline",
 
 @dataclass(frozen=True, slots=True)
 class SideBySide:
-    """N pictures that both files have scores for, of K emotions that both have.
+    """N pictures that both files have scores for, of K heads that both have.
 
     Args:
         keys: N keys of the first file.
-        emotions: K places among the 40.
+        heads: K column names, the taxonomy's first, in its order.
         a: [N, K] float64 of the first file.
         b: [N, K] of the second.
         truth: [N, K], NaN where there is none; None without a truth.
@@ -36,7 +37,7 @@ class SideBySide:
     """
 
     keys: tuple[str, ...]
-    emotions: tuple[int, ...]
+    heads: tuple[str, ...]
     a: Floats
     b: Floats
     truth: Floats | None
@@ -48,8 +49,21 @@ class SideBySide:
 
     @property
     def names(self) -> list[str]:
-        """K names of emotions."""
-        return [NAMES[e] for e in self.emotions]
+        """K names for a reader."""
+        return _shown(self.heads)
+
+    @property
+    def taxonomys(self) -> bool:
+        """Whether the first 40 heads are the 40 emotions, one of which is the strongest."""
+        return self.heads[: len(SLUGS)] == SLUGS
+
+
+def _of_heads(given: Predictions, heads: Sequence[str]) -> Floats:
+    return given.values[:, [given.names.index(head) for head in heads]]
+
+
+def _shown(heads: Sequence[str]) -> list[str]:
+    return [taxonomy.find(head).name for head in heads]
 
 
 def join_predictions(a: Predictions, b: Predictions, values: str) -> SideBySide:
@@ -72,9 +86,11 @@ def join_predictions(a: Predictions, b: Predictions, values: str) -> SideBySide:
     scored = there & (np.array(a.status) == "ok") & (np.array(b.status)[row_of] == "ok")
     if not scored.any():
         raise DataError(f"{a.source} and {b.source} have no picture with scores in both")
-    emotions = np.flatnonzero(a.has & b.has)
-    if not len(emotions):
-        raise DataError(f"{a.source} and {b.source} have no emotion in common")
+    heads = tuple(name for name in a.names if name in b.names)
+    if not heads:
+        raise DataError(
+            f"{a.source} has heads of {listed(a.names)}, {b.source} of {listed(b.names)}: none in common to compare"
+        )
     rows = np.flatnonzero(scored)
     notes = [f"{name}: {note}" for name, given in (("A", a), ("B", b)) for note in given.notes]
     alone = {
@@ -84,15 +100,14 @@ def join_predictions(a: Predictions, b: Predictions, values: str) -> SideBySide:
     notes += [f"{len(keys)} pictures are in {name} alone: {listed(keys)}" for name, keys in alone.items() if keys]
     if without := int((there & ~scored).sum()):
         notes.append(f"{without} pictures in both have no scores in one of them")
-    for name, has, other in (("A", a.has, b.has), ("B", b.has, a.has)):
-        if lacking := [NAMES[e] for e in np.flatnonzero(has & ~other)]:
-            notes.append(f"{len(lacking)} emotions are in {name} alone: {listed(lacking)}")
-    facts = {"A": a.source, "B": b.source, "values": values, "pictures": str(len(rows)), "emotions": str(len(emotions))}
+    for name, given in (("A", a), ("B", b)):
+        if lacking := _shown([head for head in given.names if head not in heads]):
+            notes.append(f"in {name} alone: {counted(len(lacking), 'head')}, {listed(lacking)}")
+    facts = {"A": a.source, "B": b.source, "values": values, "pictures": str(len(rows)), "heads": str(len(heads))}
     made, differ = _how_made(a, b, values)
     return SideBySide(
-        tuple(a.keys[i] for i in rows), tuple(emotions.tolist()), a.values[rows][:, emotions],
-        b.values[row_of[rows]][:, emotions], None, None, np.arange(len(rows)), "picture", facts | made,
-        tuple(notes + differ),
+        tuple(a.keys[i] for i in rows), heads, _of_heads(a, heads)[rows], _of_heads(b, heads)[row_of[rows]], None, None,
+        np.arange(len(rows)), "picture", facts | made, tuple(notes + differ),
     )  # fmt: skip
 
 
@@ -100,13 +115,14 @@ def with_truth(joined: SideBySide, targets: Targets, unit: str | None) -> SideBy
     """With the truth of these pictures, and units drawn by a column of its groups.
 
     unit: the column; None takes the first one, if there is any, and "picture" none. Raises DataError when no picture or
-    emotion has a truth, OptionError when there is no such column.
+    head has a truth, OptionError when there is no such column.
     """
     found = join(targets, joined.keys, "the predictions")
-    names = [SLUGS[e] for e in joined.emotions]
+    names = joined.heads
     if not set(names) & set(targets.names):
         raise DataError(
-            f"{targets.source} has labels of {listed(targets.names)}, of none of the emotions that both files have"
+            f"{targets.source} has labels of {listed(targets.names)}, of none of the heads that both files have: "
+            f"{listed(names)}"
         )
     rows = np.flatnonzero(found.rows >= 0)
     truth = np.full((len(rows), len(names)), np.nan)
@@ -114,6 +130,8 @@ def with_truth(joined: SideBySide, targets: Targets, unit: str | None) -> SideBy
         if name in targets.names:
             truth[:, i] = targets.values[found.rows[rows], targets.names.index(name)]
     ends = [targets.scales.get(name, (0.0, 7.0)) for name in names]
+    told = {end for name, end in zip(names, ends, strict=True) if name in targets.names}
+    mixed = [f"means of errors are over heads of {len(told)} scales, the widest counts most"] if len(told) > 1 else []
     unit = unit or next(iter(targets.groups), "picture")
     if unit != "picture" and unit not in targets.groups:
         raise OptionError(
@@ -125,7 +143,7 @@ def with_truth(joined: SideBySide, targets: Targets, unit: str | None) -> SideBy
     return replace(
         joined, keys=tuple(joined.keys[i] for i in rows), a=joined.a[rows], b=joined.b[rows], truth=truth,
         scales=tuple(ends), unit=_units(labels, len(rows)), unit_name=unit, facts=facts,
-        notes=(*joined.notes, *targets.notes, *found.notes, *_unknown_note(labels, unit)),
+        notes=(*joined.notes, *targets.notes, *found.notes, *mixed, *_unknown_note(labels, unit)),
     )  # fmt: skip
 
 

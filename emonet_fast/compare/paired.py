@@ -38,10 +38,12 @@ from ..evaluate.metrics import (
     spearman,
     spearman_weighted,
 )
+from ..evaluate.predictions import SLUGS
 from ..evaluate.ranking import curve, roc_auc
 from .joined import SideBySide
 
 MOST = 4000
+_FORTY = len(SLUGS)
 
 
 class Draws:
@@ -149,7 +151,7 @@ class Difference:
         a, b: the figures; NaN where undefined.
         a_interval, b_interval, interval: 95% of each, and of b - a.
         p: two-sided, of b - a; see `_p`.
-        p_holm: corrected for all emotions of the figure; NaN for a mean over emotions.
+        p_holm: corrected for all heads of the figure; NaN for a mean over heads.
     """
 
     a: float
@@ -167,8 +169,8 @@ class Compared:
 
     Args:
         kind: which.
-        emotions: K gaps, with NaN where the figure says nothing of an emotion's truth.
-        mean: over the emotions in which both are defined.
+        emotions: K gaps, with NaN where the figure says nothing of a head's truth.
+        mean: over the heads in which both are defined.
     """
 
     kind: Measured
@@ -185,16 +187,17 @@ class Likeness:
         gap: [K] mean absolute difference, and its intervals.
         shift: [K] mean of B - A.
         spread: [K] standard deviation of A.
-        same_strongest: share of pictures with the same strongest emotion, and its interval.
-        mean_spearman: over emotions, and its interval.
-        distance: [N] mean over emotions of |B - A| / spread.
+        same_strongest: share of pictures with the same strongest of the 40 emotions, and its interval; None where not
+            all are there.
+        mean_spearman: over heads, and its interval.
+        distance: [N] mean over heads of |B - A| / spread.
     """
 
     spearman: tuple[Floats, tuple[Interval, ...]]
     gap: tuple[Floats, tuple[Interval, ...]]
     shift: Floats
     spread: Floats
-    same_strongest: tuple[float, Interval]
+    same_strongest: tuple[float, Interval] | None
     mean_spearman: tuple[float, Interval]
     distance: Floats
 
@@ -208,21 +211,22 @@ def agreement(joined: SideBySide, draws: Draws) -> Likeness:
         kinds.append((value, drawn, tuple(interval(v, d, kind.ends) for v, d in zip(value, drawn.T, strict=True))))
     (rho, of_rho, rho_intervals), (gap, _, gap_intervals) = kinds
     spread = a.std(axis=0)
-    same = (a.argmax(axis=1) == b.argmax(axis=1)).astype(np.float64)
+    same = (a[:, :_FORTY].argmax(axis=1) == b[:, :_FORTY].argmax(axis=1)).astype(np.float64)
+    strongest = float(same.mean()), interval(float(same.mean()), draws.means(every, same), SHARE)
     distance = mean_known(np.where(spread > 0, np.abs(b - a) / np.where(spread > 0, spread, 1.0), np.nan), axis=1)
     return Likeness(
         (rho, rho_intervals), (gap, gap_intervals), (b - a).mean(axis=0), spread,
-        (float(same.mean()), interval(float(same.mean()), draws.means(every, same), SHARE)),
+        strongest if joined.taxonomys else None,
         (float(mean_known(rho)), across(rho, of_rho, CORRELATION)), np.nan_to_num(distance),
     )  # fmt: skip
 
 
 def compare(joined: SideBySide, draws: Draws, step: Callable[[int, int], None]) -> list[Compared]:
-    """Every kind of figure that says something of the truth of an emotion. step: as of splits.Step, by figures."""
+    """Every kind of figure that says something of the truth of a head. step: as of splits.Step, by figures."""
     assert joined.truth is not None  # noqa: S101 - run.py joins it first
     out = []
     for done, kind in enumerate(KINDS):
-        fits = np.array([_fits(kind, joined, k) for k in range(len(joined.emotions))])
+        fits = np.array([_fits(kind, joined, k) for k in range(len(joined.heads))])
         if fits.any():
             truth = np.where(fits, joined.truth, np.nan)
             out.append(_compared(kind, _each(kind, joined.a, truth, draws), _each(kind, joined.b, truth, draws)))
@@ -231,7 +235,7 @@ def compare(joined: SideBySide, draws: Draws, step: Callable[[int, int], None]) 
 
 
 def _fits(kind: Measured, joined: SideBySide, k: int) -> bool:
-    """Whether a kind of figure says something of emotion k: levels need ratings, errors need one scale."""
+    """Whether a kind of figure says something of head k: levels need ratings, errors need one scale."""
     assert joined.truth is not None and joined.scales is not None  # noqa: S101, PT018 - see compare
     truth, (low, high) = known(joined.truth[:, k]), joined.scales[k]
     shares = high <= 1

@@ -34,7 +34,7 @@ def compare_predictions(
     bootstraps: int = BOOTSTRAPS,
     progress: str = "none",
 ) -> Result:
-    """Put two sets of predictions side by side (extra `eval`).
+    """Put two sets of predictions side by side (extra `eval`), of all heads that both have, whatever their names.
 
     Args:
         a, b: files of `emonet-fast score` or of the published layout, Scores, or tables; as of `evaluate_hq`.
@@ -56,7 +56,8 @@ def compare_predictions(
         raise OptionError(f"bootstraps is {bootstraps!r}; expected a whole number from 2 to {_MOST_DRAWS}")
     if truth is None and unit not in (None, "picture"):
         raise OptionError(f"unit is {unit!r}, a column of the truth; give the truth too")
-    joined = join_predictions(read_predictions(a, values, True), read_predictions(b, values, True), values)
+    mine, theirs = (read_predictions(one, values, any_heads=True) for one in (a, b))
+    joined = join_predictions(mine, theirs, values)
     if truth is not None:
         joined = with_truth(joined, read_targets(truth, how), unit)
     draws = Draws(joined.unit, bootstraps)

@@ -8,6 +8,7 @@ import numpy as np
 from ..evaluate.calibration import line, reliability_curve
 from ..evaluate.charts import Pictures, dots_png, panels_png
 from ..evaluate.metrics import SEED, Floats
+from ..evaluate.predictions import SLUGS
 from ..evaluate.result import Cell, Chart, Figure, Gallery, Result, Table, show
 from .joined import SideBySide
 from .leaks import Leaks, LeakSide
@@ -26,9 +27,11 @@ def comparison_result(joined: SideBySide, draws: Draws, agreed: Likeness, compar
         "ranks of a resample": "formed anew" if draws.exact else "moved by the influence of each row",
     }
     figures = [
-        Figure("agreement_spearman", "A with B: Spearman, mean over emotions", *agreed.mean_spearman),
-        Figure("same_strongest", "A with B: same strongest emotion, share of pictures", *agreed.same_strongest),
+        Figure("agreement_spearman", "A with B: Spearman, mean over heads", *agreed.mean_spearman),
     ]
+    if agreed.same_strongest is not None:
+        label = "A with B: same strongest emotion, share of pictures"
+        figures.append(Figure("same_strongest", label, *agreed.same_strongest))
     for one in compared:
         mean = one.mean
         parts = [("a", "A", mean.a, mean.a_interval), ("b", "B", mean.b, mean.b_interval)]
@@ -51,8 +54,8 @@ def _summary(compared: Sequence[Compared]) -> Table:
         clear = [(g.b - g.a) * one.kind.better for g in one.emotions if g.p_holm < 0.05]
         rows.append((one.kind.label, *_cells(one.mean), sum(d < 0 for d in clear), sum(d > 0 for d in clear)))
     lead = (
-        "Means over the emotions in which both are defined, and in how many emotions one is clearly better: p below "
-        "0.05 after Holm's correction for all emotions. More is better, but for errors. p is two-sided: the difference "
+        "Means over the heads in which both are defined, and in how many heads one is clearly better: p below "
+        "0.05 after Holm's correction for all heads. More is better, but for errors. p is two-sided: the difference "
         "over the standard deviation of its resamples, by the normal distribution."
     )
     columns = ("figure", "A", "B", "B − A", "low", "high", "p", "A clearly better", "B clearly better")
@@ -74,12 +77,10 @@ def _emotion_table(one: Compared, joined: SideBySide) -> Table:
     ]
     lead = (
         "Smallest corrected p first. Paired resamples: the same pictures for A and for B; 95% intervals of the "
-        "difference; p corrected by Holm's method for all emotions."
+        "difference; p corrected by Holm's method for all heads."
     )
     columns = ("emotion", "pictures", "A", "B", "B − A", "low", "high", "p", "p corrected")
-    return Table(
-        f"emotions_{one.kind.slug}", f"{one.kind.label} of each emotion", lead, columns, tuple(rows), brief=False
-    )
+    return Table(f"emotions_{one.kind.slug}", f"{one.kind.label} of each head", lead, columns, tuple(rows), brief=False)
 
 
 def _calibration_table(joined: SideBySide) -> Table:
@@ -96,7 +97,7 @@ def _calibration_table(joined: SideBySide) -> Table:
         "A slope below 1 says that high scores are too high and low ones too low."
     )
     columns = ("emotion", "A slope", "A intercept", "B slope", "B intercept")
-    return Table("calibration", "Calibration of each emotion", lead, columns, tuple(rows), brief=False)
+    return Table("calibration", "Calibration of each head", lead, columns, tuple(rows), brief=False)
 
 
 def _agreement_table(agreed: Likeness, joined: SideBySide) -> Table:
@@ -109,7 +110,7 @@ def _agreement_table(agreed: Likeness, joined: SideBySide) -> Table:
         for k in np.argsort(np.nan_to_num(rho[0], nan=-2), kind="stable").tolist()
     ]  # fmt: skip
     lead = (
-        "A beside B without any truth, the least agreed emotion first: rank correlation, mean absolute difference with "
+        "A beside B without any truth, the least agreed head first: rank correlation, mean absolute difference with "
         "its 95% interval, the same over the standard deviation of A, and the mean of B − A."
     )
     columns = ("emotion", "Spearman", "low", "high", "difference", "low ", "high ", "of A's spread", "mean B − A")
@@ -125,8 +126,8 @@ def _worst_table(joined: SideBySide, agreed: Likeness, order: Sequence[int]) -> 
                                    float(joined.b[i, k]))  # fmt: skip
         rows.append(cells if joined.truth is None else (*cells, truth))
     lead = (
-        f"The {_WORST} pictures at most whose values differ most: the mean over emotions of the difference over A's "
-        "standard deviation, and the emotion in which it is largest."
+        f"The {_WORST} pictures at most whose values differ most: the mean over heads of the difference over A's "
+        "standard deviation, and the head in which it is largest."
     )
     columns = ("picture", "difference", "emotion", "A", "B") + (() if joined.truth is None else ("truth",))
     return Table("pictures", "Pictures that disagree most", lead, columns, tuple(rows), brief=False)
@@ -141,25 +142,25 @@ def _worst_gallery(joined: SideBySide, agreed: Likeness, order: Sequence[int]) -
             "difference": f"{show(float(agreed.distance[i]), 2)} standard deviations",
             joined.names[k]: f"A {show(float(joined.a[i, k]), 2)}, B {show(float(joined.b[i, k]), 2)}"
             + ("" if joined.truth is None else f", truth {show(float(joined.truth[i, k]), 2)}"),
-            "strongest": f"A {joined.names[int(joined.a[i].argmax())]}, B {joined.names[int(joined.b[i].argmax())]}",
         }
+        if joined.taxonomys:
+            strongest = (joined.names[int(values[i, : len(SLUGS)].argmax())] for values in (joined.a, joined.b))
+            lines["strongest"] = "A {}, B {}".format(*strongest)
         cards.append(((joined.keys[i],), lines))
-    lead = "The mean over emotions of the difference over A's standard deviation, and the emotion where it is largest."
+    lead = "The mean over heads of the difference over A's standard deviation, and the head where it is largest."
     return Gallery("pictures", "Pictures that disagree most", lead, tuple(cards))
 
 
 def _charts(joined: SideBySide, agreed: Likeness, compared: Sequence[Compared]) -> tuple[Chart, ...]:
-    charts = [
-        Chart("scatter", "B over A", "A's and B's values of each emotion, a dot a picture", partial(_dots, joined))
-    ]
+    charts = [Chart("scatter", "B over A", "A's and B's values of each head, a dot a picture", partial(_dots, joined))]
     main = next((one for one in compared if one.kind is SPEARMAN), compared[0] if compared else None)
     if main is not None:
-        words = f"B less A in {main.kind.label} of each emotion, with 95% intervals; 0 is no difference"
+        words = f"B less A in {main.kind.label} of each head, with 95% intervals; 0 is no difference"
         charts.insert(
             0, Chart("differences", f"{main.kind.label}: B less A", words, partial(_differences, joined, main))
         )
     if joined.truth is not None and any(one.kind is ECE for one in compared):
-        words = "Mean truth over mean prediction of tenths of the pictures, for each emotion"
+        words = "Mean truth over mean prediction of tenths of the pictures, for each head"
         charts.append(Chart("calibration", "Truth over prediction", words, partial(_reliability, joined)))
     return tuple(charts)
 

@@ -1,7 +1,7 @@
 """Predictions from files: ours (parquet, CSV, JSON lines) and the JSON lines that EmoNet-Face's authors published.
 
-The checks hold for every evaluation: each key once, the 40 emotions and no other taxonomy, finite numbers, a range
-that scores can have.
+The checks hold for every evaluation: each key once, the 40 emotions and no other taxonomy, but where any heads may be
+compared, finite numbers, a range that scores of emotions can have.
 """
 
 from collections import Counter
@@ -28,19 +28,24 @@ NAMES: tuple[str, ...] = tuple(d.name for d in taxonomy.EMOTIONS)
 
 # The numbers of a head, of which one is evaluated: how its columns begin.
 PREFIX = {"raw": "raw_", "score": "score_"}
+_HINTS = {
+    "raw": "for columns score_* ask for --values score",
+    "score": "they need a checkpoint with neutral means",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """One number of N images and the 40 emotions.
+    """One number of N images and the 40 emotions, or K heads of any names.
 
     Args:
         source: the file, or "the table".
         keys: N unique keys.
-        values: [N, 40] float64 in the guide's order; NaN for rows without scores and emotions without a head.
-        has: [40] which emotions have a head.
+        values: [N, K] float64 in the order of names; NaN for rows without scores and emotions without a head.
+        has: [K] which of the names have a head.
         status: N statuses, "ok" where there are scores.
         notes: what a reader must know.
+        names: K column names, the taxonomy's first.
     """
 
     source: str
@@ -49,15 +54,19 @@ class Predictions:
     has: Bools
     status: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    names: tuple[str, ...] = SLUGS
 
 
-def read_predictions(source: object, kind: str = "raw", partial: bool = False) -> Predictions:
+def read_predictions(
+    source: object, kind: str = "raw", partial: bool = False, *, any_heads: bool = False
+) -> Predictions:
     """The predictions in a `.parquet`, `.csv` or `.jsonl` file, or in a table.
 
     Args:
         source: the file's path, or Scores or a table of pandas, polars or pyarrow.
         kind: of PREFIX.
         partial: also fewer emotions.
+        any_heads: all heads that are there, whatever their names; else the 40 emotions.
 
     Raises:
         DataError: when the source is neither, or fails one of the checks at the top of this file.
@@ -80,23 +89,28 @@ def read_predictions(source: object, kind: str = "raw", partial: bool = False) -
             f"{path} has keys more than once ({len(repeated)}: {listed(repeated)}); expected each image once, so that "
             "none counts twice. Remove the repeated rows"
         )
-    known = {s: table.columns[s] for s in SLUGS if s in table.columns}
-    others = _check_emotions(path, table, known, kind, partial)
-    values = np.full((len(table.keys), len(SLUGS)), np.nan)
+    if not table.columns:
+        raise DataError(f"{path} has no columns {PREFIX[kind]}<emotion>; {_HINTS[kind]}")
+    names = tuple(taxonomy.canonical_order(table.columns)) if any_heads else SLUGS
+    known = {s: table.columns[s] for s in names if s in table.columns}
+    others = [] if any_heads else _check_emotions(path, table, known, partial)
+    values = np.full((len(table.keys), len(names)), np.nan)
     for slug, column in known.items():
-        values[:, SLUGS.index(slug)] = column
-    has = np.array([s in known for s in SLUGS])
+        values[:, names.index(slug)] = column
+    has = np.array([s in known for s in names])
     ok = np.array([s == "ok" for s in table.status], dtype=bool)
-    _check_numbers(path, table.keys, values[:, has], ok)
+    _check_finite(path, table.keys, values[:, has], ok)
+    of_emotions = values[:, [i for i, s in enumerate(names) if s in known and s in SLUGS]]
+    _check_range(path, table.keys, of_emotions, ok)
     values[~ok] = np.nan
     notes = [facts["untrained"]] if facts.get("untrained") else []
     notes += [f"{len(others)} heads outside the taxonomy were passed over: {listed(others)}"] if others else []
-    if kind == "raw" and ok.any() and np.nanmax(values) <= 1.0 and np.nanmin(values) >= 0.0:
+    if kind == "raw" and of_emotions[ok].size and of_emotions[ok].max() <= 1.0 and of_emotions[ok].min() >= 0.0:
         notes.append(
             "all scores lie in 0..1: if they are on a scale of 0 to 1, multiply them by 7 first, "
             "or every level is 0 after truncation"
         )
-    return Predictions(str(path), tuple(table.keys), values, has, tuple(table.status), tuple(notes))
+    return Predictions(str(path), tuple(table.keys), values, has, tuple(table.status), tuple(notes), names)
 
 
 def check_share(lacking: Sequence[str], expected: int, what: str, partial: bool) -> list[str]:
@@ -111,17 +125,8 @@ def check_share(lacking: Sequence[str], expected: int, what: str, partial: bool)
     return [text]
 
 
-def _check_emotions(
-    path: Path | str, table: FileColumns, known: dict[str, Floats], kind: str, partial: bool
-) -> list[str]:
+def _check_emotions(path: Path | str, table: FileColumns, known: dict[str, Floats], partial: bool) -> list[str]:
     """The file's dimensions that are not of our taxonomy."""
-    if not table.columns:
-        hint = (
-            "for columns score_* ask for --values score"
-            if kind == "raw"
-            else "they need a checkpoint with neutral means"
-        )
-        raise DataError(f"{path} has no columns {PREFIX[kind]}<emotion>; {hint}")
     others = sorted(set(table.columns) - set(known) - {d.slug for d in taxonomy.EXTRA_DIMENSIONS})
     missing = [n for s, n in zip(SLUGS, NAMES, strict=True) if s not in known]
     if not known or (len(missing) > len(SLUGS) // 2 and others):
@@ -134,7 +139,7 @@ def _check_emotions(
     return others
 
 
-def _check_numbers(path: Path | str, keys: Sequence[str], values: Floats, ok: Bools) -> None:
+def _check_finite(path: Path | str, keys: Sequence[str], values: Floats, ok: Bools) -> None:
     bad = ok & ~np.isfinite(values).all(axis=1)
     if bad.any():
         names = [keys[i] for i in np.flatnonzero(bad).tolist()]
@@ -142,6 +147,9 @@ def _check_numbers(path: Path | str, keys: Sequence[str], values: Floats, ok: Bo
             f"{path} has NaN, infinite or missing scores in {len(names)} rows that say they are ok: {listed(names)}. "
             "Expected finite numbers, or another status than ok for rows without scores"
         )
+
+
+def _check_range(path: Path | str, keys: Sequence[str], values: Floats, ok: Bools) -> None:
     low, high = LIKELY_RANGE
     with np.errstate(invalid="ignore"):
         outside = ok & ((values < low) | (values > high)).any(axis=1)

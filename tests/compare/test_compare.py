@@ -11,6 +11,7 @@ from emonet_fast.commands.main import cli
 from emonet_fast.compare import compare_predictions, paired
 from emonet_fast.compare.paired import Draws
 from emonet_fast.errors import DataError, OptionError
+from emonet_fast.targets import Reading
 
 pa = pytest.importorskip("pyarrow")
 stats = pytest.importorskip("scipy.stats", reason="scipy (extra eval) is not installed")
@@ -175,7 +176,7 @@ def test_the_picture_that_differs_most_comes_first(made):
         (
             lambda t: compare_predictions(t, t, pa.table({"key": ["faces/0.jpg"], "my_own": [1.0]})),
             DataError,
-            "none of the emotions",
+            "none of the heads",
         ),
     ],
 )
@@ -205,3 +206,50 @@ def test_the_command_writes_figures_and_a_page_with_pictures(made, tmp_path, mon
     assert page.count("data:image/jpeg;base64,") == 1
     assert page.count("no file here") == 23
     assert "Pictures that disagree most" in page
+
+
+def test_heads_of_any_names_are_compared_the_taxonomys_first(made):
+    """Probes, trained heads and extra dimensions; Holm counts every name; nobody is the strongest of a few."""
+    a, b, truth = (part[:, :3] for part in made)
+    a = truth + (a - truth) * [1, 4, 4]  # as B is, but in the first
+    names = ["my_mood", "awe", "valence"]
+
+    def named(values, prefix, **more):
+        return pa.table({"key": [f"{i}.jpg" for i in range(PICTURES)], **more} | {
+            f"{prefix}{name}": values[:, i] for i, name in enumerate(names)
+        })  # fmt: skip
+
+    told = named(truth * [100, 1, 0.5] - [0, 0, 1.5], "")
+    only_b = {"raw_other": np.ones(PICTURES), "raw_my_mood2": np.ones(PICTURES)}
+    result = compare_predictions(
+        named(a * [100, 1, 1], "raw_"), named(b * [100, 1, 1], "raw_", **only_b), told,
+        how=Reading(labels=("my_mood", "awe", "valence"), scale=(-10, 1000)), bootstraps=300,
+    )  # fmt: skip
+    agreed = {row["emotion"]: row for row in result.table("agreement").records()}
+    assert set(agreed) == {"Awe", "Valence", "my_mood"}
+    assert result.facts["heads"] == "3"
+    assert "in B alone: 2 heads, my_mood2, other" in result.notes
+    assert result.galleries[0].cards[0][1].keys() >= {"picture", "difference"}
+    assert "strongest" not in result.galleries[0].cards[0][1]
+    with pytest.raises(OptionError, match="same_strongest"):
+        result.figure("same_strongest")
+    rows = {row["emotion"]: row for row in result.table("emotions_spearman").records()}
+    for i, name in enumerate(("my_mood", "Awe", "Valence")):
+        assert rows[name]["A"] == pytest.approx(stats.spearmanr(a[:, i], truth[:, i]).statistic, abs=EXACT)
+    ordered = sorted(rows.values(), key=lambda row: row["p"])
+    assert ordered[0]["emotion"] == "my_mood"
+    assert ordered[0]["p corrected"] == pytest.approx(3 * ordered[0]["p"])
+
+
+def test_other_heads_beside_the_forty_change_no_strongest_emotion(made):
+    a, b, _ = made
+    own = {"raw_arousal": np.full(PICTURES, 9.0), "raw_zest": np.full(PICTURES, 1000.0)}  # no scale bounds one's own
+    result = compare_predictions(table(a, **own), table(b, **own), bootstraps=20)
+    assert result.facts["heads"] == "42"
+    assert result.figure("same_strongest").value == (a.argmax(axis=1) == b.argmax(axis=1)).mean()
+
+
+def test_heads_without_a_name_in_common_are_refused(made):
+    one, other = (pa.table({"key": ["x.jpg"], f"raw_{name}": [1.0]}) for name in ("mine", "yours"))
+    with pytest.raises(DataError, match=r"heads of mine.*of yours"):
+        compare_predictions(one, other)

@@ -102,6 +102,13 @@ def test_classes_are_heads_of_their_own_names(folder, tmp_path, encoder):
     run("pack", "-c", encoder, "--heads", tmp_path / "p/heads", "-o", tmp_path / "mine.safetensors")
     run("score", folder / "faces", "-c", tmp_path / "mine.safetensors", "-o", tmp_path / "s.parquet", *ENGINE)
     assert {"raw_bright_side", "raw_dark"} <= set(pq.read_schema(tmp_path / "s.parquet").names)
+    run("score", folder / "e.parquet", "-c", tmp_path / "mine.safetensors", "-o", tmp_path / "e.csv", *ENGINE)
+    truth = "--truth", folder / "classes.csv", "--label", "mood", "--bootstraps", 20, "--json", tmp_path / "c.json"
+    run("evaluate", "compare", tmp_path / "s.parquet", tmp_path / "e.csv", *truth)
+    compared = json.loads((tmp_path / "c.json").read_text())
+    assert [row["emotion"] for row in compared["tables"]["emotions_auc"]["rows"]] == ["bright_side", "dark"]
+    assert compared["figures"]["auc_a"]["value"] == pytest.approx(compared["figures"]["auc_b"]["value"])
+    assert "same_strongest" not in compared["figures"]
 
 
 def test_heads_say_which_encoder_they_learnt_from(folder, tmp_path, encoder):
