@@ -71,15 +71,21 @@ def visible(text: str) -> str:
     return utf8_text(text.translate({ord(c): c.encode("unicode_escape").decode("ascii") for c in harmful}))
 
 
-def counted(number: int, noun: str) -> str:
-    """Returns "1 row", "0 rows", "2 rows"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def counted(number: int, noun: str, several: str = "") -> str:
+    """Returns "1 row", "0 rows", "2 rows". several: the words for others than 1, as of "row has": "rows have"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {several or noun + 's'}"
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:
     """The first few names and how many more."""
     known = list(names)
     return ", ".join(known[:most]) + (f" and {len(known) - most} more" if len(known) > most else "")
+
+
+def listed_have(names: Iterable[str]) -> str:
+    """Returns "awe has", "awe, anger have"."""
+    known = list(names)
+    return f"{listed(known)} {'has' if len(known) == 1 else 'have'}"
 
 
 def value_text(value: float, kind: str) -> str:

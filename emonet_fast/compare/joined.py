@@ -80,8 +80,9 @@ def join_predictions(a: Predictions, b: Predictions, values: str) -> SideBySide:
     there = row_of >= 0
     if not there.any():
         raise DataError(
-            f"none of the {len(b.keys)} keys of {b.source} names a picture of {a.source}: {listed(b.keys)}; expected "
-            f"names such as {listed(a.keys[:3])}, of which one is the end of the other, folders included"
+            f"none of the {counted(len(b.keys), 'key')} of {b.source} names a picture of {a.source}: "
+            f"{listed(b.keys)}; expected names such as {listed(a.keys[:3])}, of which one is the end of the other, "
+            "folders included"
         )
     scored = there & (np.array(a.status) == "ok") & (np.array(b.status)[row_of] == "ok")
     if not scored.any():
@@ -97,9 +98,13 @@ def join_predictions(a: Predictions, b: Predictions, values: str) -> SideBySide:
         "A": [a.keys[i] for i in np.flatnonzero(~there)],
         "B": [key for key, place in zip(b.keys, at, strict=True) if place is None],
     }
-    notes += [f"{len(keys)} pictures are in {name} alone: {listed(keys)}" for name, keys in alone.items() if keys]
+    notes += [
+        f"{counted(len(keys), 'picture is', 'pictures are')} in {name} alone: {listed(keys)}"
+        for name, keys in alone.items()
+        if keys
+    ]
     if without := int((there & ~scored).sum()):
-        notes.append(f"{without} pictures in both have no scores in one of them")
+        notes.append(f"{counted(without, 'picture')} in both without scores in one of them")
     for name, given in (("A", a), ("B", b)):
         if lacking := _shown([head for head in given.names if head not in heads]):
             notes.append(f"in {name} alone: {counted(len(lacking), 'head')}, {listed(lacking)}")
@@ -153,7 +158,11 @@ def _units(labels: Sequence[str] | None, rows: int) -> Ints:
 
 def _unknown_note(labels: Sequence[str] | None, unit: str) -> list[str]:
     without = sum(map(unknown, labels or ()))
-    return [f"{without} pictures have no {unit}: each counts as one of its own"] if without else []
+    return (
+        [f"{counted(without, 'picture has', 'pictures have')} no {unit}: each counts as one of its own"]
+        if without
+        else []
+    )
 
 
 def _how_made(a: Predictions, b: Predictions, values: str) -> tuple[dict[str, str], list[str]]:

@@ -14,7 +14,7 @@ from ..optional import need
 from ..sources.embeddings import Embeddings
 from ..splits import DUPLICATE
 from ..targets import Reading, read_targets
-from ..text import listed
+from ..text import counted, listed
 from .joined import join_predictions, with_truth
 from .leaks import LeakSide, leaks_between
 from .paired import Draws, agreement, compare
@@ -117,7 +117,7 @@ def _part(name: str, stored: Embeddings, by: Sequence[str], notes: list[str]) ->
             labels[column] += [one for one, good in zip(told, ok, strict=True) if good]
     notes += [f"{name}: {note}" for note in stored.notes]
     if lacking:
-        notes.append(f"{name}: {len(lacking)} rows without an embedding were left out: {listed(lacking)}")
+        notes.append(f"{name}: left out, without an embedding: {counted(len(lacking), 'row')}, {listed(lacking)}")
     if not keys:
         raise DataError(f"{name} has no row with an embedding")
     return LeakSide(name, keys, values[: len(keys)], labels)

@@ -15,7 +15,7 @@ from .. import taxonomy
 from ..arithmetic import EMOTIONS, LIKELY_RANGE
 from ..errors import DataError, OptionError
 from ..population.tables import facts_of, facts_of_schema
-from ..text import listed
+from ..text import counted, listed
 from .metrics import Bools, Floats
 from .prediction_files import FileColumns, arrow_table, read_columns, table_columns
 
@@ -144,7 +144,8 @@ def _check_finite(path: Path | str, keys: Sequence[str], values: Floats, ok: Boo
     if bad.any():
         names = [keys[i] for i in np.flatnonzero(bad).tolist()]
         raise DataError(
-            f"{path} has NaN, infinite or missing scores in {len(names)} rows that say they are ok: {listed(names)}. "
+            f"{path} has NaN, infinite or missing scores in "
+            f"{counted(len(names), 'row that says it is', 'rows that say they are')} ok: {listed(names)}. "
             "Expected finite numbers, or another status than ok for rows without scores"
         )
 

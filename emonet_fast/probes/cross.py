@@ -15,7 +15,7 @@ from ..checkpoint.heads import Layers
 from ..errors import DataError
 from ..evaluate.metrics import Bools, Floats, Ints
 from ..records import Float32Array
-from ..text import listed
+from ..text import listed, listed_have
 from .ridge import Parts, Spectrum
 
 # Strengths as parts of the rows' weight, as the squares of a normalised row add up to 1.
@@ -149,15 +149,15 @@ def _check(targets: Float32Array, used: Bools, names: Sequence[str], fold: Ints)
         at = used[:, column]
         there = fold[at]
         if not at.any():
-            faults.setdefault("have no labels among the embeddings", []).append(name)
+            faults.setdefault("no labels among the embeddings", []).append(name)
         elif np.ptp(targets[at, column]) == 0:
             value = f"{targets[at, column][0]:g}"
-            faults.setdefault(f"have the label {value} alone, and nothing else to tell it from", []).append(name)
+            faults.setdefault(f"the label {value} alone, and nothing else to tell it from", []).append(name)
         elif min(int((there != f).sum()) for f in np.unique(there)) < _LEAST:
-            faults.setdefault("have labels in one fold alone, as of one person or source", []).append(name)
+            faults.setdefault("labels in one fold alone, as of one person or source", []).append(name)
     if faults:
         raise DataError(
-            "; ".join(f"{listed(found)} {why}" for why, found in faults.items())
+            "; ".join(f"{listed_have(found)} {why}" for why, found in faults.items())
             + ". Give more labels, or leave these out with --label"
         )
 

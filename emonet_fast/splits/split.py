@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import DataError, OptionError
 from ..records import FloatArray
+from ..text import counted
 from .alike import DUPLICATE, Bools, Ints, Step, join, near_duplicates
 
 
@@ -105,7 +106,8 @@ def _dealt(cluster: Ints, held_out: float, folds: int | None, seed: int) -> Ints
     parts = folds or 2
     if len(names) < parts:
         raise DataError(
-            f"{len(cluster)} rows came in {len(names)} clusters of one person, source or picture; expected at least "
+            f"{counted(len(cluster), 'row')} came in {counted(len(names), 'cluster')} of one "
+            "person, source or picture; expected at least "
             f"{parts}, one for each part. Give more data, or group by less"
         )
     order = np.random.default_rng(seed).permutation(len(names))

@@ -58,7 +58,7 @@ def labelled(embeddings: Embeddings, targets: Targets) -> Labelled:
     rows = joined.rows[kept]
     notes = [*embeddings.notes, *joined.notes]
     if unusable:
-        notes.append(f"{counted(unusable, 'row')} of the embeddings cannot be used and were left out")
+        notes.append(f"{counted(unusable, 'row')} of the embeddings cannot be used: left out")
     return Labelled(
         tuple(key for key, keep in zip(keys, kept.tolist(), strict=True) if keep),
         _values(embeddings, wanted),

@@ -19,7 +19,7 @@ from ..evaluate.metrics import (
 )
 from ..records import Float32Array, Float64Array
 from ..sources.keys import AmbiguousKeyError, Names
-from ..text import listed
+from ..text import counted, listed
 
 COMBINED = ("mean", "median", "share")
 
@@ -147,27 +147,35 @@ def join(targets: Targets, keys: Sequence[str], source: str = "the embeddings") 
             missing.append(key)
         else:
             rows[i] = place[name]
-    notes = [f"{len(ambiguous)} keys fit several labelled pictures: {listed(ambiguous)}"] if ambiguous else []
+    notes = (
+        [f"{counted(len(ambiguous), 'key fits', 'keys fit')} several labelled pictures: {listed(ambiguous)}"]
+        if ambiguous
+        else []
+    )
     twice = {row for row, n in Counter(rows[rows >= 0].tolist()).items() if n > 1}
     several = [i for i, row in enumerate(rows.tolist()) if row in twice and keys[i] != targets.keys[row]]
     if several:
         rows[several] = -1
         notes.append(
-            f"{len(several)} rows of {source} share a label with others, as faces of one picture or "
-            f"a file that came twice, and have none: {listed(keys[i] for i in several)}. Label faces by their own keys"
+            f"{counted(len(several), 'row')} of {source} without the label that several share, as faces of one picture "
+            f"or a file that came twice: {listed(keys[i] for i in several)}. Label faces by their own keys"
         )
     found = set(rows.tolist())
     if found <= {-1}:
         raise DataError(
-            f"none of the {len(keys)} keys of {source} has a label in {targets.source}: {listed(keys)}; the labels "
-            f"are of {listed(targets.keys[:3])}. Expected names of which one is the end of the other, folders included"
-            + (f". {notes[0]}" if notes else "")
+            f"none of the {counted(len(keys), 'key')} of {source} has a label in {targets.source}: {listed(keys)}; the "
+            f"labels are of {listed(targets.keys[:3])}. Expected names of which one is the end of the other, folders "
+            "included" + (f". {notes[0]}" if notes else "")
         )
     if missing:
-        notes.append(f"{len(missing)} rows of {source} have no label: {listed(missing)}")
+        notes.append(
+            f"{counted(len(missing), f'row of {source} has', f'rows of {source} have')} no label: {listed(missing)}"
+        )
     unused = [key for row, key in enumerate(targets.keys) if row not in found]
     if unused:
-        notes.append(f"{len(unused)} labelled pictures are not in {source}: {listed(unused)}")
+        notes.append(
+            f"{counted(len(unused), 'labelled picture is', 'labelled pictures are')} not in {source}: {listed(unused)}"
+        )
     return Joined(rows, tuple(notes))
 
 

@@ -13,7 +13,7 @@ from .. import taxonomy
 from ..errors import DataError
 from ..evaluate.metrics import Floats, Ints
 from ..records import Float32Array
-from ..text import listed
+from ..text import counted, listed
 from .record import Annotators, Reading, Targets
 
 _TIE = 0.5  # the weight of yes and no in equal number: ours
@@ -172,7 +172,7 @@ def _none_known(source: str) -> DataError:
 
 def _say_empty(number: int, source: str, notes: list[str]) -> None:
     if number:
-        notes.append(f"{number} labels of {source} are empty and were left out")
+        notes.append(f"left out: {counted(number, 'empty label')} of {source}")
 
 
 def _filled_matrix(labels: LabelMatrix, share: bool, notes: list[str]) -> LabelMatrix:
@@ -217,7 +217,7 @@ def _each_once(rows: LabelRows, notes: list[str]) -> tuple[Ints, Ints, Floats]:
     again = np.sort(cells[counts > 1])
     names = dict.fromkeys(rows.keys[at] for at in (again // len(rows.names)).tolist())
     notes.append(
-        f"{len(again)} labels came several times from one annotator, and were averaged: {listed(names)}"
+        f"{counted(len(again), 'label')} came several times from one annotator, averaged: {listed(names)}"
         + ("; name who gave which with a column `annotator`" if (rows.annotator < 0).any() else "")
     )
     return cells, annotators, np.bincount(place, rows.value) / counts
@@ -245,6 +245,7 @@ def _outside(labels: Labels, h: int, low: float, high: float) -> DataError:
     place, value = labels.column(h)
     outside = np.flatnonzero((value < low) | (value > high))
     return DataError(
-        f"{labels.source} has {len(outside)} labels of {labels.names[h]} outside {low:g}..{high:g}, such as "
+        f"{labels.source} has {counted(len(outside), 'label')} of {labels.names[h]} outside "
+        f"{low:g}..{high:g}, such as "
         f"{value[outside[0]]:g} of {labels.keys[place[outside[0]]]}; mend them, or give --scale LOW,HIGH"
     )

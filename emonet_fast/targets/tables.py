@@ -13,7 +13,7 @@ from ..evaluate.any_hit import LABEL_FIELDS, NAME_FIELDS
 from ..evaluate.metrics import Floats, Ints
 from ..sources.json_lines import json_lines
 from ..sources.whole_table import read_whole
-from ..text import listed
+from ..text import counted, listed
 from .record import Reading
 from .rows import LabelMatrix, LabelRows, Labels
 
@@ -155,7 +155,7 @@ def _label_columns(table: "pyarrow.Table", source: str, taken: set[str | None], 
     known = known or [n for n in free if n.startswith("raw_") and head_slug(n.removeprefix("raw_")) in _KNOWN]
     if known:
         others = [n for n in free if n not in known]
-        notes += [f"{len(others)} other columns are not read as labels: {listed(others)}"] if others else []
+        notes += [f"not read as labels: {counted(len(others), 'other column')}, {listed(others)}"] if others else []
         return known
     for name in LABEL_FIELDS:
         if name in free:

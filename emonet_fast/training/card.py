@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import DataError
 from ..evaluate.result import Result, show, show_interval
-from ..text import one_line
+from ..text import listed_have, one_line
 
 _LIMITS = (
     "For research in affective computing. Not for emotion recognition at the workplace or in education (EU AI Act, "
@@ -52,7 +52,7 @@ def model_card(result: Result, names: tuple[str, ...], rights: Licence, neutral:
     lacking = [name for name in names if not _known(figures.get(name))]
     if lacking:
         raise DataError(
-            f"{', '.join(lacking[:5])} have no figure on held-out rows: too few labels there, or all alike. A "
+            f"{listed_have(lacking)} no figure on held-out rows: too few labels there, or all alike. A "
             "model card is not written without its evaluation: give more data, hold out more, or leave these heads out"
         )
     rows = [[show(cell, table.digits) for cell in row] for row in table.rows]

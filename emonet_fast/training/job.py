@@ -20,6 +20,7 @@ from ..files import check_new_folder, new_folder, write_whole
 from ..optional import require
 from ..sources.embeddings import Embeddings
 from ..targets import Reading, Targets, labelled, read_targets
+from ..text import counted
 from .card import Licence, model_card
 from .judge import judged
 from .loop import Step, train
@@ -115,7 +116,9 @@ def run(job: TrainJob, step: Step = lambda done, total, words: None, say: Callab
     meaning = "label" if how.loss != "bce" else "log-odds" if init is None else "order"
     result = judged(trained, heads, prepared, _facts(job, embeddings, targets, init), meaning)
     rights = job.rights if job.rights.base_model else replace(job.rights, base_model=_base(embeddings, init))
-    words = "none" if job.neutral is None or neutral is None else f"{len(neutral)} rows, by {job.neutral.words}"
+    words = (
+        "none" if job.neutral is None or neutral is None else f"{counted(len(neutral), 'row')}, by {job.neutral.words}"
+    )
     card = model_card(result, names, rights, words, _use(job))  # refuses before anything is written
     statistics = None if neutral is None else neutral_statistics(heads, neutral)
     with new_folder(job.output) as folder:

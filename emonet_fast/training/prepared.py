@@ -9,7 +9,7 @@ import numpy.typing as npt
 from ..errors import DataError, OptionError
 from ..splits import split_rows
 from ..targets import Labelled, Targets
-from ..text import listed
+from ..text import counted, listed_have
 from .settings import Examples
 
 _HALF = 0.5
@@ -61,17 +61,16 @@ def prepare(both: Labelled, targets: Targets, held_out: float, seed: int, expert
         halves = split_rows(None, {"cluster": split.cluster[held].tolist()}, _HALF, seed=seed)
     except DataError:
         raise DataError(
-            f"the {len(held)} held-out rows are of one person, source or picture; expected two at least, as one part "
-            "of them stops the heads and the other judges them. Hold out more, give more data, or group by less"
+            f"{counted(len(held), 'held-out row is', 'held-out rows are')} of one person, source or picture; expected "
+            "two at least, as one part of them stops the heads and the other judges them. "
+            "Hold out more, give more data, or group by less"
         ) from None
     known = np.asarray((~np.isnan(both.targets) & (both.weights > 0)).any(axis=0))
     names = tuple(name for name, one in zip(targets.names, known.tolist(), strict=True) if one)
     lacking = [name for name in targets.names if name not in names]
     notes = [*targets.notes, *both.notes]
     if lacking:
-        notes.append(
-            f"{', '.join(lacking[:5])}{' and others' if len(lacking) > 5 else ''} have no labels here: no heads"
-        )
+        notes.append(f"{listed_have(lacking)} no labels here: no heads")
     examples = Examples(
         both.values,
         np.ascontiguousarray(both.targets[:, known]),
@@ -99,7 +98,8 @@ def _check_judging(examples: Examples, judging: npt.NDArray[np.int64]) -> None:
     lacking = [name for name, one in zip(examples.names, alike, strict=True) if one]
     if lacking:
         raise DataError(
-            f"{listed(lacking)} have no labels, or all alike, in the {len(judging)} rows that judge heads, and would "
+            f"{listed_have(lacking)} no labels, or all alike, in the "
+            f"{counted(len(judging), 'row that judges', 'rows that judge')} heads, and would "
             "have no figure: a model card is not written without its evaluation. Give more data, hold out more, or "
             "leave these heads out"
         )

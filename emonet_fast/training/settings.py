@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ..errors import DataError, OptionError
 from ..records import Float32Array
+from ..text import counted, listed_have
 
 LOSSES = ("mae", "mse", "bce", "ordinal")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -126,14 +127,16 @@ class Examples:
             counts = ((~np.isnan(labels)) & (self.weights[rows] > 0)).sum(axis=0)
             if (counts == 0).any():
                 raise DataError(
-                    f"{_named(self.names, counts == 0)} have no labels in {part} ({len(rows)} rows); expected some. "
+                    f"{_named(self.names, counts == 0)} no labels in {part} ({counted(len(rows), 'row')}); "
+                    "expected some. "
                     "Give more data, hold out another part, or leave these heads out"
                 )
         labels = self.targets[self.training]
         spread = np.nanmax(labels, axis=0) - np.nanmin(labels, axis=0)
         if (spread == 0).any():
             raise DataError(
-                f"{_named(self.names, spread == 0)} have one and the same label in all {len(self.training)} rows to "
+                f"{_named(self.names, spread == 0)} one and the same label in all of "
+                f"{counted(len(self.training), 'row')} to "
                 "learn from; expected several, as yes and no. Give more data, or leave these heads out"
             )
         if loss in ("bce", "ordinal"):
@@ -145,14 +148,13 @@ class Examples:
             outside = ((self.targets < low) | (self.targets > high)).any(axis=0) | ~np.isfinite(high - low)
             broken = (low % 1 != 0) | (high % 1 != 0) | (high - low > 100)
         if outside.any():
-            raise DataError(f"{_named(self.names, outside)} have labels outside their scale; the loss {loss} needs one")
+            raise DataError(f"{_named(self.names, outside)} labels outside their scale; the loss {loss} needs one")
         if loss == "ordinal" and broken.any():
             raise DataError(
-                f"{_named(self.names, broken)} have a scale that is not of whole levels, which ordinal counts. "
+                f"{_named(self.names, broken)} a scale that is not of whole levels, which ordinal counts. "
                 "Take mae, or give another scale"
             )
 
 
 def _named(names: tuple[str, ...], which: npt.NDArray[np.bool_]) -> str:
-    chosen = [name for name, one in zip(names, which, strict=True) if one]
-    return ", ".join(chosen[:5]) + (f" and {len(chosen) - 5} more" if len(chosen) > 5 else "")
+    return listed_have(name for name, one in zip(names, which, strict=True) if one)

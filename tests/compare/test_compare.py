@@ -151,7 +151,7 @@ def test_rows_are_joined_by_key_and_what_does_not_join_is_counted(made):
     assert result.facts["pictures"] == "49"
     notes = "; ".join(result.notes)
     assert "10 pictures are in A alone" in notes
-    assert "1 pictures in both have no scores in one of them" in notes
+    assert "1 picture in both without scores in one of them" in notes
 
 
 def test_the_picture_that_differs_most_comes_first(made):

@@ -105,7 +105,9 @@ def test_another_taxonomy(tmp_path):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_nan_scores(tmp_path, values, bad):
     values[1, 3] = bad
-    refused(parquet(tmp_path / "p.parquet", values, KEYS), "NaN, infinite or missing", "1 rows", "b.png")
+    refused(
+        parquet(tmp_path / "p.parquet", values, KEYS), "NaN, infinite or missing", "1 row that says it is ok", "b.png"
+    )
     path = tmp_path / "p.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)

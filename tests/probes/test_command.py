@@ -126,7 +126,7 @@ def test_what_is_refused_leaves_nothing(folder, tmp_path):
     labels = tmp_path / "l.csv"
     arguments = "probe", "--embeddings", folder / "e.parquet", "--labels", labels, "-o", tmp_path / "p", *ALIKE
     lines = {
-        "have the label 0 alone": [f"{i:02}.png,0," for i in range(20)],
+        "awe has the label 0 alone": [f"{i:02}.png,0," for i in range(20)],
         "expected at least 5": [f"{i:02}.png,{i % 3},anna" for i in range(20)],
         "none of the 72 keys": ["x.png,1,"],
     }

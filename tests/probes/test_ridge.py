@@ -114,9 +114,9 @@ def test_what_cannot_be_told_is_said():
 @pytest.mark.parametrize(
     ("targets", "fault"),
     [
-        ([NAN] * 12, "a have no labels"),
-        ([0.0] * 12, "a have the label 0 alone"),
-        ([1.0, 2.0, 3.0] + [NAN] * 9, "a have labels in one fold alone"),
+        ([NAN] * 12, "a has no labels"),
+        ([0.0] * 12, "a has the label 0 alone"),
+        ([1.0, 2.0, 3.0] + [NAN] * 9, "a has labels in one fold alone"),
     ],
 )
 def test_names_that_cannot_be_learnt(targets, fault):

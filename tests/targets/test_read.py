@@ -12,6 +12,7 @@ from emonet_fast.datasets import Kind, open_dataset
 from emonet_fast.errors import DataError, OptionError
 from emonet_fast.evaluate.predictions import SLUGS
 from emonet_fast.targets import Reading, agreement, join, read_targets
+from emonet_fast.text import listed_have
 
 from ..conftest import SHARED_DATA
 from ..evaluate.made import dataset, hq_csv, hq_label, ratings
@@ -107,7 +108,7 @@ def test_labels_of_one_annotator_are_averaged_before_those_of_others_count():
     targets = read_targets(table)
     same(targets.values, [[2]])
     assert targets.annotators.counts.tolist() == [[2]]
-    assert any("1 labels came several times" in note for note in targets.notes)
+    assert any("1 label came several times" in note for note in targets.notes)
 
 
 def test_alpha_is_that_of_krippendorff():
@@ -220,11 +221,11 @@ def test_keys_join_by_the_tail_of_a_path_where_one_fits():
     joined = join(targets, keys)
     assert joined.rows.tolist() == [0, -1, 2, -1, 3, -1]
     assert [note[:40] for note in joined.notes] == [
-        "1 keys fit several labelled pictures: '1",
+        "1 key fits several labelled pictures: '1",
         "2 rows of the embeddings have no label: ",
-        "1 labelled pictures are not in the embed",
+        "1 labelled picture is not in the embeddi",
     ]
-    with pytest.raises(DataError, match="none of the 1 keys"):
+    with pytest.raises(DataError, match="none of the 1 key of"):
         join(targets, ["other.jpg"])
 
 
@@ -253,3 +254,11 @@ def test_wide_and_long_tables_say_the_same(rows):
     for key, name, votes in ((k, n, g["value"]) for (k, n), g in frame.groupby(["key", "name"])):
         got = long.values[long.keys.index(key), long.names.index(name)]
         assert got == pytest.approx(votes.mean(), rel=1e-6)
+
+
+def test_notes_of_one_are_in_the_singular(tmp_path):
+    (tmp_path / "l.csv").write_text("key,awe,fear,mood\na.jpg,1,,x\na.jpg,2,,x\nb.jpg,,,x\nc.jpg,1,3,x\n")
+    notes = read_targets(tmp_path / "l.csv").notes
+    assert "not read as labels: 1 other column, mood" in notes
+    assert listed_have(["anger"]) == "anger has"
+    assert listed_have(["anger", "awe"]) == "anger, awe have"

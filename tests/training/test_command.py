@@ -239,7 +239,7 @@ def test_a_card_without_figures_is_refused(world):
     columns = ("head", "rows", "Spearman")
     table = Table("heads", "t", "", columns, (("awe", 5, 0.5), ("fear", 0, float("nan"))))
     result = Result("train", "t", {}, (Figure("s", "s", 0.5),), (table,))
-    with pytest.raises(DataError, match="fear have no figure on held-out rows"):
+    with pytest.raises(DataError, match="fear has no figure on held-out rows"):
         model_card(result, ("awe", "fear"), Licence(), "none", "")
     assert "| awe | 5 | 0.500 |" in model_card(result, ("awe",), Licence(), "none", "")
 

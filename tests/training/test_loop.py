@@ -149,10 +149,10 @@ def changed(**fields):
 
 EVERY = slice(None)
 BAD = {
-    "no label in a part": (changed(targets=lambda t: t.__setitem__((slice(300, None), 1), np.nan)), "h1 have no label"),
-    "no weight": (changed(weights=lambda w: w.__setitem__((EVERY, 2), 0)), "h2 have no labels in the part to learn"),
-    "one label": (changed(targets=lambda t: t.__setitem__((slice(None), 0), 1)), "h0 have one and the same label"),
-    "outside": (changed(targets=lambda t: t.__setitem__((5, 0), 9)), "h0 have labels outside their scale"),
+    "no label in a part": (changed(targets=lambda t: t.__setitem__((slice(300, None), 1), np.nan)), "h1 has no label"),
+    "no weight": (changed(weights=lambda w: w.__setitem__((EVERY, 2), 0)), "h2 has no labels in the part to learn"),
+    "one label": (changed(targets=lambda t: t.__setitem__((slice(None), 0), 1)), "h0 has one and the same label"),
+    "outside": (changed(targets=lambda t: t.__setitem__((5, 0), 9)), "h0 has labels outside their scale"),
 }  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def test_nobody_is_in_two_parts():
     assert [len(part) for part in parts] == [140, 30, 30]
     assert len(set(dealt.clusters.tolist())) == 40
     assert dealt.examples.names == ("awe",)  # fear has no labels
-    assert dealt.notes == ("a note", "fear have no labels here: no heads")
+    assert dealt.notes == ("a note", "fear has no labels here: no heads")
 
 
 def test_experts_prove_and_do_not_teach():
@@ -58,5 +58,5 @@ def test_a_head_that_nothing_could_judge_is_refused_at_once(label):
     judging = prepare(both, targets, 0.3, seed=0).judging
     labels = both.targets.copy()
     labels[judging, 0] = label
-    with pytest.raises(DataError, match="awe have no labels, or all alike, in the 30 rows that judge heads"):
+    with pytest.raises(DataError, match="awe has no labels, or all alike, in the 30 rows that judge heads"):
         prepare(replace(both, targets=labels), targets, 0.3, seed=0)
