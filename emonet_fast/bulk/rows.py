@@ -15,6 +15,7 @@ from ..errors import DataError
 from ..records import Picture, Status
 from ..sources.embeddings import batches_of, open_embeddings
 from ..sources.folder import read_file, reason_of
+from ..sources.keys import numbered, unnumbered
 from ..sources.shards import read_shard
 from ..sources.table import open_table, read_rows
 from .inputs import PlannedFile
@@ -76,8 +77,9 @@ def _table(source: Source, start: int, stop: int, keep: Sequence[str], max_bytes
 
 
 def _embeddings(source: Source, start: int, stop: int, keep: Sequence[str]) -> Iterator[Picture]:
-    """Rows of a file of stored embeddings; as `_table`."""
+    """Rows of a file of stored embeddings; as `_table`. Of one given again, their keys have its number too."""
     at, status = start, Status.CHANGED
+    time = source.key.removeprefix(unnumbered(source.key))[1:]
     try:
         fault = source.changed()
         if not fault:
@@ -85,7 +87,9 @@ def _embeddings(source: Source, start: int, stop: int, keep: Sequence[str]) -> I
             for batch in batches_of(file, file.width, keep, start=start, stop=stop):
                 kept = zip(*(batch.columns.column(name).to_pylist() for name in keep), strict=True) if keep else None
                 for picture in batch.pictures():
-                    yield replace(picture, origin=Origin(source.key, at, next(kept) if kept is not None else ()))
+                    key = numbered(picture.key, int(time)) if time else picture.key
+                    own = next(kept) if kept is not None else ()
+                    yield replace(picture, key=key, origin=Origin(source.key, at, own))
                     at += 1
             fault = "the file has fewer rows than when the plan was made"
     except Exception as error:  # pyarrow's errors have no base of their own

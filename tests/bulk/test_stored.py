@@ -88,3 +88,13 @@ def test_ray_scores_a_column_of_embeddings(tiny):
     again = scorer({"embedding": cells})
     assert again["reason"].tolist() == ["", "no embedding in the row", "an embedding of 5 numbers; expected 48"]
     assert again["raw_awe"][0] == found["raw_awe"][0]
+
+
+def test_a_file_given_again_has_the_keys_that_pictures_have(tiny, tmp_path):
+    table, out = tmp_path / "e.parquet", tmp_path / "out"
+    vectors = list(np.random.default_rng(0).normal(size=(3, 48)).astype(np.float32))
+    pq.write_table(pa.table({"key": ["a.jpg", "t.tar::b.jpg", "c.jpg"], "embedding": vectors}), table)
+    run([str(table), str(table)], tiny, out)
+    assert rows(out).column("key").to_pylist() == [
+        "a.jpg", "t.tar::b.jpg", "c.jpg", "a.jpg#2", "t.tar#2::b.jpg", "c.jpg#2",
+    ]  # fmt: skip
