@@ -57,6 +57,11 @@ class SideBySide:
         """Whether the first 40 heads are the 40 emotions, one of which is the strongest."""
         return self.heads[: len(SLUGS)] == SLUGS
 
+    @property
+    def one_scale(self) -> bool:
+        """Whether all heads have the scale of emotions, by the taxonomy."""
+        return set(self.heads) <= set(SLUGS)
+
 
 def _of_heads(given: Predictions, heads: Sequence[str]) -> Floats:
     return given.values[:, [given.names.index(head) for head in heads]]

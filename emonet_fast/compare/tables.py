@@ -169,7 +169,7 @@ def _dots(joined: SideBySide) -> Pictures:
     n = len(joined.keys)
     at = np.sort(np.random.default_rng(SEED).choice(n, min(n, _DOTS), replace=False))
     series = [{"pictures": (joined.a[at, k], joined.b[at, k])} for k in range(len(joined.names))]
-    return panels_png(joined.names, series, ("A", "B"), joined=False)
+    return panels_png(joined.names, series, ("A", "B"), joined=False, one_scale=joined.one_scale)
 
 
 def _reliability(joined: SideBySide) -> Pictures:
@@ -181,7 +181,7 @@ def _reliability(joined: SideBySide) -> Pictures:
             n: reliability_curve(x[at, k], joined.truth[at, k])[:2] for n, x in (("A", joined.a), ("B", joined.b))
         }
         series.append(curves)
-    return panels_png(joined.names, series, ("mean prediction", "mean truth"), joined=True)
+    return panels_png(joined.names, series, ("mean prediction", "mean truth"), joined=True, one_scale=joined.one_scale)
 
 
 def _differences(joined: SideBySide, one: Compared) -> Pictures:

@@ -116,18 +116,20 @@ def panels_png(
     labels: tuple[str, str],
     *,
     joined: bool,
+    one_scale: bool = True,
 ) -> Pictures:
-    """Draw a small panel for each of N names, all on one scale, with the line of equal values.
+    """Draw a small panel for each of N names, with the line of equal values.
 
     series: for each panel (x, y) of each series by its name, as dots, or joined by lines. labels: of x and y.
+    one_scale: whether all panels have the same ends, or each its own.
     """
     across = min(5, len(names))
     down = -(-len(names) // across)
-    figure, _ = _figure(max(4.5, 1.9 * across), 1.9 * down + 0.9, panels=(down, across))
-    ends = [v for panel in series for xy in panel.values() for v in xy if len(v)]
-    low, high = (float(f([f(v) for v in ends])) if ends else 0.0 for f in (np.min, np.max))
-    edge = 0.04 * (high - low) or 0.5
+    figure, _ = _figure(max(4.5, 1.9 * across), 1.9 * down + 0.9, panels=(down, across), shared=one_scale)
     for axes, name, panel in zip(figure.axes, names, series, strict=False):
+        ends = [v for one in (series if one_scale else [panel]) for xy in one.values() for v in xy if len(v)]
+        low, high = (float(f([f(v) for v in ends])) if ends else 0.0 for f in (np.min, np.max))
+        edge = 0.04 * (high - low) or 0.5
         axes.plot([low, high], [low, high], color=GREY, linewidth=1)
         for (label, (x, y)), (marker, colour) in zip(panel.items(), _MARKERS, strict=False):
             style = {"markersize": 3.5, "linewidth": 1.2} if joined else {"markersize": 1.5, "linestyle": "none"}
@@ -164,12 +166,14 @@ def lines_png(at: Any, series: Mapping[str, Floats], label: str) -> Pictures:
     return _png(figure)
 
 
-def _figure(width: float, height: float, panels: tuple[int, int] | None = None) -> tuple["Figure", Any]:
+def _figure(
+    width: float, height: float, panels: tuple[int, int] | None = None, shared: bool = True
+) -> tuple["Figure", Any]:
     need("matplotlib", "a chart of emonet-fast evaluate")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    return figure, figure.add_subplot() if panels is None else figure.subplots(*panels, sharex=True, sharey=True)
+    return figure, figure.add_subplot() if panels is None else figure.subplots(*panels, sharex=shared, sharey=shared)
 
 
 def _lines(axes: Any, at: Any, names: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from emonet_fast.commands.main import cli
 from emonet_fast.compare import compare_predictions, paired
 from emonet_fast.compare.paired import Draws
 from emonet_fast.errors import DataError, OptionError
+from emonet_fast.evaluate import charts
 from emonet_fast.targets import Reading
 
 pa = pytest.importorskip("pyarrow")
@@ -253,3 +254,17 @@ def test_heads_without_a_name_in_common_are_refused(made):
     one, other = (pa.table({"key": ["x.jpg"], f"raw_{name}": [1.0]}) for name in ("mine", "yours"))
     with pytest.raises(DataError, match=r"heads of mine.*of yours"):
         compare_predictions(one, other)
+
+
+@pytest.mark.parametrize(("other", "alike"), [("awe", True), ("zest", False)])
+def test_heads_of_ones_own_have_panels_of_their_own_ends(monkeypatch, other, alike):
+    pytest.importorskip("matplotlib", reason="matplotlib (extra eval) is not installed")
+    drawn = []
+    monkeypatch.setattr(charts, "_png", lambda figure: drawn.append(figure) or (b"", b""))
+    values = np.linspace(0, 7, 20)
+    given = pa.table({"key": [f"{i}.jpg" for i in range(20)], "raw_fear": values / 10, f"raw_{other}": values})
+    result = compare_predictions(given, given, bootstraps=2)
+    next(chart for chart in result.charts if chart.slug == "scatter").draw()
+    (narrow, wide) = sorted(axes.get_xlim()[1] for axes in drawn[0].axes)
+    assert wide == pytest.approx(7 * 1.04)
+    assert narrow == pytest.approx(wide if alike else 0.7 * 1.04)
