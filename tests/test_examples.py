@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 
 from emonet_fast import taxonomy
 from emonet_fast.commands.main import cli
+from tests.serve.conftest import running
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMES = {dimension.slug for dimension in taxonomy.EMOTIONS}
@@ -51,9 +53,25 @@ def test_every_example_is_tested():
         "from_raw.py",
         "pipeline.py",
         "pycuda_batches.py",
+        "send_frames.py",
         "train_stages.sh",
     }
     assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == tested
+
+
+def test_send_frames(tiny_folder):
+    """Three frames and a cut one; those that the server has no time for are dropped, the newest never is."""
+    frames = np.random.default_rng(0).integers(0, 256, (3, 40, 50, 3), np.uint8).tobytes()
+    with running(tiny_folder) as server:
+        url = f"{server.url.replace('http', 'ws', 1)}/v1/stream?fields=softmax&top=3"
+        lines = run("send_frames.py", 50, 40, url, stdin=frames + b"cut").splitlines()
+    assert 1 <= len(lines) <= 3
+    for line in lines:
+        found = re.fullmatch(r"([0-9.]+) s, track (?:None|-?[0-9]+): (.+)", line)
+        assert found, line
+        seconds, strongest = found.groups()
+        assert float(seconds) >= 0
+        assert {one.rsplit(" ", 1)[0] for one in strongest.split(", ")} <= NAMES
 
 
 def test_score_folder(pictures, tiny_folder, tmp_path):
