@@ -51,7 +51,7 @@ def running(
     baselines: dict[str, Baseline] | None = None,
 ) -> Iterator[Running]:
     access = Access(token, origins)
-    service = Service(str(checkpoint), options or Options(), faces, settings, access, baselines or {})
+    service = Service(str(checkpoint), options or Options(precision="fp32"), faces, settings, access, baselines or {})
     with listen(settings, token) as listener:
         server = Server(service, listener)
         thread = threading.Thread(target=server.serve_forever)

@@ -39,7 +39,7 @@ def same(got, want):
 
 
 def test_both_clients_give_what_scorer_gives(served, tiny_folder, mixed):
-    with Scorer(tiny_folder) as scorer:
+    with Scorer(tiny_folder, precision="fp32") as scorer:
         want = scorer(mixed, embeddings=True)
     assert 0 < want.ok.sum() < len(want)
     with Client(served.url) as client:
@@ -55,7 +55,7 @@ def test_both_clients_give_what_scorer_gives(served, tiny_folder, mixed):
 
 
 def test_no_picture_and_none_that_can_be_read(served, tiny_folder):
-    with Client(served.url) as client, Scorer(tiny_folder) as scorer, warnings.catch_warnings():
+    with Client(served.url) as client, Scorer(tiny_folder, precision="fp32") as scorer, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert len(client([])) == 0
         assert client([]).names == scorer([]).names

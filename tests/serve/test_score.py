@@ -18,7 +18,7 @@ from .conftest import running
 
 @pytest.fixture(scope="module")
 def want(tiny_folder, pictures):
-    with Scorer(tiny_folder) as scorer:
+    with Scorer(tiny_folder, precision="fp32") as scorer:
         return scorer(pictures, embeddings=True)
 
 
@@ -91,8 +91,8 @@ def test_names_are_keys_and_nothing_else(served, pictures):
 
 
 def test_rows_of_many_requests_share_batches_and_do_not_depend_on_them(tiny_folder, pictures):
-    options = Options(batch_size=4)
-    with Scorer(tiny_folder, batch_size=4) as scorer:
+    options = Options(batch_size=4, precision="fp32")
+    with Scorer(tiny_folder, batch_size=4, precision="fp32") as scorer:
         want = scorer(pictures)
     # long enough that rows of other requests come into the batch, however slow this machine is
     with running(tiny_folder, ServeOptions(port=0, max_wait_ms=300.0), options=options) as server:
@@ -143,7 +143,7 @@ def test_a_picture_of_two_values_is_a_file_that_scorer_takes(served, tiny_folder
     from PIL import Image
 
     Image.new("L", (9, 5), 77).save(file, "PNG")
-    with Scorer(tiny_folder) as scorer:
+    with Scorer(tiny_folder, precision="fp32") as scorer:
         want = scorer([file.getvalue()]).raw
     got = served.client.post("/v1/score", content=file.getvalue(), headers={"Content-Type": "image/png"}).json()
     np.testing.assert_array_equal(raw_of(got["rows"]), want)

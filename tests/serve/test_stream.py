@@ -55,7 +55,7 @@ def frames():
 
 def test_frames_give_what_video_gives(served, tiny_folder, frames):
     times = [0.0, 0.1, 0.4, 0.5, 2.5, 2.6]
-    with Scorer(tiny_folder) as scorer:
+    with Scorer(tiny_folder, precision="fp32") as scorer:
         options = VideoOptions(fps=None, smooth=0.3, faces=FaceOptions())
         pairs = list(zip(times, frames, strict=True))
         want = [row for line in stream(scorer, pairs, options) for row in line.to_dicts()]
@@ -76,7 +76,7 @@ def test_faces_have_the_tracks_and_curves_of_video(tiny_folder):
         pytest.skip("../shared/models is not beside this checkout")
     pairs = [(i / 4, np.roll(photographs()[0], 6 * i, axis=1)) for i in range(5)]  # the astronaut
     faces = FaceOptions("detect", model=model)
-    with Scorer(tiny_folder) as scorer:
+    with Scorer(tiny_folder, precision="fp32") as scorer:
         lines = list(stream(scorer, pairs, VideoOptions(fps=None, faces=faces, score_every=2)))
         want = [row for line in lines for row in line.to_dicts()]
     with running(tiny_folder, faces=faces) as server, opened(server, "?fields=raw&score_every=2") as socket:

@@ -21,8 +21,6 @@ from ...errors import BackendError
 from ...optional import openvino_core
 
 _ENGINE = "engine"
-# Tokens from which fused attention was seen right.
-_RIGHT_TOKENS = 576
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +72,7 @@ def build(packed: Path, part: str, precision: str, batch_size: int, folder: Path
 
         model = core.read_model(write_int8_model(checkpoint, folder, load_recipe(recipe, checkpoint), part))
     model.reshape({port: [batch_size, *list(port.partial_shape)[1:]] for port in model.inputs})
-    options = compile_options(precision) | _attention(checkpoint.vision.tokens, precision)
-    compiled = core.compile_model(model, "CPU", options)
+    compiled = core.compile_model(model, "CPU", compile_options(precision))
     (folder / _ENGINE).write_bytes(compiled.export_model().getvalue())
 
 
@@ -89,16 +86,6 @@ def compile_options(precision: str) -> dict[str, Any]:
         "PERFORMANCE_HINT": "LATENCY",
         "CACHE_MODE": "OPTIMIZE_SIZE",
     }
-
-
-def _attention(tokens: int, precision: str) -> dict[str, Any]:
-    """Keeps a small network's attention in bf16 apart, as two products and a softmax.
-
-    OpenVINO 2026.4 makes one operation of it. On two threads of a busy machine that gave other values in 1.4% of 33,000
-    runs of two layers with 4 tokens, in none of 28,000 when apart, and in none of 3,760 layers (470 runs of 8) with 576
-    tokens, where it saves 8%.
-    """
-    return {"SNIPPETS_MODE": "DISABLE"} if tokens < _RIGHT_TOKENS and precision.endswith("bf16") else {}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from emonet_fast.backends.openvino.backend import OpenVinoBackend
 from emonet_fast.backends.openvino.build import build_in_process
 from emonet_fast.backends.openvino.engine import choose_precision, plan_for
 from emonet_fast.backends.openvino.pages import release_file_pages
-from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.engines.cache import EngineCache
 from emonet_fast.engines.fidelity import measure
 from emonet_fast.errors import BackendError
@@ -187,13 +186,3 @@ def test_released_pages_keep_their_content(tmp_path):
     del view
     release_file_pages(path)
     assert writable[0] == 77, "private changes must never be dropped"
-
-
-def test_a_small_networks_attention_is_not_fused_in_bf16(tiny_folder, cache_dir):
-    if choose_precision("auto") != "bf16":
-        pytest.skip("this processor has no bf16 instructions")
-    checkpoint = open_checkpoint(str(tiny_folder), cache_dir=cache_dir)
-    backend = OpenVinoBackend(checkpoint, "bf16", cache_dir=cache_dir)
-    nodes = backend._engines[0].compiled.get_runtime_model().get_ops()
-    assert any(node.get_friendly_name().endswith("attention/softmax") for node in nodes)
-    backend.close()
