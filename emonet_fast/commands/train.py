@@ -51,7 +51,7 @@ _LOSSES = ("mae", "mse", "bce", "ordinal")
 @opt.OUTPUT("--license ID", "Write this licence into the model card, such as cc-by-4.0.")
 @opt.OUTPUT("--base-model ID", "Name the base model in the card; several times for several.", multiple=True)
 @opt.OUTPUT("--dataset ID", "Name a data set in the card; several times for several.", multiple=True)
-@opt.output("DIR", "Write heads, figures and the model card to this new folder.", opt.PATH, required=True)
+@opt.output("DIR", "Write heads, figures and the model card to this new folder.", required=True)
 @opt.progress
 def train(
     embeddings: tuple[Path, ...],
