@@ -112,12 +112,15 @@ class ScoreSummary:
     def line(self) -> str:
         """The last line of a run: how many inputs became what, and how fast."""
         whole = self.inputs.faces is None
-        parts = [f"{self.scored} scored" + " as a whole" * (whole and self.decoder != VectorDecoder.name)]
-        parts += [f"{n} {status}" for status, n in sorted(self.counts.items()) if status != Status.OK]
         stored = self.decoder == VectorDecoder.name
-        speed = f"{self.seconds['engine'] / self.scored:.2f} s/{'image' if whole else 'face'}" if self.scored else ""
-        if self.scored and stored:
+        parts = [f"{self.scored} scored" + " as a whole" * (whole and not stored)]
+        parts += [f"{n} {status}" for status, n in sorted(self.counts.items()) if status != Status.OK]
+        if not self.scored:
+            speed = ""
+        elif stored:
             speed = f"{self.scored / self.seconds['engine']:,.0f} rows/s"
+        else:
+            speed = f"{self.seconds['engine'] / self.scored:.2f} s/{'image' if whole else 'face'}"
         facts = filter(None, (self.skipped, self.looked.text(), speed))
         by = f"({self.engine}, {'from stored embeddings' if stored else f'decoded by {self.decoder}'})"
         return f"{self.inputs.text()}: {'; '.join((', '.join(parts), *facts))} {by}"

@@ -23,7 +23,7 @@ from ..optional import need
 from ..records import Float64Array
 from .losses import Link, head_losses
 from .settings import LAYOUTS, Examples, Training
-from .stack import PURPOSE, Stack, Standard, draw_masks, forward, from_layers, new_stack, to_layers
+from .stack import PURPOSE, Stack, Standard, draw_masks, forward, from_layers, new_stack, scores_of, to_layers
 from .state import State, read_state, write_state
 
 Step = Callable[[int, int, str], None]  # (steps done, steps in all, words)
@@ -269,8 +269,6 @@ def _link(examples: Examples, loss: str, init: Sequence[Layers] | None) -> Link 
     link = Link.yes_no(scales)
     if init is None:
         return link
-    from .stack import scores_of
-
     rows = examples.training[:50_000]
     scores = scores_of({str(i): head for i, head in enumerate(init)}, examples.values[rows])
     targets = examples.targets[rows].astype(np.float64)
