@@ -33,6 +33,7 @@ EXTRAS = {
     "python_multipart": "serve",
     "prometheus_client": "serve",
     "httpx": "client",
+    "onnxruntime": "bench",
 }
 
 
@@ -69,6 +70,13 @@ def import_openvino() -> ModuleType:
     if "openvino" not in sys.modules:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # makes its import fail
     return importlib.import_module("openvino")
+
+
+def import_onnxruntime() -> ModuleType:
+    """Import ONNX Runtime with its telemetry off. Raises MissingPackageError where it is not installed."""
+    ort = need("onnxruntime", "running an ONNX file in ONNX Runtime")
+    ort.disable_telemetry_events()
+    return ort
 
 
 def openvino_core() -> Any:

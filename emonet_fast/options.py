@@ -15,6 +15,11 @@ from .errors import OptionError
 BACKENDS = ("auto", "openvino", "cuda", "tensorrt")
 PRECISIONS = ("auto", "fp32", "bf16", "int8", "fp8")
 DECODERS = ("auto", "pillow", "dali")
+# Of exported models.
+EXPORT_FORMATS = ("onnx", "openvino", "tensorrt-onnx")
+EXPORT_PRECISIONS = ("fp32", "fp16", "int8")
+EXPORT_INPUTS = ("uint8", "float")
+EXPORT_OUTPUTS = ("softmax", "scores", "raw", "embedding")
 # Of bulk scoring: they stand here because a help text may not import what bulk scoring imports.
 EMBEDDINGS = ("none", "fp16", "fp32")
 ENGINES = ("local", "ray")
@@ -30,6 +35,7 @@ _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 # Of numbers, both ends included.
 _RANGES: dict[str, tuple[float, float]] = {
     "batch_size": (1, 1024),
+    "batch": (1, 1024),
     "threads": (1, 4096),
     "streams": (1, 4096),
     "max_pixels": (1, 2**40),
@@ -278,6 +284,44 @@ class ServeOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What an exported model is like; docs/export.md describes it.
+
+    Args:
+        format: "onnx", "openvino" (a folder with OpenVINO's own format) or "tensorrt-onnx" (ONNX that TensorRT reads).
+        precision: "fp32", "fp16" (weights in 16 bits, arithmetic in float32) or "int8" (needs a fidelity report).
+        input: "uint8" for bytes [N, S, S, 3], or "float" for planes [N, 3, S, S] from 0 to 1.
+        batch: rows of a batch; "dynamic" leaves them open.
+        outputs: names of EXPORT_OUTPUTS between commas.
+        with_softmax: `softmax` comes too.
+
+    Raises:
+        OptionError: for a value that cannot work.
+    """
+
+    format: str = "onnx"
+    precision: str = "fp32"
+    input: str = "uint8"
+    batch: Literal["dynamic"] | int = "dynamic"
+    outputs: str = "scores,raw,embedding"
+    with_softmax: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_choices(self, format=EXPORT_FORMATS, precision=EXPORT_PRECISIONS, input=EXPORT_INPUTS)
+        names = self.outputs.split(",")
+        if not set(names) <= set(EXPORT_OUTPUTS) or len(set(names)) < len(names):
+            known = ", ".join(EXPORT_OUTPUTS)
+            raise OptionError(f"outputs is {self.outputs!r}; expected some of {known}, each once, between commas")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The outputs in the order of the model, which is that of EXPORT_OUTPUTS."""
+        wanted = {*self.outputs.split(","), *(("softmax",) if self.with_softmax else ())}
+        return tuple(name for name in EXPORT_OUTPUTS if name in wanted)
 
 
 @dataclass(frozen=True, slots=True)

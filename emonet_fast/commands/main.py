@@ -22,6 +22,7 @@ from .calibrate import calibrate
 from .checkpoint import build, pack, synthetic
 from .codebook import codebook
 from .evaluate import evaluate
+from .export import export
 from .labels import labels
 from .options import OUTPUT, STATUSES, Exit, say
 from .parts import Commands, command
@@ -72,6 +73,7 @@ for _command in (
     verify,
     pack,
     build,
+    export,
     evaluate,
     labels,
     probe,

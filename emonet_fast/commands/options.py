@@ -14,7 +14,17 @@ import click
 
 from ..bars import SHOWN
 from ..errors import OptionError
-from ..options import BACKENDS, DECODERS, PRECISIONS, FaceOptions, Options
+from ..options import (
+    BACKENDS,
+    DECODERS,
+    EXPORT_FORMATS,
+    EXPORT_INPUTS,
+    EXPORT_PRECISIONS,
+    PRECISIONS,
+    ExportOptions,
+    FaceOptions,
+    Options,
+)
 from .outputs import STATUSES as STATUSES
 from .outputs import URLS
 from .outputs import Exit as Exit
@@ -130,6 +140,45 @@ certified_options = together(
         "precision": ENGINE("--precision", "Certify this precision: int8 on a CPU, fp8 on a GPU.", ("int8", "fp8")),
         "recipe": ENGINE("--recipe F", "Prove this recipe of int8 instead of making one.", type=PATH),
     },
+)
+
+
+def _for_int8(**values: Any) -> Options:
+    """Options of an export, whose own precision says whether int8 is wanted."""
+    chosen = {name: value for name, value in values.items() if value not in (None, False)}
+    return Options(**chosen, precision="int8")
+
+
+# Where reports of int8 are, and which one counts: `options`.
+export_proof = together(
+    "options",
+    _for_int8,
+    Options(cache_dir=Path()),
+    **{name: _engine[name] for name in ("recipe", "accept_fidelity", "revision", "cache_dir")},
+)
+# What an exported model is like: `wanted`.
+exported = together(
+    "wanted",
+    ExportOptions,
+    ExportOptions(),
+    format=OUTPUT("--format", "Write this format.", EXPORT_FORMATS),
+    precision=ENGINE(
+        "--precision",
+        "Write weights in this precision; fp16 computes in float32, int8 needs a report of `calibrate`.",
+        EXPORT_PRECISIONS,
+    ),
+    input=OUTPUT(
+        "--input", "Let the model take bytes [N, S, S, 3], or planes [N, 3, S, S] from 0 to 1.", EXPORT_INPUTS
+    ),
+    batch=OUTPUT(
+        "--batch dynamic|N",
+        "Let a batch have any number of rows, or just so many.",
+        type=lambda text: int(text) if text.isdecimal() else text,
+    ),
+    outputs=OUTPUT(
+        "--outputs NAMES", "Give these outputs: softmax, scores, raw, embedding; some of them, between commas."
+    ),
+    with_softmax=OUTPUT("--with-softmax", "Give the softmax over the 40 emotions too.", is_flag=True),
 )
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..checkpoint.spec import Checkpoint
+from ..checkpoint.tensors import SafetensorsFile
 from ..graph.turned import Turn, TurnedFile
 from ..records import Float32Array, UInt8Array
 
@@ -27,10 +28,13 @@ class Halt(NamedTuple):
 
 
 class LayeredTower:
-    """The blocks of a checkpoint's tower, in the coordinates of `turn`. Layers are named as in checkpoint/layers.py."""
+    """The blocks of a checkpoint's tower, in the coordinates of `turn`. Layers are named as in checkpoint/layers.py.
 
-    def __init__(self, checkpoint: Checkpoint, turn: Turn | None = None) -> None:
-        self._checkpoint, self._file = checkpoint, TurnedFile(checkpoint, turn)
+    file: gives the tensors by their names; None takes the checkpoint's as `turn` makes them.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, turn: Turn | None = None, file: SafetensorsFile | None = None) -> None:
+        self._checkpoint, self._file = checkpoint, file or TurnedFile(checkpoint, turn)
 
     def begin(self, pixels: UInt8Array) -> Halt:
         """The place of a picture [3, S, S] uint8 before the first block."""

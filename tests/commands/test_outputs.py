@@ -185,7 +185,7 @@ def test_every_output_option_knows_its_suffixes():
     """Tables and overlays are told by their encoders, folders have none."""
     folders = {"bulk --output", "evaluate hq --charts", "evaluate binary --charts"}
     folders |= {"evaluate any-hit --charts", "evaluate demographics --charts", "evaluate compare --charts"}
-    folders |= {"probe --output", "train --output"}
+    folders |= {"probe --output", "train --output", "export --output"}
     encoded = {"score --output", "video --output", "video --overlay"}
     for name, command in every().items():
         for option in command.params:

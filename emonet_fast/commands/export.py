@@ -1,0 +1,76 @@
+"""`emonet-fast export`: pixels to scores as one model for other people's runtimes, and its check."""
+
+import sys
+from pathlib import Path
+
+from ..bars import phases
+from ..errors import OptionError
+from ..options import ExportOptions, Options
+from . import options as opt
+
+
+@opt.command(
+    ("One file for ONNX Runtime:", "-c large -o emonet.onnx"),
+    ("OpenVINO's own format, with the softmax:", "-c large -o emonet-openvino/ --format openvino --with-softmax"),
+    ("Run what was exported in the runtimes that are here:", "--check emonet.onnx"),
+)
+@opt.ENGINE(
+    "--checkpoint -c C",
+    "Export these weights: 'large' or 'small' (from the hub), a packed file, or a folder with encoder/ and heads/.",
+)
+@opt.exported
+@opt.export_proof
+@opt.output("F.onnx|DIR", "Write the model to this file, for OpenVINO to this new folder; its check comes beside it.")
+@opt.INPUT("--check F", "Run this exported model on its check's pictures, and compare what comes out.", type=opt.PATH)
+def export(
+    checkpoint: str | None, wanted: ExportOptions, options: Options, output: Path | None, check: Path | None
+) -> None:
+    """Write pixels to scores as one model for other runtimes.
+
+    It has normalisation, backbone, heads and neutral means inside, and labels and preprocessing in its metadata;
+    pictures are resized outside. int8 needs a fidelity report of `calibrate`. Beside the model comes a check: pictures
+    and what the float32 network makes of them.
+    """
+    if (check is None) == (checkpoint is None or output is None) or (check is not None and (checkpoint or output)):
+        raise OptionError("expected either --checkpoint and --output, or --check alone")
+    if check is not None:
+        _check(check)
+    else:
+        assert checkpoint is not None  # noqa: S101 - for the type checker: seen above
+        assert output is not None  # noqa: S101
+        _export(checkpoint, output, wanted, options)
+
+
+def _check(path: Path) -> None:
+    from ..export.check import check, check_ran, summary
+
+    expected, results = check(path)
+    opt.say(summary(expected), *(result.text() for result in results))
+    sys.exit(opt.Exit.DONE if check_ran(results) else opt.Exit.MISSED)
+
+
+def _export(checkpoint: str, output: Path, wanted: ExportOptions, options: Options) -> None:
+    from ..checkpoint import open_checkpoint
+    from ..export import export, files_of_export
+    from ..files import check_new_folder, keep_apart
+
+    files = files_of_export(output, wanted)
+    inputs = [*opt.files_read(checkpoint, options)]
+    if wanted.format == "openvino":
+        check_new_folder(output)
+        keep_apart(files, inputs)
+    else:
+        opt.try_files(*files, inputs=inputs)
+    with phases("B") as show:
+        opened = open_checkpoint(
+            checkpoint,
+            options.cache_dir,
+            revision=options.revision,
+            progress=lambda done, total: show("packing", done, total),
+        )
+        keep_apart(files, [opened.path])
+        done = export(opened, output, wanted, options, show)
+    opt.wrote(*done.files)
+    if opened.untrained:
+        opt.say("untrained weights: the numbers mean nothing")
+    opt.say(f"check it by: emonet-fast export --check {output}")
