@@ -21,13 +21,16 @@ from emonet_fast import Scorer
 from emonet_fast.engines.drawing import calibration_pictures
 from emonet_fast.testing.synthetic import write_synthetic
 
-# Runs the command, and says the peak of its memory at its end.
+# Runs the command, and says the peak of its memory at its end: of itself alone (Linux), as getrusage's peak is also that
+# of whoever started it.
 _COMMAND = """
 import resource, sys
 from emonet_fast.commands import main
 sys.argv = ["emonet-fast", *sys.argv[1:]]
 status = main._run()
-print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+peak = int(open("/proc/self/status").read().partition("VmHWM:")[2].split()[0]) // 1024
+used = resource.getrusage(resource.RUSAGE_SELF)
+print("peak", peak, round(used.ru_utime + used.ru_stime))
 sys.exit(status)
 """
 
@@ -100,8 +103,12 @@ def main() -> None:
         began = time.perf_counter()
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True, env=os.environ)
         seconds = time.perf_counter() - began
-        peak = done.stdout.split("peak ")[1].split()[0]
-        print(f"{rows:,} rows by the command: {rows / seconds:,.0f} rows/s with its start, peak memory {peak} MB")
+        peak, processor = done.stdout.split("peak ")[1].split()[:2]
+        print(
+            f"{rows:,} rows by the command: {rows / seconds:,.0f} rows/s with its start, {seconds:.0f} s and {processor} "
+            f"s of processor, peak memory {peak} MB",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -169,12 +169,12 @@ class Compared:
 
     Args:
         kind: which.
-        emotions: K gaps, with NaN where the figure says nothing of a head's truth.
+        heads: K gaps, with NaN where the figure says nothing of a head's truth.
         mean: over the heads in which both are defined.
     """
 
     kind: Measured
-    emotions: tuple[Difference, ...]
+    heads: tuple[Difference, ...]
     mean: Difference
 
 

@@ -10,6 +10,7 @@ from ..errors import DataError, OptionError
 from ..evaluate.metrics import BOOTSTRAPS
 from ..evaluate.predictions import read_predictions
 from ..evaluate.result import Result
+from ..files import place_of
 from ..optional import need
 from ..sources.embeddings import Embeddings
 from ..splits import DUPLICATE
@@ -88,10 +89,14 @@ def find_leaks(
 
     Raises:
         DataError: when something cannot be read, is of two encoders, or has no embedding that can be used.
-        OptionError: when the threshold cannot be.
+        OptionError: when the threshold cannot be, or a file is in both.
     """
     notes: list[str] = []
     stored = [Embeddings(place, tuple(by), column=column, once=True) for place in (a, b)]
+    files = [{place_of(file.path): file.path for file in one.files} for one in stored]
+    if twice := files[0].keys() & files[1].keys():
+        name = files[1][twice.pop()]
+        raise OptionError(f"{name} is in A and in B; expected two parts apart, each row would be its own duplicate")
     stated = [one.encoder for one in stored]
     if all(stated) and stated[0] != stated[1]:
         raise DataError(f"{a} has embeddings of the encoder {stated[0]}, {b} of {stated[1]}: their cosines say nothing")

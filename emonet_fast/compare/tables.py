@@ -38,7 +38,7 @@ def comparison_result(joined: SideBySide, draws: Draws, agreed: Likeness, compar
         parts += [("difference", "B − A", mean.b - mean.a, mean.interval)]
         figures += [Figure(f"{one.kind.slug}_{s}", f"{one.kind.label}, mean: {n}", v, i) for s, n, v, i in parts]
     tables = [_summary(compared)] if compared else []
-    tables += [_emotion_table(one, joined) for one in compared]
+    tables += [_head_table(one, joined) for one in compared]
     tables += [_calibration_table(joined)] if any(one.kind is ECE for one in compared) else []
     tables += [_agreement_table(agreed, joined), _worst_table(joined, agreed, order[:_WORST])]
     title = "Two sets of predictions" + (" beside the truth" if compared else "")
@@ -51,7 +51,7 @@ def comparison_result(joined: SideBySide, draws: Draws, agreed: Likeness, compar
 def _summary(compared: Sequence[Compared]) -> Table:
     rows = []
     for one in compared:
-        clear = [(g.b - g.a) * one.kind.better for g in one.emotions if g.p_holm < 0.05]
+        clear = [(g.b - g.a) * one.kind.better for g in one.heads if g.p_holm < 0.05]
         rows.append((one.kind.label, *_cells(one.mean), sum(d < 0 for d in clear), sum(d > 0 for d in clear)))
     lead = (
         "Means over the heads in which both are defined, and in how many heads one is clearly better: p below "
@@ -66,21 +66,21 @@ def _cells(gap: Difference) -> tuple[Cell, ...]:
     return (gap.a, gap.b, gap.b - gap.a, *gap.interval, gap.p)
 
 
-def _emotion_table(one: Compared, joined: SideBySide) -> Table:
+def _head_table(one: Compared, joined: SideBySide) -> Table:
     assert joined.truth is not None  # noqa: S101 - there is a figure of it
     n = (~np.isnan(joined.truth)).sum(axis=0)
-    order = sorted(range(len(one.emotions)), key=lambda k: (_last(one.emotions[k].p_holm), -abs(_gap(one.emotions[k]))))
+    order = sorted(range(len(one.heads)), key=lambda k: (_last(one.heads[k].p_holm), -abs(_gap(one.heads[k]))))
     rows = [
-        (joined.names[k], int(n[k]), *_cells(one.emotions[k]), one.emotions[k].p_holm)
+        (joined.names[k], int(n[k]), *_cells(one.heads[k]), one.heads[k].p_holm)
         for k in order
-        if not np.isnan(_gap(one.emotions[k])) or one.emotions[k].a == one.emotions[k].a
+        if not np.isnan(_gap(one.heads[k])) or one.heads[k].a == one.heads[k].a
     ]
     lead = (
         "Smallest corrected p first. Paired resamples: the same pictures for A and for B; 95% intervals of the "
         "difference; p corrected by Holm's method for all heads."
     )
-    columns = ("emotion", "pictures", "A", "B", "B − A", "low", "high", "p", "p corrected")
-    return Table(f"emotions_{one.kind.slug}", f"{one.kind.label} of each head", lead, columns, tuple(rows), brief=False)
+    columns = ("head", "pictures", "A", "B", "B − A", "low", "high", "p", "p corrected")
+    return Table(f"heads_{one.kind.slug}", f"{one.kind.label} of each head", lead, columns, tuple(rows), brief=False)
 
 
 def _calibration_table(joined: SideBySide) -> Table:
@@ -96,7 +96,7 @@ def _calibration_table(joined: SideBySide) -> Table:
         "The line of least squares through the truth over the predictions: perfect ones have slope 1 and intercept 0. "
         "A slope below 1 says that high scores are too high and low ones too low."
     )
-    columns = ("emotion", "A slope", "A intercept", "B slope", "B intercept")
+    columns = ("head", "A slope", "A intercept", "B slope", "B intercept")
     return Table("calibration", "Calibration of each head", lead, columns, tuple(rows), brief=False)
 
 
@@ -113,7 +113,7 @@ def _agreement_table(agreed: Likeness, joined: SideBySide) -> Table:
         "A beside B without any truth, the least agreed head first: rank correlation, mean absolute difference with "
         "its 95% interval, the same over the standard deviation of A, and the mean of B − A."
     )
-    columns = ("emotion", "Spearman", "low", "high", "difference", "low ", "high ", "of A's spread", "mean B − A")
+    columns = ("head", "Spearman", "low", "high", "difference", "low ", "high ", "of A's spread", "mean B − A")
     return Table("agreement", "Agreement of A and B", lead, columns, tuple(rows), brief=False)
 
 
@@ -129,7 +129,7 @@ def _worst_table(joined: SideBySide, agreed: Likeness, order: Sequence[int]) -> 
         f"The {_WORST} pictures at most whose values differ most: the mean over heads of the difference over A's "
         "standard deviation, and the head in which it is largest."
     )
-    columns = ("picture", "difference", "emotion", "A", "B") + (() if joined.truth is None else ("truth",))
+    columns = ("picture", "difference", "head", "A", "B") + (() if joined.truth is None else ("truth",))
     return Table("pictures", "Pictures that disagree most", lead, columns, tuple(rows), brief=False)
 
 
@@ -185,9 +185,9 @@ def _reliability(joined: SideBySide) -> Pictures:
 
 
 def _differences(joined: SideBySide, one: Compared) -> Pictures:
-    gaps = [_gap(g) for g in one.emotions]
+    gaps = [_gap(g) for g in one.heads]
     order = [k for k in np.argsort(gaps, kind="stable").tolist()[::-1] if not np.isnan(gaps[k])]
-    names, intervals = [joined.names[k] for k in order], [one.emotions[k].interval for k in order]
+    names, intervals = [joined.names[k] for k in order], [one.heads[k].interval for k in order]
     label = f"{one.kind.label}, B less A, 95% interval"
     return dots_png(names, intervals, {"B - A": np.array([gaps[k] for k in order])}, label, 0.0)
 

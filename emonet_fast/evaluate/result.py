@@ -67,8 +67,8 @@ class Table:
 
     @property
     def of_emotions(self) -> tuple[int, ...]:
-        """The columns that name emotions."""
-        return tuple(i for i, name in enumerate(self.columns) if name in ("emotion", "best emotion"))
+        """The columns that name emotions, or heads, which may be emotions."""
+        return tuple(i for i, name in enumerate(self.columns) if name in ("emotion", "best emotion", "head"))
 
 
 @dataclass(frozen=True, slots=True)

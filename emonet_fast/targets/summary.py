@@ -22,7 +22,7 @@ def labels_table(targets: Targets, bootstraps: int = BOOTSTRAPS) -> Table:
         alpha, bounds = alphas.get(name, (float("nan"), NO_INTERVAL))
         rows.append((*row, alpha, *bounds))
     lead = "Alpha is Krippendorff's, at the interval level, of pictures that at least two annotators labelled."
-    columns = ("emotion", "labels", "scale", "mean", "spread", "alpha", "alpha low", "alpha high")
+    columns = ("head", "labels", "scale", "mean", "spread", "alpha", "alpha low", "alpha high")
     return Table("labels", "Each name", lead, columns, tuple(rows), digits=2)
 
 

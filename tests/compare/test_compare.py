@@ -54,7 +54,7 @@ def test_figures_are_those_of_scipy_and_sums(made):
     between = np.mean([stats.spearmanr(a[:, e], b[:, e]).statistic for e in range(40)])
     assert result.figure("agreement_spearman").value == pytest.approx(between, abs=EXACT)
     assert result.figure("same_strongest").value == (a.argmax(axis=1) == b.argmax(axis=1)).mean()
-    row = {r["emotion"]: r for r in result.table("emotions_mae").records()}[taxonomy.EMOTIONS[4].name]
+    row = {r["head"]: r for r in result.table("heads_mae").records()}[taxonomy.EMOTIONS[4].name]
     assert row["B − A"] == pytest.approx(np.abs(b - truth)[:, 4].mean() - np.abs(a - truth)[:, 4].mean(), abs=EXACT)
     summary = {r["figure"]: r for r in result.table("summary").records()}
     # 60 pictures tell an error of 2 from one of 0.4 in each of 40 emotions
@@ -78,14 +78,14 @@ def test_equal_predictions_do_not_differ(made):
     result = compared(a, a, truth)
     assert result.figure("spearman_difference").value == 0
     assert result.figure("spearman_difference").interval == (0, 0)
-    assert all(row["p"] is None for row in result.table("emotions_spearman").records())
+    assert all(row["p"] is None for row in result.table("heads_spearman").records())
     assert result.figure("same_strongest").value == 1
 
 
 def test_the_interval_of_a_mean_error_is_that_of_scipys_bootstrap(made):
     a, b, truth = made
     gap = np.abs(b - truth)[:, 0] - np.abs(a - truth)[:, 0]
-    row = {r["emotion"]: r for r in compared(a, b, truth).table("emotions_mae").records()}[taxonomy.EMOTIONS[0].name]
+    row = {r["head"]: r for r in compared(a, b, truth).table("heads_mae").records()}[taxonomy.EMOTIONS[0].name]
     want = stats.bootstrap((gap,), np.mean, n_resamples=5000, method="percentile", rng=np.random.default_rng(0))
     width = want.confidence_interval.high - want.confidence_interval.low
     # 200 resamples know a percentile of 2.5 to some 10% of the width
@@ -161,7 +161,7 @@ def test_the_picture_that_differs_most_comes_first(made):
     b[7, 3] += 6
     result = compared(a, b)
     worst = result.table("pictures").records()[0]
-    assert (worst["picture"], worst["emotion"]) == ("faces/7.jpg", taxonomy.EMOTIONS[3].name)
+    assert (worst["picture"], worst["head"]) == ("faces/7.jpg", taxonomy.EMOTIONS[3].name)
     assert result.galleries[0].cards[0][0] == ("faces/7.jpg",)
 
 
@@ -226,7 +226,7 @@ def test_heads_of_any_names_are_compared_the_taxonomys_first(made):
         named(a * [100, 1, 1], "raw_"), named(b * [100, 1, 1], "raw_", **only_b), told,
         how=Reading(labels=("my_mood", "awe", "valence"), scale=(-10, 1000)), bootstraps=300,
     )  # fmt: skip
-    agreed = {row["emotion"]: row for row in result.table("agreement").records()}
+    agreed = {row["head"]: row for row in result.table("agreement").records()}
     assert set(agreed) == {"Awe", "Valence", "my_mood"}
     assert result.facts["heads"] == "3"
     assert "in B alone: 2 heads, my_mood2, other" in result.notes
@@ -234,11 +234,11 @@ def test_heads_of_any_names_are_compared_the_taxonomys_first(made):
     assert "strongest" not in result.galleries[0].cards[0][1]
     with pytest.raises(OptionError, match="same_strongest"):
         result.figure("same_strongest")
-    rows = {row["emotion"]: row for row in result.table("emotions_spearman").records()}
+    rows = {row["head"]: row for row in result.table("heads_spearman").records()}
     for i, name in enumerate(("my_mood", "Awe", "Valence")):
         assert rows[name]["A"] == pytest.approx(stats.spearmanr(a[:, i], truth[:, i]).statistic, abs=EXACT)
     ordered = sorted(rows.values(), key=lambda row: row["p"])
-    assert ordered[0]["emotion"] == "my_mood"
+    assert ordered[0]["head"] == "my_mood"
     assert ordered[0]["p corrected"] == pytest.approx(3 * ordered[0]["p"])
 
 

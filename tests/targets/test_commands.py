@@ -89,7 +89,7 @@ def test_check_says_what_labels_hold_and_what_joins(tmp_path, embeddings):
     assert "joined: 2 of 3 rows of embeddings have labels" in text
     assert "note: 1 row of the embeddings has no label: c.jpg" in text
     assert "note: 1 labelled picture is not in the embeddings: d.jpg" in text
-    rows = {row["emotion"]: row for row in json.loads((tmp_path / "j.json").read_text())["tables"]["labels"]["rows"]}
+    rows = {row["head"]: row for row in json.loads((tmp_path / "j.json").read_text())["tables"]["labels"]["rows"]}
     assert rows["Awe"]["labels"] == 3
     assert rows["Awe"]["mean"] == pytest.approx((2 + 7 + 0) / 3)
     assert rows["Jealousy & Envy"]["alpha"] is None
