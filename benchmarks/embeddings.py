@@ -21,7 +21,7 @@ from emonet_fast import Scorer
 from emonet_fast.engines.drawing import calibration_pictures
 from emonet_fast.testing.synthetic import write_synthetic
 
-# Runs the command, and says the peak of its memory at its end: of itself alone (Linux), as getrusage's peak is also that
+# Runs the command, and says the peak of its memory at its end: of itself alone (Linux), as getrusage also counts that
 # of whoever started it.
 _COMMAND = """
 import resource, sys
@@ -105,8 +105,8 @@ def main() -> None:
         seconds = time.perf_counter() - began
         peak, processor = done.stdout.split("peak ")[1].split()[:2]
         print(
-            f"{rows:,} rows by the command: {rows / seconds:,.0f} rows/s with its start, {seconds:.0f} s and {processor} "
-            f"s of processor, peak memory {peak} MB",
+            f"{rows:,} rows by the command: {rows / seconds:,.0f} rows/s with its start, {seconds:.0f} s and "
+            f"{processor} s of processor, peak memory {peak} MB",
             flush=True,
         )
 

@@ -25,6 +25,7 @@ EXTRAS = {
     "PyNvVideoCodec": "nvdec",
     "pillow_heif": "heif",
     "xlsxwriter": "excel",
+    "openpyxl": "excel",
     "fsspec": "remote",
     "aiohttp": "remote",
     "starlette": "serve",

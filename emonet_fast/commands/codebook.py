@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def codebook(scores: Path | None, output: Path | None) -> None:
     """Say what columns mean, and how far experts agree.
 
-    SCORES is a table of score, video or summarise (.parquet, .csv, .jsonl) or a folder of bulk: then exactly its
+    SCORES is a table of score, video or summarise (.parquet, .csv, .jsonl, .xlsx) or a folder of bulk: then exactly its
     columns are described, in their order. Without it every column of every command is.
     """
     from .. import codebook as book

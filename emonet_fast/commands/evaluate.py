@@ -57,7 +57,7 @@ _run = opt.together(
     "run",
     _Task,
     predictions=opt.INPUT(
-        "--predictions -p F.parquet|.csv|.jsonl",
+        "--predictions -p F.parquet|.csv|.jsonl|.xlsx",
         "Read the scores from this table of `score`.",
         required=True,
         type=opt.PATH,
@@ -68,7 +68,7 @@ _run = opt.together(
 )
 _compared = opt.together("run", _Task, bootstraps=opt.bootstraps, **_files)
 _leaking = opt.together("run", _Task, json_path=_files["json_path"], report=_files["report"])
-_annotations = opt.INPUT("--annotations F.csv", "Read people's answers from their published file.", type=opt.PATH)
+_annotations = opt.INPUT("--annotations F.csv|.xlsx", "Read people's answers from their published file.", type=opt.PATH)
 _values = opt.INPUT("--values", "Evaluate this number of each head.", default="raw", choices=["raw", "score"])
 
 

@@ -258,8 +258,8 @@ duplicate = INPUT(
     default=0.98,
 )
 participants = INPUT(
-    "--participants F.csv",
-    "Take further columns from this CSV: key (of a picture or video) and others, such as participant, condition.",
+    "--participants F.csv|.xlsx",
+    "Take further columns from this table: key (of a picture or video) and others, such as participant, condition.",
     type=PATH,
 )
 unit = INPUT(

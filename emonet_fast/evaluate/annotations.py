@@ -12,7 +12,7 @@ import numpy as np
 from ..datasets import DataSet, Record
 from ..datasets.labels import literal, located_slug, ratings
 from ..errors import DataError
-from ..sources.csv_rows import open_csv, whole_rows
+from ..sources.csv_rows import open_rows
 from ..text import listed
 from .align import ImageId, places
 from .metrics import Bools, Floats, Ints
@@ -224,9 +224,9 @@ def _name_of(source: object) -> str:
 
 
 def _rows(source: object, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows of a CSV file or of a table in memory that has these columns, each with its place in words."""
+    """The rows of a CSV file, a workbook or a table in memory with these columns, each with its place in words."""
     if isinstance(source, str | Path):
-        yield from _csv_rows(Path(source), columns)
+        yield from _file_rows(Path(source), columns)
         return
     table = arrow_table(source, "annotations")
     _check_columns(_name_of(source), columns, table.column_names)
@@ -243,14 +243,13 @@ def _check_columns(name: str, columns: tuple[str, ...], there: Sequence[str]) ->
         )
 
 
-def _csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows of a CSV file that has these columns, each with its place in words."""
+def _file_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a CSV file or a workbook that has these columns, each with its place in words."""
     before = csv.field_size_limit(_MAX_FIELD)  # of the whole process: put back at the end
     try:
-        with open_csv(path) as reader:
-            _check_columns(str(path), columns, reader.fieldnames or [])
-            for row in whole_rows(reader):
-                yield f"{path}, line {reader.line_num}", row
+        with open_rows(path) as (names, rows):
+            _check_columns(str(path), columns, names)
+            yield from rows
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as CSV ({error}); expected the published annotations") from None
     finally:

@@ -15,9 +15,10 @@ import numpy as np
 
 from ..arithmetic import softmax
 from ..errors import DataError
-from ..sources.csv_rows import open_csv, whole_rows
+from ..sources.csv_rows import open_rows
 from ..sources.json_lines import json_lines
 from ..sources.keys import picture_of, unnumbered
+from ..sources.workbook import WORKBOOK
 from ..text import listed
 from .align import ImageId, places
 from .mapping import Mapping
@@ -139,13 +140,13 @@ def names_to_labels(keys: tuple[str, ...]) -> dict[str, str]:
 
 
 def read_labels(path: Path) -> dict[str, str]:
-    """Read {file name: label} from CSV with a header, JSON lines, or a JSON object.
+    """Read {file name: label} from CSV with a header, an Excel workbook, JSON lines, or a JSON object.
 
     The name stands in a column key, image_path, path, image, file_name or file; the label in a column label, emotion,
     class or expression. The published `affectnet*.jsonl` hold both predictions and labels, and may be given here too.
     """
     if not path.is_file():
-        raise DataError(f"there is no file {path}; expected labels in .csv, .jsonl or .json, or {FROM_NAME}")
+        raise DataError(f"there is no file {path}; expected labels in .csv, .xlsx, .jsonl or .json, or {FROM_NAME}")
     ending = path.suffix.lower()
     try:
         if ending == ".json":
@@ -153,11 +154,11 @@ def read_labels(path: Path) -> dict[str, str]:
             pairs = list(doc.items()) if isinstance(doc, dict) else []
         elif ending == ".jsonl":
             pairs = [_pair(line, f"{path}, line {n}") for n, line in json_lines(path)]
-        elif ending == ".csv":
-            with open_csv(path) as reader:
-                pairs = [_pair(dict(row), f"{path}, line {reader.line_num}") for row in whole_rows(reader)]
+        elif ending in (".csv", WORKBOOK):
+            with open_rows(path) as (_, rows):
+                pairs = [_pair(dict(row), where) for where, row in rows]
         else:
-            raise DataError(f"{path} ends in {ending!r}; expected labels in .csv, .jsonl or .json")
+            raise DataError(f"{path} ends in {ending!r}; expected labels in .csv, .xlsx, .jsonl or .json")
     except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise DataError(f"{path} cannot be read ({error}); expected labels of images") from None
     out: dict[str, str] = {}

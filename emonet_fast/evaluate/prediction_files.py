@@ -1,5 +1,6 @@
 """Files of predictions: each gives keys, statuses and the columns of one kind, unchecked."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,9 @@ import numpy as np
 from ..datasets.labels import head_slug
 from ..errors import DataError
 from ..population.json_rows import json_rows
-from ..population.tables import open_scores
+from ..population.tables import as_written, open_scores
 from ..sources.whole_table import read_whole
+from ..sources.workbook import WORKBOOK, read_workbook
 from .metrics import Floats
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ def table_columns(table: "pyarrow.Table", prefix: str) -> FileColumns:
 
 def read_columns(path: Path, prefix: str) -> FileColumns:
     """The file's columns `prefix`<dimension>."""
-    readers = {".parquet": _from_parquet, ".csv": _from_csv, ".jsonl": _from_jsonl}
+    readers = {".parquet": _from_parquet, ".csv": _from_csv, ".jsonl": _from_jsonl, WORKBOOK: _from_workbook}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"{path} ends in {path.suffix!r}; expected predictions in {', '.join(readers)}")
@@ -81,6 +83,16 @@ def _from_csv(path: Path, prefix: str) -> FileColumns:
         raise DataError(
             f"{path} cannot be read as CSV with a header and numbers ({str(error)[:200]}); see docs/output-formats.md"
         ) from None
+    return _from_arrow(table, path, prefix)
+
+
+def _from_workbook(path: Path, prefix: str) -> FileColumns:
+    import pyarrow as pa
+
+    table = read_workbook(path)
+    names = [name for name in table.column_names if name in ("key", "status") or name.startswith(prefix)]
+    with suppress(pa.ArrowInvalid, KeyError):  # of texts, or of a name that comes twice: _from_arrow tells which
+        table = as_written(table, names)
     return _from_arrow(table, path, prefix)
 
 

@@ -60,7 +60,7 @@ class Predictions:
 def read_predictions(
     source: object, kind: str = "raw", partial: bool = False, *, any_heads: bool = False
 ) -> Predictions:
-    """The predictions in a `.parquet`, `.csv` or `.jsonl` file, or in a table.
+    """The predictions in a `.parquet`, `.csv`, `.jsonl` or `.xlsx` file, or in a table.
 
     Args:
         source: the file's path, or Scores or a table of pandas, polars or pyarrow.

@@ -14,7 +14,8 @@ def baseline_of(places: Sequence[Path], progress: Callable[[int], None] = lambda
     """The population baseline of stored scores; see docs/baselines.md.
 
     Args:
-        places: files (.parquet, .csv, .jsonl) and folders of `emonet-fast bulk`, all of one checkpoint and precision.
+        places: files (.parquet, .csv, .jsonl, .xlsx) and folders of `emonet-fast bulk`, all of one checkpoint and
+            precision.
         progress: called with the number of rows of each block that was read; long files are read eight times.
 
     Raises:

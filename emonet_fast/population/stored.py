@@ -13,13 +13,14 @@ from ..errors import DataError
 from ..files import place_of
 from ..records import Float32Array, Float64Array, Status
 from ..sources.finished import finished_tables
+from ..sources.workbook import WORKBOOK
 from .json_rows import RAW, SCORE
 from .tables import BLOCK_ROWS, facts_of, fields_of, names_of, read_blocks
 
 if TYPE_CHECKING:
     import pyarrow
 
-SUFFIXES = (".parquet", ".csv", ".jsonl")
+SUFFIXES = (".parquet", ".csv", ".jsonl", WORKBOOK)
 # Raw scores are float32, their neutral mean is taken off in float64: what reading a text back may cost.
 _SAME_MEAN = 1e-6
 

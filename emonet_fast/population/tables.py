@@ -1,4 +1,4 @@
-"""One file of stored scores, read in blocks: parquet, CSV, JSON lines, LAION's JSON lines."""
+"""One file of stored scores, read in blocks: parquet, CSV, Excel workbooks, JSON lines, LAION's JSON lines."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .. import taxonomy
-from ..errors import DataError
+from ..errors import DataError, EmonetError
 from ..files import beside
 from ..records import Float64Array
 from ..sources.json_lines import json_lines
 from ..sources.table import open_table
+from ..sources.workbook import WORKBOOK, is_workbook, workbook_batches, workbook_columns, workbook_facts
 from .json_rows import RAW, SCORE, json_rows
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def facts_of(path: Path) -> dict[str, str]:
     if path.suffix.lower() == ".parquet":
         with _reading(path), open_table(str(path)) as file:
             return facts_of_schema(file.schema_arrow)
+    if is_workbook(path):
+        return workbook_facts(path)
     try:
         facts = json.loads(beside(path).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -47,6 +50,8 @@ def columns_of(path: Path) -> tuple[str, ...]:
     """The names of a table's columns; of JSON lines, the keys of the first. Raises DataError where it is no table."""
     suffix = path.suffix.lower()
     with _reading(path):
+        if suffix == WORKBOOK:
+            return workbook_columns(path)
         if suffix == ".parquet":
             with open_table(str(path)) as file:
                 return tuple(file.schema_arrow.names)
@@ -91,7 +96,8 @@ def read_blocks(
             yield from _read_lines(path, names, prefix, rows, more)
             return
         needed = [*dict.fromkeys(("status", *more)), *wanted]
-        batches = _parquet_batches(path, needed, rows) if suffix == ".parquet" else _csv_batches(path, needed)
+        readers = {".parquet": _parquet_batches, WORKBOOK: _workbook_batches}
+        batches = readers[suffix](path, needed, rows) if suffix in readers else _csv_batches(path, needed)
         for batch in batches:
             has = set(batch.schema.names)
             status = _texts(batch.column("status")) if "status" in has else np.full(batch.num_rows, "ok")
@@ -118,6 +124,19 @@ def _parquet_batches(path: Path, wanted: list[str], rows: int) -> "Iterator[pyar
         yield from file.iter_batches(rows, columns=there)
 
 
+def _workbook_batches(path: Path, wanted: list[str], rows: int) -> "Iterator[pyarrow.RecordBatch]":
+    for table in workbook_batches(path, rows):
+        yield from as_written(table, wanted).to_batches()
+
+
+def as_written(table: "pyarrow.Table", columns: Sequence[str]) -> "pyarrow.Table":
+    """Those of the columns of a workbook that are there, of the types that we write: an empty text is an empty cell."""
+    import pyarrow as pa
+
+    cast = {name: table.column(name).cast(kind_of(name)) for name in columns if name in table.column_names}
+    return pa.table({name: c.fill_null("") if c.type == pa.string() else c for name, c in cast.items()})
+
+
 def _csv_batches(path: Path, wanted: list[str]) -> "Iterator[pyarrow.RecordBatch]":
     with open_scores(path) as stream:
         there = [name for name in wanted if name in stream.schema.names]
@@ -125,19 +144,26 @@ def _csv_batches(path: Path, wanted: list[str]) -> "Iterator[pyarrow.RecordBatch
         yield from stream
 
 
+def kind_of(column: str) -> "pyarrow.DataType":
+    """The type that we write a column with: of texts, for one that we do not know."""
+    import pyarrow as pa
+
+    if column.startswith(RAW):  # written with as many digits as read back to the same float32
+        return pa.float32()
+    if column.startswith(SCORE):
+        return pa.float64()
+    return {"seconds": pa.float64(), "track": pa.int64()}.get(column, pa.string())
+
+
 def open_scores(path: Path, columns: Sequence[str] = ()) -> "pyarrow.csv.CSVStreamingReader":
     """A CSV with columns of the types that we write. columns: those to read; without any, all."""
-    import pyarrow as pa
     import pyarrow.csv as pc
 
-    # Raw scores are float32, and written with as many digits as read back to the same float32.
-    numbers = {"seconds": pa.float64(), "track": pa.int64()}
-    kinds = {
-        n: pa.float32() if n.startswith(RAW) else pa.float64() if n.startswith(SCORE) else numbers.get(n, pa.string())
-        for n in columns
-    }
     convert = pc.ConvertOptions(
-        column_types=kinds, include_columns=list(columns), null_values=[""], strings_can_be_null=False
+        column_types={name: kind_of(name) for name in columns},
+        include_columns=list(columns),
+        null_values=[""],
+        strings_can_be_null=False,
     )
     return pc.open_csv(
         path,
@@ -162,7 +188,7 @@ def _reading(path: Path) -> Iterator[None]:
     """Errors inside, of a damaged file, become a DataError that names it."""
     try:
         yield
-    except DataError:
+    except EmonetError:
         raise
     except Exception as error:  # pyarrow's errors have no base of their own
         raise DataError(f"{path} cannot be read as scores ({str(error)[:200]})") from None

@@ -1,10 +1,32 @@
-"""Rows of a CSV file that people made, which may be cut short or damaged: no cell is lost or guessed."""
+"""Rows of a table that people made (CSV, Excel), which may be cut short or damaged: no cell is lost or guessed."""
 
 import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
+
+from .workbook import is_workbook, read_workbook
+
+
+@contextmanager
+def open_rows(path: Path) -> Iterator[tuple[list[str], Iterator[tuple[str, dict[str, str]]]]]:
+    """The columns of a CSV or a workbook, and its rows as texts, each with its place in words.
+
+    Raises as `open_csv` does, of a workbook as `read_workbook`.
+    """
+    if is_workbook(path):
+        table = read_workbook(path)
+        texts = ({name: _text(cell) for name, cell in row.items()} for row in table.to_pylist())
+        yield table.column_names, ((f"{path}, row {n} of data", row) for n, row in enumerate(texts, 1))
+        return
+    with open_csv(path) as reader:
+        rows = whole_rows(reader)
+        yield list(reader.fieldnames or ()), ((f"{path}, line {reader.line_num}", row) for row in rows)
+
+
+def _text(cell: object) -> str:
+    return "" if cell is None else str(cell)
 
 
 @contextmanager

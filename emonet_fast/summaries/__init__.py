@@ -42,7 +42,7 @@ def summarise(
     """The figures of stored scores, group by group; docs/summaries.md defines each of them.
 
     Args:
-        scores: files (.parquet, .csv, .jsonl) and folders of bulk, all of one checkpoint and precision.
+        scores: files (.parquet, .csv, .jsonl, .xlsx) and folders of bulk, all of one checkpoint and precision.
         by: what groups are: columns of the scores or of `participants`, "folder", "video" or "track"; [] puts all rows
             into one group; None takes tracks where there are, else [].
         participants: a CSV of key and more columns, such as participant and condition; rows that it does not name are

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import DataError, OptionError
 from ..population.stored import StoredScores
-from ..sources.csv_rows import open_csv, whole_rows
+from ..sources.csv_rows import open_rows
 from ..sources.keys import AmbiguousKeyError, Names, picture_of
 from .functionals import Ids
 
@@ -27,21 +27,23 @@ _Label: TypeAlias = Callable[[Any], Hashable]
 
 
 def read_participants(path: Path) -> dict[str, dict[str, str]]:
-    """The rows of a CSV by their keys. Raises DataError when it has no column `key`, no other one, or a key twice."""
+    """The rows of a CSV or a workbook by their keys.
+
+    Raises DataError when it has no column `key`, no other one, or a key twice.
+    """
     rows: dict[str, dict[str, str]] = {}
     try:
-        with open_csv(path) as reader:
-            names = list(reader.fieldnames or ())
+        with open_rows(path) as (names, found):
             if "key" not in names or len(names) < 2:
                 raise ValueError(f"it has the columns {', '.join(names) or 'none'}")
-            for row in whole_rows(reader):
+            for _, row in found:
                 if row["key"] in rows:
                     raise ValueError(f"it has the key {row['key']!r} twice")
                 rows[row["key"]] = row
         if not rows:
             raise ValueError("it has no rows")
     except (OSError, ValueError, csv.Error) as error:
-        expected = "expected a CSV with a column key and others, such as participant, condition"
+        expected = "expected a CSV or .xlsx with a column key and others, such as participant, condition"
         raise DataError(f"{path} cannot be used as participants ({error}); {expected}") from None
     return rows
 

@@ -26,8 +26,8 @@ def read_targets(
 ) -> Targets:
     """Read labels.
 
-    A table (.parquet, .csv, .jsonl, or of pandas, polars or pyarrow) has a column of pictures (key, image_path, path,
-    image, file_name or file) and is one of these:
+    A table (.parquet, .csv, .jsonl, .xlsx, or of pandas, polars or pyarrow) has a column of pictures (key, image_path,
+    path, image, file_name or file) and is one of these:
 
     - wide: a column for each emotion, in any spelling, or else for each head of your own (numbers, or yes and no).
     - long: one label a row, with the columns name, emotion or dimension, and value, rating or intensity.

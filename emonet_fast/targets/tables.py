@@ -8,11 +8,12 @@ import numpy as np
 
 from .. import taxonomy
 from ..datasets.labels import head_slug
-from ..errors import DataError
+from ..errors import DataError, EmonetError
 from ..evaluate.any_hit import LABEL_FIELDS, NAME_FIELDS
 from ..evaluate.metrics import Floats, Ints
 from ..sources.json_lines import json_lines
 from ..sources.whole_table import read_whole
+from ..sources.workbook import WORKBOOK, read_workbook
 from ..text import counted, listed
 from .record import Reading
 from .rows import LabelMatrix, LabelRows, Labels
@@ -20,7 +21,7 @@ from .rows import LabelMatrix, LabelRows, Labels
 if TYPE_CHECKING:
     import pyarrow
 
-TABLES = (".parquet", ".csv", ".jsonl")
+TABLES = (".parquet", ".csv", ".jsonl", WORKBOOK)
 ANNOTATORS = ("annotator", "rater", "coder", "completed_by", "user")
 GROUPS = ("person", "participant", "subject", "identity", "source", "video")
 _NAMES, _VALUES = ("name", "emotion", "dimension"), ("value", "rating", "intensity")
@@ -43,6 +44,8 @@ def read_table(path: Path, how: Reading) -> "pyarrow.Table":
     try:
         if suffix == ".parquet":
             return read_whole(path, lambda name: True)
+        if suffix == WORKBOOK:
+            return read_workbook(path)
         if suffix == ".csv":
             try:
                 return _read_csv(path, None if how.classes else {how.key, how.annotator, *how.groups})
@@ -50,7 +53,7 @@ def read_table(path: Path, how: Reading) -> "pyarrow.Table":
                 return _read_csv(path, None)
         rows = [line for _, line in json_lines(path)]
         return pa.table({name: [row.get(name) for row in rows] for name in dict.fromkeys(n for r in rows for n in r)})
-    except DataError:
+    except EmonetError:
         raise
     except Exception as error:  # pyarrow's errors have no base of their own
         raise DataError(f"{path} cannot be read as a table of labels ({str(error)[:200]})") from None

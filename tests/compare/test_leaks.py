@@ -77,7 +77,7 @@ def test_bad_input_is_named(parts, tmp_path):
         find_leaks(*parts, by=["camera"])
     with pytest.raises(OptionError, match="threshold"):
         find_leaks(*parts, threshold=0.0)
-    with pytest.raises(OptionError, match="train.parquet is in A and in B"):
+    with pytest.raises(OptionError, match=r"train\.parquet is in A and in B"):
         find_leaks(parts[0], parts[0])
     bad = write(tmp_path / "bad.parquet", ["x"], np.full((1, WIDTH), np.nan, np.float32))
     with pytest.raises(DataError, match="embedding"):

@@ -144,7 +144,7 @@ def test_scores_of_0_to_1_are_remarked(tmp_path):
         ("p.jsonl", '{"key": "a", "raw_awe": "high"}\n', ["line 1", "expected a number"]),
         ("p.jsonl", "\n", ["no rows"]),
         ("p.parquet", "PAR1", ["cannot be read as parquet"]),
-        ("p.xlsx", "", [".xlsx", ".parquet, .csv, .jsonl"]),
+        ("p.xls", "", [".xls", ".parquet, .csv, .jsonl"]),
     ],
 )
 def test_files_of_no_known_form(tmp_path, name, text, words):
