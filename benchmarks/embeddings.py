@@ -1,10 +1,12 @@
 """Rescoring stored embeddings: rows a second, memory by the number of rows, what float16 costs in the scores.
 
     python -m benchmarks.embeddings FOLDER [--heads large] [--rows 20000 100000]
+    python -m benchmarks.embeddings FOLDER --beside CHECKPOINT [--pictures 16]
 
 Writes a checkpoint of one layer and .npy files below FOLDER (4.6 kB a row), and prints figures. The rows are those of
 drawn pictures with noise, as far from each other as the pictures are. Each size is scored by the command, in a process
-of its own; beside it stands what the machine's float32 allows, by NumPy's matrix product.
+of its own; beside it stands what the machine's float32 allows, by NumPy's matrix product. --beside times drawn pictures
+through a whole checkpoint, encoder and all, and their embeddings through its heads, in one run.
 """
 
 import argparse
@@ -63,14 +65,41 @@ def float32_limit() -> float:
     return 2 * 4096**3 / min(times) / 1e9
 
 
+def beside(checkpoint: str, cache: Path, pictures: int) -> None:
+    """Seconds a picture, and a stored embedding, of one checkpoint in one run: wall and processor."""
+    drawn = calibration_pictures(pictures, 5)
+    with Scorer(checkpoint, cache_dir=cache) as scorer:
+        scores = scorer(drawn[:2], embeddings=True, progress=False)
+        assert scores.embeddings is not None
+        rows = np.tile(scores.embeddings, (1024, 1))
+        scorer.score_embeddings(rows[:256], progress=False)
+        costs = []
+        for name, count, work in (
+            ("pictures", len(drawn), lambda: scorer(drawn, progress=False)),
+            ("embeddings", len(rows), lambda: scorer.score_embeddings(rows, progress=False)),
+        ):
+            wall, used = time.perf_counter(), time.process_time()
+            work()
+            wall, used = time.perf_counter() - wall, time.process_time() - used
+            costs.append((wall / count, used / count))
+            print(f"{name}: {count / wall:,.2f} a second, {used / count * 1000:,.3f} ms of processor for each")
+        factors = [a / b for a, b in zip(*costs, strict=True)]
+    print(f"embeddings are {factors[0]:,.0f} times as fast, by processor time {factors[1]:,.0f} times")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--heads", choices=["large", "small"], default="large")
     parser.add_argument("--rows", type=int, nargs="+", default=[20_000, 100_000])
+    parser.add_argument("--beside", metavar="CHECKPOINT")
+    parser.add_argument("--pictures", type=int, default=16)
     given = parser.parse_args()
     folder: Path = given.folder
     checkpoint, cache = folder / f"{given.heads}-1", folder / "cache"
+    if given.beside:
+        beside(given.beside, cache, given.pictures)
+        return
     if not checkpoint.exists():
         write_synthetic(checkpoint, heads=given.heads, layers=1)
     with Scorer(checkpoint, cache_dir=cache) as scorer:

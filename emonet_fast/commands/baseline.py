@@ -19,8 +19,8 @@ def baseline(scores: tuple[Path, ...], output: Path) -> None:
     """Say what is usual for each emotion in stored scores.
 
     SCORES are tables of score, video or LAION (.parquet, .csv, .jsonl, .xlsx) and folders of bulk, all of one
-    checkpoint and precision. The file holds each head's median, MAD, mean, deviation and quantiles over the rows with scores. Give it
-    to score, video, bulk or report as --baseline, which then rank emotions by what is unusual.
+    checkpoint and precision. The file holds each head's median, MAD, mean, deviation and quantiles over the rows with
+    scores. Give it to score, video, bulk or report as --baseline, which then rank emotions by what is unusual.
     """
     from ..arithmetic import LIKELY_RANGE, SCALING
     from ..files import files_of, write_whole

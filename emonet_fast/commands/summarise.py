@@ -48,9 +48,10 @@ def summarise(
     """Put stored scores into few figures, group by group.
 
     SCORES are tables of score, video or LAION (.parquet, .csv, .jsonl, .xlsx) and folders of bulk, all of one
-    checkpoint and precision. For each group and dimension: n, mean, deviation, quantiles, slope over time, mean absolute difference,
-    share of time above a threshold, and the mean of the units with its interval. For each group: rows left out,
-    entropy, and transitions between the strongest groups of emotions. docs/summaries.md defines every figure.
+    checkpoint and precision. For each group and dimension: n, mean, deviation, quantiles, slope over time, mean
+    absolute difference, share of time above a threshold, and the mean of the units with its interval. For each group:
+    rows left out, entropy, and transitions between the strongest groups of emotions. docs/summaries.md defines every
+    figure.
     """
     from ..bars import progress as bar_of
     from ..files import files_of

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -250,14 +251,15 @@ def test_a_card_without_figures_is_refused(world):
         "train --embeddings {e} --targets {l} --epochs 1 --neutral mood=calm -o {out}",
         "probe --embeddings {e} --labels {l} --folds 2 --bootstraps 10 -o {out}",
         "labels check {l} --embeddings {e}",
-        "evaluate leaks {e} {e} --duplicate 0.99999",
+        "evaluate leaks {e} {copy} --duplicate 0.99999",
     ],
 )
 def test_a_table_with_two_columns_of_embeddings_needs_a_name(world, tmp_path, command):
     table = pq.read_table(world.embeddings("e.parquet", mood=["calm"] * ROWS))
     left = pa.array(np.ones((ROWS, 2), np.float32).tolist(), pa.list_(pa.float32(), 2))
     pq.write_table(table.rename_columns({"embedding": "right"}).append_column("left", left), tmp_path / "e.parquet")
-    places = {"e": tmp_path / "e.parquet", "l": world.labels("l.csv"), "out": tmp_path / "out"}
+    copy = shutil.copy(tmp_path / "e.parquet", tmp_path / "copy.parquet")
+    places = {"e": tmp_path / "e.parquet", "copy": copy, "l": world.labels("l.csv"), "out": tmp_path / "out"}
     given = command.format(**places).split()
     with pytest.raises(InputError, match=r"left.*--embedding-column"):
         run(*given)
