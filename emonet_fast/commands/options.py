@@ -352,6 +352,18 @@ def place(name: str, metavar: str) -> Decorator:
     return click.argument(name, type=PATH, metavar=metavar, cls=Argument)
 
 
+def rights(function: Any) -> Any:
+    """What a model card says of licences: the arguments license, base_model and dataset."""
+    several = "several times for several."
+    for option in (
+        OUTPUT("--dataset ID", f"Name a data set in the card; {several}", multiple=True),
+        OUTPUT("--base-model ID", f"Name the base model in the card; {several}", multiple=True),
+        OUTPUT("--license ID", "Write this licence into the model card, such as cc-by-4.0."),
+    ):
+        function = option(function)
+    return function
+
+
 def output(kinds: str, text: str, type: "click.ParamType[Any]" = OutputFile(), **settings: Any) -> Declared:  # noqa: B008
     return OUTPUT(f"--output -o {kinds}", text, type=type, **settings)
 

@@ -48,9 +48,7 @@ _LOSSES = ("mae", "mse", "bce", "ordinal")
 @opt.ENGINE("--device", "Compute on this.", ("auto", "cpu", "cuda"), default="auto")
 @opt.packed_with
 @opt.hub_options
-@opt.OUTPUT("--license ID", "Write this licence into the model card, such as cc-by-4.0.")
-@opt.OUTPUT("--base-model ID", "Name the base model in the card; several times for several.", multiple=True)
-@opt.OUTPUT("--dataset ID", "Name a data set in the card; several times for several.", multiple=True)
+@opt.rights
 @opt.output("DIR", "Write heads, figures and the model card to this new folder.", required=True)
 @opt.progress
 def train(

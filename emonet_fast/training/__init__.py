@@ -1,6 +1,7 @@
 """Heads trained on stored embeddings: all at once as stacked products, each stopped by itself."""
 
-from .card import Licence, model_card
+from ..cards import Licence
+from .card import model_card
 from .job import TrainJob, run
 from .loop import Trained, train
 from .neutral import Neutral

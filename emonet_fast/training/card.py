@@ -1,33 +1,11 @@
 """The model card: README.md with the front matter that model hubs read. Without an evaluation there is no card."""
 
-import json
 import math
-from dataclasses import dataclass
 
+from ..cards import Licence, front_matter, grid, limits
 from ..errors import DataError
 from ..evaluate.result import Result, show, show_interval
 from ..text import listed_have, one_line
-
-_LIMITS = (
-    "For research in affective computing. Not for emotion recognition at the workplace or in education (EU AI Act, "
-    "Article 5(1)(f)), surveillance, law enforcement, border control, credit, insurance, hiring or other decisions of "
-    "high stakes. Deployers must inform the people exposed (Article 50(3))."
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Licence:
-    """What a model card says of rights; "" where its writer does not say.
-
-    Args:
-        licence: of the heads, as an SPDX name in lower case, such as "cc-by-4.0".
-        base_model: the encoder, and the heads that these go on from, by their names on the hub.
-        datasets: what was learnt from, by its name on the hub.
-    """
-
-    licence: str = ""
-    base_model: tuple[str, ...] = ()
-    datasets: tuple[str, ...] = ()
 
 
 def model_card(result: Result, names: tuple[str, ...], rights: Licence, neutral: str, use: str) -> str:
@@ -59,7 +37,7 @@ def model_card(result: Result, names: tuple[str, ...], rights: Licence, neutral:
     figured = [[f.label, show(f.value, f.digits), show_interval(f.interval, f.digits)] for f in result.figures]
     return "\n".join(
         [
-            _front_matter(result, rights),
+            front_matter(rights, [figure.slug.lower() for figure in result.figures]),
             f"# {one_line(result.facts.get('name', 'Heads'))}",
             "",
             f"{len(names)} heads for faces, on the embedding of a frozen encoder, trained by "
@@ -75,51 +53,20 @@ def model_card(result: Result, names: tuple[str, ...], rights: Licence, neutral:
             "",
             "These rows neither taught the heads nor decided when they stopped. " + table.lead,
             "",
-            _grid(["", "figure", "95% interval"], figured),
+            grid(["", "figure", "95% interval"], figured),
             "",
-            _grid(list(table.columns), rows),
+            grid(list(table.columns), rows),
             "",
             "## Data and training",
             "",
-            _grid(["", ""], [[name, value] for name, value in result.facts.items()]),
+            grid(["", ""], [[name, value] for name, value in result.facts.items()]),
             "",
             *(f"- {one_line(note)}" for note in result.notes),
             "",
-            "## Licence and limits of use",
-            "",
-            f"Licence of these heads: {rights.licence or 'not stated by their maker'}. That of the data and of the "
-            "base model holds too.",
-            "",
-            _LIMITS,
-            "",
+            *limits(rights.licence),
         ]
     )
 
 
 def _known(cell: object) -> bool:
     return isinstance(cell, int | float) and math.isfinite(cell)
-
-
-def _front_matter(result: Result, rights: Licence) -> str:
-    """YAML, as hubs read it; every text in quotes, as JSON, which is YAML too."""
-    fields: dict[str, object] = {
-        "license": rights.licence or "other",
-        "library_name": "emonet-fast",
-        "pipeline_tag": "image-classification",
-        "tags": ["emotion", "affective-computing", "emonet-face"],
-    }
-    if rights.base_model:
-        fields["base_model"] = list(rights.base_model)
-    if rights.datasets:
-        fields["datasets"] = list(rights.datasets)
-    fields["metrics"] = [figure.slug.lower() for figure in result.figures]
-    return "\n".join(["---", *(f"{name}: {json.dumps(value)}" for name, value in fields.items()), "---", ""])
-
-
-def _grid(columns: list[str], rows: list[list[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return one_line(text).replace("|", "\\|")

@@ -1,12 +1,12 @@
 """One training from files to a folder: heads as they are published, their evaluation, and a model card."""
 
-import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from .._version import __version__
+from ..cards import Licence, hub_names
 from ..checkpoint import encoder_hash, open_checkpoint
 from ..checkpoint.given_heads import GivenHeads, given_heads
 from ..checkpoint.heads import Layers, Switches, widths_of
@@ -21,7 +21,7 @@ from ..optional import require
 from ..sources.embeddings import Embeddings
 from ..targets import Reading, Targets, labelled, read_targets
 from ..text import counted
-from .card import Licence, model_card
+from .card import model_card
 from .judge import judged
 from .loop import Step, train
 from .neutral import Neutral, neutral_statistics
@@ -29,8 +29,6 @@ from .prepared import Dealt, prepare
 from .settings import LAYOUTS, Training
 from .solved import RIDGE, solve
 from .stack import PURPOSE
-
-_HUB = re.compile(r"[\w.-]+/[\w.-]+(?=@[0-9a-f]{7})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +223,8 @@ def _shown(source: str) -> str:
 
 def _base(embeddings: Embeddings, init: GivenHeads | None) -> tuple[str, ...]:
     """The encoder's name on the hub, where the embeddings tell it, and what came before."""
-    encoder = _HUB.findall(embeddings.metadata.get("checkpoint", ""))[:1]
-    before = _HUB.findall(init.source) if init is not None else []
+    encoder = hub_names(embeddings.metadata.get("checkpoint", ""))[:1]
+    before = hub_names(init.source) if init is not None else ()
     return tuple(dict.fromkeys([*encoder, *before]))
 
 

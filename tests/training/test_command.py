@@ -10,13 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from emonet_fast.cards import Licence
 from emonet_fast.checkpoint.heads import MEANS_FILE, read_heads
 from emonet_fast.commands.main import cli
 from emonet_fast.errors import DataError, InputError, OptionError
 from emonet_fast.evaluate.metrics import spearman
 from emonet_fast.sources.embeddings import Embeddings
 from emonet_fast.targets import labelled, read_targets
-from emonet_fast.training.card import Licence, model_card
+from emonet_fast.training.card import model_card
 from emonet_fast.training.prepared import prepare
 
 from ..commanding import run
