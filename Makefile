@@ -12,8 +12,8 @@ OUTPUT ?= demo-output
 SYNTHETIC := models/synthetic-27
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz lint format docs compile-check test-lowest bench bench-quick bench-track bench-spread bench-scaling \
-    bench-others bench-int8 bench-serving fidelity pages gpu-check trt-check clean
+.PHONY: help demo test fuzz lint format docs compile-check test-lowest test-newest dist sbom image release-notes \
+    bench bench-quick bench-track bench-spread bench-scaling bench-others bench-int8 bench-serving fidelity pages gpu-check trt-check clean
 
 help: ## Name every target.
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \
@@ -92,6 +92,36 @@ test-lowest: ## Try the lowest versions of the dependencies in an environment of
 	$(VENV)-lowest/bin/python -m pip install --quiet -c tests/constraints/lowest.txt -e '.[reference,eval]' pytest hypothesis
 	$(VENV)-lowest/bin/python -m pytest tests/test_lowest.py
 
+# NEWEST takes options of pytest, such as names of files; PYTHON the newest interpreter there is.
+NEWEST ?=
+test-newest: ## Run the tests with the newest version of everything, in an environment of their own.
+	$(PYTHON) -m venv $(VENV)-newest
+	$(VENV)-newest/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[test,remote]'
+	$(VENV)-newest/bin/python -m pip list
+	$(VENV)-newest/bin/python -m pytest -n 2 --dist worksteal -p no:benchmark $(NEWEST)
+
+$(VENV)/.release: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e '.[release]'
+	touch $@
+
+# DIST takes options of release.dist: --python COMMAND, several times; --only-build.
+DIST ?=
+dist: $(VENV)/.release ## Build source archive and wheels twice, compare, check and try them with every Python there is.
+	$(BIN)/python -m release.dist $(DIST)
+
+# The environment of the tests has the extras whose licences are looked at.
+sbom: $(VENV)/.test $(VENV)/.release ## List the dependencies (CycloneDX) and their licences; fail if one conflicts.
+	$(BIN)/python -m release.licences
+
+# As root, with buildah and debootstrap; BASE=pull takes the base image from its registry.
+image: $(VENV)/.release ## Build docs/serving/Dockerfile.cpu without a daemon, measure it, and score with it offline.
+	HADOLINT=$(BIN)/hadolint release/image.sh
+
+VERSION ?=
+release-notes: ## Print the CHANGELOG's section of this version, or of VERSION.
+	@$(PYTHON) -m release.notes $(VERSION)
+
 # The two checkpoints (5 minutes and 4 GB, once) are not counted. BENCH takes options of benchmarks.run: --device cuda.
 BENCH ?=
 bench: $(VENV)/.test ## Measure all suites at full depth and write the tables: 15 minutes on two cores.
@@ -158,4 +188,4 @@ trt-check: ## Build TensorRT engines and measure them beside the others, on a ma
 	$(PYTHON) benchmarks/gpu/install.py $(GPU_TREE) -m benchmarks.trt.check --results $(TRT_RESULTS) $(TRT_CHECK)
 
 clean: ## Delete the environments, build/, dist/ and the demo's output.
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-others build dist $(OUTPUT)
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest $(VENV)-others build dist $(OUTPUT)

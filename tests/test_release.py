@@ -1,0 +1,147 @@
+"""What a release is made by: one version everywhere, archives of the same bytes, licences, notes, the conda recipe."""
+
+import io
+import re
+import tarfile
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from emonet_fast import __version__
+from release import licences
+from release.archive import normalise
+from release.dist import ReleaseError, compare, fitting
+from release.notes import notes
+from release.trial import TrialError, version_of
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+RECIPE = (ROOT / "release" / "conda" / "recipe.yaml").read_text("utf-8")
+
+
+def test_one_version():
+    """emonet_fast/_version.py is the source; what cannot read it says the same."""
+    assert re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.MULTILINE)[1] == __version__
+    assert re.search(r'^  version: "(.+)"$', RECIPE, re.MULTILINE)[1] == __version__
+    assert notes((ROOT / "CHANGELOG.md").read_text("utf-8"), __version__)[1]
+
+
+def test_notes_are_one_section():
+    text = "# Changelog\n\nWords.\n\n## 0.2.0, 2027-01-01\n\n- new\n\n**More**\n\n## 0.1.0, 2026-12-01\n\n- old\n"
+    text += "\n## 0.0.1, x\n\n"
+    assert notes(text, "0.2.0") == ("2027-01-01", "- new\n\n**More**")
+    assert notes(text, "0.1.0") == ("2026-12-01", "- old")
+    for lacking in ("0.3.0", "0.0.1"):
+        with pytest.raises(SystemExit, match=rf"says nothing of {lacking}; it has 0\.2\.0, 0\.1\.0, 0\.0\.1"):
+            notes(text, lacking)
+
+
+def packed(path, names, mtime, mode, owner):
+    with tarfile.open(path, "w:gz") as archive:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size, member.mtime, member.mode, member.uname = 2, mtime, mode, owner
+            archive.addfile(member, io.BytesIO(b"hi"))
+    return path
+
+
+def test_an_archive_has_the_same_bytes_from_every_machine(tmp_path):
+    one = packed(tmp_path / "one.tar.gz", ["x/a", "x/b"], 10, 0o664, "me")
+    two = packed(tmp_path / "two.tar.gz", ["x/b", "x/a"], 20.5, 0o600, "you")
+    for path in (one, two):
+        normalise(path, 1_700_000_000)
+    assert one.read_bytes() == two.read_bytes()
+    with tarfile.open(one) as archive:
+        assert [(m.name, m.mtime, m.mode, m.uname) for m in archive] == [
+            ("x/a", 1_700_000_000, 0o644, ""),
+            ("x/b", 1_700_000_000, 0o644, ""),
+        ]
+        assert archive.extractfile("x/a").read() == b"hi"
+
+
+def test_two_builds_that_differ_are_refused(tmp_path):
+    for folder, names in (("one", {"a": b"1", "b": b"2"}), ("two", {"a": b"1", "b": b"3", "c": b""})):
+        (tmp_path / folder).mkdir()
+        for name, text in names.items():
+            (tmp_path / folder / name).write_bytes(text)
+    one, two = (sorted((tmp_path / folder).iterdir()) for folder in ("one", "two"))
+    compare(one, one)
+    with pytest.raises(ReleaseError, match="differ: b, c"):
+        compare(one, two)
+
+
+def test_a_python_tries_what_fits_it():
+    names = [
+        "emonet_fast-1-cp311-cp311-manylinux_2_34_x86_64.whl",
+        "emonet_fast-1-cp312-cp312-manylinux_2_34_x86_64.whl",
+    ]
+    files = [Path(name) for name in (*names, "emonet_fast-1-py3-none-any.whl", "emonet_fast-1.tar.gz")]
+    assert [file.name for file in fitting(files, "cp312")] == [files[2].name, files[1].name, files[3].name]
+    assert {version_of(file) for file in files} == {"1"}
+    with pytest.raises(TrialError, match="numpy"):
+        version_of(Path("numpy-2.0.tar.gz"))
+
+
+@pytest.mark.parametrize(
+    ("licence", "conflict"),
+    [
+        ("MIT", False),
+        ("GPL-3.0-or-later", True),
+        ("GNU General Public License v3 (GPLv3)", True),
+        ("GNU Affero General Public License v3", True),
+        ("AGPL-3.0-only", True),
+        ("LGPL-2.1-or-later", False),
+        ("GNU Lesser General Public License v2 or later (LGPLv2+)", False),
+        ("GNU Library or Lesser General Public License (LGPL)", False),
+        ("Mozilla Public License 2.0 (MPL 2.0)", False),
+        ("GPL-2.0-only OR BSD-3-Clause", False),
+        ("MIT AND GPL-2.0-only", True),
+    ],
+)
+def test_which_licences_conflict(licence, conflict):
+    assert licences.conflicts(licence) == conflict
+    assert bool(licences.faults({"x": licence}, {"x"})) == conflict
+    assert not licences.faults({"x": licence}, set())  # for tests alone
+
+
+def test_a_package_without_a_licence_is_named():
+    assert licences.faults({"x": "UNKNOWN", "y": ""}, {"x", "y"}) == ["x: UNKNOWN", "y: no licence stated"]
+
+
+def test_no_package_at_run_time_carries_the_gpl_unsaid():
+    below = licences.closure(licences.user_extras())
+    assert {"numpy", "scipy", "av", "markupsafe"} <= below  # MarkupSafe is Jinja's
+    assert not {"pytest", "krippendorff", "twine"} & below
+    assert {name for name in below if licences.carried(name)} <= licences.EXPLAINED.keys()
+
+
+def test_a_bill_holds_the_chosen_packages_alone():
+    parts = [{"name": name, "bom-ref": name} for name in ("NumPy", "pytest")]
+    edges = [{"ref": "root", "dependsOn": ["NumPy", "pytest"]}, {"ref": "pytest"}, {"ref": "NumPy"}]
+    text = {"metadata": {"component": {"bom-ref": "root"}}, "components": parts, "dependencies": edges}
+    found = licences.bill(licences.json.dumps(text), {"numpy"})
+    assert found["components"] == parts[:1]
+    assert found["dependencies"] == [{"ref": "root", "dependsOn": ["NumPy"]}, {"ref": "NumPy", "dependsOn": []}]
+
+
+def test_the_conda_recipe_needs_what_the_wheel_needs():
+    run = RECIPE.partition("  run:\n")[2].partition("\ntests:")[0]
+    needs = [line.strip("- ").replace(" ", "") for line in run.splitlines() if line.strip()]
+    assert needs == ["python" + PROJECT["requires-python"], *PROJECT["dependencies"]]
+
+
+def test_the_conda_recipe_can_be_read():
+    rattler = pytest.importorskip("rattler_build", reason="py-rattler-build (extra release) is not installed")
+    (variant,) = rattler.Stage0Recipe.from_yaml(RECIPE).render(rattler.VariantConfig())
+    assert variant.recipe.to_dict()["build"]["python"]["entry_points"] == [
+        f"emonet-fast = {PROJECT['scripts']['emonet-fast']}"
+    ]
+
+
+def test_workflows_call_make_targets_that_exist():
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for name in (".github/workflows/newest.yml", ".ci/run"):
+        called = set(re.findall(r"^[^#]*\bmake ([a-z][\w-]+)", (ROOT / name).read_text("utf-8"), re.MULTILINE))
+        assert called, name
+        assert called <= targets, name
