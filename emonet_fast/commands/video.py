@@ -74,7 +74,9 @@ _video_options = opt.together(
 @_video_options
 @opt.engine_options("exif", "max_bytes", "max_memory", "max_seconds")
 @opt.tables_output(
-    "F.parquet|.csv|.jsonl|.xlsx|.json|.vtt", "Write the rows to this file; may be given again.", multiple=True
+    "F.parquet|.csv|.jsonl|.xlsx|.json|.vtt|.eaf|.boris.tsv",
+    "Write the rows to this file; may be given again.",
+    multiple=True,
 )
 @opt.excel
 @opt.OUTPUT("--overlay F.mp4|.mkv", "Write the video with boxes, emotions and its sound.", type=opt.OutputFile())
@@ -104,6 +106,7 @@ def video(
 
     Inputs are files, URLs (RTSP, HTTP), cameras (0, /dev/video0) and - (standard input); the extra `video` is needed.
     There is a row for each face of a sampled frame, and one for a frame without a face; .json is COCO, .vtt is WebVTT.
+    .eaf (ELAN) and .boris.tsv (BORIS' events) have for how long each face's strongest emotion stays the same.
     Ctrl-C finishes the files.
     """
     from ..arithmetic import EMOTIONS
@@ -225,7 +228,7 @@ def recover(table: Path) -> None:
     gets the whole rows; a file of another kind (.json, .vtt, .mp4) gets its name back. An older F is replaced.
     """
     from ..sinks.growing import SUFFIX
-    from ..sinks.tables import recover as recover_rows
+    from ..sinks.timeline import recover as recover_rows
 
     path = table.with_suffix("") if table.suffix == SUFFIX else table
     rows = recover_rows(path)

@@ -13,7 +13,7 @@ from .encoders import TextEncoder, companions, encode_csv, encode_excel_csv, enc
 from .growing import GrowingTable, partial_of, recover_beside
 from .npy import recover_npy
 from .parquet import ParquetEncoder
-from .streamed import StreamedTable, TextRows, XlsxTable, of_stream
+from .streamed import MakeEncoder, StreamedTable, TextRows, XlsxTable, of_stream
 from .xlsx import XlsxEncoder
 
 if TYPE_CHECKING:
@@ -74,18 +74,20 @@ def open_rows(
     return TextTable(path, metadata, arrow, encode)
 
 
-def recover(path: Path) -> int | None:
+def recover(path: Path, encoder: MakeEncoder | None = None) -> int | None:
     """Make the file of the `<path>.partial` that a run left. Returns the number of rows of a table.
 
     A table (one of SUFFIXES) and .npy get the whole rows, and their `<name>.meta.json`. Of other kinds the partial file
     is the file itself: it is renamed, uncounted. Raises EmonetError when there is no partial file, or nothing whole is
     in it.
+
+    encoder: of a kind that is not in this file, whose partial file is an Arrow stream.
     """
     partial = partial_of(path)
     if not partial.is_file():
         raise EmonetError(f"there is no {partial}; expected what a killed run left")
     target = Path(os.path.realpath(path))
-    recover_kind = _RECOVERED.get(path.suffix.lower())
+    recover_kind = _RECOVERED.get(path.suffix.lower()) if encoder is None else functools.partial(of_stream, encoder)
     if recover_kind is None:
         partial.replace(target)
         return None

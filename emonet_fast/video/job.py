@@ -20,7 +20,7 @@ from ..sinks.apart import OutputsApart
 from ..sinks.encoders import companions, warnings_of
 from ..sinks.growing import GrowingSink
 from ..sinks.overlay import Overlay
-from ..sinks.timeline import open_timeline
+from ..sinks.timeline import one_video, open_timeline
 from ..sources.video.choose import open_video
 from ..sources.video.frames import VideoSource
 from ..sources.video.opening import missing
@@ -28,8 +28,6 @@ from ..text import utf8_text, without_secrets
 from .pipeline import VideoBatch, VideoPipeline
 from .summary import VideoSummary
 
-# Formats that say nothing of which video a row is of.
-_ONE_VIDEO = {".json", ".vtt"}
 # Seconds for which a server or a camera may stay open unread: what it sends is kept by the system for about so long.
 _PATIENCE = 10.0
 
@@ -183,7 +181,7 @@ class VideoRun:
         keep_apart((*tables, outputs.overlay, outputs.report), (*self._inputs, *read))
         if outputs.excel and not any(path.suffix.lower() in (".csv", ".xlsx") for path in outputs.tables):
             raise OptionError("excel is asked, and no output is .csv or .xlsx; name one of them")
-        single = [p for p in outputs.tables if p.suffix.lower() in _ONE_VIDEO]
+        single = [p for p in outputs.tables if one_video(p)]
         single += [outputs.overlay] if outputs.overlay is not None else []
         if len(self._inputs) > 1 and single:
             raise OptionError(f"{single[0].name} holds one video, and {len(self._inputs)} came; run them one by one")

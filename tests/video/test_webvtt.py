@@ -84,7 +84,7 @@ def test_a_long_cue_is_cut_so_that_others_do_not_wait(tmp_path):
     most = 0
     for i in range(400):
         sink.write(rows([(i * 0.5, 1, 1), (i * 0.5, 2, i % 2)]))
-        most = max(most, len(sink._done))
+        most = max(most, len(sink._episodes.done))
     sink.close()
     cues, _ = read((tmp_path / "a.vtt").read_bytes())
     assert [(cue.start, cue.end) for cue in cues if cue.voice == "Face 1"][:3] == [
