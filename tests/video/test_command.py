@@ -48,7 +48,7 @@ def inside(monkeypatch, capsys):
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, walk, tiny_folder, model):
     out = tmp_path_factory.mktemp("out")
-    wanted = [out / f"a.{kind}" for kind in ("parquet", "csv", "jsonl", "json", "vtt")]
+    wanted = [out / f"a.{kind}" for kind in ("parquet", "csv", "jsonl", "json", "vtt", "eaf", "boris.tsv")]
     tables = [text for path in wanted for text in ("-o", path)]
     found = emonet(
         walk.path, "-c", tiny_folder, "--detector-model", model, *tables, "--overlay", out / "a.mp4",
@@ -61,7 +61,8 @@ def done(tmp_path_factory, walk, tiny_folder, model):
 def test_all_files_are_written(done, walk):
     _, out = done
     assert sorted(p.name for p in out.iterdir()) == [
-        "a.csv", "a.csv.meta.json", "a.html", "a.json", "a.jsonl", "a.jsonl.meta.json", "a.mp4", "a.parquet", "a.vtt",
+        "a.boris.tsv", "a.csv", "a.csv.meta.json", "a.eaf", "a.html", "a.json", "a.jsonl", "a.jsonl.meta.json", "a.mp4",
+        "a.parquet", "a.vtt",
     ]  # fmt: skip
     table = pq.read_table(out / "a.parquet")
     assert set(table["status"].to_pylist()) == {"ok", "no_face"}
