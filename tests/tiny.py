@@ -20,9 +20,11 @@ def write_tiny(
     intermediate: int = 100,
     image: int = 32,
     contrast: float = 1.0,
+    dimensions: tuple[taxonomy.Dimension, ...] = taxonomy.DIMENSIONS,
 ) -> Path:
     """A random checkpoint of 2 layers, hidden widths[0]: a few hundred kilobytes in the published layout.
 
+    dimensions: those that have a head.
     contrast: of the patches. With 1 pictures are much alike to it, so that bf16 already costs a third of the spread.
     """
     import torch
@@ -51,12 +53,12 @@ def write_tiny(
     (folder / "encoder" / "preprocessor_config.json").write_text(json.dumps(preprocessor))
     (folder / "heads").mkdir()
     rng = np.random.default_rng(seed)
-    for dimension in taxonomy.DIMENSIONS:
+    for dimension in dimensions:
         state = {}
         for i, (inside, outside) in enumerate(pairwise(widths)):
             state[f"layers.{3 * i}.weight"] = torch.randn(outside, inside) / inside**0.5
             state[f"layers.{3 * i}.bias"] = torch.randn(outside)
         torch.save(state, folder / "heads" / f"{dimension.file_stem}.pth")
-    means = {d.file_stem: {"mean": float(m)} for d, m in zip(taxonomy.DIMENSIONS, rng.normal(size=44), strict=True)}
+    means = {d.file_stem: {"mean": float(m)} for d, m in zip(dimensions, rng.normal(size=len(dimensions)), strict=True)}
     (folder / "heads" / "neutral_stats_cache").write_text(json.dumps(means))
     return folder
