@@ -256,7 +256,9 @@ def _numbers(column: "pyarrow.ChunkedArray", where: str, strict: bool = True) ->
 
 
 def _finite(column: "pyarrow.ChunkedArray", where: str) -> Floats:
-    values = np.array(column.combine_chunks().to_numpy(zero_copy_only=False))
+    # combine_chunks copies a single chunk, too; without an empty cell this is a view of it.
+    whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    values: Floats = whole.to_numpy(zero_copy_only=False)
     if np.isinf(values).any():
         raise DataError(f"{where}, row {int(np.argmax(np.isinf(values)))} is infinite; expected a number")
     return values
