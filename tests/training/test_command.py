@@ -152,17 +152,12 @@ def test_ridge_is_that_of_scikit_learn_judged_as_other_heads_are(world, tmp_path
             run(*given, "--layout", "ridge", *words, "-o", tmp_path / "other")
 
 
-def test_the_same_command_gives_the_same_files(world, tmp_path):
-    given = ("train", "--embeddings", world.embeddings("e.parquet"), "--targets", world.labels("l.csv"), "--epochs", 2)
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        run(*given, "-o", tmp_path / name / "out")
-    for name in names_of(tmp_path / "a" / "out"):
-        assert (tmp_path / "a" / "out" / name).read_bytes() == (tmp_path / "b" / "out" / name).read_bytes(), name
-
-
-def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(world, tmp_path, monkeypatch):
+def test_the_same_command_goes_on_after_ctrl_c_and_gives_the_same_files(world, tmp_path, monkeypatch):
     given = ("train", "--embeddings", world.embeddings("e.parquet"), "--targets", world.labels("l.csv"), "--epochs", 3)
+    whole, broken = tmp_path / "a" / "out", tmp_path / "b" / "out"
+    for folder in (whole, broken):
+        folder.parent.mkdir()
+    run(*given, "-o", whole)
     from emonet_fast.training import loop
 
     steps = []
@@ -175,12 +170,14 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(world, tmp_path,
         return learn(self, total)
 
     monkeypatch.setattr(loop._Course, "_learn", interrupted)
-    done = CliRunner().invoke(cli, [*map(str, given), "-o", str(tmp_path / "out")])
+    done = CliRunner().invoke(cli, [*map(str, given), "-o", str(broken)])
     assert "holds the epochs that are done; the same command goes on" in done.output
-    assert names_of(tmp_path) == ["e.parquet", "l.csv", "out.state.safetensors"]
-    run(*given, "-o", tmp_path / "out")
+    assert names_of(broken.parent) == ["out.state.safetensors"]
+    run(*given, "-o", broken)
     assert len(steps) == 4  # the third epoch alone
-    assert not (tmp_path / "out.state.safetensors").exists()
+    assert names_of(broken.parent) == [f"out/{name}" for name in names_of(whole)]
+    for name in names_of(whole):
+        assert (whole / name).read_bytes() == (broken / name).read_bytes(), name
 
 
 def test_a_full_disk_leaves_no_folder_and_the_state(world, tmp_path, monkeypatch):
