@@ -1,14 +1,17 @@
 """What the server costs beside the scorer in it, and what it bears: `make bench-serving`, some minutes.
 
-    python -m benchmarks.serving [--locust PROGRAM] [--only rate latency soak crowd] [--requests 10000]
+    python -m benchmarks.serving [--locust PROGRAM] [--only rate latency soak crowd stop] [--requests 10000]
 
 rate     rows a second through HTTP with 32 clients, and of Scorer on the same pictures, in turns
 latency  one picture over loopback, beside Scorer's own time for it, in turns
 soak     10,000 requests, 5% damaged, 2% cut off, 1% too large; memory and what is left afterwards
-crowd    the rate with 200 idle and 50 slow connections beside it
+crowd    the same load with and without 200 idle and 50 slow connections beside it
+stop     SIGTERM in the middle of the load: what became of the requests that the server had taken
 
-The load comes from locust, in an environment of its own (.venv-others/locust), to this machine alone. `rate` and
-`latency` use two layers of full width, so that overhead shows; --tiny names a smaller network for `soak`.
+The load comes from locust, in an environment of its own (.venv-others/locust), to this machine alone: it is well kept,
+and its clients are Python, so that one can leave in the middle of a request. oha sends one request again and again.
+`rate` and `latency` use two layers of full width, so that overhead shows; the others use a tiny network in float32, so
+that the server has most to do. Every answer is held to what Scorer says.
 """
 
 import argparse
@@ -21,7 +24,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,10 +39,13 @@ from benchmarks.others import HOME
 from benchmarks.pictures import encoded, face
 from emonet_fast import Scorer
 from emonet_fast.testing.synthetic import write_synthetic
+from tests.tiny import write_tiny
 
 LOAD = Path(__file__).with_name("serving_load.py")
 CLIENTS, ROUNDS, PAIRS, SECONDS = 32, 3, 150, 120
 LIMIT = 300_000  # bytes of a request
+IDLE, SLOW = 200, 50
+FP32 = ("--precision", "fp32")
 
 
 def locust() -> str:
@@ -56,7 +64,10 @@ def server(checkpoint: Path, cache: Path, *more: str) -> Iterator[tuple[str, sub
     """The command in a process of its own: its URL once it takes pictures, and the process."""
     command = [sys.executable, "-m", "emonet_fast", "serve", "-c", str(checkpoint), "--port", "0"]
     process = subprocess.Popen(
-        [*command, "--cache-dir", str(cache), *more], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [*command, "--cache-dir", str(cache), *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     try:
         assert process.stdout is not None
@@ -64,7 +75,8 @@ def server(checkpoint: Path, cache: Path, *more: str) -> Iterator[tuple[str, sub
         while httpx.get(f"{url}/readyz").status_code != 200:
             time.sleep(0.1)
         yield url, process
-        process.send_signal(signal.SIGTERM)
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     finally:
         process.kill()
@@ -73,7 +85,8 @@ def server(checkpoint: Path, cache: Path, *more: str) -> Iterator[tuple[str, sub
 def load(program: str, url: str, pictures: Path, requests: int, **shares: float) -> dict[str, Any]:
     """What locust counted and measured: at most so many requests, and SECONDS a thousand of them."""
     output = pictures / "counts.json"
-    facts = {"REQUESTS": requests, "PICTURES": pictures, "OUTPUT": output, "LIMIT": LIMIT, **shares}
+    facts = {"REQUESTS": requests, "PICTURES": pictures, "KNOWN": pictures / "known.json", "OUTPUT": output}
+    facts |= {"LIMIT": LIMIT, **shares}
     limit = SECONDS * max(1, requests // 1000)
     command = [program, "-f", str(LOAD), "--headless", "--only-summary", "--host", url, "-u", str(CLIENTS)]
     done = subprocess.run(
@@ -83,10 +96,21 @@ def load(program: str, url: str, pictures: Path, requests: int, **shares: float)
     )  # fmt: skip
     if not output.exists():
         raise RuntimeError(done.stderr[-2000:])
-    by_name = {one["name"]: one for one in json.loads(done.stdout)}
-    good = by_name["good"]
+    counted: dict[str, Any] = json.loads(output.read_text())
+    good = next((one for one in json.loads(done.stdout) if one["name"] == "good"), None)
+    if good is None:
+        return counted
+    times = sorted(float(ms) for ms, number in good["response_times"].items() for _ in range(number))
     seconds = good["last_request_timestamp"] - good["start_time"]
-    return json.loads(output.read_text()) | {"rate": good["num_requests"] / seconds}
+    return counted | {"rate": good["num_requests"] / seconds, "p50_ms": statistics.median(times)}
+
+
+def known(checkpoint: Path, folder: Path, precision: str = "fp32") -> None:
+    """What Scorer says of the pictures, for the load to compare with."""
+    with Scorer(checkpoint, precision=precision, cache_dir=folder) as scorer:
+        scores = scorer([path.read_bytes() for path in sorted(folder.glob("*.jpg"))], progress=False)
+    rows = [dict(zip(scores.names, row.tolist(), strict=True)) for row in scores.raw]
+    (folder / "known.json").write_text(json.dumps(rows))
 
 
 def scorer_rate(scorer: Scorer, pictures: list[bytes], rows: int) -> float:
@@ -106,6 +130,7 @@ def milliseconds(call: Any) -> float:
 def rate(program: str, checkpoint: Path, folder: Path, rows: int) -> dict[str, Any]:
     pictures = [path.read_bytes() for path in sorted(folder.glob("*.jpg"))]
     http, own = [], []
+    known(checkpoint, folder, "auto")
     with server(checkpoint, folder) as (url, _), Scorer(checkpoint, cache_dir=folder) as scorer:
         scorer.open(pictures=None)
         scorer_rate(scorer, pictures, 20)
@@ -133,7 +158,8 @@ def latency(checkpoint: Path, folder: Path) -> dict[str, Any]:
 
 
 def soak(program: str, checkpoint: Path, folder: Path, requests: int) -> dict[str, Any]:
-    with server(checkpoint, folder, "--max-body", str(LIMIT)) as (url, process):
+    known(checkpoint, folder)
+    with server(checkpoint, folder, *FP32, "--max-body", str(LIMIT)) as (url, process):
         load(program, url, folder, requests // 20, BAD=5, CUT=2, LARGE=1)  # what is opened once is not growth
         before = memory(process.pid)
         done = load(program, url, folder, requests, BAD=5, CUT=2, LARGE=1)
@@ -149,19 +175,72 @@ def soak(program: str, checkpoint: Path, folder: Path, requests: int) -> dict[st
         }
 
 
-def crowd(program: str, checkpoint: Path, folder: Path, rows: int) -> dict[str, Any]:
+@contextmanager
+def standing_about(url: str) -> Iterator[None]:
+    """IDLE connections that send nothing, SLOW ones that send a byte a second; what the server ends comes again."""
     head = b"POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: 100000\r\n\r\n"
-    with server(checkpoint, folder, "--patience", "600") as (url, _):
-        load(program, url, folder, rows // 4)
-        alone = load(program, url, folder, rows)["rate"]
-        where = url.removeprefix("http://").split(":")
-        crowd = [socket.create_connection((where[0], int(where[1]))) for _ in range(250)]
-        for one in crowd[200:]:
-            one.sendall(head + b"x")
-        beside = load(program, url, folder, rows)
-        for one in crowd:
+    where = url.removeprefix("http://").split(":")
+    over, there = threading.Event(), threading.Event()
+
+    def opened(i: int) -> socket.socket:
+        one = socket.create_connection((where[0], int(where[1])))
+        one.sendall(b"" if i < IDLE else head)
+        one.setblocking(False)
+        return one
+
+    def stand() -> None:
+        every = [opened(i) for i in range(IDLE + SLOW)]
+        there.set()
+        while not over.wait(1):
+            for i, one in enumerate(every):
+                try:
+                    if i >= IDLE:
+                        one.send(b"x")
+                    if one.recv(1000):
+                        continue
+                except BlockingIOError:
+                    continue
+                except ConnectionError:
+                    pass
+                one.close()
+                every[i] = opened(i)
+        for one in every:
             one.close()
-    return {"alone": alone, "beside": beside["rate"], "counts": beside["counts"], "faults": beside["faults"]}
+
+    thread = threading.Thread(target=stand)
+    thread.start()
+    try:
+        assert there.wait(60)
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def crowd(program: str, checkpoint: Path, folder: Path, requests: int) -> dict[str, Any]:
+    known(checkpoint, folder)
+    alone, beside = [], []
+    with server(checkpoint, folder, *FP32, "--patience", "5") as (url, _):
+        load(program, url, folder, requests // 4)
+        for _ in range(ROUNDS):  # in turns
+            alone.append(load(program, url, folder, requests))
+            with standing_about(url):
+                beside.append(load(program, url, folder, requests))
+    return {name: middle(parts) for name, parts in (("alone", alone), ("beside", beside))}
+
+
+def middle(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The medians of several loads, and the sums of what they counted."""
+    counts: Counter[str] = Counter()
+    for one in parts:
+        counts.update(one["counts"])
+    return {"counts": dict(counts)} | {name: statistics.median(p[name] for p in parts) for name in ("rate", "p50_ms")}
+
+
+def stop(program: str, checkpoint: Path, folder: Path, requests: int) -> dict[str, Any]:
+    known(checkpoint, folder)
+    with server(checkpoint, folder, *FP32) as (url, process):
+        return load(program, url, folder, requests, STOP=process.pid)
 
 
 def memory(process: int) -> float:
@@ -174,9 +253,8 @@ def memory(process: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--locust", help="this program instead of one of its own environment")
-    parser.add_argument("--only", nargs="+", choices=("rate", "latency", "soak", "crowd"))
+    parser.add_argument("--only", nargs="+", choices=("rate", "latency", "soak", "crowd", "stop"))
     parser.add_argument("--shallow", type=Path, help="a checkpoint of two layers, as this script makes one")
-    parser.add_argument("--tiny", type=Path, help="a smaller checkpoint for soak, such as one of tests/tiny.py")
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--rows", type=int, default=300)
     options = parser.parse_args()
@@ -188,11 +266,13 @@ def main() -> None:
         shallow = options.shallow or folder / "shallow"
         if options.shallow is None:
             write_synthetic(shallow, heads="small", layers=2, seed=0)
+        tiny = write_tiny(folder / "tiny")
         work = {
             "rate": lambda: rate(program, shallow, folder, options.rows),
             "latency": lambda: latency(shallow, folder),
-            "soak": lambda: soak(program, options.tiny or shallow, folder, options.requests),
-            "crowd": lambda: crowd(program, shallow, folder, options.rows),
+            "soak": lambda: soak(program, tiny, folder, options.requests),
+            "crowd": lambda: crowd(program, tiny, folder, options.requests // 10),
+            "stop": lambda: stop(program, tiny, folder, options.requests // 10),
         }
         for part in options.only or work:
             figures = work[part]()

@@ -23,15 +23,23 @@ def main() -> None:
     token = os.environ.get("EMONET_FAST_TOKEN")
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     with connect(url, additional_headers=headers) as server:
+        sent, whole = 0, threading.Event()
 
         def send() -> None:
+            nonlocal sent
             while len(frame := sys.stdin.buffer.read(width * height * 3)) == width * height * 3:
                 server.send(struct.pack("<dII", time.monotonic(), width, height) + frame)
-            time.sleep(1)  # for the last answer
-            server.close()
+                sent += 1
+            whole.set()
 
         threading.Thread(target=send, daemon=True).start()
-        for answer in map(json.loads, server):
+        answered = 0
+        while not whole.is_set() or answered < sent:  # the newest frame is never dropped
+            try:
+                answer = json.loads(server.recv(timeout=0.1))
+            except TimeoutError:
+                continue
+            answered = answer.get("frame", -1) + 1
             for row in answer.get("rows", []):
                 strongest = ", ".join(f"{one['emotion']} {one['value']:.2f}" for one in row["top"])
                 print(f"{answer['seconds']:.2f} s, track {row['track']}: {strongest or row['reason']}", flush=True)

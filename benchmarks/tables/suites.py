@@ -126,9 +126,13 @@ def serving(suite: Suite | None) -> str:
             )
             rows.append(["p50 of one picture beyond Scorer's own", f"{value['overhead_ms']:.1f} ms ({told})"])
         elif part == "crowd":
-            rows.append(
-                ["rows/s beside 200 idle and 50 slow connections", f"{value['beside']:.1f}, alone {value['alone']:.1f}"]
-            )
+            for side, name in (("beside", "beside 200 idle and 50 slow connections"), ("alone", "without them")):
+                one = value[side]
+                counts = ", ".join(f"{number:,} {what}" for what, number in sorted(one["counts"].items()))
+                rows.append([f"32 clients {name}", f"p50 {one['p50_ms']:.0f} ms, {one['rate']:.0f} rows/s; {counts}"])
+        elif part == "stop":
+            counts = ", ".join(f"{number:,} {what}" for what, number in sorted(value["counts"].items()))
+            rows.append(["SIGTERM in the middle of the load", f"{counts}; {value['counts'].get('lost', 0)} lost"])
         else:
             counts = ", ".join(f"{number:,} {name}" for name, number in sorted(value["counts"].items()))
             before, after = value["memory_mb"]

@@ -68,7 +68,7 @@ def serve(
     from ..optional import require
     from ..options import token_of
 
-    for package in ("starlette", "uvicorn", "websockets", "python_multipart", "prometheus_client"):
+    for package in ("starlette", "uvicorn", "websockets", "python_multipart", "prometheus_client", "scipy"):
         require(package, "emonet-fast serve")
     from ..serve.limits import Access
     from ..serve.run import serve as run

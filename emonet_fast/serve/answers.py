@@ -41,11 +41,17 @@ class Wanted:
     deadline: float | None = None
 
     @classmethod
-    def of(cls, query: Mapping[str, str], baselines: Mapping[str, Baseline]) -> "Wanted":
-        """What the parameters of a URL say. Raises RefusedError (422) for a name or value that is none."""
-        unknown = set(query) - {"faces", "top", "fields", "baseline", "deadline"}
+    def of(
+        cls, query: Mapping[str, str], baselines: Mapping[str, Baseline], own: tuple[str, ...] = ("deadline",)
+    ) -> "Wanted":
+        """What the parameters of a URL say. Raises RefusedError (422) for a name or value that is none.
+
+        own: the names that this route has beside those of every route.
+        """
+        names = ("faces", "top", "fields", "baseline", *own)
+        unknown = set(query) - set(names)
         if unknown:
-            raise _unfit("the parameters", ", ".join(sorted(unknown)), "faces, top, fields, baseline or deadline")
+            raise _unfit("the parameters", ", ".join(sorted(unknown)), f"some of {', '.join(names)}")
         faces, top, deadline = query.get("faces"), query.get("top", "0"), query.get("deadline")
         if faces not in (None, "none", "detect"):
             raise _unfit("faces", faces, "none or detect")

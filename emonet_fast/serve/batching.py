@@ -109,6 +109,7 @@ class Batcher:
         self._closing = False
         self._decoding = 0
         self.pending = 0  # pictures and rows that were taken and are not done
+        metrics.queue.set_function(lambda: self.pending)
         self._pace = 0.1  # seconds of a picture, averaged
         decoders = first.options.threads or available_cores()
         self._ahead = 2 * self.max_batch * len(scorers) + decoders
@@ -157,7 +158,6 @@ class Batcher:
             return
         taken.left -= number
         self.pending -= number
-        self._metrics.queue.set(self.pending)
         if not taken.left:
             taken.finished()
 

@@ -7,10 +7,11 @@ import hmac
 import ipaddress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from ..options import ServeOptions
 from ..text import one_line
@@ -63,7 +64,7 @@ class Access:
         """Raise RefusedError for a request that may not be answered: 401 without the token, 403 for a foreign page."""
         host = headers.get("host", "")
         if self.token is None:
-            if urlsplit(f"//{host}").hostname not in _LOCAL:
+            if _parts(f"//{host}").hostname not in _LOCAL:
                 raise RefusedError(403, "without a token this server answers to localhost and 127.0.0.1 alone")
         elif not hmac.compare_digest(_secret(headers.get("authorization", "")), self.token.encode()):
             raise RefusedError(
@@ -72,8 +73,16 @@ class Access:
                 {"WWW-Authenticate": 'Bearer realm="emonet-fast", Basic realm="emonet-fast"'},
             )
         origin = headers.get("origin")
-        if origin is not None and origin not in self.origins and urlsplit(origin).netloc != host:
+        if origin is not None and origin not in self.origins and _parts(origin).netloc != host:
             raise RefusedError(403, "pages of that origin may not ask; --cors names those that may")
+
+
+def _parts(url: str) -> SplitResult:
+    """Of an address; none of one that cannot be, such as http://[::1."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
 
 
 def _secret(authorization: str) -> bytes:
@@ -103,13 +112,28 @@ class Held:
         self._left += size
 
 
-def protocol(options: ServeOptions) -> type[H11Protocol]:
-    """The protocol of a connection: one of max_connections, whose heads must come within `patience` seconds.
+def protocols(options: ServeOptions) -> tuple[type[H11Protocol], type[WebSocketsSansIOProtocol]]:
+    """The protocols of a connection for HTTP and WebSocket: it is one of max_connections, and may not be too slow.
 
-    uvicorn has a limit for idle connections between requests, but none for those that never end a request's head.
+    uvicorn has a limit for idle connections between requests, but none for those that never end a request's head, nor
+    for those that do not read their answers. Both have `patience` seconds.
     """
 
-    class PatientProtocol(H11Protocol):
+    class Impatient(asyncio.Protocol):
+        transport: asyncio.Transport
+        loop: asyncio.AbstractEventLoop
+        _full: asyncio.TimerHandle | None = None
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._full = self.loop.call_later(options.patience, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self._full is not None:
+                self._full.cancel()
+
+    class PatientProtocol(Impatient, H11Protocol):
         _late: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
@@ -145,4 +169,7 @@ def protocol(options: ServeOptions) -> type[H11Protocol]:
                 self._late.cancel()
                 self._late = None
 
-    return PatientProtocol
+    class PatientStream(Impatient, WebSocketsSansIOProtocol):
+        pass
+
+    return PatientProtocol, PatientStream

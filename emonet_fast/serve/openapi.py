@@ -8,6 +8,7 @@ from ..arithmetic import EMOTIONS
 from ..options import ServeOptions
 from ..records import Status
 from .answers import ARROW, FIELDS, MOST_TOP
+from .stream import FOLLOWING
 
 _ERRORS = {
     401: "No token, or another one.",
@@ -25,9 +26,13 @@ _MESSAGE = (
     "Messages of the client: seconds (float64), width and height (uint32), little-endian, then a picture file "
     "(width 0) or width x height x 3 bytes of RGB. The first answer has `metadata` and `notes`, every other one a "
     "frame: `frame`, `seconds`, `status`, `reason`, `dropped` (frames that gave way to this one), `waited_ms`, "
-    "`worked_ms`, and `rows` as of /v1/score with `track`, `reused` and `smooth`. Parameters besides those of "
-    "/v1/score: smooth, track_memory, score_every, score_change, people."
+    "`worked_ms`, and `rows` as of /v1/score with `track`, `reused` and `smooth`."
 )
+# Of a stream alone; docs/video.md tells what each does.
+_STREAM = [
+    {"name": name, "in": "query", "schema": {"type": "number" if kind is float else "integer"}}
+    for name, kind in FOLLOWING.items()
+]
 _EXAMPLE = {
     "rows": [
         {
@@ -37,7 +42,13 @@ _EXAMPLE = {
             "softmax": {"amusement": 0.61, "elation": 0.12},
             "top": [{"emotion": "amusement", "value": 0.61}],
         },
-        {"key": "b.txt", "status": "not_an_image", "reason": "no image; looks like text", "softmax": None, "top": []},
+        {
+            "key": "b.txt",
+            "status": "not_an_image",
+            "reason": "no image; looks like text: 'hello'",
+            "softmax": None,
+            "top": [],
+        },
     ],
     "value_kind": "softmax",
     "notes": [],
@@ -70,12 +81,18 @@ def document(settings: ServeOptions, baselines: Mapping[str, object]) -> dict[st
     }
     paths: dict[str, Any] = {
         "/v1/score": {"post": score},
-        "/v1/stream": {"get": {"summary": "Score frames over a WebSocket.", "description": _MESSAGE}
-            | {"responses": {"101": {"description": "The stream is open."}} | _refusals(401, 403, 422, 503)}},
+        "/v1/stream": {"get": {
+            "summary": "Score frames over a WebSocket.",
+            "description": _MESSAGE,
+            "parameters": [*_parameters(list(baselines))[:-1], *_STREAM],
+            "responses": {"101": {"description": "The stream is open."}} | _refusals(401, 403, 422, 503),
+        }},
         "/v1/taxonomy": _read("The 40 emotions, their groups and how far experts agree on them."),
         "/v1/codebook": _read("What every column means."),
-        "/healthz": _read("Whether the process lives.", {"status": "alive"}),
-        "/readyz": _read("Whether it takes pictures: 503 while it starts and stops.", {"status": "ready"}),
+        "/healthz": _read("Whether the process lives.", {"status": "alive"}, refusals=()),
+        "/readyz": _read(
+            "Whether it takes pictures: 503 while it starts and stops.", {"status": "ready"}, refusals=(503,)
+        ),
         "/metrics": _read("Figures for Prometheus.", kind="text/plain"),
         "/openapi.json": _read("This document."),
         "/": _read("A page to try the server.", kind="text/html"),
@@ -84,8 +101,8 @@ def document(settings: ServeOptions, baselines: Mapping[str, object]) -> dict[st
         "openapi": "3.1.0",
         "info": {"title": "emonet-fast", "version": __version__, "license": {"name": "MIT", "identifier": "MIT"}},
         "paths": paths,
-        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
-        "security": [{"token": []}, {}],
+        "components": {"securitySchemes": {one: {"type": "http", "scheme": one} for one in ("bearer", "basic")}},
+        "security": [{"bearer": []}, {"basic": []}, {}],
     }
 
 
@@ -125,10 +142,16 @@ def _answer() -> dict[str, Any]:
 
 def _refusals(*statuses: int) -> dict[str, Any]:
     schema = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
-    content = {"application/json": {"schema": schema, "example": {"error": "top: 99 came; expected 0 to 40"}}}
-    return {str(one): {"description": _ERRORS[one], "content": content} for one in statuses}
+    of = {422: {"example": {"error": "top: 99 came; expected 0 to 40"}}}
+    return {
+        str(one): {"description": _ERRORS[one], "content": {"application/json": {"schema": schema, **of.get(one, {})}}}
+        for one in statuses
+    }
 
 
-def _read(summary: str, example: object = None, kind: str = "application/json") -> dict[str, Any]:
+def _read(
+    summary: str, example: object = None, kind: str = "application/json", refusals: tuple[int, ...] = (401, 403)
+) -> dict[str, Any]:
     content: dict[str, Any] = {} if example is None else {"example": example}
-    return {"get": {"summary": summary, "responses": {"200": {"description": "It.", "content": {kind: content}}}}}
+    answer = {"200": {"description": "It.", "content": {kind: content}}}
+    return {"get": {"summary": summary, "responses": answer | _refusals(*refusals)}}

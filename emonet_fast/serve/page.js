@@ -69,7 +69,10 @@
     })));
     const measure = { softmax: "softmax over the 40 emotions", score: "score, raw minus neutral mean", raw: "raw score" };
     if (!row) say("no row came", true);
-    else if (row.status !== "ok") say(`${row.status.replaceAll("_", " ")}: ${row.reason}`, true);
+    else if (row.status !== "ok") {
+      const status = row.status.replaceAll("_", " ");
+      say(row.reason.startsWith(status) ? row.reason : `${status}: ${row.reason}`, true);
+    }
     else say(`${measure[kind]}; the longest bar is the strongest emotion${row.reason ? `. ${row.reason}` : ""}`);
   }
 

@@ -13,7 +13,7 @@ from ..errors import OptionError
 from ..options import ServeOptions
 from ..process import signals_to
 from .app import make_app
-from .limits import is_local, protocol
+from .limits import is_local, protocols
 from .service import Service
 
 # Seconds beyond a request's own limits until a stopping server gives up what hangs.
@@ -35,10 +35,11 @@ class Server(uvicorn.Server):
     ) -> None:
         self.service, self._listener, self._told = service, listener, told
         settings = service.settings
+        http, stream = protocols(settings)
         config = uvicorn.Config(
             make_app(service),
-            http=protocol(settings),
-            ws="websockets-sansio",
+            http=http,
+            ws=stream,
             loop="asyncio",
             lifespan="on",
             log_config=None,  # the command line has set logging up

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from ..baseline import Baseline
 from ..checkpoint.fetch import VARIANTS
 from ..errors import BackendError
-from ..faces import PictureFaces, open_faces
+from ..faces import PictureFaces, prepare_faces
 from ..options import FaceOptions, Options, ServeOptions
 from ..records import Decoded, Picture
 from ..scorer import Scorer
@@ -60,6 +60,7 @@ class Service:
         self.stopping = False
         self.failure: BaseException | None = None
         self.streams = 0
+        self.metrics.streams.set_function(lambda: self.streams)
         self.stream_threads = ThreadPoolExecutor(max(1, settings.max_streams), "emonet-fast-stream")
         self._opening = threading.Thread(target=self._open, name="emonet-fast-open", daemon=True)
 
@@ -69,10 +70,11 @@ class Service:
 
     def _open(self) -> None:
         try:
+            first = self.scorers[0]
+            find_faces = prepare_faces(self.face_options, first.options, first.where)  # smaller than the weights
             for scorer in self.scorers:
                 scorer.open(pictures=None)
-            first = self.scorers[0]
-            self.faces = open_faces(self.face_options, first.options, first.place, first.where)
+            self.faces = find_faces(first.place)
             for name, baseline in self.baselines.items():
                 _log.debug("baseline %s has %d rows", name, baseline.rows)
                 baseline.check(first.checkpoint.names, first.metadata)

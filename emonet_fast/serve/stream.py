@@ -35,7 +35,8 @@ from .service import Service
 _HEAD = struct.Struct("<dII")
 _EXPECTED = "expected seconds (float64), width and height (uint32), then a picture file (width 0) or RGB"
 _LONGEST = 1e9  # seconds
-_OWN = {"smooth": float, "track_memory": float, "score_every": int, "score_change": float, "people": int}
+# What a stream takes beside what every route does.
+FOLLOWING = {"smooth": float, "track_memory": float, "score_every": int, "score_change": float, "people": int}
 # Seconds between two looks at whether the server stops.
 _POLL = 0.2
 _GOING_AWAY, _UNFIT = 1001, 1003
@@ -59,7 +60,7 @@ class Sent:
 def video_options(query: Mapping[str, str], service: Service, wanted: Wanted) -> VideoOptions:
     """How a stream's faces are followed, by the parameters of its URL. Raises RefusedError (422)."""
     try:
-        given: dict[str, Any] = {name: _OWN[name](value) for name, value in query.items() if name in _OWN}
+        given: dict[str, Any] = {name: FOLLOWING[name](value) for name, value in query.items() if name in FOLLOWING}
         faces = service.face_options if service.finder(wanted.faces) is not None else FaceOptions()
         return VideoOptions(fps=None, live=True, faces=faces, embeddings=wanted.embeddings, **given)
     except (ValueError, OptionError) as error:
@@ -155,14 +156,13 @@ def picture_of(sent: Sent, options: Options) -> tuple[float, Decoded]:
 async def stream(socket: WebSocket, service: Service) -> None:
     """Answer a client's frames until it leaves, or the server stops. Raises RefusedError before it is let in."""
     service.working()
-    query = dict(socket.query_params)
-    wanted = Wanted.of({k: v for k, v in query.items() if k not in _OWN}, service.baselines)
+    query = socket.query_params
+    wanted = Wanted.of(query, service.baselines, tuple(FOLLOWING))
     options = video_options(query, service, wanted)
     if service.streams >= service.settings.max_streams:
         raise busy(503, f"{service.streams} streams are open; no more are taken now", 5)
     follower = await asyncio.to_thread(Follower, service, wanted, options)
     service.streams += 1
-    service.metrics.streams.inc()
     newest = _Newest(service)
     reading = asyncio.ensure_future(newest.read(socket))
     try:
@@ -177,7 +177,6 @@ async def stream(socket: WebSocket, service: Service) -> None:
         reading.cancel()
         newest.close()
         service.streams -= 1
-        service.metrics.streams.dec()
 
 
 class _Newest:

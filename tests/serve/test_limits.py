@@ -3,7 +3,9 @@
 import asyncio
 import base64
 import socket
+import struct
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -53,6 +55,8 @@ def ask(server, picture, **more):
         (422, "checkpoint", {"params": {"checkpoint": "/etc/passwd"}, "content": b"x", "headers": JPEG}),
         (403, "localhost", {"content": b"x", "headers": {**JPEG, "Host": "rebound.example"}}),
         (403, "origin", {"content": b"x", "headers": {**JPEG, "Origin": "https://foreign.example"}}),
+        (403, "localhost", {"content": b"x", "headers": {**JPEG, "Host": "[::1"}}),
+        (403, "origin", {"content": b"x", "headers": {**JPEG, "Origin": "http://[::1"}}),
     ],
 )  # fmt: skip
 def test_what_cannot_be_answered_has_a_status_and_a_text(served, status, word, request_):
@@ -151,6 +155,40 @@ def test_slow_clients_lose_their_connection_and_harm_nobody(tiny_folder, picture
             one.close()
         until(lambda: not server.service.held._left - ServeOptions().max_held)
         assert ask(server, pictures[0]).status_code == 200
+
+
+def test_clients_that_do_not_read_their_answers_lose_their_connection(tiny_folder):
+    """Answers that nobody reads fill the buffers on the way, here small ones; then the server would wait for ever."""
+    get = "GET {} HTTP/1.1\r\nHost: localhost\r\n{}\r\n"
+    upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n"
+    ping = b"\x89\xfd" + bytes(4 + 125)  # each is answered by a pong of its size
+    with running(tiny_folder, ServeOptions(port=0, patience=0.5)) as server:
+        server.server._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        with socket.socket() as http, socket.socket() as stream:
+            for one in (http, stream):
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                one.connect(server.server._listener.getsockname())
+            http.sendall(get.format("/v1/codebook", "").encode() * 5)
+            stream.sendall(get.format("/v1/stream", upgrade.format("A" * 22 + "==")).encode())
+            until(lambda: server.service.streams == 1)
+            stream.sendall(ping * 2000)
+            until(lambda: server.server.server_state.connections == set())
+            until(lambda: server.service.streams == 0)
+
+
+def test_a_picture_that_would_unpack_to_gigabytes_is_a_status(served):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    size = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    bomb = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", size)
+        + chunk(b"IDAT", zlib.compress(bytes(300_001)))
+        + chunk(b"IEND", b"")
+    )
+    (row,) = ask(served, bomb).json()["rows"]
+    assert (row["status"], "10,000,000,000 pixels" in row["reason"]) == ("too_large", True)
 
 
 def test_more_connections_than_allowed_are_closed(tiny_folder):

@@ -116,6 +116,8 @@ def test_openapi_names_every_route_and_its_example_has_the_form_of_answers(serve
     routes = {route.path for route in served.server.config.app.routes}
     assert set(document["paths"]) == routes
     schema = document["paths"]["/v1/score"]["post"]["responses"]["200"]["content"]["application/json"]
+    unfit = document["paths"]["/v1/score"]["post"]["responses"]["422"]["content"]["application/json"]["example"]
+    assert served.client.post("/v1/score", params={"top": 99}, content=b"").json() == unfit
     answer = served.client.post("/v1/score", params={"top": 1}, files=[("f", ("a", pictures[0]))]).json()
     for one in (answer, schema["example"]):
         assert set(one) == set(schema["schema"]["required"])

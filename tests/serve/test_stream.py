@@ -152,6 +152,7 @@ def test_who_may_not_have_a_stream(tiny_folder, served, frames):
 
     assert refused(served, origin="https://foreign.example") == 403
     assert refused(served, "?smooth=-1") == refused(served, "?smooth=x") == refused(served, "?file=/etc/passwd") == 422
+    assert refused(served, "?deadline=1") == 422  # of /v1/score alone
     assert refused(served, "?faces=detect") == refused(served, "?people=2") == 422
     with running(tiny_folder, ServeOptions(port=0, max_streams=1), token=TOKEN) as server:
         assert refused(server) == 401
