@@ -4,7 +4,7 @@
 
 What stands in the commit is built, nothing else of the folder: the archive first, and the wheels from it. There is one
 wheel for every platform, and where TensorRT's headers are (docs/tensorrt.md) one for each Python besides, with the
-extension. The second build has another folder, time zone and folder, and must give the same bytes. Then twine and
+extension. The second build has another folder and time zone, and must give the same bytes. Then twine and
 check-wheel-contents look at them, and release/trial.py installs and tries them with each Python.
 """
 
