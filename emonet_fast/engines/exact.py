@@ -11,12 +11,13 @@ from .tower import LayeredTower, gelu, layer_norm
 
 
 class HalfFile(SafetensorsFile):
-    """A checkpoint's tensors, those of two dimensions and more rounded to float16."""
+    """A checkpoint's tensors, weights of two dimensions and more rounded to float16."""
 
     def array(self, name: str) -> Array:
         values = super().array(name)
         with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and is seen in the scores
-            return values if values.ndim < 2 else values.astype(np.float16).astype(np.float32)
+            rounded = values.ndim > 1 and name.endswith("weight")
+            return values.astype(np.float16).astype(np.float32) if rounded else values
 
 
 def exact_outputs(

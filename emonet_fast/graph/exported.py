@@ -60,8 +60,8 @@ class Graph:
 class ExportWriter(Int8Writer):
     """An Int8Writer that writes no file; without a recipe all layers are float.
 
-    With `half`, weights of two dimensions and more are float16, and each is cast to float32 before it is used:
-    SigLIP's activations go beyond float16, weights do not.
+    With `half`, weights of two dimensions and more are float16 (biases are not), and each is cast to float32 before it
+    is used: SigLIP's activations go beyond float16, weights do not.
     """
 
     def __init__(self, checkpoint: Checkpoint, recipe: Int8Recipe | None = None, *, half: bool = False) -> None:
@@ -114,7 +114,7 @@ class ExportWriter(Int8Writer):
     def _ready(self, label: str) -> str:
         """What a node reads for this weight, or for another value, which stays as it is."""
         weight = self._weights.get(label)
-        if not self._half or weight is None or len(weight.shape) < 2 or weight.dtype != np.float32:
+        if not self._half or weight is None or len(weight.shape) < 2 or "weight" not in label:
             return label
         name, cast = f"{label}/half", f"{label}/cast"
         if name not in self._weights:
@@ -158,11 +158,10 @@ def export_graph(
     embedding = add_pooling(w, add_tower(w, _planes(w, floats=floats)))
     raw = add_heads(w, embedding)
     widths = dict.fromkeys(("scores", "raw"), len(checkpoint.names)) | {"softmax": 40}
-    w.op("Identity", [embedding], "embedding")
-    w.op("Identity", [raw], "raw")
+    _rename(w, {embedding: "embedding", raw: "raw"})
     if checkpoint.neutral_means is not None and {"scores", "softmax"} & set(outputs):
         means = [checkpoint.neutral_means[name] for name in checkpoint.names]
-        scores = w.op("Sub", [raw, w.constant("neutral_means", means, np.float32)], "scores")
+        scores = w.op("Sub", ["raw", w.constant("neutral_means", means, np.float32)], "scores")
         if "softmax" in outputs:
             # the emotions come first in the order of names
             ends = (w.constant(f"softmax/{k}", [v], np.int64) for k, v in (("first", 0), ("end", 40), ("axis", 1)))
@@ -187,6 +186,13 @@ def _planes(w: ExportWriter, *, floats: bool) -> str:
     return w.op(
         "Transpose", [w.op("Cast", ["pixels"], "pixels/bytes", {"to": 1})], "pixels/planes", {"perm": [0, 3, 1, 2]}
     )
+
+
+def _rename(w: ExportWriter, names: Mapping[str, str]) -> None:
+    """Give values other names. An Identity would leave both names in OpenVINO, and its first one is the older."""
+    for node in w.nodes:
+        for values in (node.input, node.output):
+            values[:] = [names.get(name, name) for name in values]
 
 
 def _prune(w: ExportWriter, outputs: Sequence[str]) -> None:

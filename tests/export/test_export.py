@@ -1,23 +1,33 @@
 """Exported models in ONNX Runtime and OpenVINO beside our own engine; what they say of themselves; what is refused."""
 
 import json
-from dataclasses import replace
+import resource
+from dataclasses import asdict, replace
 
 import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
 
+from emonet_fast.backends.openvino.settle import place_of
+from emonet_fast.checkpoint.layers import layer_names
 from emonet_fast.commands.main import cli
 from emonet_fast.engines.exact import HalfFile, exact_outputs
+from emonet_fast.engines.reports import ReportStore
 from emonet_fast.errors import BackendError, DataError, EmonetError, OptionError
-from emonet_fast.export import check
+from emonet_fast.export import check, export
 from emonet_fast.export.describe import EXPORT_VERSION
 from emonet_fast.export.expected import as_input
 from emonet_fast.graph import onnx_file
 from emonet_fast.graph.exported import export_graph
+from emonet_fast.graph.int8 import Int8Recipe, max_recipe, save_recipe
+from emonet_fast.graph.int8_writer import write_int8_model
+from emonet_fast.graph.turned import Turn, random_rotation
 from emonet_fast.optional import openvino_core
-from emonet_fast.options import ExportOptions
+from emonet_fast.options import ExportOptions, Options
+
+from ..engines.test_report import made
+from ..tiny import HIDDEN, LAYERS
 
 ort = pytest.importorskip("onnxruntime", reason="ONNX Runtime (extra bench) is not installed")
 
@@ -66,7 +76,7 @@ def test_a_folder_of_openvino_gives_the_same(tiny, tmp_path, kind):
         np.testing.assert_allclose(got[name], want, atol=TOLERANCE, err_msg=name)
     model = openvino_core().read_model(tmp_path / "ir/model.xml")
     assert model.get_parameters()[0].layout.to_string() == ("[N,H,W,C]" if kind == "uint8" else "[N,C,H,W]")
-    info = {key: str(value.value) for key, value in model.get_rt_info(["model_info"]).value.items()}
+    info = {key: str(value) for key, value in model.get_rt_info(["model_info"]).value.items()}
     assert info["model_type"] == "Classification"
     assert info["labels"].split()[:2] == ["amusement", "elation"]
     assert info.get("scale_values") == ("255.0 255.0 255.0" if kind == "float" else None)
@@ -157,6 +167,92 @@ def test_a_softmax_needs_all_emotions(tiny, tmp_path):
     fewer = replace(tiny, checkpoint=replace(tiny.checkpoint, names=tiny.checkpoint.names[1:]))
     with pytest.raises(OptionError, match="no head for 1 of the 40 emotions"):
         fewer.written(tmp_path / "m.onnx", with_softmax=True)
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny):
+    """Every kind of layer: smoothed in LayerNorm and behind it, signed and unsigned inputs, one float, and a turn."""
+    layers = dict(max_recipe(tiny.checkpoint, dict.fromkeys(layer_names(LAYERS), 4.0)).layers)
+    rng = np.random.default_rng(5)
+    for name, zero in (("0.qkv", 0), ("0.out", 120), ("1.fc2", 9)):
+        inside = next(iter(layers[name].codes.values())).shape[1]
+        smooth = rng.uniform(0.7, 1.5, inside).astype(np.float32)
+        layers[name] = replace(layers[name], smooth=smooth, input_zero=zero)
+    del layers["1.out"]
+    turn = Turn(random_rotation(HIDDEN), np.full((LAYERS, HIDDEN), 0.01, np.float32))
+    return Int8Recipe(tiny.checkpoint.weights_hash, layers, turn)
+
+
+def test_int8_is_the_arithmetic_of_the_int8_engine(tiny, recipe, tmp_path):
+    """The graph that OpenVINO's int8 engine is compiled of, run by ONNX Runtime too: weights lie otherwise, no more."""
+    graph = export_graph(tiny.checkpoint, ("raw", "embedding"), recipe=recipe)
+    with (tmp_path / "int8.onnx").open("wb") as file:
+        onnx_file.write_inside(file, graph, lambda done, total: None)
+    onnx.checker.check_model(str(tmp_path / "int8.onnx"), full_check=True)
+    kinds = [node.op_type for node in graph.model.graph.node]
+    assert kinds.count("QuantizeLinear") == len(recipe.layers)
+    got = in_onnxruntime(tmp_path / "int8.onnx", as_input(tiny.pixels, ExportOptions()))
+    want = in_onnxruntime(write_int8_model(tiny.checkpoint, tmp_path, recipe), tiny.pixels)
+    lost = np.abs(want["raw"] - tiny.outputs["raw"]).max()
+    assert lost > 0.01, "this is float32"
+    assert np.abs(got["raw"] - want["raw"]).max() < lost / 4  # codes that flip
+
+
+def reported(tiny, recipe, cache, noise):
+    """A cache with this recipe, and a report of it, whose figures are made up."""
+    store = ReportStore(cache)
+    store.check()
+    save_recipe(cache / "recipe", recipe)
+    facts = {
+        "recipe": {"hash": recipe.hash, "layers": 8, "float": ["1.out"]},
+        "place": asdict(place_of(tiny.checkpoint)),
+    }
+    store.store(made(noise=noise, **facts), cache / "recipe", b"")
+    return store.recipe_path(recipe.hash)
+
+
+def test_int8_says_by_which_report_it_was_proven(tiny, recipe, tmp_path):
+    reported(tiny, recipe, tmp_path / "cache", 0.01)
+    done = tiny.written(tmp_path / "m.onnx", precision="int8")
+    assert done.about["recipe"] == recipe.hash
+    assert done.about["fidelity"].startswith("int8 passes: lowest Spearman")
+    assert 0 < done.about["tolerances"]["error"] < 0.1
+    with pytest.raises(OptionError, match=r"2 layers with a zero point \(0\.out"):
+        tiny.written(tmp_path / "t.onnx", precision="int8", format="tensorrt-onnx")
+
+
+def test_int8_that_misses_its_bars_is_refused_unless_it_is_accepted(tiny, recipe, tmp_path):
+    reported(tiny, recipe, tmp_path / "cache", 0.2)
+    with pytest.raises(BackendError, match=r"int8 is refused .* misses its bars: .* accept it as it is"):
+        tiny.written(tmp_path / "m.onnx", precision="int8")
+    options = Options(cache_dir=tmp_path / "cache", precision="int8", accept_fidelity=True)
+    done = export(tiny.checkpoint, tmp_path / "m.onnx", ExportOptions(precision="int8"), options)
+    assert done.about["accepted_fidelity"].startswith("int8 misses its bars")
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+@pytest.mark.parametrize("end", ["stopped", "full"])
+def test_a_run_that_ends_early_leaves_nothing_new(tiny, tmp_path, form, end):
+    """Ctrl-C among the weights; a limit of a file's size, which is to a program as a full disk."""
+    output = tmp_path / ("m.onnx" if form == "onnx" else "ir")
+    if form == "onnx":
+        output.write_text("older")
+    before = sorted(tmp_path.rglob("*"))
+
+    def stopping(phase, done, total):
+        if end == "stopped" and phase == "weights":
+            raise KeyboardInterrupt
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if end == "full":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(KeyboardInterrupt if end == "stopped" else EmonetError):
+            export(tiny.checkpoint, output, ExportOptions(format=form), Options(cache_dir=tmp_path), stopping)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert form == "openvino" or output.read_text() == "older"
 
 
 def test_int8_without_a_report_is_refused(tiny, tmp_path):
