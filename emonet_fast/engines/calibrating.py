@@ -33,7 +33,7 @@ from .tower import Halt, LayeredTower
 _log = logging.getLogger("emonet_fast")
 
 # Raise it when the same pictures would give another recipe: what an older version began is begun anew.
-CALIBRATION_VERSION = 4
+CALIBRATION_VERSION = 5
 
 # Pictures of which tokens are looked at. Each takes some 10 s on two cores at full depth; more of them gain little.
 WALKED = 16

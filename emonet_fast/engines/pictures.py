@@ -24,9 +24,10 @@ _SEARCH_SHARE = 4
 _FEWEST = 24
 DRAWN = "drawn by the package"
 # What int8 is proven on. Not the pictures of `verify`: the headroom of its ranges was chosen with an eye on those.
-INT8_PROOF_SEED = 73
-# The bar of top-1 allows three of them to change; of 64 it would be one, and chance would say more than the engine.
-_INT8_PROOF_PICTURES = 100
+INT8_PROOF_SEED = 137
+# Of 64 the bar of top-1, 97%, would let one change, which is half of what it says. 67 is the next number that lets two
+# change: as likely to pass as three of 100, and each picture takes 3.4 s on two cores at full depth.
+_INT8_PROOF_PICTURES = 67
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ Each step leaves its result in a folder of the cache: a stopped run goes on.
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -42,9 +42,11 @@ _log = logging.getLogger("emonet_fast")
 # How close int8 is to come on the pictures of the search: of two strongest emotions that lie close together, errors of
 # this size change the order on about one picture of a hundred, and the bar is at three (docs/int8-recipe.md).
 _AIM = 0.02
-# So much of the tower's multiplications may be in float, step by step, until it is that close. One in bf16 takes twice
-# the time of one in int8, one in float32 four times: either way the last step costs an eighth of the speed.
-_SHARES = {"bf16": (0.0, 1 / 12, 1 / 6), "fp32": (0.0, 1 / 36, 1 / 18)}
+# A step of the search puts so much of the tower's multiplications into float. One in bf16 takes twice the time of one
+# in int8, one in float32 four times: either way a step adds a twelfth to the time of all products.
+_SHARES = {"bf16": 1 / 12, "fp32": 1 / 36}
+_STEP_COST = 1 / 12
+_MOST_STEPS = 2
 _STEPS = ("reference", "means", "recipe", "search", "proof", "speed")
 # The pictures differ by less than float32's own rounding, see gate_fp32.
 _NO_SPREAD = 1e-3
@@ -82,7 +84,9 @@ class Certifying:
         file = self.sides.folder / "candidate.safetensors"
         recipe = self.given
         if recipe is None:
-            recipe = self._search(*self._chosen(), file)
+            chosen, order = self._chosen()
+            with self.watch("search"):
+                recipe = self._search(chosen, order, file)
         save_recipe(file, recipe)
         with self.watch("proof"):
             got = self.sides.outputs("proof", "int8", file)
@@ -98,15 +102,25 @@ class Certifying:
         with suppress(OSError, ValueError, EmonetError):
             return load_recipe(path, self.checkpoint), json.loads(order.read_text("utf-8"))
         with self.watch("means"):
-            means = self._means("means", self.plain, slice(None))
-            exact = self._means("exact", "fp32", walked_of(len(self.sets.calibration)))
+            means, exact = self._all_means()
         with self.watch("recipe"):
             chosen = calibrate_int8(self.checkpoint, self.sets.calibration, means, exact, folder, self.sides.progress)
             write_whole(order, json.dumps(chosen.order).encode(), follow=False)
             save_recipe(path, chosen.recipe)
         return chosen.recipe, list(chosen.order)
 
-    def _means(self, name: str, precision: str, of: slice | npt.NDArray[np.intp]) -> dict[str, Float32Array]:
+    def _all_means(self) -> tuple[dict[str, Float32Array], dict[str, Float32Array]]:
+        """What calibrate_int8 takes as `means` and `exact`: of walked pictures in float32, of others in `plain`."""
+        count = len(self.sets.calibration)
+        walked = walked_of(count)
+        exact = self._means("exact", "fp32", walked)
+        others = np.setdiff1d(np.arange(count), walked)
+        if not len(others):
+            return exact, exact
+        rest = self._means("means", self.plain, others)
+        return {name: np.concatenate([exact[name], rest[name]]) for name in exact}, exact
+
+    def _means(self, name: str, precision: str, of: npt.NDArray[np.intp]) -> dict[str, Float32Array]:
         """The means of the layers' inputs over pictures of calibration; read where they are there already."""
         path = self.sides.folder / f"{name}.npz"
         with suppress(OSError, ValueError), np.load(path) as file:
@@ -118,22 +132,28 @@ class Certifying:
         return means
 
     def _search(self, recipe: Int8Recipe, order: Sequence[str], file: Path) -> Int8Recipe:
-        """Give up layers, those that cost most for their size first, until int8 is as close as _AIM."""
-        with self.watch("search"):
-            want = self.sides.outputs("search", "fp32")
-            for kept in _lengths(recipe, order, _SHARES[self.plain]):
-                left = replace(recipe, layers={k: v for k, v in recipe.layers.items() if k not in order[:kept]})
-                save_recipe(file, left)
-                what = f", {kept} layers in float" if kept else ""
-                got = self.sides.outputs("search", "int8", file, f"int8-{kept}", what)
-                f = self.tried[kept] = self._measure(want, got)
-                _log.info(
-                    "int8%s: RMS error %.2f%% of the spread, lowest Spearman %.4f, top-1 %.1f%%, on %d pictures",
-                    what, 100 * f.rms_relative, f.spearman_min, 100 * f.top1_agreement, f.pictures,
-                )  # fmt: skip
-                if f.rms_relative <= _AIM:
-                    break
-        return left
+        """Give up layers, those that cost most for their size first, as far as `settled` finds it worth its time."""
+        want = self.sides.outputs("search", "fp32")
+
+        def left(kept: int) -> Int8Recipe:
+            return replace(recipe, layers={k: v for k, v in recipe.layers.items() if k not in order[:kept]})
+
+        def error(kept: int) -> float:
+            save_recipe(file, left(kept))
+            what = f", {kept} layers in float" if kept else ""
+            got = self.sides.outputs("search", "int8", file, f"int8-{kept}", what)
+            f = self.tried[kept] = self._measure(want, got)
+            _log.info(
+                "int8%s: RMS error %.2f%% of the spread, lowest Spearman %.4f, top-1 %.1f%%, on %d pictures",
+                what, 100 * f.rms_relative, f.spearman_min, 100 * f.top1_agreement, f.pictures,
+            )  # fmt: skip
+            return f.rms_relative
+
+        return left(settled(_lengths(recipe, order, self._shares()), error))
+
+    def _shares(self) -> list[float]:
+        """How much of the multiplications is in float, step by step."""
+        return [step * _SHARES[self.plain] for step in range(_MOST_STEPS + 1)]
 
     def _measure(self, want: Outputs, got: Outputs) -> Fidelity:
         emotions = [i for i, slug in enumerate(self.checkpoint.names) if taxonomy.find(slug).is_emotion]
@@ -185,6 +205,24 @@ class Certifying:
                 f"the {len(want.raw)} pictures {self.sets.source} have no spread: no score differs by more than "
                 f"{spread:.1e} between them; expected different pictures, such as will be scored"
             )
+
+
+def settled(steps: Sequence[int], error: Callable[[int], float]) -> int:
+    """How many layers stay in float, of these numbers in rising order; `error` gives the RMS error with so many.
+
+    Steps follow while the error is above _AIM. One that gains too little is taken back, and is the last: it has to take
+    a larger share of the errors' mean square than it adds to the time of the products. If all multiplications erred
+    alike, any that went back to bf16 would do so; these are to be the worst.
+    """
+    kept, before = 0, np.inf
+    for step in steps:
+        after = error(step)
+        if after**2 > (1 - _STEP_COST) * before**2:
+            break
+        kept, before = step, after
+        if after <= _AIM:
+            break
+    return kept
 
 
 def _lengths(recipe: Int8Recipe, order: Sequence[str], steps: Sequence[float]) -> list[int]:
