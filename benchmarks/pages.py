@@ -63,7 +63,7 @@ def files() -> dict[Path, str]:
     blocks = {
         ROOT / "README.md": {
             "gpu": readme_table(newest_gpu_run()),
-            "factor": fidelity.factor(close),
+            "factor": fidelity.factor(close, read("int8")),
             "fidelity": fidelity.fidelity(close),
             "start": fidelity.start(start, runs),
             "bench": suites.readme(runs),

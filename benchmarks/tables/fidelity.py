@@ -1,5 +1,6 @@
 """The README's tables of `make fidelity`: the engine beside the published pipeline, and how quickly it starts."""
 
+import statistics
 from typing import Any
 
 from benchmarks.measurements import Suite
@@ -49,14 +50,31 @@ def _cells(case: str, row: dict[str, Any]) -> list[str]:
     return [heads, row["name"], *speed, *figures, memory]
 
 
-def factor(suite: Suite) -> str:
-    """The README's first figure."""
+CERTIFIED = "int8, certified"
+
+
+def factor(suite: Suite, int8: Suite | None) -> str:
+    """The README's first figures: bf16 of `make fidelity`, and the certified int8 of `make bench-int8`."""
     row = suite.values["large, engine bf16"]
-    return (
+    first = (
         f"**{row['factor']:.1f} times as fast as the published PyTorch pipeline** on the same CPU in the same run "
         f"({suite.machine}, bf16 against float32, all 27 layers, {row['seconds']:.2f} s an image), "
         f"in {row['memory']['now'] / 1000:.1f} GB of memory."
     )
+    values = {} if int8 is None else int8.values
+    if CERTIFIED not in values:
+        return first
+    row = values[CERTIFIED]
+    return (
+        f"{first} In int8, [certified](docs/int8.md) on this machine, **{row['factor']:.1f} times** "
+        f"({statistics.median(row['seconds']):.2f} s, {row['memory_mb']['now'] / 1000:.1f} GB){_without(values)}."
+    )
+
+
+def _without(values: dict[str, Any]) -> str:
+    """What int8 reaches on a processor that has VNNI and no bf16."""
+    row = values.get(f"{CERTIFIED}, without bf16")
+    return "" if row is None else f"; with VNNI and without bf16 {row['factor']:.1f} times"
 
 
 def start(suite: Suite, runs: list[Run]) -> str:
