@@ -40,7 +40,7 @@ from .sides import Sides
 _log = logging.getLogger("emonet_fast")
 
 # How close int8 is to come on the pictures of the search: of two strongest emotions that lie close together, errors of
-# this size change the order on about one picture of a hundred, and the bar is at three (docs/int8-recipe.md).
+# this size change the order on three or four pictures of a hundred, and the bar is at three (docs/int8-recipe.md).
 _AIM = 0.02
 # A step of the search puts so much of the tower's multiplications into float. One in bf16 takes twice the time of one
 # in int8, one in float32 four times: either way a step adds a twelfth to the time of all products.
