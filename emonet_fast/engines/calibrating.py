@@ -33,7 +33,7 @@ from .tower import Halt, LayeredTower
 _log = logging.getLogger("emonet_fast")
 
 # Raise it when the same pictures would give another recipe: what an older version began is begun anew.
-CALIBRATION_VERSION = 5
+CALIBRATION_VERSION = 6
 
 # Pictures of which tokens are looked at. Each takes some 10 s on two cores at full depth; more of them gain little.
 WALKED = 16
@@ -49,7 +49,8 @@ class Int8Calibrated:
     Args:
         recipe: int8 in every layer.
         order: the layers in which float pays most first, by what each is estimated to add to the residual stream, over
-            its multiplications.
+            its multiplications. Layers `out` come before all others: no turn spreads what attention gives, so that a
+            new picture may reach far beyond what was seen, which no estimate shows (docs/int8-recipe.md).
     """
 
     recipe: Int8Recipe
@@ -77,7 +78,8 @@ def calibrate_int8(
     for block in range(work.begin(), checkpoint.vision.num_hidden_layers):
         work.block(block)
     recipe = Int8Recipe(checkpoint.weights_hash, work.layers, work.turn)
-    return Int8Calibrated(recipe, tuple(sorted(work.cost, key=lambda name: -work.cost[name])))
+    order = sorted(work.cost, key=lambda name: (not name.endswith(".out"), -work.cost[name]))
+    return Int8Calibrated(recipe, tuple(order))
 
 
 def _check(pixels: UInt8Array) -> None:

@@ -70,6 +70,7 @@ def test_the_tower_is_the_published_one(tiny, pixels):
 def test_every_layer_is_int8_and_close(tiny, pixels, calibrated):
     assert list(calibrated.recipe.layers) == list(layer_names(LAYERS))
     assert sorted(calibrated.order) == sorted(layer_names(LAYERS))
+    assert {name.partition(".")[2] for name in calibrated.order[:LAYERS]} == {"out"}  # what they take is not turned
     want = streams(tiny, pixels)
     error = streams(tiny, pixels, calibrated.recipe) - want
     assert np.sqrt((error**2).mean()) < 0.03 * want.std(axis=(0, 1)).mean()
