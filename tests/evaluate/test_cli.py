@@ -274,11 +274,11 @@ def test_help_is_cheap():
 
 
 def test_the_terminal_marks_how_far_experts_agree():
-    """Awe has alpha 0.08, sadness 0.13, elation 0.58; "all" is no emotion."""
+    """Awe has alpha 0.08, sadness 0.13, elation 0.58; "all" is no emotion. A head may be one, a class is none."""
     rows = (("Awe", 0.5), ("Sadness", 0.25), ("Elation", float("nan")), ("all", 1.0))
-    table = Table("t", "Emotions", "", ("emotion", "value"), rows)
+    table = Table("t", "Emotions", "", ("head", "value"), rows)
     shown = text(Result("hq", "Title", {}, tables=(table,)))
     body = [line.split() for line in shown.partition("Emotions (ours)\n")[2].splitlines()]
     assert body[1:5] == [["Awe?", "0.500"], ["Sadness~", "0.250"], ["Elation", "–"], ["all", "1.000"]]
     assert LEGEND in shown
-    assert LEGEND not in text(Result("hq", "Title", {}, tables=(Table("t", "T", "", ("head",), (("Awe",),)),)))
+    assert LEGEND not in text(Result("hq", "Title", {}, tables=(Table("t", "T", "", ("class",), (("Awe",),)),)))
