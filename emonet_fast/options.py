@@ -30,6 +30,9 @@ MAX_MEMORY = 1_000_000_000
 MAX_SECONDS = 10.0
 MAX_DOWNLOAD = 2_000_000_000
 MAX_PEOPLE = 100
+_SIZE = re.compile(r"[1-9]\d{0,4}x[1-9]\d{0,4}")
+_RATE = re.compile(r"[1-9]\d{0,5}(\.\d{1,6}|/[1-9]\d{0,5})?|0?\.\d*[1-9]\d{0,5}")
+_PIXELS = re.compile(r"[a-z0-9_]{1,32}")
 _FACES = re.compile(r"none|detect|boxes:.+")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 # Of numbers, both ends included.
@@ -213,6 +216,9 @@ class VideoOptions:
         max_download: bytes; larger files are refused where they must be read whole first, into a temporary file: MP4s
             whose index is at the end, from a pipe or a server that sends files only whole.
         embeddings: keep the embeddings in each batch's scores.
+        video_size: of raw frames without a container, as FFmpeg says it: "640x360". None: it says so itself.
+        framerate: frames a second of raw frames, as FFmpeg says it: "25", "30000/1001". Needed with video_size.
+        pixel_format: of raw frames, by FFmpeg's name.
 
     Raises:
         OptionError: for a value that cannot work.
@@ -234,9 +240,20 @@ class VideoOptions:
     hardware: bool = True
     max_download: int = MAX_DOWNLOAD
     embeddings: bool = False
+    video_size: str | None = None
+    framerate: str | None = None
+    pixel_format: str = "rgb24"
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if (self.video_size is None) != (self.framerate is None):
+            raise OptionError("raw frames need both video_size (640x360) and framerate (25); one of them is missing")
+        if self.video_size is not None and not _SIZE.fullmatch(self.video_size):
+            raise OptionError(f"video_size is {self.video_size!r}; expected width x height, as 640x360")
+        if self.framerate is not None and not _RATE.fullmatch(self.framerate):
+            raise OptionError(f"framerate is {self.framerate!r}; expected frames a second, as 25 or 30000/1001")
+        if not _PIXELS.fullmatch(self.pixel_format):
+            raise OptionError(f"pixel_format is {self.pixel_format!r}; expected a name of FFmpeg's, as rgb24")
         if self.start is not None and self.end is not None and self.end <= self.start:
             raise OptionError(f"end is {self.end:g} and start {self.start:g}; expected end after start")
         if self.people is not None and (not self.track or self.faces.faces == "none"):

@@ -51,6 +51,8 @@ def test_every_example_is_tested():
         "video_timeline.py",
         "bulk_slurm.sh",
         "from_raw.py",
+        "onnx_scores.cpp",  # these two in test_recipes.py
+        "onnx_scores.mjs",
         "pipeline.py",
         "pycuda_batches.py",
         "send_frames.py",

@@ -1,13 +1,23 @@
 """The blocks of docs/recipes.md that run here, run."""
 
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pandas
+import pytest
+from PIL import Image
 
+from emonet_fast.checkpoint import open_checkpoint
+from emonet_fast.export import export
+from emonet_fast.options import ExportOptions, Options
 from tests.video.test_episode_files import two_people, written
 
-PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "recipes.md"
 
 
 def block(words):
@@ -27,3 +37,57 @@ def test_boris_takes_the_events_in(tmp_path, monkeypatch):
     assert events.iloc[0].to_list()[:3] == [0.0, "Face 1", "Awe"]
     assert list(events["time"]) == [0.0, 0.5, 1.0, 1.0, 1.0, 1.5]
     assert list(events["code"]).count("Jealousy & Envy") == 2
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_folder, cache_dir, tmp_path_factory):
+    """A folder with an exported model, a picture of its size and its labels; and what Python makes of it."""
+    onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime (extra bench) is not installed")
+    folder = tmp_path_factory.mktemp("exported")
+    options = Options(cache_dir=cache_dir)
+    export(open_checkpoint(tiny_folder, cache_dir), folder / "emonet.onnx", ExportOptions(), options)
+    pixels = np.random.default_rng(5).integers(0, 256, (32, 32, 3), np.uint8)
+    Image.fromarray(pixels).save(folder / "face.ppm")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        exec(block('open("labels.txt"'), {})  # noqa: S102 - our own page
+    finally:
+        os.chdir(before)
+    session = onnxruntime.InferenceSession(folder / "emonet.onnx", providers=["CPUExecutionProvider"])
+    scores = session.run(["scores"], {"pixels": pixels[None]})[0][0].tolist()
+    return folder, dict(zip((folder / "labels.txt").read_text().split(), scores, strict=True))
+
+
+def same(text, scores):
+    told = dict(line.split("\t") for line in text.splitlines())
+    assert list(told) == list(scores)
+    assert max(abs(float(told[name]) - scores[name]) for name in scores) < 1e-4
+
+
+def test_scores_in_cpp(exported, tmp_path):
+    """EMONET_FAST_ONNXRUNTIME: a folder with include/ and lib/, where Debian's libonnxruntime-dev is not installed."""
+    folder, scores = exported
+    place = Path(os.environ.get("EMONET_FAST_ONNXRUNTIME", "/usr"))
+    headers = [one.parent for one in (place / "include").rglob("onnxruntime_cxx_api.h")]
+    libraries = [*(place / "lib").rglob("libonnxruntime.so*")]
+    if not headers or not libraries or shutil.which("c++") is None:
+        pytest.skip("no C++ compiler, or no headers and library of ONNX Runtime (EMONET_FAST_ONNXRUNTIME, or /usr)")
+    command = ["c++", "-std=c++17", "-Wall", "-Werror", ROOT / "examples" / "onnx_scores.cpp", f"-I{headers[0]}"]
+    command += [libraries[0], f"-Wl,-rpath,{libraries[0].parent}", "-o", tmp_path / "onnx_scores"]
+    subprocess.run(command, check=True)
+    told = subprocess.run(
+        [tmp_path / "onnx_scores", "emonet.onnx", "face.ppm"], cwd=folder, capture_output=True, check=True
+    )
+    same(told.stdout.decode(), scores)
+
+
+def test_scores_in_javascript(exported):
+    """EMONET_FAST_NODE: a folder in which `npm install onnxruntime-node` was run."""
+    folder, scores = exported
+    place = os.environ.get("EMONET_FAST_NODE")
+    if place is None or shutil.which("node") is None:
+        pytest.skip("no Node.js, or EMONET_FAST_NODE names no folder with onnxruntime-node")
+    files = [folder / name for name in ("emonet.onnx", "face.ppm", "labels.txt")]
+    command = ["node", ROOT / "examples" / "onnx_scores.mjs", *files]
+    same(subprocess.run(command, cwd=place, capture_output=True, check=True).stdout.decode(), scores)

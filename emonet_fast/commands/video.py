@@ -46,6 +46,9 @@ _video_options = opt.together(
     stream=opt.INPUT(
         "--stream N", "Take this stream of the file, as ffprobe numbers it.", type=int, show_default="as players do"
     ),
+    video_size=opt.INPUT("--video-size WxH", "Read raw frames of this size, as `ffmpeg -f rawvideo` writes them."),
+    framerate=opt.INPUT("--framerate N", "Take raw frames to be this many a second."),
+    pixel_format=opt.INPUT("--pixel-format P", "Take raw frames to have this format, as FFmpeg calls it."),
     live=opt.INPUT("--live/--no-live", "Let the newest frame win, or wait for each.", show_default="live for cameras"),
     hardware=opt.INPUT("--nvdec/--no-nvdec", "Decode on an NVIDIA GPU where there is one."),
     max_download=opt.INPUT(

@@ -25,6 +25,7 @@ from .frames import Fact, Frame, Sampling, Sound, VideoSource
 from .names import is_live
 from .nvdec import NvdecDecoder
 from .opening import Media, open_media, reason_of, to_beginning
+from .raw import RawVideo
 from .streams import MAX_FRAME, described, video_stream
 from .structure import WITHIN
 
@@ -52,6 +53,7 @@ class AvSource(VideoSource):
         cuts: number the scenes between cuts.
         threads: of PyAV's decoder; None takes the cores that this process may use.
         download: how a file is kept that FFmpeg cannot read as it comes; a live one never is.
+        raw: what its frames are where it has no container; None where it says so itself.
 
     Raises:
         MissingPackageError: when PyAV is not installed.
@@ -70,6 +72,7 @@ class AvSource(VideoSource):
         cuts: bool = False,
         threads: int | None = None,
         download: Download | None = None,
+        raw: RawVideo | None = None,
     ) -> None:
         self._av = need("av", "reading video")
         self._own = not hasattr(where, "demux")
@@ -81,7 +84,10 @@ class AvSource(VideoSource):
         self._packets: Any = None
         self._partial = False  # whether the last packet of the video is cut
         fetching = None if live else download or Download()
-        opened = open_media(self._av, where, name, stream, hardware, fetching) if self._own else Media(where)
+        if raw is not None and not self._own:
+            raise InputError(f"{self.name} is an open container, which says its size itself; leave video_size out")
+        self._raw = raw
+        opened = open_media(self._av, where, name, stream, hardware, fetching, raw) if self._own else Media(where)
         self._media: Media | None = opened
         self._container = opened.container
         self._unsized = opened.unsized
@@ -147,7 +153,9 @@ class AvSource(VideoSource):
                 return
             scene = 0 if self.cuts is None else self.cuts.scene(self._packets.luma(raw))
             yield raw, (index, pts, base, self._choice(at, base), scene)
-        if self._media is not None:
+        if self._raw is not None:
+            self.faults.ended = self.faults.ended or self._raw.fault(index >= 0, self._partial)
+        elif self._media is not None:
             local = self._media.local
             fault = local.fault(decoded=index >= 0) if local is not None else ""
             self.faults.ended = fault or self.faults.ended or self._cut_off(at)

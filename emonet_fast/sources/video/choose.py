@@ -18,6 +18,7 @@ from .clock import DEFAULT_STEP, Clock
 from .convert import Converter, Crop, luma
 from .download import Download
 from .frames import Fact, Frame, Sampling, Sound, VideoSource
+from .raw import RawVideo
 
 # Times come as numbers, not as ticks; a microsecond is FFmpeg's own unit.
 _TIME_BASE = Fraction(1, 1_000_000)
@@ -131,10 +132,19 @@ def open_video(
             cuts=cuts,
             threads=threads,
             download=Download(options.max_download, told),
+            raw=_raw(options),
         )
+    if options.video_size is not None:
+        raise InputError("video_size is for raw frames of a file or pipe; frames in memory have their size")
     if isinstance(source, Iterable) and not isinstance(source, (bytes, bytearray, dict)):
         return GivenSource(source, sampling, every=every, live=bool(options.live), cuts=cuts)
     raise InputError(
         f"a {type(source).__name__} came as video; expected a path, URL, camera, file object, PyAV container or an "
         "iterable of (seconds, frame)"
     )
+
+
+def _raw(options: VideoOptions) -> RawVideo | None:
+    if options.video_size is None or options.framerate is None:
+        return None
+    return RawVideo(options.video_size, options.framerate, options.pixel_format)

@@ -64,13 +64,14 @@ class LocalFile:
     Args:
         where: its path; or the descriptor of an open file, which is closed with this one; or a file object, which stays
             open, and is read from its beginning where it can go back.
+        looked_at: whether its structure is looked at; raw frames have none.
 
     Attributes:
         file: what PyAV reads.
         structure: what the file shows of itself; None of what cannot be looked at twice.
     """
 
-    def __init__(self, where: Any) -> None:
+    def __init__(self, where: Any, *, looked_at: bool = True) -> None:
         self._path = where if isinstance(where, Path) else None
         self._own = FileIO(where) if isinstance(where, (Path, int)) else None
         # FFmpeg tells formats by a name's ending too, and makes the addresses of a playlist's parts from it.
@@ -78,7 +79,7 @@ class LocalFile:
         self.file = _Reader(where if self._own is None else self._own, name)
         self.structure: Structure | None = None
         self._size = self._end()
-        if self._size:
+        if self._size and looked_at:
             self.structure = structure_of(self.file, self._size)
             self.file.size = self.structure.size if self.structure.size < self._size else None
 

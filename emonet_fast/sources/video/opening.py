@@ -13,6 +13,7 @@ from . import nvdec
 from .download import Download, ask, from_pipe
 from .local import NOTHING, READ_BYTES, LocalFile, can_seek
 from .names import REACHES, WAITS, foreign_protocol, is_live, kind_of, path_of, scheme_of
+from .raw import RawVideo
 from .streams import video_stream
 
 _log = logging.getLogger("emonet_fast")
@@ -44,17 +45,27 @@ class Media:
             self.local.close()
 
 
-def open_media(av: Any, where: Any, name: str, stream: int | None, hardware: bool, download: Download | None) -> Media:
+def open_media(
+    av: Any,
+    where: Any,
+    name: str,
+    stream: int | None,
+    hardware: bool,
+    download: Download | None,
+    raw: RawVideo | None = None,
+) -> Media:
     """Open a file object, or what a name means (names.py), which may open in turn only what its kind needs.
 
     name: for messages. stream: see video_stream. hardware: decode by NVDEC where there is a driver; a line says by
-    whom, and why. download: how files are kept that must be read whole first; None of live sources. Raises InputError
-    when it cannot be opened.
+    whom, and why. download: how files are kept that must be read whole first; None of live sources. raw: what raw
+    frames are, of which only files and pipes are read. Raises InputError when it cannot be opened.
     """
     local: LocalFile | None = None
     unsized = False
     try:
         kind = kind_of(where) if isinstance(where, str) else "object"
+        if raw is not None:
+            return _open_raw(av, where, name, kind, raw)
         if kind in ("file", "stdin", "object"):
             file = _readable(where) if kind == "file" else os.dup(0) if kind == "stdin" else where
             local = _local(file, name, download or Download())
@@ -73,6 +84,21 @@ def open_media(av: Any, where: Any, name: str, stream: int | None, hardware: boo
             local.close()
         raise InputError(f"{without_secrets(name)} cannot be opened as video: {why}") from None
     return Media(container, nvc, local, unsized)
+
+
+def _open_raw(av: Any, where: Any, name: str, kind: str, raw: RawVideo) -> Media:
+    """Raw frames of a file, a pipe or a file object; nothing in them says what they are."""
+    if kind in ("camera", "url"):
+        raise InputError(f"{without_secrets(name)} is no file or pipe; a video size is for raw frames of those alone")
+    raw.check(av, name)
+    local = LocalFile(_readable(where) if kind == "file" else os.dup(0) if kind == "stdin" else where, looked_at=False)
+    try:
+        options = {"protocol_whitelist": NOTHING} | raw.options
+        container = av.open(local.file, format="rawvideo", options=options, buffer_size=READ_BYTES)
+    except BaseException:
+        local.close()
+        raise
+    return Media(container, local=local)
 
 
 def _local(where: Any, name: str, download: Download) -> LocalFile:
