@@ -106,7 +106,7 @@ def test_classes_are_heads_of_their_own_names(folder, tmp_path, encoder):
     truth = "--truth", folder / "classes.csv", "--label", "mood", "--bootstraps", 20, "--json", tmp_path / "c.json"
     run("evaluate", "compare", tmp_path / "s.parquet", tmp_path / "e.csv", *truth)
     compared = json.loads((tmp_path / "c.json").read_text())
-    assert [row["emotion"] for row in compared["tables"]["emotions_auc"]["rows"]] == ["bright_side", "dark"]
+    assert [row["head"] for row in compared["tables"]["heads_auc"]["rows"]] == ["bright_side", "dark"]
     assert compared["figures"]["auc_a"]["value"] == pytest.approx(compared["figures"]["auc_b"]["value"])
     assert "same_strongest" not in compared["figures"]
 
