@@ -13,7 +13,8 @@ SYNTHETIC := models/synthetic-27
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fuzz lint format docs compile-check test-lowest test-newest dist sbom image release-notes \
-    bench bench-quick bench-track bench-spread bench-scaling bench-others bench-int8 bench-serving fidelity pages gpu-check trt-check clean
+    bench bench-quick bench-track bench-spread bench-scaling bench-others bench-int8 bench-serving fidelity pages \
+    screenshots gpu-check trt-check clean
 
 help: ## Name every target.
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \
@@ -166,6 +167,10 @@ fidelity: $(VENV)/.test ## Compare 64 pictures at full depth with the published 
 
 pages: $(VENV)/.test ## Write the measured tables and plots of the documents again, from the stored results.
 	$(BIN)/python -m benchmarks.pages
+
+# Needs Chromium. `make docs` shows what is drawn, and leaves out what is not.
+screenshots: $(VENV)/.test ## Draw the pages that the documents show, by a browser, from untrained weights.
+	$(BIN)/python -m benchmarks.screenshots
 
 # Both use $(PYTHON) as it is: no environment is made and nothing is fetched. They run in a copy of the sources in which
 # the kernels' folder is in the package. Results go to $(OUT) where that is set: a lent machine may bring back no more.

@@ -11,12 +11,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from benchmarks import screenshots
 from benchmarks.pictures import write_portraits
 
 PICTURE = Path(__file__).parents[1] / "docs" / "demo-report.png"
 WIDTH, COLOURS, MOST_BYTES = 1400, 256, 200_000
-# The picture shows the head of the page and its cards, not what lies between.
-CARDS_ALONE = "main > section:not(:last-of-type), .summary { display: none; }"
 
 
 def main() -> None:
@@ -32,10 +31,10 @@ def main() -> None:
         command = ["emonet-fast", "score", "portraits", "-c", checkpoint, "--report", "demo.html"]
         subprocess.run(command, cwd=folder, check=True)
         shot, whole = folder / "shot.png", folder / "demo.html"
-        whole.write_text(whole.read_text("utf-8").replace("</head>", f"<style>{CARDS_ALONE}</style></head>"), "utf-8")
-        browser = [options.chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-        page = [f"--screenshot={shot}", f"--window-size={WIDTH},{options.height}", whole.as_uri()]
-        subprocess.run([*browser, *page], check=True, capture_output=True)
+        whole.write_text(
+            whole.read_text("utf-8").replace("</head>", f"<style>{screenshots.CARDS_ALONE}</style></head>"), "utf-8"
+        )
+        screenshots.shot(options.chromium, whole.as_uri(), shot, WIDTH, options.height)
         with Image.open(shot) as image:
             small = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
     out = io.BytesIO()
