@@ -31,7 +31,7 @@ class Exit(IntEnum):
 
 STATUSES = {
     Exit.DONE: "done",
-    Exit.MISSED: "verify, calibrate, export: a precision misses its bar; an output is not whole",
+    Exit.MISSED: "a precision misses its bar (verify, calibrate, export); output not whole",
     Exit.FAILED: "an error, or no row has scores",
     Exit.INCOMPLETE: "bulk: some shards failed, the others are done",
     Exit.INTERRUPTED: "interrupted by Ctrl-C, SIGTERM or SIGHUP",
