@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 SHOWN = ("auto", "bar", "lines", "none")
@@ -110,13 +111,18 @@ def steps(what: str, unit: str = "B", show: str = "auto") -> Iterator[Callable[.
 
 
 @contextmanager
-def phases(unit: str = "step", show: str = "auto") -> Iterator[Callable[[str, int, int | None], None]]:
-    """Give a callback (phase, done, total or None) that shows a bar for each phase; phases may be nested."""
+def phases(
+    unit: str = "step", show: str = "auto", units: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Give a callback (phase, done, total or None) that shows a bar for each phase; phases may be nested.
+
+    units: by the phase, where it counts something else.
+    """
     bars: dict[str, Any] = {}
 
     def step(phase: str, done: int, total: int | None) -> None:
         if phase not in bars:
-            bars[phase] = progress(total, unit, phase, show)
+            bars[phase] = progress(total, units.get(phase, unit), phase, show)
         bars[phase].update(done - bars[phase].n)
         if total is not None and done >= total:
             bars.pop(phase).close()

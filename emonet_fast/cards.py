@@ -4,8 +4,10 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from .checkpoint.spec import Description
+from .checkpoint.spec import Checkpoint, Description
+from .files import write_whole
 from .text import counted, one_line
 
 LIMITS = (
@@ -56,6 +58,15 @@ _ORIGINS = {
 def hub_names(source: str) -> tuple[str, ...]:
     """The repositories of the hub that a checkpoint's source names, in its order."""
     return tuple(dict.fromkeys(_HUB.findall(source)))
+
+
+def credits_of(source: str) -> tuple[str, ...]:
+    """Who made the published weights that a source names, and their licences; empty where none is known."""
+    return tuple(f"{o.words}, {o.licence.upper()}" for o in _origins(source))
+
+
+def _origins(source: str) -> tuple[_Origin, ...]:
+    return tuple(dict.fromkeys(_ORIGINS[name] for name in hub_names(source) if name in _ORIGINS))
 
 
 def front_matter(rights: Licence, metrics: Sequence[str] = ()) -> str:
@@ -113,8 +124,7 @@ def weights_card(name: str, weights: Description, weights_hash: str, rights: Lic
         Markdown. Without a known licence its field is "other", and the text says that none is stated.
     """
     names = hub_names(weights.source)
-    origins = [_ORIGINS[each] for each in names if each in _ORIGINS]
-    licence = rights.licence or next((o.licence for o in origins if o is _HEADS), "")
+    licence = rights.licence or next((o.licence for o in _origins(weights.source) if o is _HEADS), "")
     rights = Licence(licence, rights.base_model or names, rights.datasets)
     vision = weights.vision
     facts = [
@@ -130,7 +140,7 @@ def weights_card(name: str, weights: Description, weights_hash: str, rights: Lic
         ["neutral means", "none: raw scores only" if weights.neutral_means is None else "inside, for every head"],
     ]
     untrained = ["**Untrained weights: their numbers mean nothing.**", ""] if weights.untrained else []
-    credit = [f"- {o.words}, {o.licence.upper()}" for o in dict.fromkeys(origins)] or ["- not known to this package"]
+    credit = [f"- {words}" for words in credits_of(weights.source) or ["not known to this package"]]
     return "\n".join(
         [
             front_matter(rights),
@@ -155,3 +165,21 @@ def weights_card(name: str, weights: Description, weights_hash: str, rights: Lic
             *limits(licence),
         ]
     )
+
+
+@dataclass(frozen=True, slots=True)
+class CardFile:
+    """A card that is wanted.
+
+    Args:
+        path: where it goes.
+        rights: what the user says.
+    """
+
+    path: Path
+    rights: Licence
+
+    def write(self, name: str, weights: Checkpoint, changes: str, use: str) -> None:
+        """Write it; the arguments are those of `weights_card`. Raises as `write_whole` does."""
+        text = weights_card(name, weights, weights.weights_hash, self.rights, changes, use)
+        write_whole(self.path, text.encode())

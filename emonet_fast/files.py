@@ -14,6 +14,8 @@ from typing import BinaryIO, Self
 
 from .errors import EmonetError, OptionError
 
+_SPARE = 64 << 20  # bytes to leave free on the disk; headers of some 100 kB are within it
+
 
 def keep_apart(outputs: Iterable[Path | None], inputs: Iterable[object] = ()) -> None:
     """Raise OptionError where two outputs are one file, or where an output is an input, which it would replace.
@@ -144,6 +146,20 @@ class PendingFile:
         with contextlib.suppress(OSError):  # closing flushes, and a full disk must not hide the first error
             self.file.close()
         self._temporary.unlink(missing_ok=True)
+
+
+def check_space(folder: Path, size: int, what: str, kind: type[EmonetError] = EmonetError) -> None:
+    """Raise an error of this kind where the disk has not `size` bytes free for `what`, and some to spare.
+
+    folder: may be missing still; then its nearest parent that is there tells.
+    """
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    needed, free = size + _SPARE, shutil.disk_usage(there).free
+    if free < needed:
+        raise kind(
+            f"{folder} has {free / 1e9:.2f} GB free; expected at least {needed / 1e9:.2f} GB for {what}. Make room, or "
+            "choose another folder."
+        )
 
 
 def check_new_folder(path: Path) -> None:

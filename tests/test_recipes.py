@@ -65,16 +65,24 @@ def same(text, scores):
     assert max(abs(float(told[name]) - scores[name]) for name in scores) < 1e-4
 
 
-def test_scores_in_cpp(exported, tmp_path):
-    """EMONET_FAST_ONNXRUNTIME: a folder with include/ and lib/, where Debian's libonnxruntime-dev is not installed."""
-    folder, scores = exported
+@pytest.fixture(scope="module")
+def runtime_in_cpp():
+    """Folder of the headers, and the library. They come before a model is exported, which takes seconds.
+
+    EMONET_FAST_ONNXRUNTIME: a folder with include/ and lib/, where Debian's libonnxruntime-dev is not installed.
+    """
     place = Path(os.environ.get("EMONET_FAST_ONNXRUNTIME", "/usr"))
     headers = [one.parent for one in (place / "include").rglob("onnxruntime_cxx_api.h")]
     libraries = [*(place / "lib").rglob("libonnxruntime.so*")]
     if not headers or not libraries or shutil.which("c++") is None:
         pytest.skip("no C++ compiler, or no headers and library of ONNX Runtime (EMONET_FAST_ONNXRUNTIME, or /usr)")
-    command = ["c++", "-std=c++17", "-Wall", "-Werror", ROOT / "examples" / "onnx_scores.cpp", f"-I{headers[0]}"]
-    command += [libraries[0], f"-Wl,-rpath,{libraries[0].parent}", "-o", tmp_path / "onnx_scores"]
+    return headers[0], libraries[0]
+
+
+def test_scores_in_cpp(runtime_in_cpp, exported, tmp_path):
+    (headers, library), (folder, scores) = runtime_in_cpp, exported
+    command = ["c++", "-std=c++17", "-Wall", "-Werror", ROOT / "examples" / "onnx_scores.cpp", f"-I{headers}"]
+    command += [library, f"-Wl,-rpath,{library.parent}", "-o", tmp_path / "onnx_scores"]
     subprocess.run(command, check=True)
     told = subprocess.run(
         [tmp_path / "onnx_scores", "emonet.onnx", "face.ppm"], cwd=folder, capture_output=True, check=True
@@ -82,12 +90,17 @@ def test_scores_in_cpp(exported, tmp_path):
     same(told.stdout.decode(), scores)
 
 
-def test_scores_in_javascript(exported):
+@pytest.fixture(scope="module")
+def runtime_in_javascript():
     """EMONET_FAST_NODE: a folder in which `npm install onnxruntime-node` was run."""
-    folder, scores = exported
     place = os.environ.get("EMONET_FAST_NODE")
     if place is None or shutil.which("node") is None:
         pytest.skip("no Node.js, or EMONET_FAST_NODE names no folder with onnxruntime-node")
+    return place
+
+
+def test_scores_in_javascript(runtime_in_javascript, exported):
+    folder, scores = exported
     files = [folder / name for name in ("emonet.onnx", "face.ppm", "labels.txt")]
     command = ["node", ROOT / "examples" / "onnx_scores.mjs", *files]
-    same(subprocess.run(command, cwd=place, capture_output=True, check=True).stdout.decode(), scores)
+    same(subprocess.run(command, cwd=runtime_in_javascript, capture_output=True, check=True).stdout.decode(), scores)

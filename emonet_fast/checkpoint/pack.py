@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import math
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError
-from ..files import keep_apart
+from ..files import check_space, keep_apart
 from .detector import DETECTOR_KEY, detector_json
 from .expected import PREFIX, head_tensors, packed_tensors, tower_tensors
 from .heads import read_switches
@@ -23,7 +22,6 @@ from .spec import Checkpoint, Description
 from .tensors import Array, Entry, Progress, SafetensorsFile, write_safetensors
 
 _log = logging.getLogger("emonet_fast")
-_SPARE = 64 * 1024 * 1024  # bytes to leave free on the disk; the header's some 100 kB are within it
 
 
 def pack(
@@ -79,12 +77,7 @@ def _check_target(files: Sequence[Path], out_path: Path) -> None:
 def _check_space(contents: Contents, folder: Path) -> int:
     """Bytes of the packed file without its header. Raises CheckpointError where the disk has less free."""
     size = sum(4 * math.prod(shape) for shape in packed_tensors(contents).values())
-    free = shutil.disk_usage(folder).free
-    if free < size + _SPARE:
-        raise CheckpointError(
-            f"{folder} has {free / 1e9:.2f} GB free; expected at least {(size + _SPARE) / 1e9:.2f} GB for "
-            "the packed checkpoint. Make room, or choose another folder."
-        )
+    check_space(folder, size, "the packed checkpoint", CheckpointError)
     return size
 
 

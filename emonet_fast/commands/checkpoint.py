@@ -7,13 +7,13 @@ import click
 
 from ..bars import phases, steps
 from ..errors import CheckpointError, OptionError
-from ..files import write_whole
 from ..options import Options
 from ..text import counted
 from . import options as opt
 from .outputs import try_files
 
 if TYPE_CHECKING:
+    from ..cards import CardFile
     from ..checkpoint.spec import Checkpoint
 
 
@@ -27,18 +27,14 @@ if TYPE_CHECKING:
 @opt.ENGINE("--heads DIR", "Take the heads of this folder, such as a training's, not the checkpoint's.", type=opt.PATH)
 @opt.detector_model
 @opt.output("F.safetensors", "Write the packed weights to this file.", opt.OutputFile(".safetensors"), required=True)
-@opt.OUTPUT("--card F.md", "Write a model card beside it, for who gets the file.", type=opt.OutputFile(".md"))
-@opt.rights
+@opt.card_file
 def pack(
     checkpoint: str,
     options: Options,
     heads: Path | None,
     detector_model: Path | None,
     output: Path,
-    card: Path | None,
-    license: str | None,
-    base_model: tuple[str, ...],
-    dataset: tuple[str, ...],
+    card: "CardFile | None",
 ) -> None:
     """Put all weights into one safetensors file.
 
@@ -46,15 +42,12 @@ def pack(
     machine without a connection finds faces too. The card knows the rights of published weights; --license,
     --base-model and --dataset go before.
     """
-    from ..cards import Licence, weights_card
     from ..checkpoint import pack_to
     from ..checkpoint.given_heads import heads_folder
     from ..faces import FaceDetector
     from ..faces.finder import find_model
 
-    if card is None and (license or base_model or dataset):
-        raise OptionError("--license, --base-model and --dataset are said in a card; expected --card too")
-    try_files(card, inputs=[checkpoint, *([heads] if heads else [])])
+    try_files(card.path if card else None, inputs=[checkpoint, *([heads] if heads else [])])
     folder = heads_folder(heads) if heads is not None else None
     if heads is not None and folder is None:
         raise CheckpointError(f"{heads} is no folder of heads; expected files model_*_best.pth, or heads/ with them.")
@@ -71,11 +64,8 @@ def pack(
     if detector is None:
         opt.say(f"without the face detector, which then needs a connection or --detector-model: {fault}")
     if card is not None:
-        rights = Licence(license or "", base_model, dataset)
         changes = "Their values are unchanged; the encoder's text tower is left out."
-        use = f"emonet-fast score faces/ --checkpoint {output.name}"
-        text = weights_card(output.name, packed, packed.weights_hash, rights, changes, use)
-        write_whole(card, text.encode())
+        card.write(output.name, packed, changes, f"emonet-fast score faces/ --checkpoint {output.name}")
     size = output.stat().st_size / 1e6
     opt.say(f"wrote {output}: {counted(len(packed.names), 'head')}, {size:.0f} MB, {packed.weights_hash}")
 

@@ -2,11 +2,17 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..bars import phases
 from ..errors import OptionError
 from ..options import ExportOptions, Options
 from . import options as opt
+
+if TYPE_CHECKING:
+    from ..cards import CardFile
+
+_PROOF = ("recipe", "accept_fidelity")  # what int8 alone takes
 
 
 @opt.command(
@@ -20,10 +26,16 @@ from . import options as opt
 )
 @opt.exported
 @opt.export_proof
+@opt.card_file
 @opt.output("F.onnx|DIR", "Write the model to this file, for OpenVINO to this new folder; its check comes beside it.")
 @opt.INPUT("--check F", "Run this exported model on its check's pictures, and compare what comes out.", type=opt.PATH)
 def export(
-    checkpoint: str | None, wanted: ExportOptions, options: Options, output: Path | None, check: Path | None
+    checkpoint: str | None,
+    wanted: ExportOptions,
+    options: Options,
+    card: "CardFile | None",
+    output: Path | None,
+    check: Path | None,
 ) -> None:
     """Write pixels to scores as one model for other runtimes.
 
@@ -31,14 +43,13 @@ def export(
     pictures are resized outside. int8 needs a fidelity report of `calibrate`. Beside the model comes a check: pictures
     and what the float32 network makes of them.
     """
-    if (check is None) == (checkpoint is None or output is None) or (check is not None and (checkpoint or output)):
-        raise OptionError("expected either --checkpoint and --output, or --check alone")
-    if check is not None:
+    if check is None and checkpoint is not None and output is not None:
+        _export(checkpoint, output, wanted, options, card)
+    elif check is not None and not (checkpoint or output or card) and wanted == ExportOptions():
+        options.without_effect(_PROOF, "a check")
         _check(check)
     else:
-        assert checkpoint is not None  # noqa: S101 - for the type checker: seen above
-        assert output is not None  # noqa: S101
-        _export(checkpoint, output, wanted, options)
+        raise OptionError("expected either --checkpoint and --output, or --check alone")
 
 
 def _check(path: Path) -> None:
@@ -49,28 +60,34 @@ def _check(path: Path) -> None:
     sys.exit(opt.Exit.DONE if check_ran(results) else opt.Exit.MISSED)
 
 
-def _export(checkpoint: str, output: Path, wanted: ExportOptions, options: Options) -> None:
+def _export(checkpoint: str, output: Path, wanted: ExportOptions, options: Options, card: "CardFile | None") -> None:
     from ..checkpoint import open_checkpoint
-    from ..export import export, files_of_export
+    from ..export import card_words, export, files_of_export
     from ..files import check_new_folder, keep_apart
 
+    if wanted.precision != "int8":
+        options.without_effect(_PROOF, f"an export in {wanted.precision}")
     files = files_of_export(output, wanted)
+    described = card.path if card else None
     inputs = [*opt.files_read(checkpoint, options)]
     if wanted.format == "openvino":
         check_new_folder(output)
         keep_apart(files, inputs)
+        opt.try_files(described, inputs=inputs)
     else:
-        opt.try_files(*files, inputs=inputs)
-    with phases("B") as show:
+        opt.try_files(*files, described, inputs=inputs)
+    with phases("B", units={"check": "picture"}) as show:
         opened = open_checkpoint(
             checkpoint,
             options.cache_dir,
             revision=options.revision,
             progress=lambda done, total: show("packing", done, total),
         )
-        keep_apart(files, [opened.path])
+        keep_apart([*files, described], [opened.path])
         done = export(opened, output, wanted, options, show)
-    opt.wrote(*done.files)
+    if card is not None:
+        card.write(output.name, opened, *card_words(done.files[0].name, done.about))
+    opt.wrote(*done.files, described)
     if opened.untrained:
         opt.say("untrained weights: the numbers mean nothing")
     opt.say(f"check it by: emonet-fast export --check {output}")

@@ -47,6 +47,7 @@ from .parts import together as together
 
 if TYPE_CHECKING:
     from ..baseline import Baseline
+    from ..cards import CardFile, Licence
 
 PATH = click.Path(path_type=Path)
 PAGES = (".html", ".htm")
@@ -352,16 +353,37 @@ def place(name: str, metavar: str) -> Decorator:
     return click.argument(name, type=PATH, metavar=metavar, cls=Argument)
 
 
-def rights(function: Any) -> Any:
-    """What a model card says of licences: the arguments license, base_model and dataset."""
-    several = "several times for several."
-    for option in (
-        OUTPUT("--dataset ID", f"Name a data set in the card; {several}", multiple=True),
-        OUTPUT("--base-model ID", f"Name the base model in the card; {several}", multiple=True),
-        OUTPUT("--license ID", "Write this licence into the model card, such as cc-by-4.0."),
-    ):
-        function = option(function)
-    return function
+def _licence(license: str = "", base_model: tuple[str, ...] = (), dataset: tuple[str, ...] = ()) -> "Licence":
+    from ..cards import Licence
+
+    return Licence(license, base_model, dataset)
+
+
+def _card_file(card: Path | None = None, **rights: Any) -> "CardFile | None":
+    from ..cards import CardFile
+
+    if card is None:
+        if any(rights.values()):
+            raise OptionError("--license, --base-model and --dataset are said in a card; expected --card too")
+        return None
+    return CardFile(card, _licence(**rights))
+
+
+_several = "several times for several."
+_rights = {
+    "license": OUTPUT("--license ID", "Write this licence into the model card, such as cc-by-4.0."),
+    "base_model": OUTPUT("--base-model ID", f"Name the base model in the card; {_several}", multiple=True),
+    "dataset": OUTPUT("--dataset ID", f"Name a data set in the card; {_several}", multiple=True),
+}
+# What a model card says of licences: `rights`, a cards.Licence.
+rights = together("rights", _licence, **_rights)
+# The model card of a file of weights: `card`, a cards.CardFile or None.
+card_file = together(
+    "card",
+    _card_file,
+    card=OUTPUT("--card F.md", "Write a model card beside it, for who gets the file.", type=OutputFile(".md")),
+    **_rights,
+)
 
 
 def output(kinds: str, text: str, type: "click.ParamType[Any]" = OutputFile(), **settings: Any) -> Declared:  # noqa: B008

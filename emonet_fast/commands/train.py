@@ -11,6 +11,7 @@ from ..options import Options
 from . import options as opt
 
 if TYPE_CHECKING:
+    from ..cards import Licence
     from ..targets import Reading
 
 _LAYOUTS = ("small", "large", "linear", "ridge")
@@ -70,9 +71,7 @@ def train(
     device: str,
     checkpoint: str | None,
     options: Options,
-    license: str | None,
-    base_model: tuple[str, ...],
-    dataset: tuple[str, ...],
+    rights: "Licence",
     output: Path,
     progress: str,
 ) -> None:
@@ -83,7 +82,7 @@ def train(
     heads learn from all of them, and are judged on all of them. See docs/training.md.
     """
     from ..evaluate.report import text
-    from ..training import Licence, Neutral, Training, TrainJob, run
+    from ..training import Neutral, Training, TrainJob, run
 
     if epochs != "auto" and not epochs.isdecimal():
         raise OptionError(f"--epochs {epochs} came; expected auto or a whole number")
@@ -111,7 +110,7 @@ def train(
         held_out=held_out,
         neutral=None if neutral is None else Neutral.of(neutral),
         experts=train_on_hq,
-        rights=Licence(license or "", base_model, dataset),
+        rights=rights,
     )
     bars: list[Any] = []
 

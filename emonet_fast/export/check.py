@@ -101,15 +101,17 @@ def _openvino(model: Path, expected: Expected) -> Checked:
 
 
 def _compared(runtime: str, opened: Callable[[], Run], expected: Expected) -> Checked:
-    rows = expected.about["input"]["shape"][0] or 1
     try:
         run = opened()
-        parts = [run(batch) for batch in _batches(expected.pixels, rows)]
+        parts = [run(batch) for batch in _batches(expected.pixels, expected.rows)]
     except Exception as fault:  # whatever a runtime says of a model that it does not take
         return Checked(runtime, passed=False, why=f"{type(fault).__name__}: {str(fault).strip()[:500]}")
     got = {name: np.concatenate([part[name] for part in parts])[: len(expected.pixels)] for name in expected.outputs}
-    scores = [name for name in expected.outputs if name != "embedding"]
-    error = max((float(np.abs(got[name] - expected.outputs[name]).max()) for name in scores), default=None)
+    for name, want in expected.outputs.items():
+        if got[name].shape != want.shape:
+            return Checked(runtime, passed=False, why=f"{name} is {got[name].shape}, expected {want.shape}")
+    apart = [np.abs(got[name] - want).max() for name, want in expected.outputs.items() if name != "embedding"]
+    error = float(np.max(apart)) if apart else None  # NaN where one is not finite
     cosine = lowest_cosine(got["embedding"], expected.outputs["embedding"]) if "embedding" in got else None
     limits = expected.about["tolerances"]
     passed = (error is None or error <= limits["error"]) and (cosine is None or cosine >= limits["cosine"])

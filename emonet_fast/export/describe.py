@@ -5,7 +5,9 @@ from typing import Any
 
 from .._version import __version__
 from ..arithmetic import EMOTIONS
+from ..cards import credits_of
 from ..checkpoint.spec import Checkpoint
+from ..graph.exported import output_width
 from ..graph.version import GRAPH_VERSION, INT8_VERSION
 from ..options import ExportOptions
 
@@ -28,7 +30,6 @@ def document(
     n = None if options.batch == "dynamic" else options.batch
     side = preprocess.size
     floats = options.input == "float"
-    widths = {"softmax": len(EMOTIONS), "embedding": checkpoint.vision.hidden_size}
     return {
         "format": FORMAT,
         "version": EXPORT_VERSION,
@@ -60,7 +61,7 @@ def document(
             {
                 "name": name,
                 "dtype": "float32",
-                "shape": [n, widths.get(name, len(checkpoint.names))],
+                "shape": [n, output_width(checkpoint, name)],
                 "columns": columns(checkpoint, name),
             }
             for name in options.names
@@ -79,14 +80,12 @@ def columns(checkpoint: Checkpoint, output: str) -> list[str] | None:
 
 def licence(checkpoint: Checkpoint) -> str:
     """What is known of the weights' licences."""
-    parts = {
-        "google/siglip2": "encoder: Apache-2.0 (Google, SigLIP2)",
-        "laion/Empathic-Insight-Face": "heads: CC-BY-4.0 (LAION, EmpathicInsight-Face)",
-    }
     if checkpoint.untrained:
         return "none: untrained weights, drawn at random"
-    known = [text for name, text in parts.items() if name in checkpoint.source]
-    return "; ".join(known) or f"not known here; see the source of the weights: {checkpoint.source}"
+    return (
+        "; ".join(credits_of(checkpoint.source))
+        or f"not known here; see the source of the weights: {checkpoint.source}"
+    )
 
 
 def model_info(checkpoint: Checkpoint, options: ExportOptions) -> dict[str, str]:
@@ -115,3 +114,31 @@ def model_info(checkpoint: Checkpoint, options: ExportOptions) -> dict[str, str]
     return info | (
         {"mean_values": "0.0 0.0 0.0", "scale_values": "255.0 255.0 255.0"} if options.input == "float" else {}
     )
+
+
+def card_words(model: str, about: Mapping[str, Any]) -> tuple[str, str]:
+    """What a model card says was done to the weights, and how the file is used.
+
+    Args:
+        model: name of the file that a runtime opens.
+        about: its document.
+    """
+    values = {
+        "fp32": "Their values are unchanged",
+        "fp16": "They are rounded to float16",
+        "int8": f"Layers are int8 by the recipe {about.get('recipe')} "
+        f"({about.get('fidelity') or about.get('accepted_fidelity')})",
+    }[about["precision"]]
+    changes = (
+        f"{values}; normalisation and neutral means are inside, the encoder's text tower is left out. The metadata "
+        f"`{KEY}` tells input, resize and labels."
+    )
+    opened, run = (
+        (f'openvino.Core().compile_model("{model}", "CPU")', 'model({"pixels": pictures})')
+        if model.endswith(".xml")
+        else (f'onnxruntime.InferenceSession("{model}")', 'model.run(None, {"pixels": pictures})')
+    )
+    taken = about["input"]
+    shape = ", ".join("N" if side is None else str(side) for side in taken["shape"])
+    first, last = taken["range"]
+    return changes, f"model = {opened}\n{run}  # [{shape}] {taken['dtype']}, RGB from {first} to {last}"

@@ -18,6 +18,7 @@ from ..errors import DataError, EmonetError
 from ..files import PendingFile
 from ..options import ExportOptions
 from ..records import Float32Array, UInt8Array
+from .describe import EXPORT_VERSION, FORMAT
 
 Array = npt.NDArray[Any]
 PICTURES = 4
@@ -43,6 +44,11 @@ class Expected:
     pixels: Array
     outputs: Mapping[str, Float32Array]
     about: Mapping[str, Any]
+
+    @property
+    def rows(self) -> int:
+        """Pictures of one batch."""
+        return self.about["input"]["shape"][0] or 1
 
 
 def expected_outputs(checkpoint: Checkpoint, pixels: UInt8Array) -> dict[str, Float32Array]:
@@ -112,6 +118,10 @@ def read_expected(path: Path) -> Expected:
             arrays = {name: file[name] for name in file.files}
         about = json.loads(str(arrays.pop("about")))
         pixels = arrays.pop("pixels")
+        if (about["format"], about["version"]) != (FORMAT, EXPORT_VERSION):
+            raise ValueError(f"{about['format']} of version {about['version']}; expected {FORMAT} of {EXPORT_VERSION}")
+        if not isinstance(about["input"]["shape"][0], int | None):
+            raise ValueError("its batch is no number")
         tolerances = {key: float(about["tolerances"][key]) for key in ("error", "cosine")}
         if any(value.shape[0] != len(pixels) or value.dtype != np.float32 for value in arrays.values()):
             raise ValueError("its outputs are not those of its pictures")

@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from onnx import helper
 
@@ -16,11 +15,11 @@ from ..arithmetic import missing_note
 from ..backends.openvino.settle import find_report
 from ..checkpoint.spec import Checkpoint
 from ..engines.reports import ReportStore
-from ..errors import BackendError, EmonetError, OptionError
-from ..files import PendingFile, check_new_folder, new_folder, writing
+from ..errors import BackendError, OptionError
+from ..files import PendingFile, check_new_folder, check_space, new_folder, writing
 from ..graph.exported import Graph, export_graph
 from ..graph.int8 import Int8Recipe, load_recipe
-from ..graph.onnx_file import fits, write_beside, write_inside
+from ..graph.onnx_file import fits, weights_size, write_beside, write_inside
 from ..optional import import_openvino, openvino_core
 from ..options import ExportOptions, Options
 from .describe import KEY, document, model_info
@@ -39,7 +38,6 @@ CHECK = ".check.npz"
 _DATA = ".data"
 # In a folder of OpenVINO's format.
 MODEL, WEIGHTS = "model.xml", "model.bin"
-_SPARE = 64 << 20  # bytes to leave free on the disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,8 @@ def export(
         recipe=recipe,
         half=wanted.precision == "fp16",
     )
-    _check_space(graph, output.parent, 2 if wanted.format == "openvino" else 1)
+    copies = 2 if wanted.format == "openvino" else 1
+    check_space(output.parent, copies * weights_size(graph), "the exported model")
     pixels = check_pixels(checkpoint)
     progress("check", 0, len(pixels))
     outputs = expected_outputs(checkpoint, pixels)
@@ -161,32 +160,6 @@ def _settled(
     return recipe, proof, {"error": report.fidelity.max_error, "cosine": report.fidelity.cosine_min}
 
 
-def _check_space(graph: Graph, folder: Path, copies: int) -> None:
-    """Raise EmonetError where the disk has less room than the weights take."""
-    size = copies * sum(weight.nbytes for weight in graph.weights.values()) + _SPARE
-    free = shutil.disk_usage(folder).free if folder.is_dir() else size
-    if free < size:
-        raise EmonetError(
-            f"{folder} has {free / 1e9:.2f} GB free; expected at least {size / 1e9:.2f} GB for the exported model. "
-            "Make room, or choose another folder."
-        )
-
-
-class _Hashed:
-    """Writes to a file and hashes what it writes."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._digest = file, hashlib.sha256()
-
-    def write(self, data: bytes | memoryview) -> int:
-        self._digest.update(data)
-        return self._file.write(data)
-
-    @property
-    def sha256(self) -> str:
-        return self._digest.hexdigest()
-
-
 def _write_onnx(graph: Graph, files: tuple[Path, ...], expected: Expected, progress: Progress) -> tuple[Path, ...]:
     """Write one file, or two where one would be too large for protobuf; and the check. Returns those written."""
     model, data, check = files
@@ -197,16 +170,15 @@ def _write_onnx(graph: Graph, files: tuple[Path, ...], expected: Expected, progr
 
     with ExitStack() as stack:
         pending = [stack.enter_context(PendingFile(path)) for path in ((model,) if one else (model, data))]
-        targets = [_Hashed(file.file) for file in pending]
         if one:
-            write_inside(targets[0], graph, done)
+            write_inside(pending[0].file, graph, done)
         else:
-            write_beside(targets[0], targets[1], data.name, graph, done)
-        hashes = {file.path.name: target.sha256 for file, target in zip(pending, targets, strict=True)}
-        last = stack.enter_context(PendingFile(check))
-        write_expected(last, Expected(expected.pixels, expected.outputs, {**expected.about, "files": hashes}))
+            write_beside(pending[0].file, pending[1].file, data.name, graph, done)
         for file in pending:
             file.finish()
+        hashes = {file.path.name: file.hashed()[0] for file in pending}
+        last = stack.enter_context(PendingFile(check))
+        write_expected(last, Expected(expected.pixels, expected.outputs, {**expected.about, "files": hashes}))
         for file in (*reversed(pending), last):
             file.publish()
     if one:
@@ -231,7 +203,7 @@ def _write_openvino(
         model.set_rt_info(json.dumps(expected.about), [KEY])
         ov.save_model(model, folder / MODEL, compress_to_fp16=False)
         del model, pixels
-        size = sum(weight.nbytes for weight in graph.weights.values())
+        size = weights_size(graph)
         if (folder / WEIGHTS).stat().st_size < size:  # OpenVINO says nothing of a full disk
             raise OSError(None, "the disk took only a part of the weights")
         for path in temporary:

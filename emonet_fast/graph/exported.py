@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
+from ..arithmetic import EMOTIONS
 from ..checkpoint.spec import Checkpoint
 from .backbone import add_pooling, add_tower
 from .int8 import Int8Recipe
@@ -129,6 +130,12 @@ class ExportWriter(Int8Writer):
         return Graph(model, {name: weight for name, weight in self._weights.items() if name in read})
 
 
+def output_width(checkpoint: Checkpoint, name: str) -> int:
+    """How many columns an output of `export_graph` has."""
+    known = {"softmax": len(EMOTIONS), "embedding": checkpoint.vision.hidden_size}
+    return known.get(name, len(checkpoint.names))
+
+
 def export_graph(
     checkpoint: Checkpoint,
     outputs: Sequence[str],
@@ -157,20 +164,19 @@ def export_graph(
     w = ExportWriter(checkpoint, recipe, half=half)
     embedding = add_pooling(w, add_tower(w, _planes(w, floats=floats)))
     raw = add_heads(w, embedding)
-    widths = dict.fromkeys(("scores", "raw"), len(checkpoint.names)) | {"softmax": 40}
     _rename(w, {embedding: "embedding", raw: "raw"})
     if checkpoint.neutral_means is not None and {"scores", "softmax"} & set(outputs):
         means = [checkpoint.neutral_means[name] for name in checkpoint.names]
         scores = w.op("Sub", ["raw", w.constant("neutral_means", means, np.float32)], "scores")
         if "softmax" in outputs:
             # the emotions come first in the order of names
-            ends = (w.constant(f"softmax/{k}", [v], np.int64) for k, v in (("first", 0), ("end", 40), ("axis", 1)))
+            places = {"first": 0, "end": len(EMOTIONS), "axis": 1}
+            ends = (w.constant(f"softmax/{key}", [value], np.int64) for key, value in places.items())
             w.op("Softmax", [w.op("Slice", [scores, *ends], "softmax/emotions")], "softmax", {"axis": 1})
     n, side = batch or "N", checkpoint.vision.image_size
     kind, shape = (TensorProto.FLOAT, [n, 3, side, side]) if floats else (TensorProto.UINT8, [n, side, side, 3])
     ends_of = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [n, widths.get(name, checkpoint.vision.hidden_size)])
-        for name in outputs
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [n, output_width(checkpoint, name)]) for name in outputs
     ]
     _prune(w, outputs)
     return w.graph([helper.make_tensor_value_info("pixels", kind, shape)], ends_of)

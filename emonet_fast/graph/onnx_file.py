@@ -1,28 +1,25 @@
 """Writes an ONNX file one weight at a time: 2 GB of them never are in memory together, as protobuf would have them."""
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import BinaryIO
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
 from .exported import Graph, Weight
-from .writer import external_tensor
+from .writer import ALIGNMENT, external_tensor
 
 # No protobuf message may be larger, and readers refuse it.
 LARGEST = 2**31 - 1
-_ALIGNMENT = 64
 # The numbers of the fields of onnx.proto that are written here, as messages or bytes.
 _MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW_DATA = 7, 5, 9
 
 Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
 
 
-class Target(Protocol):
-    """What bytes are written to."""
-
-    def write(self, data: bytes | memoryview, /) -> int:
-        """Take in all of `data`."""
+def weights_size(graph: Graph) -> int:
+    """Bytes of all weights."""
+    return sum(weight.nbytes for weight in graph.weights.values())
 
 
 def fits(graph: Graph) -> bool:
@@ -30,10 +27,10 @@ def fits(graph: Graph) -> bool:
     return _model_size(graph) <= LARGEST
 
 
-def write_inside(file: Target, graph: Graph, progress: Progress) -> None:
+def write_inside(file: BinaryIO, graph: Graph, progress: Progress) -> None:
     """Write a model with its weights as one file: a protobuf message, whose parts go out as they come."""
     rest, nodes = _parts(graph)
-    total, done = _total(graph), 0
+    total, done = weights_size(graph), 0
     file.write(rest)
     file.write(_head(_MODEL_GRAPH, _graph_size(graph, nodes)))
     file.write(nodes)
@@ -46,13 +43,13 @@ def write_inside(file: Target, graph: Graph, progress: Progress) -> None:
         progress(done, total)
 
 
-def write_beside(file: Target, data: Target, location: str, graph: Graph, progress: Progress) -> None:
+def write_beside(file: BinaryIO, data: BinaryIO, location: str, graph: Graph, progress: Progress) -> None:
     """Write a model, and its weights to `data`, which the model knows as the file `location` beside it."""
-    total, done, offset = _total(graph), 0, 0
+    total, done, offset = weights_size(graph), 0, 0
     model = ModelProto()
     model.CopyFrom(graph.model)
     for name, weight in graph.weights.items():
-        gap = -offset % _ALIGNMENT
+        gap = -offset % ALIGNMENT
         data.write(b"\0" * gap)
         offset += gap
         kind = helper.np_dtype_to_tensor_dtype(weight.dtype)
@@ -64,15 +61,11 @@ def write_beside(file: Target, data: Target, location: str, graph: Graph, progre
     file.write(model.SerializeToString())
 
 
-def _write_values(file: Target, weight: Weight) -> None:
+def _write_values(file: BinaryIO, weight: Weight) -> None:
     values = np.ascontiguousarray(weight.make())
     if values.nbytes != weight.nbytes:
         raise ValueError(f"a weight came with {values.nbytes} bytes; {weight.nbytes} were announced")
     file.write(values.reshape(-1).view(np.uint8).data)
-
-
-def _total(graph: Graph) -> int:
-    return sum(weight.nbytes for weight in graph.weights.values())
 
 
 def _parts(graph: Graph) -> tuple[bytes, bytes]:

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 from ..checkpoint.spec import Checkpoint
 from ..checkpoint.tensors import SafetensorsFile
-from .writer import GraphWriter, external_tensor
+from .writer import ALIGNMENT, GraphWriter, external_tensor
 
 _KINDS = {
     np.dtype(np.float32): TensorProto.FLOAT,
@@ -19,7 +19,6 @@ _KINDS = {
     np.dtype(ml_dtypes.bfloat16): TensorProto.BFLOAT16,
     np.dtype(ml_dtypes.float8_e4m3fn): TensorProto.FLOAT8E4M3FN,
 }
-_ALIGNMENT = 64
 
 
 class StoringWriter(GraphWriter):
@@ -53,7 +52,7 @@ class StoringWriter(GraphWriter):
         """Add an initializer whose values go to the file of weights."""
         if label in self.initializers:
             return label
-        self._data.write(b"\0" * (-self._data.tell() % _ALIGNMENT))
+        self._data.write(b"\0" * (-self._data.tell() % ALIGNMENT))
         place = (self._location, self._data.tell(), array.nbytes)
         self.initializers[label] = external_tensor(label, _KINDS[array.dtype], array.shape, *place)
         self._data.write(np.ascontiguousarray(array).tobytes())

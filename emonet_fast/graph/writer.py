@@ -197,6 +197,9 @@ def halves(weight: Float32Array) -> tuple[Float32Array, Float32Array]:
     return coarse, weight - coarse
 
 
+ALIGNMENT = 64  # of weights in a file of their own
+
+
 def external_tensor(
     name: str, kind: int, dims: Sequence[int], location: str, offset: int, length: int
 ) -> onnx.TensorProto:

@@ -77,7 +77,13 @@ def run(monkeypatch, capsys, tmp_path):
     Path("ck/encoder/config.json").write_text("{}")
     Path("done").mkdir()
     Path("done/plan.json").write_text("{}")
-    for link, target in (("p.html", "photos/1.jpg"), ("c.html", "c.safetensors"), ("plan.html", "done/plan.json")):
+    for link, target in (
+        ("p.html", "photos/1.jpg"),
+        ("c.html", "c.safetensors"),
+        ("c.onnx", "c.safetensors"),
+        ("c.md", "c.safetensors"),
+        ("plan.html", "done/plan.json"),
+    ):
         os.link(target, link)
     Path("t.csv").symlink_to("t.parquet")
     Path("soft.html").symlink_to("photos/1.jpg")
@@ -113,6 +119,10 @@ def run(monkeypatch, capsys, tmp_path):
         "video clip.mp4 -c ck -o k.json",
         "bulk photos -c c.safetensors -o photos",
         "verify -c ck --json k.json",
+        "export -c c.safetensors -o c.onnx",
+        "export -c c.safetensors -o x.onnx --card c.md",
+        "export -c c.safetensors -o new --format openvino --card c.md",
+        "pack -c c.safetensors -o x.safetensors --card c.md",
         "report done -o plan.html",
         "evaluate hq -p t.parquet --annotations m.json --json m.json",
         "evaluate any-hit -p t.parquet --mapping m.json --labels labels.csv --json m.json",

@@ -16,8 +16,9 @@ from emonet_fast.engines.exact import HalfFile, exact_outputs
 from emonet_fast.engines.reports import ReportStore
 from emonet_fast.errors import BackendError, DataError, EmonetError, OptionError
 from emonet_fast.export import check, export
-from emonet_fast.export.describe import EXPORT_VERSION
-from emonet_fast.export.expected import as_input
+from emonet_fast.export.check import _compared
+from emonet_fast.export.describe import EXPORT_VERSION, card_words
+from emonet_fast.export.expected import as_input, read_expected
 from emonet_fast.graph import onnx_file
 from emonet_fast.graph.exported import export_graph
 from emonet_fast.graph.int8 import Int8Recipe, max_recipe, save_recipe
@@ -216,6 +217,7 @@ def test_int8_says_by_which_report_it_was_proven(tiny, recipe, tmp_path):
     done = tiny.written(tmp_path / "m.onnx", precision="int8")
     assert done.about["recipe"] == recipe.hash
     assert done.about["fidelity"].startswith("int8 passes: lowest Spearman")
+    assert f"int8 by the recipe {recipe.hash} (int8 passes" in card_words("m.onnx", done.about)[0]
     assert 0 < done.about["tolerances"]["error"] < 0.1
     with pytest.raises(OptionError, match=r"2 layers with a zero point \(0\.out"):
         tiny.written(tmp_path / "t.onnx", precision="int8", format="tensorrt-onnx")
@@ -260,7 +262,7 @@ def test_int8_without_a_report_is_refused(tiny, tmp_path):
         tiny.written(tmp_path / "m.onnx", precision="int8")
 
 
-@pytest.mark.parametrize("damage", ["model", "check", "no check", "text"])
+@pytest.mark.parametrize("damage", ["model", "check", "no check", "text", "newer"])
 def test_what_was_changed_is_seen(tiny, tmp_path, damage):
     model, beside = tiny.written(tmp_path / "m.onnx").files
     if damage == "model":
@@ -271,6 +273,11 @@ def test_what_was_changed_is_seen(tiny, tmp_path, damage):
         beside.write_bytes(beside.read_bytes()[:-100])
     elif damage == "no check":
         beside.unlink()
+    elif damage == "newer":
+        with np.load(beside) as file:
+            arrays = dict(file)
+        arrays["about"] = np.array(json.dumps(json.loads(str(arrays["about"])) | {"version": EXPORT_VERSION + 1}))
+        np.savez(beside, **arrays)
     else:
         beside.write_text("nothing")
     with pytest.raises(DataError, match=r"is not the file that was written|is no check|there is no"):
@@ -289,11 +296,35 @@ def test_a_runtime_that_gives_other_scores_fails(tiny, tmp_path):
     assert "FAILS, largest error of a score 0.25" in done.output
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [("raw", lambda x: np.where(x == x[0, 0], np.nan, x), "a score nan"), ("scores", lambda x: x[:, 1:], "scores is")],
+)
+def test_outputs_that_are_no_numbers_or_of_another_shape_fail(tiny, tmp_path, name, change, said):
+    """NaN in one output of several, beside others that are right."""
+    expected = read_expected(tiny.written(tmp_path / "m.onnx").files[1])
+
+    def opened():
+        return lambda x: {key: change(value) if key == name else value for key, value in expected.outputs.items()}
+
+    result = _compared("here", opened, expected)
+    assert result.passed is False
+    assert result.text().startswith("here: FAILS, ")
+    assert said in result.text()
+
+
 def test_the_command_writes_and_checks(tiny_folder, cache_dir, tmp_path):
-    model = str(tmp_path / "m.onnx")
-    done = CliRunner().invoke(cli, ["export", "-c", str(tiny_folder), "-o", model, "--batch", "3"])
+    model, card = str(tmp_path / "m.onnx"), str(tmp_path / "m.md")
+    command = ["export", "-c", str(tiny_folder), "-o", model, "--batch", "3", "--card", card, "--license", "mit"]
+    done = CliRunner().invoke(cli, command)
     assert done.exit_code == 0, done.output
-    assert f"wrote {model}\nwrote {model}.check.npz\n" in done.output
+    assert f"wrote {model}\nwrote {model}.check.npz\nwrote {card}\n" in done.output
+    text = (tmp_path / "m.md").read_text("utf-8")
+    assert 'license: "mit"' in text
+    assert "# m.onnx\n" in text
+    assert "Their values are unchanged; normalisation and neutral means are inside" in text
+    assert 'onnxruntime.InferenceSession("m.onnx")' in text
+    assert "# [3, 32, 32, 3] uint8, RGB from 0 to 255" in text
     done = CliRunner().invoke(cli, ["export", "--check", model])
     assert done.exit_code == 0, done.output
     assert done.output.count("within tolerance") == 2
@@ -309,6 +340,11 @@ def test_the_command_writes_and_checks(tiny_folder, cache_dir, tmp_path):
         ("-c C -o full --format openvino", "full exists and is not empty"),
         ("-c C -o m.onnx --outputs scores,moods", "outputs is 'scores,moods'; expected some of"),
         ("-c C -o m.onnx --batch 0", "--batch is 0; expected"),
+        ("--check m.onnx --format openvino", "--check alone"),
+        ("--check m.onnx --card m.md", "--check alone"),
+        ("--check m.onnx --accept-fidelity", "accept_fidelity is True, which changes nothing in a check"),
+        ("-c C -o m.onnx --accept-fidelity", "which changes nothing in an export in fp32"),
+        ("-c C -o m.onnx --license mit", "expected --card too"),
         ("--check m.onnx", "m.onnx is no exported model: there is no file"),
         ("-c C -o m.onnx --precision int8 --recipe m.onnx.data", "is an input too"),
     ],
