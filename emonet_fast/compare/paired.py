@@ -285,7 +285,7 @@ def _gap(kind: Measured, a: float, b: float, of_a: Floats, of_b: Floats) -> Diff
 def _p(gap: float, drawn: Floats) -> float:
     """Two-sided p of a difference: by the normal distribution, over the resamples' standard deviation.
 
-    A share of the resamples could not be below 2 / B, and 40 emotions corrected by Holm's method would never differ.
+    A share of the resamples could not be below 2 / B, and then no head of 40, corrected by Holm's method, would differ.
     NaN where the difference does not vary at all.
     """
     spread = float(drawn.std(ddof=1)) if len(drawn) > 1 else 0.0

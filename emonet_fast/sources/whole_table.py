@@ -1,6 +1,6 @@
 """Whole columns of texts and numbers, such as predictions and boxes: no more memory than the file can be worth."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from .table import numbers_of, open_table, rows_of
 
 if TYPE_CHECKING:
     import pyarrow
+    import pyarrow.parquet
 
 # Columns may unpack to so many bytes, or to so many for each of the file's: texts shrink well, not without end.
 _FREE, _SHRINKS = 64 << 20, 20
@@ -34,12 +35,21 @@ def read_whole(path: Path, wanted: Callable[[str], bool]) -> "pyarrow.Table":
     # As dictionaries, so that a value to which many rows refer is made once, before their sum is known.
     texts = [field.name for field in schema if field.name in names and t.is_string(field.type)]
     with open_table(str(path), texts) as file:
-        table = file.read(columns=names, use_threads=False)
+        table = _read(file, names)
     for column in table.columns:
         _check(sum(_lengths(column)), size)
     return table.cast(
         pa.schema([f.with_type(f.type.value_type) if t.is_dictionary(f.type) else f for f in table.schema])
     )
+
+
+def _read(file: "pyarrow.parquet.ParquetFile", names: Sequence[str]) -> "pyarrow.Table":
+    """Columns one after another, where each has its own name: all at once take 1.8 times their memory meanwhile."""
+    import pyarrow as pa
+
+    if not names or len(set(names)) < len(names):
+        return file.read(columns=names, use_threads=False)
+    return pa.table({name: file.read(columns=[name], use_threads=False).column(name) for name in names})
 
 
 def _lengths(column: "pyarrow.ChunkedArray") -> Iterator[int]:

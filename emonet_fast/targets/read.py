@@ -9,10 +9,11 @@ from ..errors import DataError
 from ..evaluate.annotations import hq_from_csv
 from ..evaluate.prediction_files import arrow_table
 from .label_studio import export_table, is_export, mended
+from .opened import TABLES, read_table
 from .published import dataset_rows, rating_rows
 from .record import Reading, Targets
 from .rows import Labels, combined
-from .tables import TABLES, read_table, table_rows
+from .tables import table_rows
 
 _HQ = {"image", "annotator", "annotations"}
 

@@ -90,6 +90,13 @@ class LabelMatrix:
 Labels: TypeAlias = LabelRows | LabelMatrix
 
 
+def give_back() -> None:
+    """Let Arrow return memory that it keeps for later, which would be as much again as the labels."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+
+
 def combined(labels: Labels, how: Reading) -> Targets:
     """The labels as Targets. Raises DataError where there is none, or one lies outside the scale."""
     notes = list(labels.notes)
@@ -101,6 +108,7 @@ def combined(labels: Labels, how: Reading) -> Targets:
         labels = _filled_matrix(labels, how.combine == "share", notes)
         scales = _scales(labels, how, notes)
         values = _matrix(labels, columns)
+        give_back()
         weights = (~np.isnan(values)).astype(np.float32)
     else:
         labels = _filled(labels, how.combine == "share", notes)

@@ -1,82 +1,29 @@
 """Labels in a table: a column for each head (wide), one label a row (long), or one column of classes or numbers."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import taxonomy
 from ..datasets.labels import head_slug
-from ..errors import DataError, EmonetError
+from ..errors import DataError
 from ..evaluate.any_hit import LABEL_FIELDS, NAME_FIELDS
 from ..evaluate.metrics import Floats, Ints
-from ..sources.json_lines import json_lines
-from ..sources.whole_table import read_whole
-from ..sources.workbook import WORKBOOK, read_workbook
 from ..text import counted, listed
+from .opened import KNOWN, VALUES
 from .record import Reading
-from .rows import LabelMatrix, LabelRows, Labels
+from .rows import LabelMatrix, LabelRows, Labels, give_back
 
 if TYPE_CHECKING:
     import pyarrow
 
-TABLES = (".parquet", ".csv", ".jsonl", WORKBOOK)
 ANNOTATORS = ("annotator", "rater", "coder", "completed_by", "user")
 GROUPS = ("person", "participant", "subject", "identity", "source", "video")
-_NAMES, _VALUES = ("name", "emotion", "dimension"), ("value", "rating", "intensity")
+_NAMES = ("name", "emotion", "dimension")
 _EMPTY = ("", "na", "n/a", "null", "none")
 _YES, _NO = ("true", "yes"), ("false", "no")
 _MOST_CLASSES = 200
 _LONGEST = 200  # letters of a name: a head's file is named by it, and file systems take 255 bytes
-_BLOCK = 1 << 26  # bytes of a CSV at once: a row must fit, however long its texts are
-_KNOWN = {d.slug for d in taxonomy.DIMENSIONS}
-
-
-def read_table(path: Path, how: Reading) -> "pyarrow.Table":
-    """The table of a file in TABLES; of a CSV, cells are texts, or numbers in columns of labels.
-
-    Raises DataError where it cannot be read.
-    """
-    import pyarrow as pa
-
-    suffix = path.suffix.lower()
-    try:
-        if suffix == ".parquet":
-            return read_whole(path, lambda name: True)
-        if suffix == WORKBOOK:
-            return read_workbook(path)
-        if suffix == ".csv":
-            try:
-                return _read_csv(path, None if how.classes else {how.key, how.annotator, *how.groups})
-            except pa.ArrowInvalid:  # labels are words, or hold some
-                return _read_csv(path, None)
-        rows = [line for _, line in json_lines(path)]
-        return pa.table({name: [row.get(name) for row in rows] for name in dict.fromkeys(n for r in rows for n in r)})
-    except EmonetError:
-        raise
-    except Exception as error:  # pyarrow's errors have no base of their own
-        raise DataError(f"{path} cannot be read as a table of labels ({str(error)[:200]})") from None
-
-
-def _read_csv(path: Path, texts: set[str | None] | None) -> "pyarrow.Table":
-    """A CSV, with the columns of the taxonomy and of values as float64, unless they are in `texts`; None: all texts."""
-    import pyarrow as pa
-    import pyarrow.csv as pc
-
-    lines = pc.ParseOptions(newlines_in_values=True)
-    blocks = pc.ReadOptions(block_size=_BLOCK)
-    with pc.open_csv(path, blocks, lines) as stream:
-        names = dict.fromkeys(stream.schema.names)
-    numeric = set() if texts is None else {n for n in names if n in _VALUES or _is_known(n)} - texts
-    types = {name: pa.float64() if name in numeric else pa.string() for name in names}
-    options = pc.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True)
-    return pc.read_csv(path, blocks, lines, options)
-
-
-def _is_known(column: str) -> bool:
-    """Whether a column has the name of a head."""
-    return head_slug(column.removeprefix("raw_")) in _KNOWN
 
 
 def table_rows(table: "pyarrow.Table", source: str, how: Reading) -> Labels:
@@ -91,7 +38,9 @@ def table_rows(table: "pyarrow.Table", source: str, how: Reading) -> Labels:
         _chosen(asked, (), there, source, "")
     key = _chosen(how.key, NAME_FIELDS, there, source, "pictures (--key)")
     annotator = _first(how.annotator, ANNOTATORS, there, source)
+    give_back()
     place, keys = _codes(table, key, source)
+    give_back()
     if "" in keys:
         raise DataError(f"{source}, row {int(np.argmax(place == keys.index('')))} has no {key}; expected a picture's")
     who, people = (np.full(len(place), -1), []) if annotator is None else _codes(table, annotator, source)
@@ -113,7 +62,7 @@ def table_rows(table: "pyarrow.Table", source: str, how: Reading) -> Labels:
 
 def _long(there: Sequence[str], how: Reading) -> tuple[str, str] | None:
     """The columns of names and values of a long table; None where it has no such pair."""
-    name, value = (next((n for n in fields if n in there), None) for fields in (_NAMES, _VALUES))
+    name, value = (next((n for n in fields if n in there), None) for fields in (_NAMES, VALUES))
     return None if name is None or value is None or name in how.labels or value in how.labels else (name, value)
 
 
@@ -154,8 +103,8 @@ def _one_hot(table: "pyarrow.Table", column: str, source: str) -> dict[str, Floa
 def _label_columns(table: "pyarrow.Table", source: str, taken: set[str | None], notes: list[str]) -> list[str]:
     """The columns of the taxonomy's heads, else one of LABEL_FIELDS, else every column of numbers."""
     free = [name for name in table.column_names if name not in taken]
-    known = [n for n in free if head_slug(n) in _KNOWN]
-    known = known or [n for n in free if n.startswith("raw_") and head_slug(n.removeprefix("raw_")) in _KNOWN]
+    known = [n for n in free if head_slug(n) in KNOWN]
+    known = known or [n for n in free if n.startswith("raw_") and head_slug(n.removeprefix("raw_")) in KNOWN]
     if known:
         others = [n for n in free if n not in known]
         notes += [f"not read as labels: {counted(len(others), 'other column')}, {listed(others)}"] if others else []
@@ -196,7 +145,7 @@ def _slugs(names: Sequence[str], source: str) -> list[str]:
     """Each name as the column name of a head."""
     out: dict[str, str] = {}
     for name in names:
-        bare = name.removeprefix("raw_") if head_slug(name.removeprefix("raw_")) in _KNOWN else name
+        bare = name.removeprefix("raw_") if head_slug(name.removeprefix("raw_")) in KNOWN else name
         slug = head_slug(bare)
         if not slug or slug in out:
             why = "has no letter a-z or digit" if not slug else f"gives the same column as {out[slug]!r}"
