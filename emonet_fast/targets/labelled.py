@@ -1,14 +1,15 @@
 """Stored embeddings with their labels: the rows that a probe or a training learns from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import DataError
+from ..evaluate.metrics import Bools
 from ..records import Float32Array
 from ..sources.embeddings import Embeddings
-from ..text import counted
+from ..text import counted, listed_have
 from .record import Targets, join
 
 
@@ -70,7 +71,17 @@ def labelled(embeddings: Embeddings, targets: Targets) -> Labelled:
     )
 
 
-def _values(embeddings: Embeddings, wanted: "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]") -> Float32Array:
+def lone_labels(values: Float32Array, used: Bools, names: Sequence[str]) -> list[str]:
+    """Names whose labels are all alike, in words: ["awe, fear have the label 0 alone"]. values, used: [N, H]."""
+    found: dict[str, list[str]] = {}
+    for h, name in enumerate(names):
+        there = values[used[:, h], h]
+        if len(there) and (there == there[0]).all():
+            found.setdefault(f"{there[0]:g}", []).append(name)
+    return [f"{listed_have(those)} the label {value} alone" for value, those in found.items()]
+
+
+def _values(embeddings: Embeddings, wanted: Bools) -> Float32Array:
     out, at, done = np.empty((int(wanted.sum()), embeddings.width), np.float32), 0, 0
     for batch in embeddings.batches():
         rows = batch.values[wanted[at : at + len(batch)]]

@@ -6,6 +6,7 @@ from .. import taxonomy
 from ..evaluate.metrics import BOOTSTRAPS, NO_INTERVAL
 from ..evaluate.result import Cell, Result, Table
 from ..text import counted
+from .labelled import lone_labels
 from .record import Targets, agreement
 
 TITLE = "Labels"
@@ -36,4 +37,6 @@ def labels_result(targets: Targets, joined: str = "", notes: tuple[str, ...] = (
         "groups": ", ".join(f"{counted(len(set(v)), k)}" for k, v in targets.groups.items()),
         "joined": joined,
     }
-    return Result("labels", TITLE, facts, tables=(labels_table(targets),), notes=(*targets.notes, *notes))
+    alone = lone_labels(targets.values, ~np.isnan(targets.values), targets.names)
+    alone = [f"{words}, and nothing else to tell it from: no head can be made of that" for words in alone]
+    return Result("labels", TITLE, facts, tables=(labels_table(targets),), notes=(*targets.notes, *notes, *alone))

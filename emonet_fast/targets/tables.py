@@ -93,7 +93,7 @@ def _one_hot(table: "pyarrow.Table", column: str, source: str) -> dict[str, Floa
     classes = [text for text in texts if text]
     if not 2 <= len(classes) <= _MOST_CLASSES:
         raise DataError(
-            f"{source}, column {column} has {len(classes)} different texts, such as {listed(classes)}; expected "
+            f"{source}, column {column} has {counted(len(classes), 'different text')}, {listed(classes)}; expected "
             f"numbers, yes and no, or 2 to {_MOST_CLASSES} classes"
         )
     empty = np.array([text == "" for text in texts])[codes]

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from ..errors import DataError, OptionError
 from ..splits import split_rows
 from ..targets import Labelled, Targets
+from ..targets.labelled import lone_labels
 from ..text import counted, listed_have
 from .settings import Examples
 
@@ -48,12 +49,19 @@ def prepare(both: Labelled, targets: Targets, held_out: float, seed: int, expert
 
     Raises:
         OptionError: HQ came, and was not allowed.
-        DataError: as of split_rows, or a head has no labels at all.
+        DataError: as of split_rows, or a head cannot be learnt or judged: its labels are all alike, or those of the
+            rows that judge are.
     """
     if targets.experts and not experts:
         raise OptionError(
             f"{targets.source} holds the experts' ratings of HQ, which prove a model and must not train it: figures on "
             "HQ would then mean nothing. Prove with `emonet-fast evaluate hq`; --train-on-hq trains all the same"
+        )
+    labelled = np.asarray(~np.isnan(both.targets) & (both.weights > 0))
+    alone = lone_labels(both.targets, labelled, targets.names)
+    if alone:
+        raise DataError(
+            f"{'; '.join(alone)}, and nothing else to tell it from. Give more labels, or leave these out with --label"
         )
     split = split_rows(both.values, both.groups, held_out, seed=seed)
     held = np.flatnonzero(split.held_out)
@@ -65,7 +73,7 @@ def prepare(both: Labelled, targets: Targets, held_out: float, seed: int, expert
             "two at least, as one part of them stops the heads and the other judges them. "
             "Hold out more, give more data, or group by less"
         ) from None
-    known = np.asarray((~np.isnan(both.targets) & (both.weights > 0)).any(axis=0))
+    known = labelled.any(axis=0)
     names = tuple(name for name, one in zip(targets.names, known.tolist(), strict=True) if one)
     lacking = [name for name in targets.names if name not in names]
     notes = [*targets.notes, *both.notes]

@@ -81,7 +81,9 @@ def embeddings(tmp_path):
 
 def test_check_says_what_labels_hold_and_what_joins(tmp_path, embeddings):
     labels = tmp_path / "l.csv"
-    labels.write_text("key,annotator,awe,Jealousy & Envy\na.jpg,u,1,2\na.jpg,v,3,\nb.jpg,u,7,0\nd.jpg,u,0,0\n")
+    labels.write_text(
+        "key,annotator,awe,Jealousy & Envy,fear\na.jpg,u,1,2,0\na.jpg,v,3,,\nb.jpg,u,7,0,0\nd.jpg,u,0,0,0\n"
+    )
     text = run(
         "check", labels, "--embeddings", embeddings, "--json", tmp_path / "j.json", "--report", tmp_path / "r.html"
     )
@@ -89,6 +91,7 @@ def test_check_says_what_labels_hold_and_what_joins(tmp_path, embeddings):
     assert "joined: 2 of 3 rows of embeddings have labels" in text
     assert "note: 1 row of the embeddings has no label: c.jpg" in text
     assert "note: 1 labelled picture is not in the embeddings: d.jpg" in text
+    assert "note: fear has the label 0 alone, and nothing else to tell it from" in text
     rows = {row["head"]: row for row in json.loads((tmp_path / "j.json").read_text())["tables"]["labels"]["rows"]}
     assert rows["Awe"]["labels"] == 3
     assert rows["Awe"]["mean"] == pytest.approx((2 + 7 + 0) / 3)

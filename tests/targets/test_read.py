@@ -181,7 +181,7 @@ BAD = {
     "has no labels": "key,awe\na,\n",
     "has no labels;": "key\na\n",
     "has no key": "key,awe\n,1\n",
-    "1 different texts": "key,label\na,x\n",
+    "1 different text, x": "key,label\na,x\n",
     "two persons of a": "key,person,awe\na,p,1\na,q,2\n",
     "gives the same column": "key,jealousy envy,Jealousy & Envy\na,1,2\n",
     "no letter a-z": "key,幸福\na,1\n",

@@ -60,3 +60,10 @@ def test_a_head_that_nothing_could_judge_is_refused_at_once(label):
     labels[judging, 0] = label
     with pytest.raises(DataError, match="awe has no labels, or all alike, in the 30 rows that judge heads"):
         prepare(replace(both, targets=labels), targets, 0.3, seed=0)
+
+
+def test_a_head_with_one_label_alone_is_refused_as_such():
+    """A class without positives: more rows to judge by would not help."""
+    both, targets = given()
+    with pytest.raises(DataError, match="awe has the label 0 alone, and nothing else to tell it from"):
+        prepare(replace(both, targets=both.targets * 0), targets, 0.3, seed=0)
