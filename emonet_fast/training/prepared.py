@@ -73,7 +73,7 @@ def prepare(both: Labelled, targets: Targets, held_out: float, seed: int, expert
             "two at least, as one part of them stops the heads and the other judges them. "
             "Hold out more, give more data, or group by less"
         ) from None
-    known = labelled.any(axis=0)
+    known = np.asarray(labelled.any(axis=0))
     names = tuple(name for name, one in zip(targets.names, known.tolist(), strict=True) if one)
     lacking = [name for name in targets.names if name not in names]
     notes = [*targets.notes, *both.notes]
