@@ -62,14 +62,27 @@ def run(*command: object, cwd: Path = ROOT, env: dict[str, str] | None = None) -
     return done.stdout
 
 
-def commit_time() -> int:
-    """When the last commit was made, in seconds since 1970: the time of every file that is built."""
-    return int(run("git", "log", "-1", "--format=%ct").strip())
+@dataclass(frozen=True)
+class Commit:
+    """What is built. It is named once: the two builds are of one commit, though another one is made meanwhile.
+
+    Args:
+        name: its full hash.
+        time: when it was made, in seconds since 1970: the time of every file that is built.
+    """
+
+    name: str
+    time: int
 
 
-def export_commit(to: Path) -> None:
-    """The last commit's files, with the same modes whatever the umask."""
-    packed = subprocess.run(["git", "archive", "HEAD"], stdout=subprocess.PIPE, check=True, cwd=ROOT)  # noqa: S607
+def last_commit(root: Path = ROOT) -> Commit:
+    name, time = run("git", "log", "-1", "--format=%H %ct", cwd=root).split()
+    return Commit(name, int(time))
+
+
+def export_commit(commit: Commit, to: Path, root: Path = ROOT) -> None:
+    """The commit's files, with the same modes whatever the umask."""
+    packed = subprocess.run(["git", "archive", commit.name], stdout=subprocess.PIPE, check=True, cwd=root)  # noqa: S603, S607
     with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
         archive.extractall(to, filter="data")
 
@@ -100,11 +113,11 @@ def builder(python: str, folder: Path) -> Path:
     return inside
 
 
-def build(how: Build, builders: list[Path], time: int, headers: dict[str, str]) -> list[Path]:
+def build(how: Build, builders: list[Path], commit: Commit, headers: dict[str, str]) -> list[Path]:
     """The archive, the pure wheel and, where headers are, a wheel of this platform for each Python; sorted by name."""
     source, out = how.folder / "source", how.folder / "out"
-    export_commit(source)
-    variables = {"SOURCE_DATE_EPOCH": str(time), "TZ": how.zone}
+    export_commit(commit, source)
+    variables = {"SOURCE_DATE_EPOCH": str(commit.time), "TZ": how.zone}
     none = {"TENSORRT_INCLUDE_DIR": str(source / "no-headers")}
 
     def make(python: Path, kind: str, tree: Path, to: Path, more: dict[str, str]) -> Path:
@@ -113,7 +126,7 @@ def build(how: Build, builders: list[Path], time: int, headers: dict[str, str]) 
         return next(iter(to.iterdir())) if len(list(to.iterdir())) == 1 else max(to.iterdir(), key=os.path.getctime)
 
     archive = make(builders[0], "--sdist", source, out, none)
-    normalise(archive, time)
+    normalise(archive, commit.time)
     with tarfile.open(archive) as packed:
         packed.extractall(how.folder, filter="data")
     unpacked = how.folder / archive.name.removesuffix(".tar.gz")
@@ -187,7 +200,8 @@ def main() -> int:
     asked = parser.parse_args()
     if run("git", "status", "--porcelain"):
         print("changes that are not committed are left out")
-    interpreters, time = pythons(asked.python), commit_time()
+    interpreters, commit = pythons(asked.python), last_commit()
+    print(f"building the commit {commit.name}", flush=True)
     headers = {name: os.environ[name] for name in ("TENSORRT_INCLUDE_DIR", "CUDA_INCLUDE_DIR") if name in os.environ}
     folder = Path(tempfile.mkdtemp(prefix="emonet-fast-dist-"))
     try:
@@ -195,7 +209,7 @@ def main() -> int:
         builds = [Build(folder / "one", "UTC"), Build(folder / "another-place", "Asia/Kolkata")]
         for each in builds:
             each.folder.mkdir()
-        first, second = (build(each, builders, time, headers) for each in builds)
+        first, second = (build(each, builders, commit, headers) for each in builds)
         compare(first, second)
         check(first)
         shutil.rmtree(asked.output, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 import io
 import re
+import subprocess
 import tarfile
 import tomllib
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from emonet_fast import __version__
 from release import licences
 from release.archive import normalise
-from release.dist import ReleaseError, compare, fitting
+from release.dist import ReleaseError, compare, export_commit, fitting, last_commit
 from release.notes import notes
 from release.trial import TrialError, version_of
 
@@ -35,6 +36,23 @@ def test_notes_are_one_section():
     for lacking in ("0.3.0", "0.0.1"):
         with pytest.raises(SystemExit, match=rf"says nothing of {lacking}; it has 0\.2\.0, 0\.1\.0, 0\.0\.1"):
             notes(text, lacking)
+
+
+def test_a_commit_in_between_changes_nothing(tmp_path):
+    """The second build exports what the first one did, though the branch went on."""
+
+    def made(text):
+        (tmp_path / "file").write_text(text)
+        who = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+        for command in (("init", "-q"), ("add", "file"), (*who, "commit", "-q", "-m", "x")):
+            subprocess.run(["git", *command], cwd=tmp_path, check=True)
+
+    made("first")
+    commit = last_commit(tmp_path)
+    made("second")
+    assert last_commit(tmp_path) != commit
+    export_commit(commit, tmp_path / "out", tmp_path)
+    assert (tmp_path / "out" / "file").read_text() == "first"
 
 
 def packed(path, names, mtime, mode, owner):
