@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,7 @@ def test_every_example_is_tested():
         "from_raw.py",
         "onnx_scores.cpp",  # these two in test_recipes.py
         "onnx_scores.mjs",
+        "opencv_loop.py",
         "pipeline.py",
         "pycuda_batches.py",
         "send_frames.py",
@@ -127,6 +129,25 @@ def test_pipeline(tiny_folder):
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["seconds"] for row in rows] == [0.0, 0.6, 1.0, 1.6]  # the first frame at or after each half second
     assert all(isinstance(row["score_awe"], float) for row in rows)
+
+
+def test_opencv_loop(tiny_folder, tmp_path, monkeypatch, capsys):
+    """In this process. Times are the file's, whose first frame OpenCV puts at 0; frames come as RGB."""
+    for package in ("av", "cv2", "scipy"):
+        pytest.importorskip(package, reason=f"{package} (extra test) is not installed")
+    from .video.making import write_clip
+
+    red = np.full((48, 64, 3), (200, 30, 30), np.uint8)
+    clip = write_clip(tmp_path / "clip.mp4", range(0, 2000, 250), rate=4, picture=lambda _: red)
+    program = runpy.run_path(str(EXAMPLES / "opencv_loop.py"))
+    read = list(program["frames"](str(clip), False))
+    assert [seconds for seconds, _ in read] == [i / 4 for i in range(8)]
+    assert np.abs(read[0][1].mean((0, 1)) - (200, 30, 30)).max() < 10
+    monkeypatch.setattr("sys.argv", ["opencv_loop.py", str(clip), "--checkpoint", str(tiny_folder), "--faces", "none"])
+    program["main"]()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["0.00", "0.50", "1.00", "1.50"]
+    assert all({one.rsplit(" ", 1)[0] for one in line.split(": ")[1].split(", ")} <= NAMES for line in lines)
 
 
 def test_pycuda_batches(pictures):
