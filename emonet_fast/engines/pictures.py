@@ -24,7 +24,8 @@ _SEARCH_SHARE = 4
 _FEWEST = 24
 DRAWN = "drawn by the package"
 # What int8 is proven on. Not the pictures of `verify`: the headroom of its ranges was chosen with an eye on those.
-INT8_PROOF_SEED = 137
+# Nor those of 73 and 137: the recipe was changed by what their proofs showed.
+INT8_PROOF_SEED = 211
 # Of 64 the bar of top-1, 97%, would let one change, which is half of what it says. 67 is the next number that lets two
 # change: as likely to pass as three of 100, and each picture takes 3.4 s on two cores at full depth.
 _INT8_PROOF_PICTURES = 67

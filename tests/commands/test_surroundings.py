@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import emonet_fast.sinks.tables
+import emonet_fast.sinks.timeline
 from emonet_fast import doctor, taxonomy
 from emonet_fast.commands import main
 from emonet_fast.commands.options import engine_options
@@ -93,10 +93,10 @@ def run(monkeypatch, capsys):
 def test_whatever_is_left_is_one_line(error, words, run, monkeypatch):
     """With --verbose a traceback comes first."""
 
-    def fail(path):
+    def fail(path, *arguments):
         raise error
 
-    monkeypatch.setattr(emonet_fast.sinks.tables, "recover", fail)
+    monkeypatch.setattr(emonet_fast.sinks.timeline, "recover", fail)
     status, said = run("recover", "x.csv")
     assert (status, said.count("\n")) == (2, 1)
     assert said.startswith(f"error: {words}")

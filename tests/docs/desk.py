@@ -69,6 +69,7 @@ def fill(desk: Path) -> None:
         face.save(path)
     (desk / "photos" / "empty.jpg").write_bytes(b"")
     others = [face, *(Image.fromarray(rgb).resize((96, 96)) for rgb in photographs()[1:])]
+    others.insert(3, face.transpose(Image.Transpose.FLIP_LEFT_RIGHT))  # pages look at the fourth row
     for folder in FOLDERS:
         (desk / folder).mkdir(exist_ok=True)
         for i, key in enumerate(KEYS):
