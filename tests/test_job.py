@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from emonet_fast import job
-from emonet_fast.bars import ProgressLines
+from emonet_fast.bars import ProgressLines, phases
 from emonet_fast.bars import progress as progress_of
 from emonet_fast.errors import BackendError
 from emonet_fast.process import held_signals
@@ -150,6 +150,15 @@ def test_lines_of_a_long_run_become_rarer(capsys):
             progress.update()
     lines = len(capsys.readouterr().err.splitlines())
     assert 100 < lines < 200
+
+
+def test_a_phase_counts_in_its_own_unit(capsys):
+    with phases("B", "bar", {"check": "picture"}) as show:
+        show("check", 0, 4)
+        show("weights", 0, 2_000_000)
+    said = capsys.readouterr().err
+    assert "0/4 [00:00<?, ?picture/s]" in said
+    assert "0.00/2.00M [00:00<?, ?B/s]" in said
 
 
 @pytest.mark.parametrize("show", ["auto", "bar", "lines", "none"])

@@ -3,6 +3,7 @@
 import json
 import resource
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -255,6 +256,16 @@ def test_a_run_that_ends_early_leaves_nothing_new(tiny, tmp_path, form, end):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert sorted(tmp_path.rglob("*")) == before
     assert form == "openvino" or output.read_text() == "older"
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_a_disk_without_room_is_noticed_before_writing(tiny, tmp_path, monkeypatch, form):
+    """For OpenVINO also where the folder that is to hold the new one is not there yet."""
+    monkeypatch.setattr("emonet_fast.files.shutil.disk_usage", lambda folder: SimpleNamespace(free=60 << 20))
+    output = tmp_path / "m.onnx" if form == "onnx" else tmp_path / "new" / "ir"
+    with pytest.raises(EmonetError, match=r"has 0\.06 GB free; expected at least 0\.07 GB for the exported model"):
+        tiny.written(output, format=form)
+    assert not list(tmp_path.glob("[mn]*"))
 
 
 def test_int8_without_a_report_is_refused(tiny, tmp_path):
