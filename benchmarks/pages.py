@@ -74,6 +74,7 @@ def files() -> dict[Path, str]:
             "cost": suites.cost(runs),
             "spread": suites.spread(read("spread")),
             "others": suites.others(read("others")),
+            "serving": suites.serving(read("serving")),
         },
         DOCS / "scaling.md": {
             "measured": bulk.measured(read("bulk")),
@@ -85,7 +86,6 @@ def files() -> dict[Path, str]:
         },
         DOCS / "decoding.md": decoding.blocks(decoders),
         DOCS / "video.md": {"figures": video.figures(read("video")), "tracks": video.tracks(read("video"))},
-        DOCS / "serving.md": {"serving": suites.serving(read("serving"))},
         DOCS / "int8-graph.md": {"speed": int8.speed(read("int8")), "proof": int8.proof(read("int8-proof"))},
         DOCS / "tensorrt.md": {"graph": graph.graph(read("trt-graph"))},
     }

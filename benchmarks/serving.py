@@ -6,12 +6,12 @@ rate     rows a second through HTTP with 32 clients, and of Scorer on the same p
 latency  one picture over loopback, beside Scorer's own time for it, in turns
 soak     10,000 requests, 5% damaged, 2% cut off, 1% too large; memory and what is left afterwards
 crowd    the same load with and without 200 idle and 50 slow connections beside it
-stop     SIGTERM in the middle of the load: what became of the requests that the server had taken
+stop     SIGTERM in the middle of the load, five times: what became of the requests that the server had taken
 
 The load comes from locust, in an environment of its own (.venv-others/locust), to this machine alone: it is well kept,
 and its clients are Python, so that one can leave in the middle of a request. oha sends one request again and again.
-`rate` and `latency` use two layers of full width, so that overhead shows; the others use a tiny network in float32, so
-that the server has most to do. Every answer is held to what Scorer says.
+`rate` uses two layers of full width; the others use a tiny network in float32, so that the server has most to do. Every
+answer is held to what Scorer says.
 """
 
 import argparse
@@ -42,7 +42,7 @@ from emonet_fast.testing.synthetic import write_synthetic
 from tests.tiny import write_tiny
 
 LOAD = Path(__file__).with_name("serving_load.py")
-CLIENTS, ROUNDS, PAIRS, SECONDS = 32, 3, 150, 120
+CLIENTS, ROUNDS, PAIRS, SECONDS, STOPS = 32, 3, 150, 120, 5
 LIMIT = 300_000  # bytes of a request
 IDLE, SLOW = 200, 50
 FP32 = ("--precision", "fp32")
@@ -143,8 +143,8 @@ def rate(program: str, checkpoint: Path, folder: Path, rows: int) -> dict[str, A
 def latency(checkpoint: Path, folder: Path) -> dict[str, Any]:
     picture = next(iter(sorted(folder.glob("*.jpg")))).read_bytes()
     with (
-        server(checkpoint, folder) as (url, _),
-        Scorer(checkpoint, cache_dir=folder) as scorer,
+        server(checkpoint, folder, *FP32) as (url, _),
+        Scorer(checkpoint, precision="fp32", cache_dir=folder) as scorer,
         httpx.Client() as client,
     ):
         scorer([picture], progress=False)
@@ -161,18 +161,11 @@ def soak(program: str, checkpoint: Path, folder: Path, requests: int) -> dict[st
     known(checkpoint, folder)
     with server(checkpoint, folder, *FP32, "--max-body", str(LIMIT)) as (url, process):
         load(program, url, folder, requests // 20, BAD=5, CUT=2, LARGE=1)  # what is opened once is not growth
-        before = memory(process.pid)
+        before = held(process.pid)
         done = load(program, url, folder, requests, BAD=5, CUT=2, LARGE=1)
-        time.sleep(1)
         text = httpx.get(f"{url}/metrics").text
-        return done | {
-            "memory_mb": [before, memory(process.pid)],
-            "left": float(re.findall(r"^emonet_fast_queue ([\d.]+)", text, re.M)[0]),
-            "threads": len(list(Path(f"/proc/{process.pid}/task").iterdir())),
-            "sockets": sum(
-                str(one.readlink()).startswith("socket") for one in Path(f"/proc/{process.pid}/fd").iterdir()
-            ),
-        }
+        left = float(re.findall(r"^emonet_fast_queue ([\d.]+)", text, re.M)[0])
+        return done | {"before": before, "after": held(process.pid), "left": left}
 
 
 @contextmanager
@@ -239,15 +232,21 @@ def middle(parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 def stop(program: str, checkpoint: Path, folder: Path, requests: int) -> dict[str, Any]:
     known(checkpoint, folder)
-    with server(checkpoint, folder, *FP32) as (url, process):
-        return load(program, url, folder, requests, STOP=process.pid)
+    counts: Counter[str] = Counter()
+    for _ in range(STOPS):
+        with server(checkpoint, folder, *FP32) as (url, process):
+            counts.update(load(program, url, folder, requests, STOP=process.pid)["counts"])
+    return {"counts": dict(counts), "times": STOPS}
 
 
-def memory(process: int) -> float:
-    """Resident MB."""
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process}/status").read_text())
+def held(process: int) -> dict[str, float]:
+    """What a process holds a second later: resident MB, threads, sockets."""
+    time.sleep(1)
+    proc = Path(f"/proc/{process}")
+    found = re.search(r"VmRSS:\s+(\d+)", (proc / "status").read_text())
     assert found is not None
-    return int(found[1]) / 1000
+    sockets = sum(str(one.readlink()).startswith("socket") for one in (proc / "fd").iterdir())
+    return {"MB": int(found[1]) / 1000, "threads": len(list((proc / "task").iterdir())), "sockets": sockets}
 
 
 def main() -> None:
@@ -269,7 +268,7 @@ def main() -> None:
         tiny = write_tiny(folder / "tiny")
         work = {
             "rate": lambda: rate(program, shallow, folder, options.rows),
-            "latency": lambda: latency(shallow, folder),
+            "latency": lambda: latency(tiny, folder),
             "soak": lambda: soak(program, tiny, folder, options.requests),
             "crowd": lambda: crowd(program, tiny, folder, options.requests // 10),
             "stop": lambda: stop(program, tiny, folder, options.requests // 10),

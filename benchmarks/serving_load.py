@@ -161,18 +161,18 @@ class Sender(FastHttpUser):
                 connection.sendall(head(body, "Expect: 100-continue\r\nConnection: close\r\n"))
                 answer = connection.recv(1 << 16)
                 if not answer.startswith(b"HTTP/1.1 100 "):
-                    count("taken: no" if self.stopped else "lost")
+                    count("not taken" if self.stopped else "lost")
                     return
                 connection.sendall(body)
                 while chunk := connection.recv(1 << 16):
                     answer += chunk
         except OSError:
-            count("lost" if answer or not self.stopped else "taken: no")
+            count("lost" if answer or not self.stopped else "not taken")
             return
         first, _, content = answer.partition(b"\r\n\r\n")[2].partition(b"\r\n\r\n")
         status = first[9:12].decode()
         right = status == "503" or (status == "200" and json.loads(content)["rows"][0]["raw"] == KNOWN[which])
-        count(f"taken: {status}" if right else "lost")
+        count(f"taken and answered {status}" if right else "lost")
 
 
 def head(body: bytes, more: str = "") -> bytes:

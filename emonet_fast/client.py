@@ -32,9 +32,9 @@ _ARROW = "application/vnd.apache.arrow.stream"
 _TOGETHER, _BYTES = 16, 8 << 20
 # Tries of a request that the server refuses for now, and the longest wait between two.
 _TRIES, _LONGEST_WAIT = 10, 30.0
-# The files of a request; what it is answered with; seconds to wait, answered with None.
+# The files of a request; what it is answered with; seconds to wait, answered with None; last of all the scores.
 _Ask: TypeAlias = list[tuple[str, tuple[str, bytes]]] | float
-_Talk: TypeAlias = "Generator[_Ask, httpx.Response | None, Scores]"
+_Talk: TypeAlias = "Generator[_Ask | Scores, httpx.Response | None, None]"
 
 
 class ServerError(EmonetError):
@@ -96,11 +96,9 @@ class Client:
         talk, answer = _talk(images), None  # type: tuple[_Talk, httpx.Response | None]
         with _reached():
             while True:
-                try:
-                    ask = talk.send(answer)
-                except StopIteration as end:
-                    scores: Scores = end.value
-                    return scores
+                ask = talk.send(answer)
+                if isinstance(ask, Scores):
+                    return ask
                 if isinstance(ask, float):
                     time.sleep(ask)
                 else:
@@ -137,11 +135,9 @@ class AsyncClient:
         talk, answer = _talk(images), None  # type: tuple[_Talk, httpx.Response | None]
         with _reached():
             while True:
-                try:
-                    ask = talk.send(answer)
-                except StopIteration as end:
-                    scores: Scores = end.value
-                    return scores
+                ask = talk.send(answer)
+                if isinstance(ask, Scores):
+                    return ask
                 if isinstance(ask, float):
                     await asyncio.sleep(ask)
                 else:
@@ -182,10 +178,10 @@ def _talk(images: Iterable[object]) -> _Talk:
     if group:
         parts.append((yield from _group(group)))
     # Without pictures the columns are those of one that is empty.
-    return Scores.concat(parts) if parts else (yield from _group([Picture("", None, Status.EMPTY)])).select([])
+    yield Scores.concat(parts) if parts else (yield from _group([Picture("", None, Status.EMPTY)])).select([])
 
 
-def _group(pictures: list[Picture]) -> _Talk:
+def _group(pictures: list[Picture]) -> "Generator[_Ask, httpx.Response | None, Scores]":
     files = [("pictures", (str(i), one.data if isinstance(one.data, bytes) else b"")) for i, one in enumerate(pictures)]
     for _ in range(_TRIES):
         answer = yield files

@@ -132,14 +132,19 @@ def serving(suite: Suite | None) -> str:
                 rows.append([f"32 clients {name}", f"p50 {one['p50_ms']:.0f} ms, {one['rate']:.0f} rows/s; {counts}"])
         elif part == "stop":
             counts = ", ".join(f"{number:,} {what}" for what, number in sorted(value["counts"].items()))
-            rows.append(["SIGTERM in the middle of the load", f"{counts}; {value['counts'].get('lost', 0)} lost"])
+            lost = value["counts"].get("lost", 0)
+            rows.append([f"SIGTERM in the middle of the load, {value['times']} times", f"{counts}; {lost} lost"])
         else:
             counts = ", ".join(f"{number:,} {name}" for name, number in sorted(value["counts"].items()))
-            before, after = value["memory_mb"]
+            before, after = (
+                ", ".join(f"{number:.0f} {name}" for name, number in value[when].items())
+                for when in ("before", "after")
+            )
             rows.append(["requests and what became of them", counts])
             faults = value.get("faults", {})
             rows += [["what was wrong", f"{number:,} {fault}"] for fault, number in faults.items()]
-            rows.append(["memory before and after them", f"{before:.0f} MB, {after:.0f} MB; {value['left']:.0f} left"])
+            rows.append(["the server before them", before])
+            rows.append(["the server after them", f"{after}; {value['left']:.0f} rows left"])
     return "\n".join([f"{suite.machine}, {suite.date}.", "", *table(["what", "figure"], rows)])
 
 

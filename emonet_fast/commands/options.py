@@ -191,17 +191,23 @@ detector_model = FACES(
 )
 
 
-def face_options(defaults: FaceOptions = FaceOptions()) -> Decorator:  # noqa: B008 - it is frozen
-    """Options that give a command `faces`, a FaceOptions."""
+_faces = FACES(
+    "--faces WHICH",
+    "Score whole pictures (none), the faces that YuNet finds (detect), or those of a file (boxes:FILE, as COCO JSON, "
+    "parquet or CSV).",
+)
+_own_faces = FACES(
+    "--faces", "Score whole pictures (none), or the faces that YuNet finds (detect).", ("none", "detect")
+)
+
+
+def face_options(defaults: FaceOptions = FaceOptions(), known: bool = True) -> Decorator:  # noqa: B008 - it is frozen
+    """Options that give a command `faces`, a FaceOptions. known: whether a file may name the pictures' faces."""
     return together(
         "faces",
         FaceOptions,
         defaults,
-        faces=FACES(
-            "--faces WHICH",
-            "Score whole pictures (none), the faces that YuNet finds (detect), or those of a file (boxes:FILE, as "
-            "COCO JSON, parquet or CSV).",
-        ),
+        faces=_faces if known else _own_faces,
         model=detector_model,
         margin=FACES(
             "--face-margin X", "Let a crop reach beyond its face on each side by this part of the face's longer side."

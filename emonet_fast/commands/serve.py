@@ -39,7 +39,7 @@ _serve_options = opt.together(
     ("One for others, who need the token in a file:", "-c large --host 0.0.0.0 --token-file token.txt"),
 )
 @opt.checkpoint
-@opt.face_options()
+@opt.face_options(known=False)
 @opt.engine_options("decoder")
 @_serve_options
 @opt.SERVER(
@@ -74,8 +74,6 @@ def serve(
     from ..serve.run import serve as run
     from ..serve.service import Service
 
-    if faces.boxes is not None:
-        raise OptionError("--faces boxes:FILE names faces of known pictures; expected none or detect")
     access = Access(token_of(token_file), cors)
     service = Service(checkpoint, options, faces, settings, access, dict(map(_named, baseline)))
     run(service, lambda url: opt.say(f"listening at {url}"))

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -20,8 +20,8 @@ from uvicorn.protocols.utils import ClientDisconnected
 
 from .. import codebook, taxonomy
 from ..reliability import reliability
-from .answers import ARROW, Wanted, as_arrow, as_json, dumped
-from .bodies import body_of
+from .answers import ARROW, Wanted, as_arrow, as_json
+from .bodies import Body
 from .limits import RefusedError
 from .openapi import document
 from .page import page
@@ -73,25 +73,15 @@ def make_app(service: Service) -> Starlette:
             Route("/", routes.page),
         ],
         middleware=[*([cors] if service.access.origins else []), Middleware(_Door, service=service)],
-        exception_handlers={RefusedError: _refused, HTTPException: _refused, ClientDisconnect: _left},
+        exception_handlers={HTTPException: _of_starlette},
         lifespan=lifespan,
     )
 
 
-def error_answer(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
-    """An error as JSON."""
-    return Response(dumped({"error": text}), status, headers, "application/json")
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    if isinstance(error, RefusedError):
-        return error_answer(error.status, str(error), error.headers)
-    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these two
-    return error_answer(error.status_code, error.detail, dict(error.headers or {}))
-
-
-async def _left(request: Request, error: Exception) -> Response:
-    return Response(status_code=_LEFT)
+async def _of_starlette(request: Request, error: Exception) -> Response:
+    """Its own errors, of a path or a method that is none, as ours look."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for this one
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
 class _Door:
@@ -120,24 +110,21 @@ class _Door:
                     self._service.access.check(Headers(scope=scope))
                 await self._app(scope, receive, counted)
             except RefusedError as error:
-                await _deny(scope, receive, counted, error_answer(error.status, str(error), error.headers))
+                answer = JSONResponse({"error": str(error)}, error.status, error.headers)
+                await answer(scope, receive, counted)
+            except ClientDisconnect:
+                status = _LEFT
             except ClientDisconnected:
                 pass
             except Exception as error:
                 _log.error("a request failed: %s", type(error).__name__, exc_info=_log.isEnabledFor(logging.DEBUG))
                 if status == 500:
-                    await _deny(scope, receive, counted, error_answer(500, "the server has failed; its log says how"))
+                    answer = JSONResponse({"error": "the server has failed; its log says how"}, 500)
+                    await answer(scope, receive, counted)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._service.metrics.requests.labels(route, status).inc()
             self._service.metrics.latency.labels(route).observe(time.perf_counter() - began)
-
-
-async def _deny(scope: Scope, receive: Receive, send: Send, answer: Response) -> None:
-    if scope["type"] == "websocket":
-        await WebSocket(scope, receive, send).send_denial_response(answer)
-    else:
-        await answer(scope, receive, send)
 
 
 class _Routes:
@@ -151,15 +138,13 @@ class _Routes:
         service.working()
         wanted = Wanted.of(request.query_params, service.baselines)
         service.finder(wanted.faces)
-        async with body_of(request, service.settings, service.held) as body:
+        with closing(Body(request, service.settings, service.held)) as body:
             pictures = await body.pictures()
             gone = asyncio.ensure_future(_until_gone(request))
             try:
                 scores = await service.scored(pictures, wanted, gone)
             finally:
                 gone.cancel()
-        if scores is None:
-            return Response(status_code=_LEFT)
         arrow = ARROW in request.headers.get("accept", "")
         write = as_arrow if arrow else as_json
         few = len(scores) <= _FEW
@@ -181,24 +166,23 @@ class _Routes:
             }
             for one in taxonomy.DIMENSIONS
         ]
-        return Response(dumped({"groups": taxonomy.GROUPS, "dimensions": dimensions}), media_type="application/json")
+        return JSONResponse({"groups": taxonomy.GROUPS, "dimensions": dimensions})
 
     async def codebook(self, request: Request) -> Response:
         return Response(codebook.to_json(list(codebook.every())), media_type="application/json")
 
     async def health(self, request: Request) -> Response:
-        return Response(dumped({"status": "alive"}), media_type="application/json")
+        return JSONResponse({"status": "alive"})
 
     async def ready(self, request: Request) -> Response:
         self._service.working()
-        return Response(dumped({"status": "ready"}), media_type="application/json")
+        return JSONResponse({"status": "ready"})
 
     async def openapi(self, request: Request) -> Response:
-        content = document(self._service.settings, self._service.baselines)
-        return Response(dumped(content), media_type="application/json")
+        return JSONResponse(document(self._service.settings, self._service.baselines))
 
     async def page(self, request: Request) -> Response:
-        return Response(self._page, headers=_PAGE, media_type="text/html")
+        return HTMLResponse(self._page, headers=_PAGE)
 
     async def metrics(self, request: Request) -> Response:
         text, kind = self._service.metrics.text()

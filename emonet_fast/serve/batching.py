@@ -56,7 +56,7 @@ class Taken:
 
     pictures: Sequence[Picture]
     faces: PictureFaces | None
-    finished: Callable[[], None]
+    finished: Callable[[], object]
     rows: list[list[TakenRow]] = field(init=False)
     left: int = field(init=False)  # pictures that are not decoded, and rows that are not scored
     cancelled: bool = False

@@ -5,8 +5,8 @@ import base64
 import binascii
 import json
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any
 
 from starlette.datastructures import UploadFile
@@ -59,10 +59,9 @@ class Body:
                 if kind == "multipart/form-data":
                     named = await self._files()
                 elif kind == "application/json":
-                    body = b"".join([chunk async for chunk in self._chunks()])
-                    named = await asyncio.to_thread(_of_json, body, self._options.max_files)
+                    named = await asyncio.to_thread(_of_json, await self._whole(), self._options.max_files)
                 elif kind == "application/octet-stream" or kind.startswith("image/"):
-                    named = [("", b"".join([chunk async for chunk in self._chunks()]))]
+                    named = [("", await self._whole())]
                 else:
                     raise RefusedError(415, f"content type {kind[:100] or 'none'} came; {_EXPECTED}")
         except TimeoutError:
@@ -89,6 +88,9 @@ class Body:
             file.file.close()
         return named
 
+    async def _whole(self) -> bytes:
+        return b"".join([chunk async for chunk in self._chunks()])
+
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
         most = self._options.max_body
         declared = self._request.headers.get("content-length", "")
@@ -107,22 +109,10 @@ class Body:
             yield chunk
 
     async def _linger(self) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_LINGER):
                 while (await self._request.receive()).get("more_body", False):
                     pass
-        except TimeoutError:
-            pass
-
-
-@asynccontextmanager
-async def body_of(request: Request, options: ServeOptions, held: Held) -> AsyncIterator[Body]:
-    """The body of a request, whose bytes are held until the end of a `with` block."""
-    body = Body(request, options, held)
-    try:
-        yield body
-    finally:
-        body.close()
 
 
 def _too_many(most: int) -> RefusedError:

@@ -18,7 +18,6 @@ from .service import Service
 
 # Seconds beyond a request's own limits until a stopping server gives up what hangs.
 _GRACE = 5
-_BACKLOG = 2048
 
 
 class Server(uvicorn.Server):
@@ -40,7 +39,6 @@ class Server(uvicorn.Server):
             make_app(service),
             http=http,
             ws=stream,
-            loop="asyncio",
             lifespan="on",
             log_config=None,  # the command line has set logging up
             access_log=False,
@@ -50,7 +48,6 @@ class Server(uvicorn.Server):
             ws_per_message_deflate=False,  # pictures are compressed already
             timeout_keep_alive=int(settings.patience) + 1,
             timeout_graceful_shutdown=int(settings.deadline + settings.patience) + _GRACE,
-            backlog=_BACKLOG,
         )
         super().__init__(config)
 
@@ -97,6 +94,7 @@ def listen(settings: ServeOptions, token: str | None) -> socket.socket:
             "EMONET_FAST_TOKEN"
         )
     try:
+        # Not socket.create_server: its sockets do not name TCP, and asyncio would let answers wait for 40 ms (Nagle).
         family, kind, number, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, number)
         try:

@@ -3,10 +3,13 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePath
+
+from starlette.requests import ClientDisconnect
 
 from ..baseline import Baseline
 from ..checkpoint.fetch import VARIANTS
@@ -111,18 +114,17 @@ class Service:
         name = {} if where in VARIANTS else {"checkpoint": PurePath(where).name}
         return {**scores.metadata, **name, **(faces.metadata if faces is not None else {})}
 
-    async def scored(self, pictures: Sequence[Picture], wanted: Wanted, gone: "asyncio.Task[None]") -> Scores | None:
-        """The scores of a request's pictures; None where `gone` ends first, as the client has left.
+    async def scored(self, pictures: Sequence[Picture], wanted: Wanted, gone: "asyncio.Task[None]") -> Scores:
+        """The scores of a request's pictures.
 
-        Raises RefusedError: 429 where the queue is full, 504 at the deadline.
+        Raises RefusedError: 429 where the queue is full, 504 at the deadline; ClientDisconnect where `gone` ends first.
         """
         batcher = self.working()
         if len(pictures) > self.settings.max_queue:
             raise RefusedError(413, f"{len(pictures)} pictures came at once; {self.settings.max_queue} may wait")
         faces = self.finder(wanted.faces)
-        loop = asyncio.get_running_loop()
         there = asyncio.Event()
-        taken = Taken(pictures, faces, _from_threads(loop, there))
+        taken = Taken(pictures, faces, partial(asyncio.get_running_loop().call_soon_threadsafe, there.set))
         try:
             batcher.take(taken)
         except FullError as full:
@@ -135,7 +137,7 @@ class Service:
             await asyncio.wait((waiting, gone), timeout=deadline, return_when=asyncio.FIRST_COMPLETED)
             if not there.is_set():
                 if gone.done():
-                    return None
+                    raise ClientDisconnect
                 raise busy(504, f"the rows were not there within {deadline:g} s")
         finally:
             waiting.cancel()
@@ -162,10 +164,3 @@ class Service:
         rows, raw, vectors = taken.result(len(checkpoint.names), checkpoint.vision.hidden_size)
         scores = scorer.scores_of(rows, raw, vectors if embeddings else None, taken.faces is not None)
         return rows, replace(scores, metadata=self.metadata(scores, taken.faces))
-
-
-def _from_threads(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> Callable[[], None]:
-    def tell() -> None:
-        loop.call_soon_threadsafe(event.set)
-
-    return tell

@@ -169,7 +169,7 @@ async def stream(socket: WebSocket, service: Service) -> None:
         await socket.accept()
         none = service.scorers[0].empty()
         metadata = service.metadata(none, service.finder(wanted.faces))
-        await socket.send_text(dumped({"metadata": metadata, "notes": none.notes}).decode())
+        await socket.send_json({"metadata": metadata, "notes": none.notes})
         await _answers(socket, service, follower, newest, reading)
     except WebSocketDisconnect:
         pass

@@ -49,6 +49,7 @@ TWO_MEANINGS = {
     "--dataset": "a data set to read; train: one to name in the card",
     "--device": "any place of an engine; train: cpu or cuda",
     "--embeddings": "a switch; bulk: a number type",
+    "--faces": "of a file too; serve: not",
     "--format": "of a model; score: of what is printed",
     "--heads": "a folder to take; checkpoint demo: a size to make",
     "--images": "pictures to calibrate with; labels template: to label",

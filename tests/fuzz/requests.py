@@ -72,11 +72,12 @@ def prepare(folder: Path) -> Callable[[int], None]:
         if seed % 2 == 0:
             score()
         for _ in range(200):  # the server notices a moment later that a client has left
-            if service.batcher is not None and service.batcher.pending == service.streams == 0:
+            left = service.batcher.pending, service.streams, len(server.server_state.tasks)
+            if left == (0, 0, 0):
                 break
             threading.Event().wait(0.05)
         else:
-            raise AssertionError(f"{service.batcher.pending} pictures and {service.streams} streams are left")
+            raise AssertionError("{} pictures, {} streams and {} tasks are left".format(*left))
         assert service.held._left == settings.max_held
 
     return case

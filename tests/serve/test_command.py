@@ -63,7 +63,6 @@ def test_sigterm_under_load_loses_no_row_that_was_taken(tiny_folder, pictures):
     [
         (["-c", "/none", "--port", "0"], "/none"),
         (["-c", "small", "--host", "0.0.0.0"], "--token-file"),  # noqa: S104
-        (["-c", "small", "--faces", "boxes:a.csv"], "none or detect"),
         (["-c", "small", "--baseline", "a.json"], "NAME=F.json"),
         (["-c", "small", "--max-queue", "0"], "--max-queue is 0"),
     ],
@@ -71,6 +70,11 @@ def test_sigterm_under_load_loses_no_row_that_was_taken(tiny_folder, pictures):
 def test_what_cannot_work_ends_with_one_line(arguments, text, run):
     status, err = run("serve", *arguments)
     assert (status, text in err, err.count("\n")) == (2, True, 1)
+
+
+def test_faces_of_a_file_are_not_offered(run):
+    status, err = run("serve", "-c", "small", "--faces", "boxes:a.csv")
+    assert (status, "'boxes:a.csv' is not one of 'none', 'detect'" in err) == (2, True)
 
 
 def test_a_port_that_is_taken(run):
