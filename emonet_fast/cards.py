@@ -147,8 +147,7 @@ def weights_card(name: str, weights: Description, weights_hash: str, rights: Lic
             f"# {one_line(name)}",
             "",
             *untrained,
-            "Weights of faces' emotions, put into this file by [emonet-fast](https://pypi.org/project/emonet-fast/). "
-            f"{changes}",
+            f"Weights of faces' emotions, put into this file by emonet-fast. {changes}",
             "",
             "## Use",
             "",

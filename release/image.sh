@@ -11,7 +11,6 @@ cd "$(dirname "$0")/.."
 file=${1:-docs/serving/Dockerfile.cpu}
 most=900000000
 suite=${SUITE:-trixie}
-mirror=${MIRROR:-http://deb.debian.org/debian}
 name=emonet-fast-image-try
 work=$(mktemp -d "${TMPDIR:-/tmp}/emonet-fast-image.XXXXXX")
 # A store of its own, which is deleted with everything that was built. vfs needs no kernel's help, chroot no namespaces.
@@ -28,7 +27,7 @@ lent=(--volume /etc/resolv.conf:/etc/resolv.conf:ro --volume /etc/ssl/certs:/etc
 if [ "${BASE:-debian}" = debian ]; then
     rootfs=${ROOTFS:-$work/rootfs}
     [ -d "$rootfs" ] || debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates \
-        "$suite" "$rootfs" "$mirror" >"$work/debootstrap.log"
+        "$suite" "$rootfs" ${MIRROR:+"$MIRROR"} >"$work/debootstrap.log"
     ln -sf /usr/bin/python3 "$rootfs/usr/local/bin/python"
     rm -rf "$rootfs"/var/cache/apt/* "$rootfs"/var/lib/apt/lists/* "$rootfs"/usr/share/doc/* "$rootfs"/usr/share/locale/*
     made=$(b from scratch)

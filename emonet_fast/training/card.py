@@ -40,8 +40,7 @@ def model_card(result: Result, names: tuple[str, ...], rights: Licence, neutral:
             front_matter(rights, [figure.slug.lower() for figure in result.figures]),
             f"# {one_line(result.facts.get('name', 'Heads'))}",
             "",
-            f"{len(names)} heads for faces, on the embedding of a frozen encoder, trained by "
-            "[emonet-fast](https://pypi.org/project/emonet-fast/).",
+            f"{len(names)} heads for faces, on the embedding of a frozen encoder, trained by emonet-fast.",
             "",
             "## Use",
             "",
