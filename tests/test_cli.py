@@ -309,11 +309,11 @@ def test_no_exif_switch(published_small, photos, tmp_path, inside):
     assert rows["off"][1] == rows["on"][1]
 
 
-def test_verify_small_run(published_small, folder, tmp_path):
+def test_verify_small_run(tiny_folder, folder, tmp_path):
     pytest.importorskip("torch", reason="the reference (extra reference) is not installed")
     target = tmp_path / "verify.json"
     done = emonet(
-        "verify", "-c", published_small, "--images", folder, "--precision", "fp32", "--json", target
+        "verify", "-c", tiny_folder, "--images", folder, "--precision", "fp32", "--json", target
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "engine fp32: passes" in done.stdout
