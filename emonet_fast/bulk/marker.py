@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..reports.collect import InputCount
-from ..sources.folder import stat_file
+from ..sources.folder import hash_of, stat_file
 from .plan import Plan
-from .state import hash_of
 
 MARKER_FORMAT = "emonet_fast.bulk.shard"
 MARKER_VERSION = 1

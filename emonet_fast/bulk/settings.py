@@ -28,9 +28,9 @@ from ..options import (
 from ..process import available_cores
 from ..scorer import Scorer
 from ..sinks.encoders import SCHEMA_VERSION
+from ..sources.folder import hash_of
 from .inputs import canonical
 from .plan import Plan
-from .state import hash_of
 
 SELF = "self"
 _SLICE = re.compile(r"(\d+)/(\d+)")

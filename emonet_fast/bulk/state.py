@@ -7,7 +7,6 @@ counts.
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Literal
 
 from ..sources.folder import open_file, stat_file
@@ -52,13 +51,6 @@ def state_of(path: str, kind: Kind) -> FileState:
                 file.seek(max(0, info.st_size - 8 - footer))
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
     return FileState(info.st_size, info.st_mtime_ns, digest)
-
-
-def hash_of(path: Path) -> str:
-    """SHA-256 of a whole file. Raises OSError where there is none, or it is no regular file."""
-    stat_file(path)  # a pipe would be waited for
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def change(planned: FileState, path: str, kind: Kind) -> str:

@@ -1,6 +1,5 @@
 """Runs an exported model in the runtimes that are here, and compares its outputs with those stored beside it."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from ..errors import BackendError, DataError
 from ..optional import available, import_onnxruntime, openvino_core
 from ..records import Float32Array
+from ..sources.folder import hash_of
 from .expected import Expected, lowest_cosine, read_expected
 from .run import CHECK, MODEL
 
@@ -60,8 +60,7 @@ def check(path: Path) -> tuple[Expected, tuple[Checked, ...]]:
     for name, recorded in expected.about["files"].items():
         file = model.with_name(Path(name).name)
         try:
-            with file.open("rb") as opened:
-                found = hashlib.file_digest(opened, "sha256").hexdigest()
+            found = hash_of(file)
         except OSError as error:
             raise DataError(f"{file} cannot be read ({error.strerror or error}); it is a part of {path}") from None
         if found != recorded:

@@ -1,6 +1,5 @@
 """Writes an exported model: the file or folder, and the check beside it, all of them or nothing."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -22,6 +21,7 @@ from ..graph.int8 import Int8Recipe, load_recipe
 from ..graph.onnx_file import fits, weights_size, write_beside, write_inside
 from ..optional import import_openvino, openvino_core
 from ..options import ExportOptions, Options
+from ..sources.folder import hash_of
 from .describe import KEY, document, model_info
 from .expected import (
     FLOAT32_ERROR,
@@ -209,10 +209,7 @@ def _write_openvino(
         for path in temporary:
             path.unlink()
         progress("weights", 2 * size, 2 * size)
-        hashes = {}
-        for name in (MODEL, WEIGHTS):
-            with (folder / name).open("rb") as file:
-                hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        hashes = {name: hash_of(folder / name) for name in (MODEL, WEIGHTS)}
         with PendingFile(folder / f"model{CHECK}") as pending:
             write_expected(pending, Expected(expected.pixels, expected.outputs, {**expected.about, "files": hashes}))
             pending.publish()

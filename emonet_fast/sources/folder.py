@@ -3,6 +3,7 @@
 import errno
 import fnmatch
 import glob
+import hashlib
 import io
 import os
 import stat
@@ -73,6 +74,13 @@ def stat_file(path: str | os.PathLike[str]) -> os.stat_result | FileFacts:
     if not stat.S_ISREG(info.st_mode):
         raise OSError(errno.EINVAL, "a pipe, socket or device, not a file")
     return info
+
+
+def hash_of(path: Path) -> str:
+    """SHA-256 of a whole file. Raises OSError where there is none, or it is no regular file."""
+    stat_file(path)  # a pipe would be waited for
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_file(path: str | os.PathLike[str], *, buffering: int = -1) -> io.BufferedReader:

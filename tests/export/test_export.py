@@ -1,6 +1,7 @@
 """Exported models in ONNX Runtime and OpenVINO beside our own engine; what they say of themselves; what is refused."""
 
 import json
+import os
 import resource
 from dataclasses import asdict, replace
 from types import SimpleNamespace
@@ -271,6 +272,15 @@ def test_a_disk_without_room_is_noticed_before_writing(tiny, tmp_path, monkeypat
 def test_int8_without_a_report_is_refused(tiny, tmp_path):
     with pytest.raises(BackendError, match="exported only where it was proven, and there is no fidelity report"):
         tiny.written(tmp_path / "m.onnx", precision="int8")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes in folders are Unix's")
+def test_a_pipe_in_the_place_of_weights_is_not_waited_for(tiny, tmp_path):
+    _, weights, _ = tiny.written(tmp_path / "ir", format="openvino").files
+    weights.unlink()
+    os.mkfifo(weights)
+    with pytest.raises(DataError, match=r"model\.bin cannot be read \(a pipe, socket or device, not a file\)"):
+        check(tmp_path / "ir")
 
 
 @pytest.mark.parametrize("damage", ["model", "check", "no check", "text", "newer"])
