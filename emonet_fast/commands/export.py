@@ -55,7 +55,8 @@ def export(
 def _check(path: Path) -> None:
     from ..export.check import check, check_ran, summary
 
-    expected, results = check(path)
+    with phases("picture") as show:
+        expected, results = check(path, show)
     opt.say(summary(expected), *(result.text() for result in results))
     sys.exit(opt.Exit.DONE if check_ran(results) else opt.Exit.MISSED)
 
@@ -76,7 +77,7 @@ def _export(checkpoint: str, output: Path, wanted: ExportOptions, options: Optio
         opt.try_files(described, inputs=inputs)
     else:
         opt.try_files(*files, described, inputs=inputs)
-    with phases("B", units={"check": "picture"}) as show:
+    with phases("B", units={"check": "layer", "check of float16": "layer"}) as show:
         opened = open_checkpoint(
             checkpoint,
             options.cache_dir,

@@ -1,5 +1,7 @@
 """The whole network in numpy, float32, one layer's weights in memory at a time: what an exported model is held to."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..checkpoint.layers import layer_names, prefixes_of
@@ -21,26 +23,34 @@ class HalfFile(SafetensorsFile):
 
 
 def exact_outputs(
-    checkpoint: Checkpoint, pixels: UInt8Array, file: SafetensorsFile | None = None
+    checkpoint: Checkpoint,
+    pixels: UInt8Array,
+    file: SafetensorsFile | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Float32Array, Float32Array]:
     """Compute pixels [n, 3, S, S] uint8 to embedding [n, hidden] and raw [n, H], float32.
 
     file: gives the tensors; None takes the checkpoint's. The pictures go through a layer together, so that its weights
-    are read once.
+    are read once. progress: told how many layers of how many are done; the last one is pooling and heads.
     """
     file = file or SafetensorsFile(checkpoint.path)
     tower = LayeredTower(checkpoint, file=file)
     places = [tower.begin(one) for one in pixels]
-    for name in layer_names(checkpoint.vision.num_hidden_layers):
+    names = list(layer_names(checkpoint.vision.num_hidden_layers))
+    for done, name in enumerate(names):
+        progress(done, len(names) + 1)
         linears = [tower.linear(prefix) for prefix in prefixes_of(name)]
         for i, place in enumerate(places):
             x = tower.taken(name, place)
             places[i] = tower.given(name, place, [x @ weight.T + bias for weight, bias in linears])
+    progress(len(names), len(names) + 1)
     norm = "vision_model.post_layernorm"
     weight, bias = tower.linear(norm)
     epsilon = checkpoint.vision.layer_norm_eps
     embedding = np.stack([_pooled(checkpoint, file, layer_norm(p.stream, weight, bias, epsilon)) for p in places])
-    return embedding, _raw(checkpoint, file, embedding)
+    raw = _raw(checkpoint, file, embedding)
+    progress(len(names) + 1, len(names) + 1)
+    return embedding, raw
 
 
 def _pooled(checkpoint: Checkpoint, file: SafetensorsFile, tokens: Float32Array) -> Float32Array:

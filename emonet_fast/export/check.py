@@ -12,7 +12,7 @@ from ..errors import BackendError, DataError
 from ..optional import available, import_onnxruntime, openvino_core
 from ..records import Float32Array
 from ..sources.folder import hash_of
-from .expected import Expected, lowest_cosine, read_expected
+from .expected import Expected, Progress, lowest_cosine, read_expected
 from .run import CHECK, MODEL
 
 Array = npt.NDArray[Any]
@@ -46,8 +46,10 @@ class Checked:
         return f"{self.runtime}: {'within tolerance' if self.passed else 'FAILS'}, {', '.join(figures)}"
 
 
-def check(path: Path) -> tuple[Expected, tuple[Checked, ...]]:
+def check(path: Path, progress: Progress = lambda *_: None) -> tuple[Expected, tuple[Checked, ...]]:
     """Run a model, a file or a folder that `export` wrote, on the input stored beside it.
+
+    progress: told the runtime, and how many pictures of how many it has run.
 
     Returns what is expected, and what each runtime made of it. Raises DataError where the check is missing or damaged,
     or the files are not those that were written with it.
@@ -68,10 +70,10 @@ def check(path: Path) -> tuple[Expected, tuple[Checked, ...]]:
                 f"{file} is not the file that was written with {beside.name}: its SHA-256 is {found}, expected "
                 f"{recorded}. Export the model again, or get it again."
             )
-    return expected, (_onnxruntime(model, expected), _openvino(model, expected))
+    return expected, (_onnxruntime(model, expected, progress), _openvino(model, expected, progress))
 
 
-def _onnxruntime(model: Path, expected: Expected) -> Checked:
+def _onnxruntime(model: Path, expected: Expected, progress: Progress) -> Checked:
     if model.name == MODEL:
         return Checked("ONNX Runtime", why="which does not read OpenVINO's format")
     if not available("onnxruntime"):
@@ -83,10 +85,10 @@ def _onnxruntime(model: Path, expected: Expected) -> Checked:
         names = list(expected.outputs)
         return lambda x: dict(zip(names, session.run(names, {"pixels": x}), strict=True))
 
-    return _compared(f"ONNX Runtime {ort.__version__}", opened, expected)
+    return _compared(f"ONNX Runtime {ort.__version__}", opened, expected, progress)
 
 
-def _openvino(model: Path, expected: Expected) -> Checked:
+def _openvino(model: Path, expected: Expected, progress: Progress) -> Checked:
     from ..optional import import_openvino
 
     version = import_openvino().get_version().partition("-")[0]
@@ -96,13 +98,17 @@ def _openvino(model: Path, expected: Expected) -> Checked:
         compiled = openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         return lambda x: {name: compiled({"pixels": x})[name].copy() for name in expected.outputs}
 
-    return _compared(f"OpenVINO {version}", opened, expected)
+    return _compared(f"OpenVINO {version}", opened, expected, progress)
 
 
-def _compared(runtime: str, opened: Callable[[], Run], expected: Expected) -> Checked:
+def _compared(runtime: str, opened: Callable[[], Run], expected: Expected, progress: Progress) -> Checked:
+    pictures, parts = len(expected.pixels), []
+    progress(runtime, 0, pictures)
     try:
         run = opened()
-        parts = [run(batch) for batch in _batches(expected.pixels, expected.rows)]
+        for batch in _batches(expected.pixels, expected.rows):
+            parts.append(run(batch))
+            progress(runtime, min(len(parts) * expected.rows, pictures), pictures)
     except Exception as fault:  # whatever a runtime says of a model that it does not take
         return Checked(runtime, passed=False, why=f"{type(fault).__name__}: {str(fault).strip()[:500]}")
     got = {name: np.concatenate([part[name] for part in parts])[: len(expected.pixels)] for name in expected.outputs}

@@ -2,8 +2,9 @@
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..records import Float32Array, UInt8Array
 from .describe import EXPORT_VERSION, FORMAT
 
 Array = npt.NDArray[Any]
+Progress = Callable[[str, int, int], None]  # (phase, done, in all)
 PICTURES = 4
 # No other set of drawn pictures has it: a recipe is not chosen by these.
 _SEED = 126
@@ -51,9 +53,9 @@ class Expected:
         return self.about["input"]["shape"][0] or 1
 
 
-def expected_outputs(checkpoint: Checkpoint, pixels: UInt8Array) -> dict[str, Float32Array]:
+def expected_outputs(checkpoint: Checkpoint, pixels: UInt8Array, progress: Progress) -> dict[str, Float32Array]:
     """By name, what the float32 network gives for pixels [n, 3, S, S] uint8."""
-    return _named(checkpoint, *exact_outputs(checkpoint, pixels))
+    return _named(checkpoint, *exact_outputs(checkpoint, pixels, progress=partial(progress, "check")))
 
 
 def _named(checkpoint: Checkpoint, embedding: Float32Array, raw: Float32Array) -> dict[str, Float32Array]:
@@ -78,10 +80,11 @@ def as_input(pixels: UInt8Array, options: ExportOptions) -> Array:
 
 
 def tolerances_of_half(
-    checkpoint: Checkpoint, pixels: UInt8Array, outputs: Mapping[str, Float32Array]
+    checkpoint: Checkpoint, pixels: UInt8Array, outputs: Mapping[str, Float32Array], progress: Progress
 ) -> dict[str, float]:
     """What a model with float16 weights is held to. Raises EmonetError where these weights lose more than the bars."""
-    halved = _named(checkpoint, *exact_outputs(checkpoint, pixels, HalfFile(checkpoint.path)))
+    said = partial(progress, "check of float16")
+    halved = _named(checkpoint, *exact_outputs(checkpoint, pixels, HalfFile(checkpoint.path), said))
     error = float(np.abs(halved["raw"] - outputs["raw"]).max())
     cosine = lowest_cosine(halved["embedding"], outputs["embedding"])
     if not (error <= FLOAT16_ERROR and cosine >= FLOAT16_COSINE):

@@ -1,7 +1,7 @@
 """Writes an exported model: the file or folder, and the check beside it, all of them or nothing."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from ..backends.openvino.settle import find_report
 from ..checkpoint.spec import Checkpoint
 from ..engines.reports import ReportStore
 from ..errors import BackendError, OptionError
-from ..files import PendingFile, check_new_folder, check_space, new_folder, writing
+from ..files import PendingFile, check_new_folder, check_space, new_folder, target_of, writing
 from ..graph.exported import Graph, export_graph
 from ..graph.int8 import Int8Recipe, load_recipe
 from ..graph.onnx_file import fits, weights_size, write_beside, write_inside
@@ -26,6 +26,7 @@ from .describe import KEY, document, model_info
 from .expected import (
     FLOAT32_ERROR,
     Expected,
+    Progress,
     as_input,
     check_pixels,
     expected_outputs,
@@ -33,7 +34,6 @@ from .expected import (
     write_expected,
 )
 
-Progress = Callable[[str, int, int], None]  # (phase, done, in all)
 CHECK = ".check.npz"
 _DATA = ".data"
 # In a folder of OpenVINO's format.
@@ -99,11 +99,9 @@ def export(
     copies = 2 if wanted.format == "openvino" else 1
     check_space(output.parent, copies * weights_size(graph), "the exported model")
     pixels = check_pixels(checkpoint)
-    progress("check", 0, len(pixels))
-    outputs = expected_outputs(checkpoint, pixels)
+    outputs = expected_outputs(checkpoint, pixels, progress)
     if wanted.precision == "fp16":
-        tolerances = tolerances_of_half(checkpoint, pixels, outputs)
-    progress("check", len(pixels), len(pixels))
+        tolerances = tolerances_of_half(checkpoint, pixels, outputs, progress)
     about = document(checkpoint, wanted, proof, tolerances)
     graph.model.producer_version = __version__
     said = {KEY: json.dumps(about)} | {
@@ -179,6 +177,8 @@ def _write_onnx(graph: Graph, files: tuple[Path, ...], expected: Expected, progr
         hashes = {file.path.name: file.hashed()[0] for file in pending}
         last = stack.enter_context(PendingFile(check))
         write_expected(last, Expected(expected.pixels, expected.outputs, {**expected.about, "files": hashes}))
+        if not one:  # or whoever is stopped between the renames leaves an older model that reads the new weights
+            target_of(model).unlink(missing_ok=True)
         for file in (*reversed(pending), last):
             file.publish()
     if one:

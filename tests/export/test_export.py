@@ -328,7 +328,7 @@ def test_outputs_that_are_no_numbers_or_of_another_shape_fail(tiny, tmp_path, na
     def opened():
         return lambda x: {key: change(value) if key == name else value for key, value in expected.outputs.items()}
 
-    result = _compared("here", opened, expected)
+    result = _compared("here", opened, expected, lambda *_: None)
     assert result.passed is False
     assert result.text().startswith("here: FAILS, ")
     assert said in result.text()
