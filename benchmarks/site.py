@@ -49,6 +49,15 @@ def on_page_markdown(text: str, *, page: Page, config: MkDocsConfig, files: File
     return text
 
 
+def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Mark the options within lines of text, which a browser would break after a hyphen."""
+
+    def marked(code: re.Match[str]) -> str:
+        return re.sub(r"(?<![\w-])--?[a-z][\w-]*", r'<span class="option">\g<0></span>', code[0])
+
+    return re.sub(r"<code>[^<]*</code>", marked, html)
+
+
 def statuses() -> str:
     """The exit statuses of all commands as a table."""
     rows = [f"| {status.value} | {plain(words)} |" for status, words in STATUSES.items()]
@@ -99,5 +108,6 @@ def plain(text: str | None) -> str:
     """A text of a help page as Markdown that shows the same signs; what stands in backquotes is code already."""
     paragraphs = [" ".join(part.split()) for part in (text or "").split("\n\n")]
     parts = "\n\n".join(paragraphs).split("`")
-    parts[::2] = [re.sub(r"([<>*_|\[\]])", r"\\\1", part) for part in parts[::2]]
-    return "`".join(parts).replace(" | ", f" {BAR} ")
+    signs = {**{sign: f"\\{sign}" for sign in "*_[]"}, "<": "&lt;", ">": "&gt;", "|": BAR}
+    parts[::2] = [part.translate(str.maketrans(signs)) for part in parts[::2]]
+    return "`".join(parts)
