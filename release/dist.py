@@ -192,6 +192,19 @@ def try_all(files: list[Path], interpreters: list[str]) -> None:
         raise ReleaseError("the Pythons do not agree")
 
 
+def deliver(files: list[Path], output: Path, interpreters: list[str]) -> list[Path]:
+    """Try the packages with each Python, and only then put them where a release is taken from; their new places.
+
+    Raises:
+        ReleaseError: a trial fails; the folder is as it was.
+    """
+    if interpreters:
+        try_all(files, interpreters)
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    return [Path(shutil.copy(file, output)) for file in files]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", action="append", default=[], help="build for and try this one; several times")
@@ -212,9 +225,7 @@ def main() -> int:
         first, second = (build(each, builders, commit, headers) for each in builds)
         compare(first, second)
         check(first)
-        shutil.rmtree(asked.output, ignore_errors=True)
-        asked.output.mkdir(parents=True)
-        files = [Path(shutil.copy(file, asked.output)) for file in first]
+        files = deliver(first, asked.output, [] if asked.only_build else interpreters)
     except ReleaseError as error:
         print(error, file=sys.stderr)
         return 1
@@ -222,8 +233,6 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     for name, digest in digests(files).items():
         print(f"{digest}  {name}")
-    if not asked.only_build:
-        try_all(files, interpreters)
     return 0
 
 

@@ -111,16 +111,41 @@ def tool(module: str, *arguments: str) -> str:
 
 
 def bill(text: str, names: set[str]) -> dict[str, Any]:
-    """CycloneDX's JSON with these components and the project alone: the environment holds tools besides."""
+    """CycloneDX's JSON about the project, with these components alone: the environment holds tools besides.
+
+    The project is what the bill is of, not one of its components; where it was installed from, a folder of this
+    machine, is nobody's business.
+    """
     whole: dict[str, Any] = json.loads(text)
-    kept = names | {PROJECT}
-    whole["components"] = [part for part in whole.get("components", []) if canonicalize_name(part["name"]) in kept]
-    inside = {part["bom-ref"] for part in whole["components"]} | {whole["metadata"].get("component", {}).get("bom-ref")}
-    edges = [edge for edge in whole.get("dependencies", []) if edge["ref"] in inside]
+    parts = {canonicalize_name(part["name"]): part for part in whole.get("components", [])}
+    project = {key: value for key, value in parts[PROJECT].items() if key != "externalReferences"}
+    whole["metadata"]["component"] = project
+    whole["components"] = [part for name, part in parts.items() if name in names]
+    inside = {part["bom-ref"] for part in whole["components"]}
+    direct = {
+        part["bom-ref"] for name, part in parts.items() if name in {canonicalize_name(n.name) for n in needs(PROJECT)}
+    }
+    edges = [edge for edge in whole.get("dependencies", []) if edge["ref"] in inside | {project["bom-ref"]}]
     for edge in edges:
-        edge["dependsOn"] = [ref for ref in edge.get("dependsOn", []) if ref in inside]
+        # The tool counts the extras' dependencies as the project's own.
+        wanted = direct if edge["ref"] == project["bom-ref"] else inside
+        edge["dependsOn"] = [ref for ref in edge.get("dependsOn", []) if ref in wanted]
     whole["dependencies"] = edges
     return whole
+
+
+def check_schema(text: str) -> None:
+    """Hold a bill to CycloneDX's schema, since it is no longer as its tool wrote it.
+
+    Raises:
+        SystemExit: it breaks the schema.
+    """
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    version = SchemaVersion.from_version(json.loads(text)["specVersion"])
+    if (error := JsonStrictValidator(version).validate_str(text)) is not None:
+        raise SystemExit(f"the bill breaks CycloneDX's schema: {error}")
 
 
 def main() -> int:
@@ -130,13 +155,19 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     found = known(json.loads(tool("piplicenses", "--format=json", "--from=mixed", "--with-system")))
     default, users = closure([]), closure(user_extras())
-    lines = [f"| {name} | {EXPLAINED.get(name, found[name])} |" for name in sorted(users & found.keys())]
-    (folder / "licences.md").write_text("\n".join(["| package | licence |", "|---|---|", *lines, ""]), "utf-8")
+    lines = [
+        f"| {name} | {installed()[name].version} | {EXPLAINED.get(name, found[name])} |"
+        for name in sorted(users & found.keys())
+    ]
+    head = ["| package | version | licence |", "|---|---|---|"]
+    (folder / "licences.md").write_text("\n".join([*head, *lines, ""]), "utf-8")
     environment = tool(
         "cyclonedx_py", "environment", "--output-reproducible", "--output-format", "JSON", sys.executable
     )
     sbom = bill(environment, default)
-    (folder / "sbom.cdx.json").write_text(json.dumps(sbom, indent=1, sort_keys=True) + "\n", "utf-8")
+    text = json.dumps(sbom, indent=1, sort_keys=True) + "\n"
+    check_schema(text)
+    (folder / "sbom.cdx.json").write_text(text, "utf-8")
     print(f"{len(sbom['components'])} packages of the default install in {folder / 'sbom.cdx.json'}")
     print(f"{len(lines)} packages at run time, with all extras, in {folder / 'licences.md'}")
     if missing := sorted(users - found.keys()):

@@ -12,7 +12,7 @@ import pytest
 from emonet_fast import __version__
 from release import licences
 from release.archive import normalise
-from release.dist import ReleaseError, compare, export_commit, fitting, last_commit
+from release.dist import ReleaseError, compare, deliver, export_commit, fitting, last_commit
 from release.notes import notes
 from release.trial import TrialError, version_of
 
@@ -101,6 +101,22 @@ def test_a_python_tries_what_fits_it():
         version_of(Path("numpy-2.0.tar.gz"))
 
 
+def test_a_trial_that_fails_leaves_the_last_release(tmp_path):
+    """Nobody may find packages in dist/ that no Python could be made to run."""
+    wheel, old = tmp_path / "emonet_fast-2-py3-none-any.whl", tmp_path / "dist" / "emonet_fast-1-py3-none-any.whl"
+    old.parent.mkdir()
+    for file in (wheel, old):
+        file.write_bytes(b"no archive")
+    python = tmp_path / "python"  # says which it is, and cannot install
+    python.write_text('#!/bin/sh\n[ "$1" = -c ] && echo cp311\n')
+    python.chmod(0o755)
+    with pytest.raises(ReleaseError, match=r"trial\.py .*emonet_fast-2-py3-none-any\.whl failed with status 1"):
+        deliver([wheel], old.parent, [str(python)])
+    assert list(old.parent.iterdir()) == [old]
+    assert deliver([wheel], old.parent, []) == [old.with_name(wheel.name)]
+    assert list(old.parent.iterdir()) == [old.with_name(wheel.name)]
+
+
 @pytest.mark.parametrize(
     ("licence", "conflict"),
     [
@@ -134,13 +150,34 @@ def test_no_package_at_run_time_carries_the_gpl_unsaid():
     assert {name for name in below if licences.carried(name)} <= licences.EXPLAINED.keys()
 
 
-def test_a_bill_holds_the_chosen_packages_alone():
-    parts = [{"name": name, "bom-ref": name} for name in ("NumPy", "pytest")]
-    edges = [{"ref": "root", "dependsOn": ["NumPy", "pytest"]}, {"ref": "pytest"}, {"ref": "NumPy"}]
-    text = {"metadata": {"component": {"bom-ref": "root"}}, "components": parts, "dependencies": edges}
-    found = licences.bill(licences.json.dumps(text), {"numpy"})
-    assert found["components"] == parts[:1]
-    assert found["dependencies"] == [{"ref": "root", "dependsOn": ["NumPy"]}, {"ref": "NumPy", "dependsOn": []}]
+def test_a_bill_is_of_the_project_and_holds_the_chosen_packages_alone():
+    place = {"type": "distribution", "url": "file:///home/me/checkout"}
+    parts = [{"name": name, "bom-ref": name, "type": "library"} for name in ("NumPy", "onnx", "ml_dtypes", "pytest")]
+    project = {"name": "emonet-fast", "bom-ref": "e", "type": "library", "version": "1"}
+    edges = [
+        {"ref": "e", "dependsOn": ["NumPy", "ml_dtypes", "onnx", "pytest"]},  # with what the extras need
+        {"ref": "onnx", "dependsOn": ["ml_dtypes"]},
+        {"ref": "pytest"},
+        {"ref": "NumPy"},
+    ]
+    text = {"metadata": {}, "components": [*parts, {**project, "externalReferences": [place]}], "dependencies": edges}
+    found = licences.bill(licences.json.dumps(text), {"numpy", "onnx", "ml-dtypes"})
+    assert found["metadata"]["component"] == project
+    assert found["components"] == parts[:3]
+    assert found["dependencies"] == [
+        {"ref": "e", "dependsOn": ["NumPy", "onnx"]},
+        {"ref": "onnx", "dependsOn": ["ml_dtypes"]},
+        {"ref": "NumPy", "dependsOn": []},
+    ]
+
+
+def test_a_bill_is_held_to_the_schema():
+    pytest.importorskip("cyclonedx", reason="cyclonedx-bom (extra release) is not installed")
+    bill = {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [{"name": "x", "type": "library"}]}
+    licences.check_schema(licences.json.dumps(bill))
+    bill["components"][0]["type"] = "wheel"
+    with pytest.raises(SystemExit, match=r"breaks CycloneDX's schema: .*'wheel' is not one of"):
+        licences.check_schema(licences.json.dumps(bill))
 
 
 def test_the_conda_recipe_needs_what_the_wheel_needs():
