@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,9 +138,21 @@ def build(how: Build, builders: list[Path], commit: Commit, headers: dict[str, s
         if wheel.name.endswith("-none-any.whl"):
             print("no wheel of this platform: the line above says why")
             break
+        demand_extension(wheel)
         # Its name then says the oldest glibc that it runs on, which an index asks for.
         run(sys.executable, "-m", "auditwheel", "repair", "--wheel-dir", out, wheel, cwd=how.folder, env=variables)
     return sorted(out.iterdir())
+
+
+def demand_extension(wheel: Path) -> None:
+    """An installation goes on where the compiler fails (setup.py), a release must not.
+
+    Raises:
+        ReleaseError: the wheel of a platform holds no extension.
+    """
+    with zipfile.ZipFile(wheel) as archive:
+        if not any(name.startswith("emonet_fast/_tensorrt.") for name in archive.namelist()):
+            raise ReleaseError(f"{wheel.name} holds no extension: the line 'not built' above says why")
 
 
 def digests(files: list[Path]) -> dict[str, str]:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import tarfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from emonet_fast import __version__
 from release import licences
 from release.archive import normalise
-from release.dist import ReleaseError, compare, deliver, export_commit, fitting, last_commit
+from release.dist import ReleaseError, compare, deliver, demand_extension, export_commit, fitting, last_commit
 from release.notes import notes
 from release.trial import TrialError, version_of
 
@@ -99,6 +100,18 @@ def test_a_python_tries_what_fits_it():
     assert {version_of(file) for file in files} == {"1"}
     with pytest.raises(TrialError, match="numpy"):
         version_of(Path("numpy-2.0.tar.gz"))
+
+
+def test_a_wheel_whose_compiler_failed_is_refused(tmp_path):
+    wheel = tmp_path / "emonet_fast-1-cp314-cp314-linux_x86_64.whl"
+    for name in ("emonet_fast/engines/_tensorrt.py", "emonet_fast/_tensorrt.cpython-314-x86_64-linux-gnu.so"):
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr(name, "")
+        if name.endswith(".so"):
+            demand_extension(wheel)
+        else:
+            with pytest.raises(ReleaseError, match=r"linux_x86_64\.whl holds no extension"):
+                demand_extension(wheel)
 
 
 def test_a_trial_that_fails_leaves_the_last_release(tmp_path):
