@@ -49,9 +49,10 @@ tree=$(b mount "$made")
 size=$(du --bytes --summarize "$tree" | cut -f1)
 echo "the image: $((size / 1000000)) MB unpacked, without weights, for user $user; $(du --bytes --summarize "$tree/venv" | cut -f1 | sed 's/.\{6\}$//') MB of it in /venv"
 [ "$size" -lt "$most" ] || { du --block-size=1MB "$tree" | sort -rn | sed 40q || true; echo "$most bytes or more" >&2; exit 1; }
-install -d -m 777 "$work/models" "$work/cache"
 # buildah gives a chroot no network of its own, so it is started without one.
 inside() { unshare --net buildah "${store[@]}" run --isolation chroot "$@"; }
+# The image's user owns both folders: emonet-fast uses no cache that others may write.
+install -d -m 700 -o "$(inside "$made" -- id -u)" "$work/models" "$work/cache"
 inside --volume "$work/models:/models" "$made" -- emonet-fast synthetic /models/tiny --layers 2 --heads small
 inside --volume "$work/models:/models" "$made" -- python -c \
     "from PIL import Image; Image.linear_gradient('L').convert('RGB').save('/models/picture.png')"
