@@ -12,7 +12,7 @@ OUTPUT ?= demo-output
 SYNTHETIC := models/synthetic-27
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz lint format docs compile-check test-lowest test-newest dist sbom image release-notes \
+.PHONY: help demo test fuzz lint format docs compile-check test-lowest test-newest dist sbom image conda release-notes \
     bench bench-quick bench-track bench-spread bench-scaling bench-others bench-int8 bench-serving fidelity pages \
     screenshots gpu-check trt-check clean
 
@@ -118,6 +118,11 @@ sbom: $(VENV)/.test $(VENV)/.release ## List the dependencies (CycloneDX) and th
 # As root, with buildah and debootstrap; BASE=pull takes the base image from its registry.
 image: $(VENV)/.release ## Build docs/serving/Dockerfile.cpu without a daemon, measure it, and score with it offline.
 	HADOLINT=$(BIN)/hadolint release/image.sh
+
+# CONDA takes options of release.channel: --python COMMAND, --output FOLDER.
+CONDA ?=
+conda: $(VENV)/.release ## Build the conda package, and try it, with packages of this machine instead of conda-forge's.
+	$(BIN)/python -m release.channel $(CONDA)
 
 VERSION ?=
 release-notes: ## Print the CHANGELOG's section of this version, or of VERSION.

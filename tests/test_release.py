@@ -1,17 +1,19 @@
 """What a release is made by: one version everywhere, archives of the same bytes, licences, notes, the conda recipe."""
 
 import io
+import json
 import re
 import subprocess
 import tarfile
 import tomllib
 import zipfile
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
 from emonet_fast import __version__
-from release import licences
+from release import channel, licences
 from release.archive import normalise
 from release.dist import ReleaseError, compare, deliver, demand_extension, export_commit, fitting, last_commit
 from release.notes import notes
@@ -174,7 +176,7 @@ def test_a_bill_is_of_the_project_and_holds_the_chosen_packages_alone():
         {"ref": "NumPy"},
     ]
     text = {"metadata": {}, "components": [*parts, {**project, "externalReferences": [place]}], "dependencies": edges}
-    found = licences.bill(licences.json.dumps(text), {"numpy", "onnx", "ml-dtypes"})
+    found = licences.bill(json.dumps(text), {"numpy", "onnx", "ml-dtypes"})
     assert found["metadata"]["component"] == project
     assert found["components"] == parts[:3]
     assert found["dependencies"] == [
@@ -187,16 +189,44 @@ def test_a_bill_is_of_the_project_and_holds_the_chosen_packages_alone():
 def test_a_bill_is_held_to_the_schema():
     pytest.importorskip("cyclonedx", reason="cyclonedx-bom (extra release) is not installed")
     bill = {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [{"name": "x", "type": "library"}]}
-    licences.check_schema(licences.json.dumps(bill))
+    licences.check_schema(json.dumps(bill))
     bill["components"][0]["type"] = "wheel"
     with pytest.raises(SystemExit, match=r"breaks CycloneDX's schema: .*'wheel' is not one of"):
-        licences.check_schema(licences.json.dumps(bill))
+        licences.check_schema(json.dumps(bill))
 
 
 def test_the_conda_recipe_needs_what_the_wheel_needs():
-    run = RECIPE.partition("  run:\n")[2].partition("\ntests:")[0]
-    needs = [line.strip("- ").replace(" ", "") for line in run.splitlines() if line.strip()]
-    assert needs == ["python" + PROJECT["requires-python"], *PROJECT["dependencies"]]
+    assert channel.recipe_needs() == ["python" + PROJECT["requires-python"], *PROJECT["dependencies"]]
+
+
+def test_what_stands_in_for_conda_forge(tmp_path):
+    """An interpreter without its tests and other people's packages; names as conda-forge has them; no extras."""
+    for name in ("bin/python3.12", "bin/pip", "lib/python3.12/os.py", "lib/python3.12/test/x.py", "share/man"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    (tmp_path / "lib/python3.12/site-packages").mkdir()
+    (tmp_path / "lib/python3.12/site-packages/other.py").write_text("")
+    assert [str(to) for _, to in channel.python_files(tmp_path)] == ["bin/python3.12", "lib/python3.12/os.py"]
+    about = tmp_path / "Some-1.dist-info"
+    about.mkdir()
+    lines = ("Name: Some", "Version: 1", "Requires-Dist: Huggingface-Hub>=1", "Requires-Dist: x; extra == 'y'")
+    (about / "METADATA").write_text("\n".join(lines))
+    (some,) = distributions(path=[str(tmp_path)])
+    assert channel.conda_needs(some, {"huggingface-hub": "huggingface_hub"}) == ["python", "huggingface_hub"]
+
+
+def test_a_channel_is_read_by_its_index(tmp_path):
+    pytest.importorskip("rattler_build", reason="py-rattler-build (extra release) is not installed")
+    (tmp_path / "file").write_text("hi")
+    made = channel.Channel(tmp_path / "channel")
+    made.put("some", "1", [(tmp_path / "file", Path("lib/file"))], ["python"])
+    made.write_index()
+    index = json.loads((tmp_path / "channel/linux-64/repodata.json").read_text())["packages.conda"]
+    ((name, entry),) = index.items()
+    assert (name, entry["depends"]) == ("some-1-0.conda", ["python"])
+    assert entry["size"] == (tmp_path / "channel/linux-64" / name).stat().st_size
+    assert (tmp_path / "channel/noarch/repodata.json").exists()
 
 
 def test_the_conda_recipe_can_be_read():
@@ -205,6 +235,12 @@ def test_the_conda_recipe_can_be_read():
     assert variant.recipe.to_dict()["build"]["python"]["entry_points"] == [
         f"emonet-fast = {PROJECT['scripts']['emonet-fast']}"
     ]
+
+
+def test_the_image_is_tried_in_folders_of_its_own_user():
+    """emonet-fast refuses a cache that everybody may write, so one of mode 777 ends the trial."""
+    made = re.findall(r"^(?:install -d|mkdir) .*$", (ROOT / "release" / "image.sh").read_text("utf-8"), re.MULTILINE)
+    assert made == ['install -d -m 700 -o "$(inside "$made" -- id -u)" "$work/models" "$work/cache"']
 
 
 def test_workflows_call_make_targets_that_exist():
