@@ -12,9 +12,9 @@ OUTPUT ?= demo-output
 SYNTHETIC := models/synthetic-27
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz lint format docs compile-check test-lowest test-newest dist sbom image conda release-notes \
-    bench bench-quick bench-track bench-spread bench-scaling bench-others bench-int8 bench-serving fidelity pages \
-    screenshots gpu-check trt-check clean
+.PHONY: help demo test test-recipes fuzz lint format docs compile-check test-lowest test-newest dist sbom image conda \
+    release-notes bench bench-quick bench-track bench-spread bench-scaling bench-others bench-int8 bench-serving fidelity \
+    pages screenshots gpu-check trt-check clean
 
 help: ## Name every target.
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \
@@ -58,6 +58,23 @@ demo: $(VENV)/.demo ## Score two portraits, whole and cropped, and write a page;
 # Two at a time: most tests keep one core busy, and each process makes its own checkpoints.
 test: $(VENV)/.test ## Run all tests: ten minutes on two cores.
 	$(BIN)/python -m pytest -n 2 --dist worksteal -p no:benchmark
+
+# What is not there is skipped, and pytest says so: npm and Chromium; Java; Debian's python3-gi and
+# gstreamer1.0-plugins-base; headers of ONNX Runtime (EMONET_FAST_ONNXRUNTIME). Triton wants a Python of Debian's.
+RECIPES := $(CURDIR)/build/recipes
+TRITON_PYTHON ?= /usr/bin/python3
+test-recipes: $(VENV)/.test ## Try docs/recipes.md with other people's programs, each in a place of its own: 4 GB, once.
+	mkdir -p $(RECIPES)/node $(RECIPES)/gi
+	-cd $(RECIPES)/node && npm install --no-save --ignore-scripts onnxruntime-node onnxruntime-web
+	ln -sfn /usr/lib/python3/dist-packages/gi $(RECIPES)/gi/gi
+	$(BIN)/python -m pip install --quiet --upgrade --target $(RECIPES)/more pyspark datasets 'ray[serve]'
+	$(PYTHON) -m venv $(RECIPES)/kserve
+	$(RECIPES)/kserve/bin/python -m pip install --quiet kserve onnxruntime
+	$(TRITON_PYTHON) -m venv --without-pip $(RECIPES)/triton
+	$(BIN)/python -m pip --python $(RECIPES)/triton/bin/python install --quiet nvidia-pytriton onnxruntime
+	EMONET_FAST_NODE=$(RECIPES)/node EMONET_FAST_KSERVE=$(RECIPES)/kserve/bin/python \
+	    EMONET_FAST_TRITON=$(RECIPES)/triton/bin/python PYTHONPATH=$(RECIPES)/gi:$(RECIPES)/more \
+	    $(BIN)/python -m pytest -p no:benchmark tests/recipes
 
 # FUZZ names kinds of damage (python -m tests.fuzz --help); a fault is printed with its seed.
 MINUTES ?= 60
