@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 # Joiners change how neighbours are drawn and nothing else: emoji and several scripts need them.
 _JOINERS = "\u200c\u200d"
@@ -151,3 +152,11 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def counted_parts(names: Sequence[str]) -> str:
+    """Parts of a tower, such as "0.fc2": their names, or of more than 8 how many blocks have each of them."""
+    if len(names) <= 8:
+        return ", ".join(names) or "none"
+    blocks = Counter(name.partition(".")[2] for name in names)
+    return ", ".join(f"{part} of {count} block{'s' * (count > 1)}" for part, count in blocks.items())

@@ -9,7 +9,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from ..checkpoint.layers import PARTS, prefixes_of
+from ..checkpoint.layers import PARTS, layer_of, prefixes_of
 from ..checkpoint.spec import Checkpoint
 from ..errors import CheckpointError, InputError
 from ..files import write_whole
@@ -33,7 +33,10 @@ from .tower import Halt, LayeredTower
 _log = logging.getLogger("emonet_fast")
 
 # Raise it when the same pictures would give another recipe: what an older version began is begun anew.
-CALIBRATION_VERSION = 6
+CALIBRATION_VERSION = 7
+
+# Linears that go back to float before all others.
+_FIRST = ("v_proj", "out_proj")
 
 # Pictures of which tokens are looked at. Each takes some 10 s on two cores at full depth; more of them gain little.
 WALKED = 16
@@ -48,13 +51,54 @@ class Int8Calibrated:
 
     Args:
         recipe: int8 in every layer.
-        order: the layers in which float pays most first, by what each is estimated to add to the residual stream, over
-            its multiplications. Layers `out` come before all others: no turn spreads what attention gives, so that a
-            new picture may reach far beyond what was seen, which no estimate shows (docs/int8-recipe.md).
+        floated: the layers qkv and out, with all their linears in bf16.
+        order: where float pays most first, by what each is estimated to add to the residual stream, over its
+            multiplications. Single linears "0.v_proj" and "0.out_proj" come before whole layers "0.qkv", "0.fc1" and
+            "0.fc2": attention takes means over tokens, in which the noise of others gets lost, but not what these
+            add to a whole picture (docs/int8-recipe.md).
     """
 
     recipe: Int8Recipe
+    floated: Int8Recipe
     order: tuple[str, ...]
+
+    def with_float(self, count: int) -> Int8Recipe:
+        """The recipe with the first so many of `order` in float."""
+        layers = dict(self.recipe.layers)
+        for one in self.order[:count]:
+            name = _layer_with(one)
+            if name not in self.floated.layers:
+                del layers[name]
+            elif name == one:
+                layers[name] = self.floated.layers[name]
+            else:
+                layers[name] = _with_float_linear(layers[name], self.floated.layers[name], one.partition(".")[2])
+        return replace(self.recipe, layers=layers)
+
+    def sizes(self) -> list[int]:
+        """How many multiplications a token each of `order` puts into float."""
+
+        def put(one: str, prefix: str) -> bool:
+            return not prefix.endswith(_FIRST) if one == _layer_with(one) else prefix.endswith(one.partition(".")[2])
+
+        layers = self.recipe.layers
+        return [sum(v.size for p, v in layers[_layer_with(one)].codes.items() if put(one, p)) for one in self.order]
+
+
+def _layer_with(one: str) -> str:
+    """The layer that one of an order is, or belongs to."""
+    block, _, part = one.partition(".")
+    return {"v_proj": f"{block}.qkv", "out_proj": f"{block}.out"}.get(part, one)
+
+
+def _with_float_linear(layer: Int8Layer, floated: Int8Layer, part: str) -> Int8Layer:
+    """The layer with its linears that end so as in `floated`."""
+    moved = {prefix for prefix in floated.floats if prefix.endswith(part)}
+    codes = {p: values for p, values in layer.codes.items() if p not in moved}
+    scales = {p: layer.scales[p] for p in codes}
+    biases = {p: (floated if p in moved else layer).biases[p] for p in floated.biases}
+    floats = {**layer.floats, **{p: floated.floats[p] for p in moved}}
+    return replace(layer, codes=codes, scales=scales, biases=biases, floats=floats)
 
 
 def walked_of(pictures: int) -> npt.NDArray[np.intp]:
@@ -78,8 +122,7 @@ def calibrate_int8(
     for block in range(work.begin(), checkpoint.vision.num_hidden_layers):
         work.block(block)
     recipe = Int8Recipe(checkpoint.weights_hash, work.layers, work.turn)
-    order = sorted(work.cost, key=lambda name: (not name.endswith(".out"), -work.cost[name]))
-    return Int8Calibrated(recipe, tuple(order))
+    return Int8Calibrated(recipe, replace(recipe, layers=work.floated), work.order())
 
 
 def _check(pixels: UInt8Array) -> None:
@@ -105,11 +148,13 @@ class _Calibration:
     ) -> None:
         self._checkpoint, self._pixels, self._folder, self._progress = checkpoint, pixels, folder, progress
         centre = [means[f"{block}.out"].mean(axis=0) for block in range(checkpoint.vision.num_hidden_layers)]
-        self.turn = Turn(random_rotation(checkpoint.vision.hidden_size), np.stack(centre))
+        rotations = random_rotation(checkpoint.vision.hidden_size), random_rotation(checkpoint.vision.head_dim)
+        self.turn = Turn(rotations[0], np.stack(centre), rotations[1])
         self._means, self._exact = means, exact
         self._tower = LayeredTower(checkpoint, self.turn)
         self.layers: dict[str, Int8Layer] = {}
-        self.cost: dict[str, float] = {}
+        self.floated: dict[str, Int8Layer] = {}
+        self.cost: dict[str, float] = {}  # by prefix
         self._places: list[Halt] = []
         digest = hashlib.sha256(f"{CALIBRATION_VERSION} {checkpoint.weights_hash} {pixels.shape}".encode())
         for values in (pixels, *(which[name] for which in (means, exact) for name in sorted(means))):
@@ -128,7 +173,7 @@ class _Calibration:
         if blocks:
             _log.info("going on with a begun calibration at block %d", blocks + 1)
         else:
-            self.layers, self.cost = {}, {}
+            self.layers, self.floated, self.cost = {}, {}, {}
             self._places = [self._tower.begin(one) for one in self._pixels]
         return blocks
 
@@ -139,13 +184,26 @@ class _Calibration:
         chosen = {name: self._layer(name, 4 * block + i) for i, name in enumerate(names)}
         # The noise of qkv and fc1 reaches the stream through out and fc2, as the same share of what these write.
         for name, writer in zip(names, (names[1], names[1], names[3], names[3]), strict=True):
-            one = chosen[name]
-            size = sum(codes.size for codes in one.layer.codes.values())
-            self.cost[name] = one.error / max(one.power, 1e-30) * chosen[writer].power / stream / size
+            one, written = chosen[name], chosen[writer].power / stream
+            for prefix, codes in one.layer.codes.items():
+                self.cost[prefix] = one.noise[prefix] * written / codes.size
         new = {name: one.layer for name, one in chosen.items()}
+        floated = {name: one.floated for name, one in chosen.items() if one.floated is not None}
         self.layers |= new
-        save_recipe(self._path(block), Int8Recipe(self._checkpoint.weights_hash, new))
+        self.floated |= floated
+        for number, layers in enumerate((new, floated)):
+            save_recipe(self._path(block, number), Int8Recipe(self._checkpoint.weights_hash, layers))
         self._write(block + 1)
+
+    def order(self) -> tuple[str, ...]:
+        """As Int8Calibrated.order."""
+        cost: dict[tuple[bool, str], list[float]] = {}
+        for prefix, value in self.cost.items():
+            layer, part = str(layer_of(prefix)), prefix.rpartition(".")[2]
+            first = part in _FIRST
+            name = f"{layer.partition('.')[0]}.{part}" if first else layer
+            cost.setdefault((not first, name), []).append(value)
+        return tuple(name for _, name in sorted(cost, key=lambda key: (key[0], -float(np.mean(cost[key])))))
 
     def _layer(self, name: str, number: int) -> ChosenLayer:
         tower, total = self._tower, 4 * self._checkpoint.vision.num_hidden_layers
@@ -157,7 +215,7 @@ class _Calibration:
         with ThreadPoolExecutor(available_cores()) as pool:
             inputs = list(pool.map(partial(tower.taken, name), self._places))
             list(pool.map(seen.add, range(len(inputs)), inputs))
-            chosen = choose_layer(linears, seen)
+            chosen = choose_layer(linears, seen, floated=name.endswith((".qkv", ".out")))
             del seen
             products = _products(chosen.layer)
             self._places = list(pool.map(lambda at, x: tower.given(name, at, products(x)), self._places, inputs))
@@ -169,10 +227,10 @@ class _Calibration:
         block, _, part = name.partition(".")
         if part in ("qkv", "fc1"):
             return means @ self.turn.stream
-        return means - self.turn.centre[int(block)] if part == "out" else means
+        return self.turn.turn_values(means - self.turn.centre[int(block)]) if part == "out" else means
 
-    def _path(self, block: int) -> Path:
-        return self._folder / f"block{block}.safetensors"
+    def _path(self, block: int, floated: int) -> Path:
+        return self._folder / f"block{block}{'-floated' * floated}.safetensors"
 
     def _write(self, blocks: int) -> None:
         streams = {"streams": np.stack([place.stream for place in self._places])}
@@ -190,7 +248,8 @@ class _Calibration:
             self.cost = dict(zip(names, file.get_tensor("cost").tolist(), strict=True))
             self._places = [Halt(x) for x in file.get_tensor("streams")]
         for block in range(blocks):
-            self.layers |= load_recipe(self._path(block), self._checkpoint).layers
+            self.layers |= load_recipe(self._path(block, 0), self._checkpoint).layers
+            self.floated |= load_recipe(self._path(block, 1), self._checkpoint).layers
         return blocks
 
 

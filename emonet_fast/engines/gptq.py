@@ -33,12 +33,15 @@ class Rounding:
         self._nearest, self._xp = nearest, xp
         self._layers = [_ordered(covariance, xp) for covariance in covariances]
 
-    def __call__(self, weights: Sequence[Any], scales: Sequence[Any]) -> Any:
+    def __call__(
+        self, weights: Sequence[Any], scales: Sequence[Any], nearest: Callable[[Any], Any] | None = None
+    ) -> Any:
         """Round weights [out, in] with scales [out] or [1], float32, to codes [layers, out, in]: e4m3's values.
 
-        Codes are float32 too. Code times scale is the weight that the product sees.
+        Codes are float32 too. Code times scale is the weight that the product sees. `nearest` stands in for the one
+        that was given, where the same layers are rounded to other codes as well.
         """
-        xp, layers = self._xp, self._layers
+        xp, layers, nearest = self._xp, self._layers, nearest or self._nearest
         # [layers, in, out] in units of the codes, so that a column lies in one piece; what is rounded becomes the codes
         rest = xp.stack([_columns(w, s, order) for w, s, (order, _) in zip(weights, scales, layers, strict=True)])
         for start in range(0, rest.shape[1], _COLUMNS):
@@ -47,7 +50,7 @@ class Rounding:
             chosen = [order[start:end] for order, _ in layers]
             errors = xp.stack([_columns(*one) for one in zip(weights, scales, chosen, strict=True)])
             for j in range(end - start):
-                codes = self._nearest(block[:, j])
+                codes = nearest(block[:, j])
                 errors[:, j] -= codes
                 block[:, j] = codes
                 block[:, j + 1 :] += rows[:, j, j + 1 :, None] * errors[:, j, None]

@@ -9,6 +9,7 @@ the others no codes; where they are not, dividing channels only spreads the weig
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+import ml_dtypes
 import numpy as np
 
 from ..graph.int8 import Int8Layer, nearest_int8
@@ -83,7 +84,7 @@ class Range:
         scale: of the codes.
         zero: the code of 0.
         end: of _ENDS.
-        error: the mean square of the output's error that it makes, if channels err independently; that of pictures'
+        error: the mean square of the output's error over all pictures, if channels err independently; that of pictures'
             means counts BETWEEN_PICTURES times, so that clipping, which does not average out, does.
     """
 
@@ -103,9 +104,10 @@ class Range:
 
 
 def best_range(x: Float32Array, importance: Float32Array, low: float, high: float) -> Range:
-    """Find the range of least error for inputs x [pictures, m, in] whose channels count by `importance` [in].
+    """Find the range of least error on the worst of inputs x [pictures, m, in]; channels count by `importance` [in].
 
-    `low` and `high` are the least and the largest value of other pictures, so that it shows what new ones need.
+    `low` and `high` are the least and the largest value of other pictures, so that it shows what new ones need. The
+    mean over pictures would choose a narrower range, which clips the few that reach furthest: each of them by much.
     """
     tried = []
     for one in (one for end in _ENDS for one in ranges(low, high, end)):
@@ -113,9 +115,10 @@ def best_range(x: Float32Array, importance: Float32Array, low: float, high: floa
         error -= x
         means = error.mean(axis=1)
         error *= error
-        square = error.mean(axis=(0, 1)) + BETWEEN_PICTURES * (means * means).mean(axis=0)
-        tried.append(replace(one, error=float((square * importance).sum())))
-    return min(tried, key=lambda one: one.error if one.zero == 0 else one.error / _UNSIGNED_GAIN)
+        of_pictures = (error.mean(axis=1) + BETWEEN_PICTURES * (means * means)) @ importance
+        cost = float(of_pictures.max()) * (1 if one.zero == 0 else 1 / _UNSIGNED_GAIN)
+        tried.append((cost, replace(one, error=float(of_pictures.mean()))))
+    return min(tried, key=lambda one: one[0])[1]
 
 
 def ranges(low: float, high: float, end: float) -> list[Range]:
@@ -151,43 +154,63 @@ class ChosenLayer:
 
     Args:
         layer: the codes, and how the input is rounded.
-        error: of its output: mean square over tokens, and that of pictures' means times BETWEEN_PICTURES.
-        power: of its output, likewise, about the mean.
+        floated: the same, but with all linears in bf16; None where these were not asked for.
+        noise: by prefix, the error of the output over its power, both over tokens and BETWEEN_PICTURES times those of
+            pictures' means, about the mean.
+        power: that power over all linears.
     """
 
     layer: Int8Layer
-    error: float
+    floated: Int8Layer | None
+    noise: Mapping[str, float]
     power: float
 
 
-def choose_layer(linears: Linears, seen: LayerInputs) -> ChosenLayer:
+def choose_layer(linears: Linears, seen: LayerInputs, *, floated: bool = False) -> ChosenLayer:
     """Choose smoothing, range, codes and biases of a layer whose linears share their input.
 
     A bias makes the output's mean that of the float32 network: (W E[x] + b) less what the codes give for the inputs
-    that they get. It takes back what the layers before have moved, too (Nagel et al., arXiv 1906.04721).
+    that they get. It takes back what the layers before have moved, too (Nagel et al., arXiv 1906.04721). With
+    `floated` the linears get weights in bf16 as well, rounded for the same inputs.
     """
     weight = np.concatenate([weight for weight, _ in linears.values()])
     smooth, span = _best_smoothing(weight, seen)
     s = np.ones(weight.shape[1], np.float32) if smooth is None else smooth
     rows, means = seen.rows / s, seen.means / s
-    rounding = Rounding([covariance_of(rows, means.mean(axis=0), seen.between / s)], _nearest, np)
-    codes, scales, biases = {}, {}, {}
+    exact, centre = seen.exact / s, means.mean(axis=0)
+    rounding = Rounding([covariance_of(rows, centre, seen.between / s)], _nearest, np)
     got = span.rounded(rows)
-    mean = means.mean(axis=0) + (got - rows).reshape(-1, rows.shape[2]).mean(axis=0)
-    errors, outputs = [], []
+    mean = centre + (got - rows).reshape(-1, rows.shape[2]).mean(axis=0)
     step = max(1, rows.shape[1] * len(rows) // _TRIED_ROWS)
     few, few_got = (np.ascontiguousarray(x[:, ::step]) for x in (rows, got))  # numpy's product of strided ones is slow
+    codes, scales, biases, noise, power = {}, {}, {}, {}, []
     for prefix, (one, bias) in linears.items():
         smoothed = one * s
         scales[prefix] = nearest_int8(smoothed)[1]
         rounded = rounding([smoothed], [scales[prefix]])[0]
         codes[prefix] = rounded.astype(np.int8)
         rounded = rounded * scales[prefix][:, None]
-        biases[prefix] = bias + one @ seen.exact - rounded @ mean
-        outputs.append(few @ smoothed.T)
-        errors.append(few_got @ rounded.T - outputs[-1])
-    error, power = (_energy(np.concatenate(parts, axis=2)) for parts in (errors, outputs))
-    return ChosenLayer(Int8Layer(codes, scales, biases, span.scale, span.zero, smooth), error, power)
+        biases[prefix] = bias + smoothed @ exact - rounded @ mean
+        output = few @ smoothed.T
+        power.append(_energy(output))
+        noise[prefix] = _energy(few_got @ rounded.T - output) / max(power[-1], 1e-30)
+    layer = Int8Layer(codes, scales, biases, span.scale, span.zero, smooth)
+    sizes = [len(bias) for _, bias in linears.values()]
+    other = _floated(layer, linears, s, rounding, (exact, centre)) if floated else None
+    return ChosenLayer(layer, other, noise, float(np.average(power, weights=sizes)))
+
+
+def _floated(
+    layer: Int8Layer, linears: Linears, s: Float32Array, rounding: Rounding, means: tuple[Float32Array, Float32Array]
+) -> Int8Layer:
+    """The layer with its linears in bf16. `means` are those of the input, over `s`: in float32, and here."""
+    floats, biases = {}, {}
+    for prefix, (weight, bias) in linears.items():
+        smoothed = weight * s
+        rounded = rounding([smoothed], [np.ones(1, np.float32)], _nearest_bf16)[0]
+        floats[prefix] = rounded.astype(ml_dtypes.bfloat16)
+        biases[prefix] = bias + smoothed @ means[0] - rounded @ means[1]
+    return replace(layer, codes={}, scales={}, biases=biases, floats=floats)
 
 
 def _best_smoothing(weight: Float32Array, seen: LayerInputs) -> tuple[Float32Array | None, Range]:
@@ -226,6 +249,10 @@ def _reach(seen: LayerInputs, smooth: Float32Array | np.float32, pictures: slice
 
 def _nearest(values: Float32Array) -> Float32Array:
     return np.clip(np.rint(values), -127, 127)
+
+
+def _nearest_bf16(values: Float32Array) -> Float32Array:
+    return values.astype(ml_dtypes.bfloat16).astype(np.float32)
 
 
 def _energy(y: Float32Array) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import taxonomy
+from ..text import counted_parts
 from .fidelity import Array, Fidelity, Gate, gate_int8, measure, spearman
 
 FORMAT = "emonet-fast fidelity report"
@@ -108,9 +109,7 @@ class FidelityReport:
             f"{f.cosine_mean:.5f} (mean)",
             "heads with the largest RMS error: "
             + ", ".join(f"{head['name']} {head['rms'] or float('nan'):.1%}" for head in spread[:3]),
-            f"{len(recipe['float'])} of {recipe['layers']} layers stay in float"
-            + (f": {', '.join(recipe['float'][:12])}" + (", ..." if len(recipe["float"]) > 12 else ""))
-            * bool(recipe["float"]),
+            f"in float: {counted_parts(recipe['float'])}",
             *(
                 f"{e['precision']}: {e['seconds']:.3f} s an image"
                 + (f", {e['memory_mb']['now']:.0f} MB" if "now" in e["memory_mb"] else "")

@@ -1,5 +1,8 @@
 """What an int8 tower is made from: for each layer its weights' codes and scales, and how its input is rounded.
 
+Some linears stay float all the same. Their weights are rounded to bf16 for their inputs, as those of the others are to
+int8: an engine that computes in bf16 would round them to nearest, and one in float32 loses little.
+
 A recipe belongs to no compiler: a writer makes a graph with Q/DQ nodes of it, and `Int8Layer.product` is the arithmetic
 that every engine of it must reproduce.
 """
@@ -13,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
@@ -30,7 +34,7 @@ from .version import GRAPH_VERSION
 Int8Array: TypeAlias = npt.NDArray[np.int8]
 
 # Raise it when the meaning of a recipe's file changes: older files are refused.
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 _AGAIN = "make one with `emonet-fast calibrate`"
 
 
@@ -39,13 +43,14 @@ class Int8Layer:
     """One layer of the tower (checkpoint/layers.py) in int8. `prefix` is a linear's name in the checkpoint.
 
     Args:
-        codes: by prefix, [out, in] int8 within -127..127.
+        codes: by prefix, [out, in] int8 within -127..127. A linear without codes is among `floats`.
         scales: by prefix, [out] float32: codes * scales[:, None] stands for weight * smooth. The weight is that of
             the checkpoint, turned by the recipe's turn: the queries' without the factor 1 / sqrt(head_dim).
         biases: by prefix, [out] float32, corrected by what rounding costs on average.
         input_scale: of the layer's input, one number for all of it.
         input_zero: 0 where the input's codes are int8, -128..127; or the code of 0 where they are uint8, 0..255.
         smooth: [in] float32 above 0, what the input is divided by before it is rounded; None for ones.
+        floats: by prefix, [out, in] bf16, weight * smooth of linears whose input is not rounded.
     """
 
     codes: Mapping[str, Int8Array]
@@ -54,6 +59,7 @@ class Int8Layer:
     input_scale: float
     input_zero: int = 0
     smooth: Float32Array | None = None
+    floats: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     @property
     def limits(self) -> tuple[int, int]:
@@ -72,6 +78,9 @@ class Int8Layer:
 
     def product(self, prefix: str, x: Float32Array) -> Float32Array:
         """What the layer's linear gives for its input x [..., in]: [..., out] float32, the sums exact."""
+        if prefix in self.floats:
+            smoothed = x if self.smooth is None else x * (1 / self.smooth)
+            return np.asarray(smoothed @ self.floats[prefix].T.astype(np.float32) + self.biases[prefix], np.float32)
         # float64 holds every sum of products of codes exactly, and has the fast product
         sums = self.rounded(x).astype(np.float64) @ self.codes[prefix].T.astype(np.float64)
         scales = self.scales[prefix] * np.float32(self.input_scale)
@@ -84,7 +93,8 @@ class Int8Recipe:
 
     Args:
         weights_hash: of the checkpoint.
-        layers: by their names in checkpoint/layers.py. Those that are missing stay float32 (bf16 where there is).
+        layers: by their names in checkpoint/layers.py. Those that are missing stay float32 (bf16 where there is), and
+            so do the linears that have no codes.
         turn: the coordinates that the layers are of, in which the tower is computed; None for the checkpoint's own.
         graph_version: GRAPH_VERSION.
     """
@@ -93,6 +103,16 @@ class Int8Recipe:
     layers: Mapping[str, Int8Layer] = field(default_factory=dict)
     turn: Turn | None = None
     graph_version: int = GRAPH_VERSION
+
+    def in_float(self, blocks: int) -> list[str]:
+        """The layers of a tower of so many blocks that are float, such as "0.fc2", and single linears, "0.v_proj"."""
+        found = []
+        for name in layer_names(blocks):
+            layer, short = self.layers.get(name), {p.rpartition(".")[2]: p for p in prefixes_of(name)}
+            floats = [] if layer is None else [part for part, prefix in short.items() if prefix in layer.floats]
+            block = name.partition(".")[0]
+            found += [name] if layer is None or len(floats) == len(short) else [f"{block}.{part}" for part in floats]
+        return found
 
     @cached_property
     def hash(self) -> str:
@@ -184,8 +204,10 @@ def _check_shapes(name: str, layer: Int8Layer, checkpoint: Checkpoint) -> None:
         raise ValueError(f"the checkpoint has no layer {name!r}")
     for prefix in prefixes_of(name):
         out, inside = checkpoint.tensors[f"{prefix}.weight"].shape
-        expected = [(kind, shape) for kind, shape in zip(_PER_PREFIX, [(out, inside), (out,), (out,)], strict=True)]
-        found = [(kind, getattr(layer, kind)[prefix].shape) for kind in _PER_PREFIX]
+        shapes = {"codes": (out, inside), "scales": (out,), "floats": (out, inside), "biases": (out,)}
+        kinds = ("floats", "biases") if prefix in layer.floats else ("codes", "scales", "biases")
+        expected = [(kind, shapes[kind]) for kind in kinds]
+        found = [(kind, getattr(layer, kind)[prefix].shape) for kind in kinds]
         if layer.smooth is not None:
             expected, found = [*expected, ("smooth", (inside,))], [*found, ("smooth", layer.smooth.shape)]
         if found != expected:
@@ -194,15 +216,17 @@ def _check_shapes(name: str, layer: Int8Layer, checkpoint: Checkpoint) -> None:
 
 def _check_turn(turn: Turn, checkpoint: Checkpoint) -> None:
     """Raise ValueError where a turn does not fit the checkpoint."""
-    hidden, blocks = checkpoint.vision.hidden_size, checkpoint.vision.num_hidden_layers
-    found, expected = (turn.stream.shape, turn.centre.shape), ((hidden, hidden), (blocks, hidden))
+    vision = checkpoint.vision
+    hidden, blocks, size = vision.hidden_size, vision.num_hidden_layers, vision.head_dim
+    found = tuple(getattr(turn, kind).shape for kind in _PER_TURN)
+    expected = ((hidden, hidden), (blocks, hidden), (size, size))
     if found != expected:
         raise ValueError(f"the turn has {found}, expected {expected}")
 
 
-_PER_PREFIX = ("codes", "scales", "biases")
+_PER_PREFIX = ("codes", "scales", "biases", "floats")
 _PER_LAYER = ("input_scale", "input_zero")
-_PER_TURN = ("stream", "centre")
+_PER_TURN = ("stream", "centre", "values")
 
 
 def _flat(recipe: Int8Recipe) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
@@ -211,7 +235,9 @@ def _flat(recipe: Int8Recipe) -> tuple[dict[str, npt.NDArray[Any]], dict[str, An
     layers: dict[str, Any] = {}
     for name, layer in recipe.layers.items():
         for kind in _PER_PREFIX:
-            tensors |= {f"{name}/{kind}/{prefix}": values for prefix, values in getattr(layer, kind).items()}
+            arrays = getattr(layer, kind).items()
+            # what reads these files for numpy knows no bf16
+            tensors |= {f"{name}/{kind}/{p}": a.view(np.uint16) if kind == "floats" else a for p, a in arrays}
         if layer.smooth is not None:
             tensors[f"{name}/smooth"] = layer.smooth
         layers[name] = {key: getattr(layer, key) for key in _PER_LAYER}
@@ -224,9 +250,12 @@ def _recipe(tensors: Mapping[str, npt.NDArray[Any]], settings: Mapping[str, Any]
     """The inverse of _flat. Raises KeyError, TypeError or ValueError where something is missing or of another type."""
     layers = {}
     for name, numbers in settings["layers"].items():
-        values = {
-            kind: {prefix: tensors[f"{name}/{kind}/{prefix}"] for prefix in prefixes_of(name)} for kind in _PER_PREFIX
-        }
+        values: dict[str, dict[str, Any]] = {kind: {} for kind in _PER_PREFIX}
+        for prefix in prefixes_of(name):
+            floats = f"{name}/floats/{prefix}" in tensors
+            for kind in ("floats", "biases") if floats else ("codes", "scales", "biases"):
+                array = tensors[f"{name}/{kind}/{prefix}"]
+                values[kind][prefix] = array.view(ml_dtypes.bfloat16) if kind == "floats" else array
         smooth = tensors.get(f"{name}/smooth")
         layers[name] = Int8Layer(
             **values, smooth=smooth, input_scale=float(numbers["input_scale"]), input_zero=int(numbers["input_zero"])

@@ -44,7 +44,8 @@ class Int8Writer(StoringWriter):
         super().__init__(checkpoint, data, location)
         self.file = TurnedFile(checkpoint, recipe.turn)
         self._recipe = recipe
-        self._rounded: dict[str, str] = {}  # by the name of the layer
+        self._smoothed: dict[str, str] = {}  # by the name of the layer
+        self._rounded: dict[str, str] = {}
 
     def patches(self, x: str, prefix: str) -> str:
         """As in the float graph, but where the rest is bf16 its weights keep 16 bits."""
@@ -83,8 +84,14 @@ class Int8Writer(StoringWriter):
         layer = None if at is None else self._recipe.layers.get(at)
         if at is None or layer is None:
             return super().linear(x, prefix, name)
+        if at not in self._smoothed:
+            self._smoothed[at] = self._smooth(x, layer, at)
+        bias = self.stored(f"{prefix}.bias", layer.biases[prefix])
+        if prefix in layer.floats:
+            weight = self.stored(f"{prefix}.weight", layer.floats[prefix].astype(np.float32))
+            return self.affine(self._smoothed[at], weight, bias, name)
         if at not in self._rounded:  # once for q, k and v
-            self._rounded[at] = self._round(x, layer, at)
+            self._rounded[at] = self._round(self._smoothed[at], layer, at)
         codes, scales = layer.codes[prefix], layer.scales[prefix]
         inputs = [
             self.stored(f"{prefix}.codes", codes),
@@ -92,13 +99,17 @@ class Int8Writer(StoringWriter):
             self.stored(f"{prefix}.zeros", np.zeros(len(scales), np.int8)),
         ]
         weight = self.op("DequantizeLinear", inputs, f"{name}/weight/dequantised", {"axis": 0})
-        return self.affine(self._rounded[at], weight, self.stored(f"{prefix}.bias", layer.biases[prefix]), name)
+        return self.affine(self._rounded[at], weight, bias, name)
+
+    def _smooth(self, x: str, layer: Int8Layer, at: str) -> str:
+        """The input of the layer `at`, divided by what it is smoothed by."""
+        if layer.smooth is None or at.endswith((".qkv", ".fc1")):  # theirs is in LayerNorm
+            return x
+        factors = self.stored(f"{at}/smooth", (1 / layer.smooth).astype(np.float32))
+        return self.op("Mul", [x, factors], f"{at}/smoothed")
 
     def _round(self, x: str, layer: Int8Layer, at: str) -> str:
-        """The input of the layer `at`, rounded to codes and taken back to float32."""
-        if layer.smooth is not None and not at.endswith((".qkv", ".fc1")):  # theirs is in LayerNorm
-            factors = self.stored(f"{at}/smooth", (1 / layer.smooth).astype(np.float32))
-            x = self.op("Mul", [x, factors], f"{at}/smoothed")
+        """The smoothed input of the layer `at`, rounded to codes and taken back to float32."""
         kind = np.uint8 if layer.input_zero else np.int8
         scale = self.inline(f"{at}/scale", np.asarray(layer.input_scale, np.float32))
         zero = self.inline(f"{at}/zero", np.asarray(layer.input_zero, kind))

@@ -7,7 +7,8 @@ then a little of every channel, and one scale holds the inputs of all pictures. 
 arXiv 2401.15024, and "QuaRot", arXiv 2404.00456.
 
 Attention takes means of its values, weights of 1 in all: what is taken off a value's bias is missing in its output, and
-comes back in the bias of the layer behind. So the inputs of `out` may lose what they have in common.
+comes back in the bias of the layer behind. So the inputs of `out` may lose what they have in common. And as these means
+are taken channel by channel, each head's values may be turned among themselves, and turned back in the layer behind.
 """
 
 from dataclasses import dataclass
@@ -29,14 +30,21 @@ class Turn:
         stream: [hidden, hidden] float32, orthogonal; its rows and columns add up to 1. A row x of the residual stream
             becomes x @ stream.
         centre: [blocks, hidden] float32, what is taken off the values of each block's attention.
+        values: [head_dim, head_dim] float32, orthogonal. What a head gives, less its centre, becomes that @ values.
     """
 
     stream: Float32Array
     centre: Float32Array
+    values: Float32Array
+
+    def turn_values(self, x: Float32Array) -> Float32Array:
+        """Turn the values x [n, hidden] of all heads, which lie one behind the other."""
+        turned: Float32Array = (x.reshape(len(x), -1, len(self.values)) @ self.values).reshape(x.shape)
+        return turned
 
 
 def random_rotation(hidden: int) -> Float32Array:
-    """A `Turn.stream` that favours no direction. A recipe keeps it, so it need not be the same on every machine.
+    """A turn that favours no direction. A recipe keeps it, so it need not be the same on every machine.
 
     Uniformly distributed over the orthogonal matrices that leave the mean alone (Mezzadri, arXiv math-ph/0609050).
     """
@@ -71,15 +79,18 @@ class TurnedFile(SafetensorsFile):
             norm = f"{_BLOCKS}{_block(name)}.layer_norm{2 if part == 'fc1' else 1}"
             if kind == "weight":
                 values = (values * super().array(f"{norm}.weight")) @ turn.stream
+                values = np.ascontiguousarray(turn.turn_values(values.T).T) if part == "v_proj" else values
             else:
                 values = values + super().array(f"{prefix}.weight") @ super().array(f"{norm}.bias")
-                values = values - turn.centre[_block(name)] if part == "v_proj" else values
+                if part == "v_proj":
+                    values = turn.turn_values((values - turn.centre[_block(name)])[None])[0]
         elif part == "position_embedding" or kind == "bias":
             if part == "out_proj":
                 values = values + super().array(f"{prefix}.weight") @ turn.centre[_block(name)]
             values = values @ turn.stream
         else:
             values = (turn.stream.T @ values.reshape(len(values), -1)).reshape(values.shape)
+            values = turn.turn_values(values) if part == "out_proj" else values
         return values
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import taxonomy
+from ..text import counted_parts
 from .render import minus, render
 
 _SHOWN = 5  # emotions of a picture; the others unfold
@@ -39,7 +40,7 @@ def fidelity_page(facts: Mapping[str, Any], failures: Sequence[str], unproved: S
             "five strongest emotions kept": _text("{:.1%}", facts["top5_agreement"]),
             "lowest cosine": _text("{:.5f}", fidelity["cosine_min"]),
             "mean cosine": _text("{:.5f}", fidelity["cosine_mean"]),
-            "layers in float": f"{len(facts['recipe']['float'])} of {facts['recipe']['layers']}",
+            "in float": counted_parts(facts["recipe"]["float"]),
         },
         "heads": _heads(facts["heads"], bars),
         "histogram": _histogram(facts["cosines"]),
@@ -65,7 +66,7 @@ def fidelity_page(facts: Mapping[str, Any], failures: Sequence[str], unproved: S
             "made": facts["created"],
             "pictures of calibration": "" if facts["given"] else f"{calibration['count']}, {calibration['sha256']}",
             "pictures of proof": f"{proof['count']}, {proof['sha256']}",
-            "layers in float": ", ".join(facts["recipe"]["float"]) or "none",
+            "in float": ", ".join(facts["recipe"]["float"]) or "none",
             "seconds": ", ".join(f"{step} {seconds:.0f}" for step, seconds in facts["seconds"].items()),
         },
     }

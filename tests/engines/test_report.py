@@ -13,6 +13,7 @@ from emonet_fast.engines.report import FORMAT, REPORT_VERSION, FidelityReport, P
 from emonet_fast.engines.reports import ReportStore
 from emonet_fast.errors import EmonetError
 from emonet_fast.reports.fidelity import fidelity_page
+from emonet_fast.text import counted_parts
 
 NAMES = (*(d.slug for d in taxonomy.DIMENSIONS[:4]), "arousal")
 PLACE = Place("sha256:w", "3.1", "2026.4", "a processor")
@@ -115,7 +116,7 @@ def test_a_report_is_read_as_it_was_written():
     assert again.place == PLACE
     assert again.speedup == 4.0
     assert "passes: lowest Spearman of a head 0.99" in again.verdict()
-    assert "1 of 8 layers stay in float: 0.fc2" in again.text()
+    assert "in float: 0.fc2" in again.text()
     assert not made(noise=0.2).gate.passed
 
 
@@ -221,3 +222,10 @@ def test_the_page_shows_the_figures_and_escapes_names():
     assert "the recipe was given" in given.text()
     nothing = made(heads=[{**head, "rms": None, "max": None, "spearman": None} for head in report.facts["heads"]])
     assert "–" in fidelity_page(nothing.facts, ["x"], ["y"]).decode()
+
+
+def test_of_many_parts_in_float_blocks_are_counted():
+    names = [f"{block}.{part}" for block in range(9) for part in ("v_proj", "out")]
+    assert counted_parts([*names, "8.fc1"]) == "v_proj of 9 blocks, out of 9 blocks, fc1 of 1 block"
+    assert counted_parts(["0.out", "3.fc2"]) == "0.out, 3.fc2"
+    assert counted_parts([]) == "none"

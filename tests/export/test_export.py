@@ -6,6 +6,7 @@ import resource
 from dataclasses import asdict, replace
 from types import SimpleNamespace
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -30,7 +31,7 @@ from emonet_fast.optional import openvino_core
 from emonet_fast.options import ExportOptions, Options
 
 from ..engines.test_report import made
-from ..tiny import HIDDEN, LAYERS
+from ..tiny import HEADS, HIDDEN, LAYERS
 
 ort = pytest.importorskip("onnxruntime", reason="ONNX Runtime (extra bench) is not installed")
 
@@ -174,7 +175,7 @@ def test_a_softmax_needs_all_emotions(tiny, tmp_path):
 
 @pytest.fixture(scope="module")
 def recipe(tiny):
-    """Every kind of layer: smoothed in LayerNorm and behind it, signed and unsigned inputs, one float, and a turn."""
+    """Every kind of layer: smoothed in LayerNorm and behind it, signed and unsigned, float, float in part; a turn."""
     layers = dict(max_recipe(tiny.checkpoint, dict.fromkeys(layer_names(LAYERS), 4.0)).layers)
     rng = np.random.default_rng(5)
     for name, zero in (("0.qkv", 0), ("0.out", 120), ("1.fc2", 9)):
@@ -182,7 +183,13 @@ def recipe(tiny):
         smooth = rng.uniform(0.7, 1.5, inside).astype(np.float32)
         layers[name] = replace(layers[name], smooth=smooth, input_zero=zero)
     del layers["1.out"]
-    turn = Turn(random_rotation(HIDDEN), np.full((LAYERS, HIDDEN), 0.01, np.float32))
+    value = next(prefix for prefix in layers["0.qkv"].codes if prefix.endswith("v_proj"))
+    codes, scales = (
+        {p: v for p, v in of.items() if p != value} for of in (layers["0.qkv"].codes, layers["0.qkv"].scales)
+    )
+    floats = {value: rng.normal(size=(HIDDEN, HIDDEN)).astype(ml_dtypes.bfloat16)}
+    layers["0.qkv"] = replace(layers["0.qkv"], codes=codes, scales=scales, floats=floats)
+    turn = Turn(random_rotation(HIDDEN), np.full((LAYERS, HIDDEN), 0.01, np.float32), random_rotation(HIDDEN // HEADS))
     return Int8Recipe(tiny.checkpoint.weights_hash, layers, turn)
 
 

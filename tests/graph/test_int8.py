@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,13 +11,17 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from emonet_fast.backends.openvino.build import compile_options
 from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.checkpoint.layers import layer_names, prefixes_of
 from emonet_fast.checkpoint.tensors import SafetensorsFile
 from emonet_fast.errors import CheckpointError
 from emonet_fast.graph.int8 import Int8Layer, Int8Recipe, load_recipe, max_recipe, nearest_int8, save_recipe
+from emonet_fast.graph.int8_writer import write_int8_model
+from emonet_fast.optional import openvino_core
 
 from ..tiny import LAYERS
+from ..tower import Tower
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +36,22 @@ def recipe(tiny):
     layers = dict(naive.layers)
     smooth = np.linspace(0.5, 2.0, 48, dtype=np.float32)
     layers["0.qkv"] = replace(layers["0.qkv"], smooth=smooth, input_scale=0.031)
+    layers["0.qkv"] = with_floats(tiny, layers["0.qkv"], "v_proj")
+    layers["0.out"] = with_floats(tiny, replace(layers["0.out"], smooth=smooth), "out_proj")
     layers["1.fc2"] = replace(layers["1.fc2"], input_zero=9, input_scale=0.02)
     del layers["1.out"]
     return Int8Recipe(naive.weights_hash, layers)
+
+
+def with_floats(checkpoint, layer, part):
+    """The layer with the linear of this name in bf16, its bias half."""
+    (prefix,) = (one for one in layer.codes if one.endswith(part))
+    weight = SafetensorsFile(checkpoint.path).array(f"{prefix}.weight") * layer.smooth
+    codes = {one: codes for one, codes in layer.codes.items() if one != prefix}
+    scales = {one: layer.scales[one] for one in codes}
+    biases = {**layer.biases, prefix: layer.biases[prefix] / 2}
+    floats = {prefix: weight.astype(ml_dtypes.bfloat16)}
+    return replace(layer, codes=codes, scales=scales, biases=biases, floats=floats)
 
 
 def layer(scale=0.1, zero=0, smooth=None):
@@ -92,12 +110,31 @@ def test_a_file_gives_the_same_recipe(tiny, recipe, tmp_path):
         got = again.layers[name]
         assert (got.input_scale, got.input_zero) == (want.input_scale, want.input_zero)
         assert (got.smooth is None) == (want.smooth is None)
-        for kind in ("codes", "scales", "biases"):
+        for kind in ("codes", "scales", "biases", "floats"):
+            assert list(getattr(got, kind)) == list(getattr(want, kind))
             for prefix, values in getattr(want, kind).items():
                 np.testing.assert_array_equal(getattr(got, kind)[prefix], values)
 
 
-@pytest.mark.parametrize("change", ["scale", "zero", "code", "smooth", "fewer"])
+def test_what_is_float_is_named(recipe):
+    assert recipe.in_float(LAYERS) == ["0.v_proj", "0.out", "1.out"]
+
+
+@pytest.mark.parametrize("name", ["0.qkv", "0.out"])
+def test_a_linear_in_float_has_its_own_weights_and_bias(tiny, recipe, name, tmp_path):
+    """Smoothed in LayerNorm and behind attention; queries and keys beside it are int8."""
+    alone = replace(recipe, layers={name: recipe.layers[name]})
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32), dtype=np.uint8)
+    want, exact = Tower(tiny, alone).tokens(pixels), Tower(tiny).tokens(pixels)
+    core = openvino_core()
+    model = core.read_model(write_int8_model(tiny, tmp_path, alone, "tower"))
+    compiled = core.compile_model(model, "CPU", compile_options("int8+fp32"))
+    got = compiled.create_infer_request().infer({"pixels": pixels[None]})["tokens"][0]
+    assert np.abs(want - exact).max() > 1e-3, "this layer is float32"
+    assert np.abs(got - want).max() < 0.1 * np.abs(want - exact).max()  # a code of q or k may fall the other way
+
+
+@pytest.mark.parametrize("change", ["scale", "zero", "code", "smooth", "fewer", "float"])
 def test_the_hash_holds_everything(recipe, change):
     layers = dict(recipe.layers)
     one = layers["0.qkv"]
@@ -109,6 +146,7 @@ def test_the_hash_holds_everything(recipe, change):
         "zero": {"input_zero": 1},
         "code": {"codes": {**one.codes, prefix: codes}},
         "smooth": {"smooth": None},
+        "float": {"floats": {one: -values for one, values in one.floats.items()}},
     }
     if change == "fewer":
         del layers["0.qkv"]
@@ -131,7 +169,8 @@ def edited(path, change):
     [
         (lambda d, t: d["layers"]["0.qkv"].update(input_scale=1.0), "hash"),
         (lambda d, t: t["1.fc2/codes/vision_model.encoder.layers.1.mlp.fc2"].__setitem__((0, 0), 1), "hash"),
-        (lambda d, t: t.pop("0.out/biases/vision_model.encoder.layers.0.self_attn.out_proj"), "0.out/biases"),
+        (lambda d, t: t.pop("0.fc1/biases/vision_model.encoder.layers.0.mlp.fc1"), "0.fc1/biases"),
+        (lambda d, t: t.pop("0.out/floats/vision_model.encoder.layers.0.self_attn.out_proj"), "0.out/codes"),
         (lambda d, t: d.pop("layers"), "'layers'"),
         (lambda d, t: d.update(version=99), "version 99"),
         (lambda d, t: d.update(layers=[1]), "not a sound int8 recipe"),

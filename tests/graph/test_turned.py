@@ -12,7 +12,7 @@ from emonet_fast.graph.int8_writer import write_int8_model
 from emonet_fast.graph.turned import Turn, random_rotation
 from emonet_fast.optional import openvino_core
 
-from ..tiny import HIDDEN, LAYERS
+from ..tiny import HEADS, HIDDEN, LAYERS
 from ..tower import Tower
 
 
@@ -24,7 +24,7 @@ def tiny(tiny_folder, cache_dir):
 @pytest.fixture(scope="module")
 def turn():
     centre = np.random.default_rng(3).normal(size=(LAYERS, HIDDEN)).astype(np.float32)
-    return Turn(random_rotation(HIDDEN), centre)
+    return Turn(random_rotation(HIDDEN), centre, random_rotation(HIDDEN // HEADS))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_a_turned_tower_is_the_same(tiny, turn, pixels):
     plain, taken = walked(LayeredTower(tiny), pixels)
     turned, taken_turned = walked(LayeredTower(tiny, turn), pixels)
     np.testing.assert_allclose(turned @ turn.stream.T, plain, atol=2e-5)
-    np.testing.assert_allclose(taken_turned["1.out"], taken["1.out"] - turn.centre[1], atol=2e-5)
+    np.testing.assert_allclose(taken_turned["1.out"], turn.turn_values(taken["1.out"] - turn.centre[1]), atol=2e-5)
     np.testing.assert_allclose(taken_turned["1.fc2"], taken["1.fc2"], atol=2e-5)
 
 
@@ -78,3 +78,4 @@ def test_a_recipe_keeps_its_turn(tiny, turn, tmp_path):
     assert again.turn is not None
     np.testing.assert_array_equal(again.turn.stream, turn.stream)
     np.testing.assert_array_equal(again.turn.centre, turn.centre)
+    np.testing.assert_array_equal(again.turn.values, turn.values)

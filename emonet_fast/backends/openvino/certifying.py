@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,8 @@ from PIL import Image
 
 from ... import taxonomy
 from ..._version import __version__
-from ...checkpoint.layers import layer_names
 from ...checkpoint.spec import Checkpoint
-from ...engines.calibrating import calibrate_int8, walked_of
+from ...engines.calibrating import Int8Calibrated, calibrate_int8, walked_of
 from ...engines.fidelity import INT8_RMS, INT8_SPEARMAN, INT8_TOP1, Fidelity, measure
 from ...engines.pictures import PictureSets
 from ...engines.report import FORMAT, REPORT_VERSION, FidelityReport, Place, compared
@@ -42,11 +41,11 @@ _log = logging.getLogger("emonet_fast")
 # How close int8 is to come on the pictures of the search: of two strongest emotions that lie close together, errors of
 # this size change the order on three or four pictures of a hundred, and the bar is at three (docs/int8-recipe.md).
 _AIM = 0.02
-# A step of the search puts so much of the tower's multiplications into float. One in bf16 takes twice the time of one
-# in int8, one in float32 four times: either way a step adds a twelfth to the time of all products.
-_SHARES = {"bf16": 1 / 12, "fp32": 1 / 36}
-_STEP_COST = 1 / 12
-_MOST_STEPS = 2
+# What the search puts into float, step by step, in parts of the tower's multiplications: in bf16 the values first or
+# what follows attention, then the other of them, then as much of the queries and keys. A product in bf16 takes twice
+# the time of one in int8, one in float32 four times: a step adds an eleventh to the time of all products either way.
+_SHARES = {"bf16": (0, 1 / 11, 2 / 11, 3 / 11), "fp32": (0, 1 / 33, 2 / 33)}
+_STEP_COST = 1 / 11
 _STEPS = ("reference", "means", "recipe", "search", "proof", "speed")
 # The pictures differ by less than float32's own rounding, see gate_fp32.
 _NO_SPREAD = 1e-3
@@ -84,9 +83,9 @@ class Certifying:
         file = self.sides.folder / "candidate.safetensors"
         recipe = self.given
         if recipe is None:
-            chosen, order = self._chosen()
+            chosen = self._chosen()
             with self.watch("search"):
-                recipe = self._search(chosen, order, file)
+                recipe = self._search(chosen, file)
         save_recipe(file, recipe)
         with self.watch("proof"):
             got = self.sides.outputs("proof", "int8", file)
@@ -95,19 +94,21 @@ class Certifying:
             engines = self.sides.speed(self.plain, file)
         return self._report(recipe, want, got, engines), file
 
-    def _chosen(self) -> tuple[Int8Recipe, list[str]]:
-        """The recipe of all layers, and its layers in the order in which they go back to float."""
+    def _chosen(self) -> Int8Calibrated:
+        """What calibration gives; read where it is there already."""
         folder = self.sides.folder
-        path, order = folder / "chosen.safetensors", folder / "order.json"
+        order, *recipes = folder / "order.json", folder / "chosen.safetensors", folder / "floated.safetensors"
         with suppress(OSError, ValueError, EmonetError):
-            return load_recipe(path, self.checkpoint), json.loads(order.read_text("utf-8"))
+            chosen, floated = (load_recipe(path, self.checkpoint) for path in recipes)
+            return Int8Calibrated(chosen, floated, tuple(json.loads(order.read_text("utf-8"))))
         with self.watch("means"):
             means, exact = self._all_means()
         with self.watch("recipe"):
-            chosen = calibrate_int8(self.checkpoint, self.sets.calibration, means, exact, folder, self.sides.progress)
-            write_whole(order, json.dumps(chosen.order).encode(), follow=False)
-            save_recipe(path, chosen.recipe)
-        return chosen.recipe, list(chosen.order)
+            made = calibrate_int8(self.checkpoint, self.sets.calibration, means, exact, folder, self.sides.progress)
+            for path, recipe in zip(recipes, (made.recipe, made.floated), strict=True):
+                save_recipe(path, recipe)
+            write_whole(order, json.dumps(made.order).encode(), follow=False)
+        return made
 
     def _all_means(self) -> tuple[dict[str, Float32Array], dict[str, Float32Array]]:
         """What calibrate_int8 takes as `means` and `exact`: of walked pictures in float32, of others in `plain`."""
@@ -131,16 +132,13 @@ class Certifying:
             np.savez(path, allow_pickle=False, **means)
         return means
 
-    def _search(self, recipe: Int8Recipe, order: Sequence[str], file: Path) -> Int8Recipe:
+    def _search(self, chosen: Int8Calibrated, file: Path) -> Int8Recipe:
         """Give up layers, those that cost most for their size first, as far as `settled` finds it worth its time."""
         want = self.sides.outputs("search", "fp32")
 
-        def left(kept: int) -> Int8Recipe:
-            return replace(recipe, layers={k: v for k, v in recipe.layers.items() if k not in order[:kept]})
-
         def error(kept: int) -> float:
-            save_recipe(file, left(kept))
-            what = f", {kept} layers in float" if kept else ""
+            save_recipe(file, chosen.with_float(kept))
+            what = f", {kept} parts in float" if kept else ""
             got = self.sides.outputs("search", "int8", file, f"int8-{kept}", what)
             f = self.tried[kept] = self._measure(want, got)
             _log.info(
@@ -149,11 +147,7 @@ class Certifying:
             )  # fmt: skip
             return f.rms_relative
 
-        return left(settled(_lengths(recipe, order, self._shares()), error))
-
-    def _shares(self) -> list[float]:
-        """How much of the multiplications is in float, step by step."""
-        return [step * _SHARES[self.plain] for step in range(_MOST_STEPS + 1)]
+        return chosen.with_float(settled(_lengths(chosen.sizes(), _SHARES[self.plain]), error))
 
     def _measure(self, want: Outputs, got: Outputs) -> Fidelity:
         emotions = [i for i, slug in enumerate(self.checkpoint.names) if taxonomy.find(slug).is_emotion]
@@ -174,7 +168,7 @@ class Certifying:
             "recipe": {
                 "hash": recipe.hash,
                 "layers": checkpoint.vision.num_hidden_layers * 4,
-                "float": [n for n in layer_names(checkpoint.vision.num_hidden_layers) if n not in recipe.layers],
+                "float": recipe.in_float(checkpoint.vision.num_hidden_layers),
             },
             "given": self.given is not None,
             "pictures": self.pictures,
@@ -208,7 +202,7 @@ class Certifying:
 
 
 def settled(steps: Sequence[int], error: Callable[[int], float]) -> int:
-    """How many layers stay in float, of these numbers in rising order; `error` gives the RMS error with so many.
+    """How many parts stay in float, of these numbers in rising order; `error` gives the RMS error with so many.
 
     Steps follow while the error is above _AIM. One that gains too little is taken back, and is the last: it has to take
     a larger share of the errors' mean square than it adds to the time of the products. If all multiplications erred
@@ -225,8 +219,7 @@ def settled(steps: Sequence[int], error: Callable[[int], float]) -> int:
     return kept
 
 
-def _lengths(recipe: Int8Recipe, order: Sequence[str], steps: Sequence[float]) -> list[int]:
-    """How many layers of `order` make up each of these shares of the multiplications, at most."""
-    sizes = [sum(codes.size for codes in recipe.layers[name].codes.values()) for name in order]
+def _lengths(sizes: Sequence[int], steps: Sequence[float]) -> list[int]:
+    """How many layers of these sizes, in their order, make up each of these shares of all multiplications, at most."""
     shares = np.cumsum([0, *sizes]) / max(sum(sizes), 1)
     return sorted({int(np.searchsorted(shares, share, side="right")) - 1 for share in steps})
