@@ -1,4 +1,4 @@
-"""The model at its full depth of 27 layers: made once, four photographs, of which each precision scores some.
+"""The model at its full depth of 27 layers: made once, three photographs, of which each precision scores some.
 
 Each costs some 10 s a side; `make bench` does the same with 64 pictures.
 """
@@ -33,7 +33,7 @@ def full(tmp_path_factory, cache_dir):
 
 @pytest.fixture(scope="module")
 def shots(photos):
-    return photos[:4]
+    return photos[:3]
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,8 @@ def first(outputs, count):
 
 
 def test_full_depth_fp32(full, pixels, want, tmp_path):
-    engine = outputs_of(OpenVinoBackend(full, "fp32", cache_dir=tmp_path), pixels[:3])
-    found = measure(first(want, 3), engine, EMOTIONS)
+    engine = outputs_of(OpenVinoBackend(full, "fp32", cache_dir=tmp_path), pixels[:2])
+    found = measure(first(want, 2), engine, EMOTIONS)
     assert found.max_error <= tolerances.FP32_SCORE
     assert found.cosine_min >= tolerances.FP32_COSINE
 
@@ -67,10 +67,10 @@ def test_full_depth_bf16(full, shots, pixels, want, tmp_path):
 
     if choose_precision("auto") != "bf16":
         pytest.skip("this processor has no bf16 instructions")
-    theirs = Reference.from_packed(full, "bf16").score(shots[:2])
-    allowed = measure(first(want, 2), (theirs.embedding, theirs.raw), EMOTIONS)
-    engine = outputs_of(OpenVinoBackend(full, "bf16", cache_dir=tmp_path), pixels[:2])
-    found = measure(first(want, 2), engine, EMOTIONS)
+    theirs = Reference.from_packed(full, "bf16").score(shots[:1])
+    allowed = measure(first(want, 1), (theirs.embedding, theirs.raw), EMOTIONS)
+    engine = outputs_of(OpenVinoBackend(full, "bf16", cache_dir=tmp_path), pixels[:1])
+    found = measure(first(want, 1), engine, EMOTIONS)
     assert found.rms_error <= tolerances.BF16_FACTOR * allowed.rms_error
     assert found.max_error <= tolerances.BF16_FACTOR * allowed.max_error
 
@@ -82,5 +82,5 @@ def test_full_depth_behaves_like_a_trained_model(want):
     cosine = unit @ unit.T
     assert cosine[np.triu_indices(len(unit), 1)].mean() <= 0.9
     assert np.median(raw.std(axis=0)) >= 0.5
-    # Of 4 photographs the quietest of the heads shows 0.47; over 64 pictures every one reaches 0.5 (`make bench`).
+    # Of 4 photographs the quietest of the heads showed 0.47; over 64 pictures every one reaches 0.5 (`make bench`).
     assert raw.std(axis=0).min() > 100 * tolerances.FP32_SCORE

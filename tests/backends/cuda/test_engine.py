@@ -146,24 +146,24 @@ def test_full_width(request, device):
     """The real widths, 2 layers: float32 equals the reference, bf16 is as close as PyTorch, FP8 close enough."""
     pytest.importorskip("PIL", reason="Pillow resizes the photographs")
     small, photos = request.getfixturevalue("small"), request.getfixturevalue("photos")
-    pixels = np.stack([resize(rgb, small.preprocess) for rgb in photos[:4]])
+    pixels = np.stack([resize(rgb, small.preprocess) for rgb in photos[:2]])
     values = normalise(pixels, small.preprocess)
     want, theirs = (Reference.from_packed(small, p).score_processed(values) for p in ("fp32", "bf16"))
     want = (want.embedding, want.raw)
     allowed = measure(want, (theirs.embedding, theirs.raw), EMOTIONS)
-    exact = engine(small, device, "fp32", 4)
+    exact = engine(small, device, "fp32", 2)
     found = measure(want, scored(exact, pixels, device), EMOTIONS)
     assert found.max_error <= tolerances.FP32_SCORE_SHALLOW
 
     plain = device.type == "cpu"  # the interpreter would take minutes
-    found = measure(want, scored(engine(small, device, "bf16", 4, plain=plain), pixels, device), EMOTIONS)
+    found = measure(want, scored(engine(small, device, "bf16", 2, plain=plain), pixels, device), EMOTIONS)
     assert found.max_error <= tolerances.BF16_FACTOR * allowed.max_error
     assert found.rms_error <= tolerances.BF16_FACTOR * allowed.rms_error
 
-    others = np.stack([resize(rgb, small.preprocess) for rgb in photos[4:6]])
+    others = np.stack([resize(rgb, small.preprocess) for rgb in photos[2:4]])
     tensors = refine(exact.network.weights, load(small, device, "fp8"), collect(exact, others, device))
     rough = [
-        measure(want, scored(engine(small, device, "fp8", 4, plain=plain, **how), pixels, device), EMOTIONS)
+        measure(want, scored(engine(small, device, "fp8", 2, plain=plain, **how), pixels, device), EMOTIONS)
         for how in ({}, {"tensors": tensors})
     ]
     assert rough[1].cosine_min >= tolerances.FP8_COSINE_SHALLOW
