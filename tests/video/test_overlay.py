@@ -116,7 +116,7 @@ def test_packets_at_one_time_are_kept(tmp_path):
             last = packet.dts if sound else last
             packet.stream = streams[packet.stream.index]
             out.mux(packet)
-    count = len([packet for packet in packets if packet.stream.type == "audio"])
+        count = len([packet for packet in packets if packet.stream.type == "audio"])
     for kind in ("mp4", "mkv"):
         assert overlay_of(tmp_path / "b.mkv", tmp_path / f"o.{kind}") == ""
         with av.open(str(tmp_path / f"o.{kind}")) as opened:
