@@ -55,9 +55,9 @@ demo: $(VENV)/.demo ## Score two portraits, whole and cropped, and write a page;
 	    --checkpoint $(WEIGHTS) --output $(OUTPUT)/scores.parquet --report $(OUTPUT)/report.html
 	@echo "look at $(OUTPUT)/report.html"
 
-# Two at a time: most tests keep one core busy, and each process makes its own checkpoints.
+# Three at a time on two cores: while one waits for a checkpoint that another makes, for a disk or a program, the others go on.
 test: $(VENV)/.test ## Run all tests: ten minutes on two cores.
-	$(BIN)/python -m pytest -n 2 --dist worksteal -p no:benchmark
+	$(BIN)/python -m pytest -n 3 --dist worksteal -p no:benchmark
 
 # What is not there is skipped, and pytest says so: npm and Chromium; Java; Debian's python3-gi and
 # gstreamer1.0-plugins-base; headers of ONNX Runtime (EMONET_FAST_ONNXRUNTIME). Triton wants a Python of Debian's.
@@ -117,7 +117,7 @@ test-newest: ## Run the tests with the newest version of everything, in an envir
 	$(VENV)-newest/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[test,remote]'
 	$(VENV)-newest/bin/python -m pip list
-	$(VENV)-newest/bin/python -m pytest -n 2 --dist worksteal -p no:benchmark $(NEWEST)
+	$(VENV)-newest/bin/python -m pytest -n 3 --dist worksteal -p no:benchmark $(NEWEST)
 
 $(VENV)/.release: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e '.[release]'
