@@ -169,6 +169,7 @@ def load_recipe(path: Path, checkpoint: Checkpoint) -> Int8Recipe:
             raise ValueError("its hash is not that of its content")
         for name in recipe.layers:
             _check_shapes(name, recipe.layers[name], checkpoint)
+            _check_values(name, recipe.layers[name])
         if recipe.turn is not None:
             _check_turn(recipe.turn, checkpoint)
     return recipe
@@ -214,6 +215,30 @@ def _check_shapes(name: str, layer: Int8Layer, checkpoint: Checkpoint) -> None:
             raise ValueError(f"layer {name!r} has {found}, the checkpoint {expected}")
 
 
+def _check_values(name: str, layer: Int8Layer) -> None:
+    """Raise ValueError where a layer's numbers are of another type or range than Int8Layer says.
+
+    The hash does not show it: whatever wrote such numbers wrote their hash as well.
+    """
+    kinds = {"codes": np.int8, "scales": np.float32, "biases": np.float32, "floats": ml_dtypes.bfloat16}
+    arrays = [(f"{kind} of {p}", a, kinds[kind]) for kind in _PER_PREFIX for p, a in getattr(layer, kind).items()]
+    if layer.smooth is not None:
+        arrays.append(("smooth", layer.smooth, np.float32))
+    for what, values, kind in arrays:
+        if values.dtype != kind:
+            raise ValueError(f"layer {name!r}: {what} are {values.dtype}, expected {np.dtype(kind)}")
+        if kind is not np.int8 and not np.isfinite(values).all():
+            raise ValueError(f"layer {name!r}: {what} are not all finite")
+    factors = [np.asarray(layer.input_scale, np.float32), *layer.scales.values()]
+    factors += [] if layer.smooth is None else [layer.smooth]
+    if not all(bool(((values > 0) & np.isfinite(values)).all()) for values in factors):
+        raise ValueError(f"layer {name!r} has a scale or smoothing that is not above 0")
+    if not 0 <= layer.input_zero <= 255:
+        raise ValueError(f"layer {name!r} has the zero {layer.input_zero}, expected 0 to 255")
+    if any(codes.min() < -127 for codes in layer.codes.values()):
+        raise ValueError(f"layer {name!r} has a weight's code of -128, expected -127 to 127")
+
+
 def _check_turn(turn: Turn, checkpoint: Checkpoint) -> None:
     """Raise ValueError where a turn does not fit the checkpoint."""
     vision = checkpoint.vision
@@ -222,6 +247,9 @@ def _check_turn(turn: Turn, checkpoint: Checkpoint) -> None:
     expected = ((hidden, hidden), (blocks, hidden), (size, size))
     if found != expected:
         raise ValueError(f"the turn has {found}, expected {expected}")
+    arrays = [getattr(turn, kind) for kind in _PER_TURN]
+    if not all(values.dtype == np.float32 and np.isfinite(values).all() for values in arrays):
+        raise ValueError("the turn is not all finite float32")
 
 
 _PER_PREFIX = ("codes", "scales", "biases", "floats")
@@ -255,10 +283,17 @@ def _recipe(tensors: Mapping[str, npt.NDArray[Any]], settings: Mapping[str, Any]
             floats = f"{name}/floats/{prefix}" in tensors
             for kind in ("floats", "biases") if floats else ("codes", "scales", "biases"):
                 array = tensors[f"{name}/{kind}/{prefix}"]
-                values[kind][prefix] = array.view(ml_dtypes.bfloat16) if kind == "floats" else array
+                values[kind][prefix] = _bf16_of(array) if kind == "floats" else array
         smooth = tensors.get(f"{name}/smooth")
         layers[name] = Int8Layer(
             **values, smooth=smooth, input_scale=float(numbers["input_scale"]), input_zero=int(numbers["input_zero"])
         )
     turn = Turn(*(tensors[f"turn/{kind}"] for kind in _PER_TURN)) if "turn/stream" in tensors else None
     return Int8Recipe(str(settings["weights_hash"]), layers, turn, int(settings["graph_version"]))
+
+
+def _bf16_of(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The bf16 that a recipe's file keeps as uint16. Raises ValueError for another type."""
+    if stored.dtype != np.uint16:
+        raise ValueError(f"floats are stored as {stored.dtype}, expected uint16")
+    return stored.view(ml_dtypes.bfloat16)

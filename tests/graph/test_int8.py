@@ -18,9 +18,10 @@ from emonet_fast.checkpoint.tensors import SafetensorsFile
 from emonet_fast.errors import CheckpointError
 from emonet_fast.graph.int8 import Int8Layer, Int8Recipe, load_recipe, max_recipe, nearest_int8, save_recipe
 from emonet_fast.graph.int8_writer import write_int8_model
+from emonet_fast.graph.turned import Turn
 from emonet_fast.optional import openvino_core
 
-from ..tiny import LAYERS
+from ..tiny import HEADS, HIDDEN, LAYERS
 from ..tower import Tower
 
 
@@ -216,4 +217,60 @@ KINDS = ("codes", "scales", "biases")
 def test_a_recipe_of_another_checkpoint_is_refused(tiny, recipe, tmp_path, change, text):
     save_recipe(tmp_path / "r", replace(recipe, **change))
     with pytest.raises(CheckpointError, match=text):
+        load_recipe(tmp_path / "r", tiny)
+
+
+def changed(values, to):
+    """A copy whose first number is `to`."""
+    values = values.copy()
+    values.reshape(-1)[0] = to
+    return values
+
+
+Q, V = (f"vision_model.encoder.layers.0.self_attn.{part}_proj" for part in "qv")
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "text"),
+    [
+        ("floats", lambda v: {V: changed(v[V], np.nan)}, "floats of .*v_proj are not all finite"),
+        ("biases", lambda v: {**v, V: changed(v[V], np.inf)}, "biases of .*v_proj are not all finite"),
+        ("biases", lambda v: {**v, V: v[V].astype(np.float64)}, "biases of .*v_proj are float64, expected float32"),
+        ("scales", lambda v: {**v, Q: changed(v[Q], 0)}, "not above 0"),
+        ("scales", lambda v: {**v, Q: v[Q].astype(np.float16)}, "scales of .*q_proj are float16"),
+        ("codes", lambda v: {**v, Q: v[Q].astype(np.int16)}, "codes of .*q_proj are int16, expected int8"),
+        ("codes", lambda v: {**v, Q: changed(v[Q], -128)}, "code of -128"),
+        ("smooth", lambda v: changed(v, np.nan), "smooth are not all finite"),
+        ("smooth", lambda v: changed(v, 0), "not above 0"),
+        ("input_scale", lambda v: float("nan"), "not above 0"),
+        ("input_scale", lambda v: -v, "not above 0"),
+        ("input_zero", lambda v: 256, "the zero 256"),
+    ],
+)
+def test_numbers_that_no_engine_could_use_are_refused(tiny, recipe, tmp_path, kind, change, text):
+    """Whatever wrote them gave the file its right hash."""
+    one = replace(recipe.layers["0.qkv"], **{kind: change(getattr(recipe.layers["0.qkv"], kind))})
+    save_recipe(tmp_path / "r", replace(recipe, layers={**recipe.layers, "0.qkv": one}))
+    with pytest.raises(CheckpointError, match=text):
+        load_recipe(tmp_path / "r", tiny)
+
+
+def test_floats_are_kept_as_uint16_only(tiny, recipe, tmp_path):
+    """The same bits as float16 would have the same hash."""
+    save_recipe(tmp_path / "r", recipe)
+    name = f"0.qkv/floats/{V}"
+    edited(tmp_path / "r", lambda _, tensors: tensors.update({name: tensors[name].view(np.float16)}))
+    with pytest.raises(CheckpointError, match="stored as float16, expected uint16"):
+        load_recipe(tmp_path / "r", tiny)
+
+
+def test_a_turn_that_is_no_number_is_refused(tiny, recipe, tmp_path):
+    size = HIDDEN // HEADS
+    turn = Turn(
+        np.eye(HIDDEN, dtype=np.float32), np.zeros((LAYERS, HIDDEN), np.float32), np.eye(size, dtype=np.float32)
+    )
+    save_recipe(tmp_path / "r", replace(recipe, turn=turn))
+    assert load_recipe(tmp_path / "r", tiny).turn is not None
+    save_recipe(tmp_path / "r", replace(recipe, turn=replace(turn, values=changed(turn.values, np.nan))))
+    with pytest.raises(CheckpointError, match="the turn is not all finite float32"):
         load_recipe(tmp_path / "r", tiny)
