@@ -22,6 +22,7 @@ from ..graph.onnx_file import fits, weights_size, write_beside, write_inside
 from ..optional import import_openvino, openvino_core
 from ..options import ExportOptions, Options
 from ..sources.folder import hash_of
+from ..text import counted, counted_parts
 from .describe import KEY, document, model_info
 from .expected import (
     FLOAT32_ERROR,
@@ -147,11 +148,12 @@ def _settled(
         )
     recipe = load_recipe(ReportStore(options.cache_dir).recipe_path(report.recipe), checkpoint)
     if wanted.format == "tensorrt-onnx":
-        unsigned = [name for name, layer in recipe.layers.items() if layer.input_zero]
+        # a layer whose linears are all float has no quantiser
+        unsigned = [name for name, layer in recipe.layers.items() if layer.input_zero and layer.codes]
         if unsigned:
             raise OptionError(
-                f"the recipe has {len(unsigned)} layers with a zero point ({unsigned[0]}, ...), which TensorRT does "
-                "not take; export fp32 and let TensorRT compute in bf16"
+                f"the recipe has {counted(len(unsigned), 'layer')} with a zero point ({counted_parts(unsigned)}), "
+                "which TensorRT does not take; export fp32 and let TensorRT compute in bf16"
             )
     said = "fidelity" if report.gate.passed else "accepted_fidelity"
     proof = {"recipe": report.recipe, said: f"int8 {report.verdict()}"}

@@ -228,8 +228,21 @@ def test_int8_says_by_which_report_it_was_proven(tiny, recipe, tmp_path):
     assert done.about["fidelity"].startswith("int8 passes: lowest Spearman")
     assert f"int8 by the recipe {recipe.hash} (int8 passes" in card_words("m.onnx", done.about)[0]
     assert 0 < done.about["tolerances"]["error"] < 0.1
-    with pytest.raises(OptionError, match=r"2 layers with a zero point \(0\.out"):
+    with pytest.raises(OptionError, match=r"2 layers with a zero point \(0\.out, 1\.fc2\)"):
         tiny.written(tmp_path / "t.onnx", precision="int8", format="tensorrt-onnx")
+
+
+def test_a_zero_point_that_no_node_has_is_nothing_to_tensorrt(tiny, recipe, tmp_path):
+    """Where all linears of a layer are float its input is not rounded."""
+    layers = {**recipe.layers, "1.fc2": replace(recipe.layers["1.fc2"], input_zero=0)}
+    (prefix,) = layers["0.out"].codes
+    floats = {prefix: np.zeros((HIDDEN, HIDDEN), ml_dtypes.bfloat16)}
+    layers["0.out"] = replace(layers["0.out"], codes={}, scales={}, floats=floats)
+    reported(tiny, replace(recipe, layers=layers), tmp_path / "cache", 0.01)
+    tiny.written(tmp_path / "t.onnx", precision="int8", format="tensorrt-onnx")
+    nodes = onnx.load(tmp_path / "t.onnx", load_external_data=False).graph.node
+    assert {node.name for node in nodes if node.op_type == "QuantizeLinear"}, "the other layers have theirs"
+    assert not [node for node in nodes if node.op_type == "QuantizeLinear" and "0.out" in node.name]
 
 
 def test_int8_that_misses_its_bars_is_refused_unless_it_is_accepted(tiny, recipe, tmp_path):
