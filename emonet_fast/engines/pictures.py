@@ -11,6 +11,7 @@ from ..checkpoint.spec import Checkpoint
 from ..errors import InputError
 from ..options import Options
 from ..records import UInt8Array
+from ..text import counted
 from .fidelity import MIN_PICTURES_FOR_RANKS
 
 MIN_PICTURES = 16
@@ -98,8 +99,8 @@ def pictures_of(checkpoint: Checkpoint, folder: Path, limit: int, options: Optio
     """Take at most `limit` pictures of a folder, spread over its files: half of them for proof, but 64 at most.
 
     A quarter of the others is for the search, the rest for calibration, and drawn ones beside them where they are fewer
-    than 24. A picture that comes twice,
-    by its pixels, is taken once: a copy would be in both sets. Raises InputError where fewer than 16 are left.
+    than 24. A picture that comes twice, by its pixels, is taken once: a copy would be in both sets. Raises InputError
+    where fewer than 16 are left.
     """
     from ..preprocess import resize
 
@@ -119,8 +120,8 @@ def pictures_of(checkpoint: Checkpoint, folder: Path, limit: int, options: Optio
     if len(names) < MIN_PICTURES:
         more = f" ({left_out} could not be read or came twice)" if left_out else ""
         raise InputError(
-            f"{folder} gave {len(names)} different readable pictures{more}; expected {MIN_PICTURES} or more, better "
-            "160, such as will be scored; or leave --images out to use pictures that the package draws"
+            f"{folder} gave {counted(len(names), 'different readable picture')}{more}; expected {MIN_PICTURES} or "
+            "more, better 160, such as will be scored; or leave --images out to use pictures that the package draws"
         )
     everything = np.stack(list(pixels.values()))
     proof = np.linspace(0, len(names) - 1, min(MIN_PICTURES_FOR_RANKS, len(names) // 2)).round().astype(int)

@@ -31,6 +31,7 @@ from ...files import write_whole, writing
 from ...graph.int8 import RECIPE_VERSION, Int8Recipe, load_recipe, save_recipe
 from ...process import Stopwatch
 from ...records import Float32Array
+from ...text import counted
 from ...thumbnails import encoded, thumbnail
 from ..base import Outputs
 from .observe import means_of
@@ -138,7 +139,7 @@ class Certifying:
 
         def error(kept: int) -> float:
             save_recipe(file, chosen.with_float(kept))
-            what = f", {kept} parts in float" if kept else ""
+            what = f", {counted(kept, 'part')} in float" if kept else ""
             got = self.sides.outputs("search", "int8", file, f"int8-{kept}", what)
             f = self.tried[kept] = self._measure(want, got)
             _log.info(

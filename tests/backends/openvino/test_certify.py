@@ -1,6 +1,7 @@
 """int8 certified end to end: measured, stopped and gone on with, given up to float, refused, accepted, in outputs."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -91,6 +92,7 @@ def test_layers_go_back_to_float_while_other_pictures_gain(run):
     _, _, report, phases, _ = run
     assert [one["float"] for one in report.facts["tried"]] == [0, 1]
     assert report.facts["recipe"]["float"] == ["1.out"]
+    assert "search in int8, 1 part in float" in phases["whole"]
     assert report.gate.passed
     tried = [one["rms"] for one in report.facts["tried"]]
     assert tried[0] > 0.05 >= tried[1] != report.fidelity.rms_relative
@@ -294,6 +296,10 @@ def test_too_few_pictures(run, folder):
     for path in sorted(folder.iterdir())[15:]:
         path.write_bytes(b"broken")
     with pytest.raises(InputError, match=r"gave 15 different readable pictures \(25 could not be read.*expected 16"):
+        pictures_of(run[1], folder, 256, Options())
+    for number in range(1, 40):
+        shutil.copy(folder / "00.png", folder / f"{number:02}.png")
+    with pytest.raises(InputError, match=r"gave 1 different readable picture \(39 could not be read or came twice"):
         pictures_of(run[1], folder, 256, Options())
 
 
