@@ -25,7 +25,7 @@ from .evaluate import evaluate
 from .export import export
 from .labels import labels
 from .options import OUTPUT, STATUSES, Exit, say
-from .parts import Commands, command
+from .parts import HELP, Commands, command
 from .probe import probe
 from .profile import profile
 from .score import score
@@ -39,7 +39,7 @@ from .video import recover, video
 _STATUSES = "Exit status of every command:\n\n\b\n" + "\n".join(f"{s.value:>3}  {text}" for s, text in STATUSES.items())
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_STATUSES)
+@click.group(cls=Commands, context_settings=HELP, epilog=_STATUSES)
 @click.version_option(__version__, prog_name="emonet-fast")
 @click.option("--verbose", "-v", is_flag=True, help="Say what is read, compiled and kept, and where a fault came from.")
 def cli(verbose: bool) -> None:

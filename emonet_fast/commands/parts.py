@@ -74,6 +74,10 @@ class NumberRange(click.FloatRange):
         return self.fail(f"{value} came; expected a number", param, ctx) if number != number else number
 
 
+# Of each command, too: click keeps the option that it made first, maybe for a command that was called by itself.
+HELP = {"help_option_names": ["-h", "--help"]}
+
+
 class Command(click.Command):
     """A command whose help text has its options by section, and examples at its end."""
 
@@ -106,7 +110,7 @@ def command(*examples: tuple[str, str], name: str | None = None) -> Callable[[Fu
     """Make a command of a function. examples: for each a purpose, and the arguments."""
 
     def decorate(function: Function) -> Command:
-        made = click.command(name, cls=Command)(function)
+        made = click.command(name, cls=Command, context_settings=HELP)(function)
         made.examples = examples
         return made
 

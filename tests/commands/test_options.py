@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import emonet_fast
-from emonet_fast.commands import main
+from emonet_fast.commands import main, parts
 from emonet_fast.commands.options import STATUSES, Exit
 from emonet_fast.errors import OptionError
 from emonet_fast.options import FaceOptions, Options, VideoOptions
@@ -140,6 +140,15 @@ def test_help_has_sections_and_examples(name):
             assert option.help
             assert option.help[0].isupper()
             assert option.help[-1] == "."
+
+
+def test_a_command_that_was_called_by_itself_knows_both_names_of_help():
+    def trial():
+        """Try it."""
+
+    made = parts.command(("try it", ""))(trial)
+    with made.make_context("trial", []) as context:
+        assert set(made.get_help_option(context).opts) == {"-h", "--help"}
 
 
 def _parses(command: click.Command, arguments: str) -> bool:
