@@ -27,7 +27,7 @@ def _stale(entry: "Kept") -> str:
     return f" (of no use: {entry.stale})" if entry.stale else ""
 
 
-@click.group(cls=opt.Commands)
+@click.group(cls=opt.Commands, context_settings=opt.HELP)
 def cache() -> None:
     """List or clear the packed weights and engines that are kept."""
 

@@ -85,7 +85,7 @@ def _dataset(required: bool = False) -> opt.Declared:
     return opt.INPUT("--dataset D", text, required=required)
 
 
-@click.group(cls=opt.Commands)
+@click.group(cls=opt.Commands, context_settings=opt.HELP)
 def evaluate() -> None:
     """Compare scores with people's ratings, and with each other.
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..targets import Reading
 
 
-@click.group(cls=opt.Commands)
+@click.group(cls=opt.Commands, context_settings=opt.HELP)
 def labels() -> None:
     """Label faces yourself, and look at what labels hold.
 

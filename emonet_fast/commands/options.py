@@ -35,6 +35,7 @@ from .outputs import try_files as try_files
 from .outputs import write_apart as write_apart
 from .outputs import write_json as write_json
 from .outputs import wrote as wrote
+from .parts import HELP as HELP
 from .parts import SECTIONS, Function, declare
 from .parts import Argument as Argument
 from .parts import Commands as Commands
