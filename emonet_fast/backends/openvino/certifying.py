@@ -45,7 +45,7 @@ _AIM = 0.02
 # What the search puts into float, step by step, in parts of the tower's multiplications: in bf16 the values first or
 # what follows attention, then the other of them, then as much of the queries and keys. A product in bf16 takes twice
 # the time of one in int8, one in float32 four times: a step adds an eleventh to the time of all products either way.
-_SHARES = {"bf16": (0, 1 / 11, 2 / 11, 3 / 11), "fp32": (0, 1 / 33, 2 / 33)}
+_SHARES = {"bf16": (0, 1 / 11, 2 / 11, 3 / 11), "fp32": (0, 1 / 33)}
 _STEP_COST = 1 / 11
 _STEPS = ("reference", "means", "recipe", "search", "proof", "speed")
 # The pictures differ by less than float32's own rounding, see gate_fp32.
