@@ -206,7 +206,7 @@ def _check_shapes(name: str, layer: Int8Layer, checkpoint: Checkpoint) -> None:
     for prefix in prefixes_of(name):
         out, inside = checkpoint.tensors[f"{prefix}.weight"].shape
         shapes = {"codes": (out, inside), "scales": (out,), "floats": (out, inside), "biases": (out,)}
-        kinds = ("floats", "biases") if prefix in layer.floats else ("codes", "scales", "biases")
+        kinds = _kinds_of(prefix in layer.floats)
         expected = [(kind, shapes[kind]) for kind in kinds]
         found = [(kind, getattr(layer, kind)[prefix].shape) for kind in kinds]
         if layer.smooth is not None:
@@ -257,6 +257,11 @@ _PER_LAYER = ("input_scale", "input_zero")
 _PER_TURN = ("stream", "centre", "values")
 
 
+def _kinds_of(floats: bool) -> tuple[str, ...]:
+    """What a linear has: float weights, or codes with their scales."""
+    return ("floats", "biases") if floats else ("codes", "scales", "biases")
+
+
 def _flat(recipe: Int8Recipe) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
     """All arrays by name, and the rest as JSON's own types."""
     tensors: dict[str, npt.NDArray[Any]] = {}
@@ -280,8 +285,7 @@ def _recipe(tensors: Mapping[str, npt.NDArray[Any]], settings: Mapping[str, Any]
     for name, numbers in settings["layers"].items():
         values: dict[str, dict[str, Any]] = {kind: {} for kind in _PER_PREFIX}
         for prefix in prefixes_of(name):
-            floats = f"{name}/floats/{prefix}" in tensors
-            for kind in ("floats", "biases") if floats else ("codes", "scales", "biases"):
+            for kind in _kinds_of(f"{name}/floats/{prefix}" in tensors):
                 array = tensors[f"{name}/{kind}/{prefix}"]
                 values[kind][prefix] = _bf16_of(array) if kind == "floats" else array
         smooth = tensors.get(f"{name}/smooth")
