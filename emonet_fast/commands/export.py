@@ -89,6 +89,8 @@ def _export(checkpoint: str, output: Path, wanted: ExportOptions, options: Optio
     if card is not None:
         card.write(output.name, opened, *card_words(done.files[0].name, done.about))
     opt.wrote(*done.files, described)
+    if "accepted_fidelity" in done.about:
+        opt.say(done.about["accepted_fidelity"])
     if opened.untrained:
         opt.say("untrained weights: the numbers mean nothing")
     opt.say(f"check it by: emonet-fast export --check {output}")

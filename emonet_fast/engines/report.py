@@ -96,6 +96,11 @@ class FidelityReport:
         said = f"misses its bars: {failures}" if failures else f"passes: {figures}"
         return f"{said}; on {proof['count']} pictures {proof['from']}"
 
+    def proof(self) -> dict[str, str]:
+        """What an engine of the recipe says of it, see Backend.proof."""
+        said = "fidelity" if self.gate.passed else "accepted_fidelity"
+        return {"recipe": self.recipe, said: f"int8 {self.verdict()}"}
+
     def text(self) -> str:
         """All figures that fit on a terminal."""
         facts, f = self.facts, self.fidelity

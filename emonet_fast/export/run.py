@@ -137,9 +137,11 @@ def _settled(
         return None, {}, {"error": FLOAT32_ERROR, "cosine": 0.999999}
     report = find_report(checkpoint, options)
     if report is None:
+        given = "" if options.recipe is None else f" --recipe {options.recipe}"
         raise BackendError(
-            "int8 is exported only where it was proven, and there is no fidelity report of it for these weights on "
-            "this processor; make one with `emonet-fast calibrate --checkpoint C`, or export fp32"
+            "int8 is exported only where it was proven, and there is no fidelity report of "
+            f"{'this recipe' if given else 'it'} for these weights on this processor; make one with "
+            f"`emonet-fast calibrate --checkpoint C{given}`, or export fp32"
         )
     if not report.gate.passed and not options.accept_fidelity:
         raise BackendError(
@@ -155,9 +157,7 @@ def _settled(
                 f"the recipe has {counted(len(unsigned), 'layer')} with a zero point ({counted_parts(unsigned)}), "
                 "which TensorRT does not take; export fp32 and let TensorRT compute in bf16"
             )
-    said = "fidelity" if report.gate.passed else "accepted_fidelity"
-    proof = {"recipe": report.recipe, said: f"int8 {report.verdict()}"}
-    return recipe, proof, {"error": report.fidelity.max_error, "cosine": report.fidelity.cosine_min}
+    return recipe, report.proof(), {"error": report.fidelity.max_error, "cosine": report.fidelity.cosine_min}
 
 
 def _write_onnx(graph: Graph, files: tuple[Path, ...], expected: Expected, progress: Progress) -> tuple[Path, ...]:

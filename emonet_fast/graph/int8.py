@@ -179,6 +179,8 @@ def load_recipe(path: Path, checkpoint: Checkpoint) -> Int8Recipe:
 def _reading(path: Path) -> Iterator[None]:
     """Whatever a file that is no sound recipe raises inside becomes a CheckpointError."""
     try:
+        with path.open("rb"):  # what safetensors raises has no strerror
+            pass
         yield
     except OSError as error:
         raise CheckpointError(

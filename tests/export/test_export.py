@@ -252,6 +252,10 @@ def test_int8_that_misses_its_bars_is_refused_unless_it_is_accepted(tiny, recipe
     options = Options(cache_dir=tmp_path / "cache", precision="int8", accept_fidelity=True)
     done = export(tiny.checkpoint, tmp_path / "m.onnx", ExportOptions(precision="int8"), options)
     assert done.about["accepted_fidelity"].startswith("int8 misses its bars")
+    line = ["-c", tiny.checkpoint.path, "-o", tmp_path / "c.onnx", "--cache-dir", tmp_path / "cache"]
+    said = CliRunner().invoke(cli, ["export", *map(str, line), "--precision", "int8", "--accept-fidelity"])
+    assert said.exit_code == 0
+    assert "int8 misses its bars" in said.output
 
 
 @pytest.mark.parametrize("form", ["onnx", "openvino"])
@@ -292,6 +296,14 @@ def test_a_disk_without_room_is_noticed_before_writing(tiny, tmp_path, monkeypat
 def test_int8_without_a_report_is_refused(tiny, tmp_path):
     with pytest.raises(BackendError, match="exported only where it was proven, and there is no fidelity report"):
         tiny.written(tmp_path / "m.onnx", precision="int8")
+
+
+def test_a_recipe_without_a_report_is_to_be_proven(tiny, recipe, tmp_path):
+    file = tmp_path / "own.safetensors"
+    save_recipe(file, recipe)
+    options = Options(cache_dir=tmp_path / "cache", precision="int8", recipe=file)
+    with pytest.raises(BackendError, match=rf"no fidelity report of this recipe .*--checkpoint C --recipe {file}`"):
+        export(tiny.checkpoint, tmp_path / "m.onnx", ExportOptions(precision="int8"), options)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes in folders are Unix's")

@@ -99,7 +99,7 @@ class Certifying:
         """What calibration gives; read where it is there already."""
         folder = self.sides.folder
         order, *recipes = folder / "order.json", folder / "chosen.safetensors", folder / "floated.safetensors"
-        with suppress(OSError, ValueError, EmonetError):
+        with suppress(OSError, ValueError, TypeError, EmonetError):
             chosen, floated = (load_recipe(path, self.checkpoint) for path in recipes)
             return Int8Calibrated(chosen, floated, tuple(json.loads(order.read_text("utf-8"))))
         with self.watch("means"):

@@ -102,7 +102,4 @@ def processor() -> str:
 
 
 def _int8(store: ReportStore, report: FidelityReport) -> Settled:
-    said = "fidelity" if report.gate.passed else "accepted_fidelity"
-    return Settled(
-        "int8", store.recipe_path(report.recipe), {"recipe": report.recipe, said: f"int8 {report.verdict()}"}
-    )
+    return Settled("int8", store.recipe_path(report.recipe), report.proof())
