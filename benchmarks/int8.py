@@ -7,8 +7,8 @@ of 1024 x 1024 in memory, and its raw scores. `int8, naive` rounds to nearest by
 pictures; it is there for the speed, and for what fidelity costs without care. --nncf is the Python of an environment
 with nncf and this package's dependencies: its default quantisation of the same tower, by as many pictures.
 
---without-bf16 stands in for a processor without bf16: oneDNN is told that AVX-512 VNNI is all there is, and float parts
-stay float32. --proof compares so many other pictures with float32, and takes 7 s for each.
+--without-bf16 stands in for a processor without bf16: oneDNN is told that AVX-512 VNNI is all there is, and the engines
+then keep float parts in float32. --proof compares so many other pictures with float32, and takes 7 s for each.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def answer(process: subprocess.Popen[str]) -> Any:
 def opened(name: str, python: str, packed: Path, folder: Path, options: argparse.Namespace) -> Side:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **(_NO_BF16 if options.without_bf16 else {})}
     command = [python, "-m", "benchmarks.int8_side", name, str(packed.resolve()), str(folder)]
-    command += ["fp32" if options.without_bf16 else "auto", str(options.calibration)]
+    command.append(str(options.calibration))
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, env=environment, cwd=ROOT, **pipes)
     return Side(name, process, answer(process))

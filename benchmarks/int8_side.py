@@ -1,6 +1,6 @@
 """One side of benchmarks/int8.py in a process of its own: reads commands, answers with lines of JSON.
 
-    python -m benchmarks.int8_side NAME PACKED FOLDER REST CALIBRATION
+    python -m benchmarks.int8_side NAME PACKED FOLDER CALIBRATION
 
 `score I` scores FOLDER/I.jpg, `proof N` writes the outputs for N generated pictures, `memory` says what it takes.
 """
@@ -18,6 +18,7 @@ import numpy as np
 from emonet_fast.backends.base import Outputs
 from emonet_fast.backends.openvino.backend import OpenVinoBackend
 from emonet_fast.backends.openvino.build import compile_options
+from emonet_fast.backends.openvino.engine import choose_precision
 from emonet_fast.backends.openvino.observe import observe
 from emonet_fast.backends.openvino.pages import release_file_pages
 from emonet_fast.checkpoint.pack import open_packed
@@ -34,7 +35,7 @@ CALIBRATION, PROOF = 11, 12
 Network = Callable[[Any], Outputs]
 
 
-def engine(name: str, checkpoint: Checkpoint, folder: Path, rest: str, calibration: int) -> Network:
+def engine(name: str, checkpoint: Checkpoint, folder: Path, calibration: int) -> Network:
     """pixels [1, 3, S, S] uint8 -> Outputs by one of our engines."""
     cache = folder / "cache"
     if not name.startswith("int8"):
@@ -46,11 +47,11 @@ def engine(name: str, checkpoint: Checkpoint, folder: Path, rest: str, calibrati
         save_recipe(path, max_recipe(checkpoint, {name: layer.largest for name, layer in seen.layers.items()}))
         del seen
     # The first opening compiles; what the second takes is what a user's process takes.
-    OpenVinoBackend(checkpoint, "int8", cache_dir=cache, recipe=path, rest=rest).close()
-    return OpenVinoBackend(checkpoint, "int8", cache_dir=cache, recipe=path, rest=rest).run
+    OpenVinoBackend(checkpoint, "int8", cache_dir=cache, recipe=path).close()
+    return OpenVinoBackend(checkpoint, "int8", cache_dir=cache, recipe=path).run
 
 
-def nncf_default(checkpoint: Checkpoint, rest: str, calibration: int) -> Network:
+def nncf_default(checkpoint: Checkpoint, calibration: int) -> Network:
     """The same tower as NNCF quantises it by default; the top in float32, as ours."""
     ov = import_openvino()
     import nncf
@@ -67,10 +68,7 @@ def nncf_default(checkpoint: Checkpoint, rest: str, calibration: int) -> Network
     pictures = generated_pixels(checkpoint, calibration, seed=CALIBRATION)
     data = nncf.Dataset([pictures[i : i + 1] for i in range(calibration)])
     quantised = nncf.quantize(models[0], data, subset_size=calibration, model_type=nncf.ModelType.TRANSFORMER)
-    precision = (
-        "fp32" if rest == "fp32" or "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "bf16"
-    )
-    tower = core.compile_model(quantised, "CPU", compile_options(precision)).create_infer_request()
+    tower = core.compile_model(quantised, "CPU", compile_options(choose_precision("auto"))).create_infer_request()
     pooling, heads = (core.compile_model(m, "CPU", compile_options("fp32")).create_infer_request() for m in models[1:])
     release_file_pages(checkpoint.path)
 
@@ -83,7 +81,7 @@ def nncf_default(checkpoint: Checkpoint, rest: str, calibration: int) -> Network
 
 
 def main() -> None:
-    name, packed, given, rest, calibration = sys.argv[1:]
+    name, packed, given, calibration = sys.argv[1:]
     checkpoint, folder = open_packed(Path(packed)), Path(given)
     began = time.perf_counter()
     if name == "published":
@@ -94,9 +92,9 @@ def main() -> None:
         score: Callable[[bytes], Any] = lambda data: published.scores([data])  # noqa: E731
     else:
         network = (
-            nncf_default(checkpoint, rest, int(calibration))
+            nncf_default(checkpoint, int(calibration))
             if name == "nncf"
-            else engine(name, checkpoint, folder, rest, int(calibration))
+            else engine(name, checkpoint, folder, int(calibration))
         )
         from benchmarks.baselines.alone import rgb
 

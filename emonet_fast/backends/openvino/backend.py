@@ -26,9 +26,8 @@ class OpenVinoBackend:
     Thread-safe. batch_size None means DEFAULT_BATCH, threads None all cores; engines are kept in cache_dir. Each of
     `streams` works on a batch of its own, on its share of the threads; they share the weights, and give the same bits.
     Precision "int8" needs the file of a `recipe` (graph/int8.py), which is not asked whether it is proven; what the
-    recipe leaves out is computed in `rest`, which is "auto", "bf16" or "fp32". Raises BackendError when OpenVINO does
-    not work here, or bf16 is asked of a processor that lacks it; CheckpointError for a recipe of another checkpoint.
-    `proof`: see Backend.
+    recipe leaves out is computed as precision "auto" is. Raises BackendError when OpenVINO does not work here, or bf16
+    is asked of a processor that lacks it; CheckpointError for a recipe of another checkpoint. `proof`: see Backend.
     """
 
     name = "openvino"
@@ -43,7 +42,6 @@ class OpenVinoBackend:
         *,
         cache_dir: Path,
         recipe: Path | None = None,
-        rest: str = "auto",
         proof: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.proof = proof
@@ -52,7 +50,7 @@ class OpenVinoBackend:
             raise BackendError(f"precision {precision!r} came with{'out' if recipe is None else ''} an int8 recipe")
         self.batch_size = batch_size or DEFAULT_BATCH
         self._engines: list[LoadedEngine] = []
-        precision = self.precision if recipe is None else f"int8+{choose_precision(rest)}"
+        precision = self.precision if recipe is None else f"int8+{choose_precision('auto')}"
         share, cache = share_of_cores(streams, threads), EngineCache(cache_dir / "engines")
         plan = plan_for(checkpoint, "tower", precision, self.batch_size, recipe)
         self._engines.append(load_engine(plan, checkpoint, cache, recipe, compile_options(precision) | share))

@@ -10,7 +10,7 @@ import pytest
 from emonet_fast.backends.base import padded
 from emonet_fast.backends.openvino.backend import OpenVinoBackend
 from emonet_fast.backends.openvino.build import build_in_process
-from emonet_fast.backends.openvino.engine import choose_precision, plan_for
+from emonet_fast.backends.openvino.engine import choose_precision, device_name, plan_for
 from emonet_fast.backends.openvino.pages import release_file_pages
 from emonet_fast.engines.cache import EngineCache
 from emonet_fast.engines.fidelity import measure
@@ -167,6 +167,22 @@ def test_precision_follows_the_processor(monkeypatch):
     assert choose_precision("fp32") == "fp32"
     with pytest.raises(BackendError, match=r"Old CPU.*no bf16 instructions"):
         choose_precision("bf16")
+
+
+@pytest.mark.parametrize(("level", "bf16"), [("AVX512_CORE_VNNI", False), ("avx2", False), ("AVX512_CORE_AMX", True)])
+def test_bf16_is_not_taken_where_onednn_is_held_below_it(monkeypatch, level, bf16):
+    """OpenVINO names it all the same, and then takes 13 times as long as in float32."""
+
+    class Fast:
+        def get_property(self, device: str, name: str) -> object:
+            return {"OPTIMIZATION_CAPABILITIES": ["BF16", "FP32", "INT8"], "FULL_DEVICE_NAME": "New CPU"}[name]
+
+    monkeypatch.setattr("emonet_fast.backends.openvino.engine.openvino_core", Fast)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    assert device_name() == "New CPU [BF16, FP32, INT8]"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", level)
+    assert choose_precision("auto") == ("bf16" if bf16 else "fp32")
+    assert device_name() == f"New CPU [{'BF16, ' if bf16 else ''}FP32, INT8] held to {level.upper()}"
 
 
 def test_padding():
