@@ -8,6 +8,7 @@ from ..bars import steps
 from ..files import files_of, keep_apart
 from ..options import EMBEDDINGS, ENGINES, SHARD_SIZE
 from ..text import counted, one_line
+from . import engines, stored
 from . import options as opt
 
 
@@ -20,9 +21,9 @@ from . import options as opt
 @opt.image_column
 @opt.embedding_column
 @opt.INPUT("--keep COLUMNS", "Carry these columns of the tables along, as a,b.", multiple=True)
-@opt.checkpoint
-@opt.face_options()
-@opt.engine_options("trust_engine")  # its plan knows engines by what made them
+@engines.checkpoint
+@engines.face_options()
+@engines.engine_options("trust_engine")  # its plan knows engines by what made them
 @opt.ENGINE("--devices LIST", "Run a process on each of these (cuda:0,1); auto: every GPU.", default="auto")
 @opt.ENGINE("--engine", "Run here, or on a cluster of Ray (extra `ray`).", default="local", choices=ENGINES)
 @opt.ENGINE("--ray-address A", "Join the Ray cluster at this address, or auto.", show_default="starts one")
@@ -30,7 +31,7 @@ from . import options as opt
 @opt.ENGINE("--retry-errors", "Score shards again that failed, or that have unreadable rows.", is_flag=True)
 @opt.output("DIR", "Write the shards into this folder, a parquet file each.", required=True)
 @opt.OUTPUT("--shard-size N", "Put at most this many rows into a shard.", type=int, default=SHARD_SIZE)
-@opt.baseline()
+@stored.baseline()
 @opt.OUTPUT("--embeddings", "Write the 1152-d embeddings too.", default="none", choices=EMBEDDINGS)
 @opt.dry_run
 @opt.progress
@@ -85,8 +86,8 @@ def _say(text: str) -> None:
     show_default="those below the run's inputs",
 )
 @opt.output("F.html", "Write the page to this file.", opt.OutputFile(*opt.PAGES), show_default="DIR/report.html")
-@opt.baseline()
-@opt.min_reliability
+@stored.baseline()
+@stored.min_reliability
 def report(
     folder: Path,
     pictures: bool | None,
@@ -104,7 +105,7 @@ def report(
     path = output or folder / "report.html"
     # Pages of earlier runs may lie in the folder: they are no part of it.
     opt.try_files(path, inputs=files_of(folder, lambda name: not name.endswith(opt.PAGES)))
-    population = opt.chosen_baseline(baseline, "self")
+    population = stored.chosen_baseline(baseline, "self")
     report = write_report(folder, path, pictures=pictures, baseline=population, min_reliability=min_reliability)
     opt.say(
         *report.notes,

@@ -9,6 +9,7 @@ import click
 from ..errors import EmonetError
 from ..options import Options
 from ..text import counted
+from . import engines
 from . import options as opt
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def cache() -> None:
     ("The same of another folder:", "--cache-dir /scratch/emonet"),
     name="list",
 )
-@opt.cache_options
+@engines.cache_options
 def list_(options: Options) -> None:
     """List what the cache holds, the one used last first."""
     from ..cache import entries
@@ -55,7 +56,7 @@ def list_(options: Options) -> None:
     ("Everything:", "--days 0"),
     ("What was used last, as far as 10 GB reach:", "--max-size 10"),
 )
-@opt.cache_options
+@engines.cache_options
 @opt.INPUT(
     "--days N", "Remove what was not used for so many days.", type=opt.NumberRange(0), default=30.0, show_default=True
 )

@@ -10,6 +10,7 @@ import click
 from ..bars import phases, steps
 from ..errors import OptionError
 from ..options import Options
+from . import engines
 from . import options as opt
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
     ("Certify int8 for these weights on this processor:", "-c large"),
     ("On pictures like those that will be scored:", "-c large --images photos/ -o large-int8.safetensors"),
 )
-@opt.checkpoint
+@engines.checkpoint
 @opt.images("Calibrate and prove on the pictures of this folder.")
 @opt.INPUT("--limit N", "Take at most this many pictures of the folder.", type=click.IntRange(16), default=160)
-@opt.certified_options
+@engines.certified_options
 @opt.output(
     "F.safetensors",
     "Copy the recipe to this file, and its report to F.json and F.html.",

@@ -9,6 +9,7 @@ from ..bars import phases, steps
 from ..errors import CheckpointError, OptionError
 from ..options import Options
 from ..text import counted
+from . import engines
 from . import options as opt
 from .outputs import try_files
 
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     ("A downloaded folder with encoder/ and heads/:", "-c weights/ -o packed.safetensors"),
     ("The encoder of a checkpoint with heads of `emonet-fast train`:", "-c large --heads mine/ -o mine.safetensors"),
 )
-@opt.checkpoint
-@opt.hub_options
+@engines.checkpoint
+@engines.hub_options
 @opt.ENGINE("--heads DIR", "Take the heads of this folder, such as a training's, not the checkpoint's.", type=opt.PATH)
-@opt.detector_model
+@engines.detector_model
 @opt.output("F.safetensors", "Write the packed weights to this file.", opt.OutputFile(".safetensors"), required=True)
 @opt.card_file
 def pack(
@@ -74,8 +75,8 @@ def pack(
     ("An engine of TensorRT for the first GPU:", "-c large --backend tensorrt"),
     ("One of eight bits for another GPU:", "-c large --backend tensorrt --precision fp8 --device cuda:1"),
 )
-@opt.checkpoint
-@opt.engine_options(
+@engines.checkpoint
+@engines.engine_options(
     "decoder",
     "exif",
     "threads",

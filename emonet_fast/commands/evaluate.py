@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..options import Options
+from . import engines, stored
 from . import options as opt
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def evaluate() -> None:
 @_dataset()
 @_values
 @opt.OUTPUT("--name NAME", "Call the model this among the raters.", default="predictions")
-@opt.hub_options
+@engines.hub_options
 def hq(run: _Task, annotations: Path | None, dataset: str | None, values: str, name: str, options: Options) -> None:
     """EmoNet-Face HQ: kappa, Spearman and alpha beside experts.
 
@@ -129,7 +130,7 @@ def hq(run: _Task, annotations: Path | None, dataset: str | None, values: str, n
 @opt.INPUT(
     "--threshold X", "Count an emotion as seen from this score on, for the F1 at a fixed threshold.", default=1.0
 )
-@opt.hub_options
+@engines.hub_options
 def binary(
     run: _Task, annotations: Path | None, dataset: str | None, values: str, threshold: float, options: Options
 ) -> None:
@@ -179,7 +180,7 @@ def any_hit(run: _Task, mapping: str, labels: str) -> None:
 @_dataset(required=True)
 @_values
 @opt.INPUT("--no-annotations", "Look at scores only, for data sets without experts, such as Big.", is_flag=True)
-@opt.hub_options
+@engines.hub_options
 def demographics(run: _Task, dataset: str, values: str, no_annotations: bool, options: Options) -> None:
     """Scores and errors by age, gender and ethnicity.
 
@@ -203,7 +204,7 @@ def demographics(run: _Task, dataset: str, values: str, no_annotations: bool, op
     "--truth T", "Take the truth from these labels: a table, a published file, a data set, Label Studio's export."
 )
 @_values
-@opt.labels_reading
+@stored.labels_reading
 @opt.INPUT(
     "--unit COLUMN",
     "Draw the persons or sources in this column of the truth in a resample, or each picture (picture).",
@@ -239,7 +240,7 @@ def compare(
 @opt.place("b", "B")
 @_leaking
 @opt.embedding_column
-@opt.group_by()
+@stored.group_by()
 @opt.duplicate
 @opt.progress
 def leaks(

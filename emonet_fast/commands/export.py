@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..bars import phases
 from ..errors import OptionError
 from ..options import ExportOptions, Options
+from . import engines
 from . import options as opt
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ _PROOF = ("recipe", "accept_fidelity")  # what int8 alone takes
     "--checkpoint -c C",
     "Export these weights: 'large' or 'small' (from the hub), a packed file, or a folder with encoder/ and heads/.",
 )
-@opt.exported
-@opt.export_proof
+@engines.exported
+@engines.export_proof
 @opt.card_file
 @opt.output("F.onnx|DIR", "Write the model to this file, for OpenVINO to this new folder; its check comes beside it.")
 @opt.INPUT("--check F", "Run this exported model on its check's pictures, and compare what comes out.", type=opt.PATH)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import options as opt
+from . import stored
 
 if TYPE_CHECKING:
     from ..targets import Reading
@@ -57,8 +58,8 @@ def template(output: Path, images: Path | None, tasks: Path | None) -> None:
     ("Which stored embeddings have labels:", "export.json --embeddings scores.parquet"),
 )
 @opt.place("source", "LABELS")
-@opt.labels_reading
-@opt.stored_embeddings()
+@stored.labels_reading
+@stored.embeddings()
 @opt.embedding_column
 @opt.json_file
 @opt.report_page("Write one page with the tables.")

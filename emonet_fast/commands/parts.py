@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, TypeAlias
@@ -132,6 +132,10 @@ def declare(section: str, usage: str, text: str, choices: Sequence[str] = (), **
         return click.option(*names, *more, cls=Option, section=section, **(further | settings))(function)
 
     return add
+
+
+INPUT, FACES, ENGINE, SERVER, OUTPUT = (partial(declare, section) for section in SECTIONS)
+PATH = click.Path(path_type=Path)
 
 
 def together(name: str, make: Function, defaults: object = None, **options: Declared) -> Decorator:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..options import Options
+from . import engines, stored
 from . import options as opt
 
 if TYPE_CHECKING:
@@ -25,14 +26,14 @@ _KINDS = ("ridge", "linear")
         "--embeddings e.parquet --labels l.csv --label expression --group-by person -o own/ --report own.html",
     ),
 )
-@opt.stored_embeddings(required=True)
+@stored.embeddings(required=True)
 @opt.embedding_column
 @opt.INPUT(
     "--labels L",
     "Read the labels from this table, export of Label Studio, or data set; docs/labels.md shows them.",
     required=True,
 )
-@opt.labels_reading
+@stored.labels_reading
 @opt.INPUT(
     "--kind",
     "Choose the strength of ridge by inner folds, or take least squares.",
@@ -43,8 +44,8 @@ _KINDS = ("ridge", "linear")
 @opt.INPUT("--seed N", "Draw the folds from this seed.", type=click.IntRange(0), default=0)
 @opt.duplicate
 @opt.bootstraps
-@opt.packed_with
-@opt.hub_options
+@engines.packed_with
+@engines.hub_options
 @opt.output("DIR", "Write the heads, and their figures, into this new folder.", required=True)
 @opt.json_file
 @opt.report_page("Write one page with figures, charts and tables.")

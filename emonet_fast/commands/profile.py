@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..bars import progress
 from ..options import Options
+from . import engines
 from . import options as opt
 
 
@@ -14,9 +15,9 @@ from . import options as opt
 )
 @opt.inputs
 @opt.image_column
-@opt.checkpoint
+@engines.checkpoint
 @opt.most_pictures("Score at most this many pictures.")
-@opt.engine_options()
+@engines.engine_options()
 @opt.OUTPUT(
     "--flame F.html",
     "Write the flame graph to this page, or for speedscope to F.json (extra `profile`).",

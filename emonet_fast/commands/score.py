@@ -11,6 +11,7 @@ from ..bars import progress as bar_of
 from ..bars import steps
 from ..options import FaceOptions, Options, check_for_embeddings
 from ..text import counted
+from . import engines, stored
 from . import options as opt
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 @opt.inputs
 @opt.image_column
 @opt.embedding_column
-@opt.checkpoint
-@opt.face_options()
-@opt.engine_options()
+@engines.checkpoint
+@engines.face_options()
+@engines.engine_options()
 @opt.tables_output("F.parquet|.csv|.jsonl|.xlsx", "Write the rows to this table, or to a URL (s3://...).")
 @opt.OUTPUT(
     "--format",
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
 )
 @opt.report_page("Write a page of pictures and their scores.")
 @opt.top(5)
-@opt.baseline()
-@opt.min_reliability
+@stored.baseline()
+@stored.min_reliability
 @opt.dry_run
 @opt.progress
 def score(
@@ -82,16 +83,16 @@ def score(
     from ..sources import Inputs
     from ..sources.embeddings.chosen import StoredInputs, stored_embeddings
 
-    population = opt.chosen_baseline(baseline, "self")
+    population = stored.chosen_baseline(baseline, "self")
     reliable(EMOTIONS, min_reliability)  # refuses what would leave no emotion
     scorer, notes = Scorer(checkpoint, options=options), tuple[str, ...]()
     source: Inputs | StoredInputs
-    stored = stored_embeddings(inputs, image_column, embedding_column)
-    if stored is None:
+    vectors = stored_embeddings(inputs, image_column, embedding_column)
+    if vectors is None:
         source = Inputs(inputs, options, image_column=image_column)
     else:
         check_for_embeddings(options, faces)
-        scorer, source = scorer.of_embeddings(stored.facts), StoredInputs(stored)
+        scorer, source = scorer.of_embeddings(vectors.facts), StoredInputs(vectors)
         notes = source.notes
     with scorer:
         carried = source.carried if isinstance(source, StoredInputs) else None
@@ -102,12 +103,12 @@ def score(
         keep_apart(outputs.files, (*source.paths(), *opt.files_read(checkpoint, options, faces, baseline)))
         find_faces = prepare_faces(faces, options, checkpoint)
         sample = None
-        if faces.faces == "none" and not dry_run and stored is None:
+        if faces.faces == "none" and not dry_run and vectors is None:
             sample = FaceSample.where_known(checkpoint, options)
         with steps("packing", show=progress) as done:
             scorer.open(done, pictures=source.total)
-        if stored is not None:
-            scorer.check_embeddings(stored)
+        if vectors is not None:
+            scorer.check_embeddings(vectors)
         locator = find_faces(scorer.place)
         if dry_run:
             _show(source, faces, job.pace(scorer, source, locator))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import OptionError
 from ..options import FaceOptions, Options, ServeOptions
+from . import engines
 from . import options as opt
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ _serve_options = opt.together(
     ("A server for this machine's own programs, at http://127.0.0.1:8000:", "-c small --faces detect"),
     ("One for others, who need the token in a file:", "-c large --host 0.0.0.0 --token-file token.txt"),
 )
-@opt.checkpoint
-@opt.face_options(known=False)
-@opt.engine_options("decoder")
+@engines.checkpoint
+@engines.face_options(known=False)
+@engines.engine_options("decoder")
 @_serve_options
 @opt.SERVER(
     "--token-file F", "Ask clients for the secret in this file.", type=opt.PATH, show_default="$EMONET_FAST_TOKEN"

@@ -6,6 +6,7 @@ import click
 
 from ..text import counted
 from . import options as opt
+from . import stored
 
 
 @opt.command(
@@ -16,13 +17,13 @@ from . import options as opt
     ),
 )
 @click.argument("scores", nargs=-1, required=True, metavar="SCORES...", cls=opt.Argument, type=opt.PATH)
-@opt.by
-@opt.participants
-@opt.unit
-@opt.summarised_kind
-@opt.above
-@opt.max_gap
-@opt.baseline()
+@stored.by
+@stored.participants
+@stored.unit
+@stored.summarised_kind
+@stored.above
+@stored.max_gap
+@stored.baseline()
 @opt.tables_output(
     "F.csv|.parquet|.xlsx",
     "Write the figures to this table, and the groups to <name>.groups.<suffix> beside it.",
@@ -74,7 +75,7 @@ def summarise(
             above=above,
             unit=unit or None,
             max_gap=float("inf") if max_gap is None else max_gap,
-            baseline=opt.chosen_baseline(baseline, "self"),
+            baseline=stored.chosen_baseline(baseline, "self"),
             progress=bar.update,
         )
     for note in summary.notes:

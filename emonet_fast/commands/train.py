@@ -8,6 +8,7 @@ import click
 from ..bars import progress as bar
 from ..errors import OptionError
 from ..options import Options
+from . import engines, stored
 from . import options as opt
 
 if TYPE_CHECKING:
@@ -23,10 +24,10 @@ _LOSSES = ("mae", "mse", "bce", "ordinal")
     ("Go on with people's yes and no:", "--embeddings b.parquet --targets binary/ --init big/ --loss bce -o heads/"),
     ("Heads of your own words, packed for use:", "--embeddings e.parquet --targets own.csv -c large -o own/"),
 )
-@opt.stored_embeddings(required=True)
+@stored.embeddings(required=True)
 @opt.embedding_column
 @opt.INPUT("--targets T", "Learn these labels: a table, a data set, or Label Studio's export.", required=True)
-@opt.labels_reading
+@stored.labels_reading
 @opt.INPUT("--held-out X", "Hold out this part of the rows.", type=opt.NumberRange(0, 1, True, True), default=0.1)
 @opt.INPUT(
     "--neutral COLUMN=VALUE|F",
@@ -47,8 +48,8 @@ _LOSSES = ("mae", "mse", "bce", "ordinal")
 @opt.ENGINE("--seed N", "Draw the first weights, the split and the order of rows from this.", type=int, default=0)
 @opt.ENGINE("--precision", "Multiply in this precision.", ("auto", "fp32", "bf16"), default="auto")
 @opt.ENGINE("--device", "Compute on this.", ("auto", "cpu", "cuda"), default="auto")
-@opt.packed_with
-@opt.hub_options
+@engines.packed_with
+@engines.hub_options
 @opt.rights
 @opt.output("DIR", "Write heads, figures and the model card to this new folder.", required=True)
 @opt.progress

@@ -7,6 +7,7 @@ import click
 
 from ..bars import steps
 from ..options import Options
+from . import engines
 from . import options as opt
 
 
@@ -14,10 +15,10 @@ from . import options as opt
     ("Every precision of this machine, on generated pictures:", "-c large"),
     ("One precision on pictures of your own:", "-c large --precision bf16 --images photos/"),
 )
-@opt.checkpoint
+@engines.checkpoint
 @opt.images("Compare on the pictures of this folder.")
 @opt.most_pictures("Compare on at most this many pictures.")
-@opt.engine_options("streams")  # it scores one picture after the other
+@engines.engine_options("streams")  # it scores one picture after the other
 @opt.json_file
 def verify(checkpoint: str, images: Path | None, pictures: int, options: Options, json: Path | None) -> None:
     """Compare the engine with the published PyTorch pipeline.

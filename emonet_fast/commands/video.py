@@ -17,6 +17,7 @@ from ..errors import OptionError
 from ..options import FaceOptions, Options, VideoOptions
 from ..process import signals_to
 from ..text import counted
+from . import engines, stored
 from . import options as opt
 
 if TYPE_CHECKING:
@@ -72,10 +73,10 @@ _video_options = opt.together(
     ("A camera until Ctrl-C, with a video of boxes and emotions:", "0 -c small --overlay seen.mp4"),
 )
 @opt.inputs
-@opt.checkpoint
-@opt.face_options(_DEFAULT.faces)
+@engines.checkpoint
+@engines.face_options(_DEFAULT.faces)
 @_video_options
-@opt.engine_options("exif", "max_bytes", "max_memory", "max_seconds")
+@engines.engine_options("exif", "max_bytes", "max_memory", "max_seconds")
 @opt.tables_output(
     "F.parquet|.csv|.jsonl|.xlsx|.json|.vtt|.eaf|.boris.tsv",
     "Write the rows to this file; may be given again.",
@@ -85,8 +86,8 @@ _video_options = opt.together(
 @opt.OUTPUT("--overlay F.mp4|.mkv", "Write the video with boxes, emotions and its sound.", type=opt.OutputFile())
 @opt.report_page("Write a page of heat maps, lines and peaks of every face.")
 @opt.top(3)
-@opt.baseline("|person", "self the run's own rows, or person each face's own rows, its quiet level")
-@opt.min_reliability
+@stored.baseline("|person", "self the run's own rows, or person each face's own rows, its quiet level")
+@stored.min_reliability
 @opt.dry_run
 @opt.progress
 def video(
@@ -119,7 +120,7 @@ def video(
 
     chosen = replace(chosen, faces=faces)
     title = opt.title(inputs)
-    population = opt.chosen_baseline(baseline, "self", "person")
+    population = stored.chosen_baseline(baseline, "self", "person")
     reliable(EMOTIONS, min_reliability)  # refuses what would leave no emotion
     outputs = VideoOutputs(output, overlay, report, title, top, population, min_reliability, excel)
     if not outputs.files and not dry_run:

@@ -5,7 +5,7 @@ from click.testing import CliRunner
 
 from emonet_fast.baseline import Baseline
 from emonet_fast.commands import main
-from emonet_fast.commands.options import chosen_baseline
+from emonet_fast.commands.stored import chosen_baseline
 from emonet_fast.errors import DataError, OptionError
 
 from ..population.made import population, scores, written

@@ -14,7 +14,7 @@ import pytest
 import emonet_fast.sinks.timeline
 from emonet_fast import doctor, taxonomy
 from emonet_fast.commands import main
-from emonet_fast.commands.options import engine_options
+from emonet_fast.commands.engines import engine_options
 from emonet_fast.commands.surroundings import end_by_signals
 from emonet_fast.errors import OptionError
 from emonet_fast.options import Options
