@@ -60,9 +60,11 @@ test: $(VENV)/.test ## Run all tests: ten minutes on two cores.
 	$(BIN)/python -m pytest -n 3 --dist worksteal -p no:benchmark
 
 # What is not there is skipped, and pytest says so: npm and Chromium; Java; Debian's python3-gi and
-# gstreamer1.0-plugins-base; headers of ONNX Runtime (EMONET_FAST_ONNXRUNTIME). Triton wants a Python of Debian's.
+# gstreamer1.0-plugins-base, libmpv2 and libegl1; headers of ONNX Runtime (EMONET_FAST_ONNXRUNTIME). Triton wants a Python
+# of Debian's, BORIS one of 3.12 or newer.
 RECIPES := $(CURDIR)/build/recipes
 TRITON_PYTHON ?= /usr/bin/python3
+BORIS_PYTHON ?= $(PYTHON)
 test-recipes: $(VENV)/.test ## Try docs/recipes.md with other people's programs, each in a place of its own: 4 GB, once.
 	mkdir -p $(RECIPES)/node $(RECIPES)/gi
 	-cd $(RECIPES)/node && npm install --no-save --ignore-scripts onnxruntime-node onnxruntime-web
@@ -72,7 +74,10 @@ test-recipes: $(VENV)/.test ## Try docs/recipes.md with other people's programs,
 	$(RECIPES)/kserve/bin/python -m pip install --quiet kserve onnxruntime
 	$(TRITON_PYTHON) -m venv --without-pip $(RECIPES)/triton
 	$(BIN)/python -m pip --python $(RECIPES)/triton/bin/python install --quiet nvidia-pytriton onnxruntime
-	EMONET_FAST_NODE=$(RECIPES)/node EMONET_FAST_KSERVE=$(RECIPES)/kserve/bin/python \
+	-$(BORIS_PYTHON) -m venv $(RECIPES)/boris
+	-$(RECIPES)/boris/bin/python -m pip install --quiet 'boris-behav-obs>=9' openpyxl
+	EMONET_FAST_BORIS=$$(ls -d $(RECIPES)/boris/lib/python3*/site-packages/boris >&2 && echo $(RECIPES)/boris/bin/python) \
+	    EMONET_FAST_NODE=$(RECIPES)/node EMONET_FAST_KSERVE=$(RECIPES)/kserve/bin/python \
 	    EMONET_FAST_TRITON=$(RECIPES)/triton/bin/python PYTHONPATH=$(RECIPES)/gi:$(RECIPES)/more \
 	    $(BIN)/python -m pytest -p no:benchmark tests/recipes
 
