@@ -1,7 +1,7 @@
 """The block of docs/recipes.md by which BORIS takes the events in, and BORIS itself, where it is.
 
-EMONET_FAST_BORIS names the Python of an environment with `boris-behav-obs` of 9 or newer, and `openpyxl`; it wants Debian's libmpv2
-and libegl1.
+EMONET_FAST_BORIS names the Python of an environment with `boris-behav-obs` of 9 or newer, and `openpyxl`; it wants
+Debian's libmpv2 and libegl1.
 """
 
 import json
