@@ -80,6 +80,7 @@ def test_boris_takes_the_events_in(workbook):
 def test_boris_shows_them_as_states(workbook, tmp_path):
     """Its window, without a screen: every emotion starts and stops."""
     variables = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "HOME": str(tmp_path)}
+    variables.pop("PYTHONPATH", None)  # of another Python
     command = [os.environ["EMONET_FAST_BORIS"], "-c", BORIS, str(workbook)]
     run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, cwd=tmp_path, env=variables)
     answer = json.loads(run.stdout.splitlines()[-1])
