@@ -32,7 +32,6 @@ from emonet_fast.checkpoint import open_checkpoint
 from emonet_fast.checkpoint.spec import Checkpoint
 from emonet_fast.engines.fidelity import measure
 from emonet_fast.options import default_cache_dir
-from emonet_fast.process import instructions
 from emonet_fast.taxonomy import find
 
 ROOT = Path(__file__).parents[1]
@@ -119,11 +118,10 @@ def main() -> None:
                 side.process.kill()
     for case, value in (*fast.items(), *close.items()):
         print(f"{case}: {value['summary']}")
-    machine = f"{measurements.this_machine()} ({', '.join(instructions())})"
     if options.keep and fast:
-        measurements.keep("int8", fast, machine=machine)
+        measurements.keep("int8", fast)
     if options.keep and close:
-        measurements.keep("int8-proof", close, machine=machine)
+        measurements.keep("int8-proof", close)
 
 
 def speed(sides: Sequence[Side], rounds: int, files: int, without_bf16: bool) -> dict[str, Any]:

@@ -13,6 +13,16 @@ from pathlib import Path
 from typing import Any
 
 TABLE = Path(__file__).parent / "results" / "measurements.jsonl"
+# What decides how fast int8 and bf16 are, as people call it.
+_LOW_PRECISIONS = {
+    "avx_vnni": "AVX-VNNI",
+    "avx512_vnni": "VNNI",
+    "avx512_bf16": "bf16",
+    "amx_int8": "AMX int8",
+    "amx_bf16": "AMX bf16",
+    "i8mm": "i8mm",
+    "bf16": "bf16",
+}
 
 
 @dataclass(frozen=True)
@@ -99,10 +109,16 @@ def this_machine() -> str:
     """The cores and the processor in words."""
     from emonet_fast.doctor import report
 
-    facts = report()
-    return processor(facts["machine"]["cores"], facts["cpu_engine"].get("name", "unknown processor"))
+    return processor(report())
 
 
-def processor(cores: int, name: str) -> str:
-    """Cores of a processor, as the tables say it."""
-    return f"{cores} cores of an {name}"
+def processor(facts: dict[str, Any]) -> str:
+    """The cores and the processor of doctor's facts, and what decides how fast its low precisions are."""
+    engine, cores = facts["cpu_engine"], facts["machine"]["cores"]
+    words = f"{cores} cores of an {engine.get('name', 'unknown processor')}"
+    known = engine.get("instructions")
+    if not isinstance(known, list):  # no list on some systems
+        return words
+    low = [short for name, short in _LOW_PRECISIONS.items() if name in known]
+    without = [] if any("bf16" in short for short in low) else ["without bf16"]
+    return ", ".join([words, *([f"with {' and '.join(low)}"] if low else []), *without])

@@ -93,9 +93,7 @@ def parse(document: dict[str, Any]) -> Run:
         "python": facts["machine"].get("python", ""),
         "system": machine.get("system_text", ""),
     }
-    name = facts["cpu_engine"].get("name", "unknown processor")
-    cpu = measurements.processor(facts["machine"]["cores"], name)
-    place = str(machine["gpu"]) if machine["device"] == "cuda" else cpu
+    place = str(machine["gpu"]) if machine["device"] == "cuda" else measurements.processor(facts)
     return Run(machine["device"], place, str(document["datetime"])[:19], known, entries)
 
 

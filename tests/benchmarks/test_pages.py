@@ -90,6 +90,20 @@ def test_this_machine_is_named_by_its_processor(tmp_path):
     assert " cores of an " in line.machine
 
 
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        (["avx2", "avx512f", "avx512_vnni", "avx512_bf16"], "2 cores of an Epyc, with VNNI and bf16"),
+        (["avx2", "avx512f", "avx512_vnni"], "2 cores of an Epyc, with VNNI, without bf16"),
+        (["avx2"], "2 cores of an Epyc, without bf16"),
+        ("unknown on this system", "2 cores of an Epyc"),
+    ],
+)
+def test_a_machine_says_which_low_precisions_are_fast(known, words):
+    facts = {"machine": {"cores": 2}, "cpu_engine": {"name": "Epyc", "instructions": known}}
+    assert measurements.processor(facts) == words
+
+
 # -- tables and plots --------------------------------------------------------------------------------------------
 
 
