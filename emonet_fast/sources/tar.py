@@ -54,21 +54,14 @@ class _EndError(tarfile.HeaderError):
 class _Header(tarfile.TarInfo):
     """A member header that refuses impossible sizes."""
 
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        if len(buf) < _BLOCK:
-            raise _EndError(bytes(buf))
-        if not any(buf):
-            raise _ZerosError("zeros")
-        if not buf[148:156].strip(b" \0").isdigit():  # the checksum; quick, as a whole gap is searched for headers
-            raise tarfile.HeaderError("damaged header (bad checksum)")
-        try:
-            header = super().frombuf(buf, encoding, errors)
-        except tarfile.HeaderError as error:
-            raise tarfile.HeaderError(f"damaged header ({error})") from None
-        if header.size < 0 or (header.type in _EXTENDED and header.size > _MAX_HEADER):
-            raise tarfile.HeaderError(f"a header claims {header.size:,} bytes")
-        return header
+    def _proc_member(self, archive: tarfile.TarFile) -> Self:
+        """What tarfile does with a header that it has read, also with one behind a header's record; to be overridden.
+
+        `frombuf` would not do: Python 3.14.8 reads headers by another name of it.
+        """
+        if self.size < 0 or (self.type in _EXTENDED and self.size > _MAX_HEADER):
+            raise tarfile.HeaderError(f"a header claims {self.size:,} bytes")
+        return cast(Self, super()._proc_member(archive))  # type: ignore[misc]
 
 
 class Tar(tarfile.TarFile):
@@ -119,10 +112,7 @@ class Tar(tarfile.TarFile):
             try:
                 if at >= _FAR:
                     raise _EndError(b"")
-                self.fileobj.seek(at)
-                member = self.tarinfo.fromtarfile(self)
-                if member.size < 0:  # by a pax record
-                    raise tarfile.HeaderError(f"a header claims {member.size:,} bytes")
+                member = self._member(at)
             except _ZerosError:
                 more = 1 + self._zero_blocks_ahead()
                 zeros, self.offset = zeros + more, at + more * _BLOCK
@@ -154,6 +144,29 @@ class Tar(tarfile.TarFile):
             if not self.holds(member):
                 self.lose(f"unexpected end of data in {member.name!r}", at)
                 self.offset = max(at + _BLOCK, member.offset_data)  # behind the records that belong to its header
+
+    def _member(self, at: int) -> tarfile.TarInfo:
+        """The member whose header begins at the byte `at`, with the records that belong to it.
+
+        Raises tarfile.HeaderError, _ZerosError where zeros stand there, and _EndError where the file ends.
+        """
+        self.fileobj.seek(at)
+        block = self.fileobj.read(_BLOCK)
+        if len(block) < _BLOCK:
+            raise _EndError(block)
+        if not any(block):
+            raise _ZerosError("zeros")
+        if not block[148:156].strip(b" \0").isdigit():  # the checksum; quick, as a whole gap is searched for headers
+            raise tarfile.HeaderError("damaged header (bad checksum)")
+        try:
+            header = self.tarinfo.frombuf(block, self.encoding or "utf-8", self.errors)
+        except tarfile.HeaderError as error:
+            raise tarfile.HeaderError(f"damaged header ({error})") from None
+        header.offset = at
+        member = header._proc_member(self)
+        if member.size < 0:  # by a pax record
+            raise tarfile.HeaderError(f"a header claims {member.size:,} bytes")
+        return member
 
     def lose(self, reason: str, at: int) -> None:
         """Note that from the byte `at` on something is damaged; the next member ends the gap."""
