@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import IO, BinaryIO, Self
 
 from .errors import EmonetError, OptionError
 
@@ -198,6 +198,38 @@ def writing(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+class ScratchFile:
+    """Bytes that are needed for a while: a temporary file without a name. Close it, which removes it.
+
+    What the disk refuses becomes an EmonetError that names the folder, and closing raises nothing.
+
+    Args:
+        in_memory: bytes that stay in memory before any go to the disk.
+    """
+
+    def __init__(self, in_memory: int = 0) -> None:
+        with writing(Path(tempfile.gettempdir())):
+            # closed by `close`
+            self._file: IO[bytes] = (
+                tempfile.SpooledTemporaryFile(in_memory) if in_memory else tempfile.TemporaryFile()  # noqa: SIM115
+            )
+
+    def write(self, data: bytes) -> None:
+        with writing(Path(tempfile.gettempdir())):
+            self._file.write(data)
+
+    def from_start(self) -> IO[bytes]:
+        """The file with all that was written, to be read from its beginning."""
+        with writing(Path(tempfile.gettempdir())):
+            self._file.seek(0)  # which writes out what is still in a buffer
+        return self._file
+
+    def close(self) -> None:
+        """Remove the file."""
+        with contextlib.suppress(OSError):  # of what nobody reads any more
+            self._file.close()
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TypeAlias
@@ -108,8 +108,9 @@ class Face:
     score: float = 1.0
     landmarks: tuple[tuple[float, float], ...] = ()
     track: int | None = None
-    sharpness: float = math.nan
-    brightness: float = math.nan
+    # Measured of its crop, no part of what it is: and NaN equals itself up to Python 3.12 alone.
+    sharpness: float = field(default=math.nan, compare=False)
+    brightness: float = field(default=math.nan, compare=False)
 
     @property
     def longer_side(self) -> float:

@@ -1,12 +1,12 @@
 """The raw scores of a run in a temporary file, so that the run's own rows can be its population."""
 
-import tempfile
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from ..baseline import Baseline
+from ..files import ScratchFile
 from ..records import Float32Array
 from ..scores import Scores
 from .measure import measure
@@ -31,7 +31,7 @@ class Spool:
         self.rows, self._names, self._metadata = 0, tuple(names), metadata
         self._people: dict[Hashable, int] = {}
         self._codes: list[npt.NDArray[np.int32]] = []
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the spool
+        self._file = ScratchFile()
 
     def add(self, scores: Scores, people: Sequence[Hashable] = ()) -> None:
         """Take in rows. people: the person of each row; without any, `of_people` has none."""
@@ -51,8 +51,7 @@ class Spool:
         if not self.rows or not self._codes:
             return {}
         codes = np.concatenate(self._codes)
-        self._file.flush()
-        table = np.memmap(self._file, np.float32, "r", shape=(self.rows, len(self._names)))
+        table = np.memmap(self._file.from_start(), np.float32, "r", shape=(self.rows, len(self._names)))
         return {
             person: Baseline.of(table[rows], self._names, self._metadata, ["the person's own rows"])
             for person, code in self._people.items()
@@ -61,8 +60,8 @@ class Spool:
 
     def _blocks(self) -> Iterator[Float32Array]:
         width = 4 * len(self._names)
-        self._file.seek(0)
-        while data := self._file.read(_ROWS * width):
+        file = self._file.from_start()
+        while data := file.read(_ROWS * width):
             yield np.frombuffer(data, np.float32).reshape(-1, len(self._names))
 
     def __enter__(self) -> "Spool":

@@ -8,14 +8,12 @@ face. "" is what is not there.
 import base64
 import io
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from ..files import writing
+from ..files import ScratchFile
 from ..records import Float32Array
 from ..text import visible
 
@@ -32,19 +30,16 @@ _REASON = 400  # characters of a reason
 class PageRows:
     """Takes in lines, and gives them back once. Close it, which removes its file.
 
-    Args:
-        path: the page, which errors of the disk name.
-
     Attributes:
         count: lines so far.
         without: lines whose picture had no room.
         room: characters that further pictures may have. Who puts pictures into the page itself takes theirs from it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self) -> None:
         self.count = self.without = 0
-        self.room, self._path = ROOM, path
-        self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed with these rows
+        self.room = ROOM
+        self._file = ScratchFile(_IN_MEMORY)
 
     def add(
         self,
@@ -67,8 +62,7 @@ class PageRows:
         numbers = "" if raw is None else base64.b64encode(raw.astype("<f4").tobytes()).decode()
         line: list[Any] = [key, status, reason[:_REASON], numbers, self._small(picture, *PICTURE)]
         line += [list(box) or "", self._small(photograph, *_PHOTOGRAPH)]
-        with writing(self._path):
-            self._file.write((as_json(line) + "\n").encode())
+        self._file.write((as_json(line) + "\n").encode())
         self.count += 1
 
     def _small(self, image: Image.Image | None, most: int, tried: Sequence[tuple[int, int]]) -> str:
@@ -91,8 +85,7 @@ class PageRows:
         return text
 
     def __iter__(self) -> Iterator[str]:
-        self._file.seek(0)
-        for place, line in enumerate(self._file):
+        for place, line in enumerate(self._file.from_start()):
             yield ("," if place else "") + line.decode()
 
     def close(self) -> None:

@@ -74,7 +74,7 @@ class PictureReport(RunOutput):
         self.baseline: Baseline | None = None
         self._title, self._metadata = title, {**metadata, "schema_version": SCHEMA_VERSION}
         self._file = PendingFile(path)
-        self._rows = PageRows(path)
+        self._rows = PageRows()
         self._totals = PictureTotals(self._rows, shown, most, top, min_reliability)
 
     def write(

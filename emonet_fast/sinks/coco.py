@@ -8,12 +8,13 @@ end, and the next one writes over it. The images come last.
 import contextlib
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import taxonomy
+from ..errors import EmonetError
+from ..files import ScratchFile
 from ..records import Status
 from ..timeline import NO_TRACK, Timeline, VideoFacts
 from .growing import GrowingSink
@@ -37,7 +38,7 @@ class CocoJson(GrowingSink):
             "model_size": metadata.get("checkpoint", ""),
             "embedding_dim": int(metadata.get("embedding_dim", 1152)),
         }
-        self._images = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed with the sink
+        self._images = ScratchFile(_IN_MEMORY)
         self._last_image = ""
         self._facts = VideoFacts()
         # By the word "attributes" near the beginning the viewer knows a face analysis, also where no face was found.
@@ -126,11 +127,10 @@ class CocoJson(GrowingSink):
         try:
             self.file.seek(self._place)
             self.file.write(b'\n],\n"images": [')
-            self._images.seek(0)
-            shutil.copyfileobj(self._images, self.file)
+            shutil.copyfileobj(self._images.from_start(), self.file)
             self.file.write(b"\n]}\n")
             self.file.truncate()
-        except OSError:  # then without the list of images
+        except (OSError, EmonetError):  # then without the list of images
             self._end_here()
         finally:
             self._images.close()

@@ -1,15 +1,12 @@
 """Raw scores of groups in temporary files, so that each group's quantiles can be taken exactly in bounded memory."""
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from ..files import writing
+from ..files import ScratchFile
 from ..population.measure import quantiles
 from ..records import Float32Array, Float64Array
 from .functionals import Ids
@@ -30,18 +27,17 @@ class GroupSpool:
 
     def __init__(self, heads: int, values: Callable[[Float32Array], Float64Array], in_memory: int = IN_MEMORY) -> None:
         self._record = np.dtype([("group", "<i4"), ("raw", "<f4", (heads,))])
-        self._files: dict[int, BinaryIO] = {}
+        self._files: dict[int, ScratchFile] = {}
         self._values, self._in_memory = values, in_memory
 
     def add(self, group: Ids, raw: Float32Array) -> None:
         """Take in rows: groups [n] from 0, and raw scores [n, D]."""
         rows = np.empty(len(raw), self._record)
         rows["group"], rows["raw"] = group, raw
-        with writing(Path(tempfile.gettempdir())):
-            for number in np.unique(group % _FILES).tolist():
-                if number not in self._files:
-                    self._files[number] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the spool
-                self._files[number].write(rows[group % _FILES == number].tobytes())
+        for number in np.unique(group % _FILES).tolist():
+            if number not in self._files:
+                self._files[number] = ScratchFile()
+            self._files[number].write(rows[group % _FILES == number].tobytes())
 
     def quantiles(self, counts: npt.NDArray[np.intp], width: int, at: Sequence[float]) -> Float64Array:
         """[G, len(at), V] quantiles, linear between the nearest rows; NaN for a group without rows.
@@ -70,9 +66,7 @@ class GroupSpool:
 
     def _blocks(self, number: int, groups: Sequence[int] | Ids) -> Iterator[npt.NDArray[np.void]]:
         """The rows of some groups of a file, piece by piece."""
-        file = self._files[number]
-        with writing(Path(tempfile.gettempdir())):
-            file.seek(0)
+        file = self._files[number].from_start()
         while data := file.read(_READ * self._record.itemsize):
             rows = np.frombuffer(data, self._record)
             yield rows[np.isin(rows["group"], groups)]
