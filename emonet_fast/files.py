@@ -6,6 +6,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -68,11 +69,32 @@ def target_of(path: Path, *, follow: bool = True) -> Path:
     Raises OptionError where it cannot be one: its folder is missing, or it exists and is no file.
     """
     target = Path(os.path.realpath(path)) if follow else Path(os.path.realpath(path.parent), path.name)
-    if not target.parent.is_dir():
+    if not is_folder(target.parent):
         raise OptionError(f"cannot write {path}: there is no folder {target.parent}; create it first")
     if target.exists() and (follow or not target.is_symlink()) and not target.is_file():
         raise OptionError(f"cannot write {path}: it exists and is not a file; give a file's name")
     return target
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there. Raises OSError where that may not be seen: from Python 3.14 on Path says no then."""
+    return _is(path, stat.S_ISREG)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; else as is_file."""
+    return _is(path, stat.S_ISDIR)
+
+
+def _is(path: Path, kind: Callable[[int], bool]) -> bool:
+    try:
+        return kind(path.stat().st_mode)
+    except ValueError:  # no name that a system can have
+        return False
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return False
+        raise
 
 
 @contextlib.contextmanager

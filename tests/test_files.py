@@ -1,5 +1,7 @@
-"""Files that are needed for a while."""
+"""What lies at a path, and files that are needed for a while."""
 
+import errno
+import os
 import re
 import resource
 import tempfile
@@ -7,7 +9,7 @@ import tempfile
 import pytest
 
 from emonet_fast.errors import EmonetError
-from emonet_fast.files import ScratchFile
+from emonet_fast.files import ScratchFile, is_file, is_folder
 from emonet_fast.records import Face
 
 
@@ -49,3 +51,25 @@ def test_a_scratch_file_gives_back_what_it_took(in_memory):
 def test_a_face_is_its_box_whatever_was_measured_of_its_crop():
     assert Face(1, 2, 3, 4) == Face(1.0, 2.0, 3.0, 4.0, sharpness=float("nan"), brightness=80.0)
     assert Face(1, 2, 3, 4) != Face(1, 2, 3, 5)
+
+
+def test_what_lies_at_a_path(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    for path, kinds in ((file, (True, False)), (tmp_path, (False, True))):
+        assert (is_file(path), is_folder(path)) == kinds
+    for nothing in (tmp_path / "none", file / "below", tmp_path / "nul\0byte"):
+        assert not is_file(nothing)
+        assert not is_folder(nothing)
+
+
+def test_a_closed_folder_is_not_said_to_be_empty(tmp_path, monkeypatch):
+    """The superuser, as which tests may run, is refused nothing: so the system's call is, as it refuses others."""
+
+    def refusing(path, **how):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(os, "stat", refusing)
+    for ask in (is_file, is_folder):
+        with pytest.raises(PermissionError):
+            ask(tmp_path / "model.safetensors")

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from ..errors import CheckpointError
+from ..files import is_file, is_folder
 from .copies import cached
 from .fetch import VARIANTS, fetch_published
 from .heads import HEAD_PATTERN, MEANS_PATTERN
@@ -51,15 +52,15 @@ def resolve_published(where: str | Path, cache_dir: Path, revision: str | None =
         raise CheckpointError(
             f"revision {revision!r} was given with {path}; expected it with {' or '.join(VARIANTS)} only."
         )
-    if path.is_file():
+    if is_file(path):
         return None
-    if not path.is_dir():
+    if not is_folder(path):
         raise CheckpointError(
             f"{path} does not exist; expected {' or '.join(map(repr, VARIANTS))}, a packed file "
             "(.safetensors), or a folder with encoder/ and heads/."
         )
     encoder, heads = path / "encoder", path / "heads"
-    if not (encoder.is_dir() and heads.is_dir()):
+    if not (is_folder(encoder) and is_folder(heads)):
         there = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
         raise CheckpointError(
             f"{path} holds {there}; expected the published layout: encoder/ (config.json, "

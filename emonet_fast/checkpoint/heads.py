@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import taxonomy
 from ..errors import CheckpointError
+from ..files import is_file
 from ..records import Float32Array
 from . import jsonfile
 from .pickles import read_state_dict
@@ -49,7 +50,7 @@ def find_heads(folder: Path) -> dict[str, Path]:
             raise CheckpointError(
                 f"{path} and {found[slug].name} both mean {slug!r}; expected one file a head. Remove one of them."
             )
-        if not path.is_file():  # a link of the hub's cache whose target is gone would drop a head in silence
+        if not is_file(path):  # a link of the hub's cache whose target is gone would drop a head in silence
             raise CheckpointError(f"{path} is no file; expected a head, or nothing. Get the heads again.")
         found[slug] = path
     if not found:
@@ -149,7 +150,7 @@ def find_means(folder: Path) -> Path | None:
         raise CheckpointError(
             f"{folder} has {len(paths)} files of neutral means ({names}); expected one. Keep that of these heads."
         )
-    if paths and not paths[0].is_file():
+    if paths and not is_file(paths[0]):
         raise CheckpointError(f"{paths[0]} is no file; expected neutral means as JSON, or nothing.")
     return paths[0] if paths else None
 

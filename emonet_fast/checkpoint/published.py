@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CheckpointError
+from ..files import is_file
 from . import heads as heads_folder
 from .encoder import check_tensors, read_preprocess, read_vision_config
 from .heads import Layers
@@ -43,7 +44,7 @@ class Published:
         means, switches = heads_folder.find_means(self.heads), self.heads / heads_folder.SWITCHES_FILE
         configs = (self.encoder / CONFIG_FILE, self.encoder / PREPROCESS_FILE)
         for path in configs:
-            if not path.is_file():
+            if not is_file(path):
                 raise CheckpointError(
                     f"{path} is missing; expected the encoder's {path.name}. The published layout has "
                     "encoder/ (config.json, preprocessor_config.json, model.safetensors) and heads/."
@@ -53,7 +54,7 @@ class Published:
             *EncoderFiles(self.encoder).paths,
             *heads_folder.find_heads(self.heads).values(),
             *([means] if means else []),
-            *([switches] if switches.exists() else []),
+            *([switches] if is_file(switches) else []),
         )
 
     def read(self) -> "Contents":

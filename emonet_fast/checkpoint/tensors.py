@@ -14,7 +14,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from ..errors import CheckpointError, EmonetError
-from ..files import PendingFile
+from ..files import PendingFile, is_file, is_folder
 from . import jsonfile
 from .expected import PATCHES, PREFIX
 from .spec import TensorInfo
@@ -40,8 +40,8 @@ class SafetensorsFile:
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            found = "a folder" if path.is_dir() else "nothing"
+        if not is_file(path):
+            found = "a folder" if is_folder(path) else "nothing"
             raise CheckpointError(f"{path}: found {found}; expected a safetensors file.")
         try:
             with path.open("rb") as file:
