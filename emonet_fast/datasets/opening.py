@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from ..errors import CheckpointError, DataError, InputError, OptionError
+from ..files import is_file, is_folder
 from ..options import Options
 from ..sources.table import choose_column, open_table
 from .reader import TEXTS, DataSet, Kind
@@ -36,11 +37,11 @@ def open_dataset(
     kind, path = None if kind is None else Kind(kind), Path(place)
     experts = kind != Kind.BIG and str(place) != HUB_NAMES[Kind.BIG]
     skipped: tuple[str, ...] = ()
-    if path.is_dir():
+    if is_folder(path):
         found = sorted(p for p in path.rglob("*.parquet") if not p.name.startswith("."))
         files = [p for p in found if is_shard(p)] or found  # of none the reader says what lacks
         skipped = tuple(p.name for p in found if p not in files)
-    elif path.is_file():
+    elif is_file(path):
         files = [path]
     else:
         files = _from_hub(str(place), revision, cache_dir or Options().cache_dir)

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..arithmetic import softmax
 from ..errors import DataError
+from ..files import is_file
 from ..sources.csv_rows import open_rows
 from ..sources.json_lines import json_lines
 from ..sources.keys import picture_of, unnumbered
@@ -145,7 +146,7 @@ def read_labels(path: Path) -> dict[str, str]:
     The name stands in a column key, image_path, path, image, file_name or file; the label in a column label, emotion,
     class or expression. The published `affectnet*.jsonl` hold both predictions and labels, and may be given here too.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"there is no file {path}; expected labels in .csv, .xlsx, .jsonl or .json, or {FROM_NAME}")
     ending = path.suffix.lower()
     try:

@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import taxonomy
 from ..errors import DataError
+from ..files import is_file
 from ..text import listed
 from .predictions import SLUGS
 
@@ -71,7 +72,7 @@ def read_mapping(which: str | Path | dict[str, Any]) -> Mapping:
 def _read(which: str | Path) -> Any:
     where = str(which)
     path = Path(str(files(__package__) / f"{where}.json")) if where in PUBLISHED else Path(which)
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"there is no mapping {where!r}; expected {', '.join(PUBLISHED)} or the path of a JSON file")
     try:
         return json.loads(path.read_bytes(), object_pairs_hook=_once)

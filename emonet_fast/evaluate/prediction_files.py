@@ -9,6 +9,7 @@ import numpy as np
 
 from ..datasets.labels import head_slug
 from ..errors import DataError
+from ..files import is_file
 from ..population.json_rows import json_rows
 from ..population.tables import as_written, open_scores
 from ..sources.whole_table import read_whole
@@ -60,7 +61,7 @@ def read_columns(path: Path, prefix: str) -> FileColumns:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"{path} ends in {path.suffix!r}; expected predictions in {', '.join(readers)}")
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"{path} is not a file; expected predictions, as `emonet-fast score --output` writes them")
     return reader(path, prefix)
 

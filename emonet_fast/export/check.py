@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BackendError, DataError
+from ..files import is_file, is_folder
 from ..optional import available, import_onnxruntime, openvino_core
 from ..records import Float32Array
 from ..sources.folder import hash_of
@@ -54,8 +55,8 @@ def check(path: Path, progress: Progress = lambda *_: None) -> tuple[Expected, t
     Returns what is expected, and what each runtime made of it. Raises DataError where the check is missing or damaged,
     or the files are not those that were written with it.
     """
-    model = path / MODEL if path.is_dir() else path
-    if not model.is_file():
+    model = path / MODEL if is_folder(path) else path
+    if not is_file(model):
         raise DataError(f"{path} is no exported model: there is no file {model}")
     beside = model.with_name(f"model{CHECK}") if model.name == MODEL else model.with_name(model.name + CHECK)
     expected = read_expected(beside)

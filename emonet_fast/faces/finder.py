@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from ..checkpoint.detector import packed_detector
 from ..checkpoint.fetch import VARIANTS, Repository, snapshot
 from ..errors import CheckpointError
+from ..files import is_file
 from ..gpu import driver_present, torch_uses
 from ..options import FaceOptions, Options
 from ..records import Face, Picture
@@ -93,7 +94,7 @@ def find_model(path: Path | None, cache_dir: Path, checkpoint: str | Path = "") 
     Raises CheckpointError when there is no such file, it cannot be downloaded, or another file was downloaded.
     """
     if path is not None:
-        if not path.is_file():
+        if not is_file(path):
             raise CheckpointError(f"the detector's model {path} does not exist; expected a YuNet ONNX file")
         return _read(path)
     known = known_model(checkpoint)

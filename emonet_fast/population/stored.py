@@ -10,7 +10,7 @@ import numpy as np
 
 from ..baseline import known_facts
 from ..errors import DataError
-from ..files import place_of
+from ..files import is_file, is_folder, place_of
 from ..records import Float32Array, Float64Array, Status
 from ..sources.finished import finished_tables
 from ..sources.workbook import WORKBOOK
@@ -120,11 +120,11 @@ def files_of_scores(place: Path) -> list[Path]:
 
     Raises DataError where there is none.
     """
-    if place.is_dir():
+    if is_folder(place):
         return finished_tables(place)
     if place.suffix.lower() not in SUFFIXES:
         raise DataError(f"{place} ends in {place.suffix!r}; expected scores in {', '.join(SUFFIXES)}, or a folder")
-    if not place.is_file():
+    if not is_file(place):
         raise DataError(f"{place} is not a file; expected scores, as `emonet-fast score --output` writes them")
     return [place]
 

@@ -8,6 +8,7 @@ from ..datasets.opening import is_shard
 from ..errors import DataError
 from ..evaluate.annotations import hq_from_csv
 from ..evaluate.prediction_files import arrow_table
+from ..files import is_file, is_folder
 from .label_studio import export_table, is_export, mended
 from .opened import TABLES, read_table
 from .published import dataset_rows, rating_rows
@@ -58,9 +59,9 @@ def _rows(place: object, how: Reading, revision: str | None, cache_dir: Path | N
         return table_rows(arrow_table(place, "labels"), "the table of labels", how)
     path = Path(place)
     suffix = path.suffix.lower()
-    if path.is_dir() or (suffix == ".parquet" and path.is_file() and is_shard(path)):
+    if is_folder(path) or (suffix == ".parquet" and is_file(path) and is_shard(path)):
         return dataset_rows(open_dataset(path))
-    if not path.is_file():
+    if not is_file(path):
         if suffix in TABLES or not _is_hub_id(str(place)):
             raise DataError(f"{place} is not a file; expected labels in {', '.join(TABLES)}, or a data set")
         return dataset_rows(open_dataset(str(place), revision=revision, cache_dir=cache_dir))

@@ -15,7 +15,7 @@ from ... import taxonomy
 from ...arithmetic import EMOTIONS
 from ...baseline import Baseline
 from ...errors import DataError
-from ...files import write_whole
+from ...files import is_file, write_whole
 from ...population import baseline_of
 from ...records import Float64Array
 from ...reliability import reliable
@@ -57,7 +57,7 @@ def write_report(
         OptionError: when the output cannot be written, or no emotion is left.
     """
     reliable(EMOTIONS, min_reliability)  # refuses what would leave no emotion
-    if not (where / "plan.json").is_file():
+    if not is_file(where / "plan.json"):
         raise DataError(f"{where} has no plan.json; expected the output folder of `emonet-fast bulk`")
     folder = Folder(where)
     plan = folder.plan()
