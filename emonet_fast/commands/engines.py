@@ -14,7 +14,7 @@ from ..options import (
     FaceOptions,
     Options,
 )
-from .parts import ENGINE, FACES, INPUT, OUTPUT, PATH, Decorator, together
+from .parts import ENGINE, FACES, INPUT, OUTPUT, PATH, Decorator, number_or_word, together
 
 checkpoint = ENGINE(
     "--checkpoint -c C",
@@ -56,7 +56,7 @@ _engine = dict(
     streams=ENGINE(
         "--streams auto|N",
         "Score N batches at once on a CPU, each on its share of the threads; auto takes what pays for the pictures.",
-        type=lambda text: int(text) if text.isdecimal() else text,
+        type=number_or_word,
     ),
     decoder=ENGINE("--decoder", "Decode pictures by this; dali needs the extra `dali`.", DECODERS),
     trust_engine=ENGINE(
@@ -125,7 +125,7 @@ exported = together(
     batch=OUTPUT(
         "--batch dynamic|N",
         "Let a batch have any number of rows, or just so many.",
-        type=lambda text: int(text) if text.isdecimal() else text,
+        type=number_or_word,
     ),
     outputs=OUTPUT(
         "--outputs NAMES", "Give these outputs: softmax, scores, raw, embedding; some of them, between commas."

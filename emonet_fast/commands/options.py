@@ -35,11 +35,11 @@ from .parts import SERVER as SERVER
 from .parts import Argument as Argument
 from .parts import Commands as Commands
 from .parts import Declared as Declared
-from .parts import Decorator as Decorator
-from .parts import Function
+from .parts import Decorator, Function
 from .parts import NumberRange as NumberRange
 from .parts import OutputFile as OutputFile
 from .parts import command as command
+from .parts import number_or_word as number_or_word
 from .parts import together as together
 from .stored import OWN_BASELINES
 

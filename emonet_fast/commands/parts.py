@@ -74,6 +74,11 @@ class NumberRange(click.FloatRange):
         return self.fail(f"{value} came; expected a number", param, ctx) if number != number else number
 
 
+def number_or_word(text: str) -> int | str:
+    """What an option like --streams auto|N takes; its record says which words it knows."""
+    return int(text) if text.isdecimal() else text
+
+
 # Of each command, too: click keeps the option that it made first, maybe for a command that was called by itself.
 HELP = {"help_option_names": ["-h", "--help"]}
 

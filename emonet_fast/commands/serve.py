@@ -21,7 +21,7 @@ _serve_options = opt.together(
     max_batch=opt.SERVER(
         "--max-batch auto|N",
         "Put at most so many rows into one call of the engine; auto takes its batch size.",
-        type=lambda text: int(text) if text.isdecimal() else text,
+        type=opt.number_or_word,
     ),
     max_wait_ms=opt.SERVER("--max-wait-ms X", "Let a row wait so long for others, while a batch is not full."),
     max_queue=opt.SERVER("--max-queue N", "Let so many pictures wait; refuse more for now.", type=int),

@@ -111,12 +111,12 @@ def capabilities() -> list[str]:
     """What OpenVINO can use of the processor, such as "BF16" and "INT8"."""
     found = set(openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     # OpenVINO asks the processor; its kernels ask oneDNN, and take 13 times as long as in float32 where that is held.
-    if highest_instructions() in _WITHOUT_BF16:
+    if _highest_instructions() in _WITHOUT_BF16:
         found.discard("BF16")
     return sorted(found)
 
 
-def highest_instructions() -> str:
+def _highest_instructions() -> str:
     """The level that oneDNN is held to by its environment variable, such as "AVX512_CORE_VNNI"; "" without any."""
     return os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "")).upper()
 
@@ -124,7 +124,7 @@ def highest_instructions() -> str:
 def device_name() -> str:
     """The processor's full name and what OpenVINO can use of it."""
     name = f"{openvino_core().get_property('CPU', 'FULL_DEVICE_NAME')} [{', '.join(capabilities())}]"
-    held = highest_instructions()
+    held = _highest_instructions()
     return f"{name} held to {held}" if held else name
 
 
