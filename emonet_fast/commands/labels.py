@@ -35,7 +35,7 @@ def template(output: Path, images: Path | None, tasks: Path | None) -> None:
     """
     from ..errors import InputError, OptionError
     from ..files import write_whole
-    from ..sources.folder import FoundFiles, is_folder, search_folder
+    from ..sources.folder import FoundFiles, search_folder, seen_as_folder
     from ..targets import template as made
 
     if (images is None) != (tasks is None):
@@ -43,7 +43,7 @@ def template(output: Path, images: Path | None, tasks: Path | None) -> None:
     opt.try_files(output, tasks)
     if images is not None and tasks is not None:
         found = FoundFiles()
-        if is_folder(images):
+        if seen_as_folder(images):
             search_folder(str(images), found)
         if not found.paths:
             raise InputError(f"{images} is no folder with pictures; expected some, to make tasks of")

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import cast
 from unicodedata import normalize
 
+from ..files import is_folder
 from ..records import Picture, Status
 from ..text import without_secrets
 from .remote import FileFacts, is_remote, open_remote, read_remote, stat_remote
@@ -202,7 +203,7 @@ def search_glob(
     base, rest = _split_pattern(pattern)
     fresh = FoundFiles(leave_out=found.leave_out)
     for path in _match_recursive(base, rest, fresh) if "**" in rest else _match(base, rest, fresh):
-        if is_folder(path):
+        if seen_as_folder(path):
             search_folder(str(path), fresh, in_folders)
         else:
             fresh.take(path, wanted)
@@ -211,11 +212,11 @@ def search_glob(
     found.skipped.update(fresh.skipped)
 
 
-def is_folder(path: Path) -> bool:
+def seen_as_folder(path: Path) -> bool:
     """Whether a path is a folder, or a link to one; False where it cannot be looked at."""
     try:
-        return stat.S_ISDIR(path.stat().st_mode)
-    except (OSError, ValueError):  # dangling and looping links are files, read_file tells why they fail
+        return is_folder(path)
+    except OSError:  # such a place is a file, as dangling links are; read_file tells why it fails
         return False
 
 
@@ -224,7 +225,7 @@ def _split_pattern(pattern: str) -> tuple[Path, list[str]]:
     parts = Path(pattern).parts
     base = Path()
     for i, part in enumerate(parts[:-1]):
-        if not is_folder(base / part):
+        if not seen_as_folder(base / part):
             return base, list(parts[i:])
         base /= part
     return base, list(parts[-1:])
@@ -246,7 +247,7 @@ def _match(base: Path, rest: list[str], found: FoundFiles) -> list[Path]:
                 if e.errno not in _NO_FOLDER:
                     found.give_up(folder, "folder cannot be searched", e)
                     continue
-            if is_folder(folder) and not (literal and part.isascii()):
+            if seen_as_folder(folder) and not (literal and part.isascii()):
                 pattern = glob.escape(part) if literal else part
                 after += [folder / name for name in _names_in(folder, found) if _fits(name, pattern)]
         reached = after

@@ -16,13 +16,13 @@ from ..text import utf8_text, without_secrets
 from .folder import (
     FoundFiles,
     UniqueKeys,
-    is_folder,
     is_image_name,
     read_file,
     reason_of,
     same_letters,
     search_folder,
     search_glob,
+    seen_as_folder,
 )
 from .lists import expand, list_of
 from .remote import is_remote, list_remote
@@ -73,7 +73,7 @@ def list_files(
     path = text if os.path.lexists(text) else same_letters(text)
     if path is None:
         return None
-    if is_folder(Path(path)):
+    if seen_as_folder(Path(path)):
         search_folder(path, found, in_folders)
     else:
         found.paths.append(path)
@@ -220,7 +220,7 @@ class Inputs:
 
     def _note_empty(self, text: str, found: FoundFiles) -> None:
         """Say that a folder or glob gave nothing."""
-        if is_folder(Path(text)):
+        if seen_as_folder(Path(text)):
             hint = _shards_hint(Path(text), found)
             self.notes.append(f"folder {text!r} has no image files{_seen(found.skipped)}{hint}")
             self.skipped[NO_FILES] += not found.skipped
